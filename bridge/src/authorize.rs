@@ -1,0 +1,237 @@
+//! May-I answers, as pure functions of the rules. What needs a room's state (full, banned, not there yet)
+//! is judged in the lane; what was found out here travels there as proof.
+
+use crate::notice::no_room;
+use crate::rules::Rules;
+use crate::topics::{self, Place, Reach};
+use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
+use roommq_broker::policy::{Mount, Principal, PublishPermit, Refusal, SubscribeGrant};
+use roommq_config::Create;
+
+/// What a subscription's entry says of whoever asks to join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct JoinProof {
+    /// Whether a room that is not alive comes to life by it.
+    pub may_create: bool,
+}
+
+impl JoinProof {
+    /// One byte; bits that are not known yet are 0.
+    pub fn to_bytes(self) -> Vec<u8> {
+        vec![u8::from(self.may_create)]
+    }
+
+    /// No proof proves nothing.
+    pub fn from_bytes(proof: &[u8]) -> JoinProof {
+        JoinProof {
+            may_create: proof.first().is_some_and(|bits| bits & 1 == 1),
+        }
+    }
+}
+
+/// How a CONNECT says who it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Claim<'a> {
+    /// Let in without a password.
+    Anonymous(Principal),
+    /// The user name, as given; the password is to be checked.
+    Password(&'a str),
+}
+
+fn refused(code: ReasonCode, reason: impl Into<String>) -> Refusal {
+    Refusal {
+        code,
+        reason: reason.into(),
+    }
+}
+
+/// The same for an unknown user and for a wrong password.
+pub(crate) fn wrong_credentials() -> Refusal {
+    let code = ReasonCode::BadUserNameOrPassword;
+    refused(code, "the user name or the password is wrong")
+}
+
+/// As whom a CONNECT asks to be let in. A user name never falls back to anonymous.
+pub(crate) fn connect<'a>(
+    anonymous: bool,
+    client_id: &str,
+    user_name: Option<&'a str>,
+    has_password: bool,
+) -> Result<Claim<'a>, Refusal> {
+    match (user_name, has_password) {
+        (Some(name), true) => match topics::user_name(name) {
+            Ok(user_name) => Ok(Claim::Password(user_name)),
+            Err(bad) => Err(refused(ReasonCode::BadUserNameOrPassword, bad.to_string())),
+        },
+        (Some(_), false) => Err(wrong_credentials()),
+        (None, true) => Err(refused(
+            ReasonCode::BadUserNameOrPassword,
+            "a password needs a user name",
+        )),
+        (None, false) if anonymous => Ok(Claim::Anonymous(Principal {
+            user: topics::anonymous_level(client_id).into(),
+            authenticated: false,
+        })),
+        (None, false) => Err(refused(
+            ReasonCode::NotAuthorized,
+            "connect with a user name and a password; nobody is let in without",
+        )),
+    }
+}
+
+/// Who the user is, once the password was right.
+pub(crate) fn principal(user_name: &str) -> Principal {
+    Principal {
+        user: topics::user_level(user_name).into(),
+        authenticated: true,
+    }
+}
+
+/// The filter that `filter` stands for; one that would be too long stands for itself.
+pub(crate) fn resolve(who: &Principal, filter: &TopicFilter) -> TopicFilter {
+    topics::own_inbox(filter.as_str(), &who.user)
+        .and_then(|own| TopicFilter::new(own.into()).ok())
+        .unwrap_or_else(|| filter.clone())
+}
+
+/// May `who` subscribe to `filter`?
+pub(crate) fn subscribe(
+    rules: &Rules,
+    who: &Principal,
+    filter: &TopicFilter,
+) -> Result<SubscribeGrant, Refusal> {
+    let inner = filter.inner();
+    let granted = |guarded: bool, proof: Vec<u8>| SubscribeGrant {
+        filter: filter.clone(),
+        mount: None,
+        guarded,
+        proof,
+    };
+    match topics::reach(inner) {
+        Reach::Outside if rules.outside || inner.starts_with('$') => Ok(granted(false, Vec::new())),
+        Reach::Outside => Err(outside_denied()),
+        _ if filter.share_group().is_some() => Err(refused(
+            ReasonCode::SharedSubscriptionsNotSupported,
+            "shared subscriptions in rooms are off",
+        )),
+        Reach::Nothing => Err(refused(
+            ReasonCode::TopicFilterInvalid,
+            format!("`{inner}` alone names nothing; SUBSCRIBE to rooms/<room>/# or inbox/me/#"),
+        )),
+        Reach::Spanning => Ok(granted(true, Vec::new())),
+        Reach::Room { room, peek } => {
+            let room = topics::room_name(room)
+                .map_err(|bad| refused(ReasonCode::TopicFilterInvalid, bad.to_string()))?;
+            let proof = admit(rules, who, room)?;
+            let proof = if peek { Vec::new() } else { proof.to_bytes() };
+            Ok(granted(false, proof))
+        }
+        Reach::Inbox { user: "me" } => own_inbox(who, filter),
+        Reach::Inbox { user } if *user == *who.user => Ok(granted(false, Vec::new())),
+        Reach::Inbox { user } => Err(refused(
+            ReasonCode::NotAuthorized,
+            format!("inbox/{user} is private; yours is inbox/me/#"),
+        )),
+    }
+}
+
+fn own_inbox(who: &Principal, filter: &TopicFilter) -> Result<SubscribeGrant, Refusal> {
+    let own = topics::own_inbox(filter.as_str(), &who.user).unwrap_or_default();
+    let own = TopicFilter::new(own.into()).map_err(|error| {
+        let reason = format!("with your user name in it: {error}");
+        refused(ReasonCode::TopicFilterInvalid, reason)
+    })?;
+    Ok(SubscribeGrant {
+        filter: own,
+        mount: Some(Mount {
+            real: topics::inbox_prefix(&who.user),
+            shown: topics::inbox_prefix("me"),
+        }),
+        guarded: false,
+        proof: Vec::new(),
+    })
+}
+
+/// May `who` publish to `topic`? Asked for a will too.
+pub(crate) fn publish(
+    rules: &Rules,
+    who: &Principal,
+    topic: &TopicName,
+) -> Result<PublishPermit, Refusal> {
+    let permit = |topic: TopicName| Ok(PublishPermit { topic });
+    match topics::place(topic.as_str()) {
+        Place::Room { room, rest } => {
+            let room = topics::room_name(room)
+                .map_err(|bad| refused(ReasonCode::TopicNameInvalid, bad.to_string()))?;
+            if let Some(level) = rest.and_then(topics::reserved_level) {
+                return Err(reserved(level));
+            }
+            admit(rules, who, room)?;
+            permit(topic.clone())
+        }
+        Place::Inbox { user, rest } => {
+            if !rest.is_some_and(|rest| topics::is_direct_message(rest, &who.user)) {
+                return Err(refused(
+                    ReasonCode::NotAuthorized,
+                    format!("into an inbox write to inbox/<user>/dm/{} only", who.user),
+                ));
+            }
+            if user == "me" {
+                let own = topics::own_inbox(topic.as_str(), &who.user).unwrap_or_default();
+                let own = TopicName::new(own.into()).map_err(|error| {
+                    let reason = format!("with your user name in it: {error}");
+                    refused(ReasonCode::TopicNameInvalid, reason)
+                })?;
+                permit(own)
+            } else {
+                permit(topic.clone())
+            }
+        }
+        Place::Rooms | Place::Inboxes => Err(refused(
+            ReasonCode::TopicNameInvalid,
+            format!("`{topic}` alone names nothing; PUBLISH to rooms/<room>"),
+        )),
+        Place::Outside if topic.as_str().starts_with('$') => Err(refused(
+            ReasonCode::NotAuthorized,
+            "topics that start with `$` are the server's",
+        )),
+        Place::Outside if rules.outside => permit(topic.clone()),
+        Place::Outside => Err(outside_denied()),
+    }
+}
+
+/// Whether `who` may be in `room` or write into it, as far as the rules alone say.
+fn admit(rules: &Rules, who: &Principal, room: &str) -> Result<JoinProof, Refusal> {
+    let rule = rules.of(room);
+    if !rule.admits(&who.user) {
+        return Err(refused(
+            ReasonCode::NotAuthorized,
+            format!("{room} is for its members; ask an owner to be put on it"),
+        ));
+    }
+    if rule.create == Create::Nobody {
+        return Err(no_room(room, true));
+    }
+    Ok(JoinProof {
+        may_create: rule.may_create(who.authenticated),
+    })
+}
+
+fn reserved(level: &str) -> Refusal {
+    let reason = if level == "_ctl" {
+        "requests under _ctl are not served yet".to_owned()
+    } else {
+        format!("`{level}` is reserved: levels in rooms that start with `_` are the server's")
+    };
+    refused(ReasonCode::NotAuthorized, reason)
+}
+
+fn outside_denied() -> Refusal {
+    refused(
+        ReasonCode::NotAuthorized,
+        "only topics under rooms/ and inbox/ are served here",
+    )
+}
+
+#[cfg(test)]
+mod tests;

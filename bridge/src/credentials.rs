@@ -1,0 +1,91 @@
+//! Password checks on threads of their own, a few at a time: the one place in this crate that knows tokio.
+
+use crate::users::Users;
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Checks passwords without keeping a connection's thread busy.
+#[derive(Debug)]
+pub(crate) struct PasswordChecks {
+    users: Arc<Users>,
+    slots: Arc<Semaphore>,
+}
+
+impl PasswordChecks {
+    /// `at_once`: checks at one time; at least one is made.
+    pub fn new(users: Users, at_once: usize) -> PasswordChecks {
+        PasswordChecks {
+            users: Arc::new(users),
+            slots: Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS))),
+        }
+    }
+
+    /// Whether `password` is `user`'s. A check that panics is a no. Needs a tokio runtime.
+    pub async fn check(&self, user: String, password: Bytes) -> bool {
+        let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
+            return false;
+        };
+        let users = Arc::clone(&self.users);
+        let check = tokio::task::spawn_blocking(move || {
+            // Held here and not by the caller, who may be gone before the thread is done.
+            let _slot = slot;
+            users.verify(&user, &password)
+        });
+        check.await.unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::task::{Context, Poll, Waker};
+
+    #[tokio::test]
+    async fn a_check_waits_for_a_slot_and_gives_it_back() {
+        let checks = PasswordChecks::new(Users::default(), 1);
+        let taken = Arc::clone(&checks.slots).try_acquire_owned().unwrap();
+        let mut check = Box::pin(checks.check("al".to_owned(), Bytes::new()));
+        let mut nobody = Context::from_waker(Waker::noop());
+        assert_eq!(check.as_mut().poll(&mut nobody), Poll::Pending);
+        drop(taken);
+        assert!(!check.await);
+        // The thread gives it back by itself, a moment after the answer at most.
+        assert!(checks.slots.acquire().await.is_ok());
+    }
+
+    #[test]
+    fn a_caller_who_goes_away_does_not_free_the_slot_early() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            // The one thread is busy until told, so the check is on its way and not done.
+            let (go, wait) = std::sync::mpsc::sync_channel::<()>(0);
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
+            let checks = PasswordChecks::new(Users::default(), 1);
+            let mut check = Box::pin(checks.check("al".to_owned(), Bytes::new()));
+            let mut nobody = Context::from_waker(Waker::noop());
+            assert_eq!(check.as_mut().poll(&mut nobody), Poll::Pending);
+            drop(check);
+            assert_eq!(checks.slots.available_permits(), 0);
+            drop(go);
+            assert!(busy.await.is_ok());
+            assert!(checks.slots.acquire().await.is_ok());
+        });
+    }
+
+    #[test]
+    fn there_is_always_a_slot() {
+        assert_eq!(
+            PasswordChecks::new(Users::default(), 0)
+                .slots
+                .available_permits(),
+            1
+        );
+        let most = PasswordChecks::new(Users::default(), usize::MAX);
+        assert_eq!(most.slots.available_permits(), Semaphore::MAX_PERMITS);
+    }
+}

@@ -1,0 +1,92 @@
+//! The life of a room, and the place of a message in it.
+
+use roommq_broker::policy::Mark;
+use std::fmt;
+
+/// One life of a room, from the entry that brought it to life until it is forgotten. An offset means
+/// nothing without it. Never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Epoch(u64);
+
+/// Bits below the milliseconds.
+const ORDER_BITS: u32 = 20;
+
+impl Epoch {
+    /// `now`: milliseconds since the Unix epoch. `order`: grows with each birth in the lane; tells rooms
+    /// born in one millisecond apart, up to a million of them.
+    pub fn new(now: u64, order: u64) -> Epoch {
+        let low = order & ((1 << ORDER_BITS) - 1);
+        Epoch(((now << ORDER_BITS) | low).max(1))
+    }
+
+    /// The mark of the message at `offset`.
+    pub fn mark(self, offset: u64) -> Mark {
+        Mark(self.0, offset)
+    }
+}
+
+/// Base 36, lower case: short, and safe in a topic or a shell.
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut left = self.0;
+        let mut text = [0_u8; 13]; // 36^13 > 2^64
+        let mut start = text.len();
+        loop {
+            start -= 1;
+            text[start] = DIGITS[usize::try_from(left % 36).unwrap_or(0)];
+            left /= 36;
+            if left == 0 {
+                break;
+            }
+        }
+        f.write_str(std::str::from_utf8(&text[start..]).unwrap_or_default())
+    }
+}
+
+/// `<epoch>:<offset>` of a message; none where its room was not alive.
+pub(crate) fn seq(mark: Mark) -> Option<String> {
+    (mark != Mark::default()).then(|| format!("{}:{}", Epoch(mark.0), mark.1))
+}
+
+/// RFC 3339 with milliseconds, in UTC; `at` in milliseconds since the Unix epoch.
+pub(crate) fn rfc3339(at: u64) -> String {
+    let moment = i64::try_from(at)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .unwrap_or(jiff::Timestamp::MAX);
+    format!("{moment:.3}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_are_base_36() {
+        assert_eq!(Epoch(35).to_string(), "z");
+        assert_eq!(Epoch(36).to_string(), "10");
+        assert_eq!(Epoch(u64::MAX).to_string(), "3w5e11264sgsf");
+    }
+
+    #[test]
+    fn epochs_differ_by_time_and_by_order() {
+        let first = Epoch::new(1_800_000_000_000, 7);
+        assert_ne!(first, Epoch::new(1_800_000_000_000, 8));
+        assert_ne!(first, Epoch::new(1_800_000_000_001, 7));
+        assert_ne!(Epoch::new(0, 0).mark(0), Mark::default());
+    }
+
+    #[test]
+    fn a_message_without_a_living_room_has_no_seq() {
+        assert_eq!(seq(Mark::default()), None);
+        assert_eq!(seq(Epoch(36).mark(5)).as_deref(), Some("10:5"));
+    }
+
+    #[test]
+    fn moments_have_milliseconds_and_a_z() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1_700_000_000_120), "2023-11-14T22:13:20.120Z");
+        assert_eq!(rfc3339(u64::MAX), "9999-12-30T22:00:00.999Z");
+    }
+}

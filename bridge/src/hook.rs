@@ -1,0 +1,323 @@
+//! The rooms of one lane, as the broker's [`LaneHook`].
+//!
+//! Architecture invariant: all room state is here, and nothing else changes it. No clock, no random
+//! number, no order of a hash map shows in an effect: the same entries give the same effects.
+//!
+//! Relied upon: the lane shows a session's `gone` after everything else of that session.
+
+use crate::authorize::JoinProof;
+use crate::epoch::{self, Epoch};
+use crate::notice::{self, Pace};
+use crate::room::{Room, join_first};
+use crate::rules::Rules;
+use crate::topics::{self, Place, Reach};
+use roommq_broker::packet::ReasonCode;
+use roommq_broker::policy::{
+    Actor, Attempt, Effect, GoneReason, HookContext, LaneHook, Mark, Message, Refusal, Request,
+    Stamps, Verdict,
+};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// The rooms of one lane.
+#[derive(Debug)]
+pub(crate) struct LaneRooms {
+    rules: Arc<Rules>,
+    rooms: HashMap<Arc<str>, Room>,
+    /// Where each client has a place, in the order that its end is told.
+    seats: HashMap<u64, Seats>,
+    /// Grows with each birth of a room and each timer: tells those of one millisecond apart.
+    order: u64,
+    pace: Pace,
+}
+
+#[derive(Debug)]
+struct Seats {
+    /// The newest seen; entries of a lower one are stale.
+    incarnation: u64,
+    rooms: BTreeSet<Arc<str>>,
+}
+
+impl LaneRooms {
+    pub fn new(rules: Arc<Rules>) -> LaneRooms {
+        LaneRooms {
+            rules,
+            rooms: HashMap::new(),
+            seats: HashMap::new(),
+            order: 0,
+            pace: Pace::default(),
+        }
+    }
+
+    fn is_stale(&self, who: Actor<'_>) -> bool {
+        let seats = self.seats.get(&who.session.client);
+        seats.is_some_and(|seats| seats.incarnation > who.session.incarnation)
+    }
+
+    fn may_join(&self, who: Actor<'_>, room: &str, proof: &[u8]) -> Result<(), Refusal> {
+        match self.rooms.get(room) {
+            Some(room) => room.seat(who.user),
+            None if JoinProof::from_bytes(proof).may_create => Ok(()),
+            None => Err(notice::no_room(room, false)),
+        }
+    }
+
+    fn new_room(&mut self, cx: &HookContext<'_>, name: &str) -> Room {
+        self.order += 1;
+        let epoch = Epoch::new(cx.now, cx.position.wrapping_add(self.order));
+        Room::new(name.into(), Arc::clone(self.rules.of(name)), epoch)
+    }
+
+    fn forget_idle(&mut self, name: &str) {
+        if self.rooms.get(name).is_some_and(Room::is_idle) {
+            self.rooms.remove(name);
+        }
+    }
+
+    /// Forgets that the client has a place in a room, where it has none.
+    fn drop_seat(&mut self, who: Actor<'_>, room: &str) {
+        let here = self.rooms.get(room);
+        if here.is_some_and(|room| room.has_place(who)) {
+            return;
+        }
+        if let Some(seats) = self.seats.get_mut(&who.session.client) {
+            seats.rooms.remove(room);
+            if seats.rooms.is_empty() {
+                self.seats.remove(&who.session.client);
+            }
+        }
+    }
+
+    /// A message into a room that is not alive: taken without a trace, unless it is kept.
+    fn publish_first(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
+        name: &str,
+        message: Message<'_>,
+    ) -> Result<Verdict, Refusal> {
+        let keeps = message.retain && !message.payload.is_empty() && self.rules.room_retained > 0;
+        if self.rules.strict_publish {
+            let rule = self.rules.of(name);
+            if !rule.may_create(!topics::is_anonymous(who.user)) {
+                return Err(notice::no_room(name, false));
+            }
+            if rule.members_publish {
+                return Err(join_first(name));
+            }
+        }
+        if !keeps {
+            return Ok(Verdict {
+                mark: Mark::default(),
+                keep: message.retain && message.payload.is_empty(),
+            });
+        }
+        let mut room = self.new_room(cx, name);
+        // Nothing of this life stands at the topic, whatever the lane remembers of another.
+        let message = Message {
+            replaces: false,
+            ..message
+        };
+        let verdict = room.publish(cx, &self.rules, who, message)?;
+        self.rooms.insert(Arc::clone(room.name()), room);
+        Ok(verdict)
+    }
+
+    fn tell_not_kept(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
+        topic: &str,
+        reason: String,
+    ) {
+        let code = ReasonCode::RetainNotSupported;
+        if self.pace.admits(who.user, topic, code, cx.now) {
+            let refusal = Refusal { code, reason };
+            let attempt = Attempt::Publish(topic);
+            let notice = notice::error(who.user, attempt, &refusal, cx.now);
+            cx.effects.push(Effect::Tell(notice));
+        }
+    }
+}
+
+impl LaneHook for LaneRooms {
+    fn judge(
+        &mut self,
+        _: &mut HookContext<'_>,
+        who: Actor<'_>,
+        requests: &[Request<'_>],
+    ) -> Vec<Result<(), Refusal>> {
+        let stale = self.is_stale(who);
+        let judge = |request: &Request<'_>| match topics::reach(request.filter) {
+            _ if stale => Err(Refusal {
+                code: ReasonCode::UnspecifiedError,
+                reason: "another connection has taken this session over".to_owned(),
+            }),
+            Reach::Room { room, peek: false } => self.may_join(who, room, request.proof),
+            _ => Ok(()),
+        };
+        requests.iter().map(judge).collect()
+    }
+
+    fn subscribed(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, requests: &[Request<'_>]) {
+        if self.is_stale(who) {
+            return;
+        }
+        for request in requests {
+            let Reach::Room {
+                room: name,
+                peek: false,
+            } = topics::reach(request.filter)
+            else {
+                continue;
+            };
+            if !self.rooms.contains_key(name) {
+                let room = self.new_room(cx, name);
+                self.rooms.insert(Arc::clone(room.name()), room);
+            }
+            let Some(room) = self.rooms.get_mut(name) else {
+                continue;
+            };
+            room.join(cx, who, request.filter);
+            let seats = self.seats.entry(who.session.client).or_insert(Seats {
+                incarnation: 0,
+                rooms: BTreeSet::new(),
+            });
+            seats.incarnation = who.session.incarnation;
+            if !seats.rooms.contains(name) {
+                seats.rooms.insert(Arc::clone(room.name()));
+            }
+        }
+    }
+
+    fn unsubscribed(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filters: &[&str]) {
+        if self.is_stale(who) {
+            return; // its `gone` is on the way
+        }
+        for filter in filters {
+            let Reach::Room { room, peek: false } = topics::reach(filter) else {
+                continue;
+            };
+            if let Some(here) = self.rooms.get_mut(room) {
+                here.leave(cx, who, filter);
+                self.drop_seat(who, room);
+                self.forget_idle(room);
+            }
+        }
+    }
+
+    fn gone(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, reason: &GoneReason) {
+        let Some(seats) = self.seats.get(&who.session.client) else {
+            return;
+        };
+        let names: Vec<Arc<str>> = seats.rooms.iter().cloned().collect();
+        for name in names {
+            let Some(room) = self.rooms.get_mut(&name) else {
+                continue;
+            };
+            let generation = self.order + 1;
+            if room.gone(cx, who, reason, generation) {
+                self.order = generation;
+                cx.effects.push(Effect::Wake {
+                    key: grace_key(&name, who.user),
+                    generation,
+                    at: cx.now.saturating_add(self.rules.grace),
+                });
+            }
+            self.drop_seat(who, &name);
+            self.forget_idle(&name);
+        }
+    }
+
+    fn publish(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
+        message: Message<'_>,
+    ) -> Result<Verdict, Refusal> {
+        let keeps = message.retain && !message.payload.is_empty();
+        match topics::place(message.topic) {
+            Place::Room { room: name, .. } => {
+                let verdict = match self.rooms.get_mut(name) {
+                    Some(room) => room.publish(cx, &self.rules, who, message)?,
+                    None => self.publish_first(cx, who, name, message)?,
+                };
+                if message.retain {
+                    if message.payload.is_empty() {
+                        self.forget_idle(name);
+                    } else if !verdict.keep {
+                        let limit = self.rules.room_retained;
+                        let reason = format!(
+                            "delivered but not kept: a room keeps {limit} retained messages"
+                        );
+                        self.tell_not_kept(cx, who, message.topic, reason);
+                    }
+                }
+                Ok(verdict)
+            }
+            Place::Inbox { .. } => {
+                if keeps {
+                    let reason = "delivered but not kept: an inbox keeps nothing".to_owned();
+                    self.tell_not_kept(cx, who, message.topic, reason);
+                }
+                Ok(Verdict {
+                    mark: Mark::default(),
+                    keep: false,
+                })
+            }
+            Place::Rooms | Place::Inboxes | Place::Outside => Ok(Verdict {
+                mark: Mark::default(),
+                keep: message.retain,
+            }),
+        }
+    }
+
+    fn stamps(&self, who: Actor<'_>, topic: &str, mark: Mark, at: u64) -> Stamps {
+        let from = || ("from", Some(who.user.to_owned()));
+        let at = || ("at", Some(epoch::rfc3339(at)));
+        match topics::place(topic) {
+            Place::Room { .. } => {
+                vec![from(), at(), ("seq", epoch::seq(mark)), ("replay", None)]
+            }
+            Place::Inbox { .. } => vec![from(), at()],
+            Place::Rooms | Place::Inboxes | Place::Outside => Stamps::new(),
+        }
+    }
+
+    fn may_see(&self, who: Actor<'_>, topic: &str) -> bool {
+        match topics::place(topic) {
+            Place::Room { room: name, rest } => {
+                let room = self.rooms.get(name);
+                if room.is_some_and(|room| room.holds(who)) {
+                    return true;
+                }
+                // A forgotten room's facts are cleared before all that hold them.
+                rest == Some("_info")
+                    && room.map_or_else(|| self.rules.of(name).is_open(), Room::is_open)
+            }
+            Place::Inbox { user, .. } => user == who.user,
+            Place::Rooms | Place::Inboxes => false,
+            Place::Outside => self.rules.outside,
+        }
+    }
+
+    fn timer(&mut self, cx: &mut HookContext<'_>, key: &str, generation: u64) {
+        let Some((name, user)) = key.split_once('/') else {
+            return;
+        };
+        if let Some(room) = self.rooms.get_mut(name) {
+            room.grace_over(cx, user, generation);
+            self.forget_idle(name);
+        }
+    }
+}
+
+/// Names a member's grace period; neither part can hold a slash.
+fn grace_key(room: &str, user: &str) -> String {
+    format!("{room}/{user}")
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,387 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::*;
+use crate::rules::tests::settings;
+use roommq_broker::policy::SessionId;
+use roommq_config::{Create, OutsideRooms, Settings};
+use serde_json::Value;
+
+/// A lane's rooms on a clock and a log of their own.
+pub(super) struct Lane {
+    pub hook: LaneRooms,
+    pub now: u64,
+    position: u64,
+}
+
+pub(super) const LOST: &str = "connection lost";
+const MAY: &[u8] = &[1];
+
+pub(super) fn who(user: &str, client: u64, incarnation: u64) -> Actor<'_> {
+    let session = SessionId {
+        client,
+        incarnation,
+    };
+    Actor { session, user }
+}
+
+impl Lane {
+    pub fn new(settings: &Settings) -> Lane {
+        Lane {
+            hook: LaneRooms::new(Arc::new(Rules::new(settings))),
+            now: 1_000_000,
+            position: 0,
+        }
+    }
+
+    /// One entry: what `apply` answers, and its effects.
+    pub fn entry<T>(
+        &mut self,
+        apply: impl FnOnce(&mut LaneRooms, &mut HookContext<'_>) -> T,
+    ) -> (T, Vec<Effect>) {
+        self.position += 1;
+        let mut effects = Vec::new();
+        let mut cx = HookContext {
+            now: self.now,
+            position: self.position,
+            effects: &mut effects,
+        };
+        let answer = apply(&mut self.hook, &mut cx);
+        (answer, effects)
+    }
+
+    /// A SUBSCRIBE by one who may create rooms: the refusals, and the effects of what was granted.
+    pub fn subscribe(&mut self, who: Actor<'_>, filters: &[&str]) -> (Vec<Refusal>, Vec<Effect>) {
+        self.subscribe_with(MAY, who, filters)
+    }
+
+    fn subscribe_with(
+        &mut self,
+        proof: &[u8],
+        who: Actor<'_>,
+        filters: &[&str],
+    ) -> (Vec<Refusal>, Vec<Effect>) {
+        let ask: Vec<_> = filters
+            .iter()
+            .map(|filter| Request { filter, proof })
+            .collect();
+        self.entry(|hook, cx| {
+            let answers = hook.judge(cx, who, &ask);
+            assert_eq!(answers.len(), ask.len());
+            assert!(cx.effects.is_empty(), "nothing shows before `subscribed`");
+            let pairs = ask.iter().zip(&answers);
+            let granted: Vec<_> = pairs.filter(|(_, a)| a.is_ok()).map(|(r, _)| *r).collect();
+            hook.subscribed(cx, who, &granted);
+            answers.into_iter().filter_map(Result::err).collect()
+        })
+    }
+
+    pub fn join(&mut self, who: Actor<'_>, filters: &[&str]) -> Vec<Effect> {
+        let (refusals, effects) = self.subscribe(who, filters);
+        assert_eq!(refusals, []);
+        effects
+    }
+
+    pub fn unsubscribe(&mut self, who: Actor<'_>, filters: &[&str]) -> Vec<Effect> {
+        self.entry(|hook, cx| hook.unsubscribed(cx, who, filters)).1
+    }
+
+    pub fn orderly(&mut self, who: Actor<'_>) -> Vec<Effect> {
+        self.entry(|hook, cx| hook.gone(cx, who, &GoneReason::Orderly))
+            .1
+    }
+
+    pub fn lose(&mut self, who: Actor<'_>) -> Vec<Effect> {
+        let reason = GoneReason::Lost(LOST.to_owned());
+        self.entry(|hook, cx| hook.gone(cx, who, &reason)).1
+    }
+
+    pub fn timer(&mut self, key: &str, generation: u64) -> Vec<Effect> {
+        self.entry(|hook, cx| hook.timer(cx, key, generation)).1
+    }
+
+    fn send(
+        &mut self,
+        who: Actor<'_>,
+        topic: &str,
+        payload: &str,
+        retain: bool,
+        replaces: bool,
+    ) -> (Result<Verdict, Refusal>, Vec<Effect>) {
+        let payload = payload.as_bytes();
+        let message = Message {
+            topic,
+            payload,
+            retain,
+            replaces,
+        };
+        self.entry(|hook, cx| hook.publish(cx, who, message))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.hook.rooms.is_empty() && self.hook.seats.is_empty()
+    }
+}
+
+/// Effects in short: `topic! field=value …`, `!` for retained, `-` for cleared.
+fn brief(effects: &[Effect]) -> Vec<String> {
+    let short = |effect: &Effect| match effect {
+        Effect::Publish {
+            topic,
+            payload,
+            retain,
+        } => {
+            let json: Value = serde_json::from_slice(payload).unwrap_or(Value::Null);
+            let field = |name: &str| Some(format!(" {name}={}", json.get(name)?));
+            let fields = ["event", "state", "devices", "reason", "count"];
+            let fields: String = fields.into_iter().filter_map(field).collect();
+            let mark = if *retain { "!" } else { "" };
+            let cleared = if payload.is_empty() { " -" } else { "" };
+            format!("{topic}{mark}{cleared}{}", fields.replace('"', ""))
+        }
+        Effect::Wake { key, at, .. } => format!("wake {key} {at}"),
+        Effect::Tell(notice) => format!("tell {}", notice.topic),
+    };
+    effects.iter().map(short).collect()
+}
+
+fn wake(effects: &[Effect]) -> (String, u64) {
+    let found = effects.iter().find_map(|effect| match effect {
+        Effect::Wake {
+            key, generation, ..
+        } => Some((key.clone(), *generation)),
+        _ => None,
+    });
+    found.expect("a wake")
+}
+
+fn open() -> Lane {
+    Lane::new(&settings())
+}
+
+#[test]
+fn the_first_filter_joins_and_the_last_leaves() {
+    let (mut lane, al) = (open(), who("al", 1, 1));
+    assert_eq!(
+        brief(&lane.join(al, &["rooms/a/#", "rooms/a/x"])),
+        [
+            "rooms/a/_presence/al! state=online devices=1",
+            "rooms/a/_events event=joined",
+            "rooms/a/_info! count=1",
+        ]
+    );
+    assert_eq!(lane.join(al, &["rooms/a/#"]), []);
+    assert_eq!(lane.unsubscribe(al, &["rooms/a/#"]), []);
+    assert_eq!(
+        brief(&lane.unsubscribe(al, &["rooms/a/x"])),
+        [
+            "rooms/a/_presence/al! -",
+            "rooms/a/_events event=left reason=left",
+            "rooms/a/_info! -",
+        ]
+    );
+    assert!(lane.is_empty());
+}
+
+#[test]
+fn entries_say_what_protocol_md_says() {
+    let mut lane = open();
+    let effects = lane.join(who("al", 1, 1), &["rooms/duo"]);
+    let text = |n: usize| match &effects[n] {
+        Effect::Publish { payload, .. } => serde_json::from_slice::<Value>(payload).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let (presence, event, info) = (text(0), text(1), text(2));
+    let epoch = info["epoch"].as_str().unwrap().to_owned();
+    assert_eq!(
+        presence,
+        serde_json::json!({
+            "user": "al", "state": "online", "devices": 1, "role": "member",
+            "since": "1970-01-01T00:16:40.000Z", "seq": format!("{epoch}:1"), "meta": {},
+        })
+    );
+    assert_eq!(
+        event,
+        serde_json::json!({
+            "event": "joined", "user": "al", "at": "1970-01-01T00:16:40.000Z",
+        })
+    );
+    assert_eq!(
+        info,
+        serde_json::json!({
+            "room": "duo", "subject": null, "access": "open", "count": 1, "limit": 2,
+            "epoch": epoch, "last": 0,
+        })
+    );
+}
+
+#[test]
+fn peeks_and_spanning_filters_join_nothing() {
+    let mut lane = open();
+    let filters = [
+        "rooms/a/_info",
+        "rooms/a/_presence/#",
+        "rooms/+/_info",
+        "rooms/#",
+        "#",
+        "x",
+    ];
+    assert_eq!(lane.join(who("al", 1, 1), &filters), []);
+    assert!(lane.is_empty());
+}
+
+#[test]
+fn several_rooms_are_joined_in_the_order_asked_and_left_by_name() {
+    let (mut lane, al) = (open(), who("al", 1, 1));
+    let events = |effects: &[Effect]| -> Vec<String> {
+        let brief = brief(effects).into_iter();
+        brief.filter(|line| line.contains("_events")).collect()
+    };
+    let effects = lane.join(al, &["rooms/z/#", "rooms/a/#"]);
+    assert_eq!(
+        events(&effects),
+        [
+            "rooms/z/_events event=joined",
+            "rooms/a/_events event=joined",
+        ]
+    );
+    assert_eq!(
+        events(&lane.orderly(al)),
+        [
+            "rooms/a/_events event=left reason=left",
+            "rooms/z/_events event=left reason=left",
+        ]
+    );
+    assert!(lane.is_empty());
+}
+
+#[test]
+fn devices_come_and_go_without_an_event() {
+    let mut lane = open();
+    let (one, two) = (who("al", 1, 1), who("al", 2, 2));
+    lane.join(one, &["rooms/a/#"]);
+    let second = lane.join(two, &["rooms/a"]);
+    assert_eq!(
+        brief(&second),
+        ["rooms/a/_presence/al! state=online devices=2"]
+    );
+    assert_eq!(
+        brief(&lane.lose(one)),
+        ["rooms/a/_presence/al! state=online devices=1"]
+    );
+    assert_eq!(brief(&lane.orderly(two)).len(), 3);
+    assert!(lane.is_empty());
+}
+
+#[test]
+fn a_loss_is_told_at_once_and_is_a_leave_after_the_grace_period() {
+    let (mut lane, al) = (open(), who("al", 1, 1));
+    lane.join(al, &["rooms/a/#"]);
+    lane.now += 5;
+    let lost = lane.lose(al);
+    assert_eq!(
+        brief(&lost),
+        [
+            "rooms/a/_presence/al! state=lost devices=0 reason=connection lost",
+            "rooms/a/_events event=lost reason=connection lost",
+            "wake a/al 1010005",
+        ]
+    );
+    let (key, generation) = wake(&lost);
+    assert_eq!(lane.timer(&key, generation + 1), []);
+    assert_eq!(lane.timer("a/bob", generation), []);
+    assert_eq!(lane.timer("nonsense", generation), []);
+    assert_eq!(
+        brief(&lane.timer(&key, generation)),
+        [
+            "rooms/a/_presence/al! -",
+            "rooms/a/_events event=left reason=lost",
+            "rooms/a/_info! -",
+        ]
+    );
+    assert_eq!(lane.timer(&key, generation), []);
+    assert!(lane.is_empty());
+}
+
+#[test]
+fn a_return_in_time_is_told_and_makes_the_timer_stale() {
+    let mut lane = open();
+    lane.join(who("al", 1, 1), &["rooms/a/#"]);
+    let (key, first) = wake(&lane.lose(who("al", 1, 1)));
+    assert_eq!(
+        brief(&lane.join(who("al", 1, 2), &["rooms/a/#"])),
+        [
+            "rooms/a/_presence/al! state=online devices=1",
+            "rooms/a/_events event=back",
+        ]
+    );
+    assert_eq!(lane.timer(&key, first), []);
+    let (_, second) = wake(&lane.lose(who("al", 1, 2)));
+    assert_ne!(first, second);
+    assert_eq!(lane.timer(&key, first), [], "the first loss was over");
+    assert_eq!(lane.timer(&key, second).len(), 3);
+}
+
+#[test]
+fn a_room_reborn_does_not_know_the_timers_of_its_earlier_life() {
+    let mut lane = open();
+    lane.join(who("al", 1, 1), &["rooms/a/#"]);
+    let (key, old) = wake(&lane.lose(who("al", 1, 1)));
+    lane.timer(&key, old);
+    lane.join(who("al", 1, 2), &["rooms/a/#"]);
+    lane.lose(who("al", 1, 2));
+    assert_eq!(lane.timer(&key, old), []);
+}
+
+#[test]
+fn what_is_stale_changes_nothing() {
+    let mut lane = open();
+    let (old, new) = (who("al", 1, 3), who("al", 1, 5));
+    lane.join(old, &["rooms/a/#", "rooms/b/#"]);
+    assert_eq!(lane.join(new, &["rooms/a/x"]), []);
+    let (refusals, effects) = lane.subscribe(old, &["rooms/c/#", "x"]);
+    assert_eq!((refusals.len(), effects), (2, vec![]));
+    assert_eq!(lane.unsubscribe(old, &["rooms/a/x", "rooms/a/#"]), []);
+    assert!(lane.hook.may_see(new, "rooms/a/x") && !lane.hook.may_see(old, "rooms/a/x"));
+    // Its own place in `b` ends; the one in `a` is the newer session's.
+    assert_eq!(brief(&lane.orderly(old)).len(), 3);
+    assert!(lane.hook.may_see(new, "rooms/a/x"));
+    assert_eq!(lane.orderly(old), []);
+    assert_eq!(brief(&lane.orderly(new)).len(), 3);
+    assert!(lane.is_empty());
+}
+
+#[test]
+fn a_full_room_says_how_full_and_keeps_seats_of_the_lost() {
+    let mut lane = open();
+    lane.join(who("al", 1, 1), &["rooms/duo/#"]);
+    lane.join(who("bob", 2, 2), &["rooms/duo/#"]);
+    let lost = lane.lose(who("bob", 2, 2));
+    let (refusals, effects) = lane.subscribe(who("eve", 3, 3), &["rooms/duo/#", "rooms/duo/x"]);
+    assert_eq!(refusals.len(), 2);
+    assert_eq!(refusals[0].code, ReasonCode::QuotaExceeded);
+    assert_eq!(refusals[0].reason, "full, 2 of 2");
+    assert_eq!(effects, []);
+    // Who is in is never refused: with another device, or back from a loss.
+    lane.join(who("al", 4, 4), &["rooms/duo"]);
+    lane.join(who("bob", 5, 5), &["rooms/duo"]);
+    lane.orderly(who("bob", 5, 5));
+    let (key, generation) = wake(&lost);
+    assert_eq!(lane.timer(&key, generation), []);
+    lane.join(who("eve", 3, 3), &["rooms/duo/#", "rooms/duo/x"]);
+    // A peek needs no seat.
+    lane.join(who("joe", 6, 6), &["rooms/duo/_info"]);
+}
+
+#[test]
+fn who_may_not_create_joins_only_what_is_alive() {
+    let mut lane = open();
+    let guest = who("~g", 1, 1);
+    let (refusals, _) = lane.subscribe_with(&[0], guest, &["rooms/a/#", "rooms/a/_info"]);
+    assert_eq!(refusals.len(), 1);
+    assert_eq!(refusals[0].code, ReasonCode::NotAuthorized);
+    assert!(refusals[0].reason.contains("no room `a` yet"));
+    lane.join(who("al", 2, 2), &["rooms/a/#"]);
+    assert_eq!(lane.subscribe_with(&[], guest, &["rooms/a/#"]).0, []);
+}
+
+mod messages;
+mod sight;

@@ -1,0 +1,125 @@
+//! What makes topics into rooms: authorization, membership, presence and notices.
+//!
+//! It answers the two traits that the broker owns: [`Policy`] before an entry is appended, [`LaneHooks`] in
+//! a lane's order. Everything but `credentials` is pure: no socket, no runtime, no clock.
+
+mod authorize;
+mod credentials;
+mod epoch;
+mod hook;
+mod membership;
+mod notice;
+mod presence;
+mod room;
+mod rules;
+pub mod topics;
+mod users;
+
+pub use notice::{EventKind, RoomCard, RoomEvent};
+pub use presence::{RosterEntry, State};
+pub use users::{Users, UsersError, load_users, set_password};
+
+use authorize::Claim;
+use credentials::PasswordChecks;
+use notice::Pace;
+use parking_lot::Mutex;
+use roommq_broker::packet::{TopicFilter, TopicName};
+use roommq_broker::policy::{
+    Attempt, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy, Principal,
+    PublishPermit, Refusal, SubscribeGrant,
+};
+use roommq_config::Settings;
+use rules::Rules;
+use std::sync::Arc;
+
+/// The rooms of a server: its policy, and the hook of each lane.
+#[derive(Debug)]
+pub struct Bridge {
+    rules: Arc<Rules>,
+    anonymous: bool,
+    passwords: PasswordChecks,
+    pace: Mutex<Pace>,
+}
+
+impl Bridge {
+    /// Rooms under the rules of `settings`, for `users` and, where the settings say so, for anybody.
+    #[must_use]
+    pub fn new(settings: &Settings, users: Users) -> Arc<Bridge> {
+        Arc::new(Bridge {
+            rules: Arc::new(Rules::new(settings)),
+            anonymous: settings.auth.anonymous,
+            passwords: PasswordChecks::new(users, settings.limits.password_checks),
+            pace: Mutex::new(Pace::default()),
+        })
+    }
+}
+
+impl Policy for Bridge {
+    fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>> {
+        Box::pin(async move {
+            let claim = authorize::connect(
+                self.anonymous,
+                &request.client_id,
+                request.user_name.as_deref(),
+                request.password.is_some(),
+            )?;
+            match claim {
+                Claim::Anonymous(principal) => Ok(principal),
+                Claim::Password(name) => {
+                    let password = request.password.clone().unwrap_or_default();
+                    if self.passwords.check(name.to_owned(), password).await {
+                        Ok(authorize::principal(name))
+                    } else {
+                        Err(authorize::wrong_credentials())
+                    }
+                }
+            }
+        })
+    }
+
+    fn resolve(&self, who: &Principal, filter: &TopicFilter) -> TopicFilter {
+        authorize::resolve(who, filter)
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        who: &'a Principal,
+        filter: &'a TopicFilter,
+    ) -> BoxFuture<'a, Result<SubscribeGrant, Refusal>> {
+        Box::pin(std::future::ready(authorize::subscribe(
+            &self.rules,
+            who,
+            filter,
+        )))
+    }
+
+    fn publish(
+        &self,
+        who: &Principal,
+        topic: &TopicName,
+        _: bool,
+    ) -> Result<PublishPermit, Refusal> {
+        authorize::publish(&self.rules, who, topic)
+    }
+
+    fn notice(
+        &self,
+        who: &Principal,
+        attempt: Attempt<'_>,
+        refusal: &Refusal,
+        now: u64,
+    ) -> Option<Notice> {
+        let (Attempt::Subscribe(name) | Attempt::Publish(name)) = attempt;
+        let admitted = self.pace.lock().admits(&who.user, name, refusal.code, now);
+        admitted.then(|| notice::error(&who.user, attempt, refusal, now))
+    }
+}
+
+impl LaneHooks for Bridge {
+    fn open(&self, _: u16) -> Box<dyn LaneHook> {
+        Box::new(hook::LaneRooms::new(Arc::clone(&self.rules)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

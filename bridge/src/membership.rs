@@ -1,0 +1,294 @@
+//! Who is in a room: each user by its devices, each device by its joining filters.
+
+use crate::presence::Standing;
+use roommq_broker::policy::{Actor, SessionId};
+use std::collections::HashMap;
+
+/// A user in a room. Holds a seat while it is online, and when lost until the grace period is over.
+#[derive(Debug)]
+pub(crate) struct Member {
+    devices: Vec<Device>,
+    /// Online or lost.
+    pub standing: Standing,
+    /// When `standing` began, in milliseconds since the Unix epoch.
+    pub since: u64,
+}
+
+/// A session in a room.
+#[derive(Debug)]
+struct Device {
+    session: SessionId,
+    /// Those that join; never empty, except while being filled.
+    filters: Vec<Box<str>>,
+}
+
+impl Device {
+    fn add(&mut self, filter: &str) {
+        if !self.filters.iter().any(|held| **held == *filter) {
+            self.filters.push(filter.into());
+        }
+    }
+}
+
+/// What a joining filter changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coming {
+    /// Nothing: a newer session has the device's place.
+    Stale,
+    /// The device was in already.
+    Again,
+    /// A further device of a user who was in.
+    Device,
+    /// The first device of a user who was lost.
+    Back,
+    /// The first device of a user who was not in.
+    User,
+}
+
+/// What the end of a filter or of a session changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Going {
+    /// Nothing: the device stays, or was not in, or has a newer session.
+    Nothing,
+    /// A device is out, others of the user are in.
+    Device,
+    /// The user's last device is out; [`Members`] keeps the user until told.
+    LastDevice,
+}
+
+/// The users of one room. Never iterated, so the map's order shows nowhere.
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    users: HashMap<Box<str>, Member>,
+}
+
+impl Member {
+    /// Sessions that are in.
+    pub fn devices(&self) -> usize {
+        self.devices.len()
+    }
+
+    fn place(&self, client: u64) -> Option<usize> {
+        self.devices
+            .iter()
+            .position(|device| device.session.client == client)
+    }
+
+    fn going(&mut self, place: usize) -> Going {
+        self.devices.swap_remove(place);
+        if self.devices.is_empty() {
+            Going::LastDevice
+        } else {
+            Going::Device
+        }
+    }
+}
+
+impl Members {
+    /// Seats taken.
+    pub fn count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// The member of this name, online or lost.
+    pub fn find(&self, user: &str) -> Option<&Member> {
+        self.users.get(user)
+    }
+
+    /// Whether this very session is in.
+    pub fn holds(&self, who: Actor<'_>) -> bool {
+        self.find(who.user).is_some_and(|member| {
+            let mut devices = member.devices.iter();
+            devices.any(|device| device.session == who.session)
+        })
+    }
+
+    /// Whether the session's place in the room is taken, by it or by an earlier or later one.
+    pub fn has_place(&self, who: Actor<'_>) -> bool {
+        let member = self.find(who.user);
+        member.is_some_and(|member| member.place(who.session.client).is_some())
+    }
+
+    /// A joining filter was granted at `now`.
+    pub fn come(&mut self, who: Actor<'_>, filter: &str, now: u64) -> Coming {
+        let device = |filter: &str| Device {
+            session: who.session,
+            filters: vec![filter.into()],
+        };
+        let Some(member) = self.users.get_mut(who.user) else {
+            let member = Member {
+                devices: vec![device(filter)],
+                standing: Standing::Online,
+                since: now,
+            };
+            self.users.insert(who.user.into(), member);
+            return Coming::User;
+        };
+        if let Some(place) = member.place(who.session.client) {
+            let known = &mut member.devices[place];
+            if known.session.incarnation > who.session.incarnation {
+                return Coming::Stale;
+            }
+            if known.session != who.session {
+                // What the earlier session subscribed to is void.
+                *known = device(filter);
+            }
+            known.add(filter);
+            return Coming::Again;
+        }
+        member.devices.push(device(filter));
+        if member.standing == Standing::Online {
+            Coming::Device
+        } else {
+            member.standing = Standing::Online;
+            member.since = now;
+            Coming::Back
+        }
+    }
+
+    /// A joining filter has gone by the client's wish.
+    pub fn drop_filter(&mut self, who: Actor<'_>, filter: &str) -> Going {
+        let Some(member) = self.users.get_mut(who.user) else {
+            return Going::Nothing;
+        };
+        let Some(place) = member.place(who.session.client) else {
+            return Going::Nothing;
+        };
+        let device = &mut member.devices[place];
+        // Another incarnation never had, or no longer has, this subscription.
+        if device.session != who.session {
+            return Going::Nothing;
+        }
+        let held = device.filters.len();
+        device.filters.retain(|held| **held != *filter);
+        if device.filters.is_empty() && held > 0 {
+            member.going(place)
+        } else {
+            Going::Nothing
+        }
+    }
+
+    /// The session has ended.
+    pub fn drop_session(&mut self, who: Actor<'_>) -> Going {
+        let Some(member) = self.users.get_mut(who.user) else {
+            return Going::Nothing;
+        };
+        match member.place(who.session.client) {
+            // An end can never overtake a newer session; it ends an older one, whose place it took.
+            Some(place) if member.devices[place].session.incarnation <= who.session.incarnation => {
+                member.going(place)
+            }
+            _ => Going::Nothing,
+        }
+    }
+
+    /// A member without devices is lost from `now` on; false where there is none.
+    pub fn lose(&mut self, user: &str, reason: &str, generation: u64, now: u64) -> bool {
+        match self.users.get_mut(user) {
+            Some(member) if member.devices.is_empty() => {
+                member.standing = Standing::Lost {
+                    reason: reason.to_owned(),
+                    generation,
+                };
+                member.since = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether `user` is lost and waits for the timer of this generation.
+    pub fn waits_for(&self, user: &str, generation: u64) -> bool {
+        self.find(user).is_some_and(|member| {
+            matches!(member.standing, Standing::Lost { generation: own, .. } if own == generation)
+        })
+    }
+
+    /// The user gives up the seat.
+    pub fn remove(&mut self, user: &str) {
+        self.users.remove(user);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn al(client: u64, incarnation: u64) -> Actor<'static> {
+        Actor {
+            session: SessionId {
+                client,
+                incarnation,
+            },
+            user: "al",
+        }
+    }
+
+    #[test]
+    fn first_device_in_last_device_out() {
+        let mut members = Members::default();
+        assert_eq!(members.come(al(1, 1), "rooms/a/#", 0), Coming::User);
+        assert_eq!(members.come(al(1, 1), "rooms/a/#", 0), Coming::Again);
+        assert_eq!(members.come(al(2, 2), "rooms/a", 0), Coming::Device);
+        assert_eq!(members.count(), 1);
+        assert_eq!(members.drop_filter(al(1, 1), "rooms/a/#"), Going::Device);
+        assert!(!members.holds(al(1, 1)) && members.holds(al(2, 2)));
+        assert_eq!(members.drop_session(al(2, 2)), Going::LastDevice);
+    }
+
+    #[test]
+    fn a_device_leaves_with_its_last_filter() {
+        let mut members = Members::default();
+        members.come(al(1, 1), "rooms/a/#", 0);
+        members.come(al(1, 1), "rooms/a/x", 0);
+        assert_eq!(
+            members.drop_filter(al(1, 1), "rooms/a/other"),
+            Going::Nothing
+        );
+        assert_eq!(members.drop_filter(al(1, 1), "rooms/a/#"), Going::Nothing);
+        assert_eq!(
+            members.drop_filter(al(1, 1), "rooms/a/x"),
+            Going::LastDevice
+        );
+        assert_eq!(members.drop_filter(al(1, 1), "rooms/a/x"), Going::Nothing);
+    }
+
+    #[test]
+    fn a_newer_session_takes_the_place_and_voids_the_filters() {
+        let mut members = Members::default();
+        members.come(al(1, 3), "rooms/a/#", 0);
+        assert_eq!(members.come(al(1, 5), "rooms/a/x", 0), Coming::Again);
+        assert!(members.holds(al(1, 5)) && !members.holds(al(1, 3)));
+        assert_eq!(members.come(al(1, 3), "rooms/a/y", 0), Coming::Stale);
+        assert_eq!(members.drop_filter(al(1, 3), "rooms/a/x"), Going::Nothing);
+        assert_eq!(members.drop_session(al(1, 3)), Going::Nothing);
+        // Its own filter was its last: the earlier session's are no longer its.
+        assert_eq!(
+            members.drop_filter(al(1, 5), "rooms/a/x"),
+            Going::LastDevice
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_newer_session_ends_an_older_ones_place() {
+        let mut members = Members::default();
+        members.come(al(1, 3), "rooms/a/#", 0);
+        assert_eq!(members.drop_session(al(1, 5)), Going::LastDevice);
+    }
+
+    #[test]
+    fn a_lost_member_waits_for_one_timer_and_comes_back() {
+        let mut members = Members::default();
+        members.come(al(1, 1), "rooms/a/#", 0);
+        assert!(!members.lose("al", "early", 1, 5), "a device is in");
+        members.drop_session(al(1, 1));
+        assert!(members.lose("al", "connection lost", 7, 5));
+        assert!(members.waits_for("al", 7) && !members.waits_for("al", 6));
+        assert_eq!(members.count(), 1);
+        assert_eq!(members.drop_session(al(1, 1)), Going::Nothing);
+        assert_eq!(members.come(al(1, 2), "rooms/a/#", 8), Coming::Back);
+        assert!(!members.waits_for("al", 7));
+        members.remove("al");
+        assert_eq!(members.count(), 0);
+    }
+}

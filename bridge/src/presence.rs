@@ -1,0 +1,114 @@
+//! What a roster shows: one retained JSON object a user and room.
+
+use crate::epoch::rfc3339;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// One entry of a roster, as it stands at `rooms/<room>/_presence/<user>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterEntry<'a> {
+    /// The user, as in the topic.
+    #[serde(borrow)]
+    pub user: Cow<'a, str>,
+    /// How the user stands to the room.
+    pub state: State,
+    /// Sessions of the user that are in; 0 for a lost one.
+    pub devices: usize,
+    /// What the user may do in the room; `member` for all today.
+    #[serde(borrow)]
+    pub role: Cow<'a, str>,
+    /// When this state began, RFC 3339.
+    #[serde(borrow)]
+    pub since: Cow<'a, str>,
+    /// `<epoch>:<n>`: n grows by one with each change of the room's roster. It is no message's `seq`.
+    #[serde(borrow)]
+    pub seq: Cow<'a, str>,
+    /// What the user says about itself; empty today.
+    pub meta: serde_json::Map<String, serde_json::Value>,
+    /// Why a lost user was lost.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Cow<'a, str>>,
+}
+
+/// The state in a roster entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// In, with at least one session.
+    Online,
+    /// The last session was lost, and the grace period runs.
+    Lost,
+}
+
+/// How a member stands, as the lane remembers it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// At least one device is in.
+    Online,
+    /// None is; the seat is held until the timer of this generation.
+    Lost {
+        /// For people.
+        reason: String,
+        /// Timers of other generations are stale.
+        generation: u64,
+    },
+}
+
+impl Standing {
+    /// The entry of `user`; `since` in milliseconds since the Unix epoch.
+    pub fn entry<'a>(
+        &'a self,
+        user: &'a str,
+        devices: usize,
+        since: u64,
+        seq: String,
+    ) -> RosterEntry<'a> {
+        let (state, reason) = match self {
+            Standing::Online => (State::Online, None),
+            Standing::Lost { reason, .. } => (State::Lost, Some(Cow::Borrowed(reason.as_str()))),
+        };
+        RosterEntry {
+            user: user.into(),
+            state,
+            devices,
+            role: "member".into(),
+            since: rfc3339(since).into(),
+            seq: seq.into(),
+            meta: serde_json::Map::new(),
+            reason,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_online_entry_has_the_words_of_the_protocol() {
+        let entry = Standing::Online.entry("al\"ice", 2, 1_500, "z:4".to_owned());
+        assert_eq!(
+            serde_json::to_string(&entry).unwrap(),
+            r#"{"user":"al\"ice","state":"online","devices":2,"role":"member","since":"1970-01-01T00:00:01.500Z","seq":"z:4","meta":{}}"#
+        );
+    }
+
+    #[test]
+    fn a_lost_entry_says_why_and_reads_back() {
+        let lost = Standing::Lost {
+            reason: "keep-alive passed".to_owned(),
+            generation: 9,
+        };
+        let entry = lost.entry("bob", 0, 0, "z:5".to_owned());
+        let text = serde_json::to_string(&entry).unwrap();
+        assert!(
+            text.ends_with(r#""meta":{},"reason":"keep-alive passed"}"#),
+            "{text}"
+        );
+        assert_eq!(
+            serde_json::from_str::<RosterEntry<'_>>(&text).unwrap(),
+            entry
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! One room in its lane: ties membership, presence and notices together, and says what shall be done.
+
+use crate::epoch::Epoch;
+use crate::membership::{Coming, Going, Members};
+use crate::notice::{EventKind, RoomCard, RoomEvent, json};
+use crate::rules::{Rule, Rules};
+use crate::topics;
+use bytes::Bytes;
+use roommq_broker::packet::ReasonCode;
+use roommq_broker::policy::{Actor, Effect, GoneReason, HookContext, Message, Refusal, Verdict};
+use std::sync::Arc;
+
+/// A room that is alive: it has members (online, or lost within the grace period) or retained messages of
+/// the application. Without either it is idle, and forgotten.
+#[derive(Debug)]
+pub(crate) struct Room {
+    name: Arc<str>,
+    rule: Arc<Rule>,
+    epoch: Epoch,
+    /// Of the last message; 0: none yet.
+    offset: u64,
+    /// Changes of the roster.
+    changes: u64,
+    /// Retained messages of the application.
+    retained: usize,
+    members: Members,
+}
+
+impl Room {
+    pub fn new(name: Arc<str>, rule: Arc<Rule>, epoch: Epoch) -> Room {
+        Room {
+            name,
+            rule,
+            epoch,
+            offset: 0,
+            changes: 0,
+            retained: 0,
+            members: Members::default(),
+        }
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.rule.is_open()
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.members.count() == 0 && self.retained == 0
+    }
+
+    /// Whether this very session is a member's device.
+    pub fn holds(&self, who: Actor<'_>) -> bool {
+        self.members.holds(who)
+    }
+
+    /// Whether a session of this client has a place here.
+    pub fn has_place(&self, who: Actor<'_>) -> bool {
+        self.members.has_place(who)
+    }
+
+    /// Whether there is a seat for `user`; who has one needs no other, for any number of devices.
+    pub fn seat(&self, user: &str) -> Result<(), Refusal> {
+        let count = self.members.count();
+        match self.rule.limit {
+            Some(limit)
+                if u32::try_from(count).unwrap_or(u32::MAX) >= limit
+                    && self.members.find(user).is_none() =>
+            {
+                Err(Refusal {
+                    code: ReasonCode::QuotaExceeded,
+                    reason: format!("full, {count} of {limit}"),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A joining filter was granted.
+    pub fn join(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filter: &str) {
+        match self.members.come(who, filter, cx.now) {
+            Coming::Stale | Coming::Again => {}
+            Coming::Device => self.tell_presence(cx, who.user),
+            Coming::Back => {
+                self.tell_presence(cx, who.user);
+                self.tell_event(cx, EventKind::Back, who.user, None);
+            }
+            Coming::User => {
+                self.tell_presence(cx, who.user);
+                self.tell_event(cx, EventKind::Joined, who.user, None);
+                self.tell_card(cx);
+            }
+        }
+    }
+
+    /// A joining filter has gone by the client's wish.
+    pub fn leave(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filter: &str) {
+        match self.members.drop_filter(who, filter) {
+            Going::Nothing => {}
+            Going::Device => self.tell_presence(cx, who.user),
+            Going::LastDevice => self.seat_freed(cx, who.user, "left"),
+        }
+    }
+
+    /// A session has ended. Returns whether its user is lost now and waits for the timer of `generation`.
+    pub fn gone(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
+        reason: &GoneReason,
+        generation: u64,
+    ) -> bool {
+        match (self.members.drop_session(who), reason) {
+            (Going::Nothing, _) => false,
+            (Going::Device, _) => {
+                self.tell_presence(cx, who.user);
+                false
+            }
+            (Going::LastDevice, GoneReason::Orderly) => {
+                self.seat_freed(cx, who.user, "left");
+                false
+            }
+            (Going::LastDevice, GoneReason::Lost(reason)) => {
+                let lost = self.members.lose(who.user, reason, generation, cx.now);
+                self.tell_presence(cx, who.user);
+                self.tell_event(cx, EventKind::Lost, who.user, Some(reason));
+                lost
+            }
+        }
+    }
+
+    /// A grace period is over; a stale one changes nothing.
+    pub fn grace_over(&mut self, cx: &mut HookContext<'_>, user: &str, generation: u64) {
+        if self.members.waits_for(user, generation) {
+            self.seat_freed(cx, user, "lost");
+        }
+    }
+
+    /// Takes a message and gives it the next offset, or says why not. `keep` in the answer is false for one
+    /// to be kept that the room has no place for.
+    pub fn publish(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        rules: &Rules,
+        who: Actor<'_>,
+        message: Message<'_>,
+    ) -> Result<Verdict, Refusal> {
+        if self.rule.members_publish && self.members.find(who.user).is_none() {
+            return Err(join_first(&self.name));
+        }
+        let keep = self.keep(cx, rules, message);
+        self.offset += 1;
+        Ok(Verdict {
+            mark: self.epoch.mark(self.offset),
+            keep,
+        })
+    }
+
+    fn keep(&mut self, cx: &mut HookContext<'_>, rules: &Rules, message: Message<'_>) -> bool {
+        if !message.retain {
+            return false;
+        }
+        match (message.payload.is_empty(), message.replaces) {
+            (true, false) | (false, true) => true,
+            (true, true) => {
+                self.retained = self.retained.saturating_sub(1);
+                if self.is_idle() {
+                    self.tell_card(cx);
+                }
+                true
+            }
+            (false, false) if self.retained < rules.room_retained => {
+                self.retained += 1;
+                // The first thing in a room that nobody is in: it has come alive.
+                if self.retained == 1 && self.members.count() == 0 {
+                    self.tell_card(cx);
+                }
+                true
+            }
+            (false, false) => false,
+        }
+    }
+
+    /// The user is out: the roster, the others, and the room's facts.
+    fn seat_freed(&mut self, cx: &mut HookContext<'_>, user: &str, reason: &str) {
+        self.members.remove(user);
+        self.changes += 1;
+        cx.effects.push(Effect::Publish {
+            topic: topics::presence(&self.name, user),
+            payload: Bytes::new(),
+            retain: true,
+        });
+        self.tell_event(cx, EventKind::Left, user, Some(reason));
+        self.tell_card(cx);
+    }
+
+    fn tell_presence(&mut self, cx: &mut HookContext<'_>, user: &str) {
+        let Some(member) = self.members.find(user) else {
+            return;
+        };
+        self.changes += 1;
+        let seq = format!("{}:{}", self.epoch, self.changes);
+        let entry = member
+            .standing
+            .entry(user, member.devices(), member.since, seq);
+        cx.effects.push(Effect::Publish {
+            topic: topics::presence(&self.name, user),
+            payload: json(&entry),
+            retain: true,
+        });
+    }
+
+    fn tell_event(
+        &self,
+        cx: &mut HookContext<'_>,
+        kind: EventKind,
+        user: &str,
+        reason: Option<&str>,
+    ) {
+        cx.effects.push(Effect::Publish {
+            topic: topics::events(&self.name),
+            payload: json(&RoomEvent::new(kind, user, reason, cx.now)),
+            retain: false,
+        });
+    }
+
+    /// The room's facts; cleared where it will be forgotten.
+    fn tell_card(&self, cx: &mut HookContext<'_>) {
+        let payload = if self.is_idle() {
+            Bytes::new()
+        } else {
+            json(&RoomCard {
+                room: (&*self.name).into(),
+                subject: None,
+                access: if self.is_open() { "open" } else { "list" }.into(),
+                count: self.members.count(),
+                limit: self.rule.limit,
+                epoch: self.epoch.to_string().into(),
+                last: self.offset,
+            })
+        };
+        cx.effects.push(Effect::Publish {
+            topic: topics::info(&self.name),
+            payload,
+            retain: true,
+        });
+    }
+}
+
+/// The refusal of a sender who is no member.
+pub(crate) fn join_first(room: &str) -> Refusal {
+    let filter = topics::room_filter(room);
+    Refusal {
+        code: ReasonCode::NotAuthorized,
+        reason: format!("join the room first: SUBSCRIBE to {filter}"),
+    }
+}

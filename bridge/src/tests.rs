@@ -1,0 +1,67 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::*;
+use bytes::Bytes;
+use roommq_broker::packet::ReasonCode;
+
+fn request(user_name: Option<&str>, password: Option<&'static [u8]>) -> ConnectRequest {
+    ConnectRequest {
+        client_id: "c".to_owned(),
+        user_name: user_name.map(str::to_owned),
+        password: password.map(Bytes::from_static),
+        peer: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
+    }
+}
+
+fn bridge_with_al() -> Arc<Bridge> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users.toml");
+    set_password(&path, "a/l", "right").unwrap();
+    Bridge::new(&Settings::default(), load_users(&path).unwrap())
+}
+
+#[tokio::test]
+async fn a_client_is_who_its_password_says() {
+    let bridge = bridge_with_al();
+    let al = bridge
+        .connect(request(Some("a/l"), Some(b"right")))
+        .await
+        .unwrap();
+    assert_eq!((&*al.user, al.authenticated), ("a%2Fl", true));
+    let nobody = bridge.connect(request(None, None)).await.unwrap();
+    assert_eq!((&*nobody.user, nobody.authenticated), ("~c", false));
+}
+
+#[tokio::test]
+async fn an_unknown_user_and_a_wrong_password_get_one_answer() {
+    let bridge = bridge_with_al();
+    let wrong = bridge
+        .connect(request(Some("a/l"), Some(b"wrong")))
+        .await
+        .unwrap_err();
+    let unknown = bridge
+        .connect(request(Some("eve"), Some(b"right")))
+        .await
+        .unwrap_err();
+    assert_eq!(wrong, unknown);
+    assert_eq!(wrong.code, ReasonCode::BadUserNameOrPassword);
+}
+
+#[tokio::test]
+async fn nobody_is_anonymous_where_that_is_off() {
+    let mut settings = Settings::default();
+    settings.auth.anonymous = false;
+    let bridge = Bridge::new(&settings, Users::default());
+    let refusal = bridge.connect(request(None, None)).await.unwrap_err();
+    assert_eq!(refusal.code, ReasonCode::NotAuthorized);
+}
+
+#[test]
+fn a_refusal_is_told_once_a_second() {
+    let bridge = Bridge::new(&Settings::default(), Users::default());
+    let who = authorize::principal("al");
+    let refusal = authorize::wrong_credentials();
+    let tell = |now| bridge.notice(&who, Attempt::Publish("rooms/a"), &refusal, now);
+    assert_eq!(tell(1_000).unwrap().topic, "inbox/al/error");
+    assert!(tell(1_500).is_none());
+    assert!(tell(2_000).is_some());
+}

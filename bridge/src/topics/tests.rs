@@ -1,0 +1,144 @@
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn topics_lie_where_their_levels_say() {
+    let room = |room, rest| Place::Room { room, rest };
+    let inbox = |user, rest| Place::Inbox { user, rest };
+    for (topic, expected) in [
+        ("rooms", Place::Rooms),
+        ("rooms/", room("", None)),
+        ("rooms/a", room("a", None)),
+        ("rooms/a/", room("a", Some(""))),
+        ("rooms/a/b/c", room("a", Some("b/c"))),
+        ("roomsy/a", Place::Outside),
+        ("/rooms/a", Place::Outside),
+        ("inbox", Place::Inboxes),
+        ("inbox/al", inbox("al", None)),
+        ("inbox/al/dm/bob", inbox("al", Some("dm/bob"))),
+        ("inboxes/al", Place::Outside),
+        ("$SYS/rooms", Place::Outside),
+    ] {
+        assert_eq!(place(topic), expected, "{topic}");
+    }
+}
+
+#[test]
+fn filters_reach_what_they_match() {
+    let join = |room| Reach::Room { room, peek: false };
+    let peek = |room| Reach::Room { room, peek: true };
+    for (filter, expected) in [
+        ("#", Reach::Spanning),
+        ("+", Reach::Spanning),
+        ("+/lobby/x", Reach::Spanning),
+        ("rooms/#", Reach::Spanning),
+        ("rooms/+", Reach::Spanning),
+        ("rooms/+/_info", Reach::Spanning),
+        ("inbox/+/error", Reach::Spanning),
+        ("inbox/#", Reach::Spanning),
+        ("rooms", Reach::Nothing),
+        ("inbox", Reach::Nothing),
+        ("rooms/a", join("a")),
+        ("rooms/a/#", join("a")),
+        ("rooms/a/+", join("a")),
+        ("rooms/a/+/alice", join("a")),
+        ("rooms/a/_events", join("a")),
+        ("rooms/a/_information", join("a")),
+        ("rooms/a/_info", peek("a")),
+        ("rooms/a/_presence", peek("a")),
+        ("rooms/a/_presence/#", peek("a")),
+        ("rooms/a/_presence/+", peek("a")),
+        ("inbox/al/#", Reach::Inbox { user: "al" }),
+        ("a/rooms/#", Reach::Outside),
+        ("$SYS/#", Reach::Outside),
+    ] {
+        assert_eq!(reach(filter), expected, "{filter}");
+    }
+}
+
+#[test]
+fn room_names_are_what_the_protocol_allows() {
+    let longest = "a".repeat(64);
+    for good in ["a", "Lobby-1", "a.b_c~d", "~x", ".", longest.as_str()] {
+        assert_eq!(room_name(good), Ok(good));
+    }
+    let too_long = "a".repeat(65);
+    for bad in ["", "_a", "a b", "é", "a$", "a%", too_long.as_str()] {
+        assert!(room_name(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn user_names_kept_for_others_are_refused() {
+    for bad in ["", "me", "~a", "_a"] {
+        assert_eq!(user_name(bad), Err(BadUserName));
+    }
+    for good in ["alice", "mel", "a/b", "Zoë", "a~"] {
+        assert_eq!(user_name(good), Ok(good));
+    }
+}
+
+#[test]
+fn what_a_level_cannot_hold_is_encoded() {
+    assert_eq!(user_level("Zoë b"), "Zoë b");
+    assert_eq!(user_level("a/b+c#d%e\n"), "a%2Fb%2Bc%23d%25e%0A");
+    assert_eq!(user_level("\u{85}"), "%C2%85");
+    assert_eq!(anonymous_level("x/1"), "~x%2F1");
+    assert!(is_anonymous(&anonymous_level("x")));
+}
+
+#[test]
+fn long_names_are_cut_at_a_character_and_keep_apart() {
+    let at_limit = "a".repeat(128);
+    assert_eq!(user_level(&at_limit), at_limit);
+    let one = user_level(&"a".repeat(129));
+    assert_eq!(one, format!("{}-ba20d66a82fdb40c", "a".repeat(100)));
+    assert_ne!(one, user_level(&"a".repeat(130)));
+    let wide = user_level(&format!("{}{}", "a".repeat(99), "é".repeat(40)));
+    assert!(wide.starts_with(&format!("{}-", "a".repeat(99))), "{wide}");
+    let encoded = user_level(&format!("{}{}", "a".repeat(98), "/".repeat(40)));
+    assert!(
+        encoded.starts_with(&format!("{}-", "a".repeat(98))),
+        "{encoded}"
+    );
+}
+
+#[test]
+fn me_is_the_callers_own_inbox() {
+    assert_eq!(own_inbox("inbox/me", "al").as_deref(), Some("inbox/al"));
+    assert_eq!(own_inbox("inbox/me/#", "al").as_deref(), Some("inbox/al/#"));
+    assert_eq!(own_inbox("inbox/mel/#", "al"), None);
+    assert_eq!(own_inbox("x/inbox/me", "al"), None);
+    assert!(is_direct_message("dm/al", "al"));
+    assert!(!is_direct_message("dm/al/x", "al"));
+    assert!(!is_direct_message("dm/bob", "al"));
+    assert!(!is_direct_message("reply", "al"));
+}
+
+proptest! {
+    #[test]
+    fn a_user_level_is_one_level_of_bounded_length(name in any::<String>()) {
+        let level = user_level(&name);
+        prop_assert!(level.len() <= USER_NAME_BYTES);
+        prop_assert!(!level.contains(['/', '+', '#', '\0']));
+        prop_assert!(!level.chars().any(char::is_control));
+    }
+
+    #[test]
+    fn short_user_levels_keep_apart(a in "[ab/%+25F]{0,8}", b in "[ab/%+25F]{0,8}") {
+        prop_assert_eq!(a == b, user_level(&a) == user_level(&b));
+    }
+
+    #[test]
+    fn what_is_built_is_parsed(room in "[A-Za-z0-9.~-]{1,64}", user in any::<String>()) {
+        let user = user_level(&user);
+        let (entry, all, error) =
+            (presence(&room, &user), room_filter(&room), inbox_error(&user));
+        let rest = format!("_presence/{user}");
+        let room = room.as_str();
+        prop_assert_eq!(place(&entry), Place::Room { room, rest: Some(&rest) });
+        prop_assert_eq!(reach(&all), Reach::Room { room, peek: false });
+        let (user, rest) = (user.as_str(), Some("error"));
+        prop_assert_eq!(place(&error), Place::Inbox { user, rest });
+    }
+}

@@ -1,0 +1,245 @@
+//! The users file: who has a password. Written by `roommq passwd`, read at start.
+//!
+//! TOML, one table: `[users]` with `name = "<argon2 PHC string>"`.
+
+use crate::topics;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Argon2, Params};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a password, at most: more does not fit in a CONNECT (3.1.3.6).
+const PASSWORD_BYTES: usize = 65_535;
+
+/// Of a password that nobody has, at the cost that [`set_password`] gives.
+const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$\
+    OAceYRupRkaAxcmatF8PSA$44lfKmTK24y30CsXpNmqtOwDEFQcJSJ7WywhZjygV8w";
+
+const HEADER: &str = "\
+# Users of RoomMQ. Written by `roommq passwd`, which keeps the entries but no comments.\n\n";
+
+/// Users and the hashes of their passwords.
+#[derive(Clone, Default)]
+pub struct Users {
+    hashes: HashMap<String, PasswordHash>,
+}
+
+/// What is wrong with a users file, or with what is to be written to one.
+#[derive(Debug, thiserror::Error)]
+pub enum UsersError {
+    /// It cannot be read.
+    #[error("cannot read the users file {}: {source}; make it with `roommq passwd`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It cannot be written.
+    #[error("cannot write the users file {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not what a users file is.
+    #[error("{}, line {line}: {what}; a users file has one table, [users], with name = \"argon2 hash\"", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What stands there; no value from the file.
+        what: String,
+    },
+    /// A name that nobody may have.
+    #[error("{}, key `users.{user}`: {source}", path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        user: String,
+        /// Why.
+        source: topics::BadUserName,
+    },
+    /// A hash that cannot be checked.
+    #[error("{}, key `users.{user}`: no argon2 hash; set it with `roommq passwd`", path.display())]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// Whose.
+        user: String,
+    },
+    /// A password that cannot be used.
+    #[error("a password has 1 to 65,535 bytes; this one has {0}")]
+    Password(usize),
+    /// No hash could be made.
+    #[error("cannot hash the password: {0}")]
+    Hashing(argon2::password_hash::Error),
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    users: BTreeMap<String, String>,
+}
+
+impl Users {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Whether `password` is `user`'s. Takes as long for an unknown user: tens of milliseconds of a core.
+    pub(crate) fn verify(&self, user: &str, password: &[u8]) -> bool {
+        let verified = |hash: &PasswordHash| {
+            let argon2 = Argon2::default();
+            argon2.verify_password(password, hash).is_ok()
+        };
+        if let Some(hash) = self.hashes.get(user) {
+            return verified(hash);
+        }
+        // As costly as what users have here; any of them stands for all.
+        let nobodys = PasswordHash::new(NOBODYS).ok();
+        if let Some(hash) = self.hashes.values().next().or(nobodys.as_ref()) {
+            std::hint::black_box(verified(hash));
+        }
+        false
+    }
+}
+
+/// Names only: hashes have no place in a log.
+impl std::fmt::Debug for Users {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.hashes.keys()).finish()
+    }
+}
+
+/// Reads a users file. Warns where others than its owner may read it.
+///
+/// # Errors
+/// It cannot be read, is not TOML, has another table or key than `[users]`, a name that nobody may have, or
+/// a value that is no argon2 PHC string.
+pub fn load_users(path: &Path) -> Result<Users, UsersError> {
+    let text = std::fs::read_to_string(path).map_err(|source| UsersError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    warn_if_readable_by_others(path);
+    let file = parse(path, &text)?;
+    let mut hashes = HashMap::with_capacity(file.users.len());
+    for (user, phc) in file.users {
+        check_name(path, &user)?;
+        let hash = PasswordHash::new(&phc).ok().filter(is_usable);
+        let Some(hash) = hash else {
+            let path = path.to_owned();
+            return Err(UsersError::Hash { path, user });
+        };
+        hashes.insert(user, hash);
+    }
+    Ok(Users { hashes })
+}
+
+/// Gives `user` a password in the users file at `path`: makes the file, or replaces it as a whole, so that a
+/// reader sees the old one or the new one. Only its owner may read it. Other entries stay, comments do not.
+///
+/// # Errors
+/// `user` is a name that nobody may have, the password is empty or too long, or the file cannot be read,
+/// understood or written.
+pub fn set_password(path: &Path, user: &str, password: &str) -> Result<(), UsersError> {
+    check_name(path, user)?;
+    if !(1..=PASSWORD_BYTES).contains(&password.len()) {
+        return Err(UsersError::Password(password.len()));
+    }
+    let mut file = match std::fs::read_to_string(path) {
+        Ok(text) => parse(path, &text)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => File::default(),
+        Err(source) => {
+            let path = path.to_owned();
+            return Err(UsersError::Read { path, source });
+        }
+    };
+    let hash: PasswordHash = Argon2::default()
+        .hash_password(password.as_bytes())
+        .map_err(UsersError::Hashing)?;
+    file.users.insert(user.to_owned(), hash.to_string());
+    write(path, &file).map_err(|source| UsersError::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn check_name(path: &Path, user: &str) -> Result<(), UsersError> {
+    match topics::user_name(user) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(UsersError::Name {
+            path: path.to_owned(),
+            user: user.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// The parser's own text shows the line, and with it a hash; only its message is passed on.
+fn parse(path: &Path, text: &str) -> Result<File, UsersError> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start).min(text.len());
+        let before = &text.as_bytes()[..at];
+        UsersError::Syntax {
+            path: path.to_owned(),
+            line: 1 + before.split(|b| *b == b'\n').count() - 1,
+            what: error.message().replace('\n', ", "),
+        }
+    })
+}
+
+/// Whether the hash is argon2's, whole, and of a cost that can be paid.
+fn is_usable(hash: &PasswordHash) -> bool {
+    hash.algorithm.as_str().starts_with("argon2")
+        && hash.salt.is_some()
+        && hash.hash.is_some()
+        && Params::try_from(hash).is_ok()
+}
+
+fn write(path: &Path, file: &File) -> std::io::Result<()> {
+    let text = toml::to_string(file).map_err(std::io::Error::other)?;
+    // Through a link to the file itself, so that the link stays.
+    let target = match path.canonicalize() {
+        Ok(target) => target,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => path.to_owned(),
+        Err(error) => return Err(error),
+    };
+    let folder = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // Made with mode 0600, in the same folder since a rename does not cross file systems.
+    let mut new = tempfile::NamedTempFile::new_in(folder)?;
+    new.write_all(HEADER.as_bytes())?;
+    new.write_all(text.as_bytes())?;
+    new.as_file().sync_all()?;
+    new.persist(&target)?;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn warn_if_readable_by_others(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::metadata(path).map_or(0, |file| file.permissions().mode());
+    if mode & 0o077 != 0 {
+        let path = path.display();
+        tracing::warn!("users file {path} may be read by others than its owner: chmod 600 {path}");
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_readable_by_others(_: &Path) {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::*;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn a_password_that_was_set_is_right_and_another_is_wrong() {
+    let folder = folder();
+    let path = folder.path().join("users.toml");
+    set_password(&path, "al/ice", "one").unwrap();
+    set_password(&path, "bob", "two").unwrap();
+    set_password(&path, "al/ice", "three").unwrap();
+    let users = load_users(&path).unwrap();
+    assert_eq!(users.count(), 2);
+    assert!(users.verify("al/ice", b"three"));
+    assert!(!users.verify("al/ice", b"one"));
+    assert!(users.verify("bob", b"two"));
+    assert!(!users.verify("eve", b"two"));
+    assert!(!Users::default().verify("eve", b"two"));
+    let shown = format!("{users:?}");
+    assert!(
+        shown.contains("bob") && !shown.contains("argon2"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_stand_in_hash_costs_what_a_real_one_does() {
+    let nobodys = PasswordHash::new(NOBODYS).unwrap();
+    assert!(is_usable(&nobodys));
+    let real: PasswordHash = Argon2::default().hash_password(b"x").unwrap();
+    assert_eq!(nobodys.params, real.params);
+    assert_eq!(nobodys.algorithm, real.algorithm);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_file_is_its_owners_only_and_nothing_is_left_beside_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = folder();
+    let path = folder.path().join("users.toml");
+    std::fs::write(&path, "").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let link = folder.path().join("link.toml");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    set_password(&link, "al", "x").unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn errors_name_the_file_and_the_place() {
+    let folder = folder();
+    let path = folder.path().join("users.toml");
+    let load = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        load_users(&path).unwrap_err().to_string()
+    };
+    let name = path.display().to_string();
+    let error = load("[users]\nal = 5\n");
+    assert!(error.starts_with(&format!("{name}, line 2: ")), "{error}");
+    let error = load("\n\n[user]\n");
+    assert!(
+        error.contains("line 3") && error.contains("user"),
+        "{error}"
+    );
+    let error = load("[users]\nal = \"$argon2id$secret\n");
+    assert!(
+        error.contains("line 2") && !error.contains("secret"),
+        "{error}"
+    );
+    for phc in [
+        "",
+        "plain",
+        "$argon2id$v=19$m=1,t=1,p=1$AAAA$AAAA",
+        "$scrypt$ln=1$AAAAAAAA$AAAA",
+    ] {
+        let error = load(&format!("[users]\nal = \"{phc}\"\n"));
+        assert_eq!(
+            error,
+            format!("{name}, key `users.al`: no argon2 hash; set it with `roommq passwd`")
+        );
+    }
+    let error = load("[users]\n\"~al\" = \"x\"\n");
+    assert!(error.contains("key `users.~al`"), "{error}");
+    let missing = folder.path().join("none.toml");
+    let error = load_users(&missing).unwrap_err().to_string();
+    assert!(
+        error.contains("none.toml") && error.contains("roommq passwd"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_cannot_be_set_leaves_the_file_alone() {
+    let folder = folder();
+    let path = folder.path().join("users.toml");
+    for (user, password) in [("", "x"), ("me", "x"), ("~a", "x"), ("_a", "x"), ("a", "")] {
+        assert!(set_password(&path, user, password).is_err(), "{user}");
+    }
+    assert!(!path.exists());
+    std::fs::write(&path, "not toml").unwrap();
+    assert!(set_password(&path, "al", "x").is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "not toml");
+    assert!(set_password(&folder.path().join("no/users.toml"), "al", "x").is_err());
+}

@@ -1,0 +1,122 @@
+//! By when a peer must have done what it owes. Pure: `now` is passed in.
+
+use crate::packet::ReasonCode;
+use crate::session::Close;
+use roommq_config::Limits;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Looked at least so often.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// The times of one connection.
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    /// One and a half times the keep-alive [MQTT-3.1.2-22 (5.0), MQTT-3.1.2-24 (3.1.1)]; none: never.
+    silence: Option<Duration>,
+    packet_time: Duration,
+    write_stall: Duration,
+    last_read: Instant,
+    partial_since: Option<Instant>,
+    /// Since when the socket has taken nothing, and what it had taken.
+    blocked: Option<(Instant, u64)>,
+    checked: Instant,
+}
+
+impl Deadlines {
+    pub(super) fn new(keep_alive: u16, limits: &Limits, now: Instant) -> Self {
+        let silence = Duration::from_millis(u64::from(keep_alive) * 1500);
+        Deadlines {
+            silence: (keep_alive > 0).then_some(silence),
+            packet_time: limits.packet_time,
+            write_stall: limits.write_stall,
+            last_read: now,
+            partial_since: None,
+            blocked: None,
+            checked: now,
+        }
+    }
+
+    /// Bytes have come; `partial`: they end within a packet.
+    pub(super) fn read(&mut self, now: Instant, partial: bool) {
+        self.last_read = now;
+        self.partial_since = partial.then(|| self.partial_since.unwrap_or(now));
+    }
+
+    /// The socket takes nothing, having taken `written` bytes so far; or it takes again.
+    pub(super) fn blocked(&mut self, now: Instant, written: Option<u64>) {
+        self.blocked = match (self.blocked, written) {
+            (_, None) => None,
+            (Some((since, before)), Some(written)) if before == written => Some((since, written)),
+            (_, Some(written)) => Some((now, written)),
+        };
+    }
+
+    /// When to look again.
+    pub(super) fn next(&self) -> Instant {
+        let times = [
+            self.silence.map(|s| self.last_read + s),
+            self.partial_since.map(|s| s + self.packet_time),
+            self.blocked.map(|(s, _)| s + self.write_stall),
+        ];
+        let first = times.into_iter().flatten().min();
+        first.unwrap_or(self.checked + LONGEST)
+    }
+
+    /// The reason to end, where one of the times has passed.
+    pub(super) fn passed(&mut self, now: Instant) -> Option<Close> {
+        self.checked = now;
+        let over = |since: Instant, limit: Duration| now >= since + limit;
+        let (reason, text) = if self.silence.is_some_and(|s| over(self.last_read, s)) {
+            (ReasonCode::KeepAliveTimeout, "keep-alive passed".to_owned())
+        } else if self.partial_since.is_some_and(|s| over(s, self.packet_time)) {
+            let text = format!("a packet was not whole after {:?}", self.packet_time);
+            (ReasonCode::ProtocolError, text)
+        } else if self.blocked.is_some_and(|(s, _)| over(s, self.write_stall)) {
+            let text = format!("reads nothing for {:?}", self.write_stall);
+            (ReasonCode::QuotaExceeded, text)
+        } else {
+            return None;
+        };
+        Some(Close { reason, text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn silence_half_packets_and_full_sockets_end_in_time() {
+        let start = Instant::now();
+        let limits = Limits::default();
+        let mut d = Deadlines::new(10, &limits, start);
+        assert_eq!(d.next(), start + seconds(15));
+        assert_eq!(d.passed(start + seconds(14)), None);
+        let reason = |c: Option<Close>| c.map(|c| c.reason);
+        let silent = reason(d.passed(start + seconds(15)));
+        assert_eq!(silent, Some(ReasonCode::KeepAliveTimeout));
+
+        let mut d = Deadlines::new(0, &limits, start);
+        assert_eq!(d.next(), start + LONGEST, "keep-alive 0 is never");
+        assert_eq!(d.passed(start + LONGEST), None);
+        d.read(start + seconds(1), true);
+        d.read(start + seconds(5), true);
+        assert_eq!(d.next(), start + seconds(1) + limits.packet_time);
+        let half = d.passed(start + seconds(1) + limits.packet_time);
+        assert_eq!(reason(half), Some(ReasonCode::ProtocolError));
+        d.read(start + seconds(6), false);
+        d.blocked(start + seconds(7), Some(100));
+        d.blocked(start + seconds(9), Some(100));
+        assert_eq!(d.next(), start + seconds(7) + limits.write_stall);
+        d.blocked(start + seconds(12), Some(101));
+        assert_eq!(d.passed(start + seconds(18)), None, "it made progress at 12");
+        assert_eq!(reason(d.passed(start + seconds(22))), Some(ReasonCode::QuotaExceeded));
+        d.blocked(start + seconds(22), None);
+        assert_eq!(d.passed(start + seconds(60)), None);
+    }
+}

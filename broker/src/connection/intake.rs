@@ -1,0 +1,159 @@
+//! From the socket to packets: a large buffer that all connections of a thread read into, and what is
+//! left of a packet in a small one of the connection's own.
+
+use crate::packet::{DecodeError, Decoder, Packet};
+use bytes::{Bytes, BytesMut};
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::tcp::OwnedReadHalf;
+
+/// Bytes taken from a socket at once.
+const READ: usize = 64 << 10;
+
+thread_local! {
+    /// An idle connection has no buffer.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
+
+/// Bytes that were read and are not yet packets.
+#[derive(Debug, Default)]
+pub(super) struct Intake {
+    /// For the decoder.
+    bytes: Bytes,
+    /// A packet that is not whole: it is collected here, so that a large one is copied once.
+    begun: BytesMut,
+    /// Bytes that `begun` needs before the decoder is asked again.
+    needed: usize,
+}
+
+/// What a socket is ready for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// So many bytes have been read; 0 at the end of the stream.
+    Read(usize),
+    /// It takes bytes.
+    Writable,
+}
+
+impl Intake {
+    /// Waits for the socket: reads once where `reading`, and sees where `blocked` whether it takes bytes
+    /// again.
+    pub(super) async fn wait(
+        &mut self,
+        socket: &mut OwnedReadHalf,
+        reading: bool,
+        blocked: bool,
+    ) -> io::Result<Woken> {
+        std::future::poll_fn(|cx| {
+            if blocked && let Poll::Ready(result) = socket.as_ref().poll_write_ready(cx) {
+                return Poll::Ready(result.map(|()| Woken::Writable));
+            }
+            if reading {
+                return self.poll_read(socket, cx).map_ok(Woken::Read);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn poll_read(
+        &mut self,
+        socket: &mut OwnedReadHalf,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            Pin::new(socket).poll_read(cx, &mut buffer).map_ok(|()| {
+                self.add(buffer.filled());
+                buffer.filled().len()
+            })
+        })
+    }
+
+    fn add(&mut self, read: &[u8]) {
+        if self.begun.is_empty() && self.bytes.is_empty() {
+            self.bytes = Bytes::copy_from_slice(read);
+            return;
+        }
+        if self.begun.is_empty() {
+            self.begun.extend_from_slice(&std::mem::take(&mut self.bytes));
+        }
+        self.begun.extend_from_slice(read);
+        if self.begun.len() >= self.needed {
+            self.bytes = std::mem::take(&mut self.begun).freeze();
+        }
+    }
+
+    /// The next whole packet.
+    pub(super) fn next(&mut self, decoder: &mut Decoder) -> Result<Option<Packet>, DecodeError> {
+        let packet = decoder.decode(&mut self.bytes)?;
+        if packet.is_none() && self.begun.is_empty() {
+            if self.bytes.is_empty() {
+                self.bytes = Bytes::new();
+            }
+            self.needed = announced(&self.bytes).unwrap_or(self.bytes.len() + 1);
+        }
+        Ok(packet)
+    }
+
+    /// Whether a packet has begun and is not whole.
+    pub(super) fn is_partial(&self) -> bool {
+        !self.bytes.is_empty() || !self.begun.is_empty()
+    }
+}
+
+/// The length that a fixed header announces, itself included (2.1.4); none where it is not whole.
+fn announced(bytes: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    for (n, byte) in bytes.iter().skip(1).take(4).enumerate() {
+        length |= usize::from(byte & 0x7F) << (7 * n);
+        if byte & 0x80 == 0 {
+            return Some(2 + n + length);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_packet_in_any_pieces_is_the_same_packet() {
+        let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a";
+        let mut publish = vec![0x30, 0xE5, 0x07, 0x00, 0x01, b't'];
+        publish.resize(1003, b'x');
+        let stream = [&connect[..], &publish, &[0xC0, 0x00], &publish].concat();
+        for piece in [1, 2, 3, 7, 100, 999, 5_000] {
+            let (mut intake, mut decoder) = (Intake::default(), Decoder::new(10_000));
+            let mut packets = Vec::new();
+            for read in stream.chunks(piece) {
+                intake.add(read);
+                while let Some(packet) = intake.next(&mut decoder).unwrap() {
+                    packets.push(packet);
+                }
+            }
+            assert!(!intake.is_partial());
+            assert!(matches!(packets[0], Packet::Connect(_)), "pieces of {piece}");
+            let sizes = packets.iter().filter_map(|p| match p {
+                Packet::Publish(p) => Some(p.payload.len()),
+                _ => None,
+            });
+            assert_eq!(sizes.collect::<Vec<_>>(), [997, 997]);
+            assert_eq!(packets[2], Packet::PingReq);
+        }
+    }
+
+    #[test]
+    fn a_length_is_known_from_the_header() {
+        assert_eq!(announced(&[0x30]), None);
+        assert_eq!(announced(&[0x30, 0xFF]), None);
+        assert_eq!(announced(&[0x30, 0x05]), Some(7));
+        assert_eq!(announced(&[0x30, 0x80, 0x01]), Some(131));
+        assert_eq!(announced(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F]), Some(5 + 268_435_455));
+    }
+}

@@ -1,0 +1,239 @@
+//! One task a client: reads bytes, frames and checks packets, asks the session and the policy, and appends.
+//!
+//! It never writes messages itself unless the socket was full: that is the keepers' work.
+
+mod deadlines;
+mod ending;
+mod handshake;
+mod intake;
+mod requests;
+
+use crate::lane::{Appender, Batch, Courier, LogError};
+use crate::outbox::Outbox;
+use crate::packet::{DecodeError, Decoder, Reply, ReasonCode};
+use crate::policy::{Policy, Principal, PublishPermit, SessionId};
+use crate::server::Gate;
+use crate::session::{Close, Session, Step};
+use crate::sessions::Sessions;
+use bytestring::ByteString;
+use deadlines::Deadlines;
+use ending::Ending;
+use intake::{Intake, Woken};
+use roommq_config::Limits;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::Instant;
+
+/// What all connections of one thread share.
+pub(crate) struct Shared {
+    pub policy: Arc<dyn Policy>,
+    pub sessions: Arc<Sessions>,
+    pub courier: Courier,
+    pub appender: Box<dyn Appender>,
+    pub limits: Limits,
+    /// How many lanes there are.
+    pub lanes: u16,
+    /// Sessions that still read.
+    pub reading: Gate,
+    /// Connections that still live.
+    pub living: Gate,
+}
+
+/// A connection whose CONNECT was accepted.
+struct Connection {
+    shared: Arc<Shared>,
+    who: Principal,
+    id: SessionId,
+    client_id: ByteString,
+    peer: SocketAddr,
+    session: Session,
+    outbox: Arc<Outbox>,
+    decoder: Decoder,
+    /// Lanes in which the session has had something.
+    lanes: BTreeSet<u16>,
+    filters: BTreeSet<ByteString>,
+    /// Number of the last SUBSCRIBE or UNSUBSCRIBE.
+    ticket: u32,
+    /// For the topic that was published to last.
+    permit: Option<(crate::packet::TopicName, bool, PublishPermit)>,
+    /// Entries of this read, by lane.
+    batches: Vec<(u16, Batch)>,
+    /// Acknowledgements that go out once `batches` are in the log.
+    acks: Vec<Reply>,
+    /// Notices that follow them.
+    notices: Vec<crate::policy::Notice>,
+}
+
+/// Serves a socket until its end.
+pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    let _living = shared.living.enter();
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "a socket without TCP_NODELAY");
+    }
+    let (mut read, write) = socket.into_split();
+    let mut intake = Intake::default();
+    // Boxed: the handshake is short and large, the connection after it long and many.
+    let accepted = Box::pin(handshake::accept(&mut read, write, &mut intake, peer, &shared));
+    let Some((connection, keep_alive)) = accepted.await else {
+        return;
+    };
+    connection.run(read, intake, keep_alive).await;
+}
+
+impl Connection {
+    async fn run(mut self, mut read: OwnedReadHalf, mut intake: Intake, keep_alive: u16) {
+        let mut deadlines = Deadlines::new(keep_alive, &self.shared.limits, Instant::now());
+        let ending = match self.packets(&mut intake).await {
+            Ok(()) => self.attend(&mut read, &mut intake, &mut deadlines).await,
+            Err(ending) => ending,
+        };
+        self.end(ending, &read).await;
+    }
+
+    /// Reads, until there is a reason to end.
+    async fn attend(
+        &mut self,
+        read: &mut OwnedReadHalf,
+        intake: &mut Intake,
+        deadlines: &mut Deadlines,
+    ) -> Ending {
+        let mut reading = Some(self.shared.reading.enter());
+        let outbox = self.outbox.clone();
+        let timer = tokio::time::sleep_until(deadlines.next());
+        tokio::pin!(timer);
+        let mut blocked = false;
+        loop {
+            tokio::select! {
+                woken = intake.wait(read, reading.is_some(), blocked) => match woken {
+                    Ok(Woken::Read(0)) => {
+                        return Ending::lost("connection closed without DISCONNECT");
+                    }
+                    Ok(Woken::Read(_)) => {
+                        if let Err(ending) = self.packets(intake).await {
+                            return ending;
+                        }
+                        deadlines.read(Instant::now(), intake.is_partial());
+                    }
+                    Ok(Woken::Writable) => {
+                        outbox.unblock();
+                        let condition = outbox.condition();
+                        blocked = condition.blocked;
+                        deadlines.blocked(Instant::now(), blocked.then_some(condition.written));
+                    }
+                    Err(error) => return Ending::lost(&format!("connection lost: {}", error.kind())),
+                },
+                () = outbox.attention() => {
+                    let condition = outbox.condition();
+                    if let Some(close) = condition.closing {
+                        return Ending::closed(close);
+                    }
+                    if condition.draining {
+                        reading = None;
+                    }
+                    blocked = condition.blocked;
+                    deadlines.blocked(Instant::now(), blocked.then_some(condition.written));
+                }
+                () = &mut timer => {
+                    if let Some(close) = deadlines.passed(Instant::now()) {
+                        return Ending::closed(close);
+                    }
+                    timer.as_mut().reset(deadlines.next());
+                }
+            }
+            if deadlines.next() < timer.deadline() {
+                timer.as_mut().reset(deadlines.next());
+            }
+        }
+    }
+
+    /// Takes all whole packets that have been read; appends, acknowledges, and writes.
+    async fn packets(&mut self, intake: &mut Intake) -> Result<(), Ending> {
+        let ended = loop {
+            match intake.next(&mut self.decoder) {
+                Ok(Some(packet)) => {
+                    let step = self.session.step(packet).map_err(Ending::closed);
+                    match step {
+                        Ok(Step::Leave) => break Some(Ending::Left),
+                        Ok(step) => self.take(step).await,
+                        Err(ending) => break Some(ending),
+                    }
+                }
+                Ok(None) => break None,
+                Err(error) => break Some(Ending::closed(bad_packet(&error))),
+            }
+        };
+        // What came before the end counts.
+        self.append_all().await.map_err(|e| Ending::lost(&e.to_string()))?;
+        let acks = std::mem::take(&mut self.acks);
+        if !acks.is_empty() {
+            self.outbox.queue(|out| acks.iter().for_each(|ack| out.reply(ack)));
+        }
+        for notice in self.notices.drain(..) {
+            self.shared.courier.send(notice);
+        }
+        self.outbox.flush();
+        ended.map_or(Ok(()), Err)
+    }
+
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Publish(inbound) => self.publish(inbound),
+            Step::Repeated(id) => {
+                self.acks.push(Reply::PubRec(id, ReasonCode::Success, None));
+            }
+            Step::Subscribe(subscribe) => self.subscribe(subscribe).await,
+            Step::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe),
+            Step::Acked(id) => self.outbox.queue(|out| drop(out.acked(id))),
+            Step::Received(id) => self.outbox.queue(|out| out.received(id)),
+            Step::Refused(id) => self.outbox.queue(|out| drop(out.refused(id))),
+            Step::Completed(id) => self.outbox.queue(|out| drop(out.completed(id))),
+            Step::Released(id, code) => self.acks.push(Reply::PubComp(id, code)),
+            Step::Ping => self.acks.push(Reply::PingResp),
+            Step::Nothing | Step::Leave => {}
+        }
+    }
+
+    /// The batch of a lane.
+    fn batch(&mut self, lane: u16) -> &mut Batch {
+        let at = match self.batches.iter().position(|(l, _)| *l == lane) {
+            Some(at) => at,
+            None => {
+                self.batches.push((lane, Batch::default()));
+                self.batches.len() - 1
+            }
+        };
+        &mut self.batches[at].1
+    }
+
+    /// Appends what has been collected. Waits where a lane is full: so this client is slowed down, and
+    /// nobody else.
+    async fn append_all(&mut self) -> Result<(), LogError> {
+        for (lane, batch) in self.batches.drain(..) {
+            append(&*self.shared.appender, lane, batch).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn append(appender: &dyn Appender, lane: u16, batch: Batch) -> Result<(), LogError> {
+    use crate::lane::AppendError;
+    match appender.try_append(lane, batch.into_bytes()) {
+        Ok(()) => Ok(()),
+        Err(AppendError::Full(batch)) => match appender.append(lane, batch).await {
+            Ok(()) => Ok(()),
+            Err(AppendError::Log(error)) => Err(error),
+            Err(full @ AppendError::Full(_)) => Err(LogError(full.to_string())),
+        },
+        Err(AppendError::Log(error)) => Err(error),
+    }
+}
+
+fn bad_packet(error: &DecodeError) -> Close {
+    Close {
+        reason: error.reason(),
+        text: error.to_string(),
+    }
+}

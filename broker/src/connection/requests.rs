@@ -1,0 +1,232 @@
+//! PUBLISH, SUBSCRIBE and UNSUBSCRIBE: judged, then made into entries.
+
+use super::Connection;
+use crate::clock;
+use crate::lane::{
+    Entry, FilterEntry, Origin, PropertiesEntry, PublishEntry, SubscribeEntry, UnsubscribeEntry,
+    lane_of, lane_of_filter,
+};
+use crate::packet::{
+    NameError, PacketId, QoS, ReasonCode, Reply, Subscribe, SubscribeOptions, TopicFilter,
+    Unsubscribe, Version,
+};
+use crate::policy::{Attempt, PublishPermit, Refusal, SubscribeGrant};
+use crate::session::{Answer, Inbound};
+use std::collections::BTreeMap;
+
+impl Connection {
+    pub(super) fn publish(&mut self, inbound: Inbound) {
+        let refusal = match self.permit(&inbound) {
+            Ok(permit) => {
+                let lane = lane_of(permit.topic.as_str(), self.shared.lanes);
+                // Borrowed apart from the batches.
+                let user = self.who.user.clone();
+                let origin = Origin {
+                    session: self.id,
+                    user: &user,
+                };
+                let entry = Entry::Publish(PublishEntry {
+                    at: clock::now_ms(),
+                    origin: Some(origin),
+                    topic: permit.topic.as_str(),
+                    payload: &inbound.payload,
+                    qos: inbound.qos,
+                    retain: inbound.retain,
+                    properties: PropertiesEntry::of(&inbound.properties),
+                });
+                self.batch(lane).push(&entry);
+                None
+            }
+            Err(refusal) => Some(refusal),
+        };
+        self.acknowledge(&inbound, refusal);
+    }
+
+    /// Asked once for a topic that is published to again and again.
+    fn permit(&mut self, inbound: &Inbound) -> Result<PublishPermit, Refusal> {
+        if let Some((topic, retain, permit)) = &self.permit
+            && *topic == inbound.topic
+            && *retain == inbound.retain
+        {
+            return Ok(permit.clone());
+        }
+        let policy = &self.shared.policy;
+        let permit = policy.publish(&self.who, &inbound.topic, inbound.retain)?;
+        self.permit = Some((inbound.topic.clone(), inbound.retain, permit.clone()));
+        Ok(permit)
+    }
+
+    /// A 5.0 client is told of a refusal by its acknowledgement; 3.1.1 and QoS 0 know none, so there a
+    /// notice goes out.
+    fn acknowledge(&mut self, inbound: &Inbound, refusal: Option<Refusal>) {
+        let told = self.session.version() == Version::V5 && inbound.qos != QoS::AtMostOnce;
+        if let Some(refusal) = &refusal {
+            tracing::debug!(user = %self.who.user, topic = %inbound.topic, %refusal, "a PUBLISH was refused");
+            if !told {
+                self.notify(Attempt::Publish(inbound.topic.as_str()), refusal);
+            }
+        }
+        let Some(id) = inbound.packet_id else { return };
+        let (code, reason) = match refusal {
+            Some(refusal) if told => (refusal.code, Some(refusal.reason.into())),
+            _ => (ReasonCode::Success, None),
+        };
+        self.acks.push(if inbound.qos == QoS::AtLeastOnce {
+            Reply::PubAck(id, code, reason)
+        } else {
+            if code != ReasonCode::Success {
+                self.session.forget(id);
+            }
+            Reply::PubRec(id, code, reason)
+        });
+    }
+
+    fn notify(&mut self, attempt: Attempt<'_>, refusal: &Refusal) {
+        let policy = &self.shared.policy;
+        let notice = policy.notice(&self.who, attempt, refusal, clock::now_ms());
+        self.notices.extend(notice);
+    }
+
+    pub(super) async fn subscribe(&mut self, subscribe: Subscribe) {
+        let mut codes = Vec::with_capacity(subscribe.filters.len());
+        let mut reason = None;
+        let mut granted = Vec::new();
+        for (place, (filter, options)) in (0u16..).zip(&subscribe.filters) {
+            match self.grant(filter).await {
+                Ok(grant) => {
+                    codes.push(ReasonCode::Success);
+                    granted.push((place, *options, grant));
+                }
+                Err(refusal) => {
+                    codes.push(refusal.code);
+                    if let (Version::V3, Ok(filter)) = (self.session.version(), filter) {
+                        self.notify(Attempt::Subscribe(filter.as_str()), &refusal);
+                    }
+                    reason.get_or_insert(refusal.reason);
+                }
+            }
+        }
+        let mut by_lane: BTreeMap<u16, Vec<FilterEntry<'_>>> = BTreeMap::new();
+        for (slot, options, grant) in &granted {
+            for lane in self.lanes_of(&grant.filter) {
+                let entry = filter_entry(*slot, *options, grant);
+                by_lane.entry(lane).or_default().push(entry);
+            }
+        }
+        self.ticket = self.ticket.wrapping_add(1);
+        let (ticket, id) = (self.ticket, subscribe.packet_id);
+        self.owe(id, Answer::SubAck, codes, reason, by_lane.len());
+        let at = clock::now_ms();
+        let user = self.who.user.clone();
+        for (lane, filters) in by_lane {
+            self.lanes.insert(lane);
+            let who = Origin {
+                session: self.id,
+                user: &user,
+            };
+            self.batch(lane).push(&Entry::Subscribe(SubscribeEntry {
+                at,
+                who,
+                ticket,
+                identifier: subscribe.identifier.map_or(0, Into::into),
+                filters,
+            }));
+        }
+    }
+
+    async fn grant(
+        &mut self,
+        filter: &Result<TopicFilter, NameError>,
+    ) -> Result<SubscribeGrant, Refusal> {
+        let filter = filter.as_ref().map_err(|error| Refusal {
+            code: ReasonCode::TopicFilterInvalid,
+            reason: error.to_string(),
+        })?;
+        if filter.share_group().is_some() {
+            return Err(Refusal {
+                code: ReasonCode::SharedSubscriptionsNotSupported,
+                reason: "shared subscriptions are not served yet".to_owned(),
+            });
+        }
+        let most = self.shared.limits.subscriptions;
+        let name = bytestring::ByteString::from(filter.as_str());
+        if self.filters.len() >= most && !self.filters.contains(&name) {
+            return Err(Refusal {
+                code: ReasonCode::QuotaExceeded,
+                reason: format!("a session may hold {most} filters"),
+            });
+        }
+        let grant = self.shared.policy.subscribe(&self.who, filter).await?;
+        self.filters.insert(name);
+        Ok(grant)
+    }
+
+    pub(super) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) {
+        let mut codes = Vec::with_capacity(unsubscribe.filters.len());
+        let mut resolved = Vec::new();
+        for (place, filter) in (0u16..).zip(&unsubscribe.filters) {
+            match filter {
+                Ok(filter) => {
+                    self.filters.remove(filter.as_str());
+                    codes.push(ReasonCode::Success);
+                    resolved.push((place, self.shared.policy.resolve(&self.who, filter)));
+                }
+                Err(_) => codes.push(ReasonCode::TopicFilterInvalid),
+            }
+        }
+        let mut by_lane: BTreeMap<u16, Vec<(u16, &str)>> = BTreeMap::new();
+        for (place, filter) in &resolved {
+            for lane in self.lanes_of(filter) {
+                by_lane.entry(lane).or_default().push((*place, filter.as_str()));
+            }
+        }
+        self.ticket = self.ticket.wrapping_add(1);
+        let ticket = self.ticket;
+        self.owe(unsubscribe.packet_id, Answer::UnsubAck, codes, None, by_lane.len());
+        let at = clock::now_ms();
+        let user = self.who.user.clone();
+        for (lane, filters) in by_lane {
+            let who = Origin {
+                session: self.id,
+                user: &user,
+            };
+            self.batch(lane).push(&Entry::Unsubscribe(UnsubscribeEntry {
+                at,
+                who,
+                ticket,
+                filters,
+            }));
+        }
+    }
+
+    fn owe(
+        &self,
+        id: PacketId,
+        kind: Answer,
+        codes: Vec<ReasonCode>,
+        reason: Option<String>,
+        lanes: usize,
+    ) {
+        let ticket = self.ticket;
+        self.outbox
+            .queue(|out| out.owe(ticket, id, kind, codes, reason, lanes));
+    }
+
+    fn lanes_of(&self, filter: &TopicFilter) -> std::ops::Range<u16> {
+        match lane_of_filter(filter, self.shared.lanes) {
+            Some(lane) => lane..lane + 1,
+            None => 0..self.shared.lanes,
+        }
+    }
+}
+
+fn filter_entry(slot: u16, options: SubscribeOptions, grant: &SubscribeGrant) -> FilterEntry<'_> {
+    FilterEntry {
+        slot,
+        filter: grant.filter.as_str(),
+        options,
+        mount: grant.mount.clone(),
+        guarded: grant.guarded,
+        proof: &grant.proof,
+    }
+}

@@ -1,0 +1,207 @@
+//! One message to all whom it reaches: encoded once for each form that receivers need, not once a receiver.
+
+use super::entry::{Origin, PublishEntry};
+use super::index::{Index, Subscription};
+use super::retained::Kept;
+use super::state::{Reach, Subscriber};
+use crate::packet::{PublishParts, QoS, Version, encode_publish};
+use crate::policy::{LaneHook, Mark, Mount, Stamps};
+use crate::session::Frame;
+use std::borrow::Cow;
+
+/// A user property on its way out.
+type UserProperty<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// An accepted message.
+pub(super) struct Outgoing<'a> {
+    pub lane: u16,
+    pub entry: &'a PublishEntry<'a>,
+    /// Who sent it and what the hook remembers; none: the server.
+    pub marked: Option<(Origin<'a>, Mark)>,
+    /// Seconds left to live.
+    pub expiry: Option<u32>,
+}
+
+/// Fills the outboxes of all subscribers.
+pub(super) fn fan_out(
+    message: &Outgoing<'_>,
+    index: &Index,
+    subscribers: &[Option<Subscriber>],
+    hook: &dyn LaneHook,
+    reach: &mut dyn Reach,
+) {
+    let mut matches: Vec<&Subscription> = Vec::new();
+    let sender = message.entry.origin.map(|o| o.session);
+    index.matches(message.entry.topic, |s| {
+        let Some(Some(subscriber)) = subscribers.get(s.slot as usize) else {
+            return;
+        };
+        // Own messages do not come back where the client said so [MQTT-3.8.3-3].
+        if s.options.no_local && Some(subscriber.session) == sender {
+            return;
+        }
+        if s.guarded && !hook.may_see(subscriber.actor(), message.entry.topic) {
+            return;
+        }
+        matches.push(s);
+    });
+    if index.may_overlap() {
+        matches.sort_by_key(|s| s.slot);
+    }
+    let mut frames = Frames {
+        message,
+        hook,
+        stamps: None,
+        plain: Default::default(),
+    };
+    // A session with overlapping filters gets one copy (3.3.4).
+    for group in matches.chunk_by(|a, b| a.slot == b.slot) {
+        let Some(Some(subscriber)) = subscribers.get(group[0].slot as usize) else {
+            continue;
+        };
+        let Some(outbox) = &subscriber.outbox else {
+            continue;
+        };
+        let frame = frames.for_group(group, outbox.version());
+        if outbox.fill(|out| out.deliver(message.lane, frame)) {
+            reach.touch(outbox);
+        }
+    }
+}
+
+/// The forms in which one message has been encoded.
+struct Frames<'a> {
+    message: &'a Outgoing<'a>,
+    hook: &'a dyn LaneHook,
+    stamps: Option<Stamps>,
+    /// By version, QoS and retain flag; what most receivers need. The last place is for a form of one receiver.
+    plain: [Option<Frame>; 13],
+}
+
+impl Frames<'_> {
+    fn for_group(&mut self, group: &[&Subscription], version: Version) -> &Frame {
+        let entry = self.message.entry;
+        // The highest of the matching subscriptions, and no more than the message's own [MQTT-3.3.4-2, MQTT-3.8.4-8].
+        let granted = group.iter().map(|s| s.options.qos).max();
+        let qos = entry.qos.min(granted.unwrap_or(QoS::AtMostOnce));
+        let as_published = group.iter().any(|s| s.options.retain_as_published);
+        let retain = entry.retain && as_published && version == Version::V5;
+        let ids = identifiers(group.iter().copied());
+        let mount = group.iter().find_map(|s| s.mount.as_deref());
+
+        let ordinary = ids.is_empty() && mount.is_none();
+        let place = if ordinary {
+            usize::from(version == Version::V5) * 6 + qos as usize * 2 + usize::from(retain)
+        } else {
+            12
+        };
+        if !ordinary {
+            self.plain[place] = None;
+        }
+        if self.plain[place].is_none() {
+            if self.stamps.is_none() && version == Version::V5 {
+                self.stamps = Some(stamps(self.hook, entry, self.message.marked));
+            }
+            let none = Stamps::new();
+            let stamps = self.stamps.as_ref().unwrap_or(&none);
+            let user_properties = match version {
+                Version::V5 => stamped(entry, stamps),
+                Version::V3 => Vec::new(),
+            };
+            let topic = shown(entry.topic, mount);
+            let properties = entry.properties.as_deref();
+            let parts = PublishParts {
+                topic: &topic,
+                payload: entry.payload,
+                qos,
+                retain,
+                dup: false,
+                payload_is_utf8: properties.is_some_and(|p| p.payload_is_utf8),
+                message_expiry: self.message.expiry,
+                content_type: properties.and_then(|p| p.content_type),
+                response_topic: properties.and_then(|p| p.response_topic),
+                correlation_data: properties.and_then(|p| p.correlation_data),
+                user_properties: &user_properties,
+                subscription_ids: &ids,
+            };
+            let frame = encode_publish(version, &parts);
+            self.plain[place] = Some(Frame { qos, frame });
+        }
+        match &self.plain[place] {
+            Some(frame) => frame,
+            None => unreachable!("encoded above"),
+        }
+    }
+}
+
+/// A retained message for one new subscription: the retain flag is set [MQTT-3.3.1-8].
+pub(super) fn retained_frame(
+    topic: &str,
+    kept: &Kept,
+    now: u64,
+    subscription: &Subscription,
+    version: Version,
+) -> Frame {
+    let qos = kept.qos.min(subscription.options.qos);
+    let properties = kept.properties.as_deref();
+    let user_properties: Vec<UserProperty<'_>> = properties
+        .into_iter()
+        .flat_map(|p| &p.user_properties)
+        .map(|(n, v)| (Cow::Borrowed(&**n), Cow::Borrowed(&**v)))
+        .collect();
+    let parts = PublishParts {
+        topic: &shown(topic, subscription.mount.as_deref()),
+        payload: &kept.payload,
+        qos,
+        retain: true,
+        dup: false,
+        payload_is_utf8: properties.is_some_and(|p| p.payload_is_utf8),
+        message_expiry: kept.left(now),
+        content_type: properties.and_then(|p| p.content_type.as_deref()),
+        response_topic: properties.and_then(|p| p.response_topic.as_deref()),
+        correlation_data: properties.and_then(|p| p.correlation_data.as_deref()),
+        user_properties: &user_properties,
+        subscription_ids: &identifiers(std::iter::once(subscription)),
+    };
+    Frame {
+        qos,
+        frame: encode_publish(version, &parts),
+    }
+}
+
+fn identifiers<'a>(subscriptions: impl Iterator<Item = &'a Subscription>) -> Vec<u32> {
+    subscriptions.filter_map(|s| Some(s.identifier?.get())).collect()
+}
+
+/// The topic as the receiver knows it.
+fn shown<'a>(topic: &'a str, mount: Option<&Mount>) -> Cow<'a, str> {
+    match mount.and_then(|m| Some((m, topic.strip_prefix(m.real.as_str())?))) {
+        Some((mount, rest)) => Cow::Owned(format!("{}{rest}", mount.shown)),
+        None => Cow::Borrowed(topic),
+    }
+}
+
+/// What the hook stamps on a client's message; nothing on the server's own.
+pub(super) fn stamps(
+    hook: &dyn LaneHook,
+    entry: &PublishEntry<'_>,
+    marked: Option<(Origin<'_>, Mark)>,
+) -> Stamps {
+    marked.map_or_else(Stamps::new, |(origin, mark)| {
+        hook.stamps(origin.into(), entry.topic, mark, entry.at)
+    })
+}
+
+/// User properties as a receiver sees them: the sender's own, less what is stamped, and the stamps.
+pub(super) fn stamped<'a>(entry: &'a PublishEntry<'_>, stamps: &'a Stamps) -> Vec<UserProperty<'a>> {
+    let own = entry
+        .properties
+        .iter()
+        .flat_map(|p| &p.user_properties)
+        .filter(|(name, _)| !stamps.iter().any(|(s, _)| s == name))
+        .map(|(n, v)| (Cow::Borrowed(*n), Cow::Borrowed(*v)));
+    let set = stamps
+        .iter()
+        .filter_map(|(n, v)| Some((Cow::Borrowed(*n), Cow::Borrowed(v.as_deref()?))));
+    own.chain(set).collect()
+}

@@ -1,0 +1,182 @@
+//! A keeper: the thread that applies the entries of its lanes in order, and then writes to the sockets of
+//! the sessions it touched.
+
+use super::entry;
+use super::log::Follower;
+use super::state::{Lane, Reach};
+use super::{Courier, Timers};
+use crate::outbox::Outbox;
+use crate::policy::{Actor, Attempt, Notice, Policy, Principal, Refusal, SessionId};
+use crate::sessions::Sessions;
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Batches applied before sockets are written to, where more keep coming.
+const BATCHES_BEFORE_FLUSH: usize = 128;
+
+/// What keepers share.
+pub(crate) struct Surroundings {
+    pub sessions: Arc<Sessions>,
+    pub courier: Courier,
+    pub timers: Arc<Timers>,
+    pub policy: Arc<dyn Policy>,
+    pub barriers: Arc<Barriers>,
+}
+
+/// The lanes that one thread keeps.
+pub(crate) struct Keeper {
+    /// By number. The lock is taken for a batch; nobody else wants it today.
+    lanes: HashMap<u16, Mutex<Lane>>,
+    follower: Box<dyn Follower>,
+    surroundings: Arc<Surroundings>,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        lanes: HashMap<u16, Mutex<Lane>>,
+        follower: Box<dyn Follower>,
+        surroundings: Arc<Surroundings>,
+    ) -> Self {
+        Keeper {
+            lanes,
+            follower,
+            surroundings,
+        }
+    }
+
+    /// Keeps the lanes until each has ended.
+    pub(crate) fn run(mut self) {
+        let _no_silence = AbortOnPanic;
+        let mut around = Around {
+            surroundings: self.surroundings.clone(),
+            touched: Vec::new(),
+        };
+        let mut open = self.lanes.len();
+        while open > 0 {
+            let mut applied = 0;
+            while applied < BATCHES_BEFORE_FLUSH && open > 0 {
+                match self.follower.next(applied == 0) {
+                    Ok(Some((lane, batch))) => {
+                        open -= usize::from(!self.apply(lane, &batch, &mut around));
+                        self.follower.done(lane, &batch);
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!(%error, "a keeper cannot read its lanes");
+                        return;
+                    }
+                }
+                applied += 1;
+            }
+            for outbox in around.touched.drain(..) {
+                outbox.flush();
+            }
+        }
+    }
+
+    /// False where the lane has ended.
+    fn apply(&self, number: u16, batch: &Bytes, around: &mut Around) -> bool {
+        let Some(lane) = self.lanes.get(&number) else {
+            return true;
+        };
+        let mut lane = lane.lock();
+        let entries = match entry::read(batch) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::error!(lane = number, %error, "a batch was passed over");
+                return true;
+            }
+        };
+        for entry in entries {
+            match entry {
+                Ok(entry) => {
+                    if !lane.apply(&entry, around) {
+                        return false;
+                    }
+                }
+                Err(error) => tracing::error!(lane = number, %error, "the rest of a batch was passed over"),
+            }
+        }
+        true
+    }
+}
+
+/// A server without a keeper would look alive and deliver nothing.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a keeper has panicked: the server cannot go on");
+            std::process::abort();
+        }
+    }
+}
+
+struct Around {
+    surroundings: Arc<Surroundings>,
+    touched: Vec<Arc<Outbox>>,
+}
+
+impl Reach for Around {
+    fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
+        self.surroundings.sessions.outbox(session)
+    }
+
+    fn touch(&mut self, outbox: &Arc<Outbox>) {
+        self.touched.push(outbox.clone());
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        self.surroundings.courier.send(notice);
+    }
+
+    fn refused(&mut self, who: Actor<'_>, attempt: Attempt<'_>, refusal: &Refusal, now: u64) {
+        tracing::debug!(user = who.user, ?attempt, %refusal, "refused in its lane");
+        let principal = Principal {
+            user: who.user.into(),
+            authenticated: false,
+        };
+        let policy = &self.surroundings.policy;
+        if let Some(notice) = policy.notice(&principal, attempt, refusal, now) {
+            self.tell(notice);
+        }
+    }
+
+    fn wake(&mut self, lane: u16, key: String, generation: u64, at: u64) {
+        self.surroundings.timers.set(lane, key, generation, at);
+    }
+
+    fn barrier(&mut self, _: u16, number: u64) {
+        self.surroundings.barriers.reached(number);
+    }
+}
+
+/// Counts lanes that have come to a barrier.
+#[derive(Default)]
+pub(crate) struct Barriers {
+    reached: Mutex<HashMap<u64, usize>>,
+    changed: Condvar,
+}
+
+impl Barriers {
+    fn reached(&self, number: u64) {
+        *self.reached.lock().entry(number).or_default() += 1;
+        self.changed.notify_all();
+    }
+
+    /// Blocks until `lanes` lanes have come to the barrier; false at the deadline.
+    pub(crate) fn wait(&self, number: u64, lanes: usize, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut reached = self.reached.lock();
+        while reached.get(&number).copied().unwrap_or(0) < lanes {
+            if self.changed.wait_until(&mut reached, deadline).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,123 @@
+//! Retained messages of a lane, in the order of their topics.
+
+use crate::packet::{PublishProperties, QoS, TopicFilter};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// A message that is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    /// Milliseconds since the Unix epoch; its expiry counts from here.
+    pub at: u64,
+    pub payload: Bytes,
+    pub qos: QoS,
+    /// With what was stamped; none where all are unset.
+    pub properties: Option<Box<PublishProperties>>,
+}
+
+impl Kept {
+    /// Whole seconds left to live: none where it lives for ever, `Some(0)` where it is over.
+    pub(crate) fn left(&self, now: u64) -> Option<u32> {
+        let expiry = self.properties.as_ref()?.message_expiry?;
+        Some(remaining(expiry, self.at, now))
+    }
+}
+
+/// Seconds of `expiry` that are left at `now` of a message taken at `at` [MQTT-3.3.2-6].
+pub(crate) fn remaining(expiry: u32, at: u64, now: u64) -> u32 {
+    let waited = u32::try_from(now.saturating_sub(at) / 1000).unwrap_or(u32::MAX);
+    expiry.saturating_sub(waited)
+}
+
+/// The store.
+#[derive(Debug, Default)]
+pub(crate) struct Retained {
+    by_topic: BTreeMap<Box<str>, Kept>,
+}
+
+impl Retained {
+    /// Keeps `message`, or clears the topic where its payload is empty [MQTT-3.3.1-6].
+    pub(crate) fn set(&mut self, topic: &str, message: Kept) {
+        if message.payload.is_empty() {
+            self.by_topic.remove(topic);
+        } else if let Some(kept) = self.by_topic.get_mut(topic) {
+            *kept = message;
+        } else {
+            self.by_topic.insert(topic.into(), message);
+        }
+    }
+
+    /// Whether a message stands at the topic.
+    pub(crate) fn holds(&self, topic: &str) -> bool {
+        self.by_topic.contains_key(topic)
+    }
+
+    /// All that match, in the order of their topics, those apart whose time is over.
+    pub(crate) fn matching<'a>(
+        &'a self,
+        filter: &'a TopicFilter,
+        now: u64,
+    ) -> impl Iterator<Item = (&'a str, &'a Kept)> {
+        let text = filter.inner();
+        let prefix = text.find(['+', '#']).map_or(text, |at| &text[..at]);
+        // `a/#` matches `a` too, which sorts before `a/`.
+        let from = prefix.strip_suffix('/').unwrap_or(prefix);
+        self.by_topic
+            .range::<str, _>((Bound::Included(from), Bound::Unbounded))
+            .take_while(move |(topic, _)| topic.starts_with(from))
+            .filter(move |(topic, kept)| filter.matches(topic) && kept.left(now) != Some(0))
+            .map(|(topic, kept)| (&**topic, kept))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn kept(payload: &'static str, expiry: Option<u32>) -> Kept {
+        Kept {
+            at: 1_000,
+            payload: payload.into(),
+            qos: QoS::AtMostOnce,
+            properties: expiry.map(|e| {
+                Box::new(PublishProperties {
+                    message_expiry: Some(e),
+                    ..PublishProperties::default()
+                })
+            }),
+        }
+    }
+
+    fn topics(store: &Retained, filter: &str, now: u64) -> Vec<String> {
+        let filter = TopicFilter::new(filter.into()).unwrap();
+        let found = store.matching(&filter, now);
+        found.map(|(t, _)| t.to_owned()).collect()
+    }
+
+    #[test]
+    fn finds_by_filter_in_order() {
+        let mut store = Retained::default();
+        for topic in ["a", "a/b", "a/c", "a-b", "ab", "b/c", "$s/c"] {
+            store.set(topic, kept("x", None));
+        }
+        assert_eq!(topics(&store, "a/#", 0), ["a", "a/b", "a/c"]);
+        assert_eq!(topics(&store, "a/b", 0), ["a/b"]);
+        assert_eq!(topics(&store, "+/c", 0), ["a/c", "b/c"]);
+        assert_eq!(topics(&store, "#", 0), ["a", "a-b", "a/b", "a/c", "ab", "b/c"]);
+        assert_eq!(topics(&store, "a/+", 0), ["a/b", "a/c"]);
+        store.set("a/b", kept("", None));
+        assert_eq!(topics(&store, "a/+", 0), ["a/c"]);
+        assert!(!store.holds("a/b") && store.holds("a/c"));
+    }
+
+    #[test]
+    fn what_is_over_is_not_sent() {
+        let mut store = Retained::default();
+        store.set("a", kept("x", Some(2)));
+        assert_eq!(topics(&store, "a", 2_999), ["a"]);
+        assert!(topics(&store, "a", 3_000).is_empty());
+        assert_eq!(kept("x", Some(2)).left(2_000), Some(1));
+    }
+}

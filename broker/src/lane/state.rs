@@ -1,0 +1,443 @@
+//! The state of one lane, and what each entry does to it.
+
+use super::entry::{
+    Entry, GoneEntry, Origin, PublishEntry, SubscribeEntry, UnsubscribeEntry,
+};
+use super::fanout::{Outgoing, fan_out, retained_frame, stamped, stamps};
+use super::index::{Index, Slot, Subscription};
+use super::retained::{Kept, Retained, remaining};
+use crate::outbox::Outbox;
+use crate::packet::{
+    PublishProperties, QoS, ReasonCode, RetainHandling, TopicFilter, Version,
+};
+use crate::policy::{
+    Actor, Attempt, Effect, HookContext, LaneHook, Mark, Message, Notice, Refusal, Request,
+    SessionId, Stamps,
+};
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// What lies around a lane: it is reached by effects only.
+pub(crate) trait Reach {
+    /// The outbox of a session on this node, while it lives.
+    fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>>;
+    /// Bytes wait in this outbox now; called once until it is flushed ([`Outbox::fill`] says when).
+    fn touch(&mut self, outbox: &Arc<Outbox>);
+    /// Publishes a notice in its own lane; may be dropped.
+    fn tell(&mut self, notice: Notice);
+    /// The lane refused what had been let in; tells the sender where that is called for.
+    fn refused(&mut self, who: Actor<'_>, attempt: Attempt<'_>, refusal: &Refusal, now: u64);
+    /// Appends a timer entry to this lane at `at`.
+    fn wake(&mut self, lane: u16, key: String, generation: u64, at: u64);
+    /// A barrier has been reached.
+    fn barrier(&mut self, lane: u16, number: u64);
+}
+
+/// A session with something in this lane.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub session: SessionId,
+    pub user: Box<str>,
+    /// None where the session is gone from here, or is another node's.
+    pub outbox: Option<Arc<Outbox>>,
+    filters: Vec<Box<str>>,
+}
+
+/// One lane's state.
+pub(crate) struct Lane {
+    number: u16,
+    now: u64,
+    position: u64,
+    index: Index,
+    retained: Retained,
+    pub(super) subscribers: Vec<Option<Subscriber>>,
+    by_client: HashMap<u64, Slot>,
+    free: Vec<Slot>,
+    pub(super) hook: Box<dyn LaneHook>,
+    effects: Vec<Effect>,
+}
+
+impl Lane {
+    pub(crate) fn new(number: u16, hook: Box<dyn LaneHook>) -> Self {
+        Lane {
+            number,
+            now: 0,
+            position: 0,
+            index: Index::default(),
+            retained: Retained::default(),
+            subscribers: Vec::new(),
+            by_client: HashMap::new(),
+            free: Vec::new(),
+            hook,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Applies the next entry of the log. False where the log ends here.
+    pub(crate) fn apply(&mut self, entry: &Entry<'_>, reach: &mut dyn Reach) -> bool {
+        self.position += 1;
+        match entry {
+            Entry::Publish(publish) => self.publish(publish, reach),
+            Entry::Subscribe(subscribe) => self.subscribe(subscribe, reach),
+            Entry::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, reach),
+            Entry::Gone(gone) => self.gone(gone, reach),
+            Entry::Timer {
+                at,
+                key,
+                generation,
+            } => {
+                self.pass_time(*at);
+                self.ask(|hook, cx| hook.timer(cx, key, *generation));
+                self.carry_out(reach);
+            }
+            Entry::Barrier(number) => reach.barrier(self.number, *number),
+            Entry::End => return false,
+        }
+        true
+    }
+
+    /// A lane's time is the greatest seen.
+    fn pass_time(&mut self, at: u64) {
+        self.now = self.now.max(at);
+    }
+
+    fn ask<T>(&mut self, ask: impl FnOnce(&mut dyn LaneHook, &mut HookContext<'_>) -> T) -> T {
+        let mut cx = HookContext {
+            now: self.now,
+            position: self.position,
+            effects: &mut self.effects,
+        };
+        ask(self.hook.as_mut(), &mut cx)
+    }
+
+    fn publish(&mut self, p: &PublishEntry<'_>, reach: &mut dyn Reach) {
+        self.pass_time(p.at);
+        let Some(origin) = p.origin else {
+            self.send_out(p, None, p.retain, reach);
+            return;
+        };
+        let message = Message {
+            topic: p.topic,
+            payload: p.payload,
+            retain: p.retain,
+            replaces: p.retain && self.retained.holds(p.topic),
+        };
+        match self.ask(|hook, cx| hook.publish(cx, origin.into(), message)) {
+            Ok(verdict) => {
+                self.send_out(p, Some((origin, verdict.mark)), verdict.keep, reach);
+            }
+            Err(refusal) => {
+                reach.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
+            }
+        }
+        self.carry_out(reach);
+    }
+
+    /// Keeps the message where `keep` says so, and fills the outboxes of all it reaches.
+    fn send_out(
+        &mut self,
+        p: &PublishEntry<'_>,
+        marked: Option<(Origin<'_>, Mark)>,
+        keep: bool,
+        reach: &mut dyn Reach,
+    ) {
+        if keep {
+            let stamps = stamps(self.hook.as_ref(), p, marked);
+            let message = Kept {
+                at: p.at,
+                payload: bytes::Bytes::copy_from_slice(p.payload),
+                qos: p.qos,
+                properties: kept_properties(p, &stamps),
+            };
+            self.retained.set(p.topic, message);
+        }
+        let left = p
+            .properties
+            .as_ref()
+            .and_then(|q| Some(remaining(q.message_expiry?, p.at, self.now)));
+        if left == Some(0) {
+            return;
+        }
+        let outgoing = Outgoing {
+            lane: self.number,
+            entry: p,
+            marked,
+            expiry: left,
+        };
+        fan_out(&outgoing, &self.index, &self.subscribers, self.hook.as_ref(), reach);
+    }
+
+    fn subscribe(&mut self, s: &SubscribeEntry<'_>, reach: &mut dyn Reach) {
+        self.pass_time(s.at);
+        let Some(slot) = self.slot_of(s.who, reach) else {
+            return;
+        };
+        let requests: Vec<_> = s
+            .filters
+            .iter()
+            .map(|f| Request {
+                filter: f.filter,
+                proof: f.proof,
+            })
+            .collect();
+        let verdicts = self.ask(|hook, cx| hook.judge(cx, s.who.into(), &requests));
+        let mut codes = Vec::with_capacity(requests.len());
+        let mut granted = Vec::with_capacity(requests.len());
+        for ((f, request), verdict) in s.filters.iter().zip(&requests).zip(verdicts) {
+            match verdict {
+                Ok(()) => {
+                    let new = self.add(slot, f, s.identifier);
+                    granted.push((f, *request, new));
+                    codes.push((f.slot, granted_code(f.options.qos), None));
+                }
+                Err(refusal) => {
+                    // The SUBACK tells 5.0 all; 3.1.1 only that it failed.
+                    if self.outbox(slot).is_some_and(|o| o.version() == Version::V3) {
+                        let attempt = Attempt::Subscribe(f.filter);
+                        reach.refused(s.who.into(), attempt, &refusal, self.now);
+                    }
+                    codes.push((f.slot, refusal.code, Some(refusal.reason)));
+                }
+            }
+        }
+        if let Some(outbox) = self.outbox(slot)
+            && outbox.fill(|out| out.answer(s.ticket, self.number, codes))
+        {
+            reach.touch(outbox);
+        }
+        for (f, _, new) in &granted {
+            let wanted = match f.options.retain_handling {
+                RetainHandling::Send => true,
+                RetainHandling::SendIfNew => *new,
+                RetainHandling::DoNotSend => false,
+            };
+            if wanted {
+                self.replay(slot, f.filter, reach);
+            }
+        }
+        let granted: Vec<_> = granted.into_iter().map(|(_, r, _)| r).collect();
+        if !granted.is_empty() {
+            self.ask(|hook, cx| hook.subscribed(cx, s.who.into(), &granted));
+        }
+        self.carry_out(reach);
+        self.drop_if_unused(slot);
+    }
+
+    fn add(&mut self, slot: Slot, f: &super::FilterEntry<'_>, identifier: u32) -> bool {
+        let subscription = Subscription {
+            slot,
+            options: f.options,
+            identifier: NonZeroU32::new(identifier),
+            guarded: f.guarded,
+            mount: f.mount.clone().map(Arc::new),
+        };
+        let new = self.index.insert(f.filter, subscription);
+        if let (true, Some(Some(subscriber))) = (new, self.subscribers.get_mut(slot as usize)) {
+            subscriber.filters.push(f.filter.into());
+        }
+        new
+    }
+
+    /// Sends the retained messages that a subscription matches.
+    fn replay(&self, slot: Slot, filter: &str, reach: &mut dyn Reach) {
+        let (Ok(parsed), Some(outbox)) = (TopicFilter::new(filter.into()), self.outbox(slot)) else {
+            return;
+        };
+        let Some(subscriber) = self.subscriber(slot) else {
+            return;
+        };
+        let Some(subscription) = self.index.find(filter, slot) else {
+            return;
+        };
+        let who = subscriber.actor();
+        for (topic, kept) in self.retained.matching(&parsed, self.now) {
+            if subscription.guarded && !self.hook.may_see(who, topic) {
+                continue;
+            }
+            let frame = retained_frame(topic, kept, self.now, subscription, outbox.version());
+            if outbox.fill(|out| out.deliver(self.number, &frame)) {
+                reach.touch(outbox);
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, u: &UnsubscribeEntry<'_>, reach: &mut dyn Reach) {
+        self.pass_time(u.at);
+        let Some(slot) = self.slot_of(u.who, reach) else {
+            return;
+        };
+        let mut codes = Vec::with_capacity(u.filters.len());
+        let mut gone = Vec::new();
+        for (place, filter) in &u.filters {
+            let had = self.index.remove(filter, slot);
+            if had {
+                gone.push(*filter);
+                if let Some(Some(subscriber)) = self.subscribers.get_mut(slot as usize) {
+                    subscriber.filters.retain(|f| **f != **filter);
+                }
+            }
+            let code = if had {
+                ReasonCode::Success
+            } else {
+                ReasonCode::NoSubscriptionExisted
+            };
+            codes.push((*place, code, None));
+        }
+        if let Some(outbox) = self.outbox(slot)
+            && outbox.fill(|out| out.answer(u.ticket, self.number, codes))
+        {
+            reach.touch(outbox);
+        }
+        if !gone.is_empty() {
+            self.ask(|hook, cx| hook.unsubscribed(cx, u.who.into(), &gone));
+        }
+        self.carry_out(reach);
+        self.drop_if_unused(slot);
+    }
+
+    fn gone(&mut self, g: &GoneEntry<'_>, reach: &mut dyn Reach) {
+        self.pass_time(g.at);
+        // A later incarnation keeps what it has here; the hook may know the old one in other places.
+        let slot = self.by_client.get(&g.who.session.client).copied();
+        let own = |s: &Subscriber| s.session.incarnation <= g.who.session.incarnation;
+        if let Some(slot) = slot
+            && self.subscriber(slot).is_some_and(own)
+        {
+            self.remove(slot);
+        }
+        self.ask(|hook, cx| hook.gone(cx, g.who.into(), &g.reason));
+        self.carry_out(reach);
+    }
+
+    /// What the hook asked for, in order.
+    fn carry_out(&mut self, reach: &mut dyn Reach) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Publish {
+                    topic,
+                    payload,
+                    retain,
+                } => {
+                    let entry = PublishEntry {
+                        at: self.now,
+                        origin: None,
+                        topic: &topic,
+                        payload: &payload,
+                        qos: QoS::AtLeastOnce,
+                        retain,
+                        properties: None,
+                    };
+                    self.send_out(&entry, None, retain, reach);
+                }
+                Effect::Wake {
+                    key,
+                    generation,
+                    at,
+                } => reach.wake(self.number, key, generation, at),
+                Effect::Tell(notice) => reach.tell(notice),
+            }
+        }
+        self.effects = effects;
+    }
+
+    /// The session's place in the table; none for an incarnation that is over.
+    fn slot_of(&mut self, who: Origin<'_>, reach: &dyn Reach) -> Option<Slot> {
+        if let Some(&slot) = self.by_client.get(&who.session.client) {
+            let known = self.subscriber(slot)?.session.incarnation;
+            if known == who.session.incarnation {
+                return Some(slot);
+            }
+            if known > who.session.incarnation {
+                return None;
+            }
+            self.remove(slot);
+        }
+        let subscriber = Subscriber {
+            session: who.session,
+            user: who.user.into(),
+            outbox: reach.outbox(who.session),
+            filters: Vec::new(),
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => Slot::try_from(self.subscribers.len()).ok()?,
+        };
+        match self.subscribers.get_mut(slot as usize) {
+            Some(place) => *place = Some(subscriber),
+            None => self.subscribers.push(Some(subscriber)),
+        }
+        self.by_client.insert(who.session.client, slot);
+        Some(slot)
+    }
+
+    fn remove(&mut self, slot: Slot) {
+        let Some(subscriber) = self.subscribers.get_mut(slot as usize).and_then(Option::take) else {
+            return;
+        };
+        for filter in &subscriber.filters {
+            self.index.remove(filter, slot);
+        }
+        self.by_client.remove(&subscriber.session.client);
+        self.free.push(slot);
+    }
+
+    fn drop_if_unused(&mut self, slot: Slot) {
+        if self.subscriber(slot).is_some_and(|s| s.filters.is_empty()) {
+            self.remove(slot);
+        }
+    }
+
+    fn subscriber(&self, slot: Slot) -> Option<&Subscriber> {
+        self.subscribers.get(slot as usize)?.as_ref()
+    }
+
+    fn outbox(&self, slot: Slot) -> Option<&Arc<Outbox>> {
+        self.subscriber(slot)?.outbox.as_ref()
+    }
+}
+
+impl Subscriber {
+    pub(super) fn actor(&self) -> Actor<'_> {
+        Actor {
+            session: self.session,
+            user: &self.user,
+        }
+    }
+}
+
+fn granted_code(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::Success,
+        QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+        QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+    }
+}
+
+/// The properties to keep with a message, stamps included; none where nothing is set.
+fn kept_properties(p: &PublishEntry<'_>, stamps: &Stamps) -> Option<Box<PublishProperties>> {
+    let user_properties = stamped(p, stamps)
+        .into_iter()
+        .map(|(n, v)| (n.as_ref().into(), v.as_ref().into()))
+        .collect();
+    let properties = match &p.properties {
+        Some(q) => PublishProperties {
+            payload_is_utf8: q.payload_is_utf8,
+            message_expiry: q.message_expiry,
+            content_type: q.content_type.map(Into::into),
+            response_topic: q.response_topic.map(Into::into),
+            correlation_data: q.correlation_data.map(bytes::Bytes::copy_from_slice),
+            user_properties,
+        },
+        None => PublishProperties {
+            user_properties,
+            ..PublishProperties::default()
+        },
+    };
+    (properties != PublishProperties::default()).then(|| Box::new(properties))
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

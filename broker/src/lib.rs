@@ -1,0 +1,23 @@
+//! RoomMQ's MQTT broker: listeners, packets, sessions, subscriptions, and the ordered lanes that all traffic takes.
+//!
+//! Architecture invariant: this crate names no rule about any topic. It asks [`policy::Policy`] before an
+//! entry is appended and shows entries to [`policy::LaneHook`] in their order.
+//!
+//! The way of a PUBLISH: `listener` accepts the socket; `connection` reads and checks packets and asks
+//! the pure `session`; a permit from the policy lets the message into its lane's log (`lane::log`); a
+//! keeper applies the log's entries in order and fills outboxes; it writes them to the sockets.
+
+mod clock;
+mod connection;
+mod lane;
+mod listener;
+mod outbox;
+pub mod packet;
+pub mod policy;
+mod server;
+mod session;
+mod sessions;
+mod write_queue;
+
+pub use lane::QUIET_TARGETS;
+pub use server::{Options, Server, StartError};

@@ -1,0 +1,224 @@
+//! What waits for one client, shared by the keepers that fill it and the connection that owns the socket.
+//!
+//! Either side may write to the socket, never blocking, under the one lock: a keeper right after a
+//! batch, which saves a hop between threads; the connection when the socket takes bytes again.
+
+use crate::packet::{ReasonCode, Reply, Version};
+use crate::session::{Close, Outbound};
+use parking_lot::{Mutex, MutexGuard};
+use std::io::{self, IoSlice};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::Notify;
+
+/// Pieces handed to one `writev`.
+const PIECES: usize = 64;
+
+/// One session's outbox.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    version: Version,
+    state: Mutex<State>,
+    /// Wakes the connection: the socket is full or broken, or the session is to be closed.
+    attention: Notify,
+}
+
+/// Under the lock.
+#[derive(Debug)]
+struct State {
+    outbound: Outbound,
+    /// None where the connection does all writing itself, and once it has ended.
+    socket: Option<OwnedWriteHalf>,
+    /// Nothing goes out any more.
+    over: bool,
+    /// The socket takes nothing; the connection waits for it to.
+    blocked: bool,
+    /// A keeper has it on its list of outboxes to flush.
+    touched: bool,
+    closing: Option<Close>,
+    /// The connection is to read no more.
+    draining: bool,
+    /// Bytes that the socket has taken, to see progress by.
+    written: u64,
+}
+
+/// What the connection learns when it looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub blocked: bool,
+    pub written: u64,
+    pub draining: bool,
+    pub closing: Option<Close>,
+}
+
+impl Outbox {
+    pub(crate) fn new(outbound: Outbound, socket: Option<OwnedWriteHalf>) -> Self {
+        Outbox {
+            version: outbound.version(),
+            state: Mutex::new(State {
+                outbound,
+                socket,
+                over: false,
+                blocked: false,
+                touched: false,
+                closing: None,
+                draining: false,
+                written: 0,
+            }),
+            attention: Notify::new(),
+        }
+    }
+
+    /// The version to encode for.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Puts something in for the connection itself, which flushes when it is through.
+    pub(crate) fn queue(&self, fill: impl FnOnce(&mut Outbound)) {
+        let mut state = self.state.lock();
+        if !state.over {
+            fill(&mut state.outbound);
+        }
+    }
+
+    /// Puts something in. True where the caller is the first since the last flush, and so has to see to
+    /// a [`Outbox::flush`]; nothing happens once the session is over.
+    pub(crate) fn fill(&self, fill: impl FnOnce(&mut Outbound)) -> bool {
+        let mut state = self.state.lock();
+        if state.over {
+            return false;
+        }
+        fill(&mut state.outbound);
+        if state.outbound.overflowed() && state.closing.is_none() {
+            state.closing = Some(Close {
+                reason: ReasonCode::QuotaExceeded,
+                text: "reads too slowly: QoS 1 and 2 messages have filled its queue".to_owned(),
+            });
+            self.attention.notify_one();
+        }
+        !std::mem::replace(&mut state.touched, true)
+    }
+
+    /// Writes what the socket takes now.
+    pub(crate) fn flush(&self) {
+        let mut state = self.state.lock();
+        state.touched = false;
+        if state.blocked {
+            return;
+        }
+        self.write(&mut state);
+    }
+
+    /// The socket takes bytes again.
+    pub(crate) fn unblock(&self) {
+        let mut state = self.state.lock();
+        state.blocked = false;
+        self.write(&mut state);
+    }
+
+    fn write(&self, state: &mut MutexGuard<'_, State>) {
+        let State {
+            outbound, socket, ..
+        } = &mut **state;
+        let Some(socket) = socket else { return };
+        let queue = outbound.queue();
+        let mut written = 0;
+        let problem = loop {
+            if queue.is_empty() {
+                break None;
+            }
+            let result = match queue.single() {
+                Some(bytes) => socket.try_write(bytes),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); PIECES];
+                    let n = queue.slices(&mut slices);
+                    socket.try_write_vectored(&slices[..n])
+                }
+            };
+            match result {
+                Ok(0) => break Some(io::ErrorKind::WriteZero),
+                Ok(n) => {
+                    queue.advance(n);
+                    written += n as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => break Some(e.kind()),
+            }
+        };
+        state.written += written;
+        match problem {
+            None => {}
+            Some(io::ErrorKind::WouldBlock) => {
+                state.blocked = true;
+                self.attention.notify_one();
+            }
+            // The connection sees the broken socket when it reads, and says why.
+            Some(_) => {
+                state.over = true;
+                state.socket = None;
+                self.attention.notify_one();
+            }
+        }
+    }
+
+    /// Asks the connection to end the session; the first reason stays.
+    pub(crate) fn close(&self, close: Close) {
+        self.state.lock().closing.get_or_insert(close);
+        self.attention.notify_one();
+    }
+
+    /// Asks the connection to read no more, and to live on for what goes out.
+    pub(crate) fn stop_reading(&self) {
+        self.state.lock().draining = true;
+        self.attention.notify_one();
+    }
+
+    /// Resolves when there is something to look at.
+    pub(crate) async fn attention(&self) {
+        self.attention.notified().await;
+    }
+
+    /// Where things stand.
+    pub(crate) fn condition(&self) -> Condition {
+        let state = self.state.lock();
+        Condition {
+            blocked: state.blocked,
+            written: state.written,
+            draining: state.draining,
+            closing: state.closing.clone(),
+        }
+    }
+
+    /// The last words to a 5.0 client [MQTT-4.13.1-1]; 3.1.1 has none.
+    pub(crate) fn say_goodbye(&self, close: &Close) {
+        let text = close.text.as_str().into();
+        self.queue(|out| out.reply(&Reply::Disconnect(close.reason, Some(text))));
+        self.flush();
+    }
+
+    /// Whether all has been written, or nothing more can be.
+    pub(crate) fn is_drained(&self) -> bool {
+        let mut state = self.state.lock();
+        state.over || state.outbound.queue().is_empty()
+    }
+
+    /// Gives the socket up: shuts its sending side. Messages dropped since the start.
+    pub(crate) fn hang_up(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.over = true;
+        state.socket = None;
+        state.outbound.dropped()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn take_bytes(&self) -> Vec<u8> {
+        let mut state = self.state.lock();
+        state.touched = false;
+        let queue = state.outbound.queue();
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let n = queue.slices(&mut slices);
+        let bytes: Vec<u8> = slices[..n].iter().flat_map(|s| s.to_vec()).collect();
+        queue.advance(bytes.len());
+        bytes
+    }
+}

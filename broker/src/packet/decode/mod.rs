@@ -1,0 +1,190 @@
+//! From bytes to packets.
+//!
+//! Clause ids stand beside the checks. Where the two standards number the same statement differently both
+//! ids are given, as in [3.1.1 MQTT-1.5.3-2, 5.0 MQTT-1.5.4-2]; a bare number such as 3.8.3.1 is a section
+//! that demands something without a numbered statement.
+//!
+//! The framing, PUBLISH, the two-byte PUBACK and its kind, and the checks are ours; the library reads the rest.
+
+mod ack;
+mod connect;
+mod error;
+mod properties;
+mod publish;
+mod reader;
+mod v3;
+mod v5;
+
+pub use error::DecodeError;
+
+use super::{Packet, Version};
+use bytes::{Buf, Bytes};
+use error::Fault;
+
+const CONNECT: u8 = 1;
+const PUBLISH: u8 = 3;
+const PUBACK: u8 = 4;
+const PUBREC: u8 = 5;
+const PUBREL: u8 = 6;
+const PUBCOMP: u8 = 7;
+const SUBSCRIBE: u8 = 8;
+const UNSUBSCRIBE: u8 = 10;
+const PINGREQ: u8 = 12;
+const DISCONNECT: u8 = 14;
+const AUTH: u8 = 15;
+
+/// Cuts a client's bytes into packets and checks them; one a connection.
+///
+/// After an error the connection is to be closed: the decoder does not find the next packet
+/// [3.1.1 MQTT-4.8.0-1, 5.0 MQTT-4.13.1-1].
+#[derive(Debug)]
+pub struct Decoder {
+    max_packet_bytes: u32,
+    version: Option<Version>,
+}
+
+/// A fixed header whose first byte is one that a client may send.
+struct Header {
+    first: u8,
+    /// Bytes of the header itself.
+    len: usize,
+    /// Bytes that follow it.
+    remaining: usize,
+}
+
+impl Decoder {
+    /// A decoder that waits for a CONNECT and refuses packets of more than `max_packet_bytes`, fixed header
+    /// included.
+    #[must_use]
+    pub fn new(max_packet_bytes: u32) -> Decoder {
+        Decoder {
+            max_packet_bytes,
+            version: None,
+        }
+    }
+
+    /// What the client speaks; none before its CONNECT.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        self.version
+    }
+
+    /// Takes the next whole packet off the front of `bytes`, or says none where more is needed; topic and
+    /// payload of a PUBLISH are slices of `bytes`, not copies.
+    ///
+    /// A packet that is too large, or of a kind that no client sends, is refused as soon as its header shows it.
+    pub fn decode(&mut self, bytes: &mut Bytes) -> Result<Option<Packet>, DecodeError> {
+        let Some(header) = self.header(bytes).map_err(DecodeError::from)? else {
+            return Ok(None);
+        };
+        let whole = header.len + header.remaining;
+        if bytes.len() < whole {
+            return Ok(None);
+        }
+        let mut body = bytes.split_to(whole);
+        body.advance(header.len);
+        match self.version {
+            None => {
+                let connect = connect::connect(header.first, &body)?;
+                self.version = Some(connect.version);
+                Ok(Some(Packet::Connect(Box::new(connect))))
+            }
+            Some(version) => Ok(Some(packet(version, header.first, body)?)),
+        }
+    }
+
+    #[inline]
+    fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Fault> {
+        let Some(&first) = bytes.first() else {
+            return Ok(None);
+        };
+        self.check_first(first)?;
+        let mut remaining = 0;
+        for (at, byte) in bytes[1..].iter().take(4).enumerate() {
+            remaining |= usize::from(byte & 0x7F) << (7 * at);
+            if byte & 0x80 != 0 {
+                continue;
+            }
+            if at > 0 && *byte == 0 && self.version == Some(Version::V5) {
+                return Err(Fault::malformed(
+                    "the remaining length is in more bytes than it needs",
+                    "5.0 MQTT-1.5.5-1",
+                ));
+            }
+            let len = 1 + at + 1;
+            if len + remaining > self.max_packet_bytes as usize {
+                return Err(Fault::TooLarge {
+                    bytes: len + remaining,
+                    most: self.max_packet_bytes,
+                });
+            }
+            return Ok(Some(Header {
+                first,
+                len,
+                remaining,
+            }));
+        }
+        if bytes.len() > 4 {
+            return Err(Fault::malformed(
+                "the remaining length has more than four bytes",
+                "3.1.1 2.2.3, 5.0 1.5.5",
+            ));
+        }
+        Ok(None)
+    }
+
+    /// Whether a client may send a packet with this first byte now.
+    fn check_first(&self, first: u8) -> Result<(), Fault> {
+        let (kind, flags) = (first >> 4, first & 0x0F);
+        if kind == 0 || (kind == AUTH && self.version == Some(Version::V3)) {
+            return Err(Fault::malformed(
+                "there is no such packet",
+                "3.1.1 2.2.1, 5.0 2.1.2",
+            ));
+        }
+        if self.version.is_none() && kind != CONNECT {
+            return Err(Fault::protocol(
+                "the first packet is not CONNECT",
+                "MQTT-3.1.0-1",
+            ));
+        }
+        let (expected, clause) = match kind {
+            PUBLISH => return Ok(()),
+            PUBREL => (0b0010, "MQTT-3.6.1-1"),
+            SUBSCRIBE => (0b0010, "MQTT-3.8.1-1"),
+            UNSUBSCRIBE => (0b0010, "MQTT-3.10.1-1"),
+            DISCONNECT => (0, "MQTT-3.14.1-1"),
+            AUTH => (0, "5.0 MQTT-3.15.1-1"),
+            _ => (0, "3.1.1 MQTT-2.2.2-2, 5.0 MQTT-2.1.3-1"),
+        };
+        if flags != expected {
+            return Err(Fault::malformed(
+                "the header's reserved flags are wrong",
+                clause,
+            ));
+        }
+        match kind {
+            CONNECT if self.version.is_some() => {
+                Err(Fault::protocol("a second CONNECT", "MQTT-3.1.0-2"))
+            }
+            CONNECT | PUBACK..=SUBSCRIBE | UNSUBSCRIBE | PINGREQ | DISCONNECT | AUTH => Ok(()),
+            _ => Err(Fault::protocol(
+                "a packet that only a server sends",
+                "3.1.1 2.2.1, 5.0 2.1.2",
+            )),
+        }
+    }
+}
+
+/// Reads a packet other than CONNECT.
+#[inline]
+fn packet(version: Version, first: u8, body: Bytes) -> Result<Packet, Fault> {
+    match (first >> 4, version) {
+        (PUBLISH, _) => publish::publish(version, first, body).map(Packet::Publish),
+        (kind @ PUBACK..=PUBCOMP, _) if body.len() == 2 => ack::success(kind, &body),
+        (PINGREQ, _) if body.is_empty() => Ok(Packet::PingReq),
+        (PINGREQ, _) => Err(Fault::malformed("PINGREQ has a body", "3.12")),
+        (_, Version::V3) => v3::packet(first, &body),
+        (_, Version::V5) => v5::packet(first, body),
+    }
+}

@@ -1,0 +1,105 @@
+//! Reads the data types of the wire (1.5) off the front of a packet's body, without copying.
+
+use super::error::Fault;
+use bytes::{Buf, Bytes};
+use bytestring::ByteString;
+
+/// What is left of a body.
+pub(super) struct Reader(Bytes);
+
+const CUT_OFF: Fault = Fault::Malformed {
+    what: "a field goes past the end of the packet",
+    clause: "3.1.1 4.8, 5.0 4.13.1",
+};
+
+impl Reader {
+    pub(super) fn new(body: Bytes) -> Reader {
+        Reader(body)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn left(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn rest(self) -> Bytes {
+        self.0
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8, Fault> {
+        self.0.try_get_u8().map_err(|_| CUT_OFF)
+    }
+
+    pub(super) fn two_bytes(&mut self) -> Result<u16, Fault> {
+        self.0.try_get_u16().map_err(|_| CUT_OFF)
+    }
+
+    pub(super) fn four_bytes(&mut self) -> Result<u32, Fault> {
+        self.0.try_get_u32().map_err(|_| CUT_OFF)
+    }
+
+    /// A Variable Byte Integer (5.0 1.5.5).
+    pub(super) fn variable(&mut self) -> Result<u32, Fault> {
+        let mut value = 0;
+        for at in 0..4 {
+            let byte = self.byte()?;
+            value |= u32::from(byte & 0x7F) << (7 * at);
+            if byte & 0x80 == 0 {
+                if at > 0 && byte == 0 {
+                    return Err(Fault::malformed(
+                        "a number is in more bytes than it needs",
+                        "5.0 MQTT-1.5.5-1",
+                    ));
+                }
+                return Ok(value);
+            }
+        }
+        Err(Fault::malformed(
+            "a number has more than four bytes",
+            "5.0 1.5.5",
+        ))
+    }
+
+    pub(super) fn take(&mut self, len: usize) -> Result<Bytes, Fault> {
+        if self.0.len() < len {
+            return Err(CUT_OFF);
+        }
+        Ok(self.0.split_to(len))
+    }
+
+    /// Binary Data (5.0 1.5.6), and the frame of a string.
+    pub(super) fn binary(&mut self) -> Result<Bytes, Fault> {
+        let len = self.two_bytes()?;
+        self.take(len.into())
+    }
+
+    /// A string for whose null characters the caller looks itself.
+    pub(super) fn utf8(&mut self) -> Result<ByteString, Fault> {
+        ByteString::try_from(self.binary()?).map_err(|_| {
+            Fault::malformed(
+                "a string is not UTF-8",
+                "3.1.1 MQTT-1.5.3-1, 5.0 MQTT-1.5.4-1",
+            )
+        })
+    }
+
+    pub(super) fn string(&mut self) -> Result<ByteString, Fault> {
+        let text = self.utf8()?;
+        without_null(&text)?;
+        Ok(text)
+    }
+}
+
+/// An error where a string has a null character in it.
+pub(super) fn without_null(text: &str) -> Result<(), Fault> {
+    if text.as_bytes().contains(&0) {
+        return Err(Fault::malformed(
+            "a string has a null character in it",
+            "3.1.1 MQTT-1.5.3-2, 5.0 MQTT-1.5.4-2",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! Topic names and topic filters (4.7), and the `$share` syntax of 5.0 (4.8.2). Clause ids of 4.7.1 are
+//! 3.1.1's; 5.0 counts the same three from [MQTT-4.7.0-1].
+
+use bytestring::ByteString;
+use std::fmt;
+
+/// The most bytes a name or filter may have: strings carry a 16-bit length [MQTT-4.7.3-3].
+const MAX_BYTES: usize = 65_535;
+
+const SHARE: &str = "$share/";
+
+/// What is wrong with a topic name or topic filter. Positions are byte offsets in the text as given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// [MQTT-4.7.3-1]
+    #[error("a topic must have at least one character")]
+    Empty,
+    /// [MQTT-4.7.3-3]
+    #[error("{0} bytes; a topic has at most 65,535")]
+    TooLong(usize),
+    /// [MQTT-4.7.3-2]
+    #[error("a null character at byte {0}; a topic has none")]
+    Null(usize),
+    /// [MQTT-4.7.1-1], [MQTT-3.3.2-2]
+    #[error("`{wildcard}` at byte {at}; a topic name has no wildcards, only filters do")]
+    WildcardInName {
+        /// `+` or `#`
+        wildcard: char,
+        /// Where it stands.
+        at: usize,
+    },
+    /// [MQTT-4.7.1-2]
+    #[error("`#` at byte {0}; `#` must be the last level and stand alone in it")]
+    MultiLevel(usize),
+    /// [MQTT-4.7.1-3]
+    #[error("`+` at byte {0}; `+` must stand alone in its level")]
+    SingleLevel(usize),
+    /// [MQTT-4.8.2-1]
+    #[error("the share name is missing; write $share/<group>/<filter>")]
+    ShareNameEmpty,
+    /// [MQTT-4.8.2-2]
+    #[error("`{wildcard}` at byte {at}; a share name has no wildcards")]
+    ShareNameWildcard {
+        /// `+` or `#`
+        wildcard: char,
+        /// Where it stands.
+        at: usize,
+    },
+    /// [MQTT-4.8.2-2]
+    #[error("a filter is missing after the share name; write $share/<group>/<filter>")]
+    ShareFilterMissing,
+}
+
+/// A topic that one message is published to. Cloning shares the text.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicName(ByteString);
+
+impl TopicName {
+    /// Checks `text`: 1 to 65,535 bytes, no null character, no wildcard
+    /// [MQTT-4.7.1-1, MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-4.7.3-3].
+    pub fn new(text: ByteString) -> Result<TopicName, NameError> {
+        check_length(&text)?;
+        let forbidden = |byte: u8| matches!(byte, 0 | b'+' | b'#');
+        // Every PUBLISH comes by here: a loop without a way out takes many bytes at a time.
+        if !text.bytes().fold(false, |bad, byte| bad | forbidden(byte)) {
+            return Ok(TopicName(text));
+        }
+        let at = text.bytes().position(forbidden).unwrap_or_default();
+        Err(match text.as_bytes()[at] {
+            0 => NameError::Null(at),
+            wildcard => NameError::WildcardInName {
+                wildcard: wildcard.into(),
+                at,
+            },
+        })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text, shared.
+    #[must_use]
+    pub fn to_byte_string(&self) -> ByteString {
+        self.0.clone()
+    }
+}
+
+/// What a client subscribes to: levels with wildcards, perhaps shared. Cloning shares the text.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicFilter {
+    text: ByteString,
+    /// Where the inner filter starts: 0, or after `$share/<group>/`.
+    inner_at: usize,
+    literal: bool,
+}
+
+impl TopicFilter {
+    /// Checks `text`: 1 to 65,535 bytes, no null character, wildcards alone in their level and `#` last
+    /// [MQTT-4.7.1-2, MQTT-4.7.1-3, MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-4.7.3-3]; after `$share/` a group and a
+    /// filter [MQTT-4.8.2-1, MQTT-4.8.2-2].
+    pub fn new(text: ByteString) -> Result<TopicFilter, NameError> {
+        check_length(&text)?;
+        if let Some(at) = text.bytes().position(|b| b == 0) {
+            return Err(NameError::Null(at));
+        }
+        let inner_at = if text.starts_with(SHARE) {
+            after_share_name(&text)?
+        } else {
+            0
+        };
+        let literal = check_wildcards(&text, inner_at)?;
+        Ok(TopicFilter {
+            text,
+            inner_at,
+            literal,
+        })
+    }
+
+    /// The text as given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The filter without `$share/<group>/`.
+    #[must_use]
+    pub fn inner(&self) -> &str {
+        &self.text[self.inner_at..]
+    }
+
+    /// The group, for a shared subscription.
+    #[must_use]
+    pub fn share_group(&self) -> Option<&str> {
+        (self.inner_at > 0).then(|| &self.text[SHARE.len()..self.inner_at - 1])
+    }
+
+    /// Whether the inner filter has no wildcard, and so matches one topic only.
+    #[must_use]
+    pub fn is_literal(&self) -> bool {
+        self.literal
+    }
+
+    /// Whether a message to `topic` is for this filter (the inner one, where shared). A wildcard at the first
+    /// level does not match a topic that starts with `$` [MQTT-4.7.2-1]; `a/#` matches `a` too (4.7.1.2).
+    #[must_use]
+    pub fn matches(&self, topic: &str) -> bool {
+        let filter = self.inner();
+        if self.literal {
+            return filter == topic;
+        }
+        if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+            return false;
+        }
+        let mut names = levels(topic);
+        for level in levels(filter) {
+            match (level, names.next()) {
+                ("#", _) => return true,
+                ("+", Some(_)) => {}
+                (level, Some(name)) if level == name => {}
+                _ => return false,
+            }
+        }
+        names.next().is_none()
+    }
+
+    /// The first two levels, where all topics that can match share them: `a/b/#` has (`a`, `b`), the filter
+    /// `a` of one literal level has (`a`, none). None where topics of other heads match too (`a/#`, `a/+`, `#`).
+    #[must_use]
+    pub fn literal_head(&self) -> Option<(&str, Option<&str>)> {
+        let mut levels = levels(self.inner());
+        let first = levels.next().filter(|level| !is_wildcard(level))?;
+        match levels.next() {
+            Some(second) => (!is_wildcard(second)).then_some((first, Some(second))),
+            None => Some((first, None)),
+        }
+    }
+}
+
+/// The levels of a name or filter: what stands between the slashes, empty ones included.
+pub fn levels(text: &str) -> impl Iterator<Item = &str> {
+    text.split('/')
+}
+
+fn is_wildcard(level: &str) -> bool {
+    level == "+" || level == "#"
+}
+
+fn check_length(text: &str) -> Result<(), NameError> {
+    match text.len() {
+        0 => Err(NameError::Empty),
+        1..=MAX_BYTES => Ok(()),
+        more => Err(NameError::TooLong(more)),
+    }
+}
+
+/// Where the inner filter of a shared one starts.
+fn after_share_name(text: &str) -> Result<usize, NameError> {
+    let rest = &text[SHARE.len()..];
+    let (name, inner) = rest.split_once('/').unwrap_or((rest, ""));
+    if name.is_empty() {
+        return Err(NameError::ShareNameEmpty); // [MQTT-4.8.2-1]
+    }
+    // [MQTT-4.8.2-2]
+    if let Some((at, wildcard)) = name.char_indices().find(|(_, c)| matches!(c, '+' | '#')) {
+        let at = SHARE.len() + at;
+        return Err(NameError::ShareNameWildcard { wildcard, at });
+    }
+    if inner.is_empty() {
+        return Err(NameError::ShareFilterMissing); // [MQTT-4.8.2-2]
+    }
+    Ok(SHARE.len() + name.len() + 1)
+}
+
+/// Whether the filter that starts at `start` is literal; an error where a wildcard stands wrongly.
+fn check_wildcards(text: &str, start: usize) -> Result<bool, NameError> {
+    let bytes = text.as_bytes();
+    let mut literal = true;
+    for (at, byte) in bytes.iter().enumerate().skip(start) {
+        let opens_level = at == start || bytes[at - 1] == b'/';
+        match byte {
+            // [MQTT-4.7.1-2]
+            b'#' if !opens_level || at + 1 != bytes.len() => return Err(NameError::MultiLevel(at)),
+            // [MQTT-4.7.1-3]
+            b'+' if !opens_level || bytes.get(at + 1).is_some_and(|next| *next != b'/') => {
+                return Err(NameError::SingleLevel(at));
+            }
+            b'#' | b'+' => literal = false,
+            _ => {}
+        }
+    }
+    Ok(literal)
+}
+
+macro_rules! as_text {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+        impl std::str::FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<$name, NameError> {
+                $name::new(text.into())
+            }
+        }
+    };
+}
+as_text!(TopicName);
+as_text!(TopicFilter);
+
+#[cfg(test)]
+#[path = "tests/topic.rs"]
+mod tests;

@@ -1,0 +1,376 @@
+//! What the broker asks, and whom: two traits that it owns and others implement.
+//!
+//! Architecture invariant: the broker knows no rule about any topic. [`Policy`] answers may-I questions
+//! before an entry is appended; [`LaneHook`] keeps its owner's state in a lane, is shown each entry in the
+//! lane's order, and answers with effects. Neither can block a lane: [`LaneHook`] is synchronous, sees no
+//! clock, and is a deterministic function of the entries.
+
+use crate::packet::{ReasonCode, TopicFilter, TopicName};
+use bytes::Bytes;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A future that a trait object returns.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// For whom a session acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The user's name as it stands in a topic level.
+    pub user: Arc<str>,
+    /// Whether credentials were shown.
+    pub authenticated: bool,
+}
+
+/// A CONNECT as policy sees it.
+#[derive(Debug, Clone)]
+pub struct ConnectRequest {
+    /// The client id, never empty (an empty one has been replaced).
+    pub client_id: String,
+    /// User name, where given.
+    pub user_name: Option<String>,
+    /// Password, where given. Never logged.
+    pub password: Option<Bytes>,
+    /// The other end of the socket.
+    pub peer: SocketAddr,
+}
+
+/// A no, with what the peer is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    /// The 5.0 code.
+    pub code: ReasonCode,
+    /// For people; goes to the peer.
+    pub reason: String,
+}
+
+/// A yes to a SUBSCRIBE: the subscription as it will be kept.
+#[derive(Debug, Clone)]
+pub struct SubscribeGrant {
+    /// The filter as topics really are named (an alias like `inbox/me` resolved).
+    pub filter: TopicFilter,
+    /// How delivered topics are shown to this client, where that differs.
+    pub mount: Option<Mount>,
+    /// Whether each match must be asked of [`LaneHook::may_see`].
+    pub guarded: bool,
+    /// What the policy found out, for its own hook; travels in the entry.
+    pub proof: Vec<u8>,
+}
+
+/// A prefix of topic names that one subscription sees by another name.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Mount {
+    /// Prefix of the real name.
+    pub real: String,
+    /// What stands in its place at the client.
+    pub shown: String,
+}
+
+/// A yes to a PUBLISH. The lane takes no client's message without one.
+#[derive(Debug, Clone)]
+pub struct PublishPermit {
+    /// Where it really goes.
+    pub topic: TopicName,
+}
+
+/// A message from the server to tell somebody what no acknowledgement can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Where to.
+    pub topic: String,
+    /// JSON.
+    pub payload: Bytes,
+}
+
+/// What a refusal was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt<'a> {
+    /// A SUBSCRIBE to this filter.
+    Subscribe(&'a str),
+    /// A PUBLISH to this topic.
+    Publish(&'a str),
+}
+
+/// May-I questions, asked before anything is appended.
+pub trait Policy: Send + Sync + 'static {
+    /// May this client connect, and as whom? May take long (password hashes).
+    fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>>;
+
+    /// The filter that `filter` stands for; what an UNSUBSCRIBE names is resolved by this too.
+    fn resolve(&self, who: &Principal, filter: &TopicFilter) -> TopicFilter;
+
+    /// May `who` subscribe to `filter`?
+    fn subscribe<'a>(
+        &'a self,
+        who: &'a Principal,
+        filter: &'a TopicFilter,
+    ) -> BoxFuture<'a, Result<SubscribeGrant, Refusal>>;
+
+    /// May `who` publish to `topic`? A synchronous look-up; the caller may keep a permit for the same
+    /// topic and `retain` for as long as the session lives.
+    fn publish(
+        &self,
+        who: &Principal,
+        topic: &TopicName,
+        retain: bool,
+    ) -> Result<PublishPermit, Refusal>;
+
+    /// How a refusal reaches somebody whose protocol cannot carry it; none where they were told enough
+    /// lately. `now` is milliseconds since the Unix epoch.
+    fn notice(
+        &self,
+        who: &Principal,
+        attempt: Attempt<'_>,
+        refusal: &Refusal,
+        now: u64,
+    ) -> Option<Notice>;
+}
+
+/// A session as lanes know it. The pair is never used twice in the life of a server.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub struct SessionId {
+    /// The client's place: the same for each connection of one user's client id while it lives on.
+    pub client: u64,
+    /// Grows with each connection of the server's life; entries of a lower one are stale.
+    pub incarnation: u64,
+}
+
+/// Who did what an entry says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Actor<'a> {
+    /// The session.
+    pub session: SessionId,
+    /// Its user, as in [`Principal::user`].
+    pub user: &'a str,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum GoneReason {
+    /// DISCONNECT by the client.
+    Orderly,
+    /// Anything else, in a few words for people: "connection lost", "keep-alive passed" …
+    Lost(String),
+}
+
+/// A subscription in the making.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The filter, resolved.
+    pub filter: &'a str,
+    /// From [`SubscribeGrant::proof`].
+    pub proof: &'a [u8],
+}
+
+/// A client's PUBLISH in the lane's order.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Where to.
+    pub topic: &'a str,
+    /// What.
+    pub payload: &'a [u8],
+    /// Whether it is to be kept.
+    pub retain: bool,
+    /// Whether a retained message stands at the topic now.
+    pub replaces: bool,
+}
+
+/// What a hook remembers of an accepted message until its stamps are asked for. Its own business.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark(pub u64, pub u64);
+
+/// A judged message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Handed back to [`LaneHook::stamps`].
+    pub mark: Mark,
+    /// Whether it may be kept, where the sender asked for that.
+    pub keep: bool,
+}
+
+/// User properties that the server sets: a value, or none where the name is only taken away from what
+/// the client sent.
+pub type Stamps = Vec<(&'static str, Option<String>)>;
+
+/// What a hook wants done; carried out in the order given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Publish as the server, in this lane. An empty retained payload clears.
+    Publish {
+        /// Must belong to this lane.
+        topic: String,
+        /// What.
+        payload: Bytes,
+        /// Whether it is kept.
+        retain: bool,
+    },
+    /// Show `key` and `generation` to [`LaneHook::timer`] when the time has come. A later wake for the
+    /// same key replaces this one.
+    Wake {
+        /// The hook's own.
+        key: String,
+        /// The hook's own: a stale one is to be ignored by it.
+        generation: u64,
+        /// Milliseconds since the Unix epoch.
+        at: u64,
+    },
+    /// Tell somebody, in another lane; may be dropped under pressure, and is counted then.
+    Tell(Notice),
+}
+
+/// Where a hook puts its effects, and what it may know.
+#[derive(Debug)]
+pub struct HookContext<'a> {
+    /// The lane's time: milliseconds since the Unix epoch, the greatest seen in an entry.
+    pub now: u64,
+    /// The entry's place in the lane's log.
+    pub position: u64,
+    /// Collected here.
+    pub effects: &'a mut Vec<Effect>,
+}
+
+/// State of its owner beside a lane's subscriptions.
+pub trait LaneHook: Send {
+    /// May these subscriptions come to be? One answer each, in order. No effect of a yes may show
+    /// before [`LaneHook::subscribed`].
+    fn judge(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
+        requests: &[Request<'_>],
+    ) -> Vec<Result<(), Refusal>>;
+
+    /// These were granted; the SUBACK and the retained messages that match are on their way.
+    fn subscribed(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, requests: &[Request<'_>]);
+
+    /// These subscriptions have gone by the client's wish.
+    fn unsubscribed(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filters: &[&str]);
+
+    /// The session has ended; its subscriptions in this lane have gone.
+    fn gone(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, reason: &GoneReason);
+
+    /// A client's message: take it, or say why not.
+    fn publish(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
+        message: Message<'_>,
+    ) -> Result<Verdict, Refusal>;
+
+    /// What is stamped on an accepted message for 5.0 subscribers. Asked only where one is to be
+    /// encoded. `at` is the entry's time.
+    fn stamps(&self, who: Actor<'_>, topic: &str, mark: Mark, at: u64) -> Stamps;
+
+    /// May the holder of a guarded subscription see this topic now?
+    fn may_see(&self, who: Actor<'_>, topic: &str) -> bool;
+
+    /// A time that was asked for has come.
+    fn timer(&mut self, cx: &mut HookContext<'_>, key: &str, generation: u64);
+}
+
+/// Makes a hook for each lane.
+pub trait LaneHooks: Send + Sync + 'static {
+    /// The hook of one lane.
+    fn open(&self, lane: u16) -> Box<dyn LaneHook>;
+}
+
+/// Lets everybody do everything: the broker's own tests, and a plain MQTT broker.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AllowAll;
+
+impl Policy for AllowAll {
+    fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>> {
+        let authenticated = request.user_name.is_some();
+        let user = request.user_name.unwrap_or(request.client_id);
+        Box::pin(async move {
+            Ok(Principal {
+                user: user.into(),
+                authenticated,
+            })
+        })
+    }
+
+    fn resolve(&self, _: &Principal, filter: &TopicFilter) -> TopicFilter {
+        filter.clone()
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        _: &'a Principal,
+        filter: &'a TopicFilter,
+    ) -> BoxFuture<'a, Result<SubscribeGrant, Refusal>> {
+        Box::pin(async move {
+            Ok(SubscribeGrant {
+                filter: filter.clone(),
+                mount: None,
+                guarded: false,
+                proof: Vec::new(),
+            })
+        })
+    }
+
+    fn publish(
+        &self,
+        _: &Principal,
+        topic: &TopicName,
+        _: bool,
+    ) -> Result<PublishPermit, Refusal> {
+        Ok(PublishPermit {
+            topic: topic.clone(),
+        })
+    }
+
+    fn notice(&self, _: &Principal, _: Attempt<'_>, _: &Refusal, _: u64) -> Option<Notice> {
+        None
+    }
+}
+
+impl LaneHooks for AllowAll {
+    fn open(&self, _: u16) -> Box<dyn LaneHook> {
+        Box::new(AllowAll)
+    }
+}
+
+impl LaneHook for AllowAll {
+    fn judge(
+        &mut self,
+        _: &mut HookContext<'_>,
+        _: Actor<'_>,
+        requests: &[Request<'_>],
+    ) -> Vec<Result<(), Refusal>> {
+        requests.iter().map(|_| Ok(())).collect()
+    }
+
+    fn subscribed(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &[Request<'_>]) {}
+
+    fn unsubscribed(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &[&str]) {}
+
+    fn gone(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &GoneReason) {}
+
+    fn publish(
+        &mut self,
+        _: &mut HookContext<'_>,
+        _: Actor<'_>,
+        message: Message<'_>,
+    ) -> Result<Verdict, Refusal> {
+        Ok(Verdict {
+            mark: Mark::default(),
+            keep: message.retain,
+        })
+    }
+
+    fn stamps(&self, _: Actor<'_>, _: &str, _: Mark, _: u64) -> Stamps {
+        Vec::new()
+    }
+
+    fn may_see(&self, _: Actor<'_>, _: &str) -> bool {
+        true
+    }
+
+    fn timer(&mut self, _: &mut HookContext<'_>, _: &str, _: u64) {}
+}

@@ -1,0 +1,331 @@
+//! The server: its threads, their start in the right order, and their end without loss.
+
+use crate::clock;
+use crate::connection::Shared;
+use crate::lane::{
+    Barriers, Batch, Courier, Embedded, Entry, Keeper, Lane, LaneLog, LogError, Surroundings, Timers,
+};
+use crate::listener::{self, Worker};
+use crate::packet::ReasonCode;
+use crate::policy::{LaneHooks, Policy};
+use crate::session::Close;
+use parking_lot::{Condvar, Mutex};
+use roommq_config::{Lanes, Limits, Listener};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Notify;
+
+/// The one barrier: all that was accepted before the end has been applied.
+const LAST: u64 = 1;
+
+/// What a server is made of.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to listen.
+    pub listeners: Vec<Listener>,
+    /// Bounds on peers.
+    pub limits: Limits,
+    /// The ordered logs and their threads.
+    pub lanes: Lanes,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A thread or its reactor could not be had.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+    /// The engine of the lanes did not start.
+    #[error("{0}")]
+    Log(String),
+}
+
+/// A running server. Dropping it without [`Server::shutdown`] leaves its threads running.
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    stop: Arc<Notify>,
+    workers: Vec<Worker>,
+    threads: Vec<JoinHandle<()>>,
+    keepers: Vec<JoinHandle<()>>,
+    accepting: Vec<tokio::task::AbortHandle>,
+    barriers: Arc<Barriers>,
+    limits: Limits,
+}
+
+impl Server {
+    /// Starts all threads and listens. Everything is in place before the first socket is accepted.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running then but idle threads of the lanes' engine.
+    pub fn start(
+        options: Options,
+        policy: Arc<dyn Policy>,
+        hooks: Arc<dyn LaneHooks>,
+    ) -> Result<Server, StartError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let or_cores = |n: u16| if n == 0 { cores } else { n.into() };
+        let lanes = options.lanes.count.max(1);
+        let runtimes: Vec<Runtime> = (0..or_cores(options.lanes.io_threads))
+            .map(|_| tokio::runtime::Builder::new_current_thread().enable_all().build())
+            .collect::<io::Result<_>>()?;
+        let first = runtimes.first().map(|r| r.handle().clone());
+        let first = first.ok_or_else(|| io::Error::other("no thread for sockets"))?;
+        let listeners = {
+            let _within = first.enter();
+            bind_all(&options.listeners)?
+        };
+        let addresses = listeners.iter().map(|(a, _)| *a).collect();
+
+        let log = Embedded::start(lanes, options.lanes.credit_bytes);
+        let (courier, round) = Courier::new();
+        let surroundings = Arc::new(Surroundings {
+            sessions: Arc::default(),
+            courier: courier.clone(),
+            timers: Arc::new(Timers::default()),
+            policy: policy.clone(),
+            barriers: Arc::default(),
+        });
+        let threads = or_cores(options.lanes.keepers).min(lanes.into());
+        let keepers = start_keepers(&log, lanes, threads, hooks.as_ref(), &surroundings)?;
+        let (reading, living) = (Gate::default(), Gate::default());
+        let mut workers = Vec::new();
+        for runtime in &runtimes {
+            let shared = Arc::new(Shared {
+                policy: policy.clone(),
+                sessions: surroundings.sessions.clone(),
+                courier: courier.clone(),
+                appender: log.appender()?,
+                limits: options.limits.clone(),
+                lanes,
+                reading: reading.clone(),
+                living: living.clone(),
+            });
+            workers.push(Worker {
+                handle: runtime.handle().clone(),
+                shared,
+            });
+        }
+        let (to_round, to_timers) = (log.appender()?, log.appender()?);
+        let timers = surroundings.timers.clone();
+        first.spawn(async move { round.run(&*to_round, lanes).await });
+        first.spawn(async move { timers.run(&*to_timers).await });
+
+        let stop = Arc::new(Notify::new());
+        let threads = run_all(runtimes, &stop)?;
+        let accepting = start_listening(&first, listeners, &workers);
+        Ok(Server {
+            addresses,
+            stop,
+            workers,
+            threads,
+            keepers,
+            accepting,
+            barriers: surroundings.barriers.clone(),
+            limits: options.limits,
+        })
+    }
+
+    /// The addresses that are listened on, in the order of the options; port 0 has become a real one.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Ends in order: accepts and reads no more, lets every accepted message reach its subscribers'
+    /// sockets, tells 5.0 clients 0x8B, and stops all threads. Blocks for `limits.shutdown_time` at most,
+    /// and a little.
+    pub fn shutdown(self) {
+        let deadline = Instant::now() + self.limits.shutdown_time;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        for listener in &self.accepting {
+            listener.abort();
+        }
+        if let Some(worker) = self.workers.first() {
+            let (shared, lanes) = (&worker.shared, worker.shared.lanes);
+            let outboxes = shared.sessions.shut();
+            outboxes.iter().for_each(|o| o.stop_reading());
+            if !shared.reading.wait_empty(left()) {
+                tracing::warn!("some connections did not stop in time");
+            }
+            self.append_to_all(lanes, &Entry::Barrier(LAST), left());
+            if !self.barriers.wait(LAST, lanes.into(), left()) {
+                tracing::warn!("the lanes were not drained in time");
+            }
+            for outbox in outboxes {
+                outbox.close(Close {
+                    reason: ReasonCode::ServerShuttingDown,
+                    text: "the server is shutting down".to_owned(),
+                });
+            }
+            if !shared.living.wait_empty(left()) {
+                tracing::warn!(left = shared.living.count(), "closed connections that did not read in time");
+            }
+            self.append_to_all(lanes, &Entry::End, Duration::from_millis(100));
+        }
+        self.stop.notify_waiters();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread for sockets has panicked");
+            }
+        }
+        for keeper in self.keepers {
+            if keeper.is_finished() && keeper.join().is_err() {
+                tracing::error!("a keeper has panicked");
+            }
+        }
+        tracing::info!("stopped");
+    }
+
+    fn append_to_all(&self, lanes: u16, entry: &Entry<'_>, limit: Duration) {
+        let Some(worker) = self.workers.first() else {
+            return;
+        };
+        let appending = async {
+            for lane in 0..lanes {
+                let mut batch = Batch::default();
+                batch.push(entry);
+                if let Err(error) = worker.shared.appender.append(lane, batch.into_bytes()).await {
+                    tracing::error!(%error, "a lane could not be ended");
+                }
+            }
+        };
+        let limited = async { tokio::time::timeout(limit, appending).await };
+        if worker.handle.block_on(limited).is_err() {
+            tracing::warn!(at = clock::now_ms(), "the lanes took no last entry in time");
+        }
+    }
+}
+
+type Bound = (SocketAddr, tokio::net::TcpListener);
+
+fn bind_all(listeners: &[Listener]) -> Result<Vec<Bound>, StartError> {
+    listeners
+        .iter()
+        .map(|l| {
+            let at = |error| StartError::Bind {
+                address: l.bind,
+                error,
+            };
+            let listener = listener::bind(l.bind).map_err(at)?;
+            let address = listener.local_addr().map_err(at)?;
+            Ok((address, listener))
+        })
+        .collect()
+}
+
+fn start_listening(
+    on: &Handle,
+    listeners: Vec<Bound>,
+    workers: &[Worker],
+) -> Vec<tokio::task::AbortHandle> {
+    listeners
+        .into_iter()
+        .map(|(_, l)| on.spawn(listener::accept(l, workers.to_vec())).abort_handle())
+        .collect()
+}
+
+fn start_keepers(
+    log: &Embedded,
+    lanes: u16,
+    threads: usize,
+    hooks: &dyn LaneHooks,
+    surroundings: &Arc<Surroundings>,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let mut keepers = Vec::new();
+    for thread in 0..threads {
+        let own: Vec<u16> = (0..lanes).filter(|l| usize::from(*l) % threads == thread).collect();
+        let follower = log.follower(&own)?;
+        let states: HashMap<_, _> = own
+            .iter()
+            .map(|l| (*l, Mutex::new(Lane::new(*l, hooks.open(*l)))))
+            .collect();
+        let keeper = Keeper::new(states, follower, surroundings.clone());
+        let name = format!("keeper-{thread}");
+        keepers.push(std::thread::Builder::new().name(name).spawn(|| keeper.run())?);
+    }
+    Ok(keepers)
+}
+
+fn run_all(runtimes: Vec<Runtime>, stop: &Arc<Notify>) -> io::Result<Vec<JoinHandle<()>>> {
+    let mut threads = Vec::new();
+    for (n, runtime) in runtimes.into_iter().enumerate() {
+        let stop = stop.clone();
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name(format!("io-{n}")).spawn(move || {
+            runtime.block_on(async {
+                let stopped = stop.notified();
+                tokio::pin!(stopped);
+                stopped.as_mut().enable();
+                // Only now can the stop not be missed.
+                drop(ready.send(()));
+                stopped.await;
+            });
+            runtime.shutdown_background();
+        })?;
+        drop(started.recv());
+        threads.push(thread);
+    }
+    Ok(threads)
+}
+
+impl From<LogError> for StartError {
+    fn from(error: LogError) -> Self {
+        StartError::Log(error.to_string())
+    }
+}
+
+/// Counts who is inside, so that the end can wait for the last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gate {
+    inner: Arc<(Mutex<usize>, Condvar)>,
+}
+
+/// Inside, until dropped.
+#[derive(Debug)]
+pub(crate) struct Inside(Gate);
+
+impl Gate {
+    pub(crate) fn enter(&self) -> Inside {
+        *self.inner.0.lock() += 1;
+        Inside(self.clone())
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        *self.inner.0.lock()
+    }
+
+    /// Blocks until nobody is inside; false where it takes longer.
+    fn wait_empty(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut inside = self.inner.0.lock();
+        while *inside > 0 {
+            if self.inner.1.wait_until(&mut inside, deadline).timed_out() {
+                return *inside == 0;
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let mut inside = self.0.inner.0.lock();
+        *inside -= 1;
+        if *inside == 0 {
+            self.0.inner.1.notify_all();
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The receiving half of a session.
+
+use crate::packet::{
+    Ack, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe, TopicName,
+    Unsubscribe, Version, Will,
+};
+use bytes::Bytes;
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU16;
+
+/// What a packet asks of the connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing more.
+    Nothing,
+    /// Judge and append, then acknowledge as `ack` says.
+    Publish(Inbound),
+    /// A QoS 2 message that was taken already: acknowledge only [MQTT-4.3.3-10].
+    Repeated(PacketId),
+    Subscribe(Subscribe),
+    Unsubscribe(Unsubscribe),
+    /// PUBACK.
+    Acked(PacketId),
+    /// PUBREC.
+    Received(PacketId),
+    /// PUBREC with an error.
+    Refused(PacketId),
+    /// PUBREL: answer PUBCOMP with this code.
+    Released(PacketId, ReasonCode),
+    /// PUBCOMP.
+    Completed(PacketId),
+    /// PINGREQ.
+    Ping,
+    /// DISCONNECT: the end, in order; the will has been dropped or stays by what the client said.
+    Leave,
+}
+
+/// A message to judge.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Inbound {
+    pub topic: TopicName,
+    pub payload: Bytes,
+    pub qos: QoS,
+    pub retain: bool,
+    /// Present with QoS 1 and 2.
+    pub packet_id: Option<PacketId>,
+    pub properties: PublishProperties,
+}
+
+/// The connection must end; a 5.0 client is told this code and text [MQTT-4.13.1-1].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Close {
+    pub reason: ReasonCode,
+    pub text: String,
+}
+
+/// State of the receiving half.
+#[derive(Debug)]
+pub(crate) struct Session {
+    version: Version,
+    /// Aliases that the client has set (3.3.2.3.4).
+    aliases: HashMap<NonZeroU16, TopicName>,
+    alias_maximum: u16,
+    /// QoS 2 ids taken and not yet released.
+    unreleased: HashSet<PacketId>,
+    receive_maximum: u16,
+    will: Option<Will>,
+    /// Whether the session's end is to send the will.
+    orderly: bool,
+}
+
+impl Session {
+    pub(crate) fn new(
+        version: Version,
+        will: Option<Will>,
+        alias_maximum: u16,
+        receive_maximum: u16,
+    ) -> Self {
+        Session {
+            version,
+            aliases: HashMap::new(),
+            alias_maximum,
+            unreleased: HashSet::new(),
+            receive_maximum,
+            will,
+            orderly: false,
+        }
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whether the client said goodbye.
+    pub(crate) fn left_in_order(&self) -> bool {
+        self.orderly
+    }
+
+    /// The will, where the end calls for it. Taken once.
+    pub(crate) fn take_will(&mut self) -> Option<Will> {
+        self.will.take()
+    }
+
+    /// What `packet` asks for.
+    pub(crate) fn step(&mut self, packet: Packet) -> Result<Step, Close> {
+        Ok(match packet {
+            Packet::Publish(publish) => self.publish(publish)?,
+            Packet::PubAck(Ack { packet_id, .. }) => Step::Acked(packet_id),
+            Packet::PubRec(Ack { packet_id, reason }) if reason as u8 >= 0x80 => {
+                Step::Refused(packet_id)
+            }
+            Packet::PubRec(Ack { packet_id, .. }) => Step::Received(packet_id),
+            Packet::PubRel(Ack { packet_id, .. }) => {
+                // An id that is not known is answered, never a close [MQTT-4.3.3-11].
+                let code = if self.unreleased.remove(&packet_id) {
+                    ReasonCode::Success
+                } else {
+                    ReasonCode::PacketIdentifierNotFound
+                };
+                Step::Released(packet_id, code)
+            }
+            Packet::PubComp(Ack { packet_id, .. }) => Step::Completed(packet_id),
+            Packet::Subscribe(subscribe) => {
+                if self.version == Version::V3 {
+                    let bad = subscribe.filters.iter().find_map(|(f, _)| f.as_ref().err());
+                    self.filters_hold(bad)?;
+                }
+                Step::Subscribe(subscribe)
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                if self.version == Version::V3 {
+                    let bad = unsubscribe.filters.iter().find_map(|f| f.as_ref().err());
+                    self.filters_hold(bad)?;
+                }
+                Step::Unsubscribe(unsubscribe)
+            }
+            Packet::PingReq => Step::Ping,
+            Packet::Disconnect(disconnect) => {
+                // Any other code, 0x04 above all, leaves the will in force [MQTT-3.1.2-10, MQTT-3.14.4-3].
+                if disconnect.reason == ReasonCode::Success {
+                    self.will = None;
+                }
+                self.orderly = true;
+                Step::Leave
+            }
+            Packet::Connect(_) => {
+                return Err(close(ReasonCode::ProtocolError, "a second CONNECT [MQTT-3.1.0-2]"));
+            }
+            Packet::Auth(_) => {
+                let text = "AUTH without an authentication method in CONNECT [MQTT-4.12.0-6]";
+                return Err(close(ReasonCode::ProtocolError, text));
+            }
+        })
+    }
+
+    /// 3.1.1 has no code for a malformed filter, so it ends the connection (4.7.3, 4.8).
+    fn filters_hold(&self, bad: Option<&crate::packet::NameError>) -> Result<(), Close> {
+        match bad {
+            Some(error) => Err(close(ReasonCode::MalformedPacket, &error.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    fn publish(&mut self, publish: Publish) -> Result<Step, Close> {
+        let topic = self.topic_of(publish.topic, publish.topic_alias)?;
+        if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
+            if self.unreleased.contains(&id) {
+                return Ok(Step::Repeated(id));
+            }
+            if self.unreleased.len() >= usize::from(self.receive_maximum) {
+                let text = format!(
+                    "more than {} QoS 2 messages without PUBREL [MQTT-3.3.4-7]",
+                    self.receive_maximum
+                );
+                return Err(close(ReasonCode::ReceiveMaximumExceeded, &text));
+            }
+            self.unreleased.insert(id);
+        }
+        Ok(Step::Publish(Inbound {
+            topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            packet_id: publish.packet_id,
+            properties: publish.properties,
+        }))
+    }
+
+    /// A QoS 2 message was refused, so its id is free again [MQTT-4.3.3-9].
+    pub(crate) fn forget(&mut self, id: PacketId) {
+        self.unreleased.remove(&id);
+    }
+
+    fn topic_of(
+        &mut self,
+        topic: Option<TopicName>,
+        alias: Option<NonZeroU16>,
+    ) -> Result<TopicName, Close> {
+        let Some(alias) = alias else {
+            return topic.ok_or_else(|| {
+                close(ReasonCode::ProtocolError, "neither a topic nor an alias (3.3.2.1)")
+            });
+        };
+        if alias.get() > self.alias_maximum {
+            let text = format!(
+                "topic alias {alias} is above {} [MQTT-3.3.2-9]",
+                self.alias_maximum
+            );
+            return Err(close(ReasonCode::TopicAliasInvalid, &text));
+        }
+        match topic {
+            Some(topic) => {
+                self.aliases.insert(alias, topic.clone());
+                Ok(topic)
+            }
+            None => self.aliases.get(&alias).cloned().ok_or_else(|| {
+                let text = format!("topic alias {alias} has not been set (3.3.2.3.4)");
+                close(ReasonCode::ProtocolError, &text)
+            }),
+        }
+    }
+}
+
+fn close(reason: ReasonCode, text: &str) -> Close {
+    Close {
+        reason,
+        text: text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "inbound_tests.rs"]
+mod tests;

@@ -1,0 +1,108 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::packet::Disconnect;
+
+fn session() -> Session {
+    let will = Will {
+        topic: topic("w"),
+        payload: Bytes::new(),
+        qos: QoS::AtMostOnce,
+        retain: false,
+        delay: 0,
+        properties: PublishProperties::default(),
+    };
+    Session::new(Version::V5, Some(will), 2, 2)
+}
+
+fn topic(name: &str) -> TopicName {
+    TopicName::new(name.into()).unwrap()
+}
+
+fn publish(qos: QoS, id: u16, name: Option<&str>, alias: u16) -> Packet {
+    Packet::Publish(Publish {
+        dup: false,
+        qos,
+        retain: false,
+        topic: name.map(topic),
+        packet_id: PacketId::new(id),
+        topic_alias: NonZeroU16::new(alias),
+        properties: PublishProperties::default(),
+        payload: Bytes::new(),
+    })
+}
+
+fn topic_of(step: Result<Step, Close>) -> String {
+    match step.unwrap() {
+        Step::Publish(p) => p.topic.as_str().to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ack(id: u16, reason: ReasonCode) -> Ack {
+    Ack {
+        packet_id: PacketId::new(id).unwrap(),
+        reason,
+    }
+}
+
+#[test]
+fn an_alias_stands_for_the_last_topic_it_came_with() {
+    let mut s = session();
+    let qos = QoS::AtMostOnce;
+    assert_eq!(topic_of(s.step(publish(qos, 0, Some("a"), 1))), "a");
+    assert_eq!(topic_of(s.step(publish(qos, 0, None, 1))), "a");
+    assert_eq!(topic_of(s.step(publish(qos, 0, Some("b"), 1))), "b");
+    assert_eq!(topic_of(s.step(publish(qos, 0, None, 1))), "b");
+    let reasons = [(None, 2), (Some("c"), 3), (None, 0)]
+        .map(|(name, alias)| s.step(publish(qos, 0, name, alias)).unwrap_err().reason);
+    let (protocol, alias) = (ReasonCode::ProtocolError, ReasonCode::TopicAliasInvalid);
+    assert_eq!(reasons, [protocol, alias, protocol]);
+}
+
+#[test]
+fn a_qos_2_message_is_taken_once_until_released() {
+    let mut s = session();
+    let qos = QoS::ExactlyOnce;
+    let id = PacketId::new(5).unwrap();
+    assert_eq!(topic_of(s.step(publish(qos, 5, Some("a"), 0))), "a");
+    assert_eq!(s.step(publish(qos, 5, Some("a"), 0)), Ok(Step::Repeated(id)));
+    let released = s.step(Packet::PubRel(ack(5, ReasonCode::Success)));
+    assert_eq!(released, Ok(Step::Released(id, ReasonCode::Success)));
+    let again = s.step(Packet::PubRel(ack(5, ReasonCode::Success)));
+    assert_eq!(again, Ok(Step::Released(id, ReasonCode::PacketIdentifierNotFound)));
+    assert_eq!(topic_of(s.step(publish(qos, 5, Some("a"), 0))), "a");
+    s.forget(id);
+    assert_eq!(topic_of(s.step(publish(qos, 5, Some("a"), 0))), "a");
+    s.step(publish(qos, 6, Some("a"), 0)).unwrap();
+    let over = s.step(publish(qos, 7, Some("a"), 0)).unwrap_err();
+    assert_eq!(over.reason, ReasonCode::ReceiveMaximumExceeded);
+}
+
+#[test]
+fn only_an_orderly_disconnect_drops_the_will() {
+    for (reason, left) in [
+        (ReasonCode::Success, false),
+        (ReasonCode::DisconnectWithWill, true),
+        (ReasonCode::UnspecifiedError, true),
+    ] {
+        let mut s = session();
+        let leave = Packet::Disconnect(Disconnect {
+            reason,
+            session_expiry: None,
+        });
+        assert_eq!(s.step(leave), Ok(Step::Leave));
+        assert!(s.left_in_order());
+        assert_eq!(s.take_will().is_some(), left, "{reason:?}");
+    }
+    let mut s = session();
+    assert!(s.take_will().is_some(), "a loss sends it");
+}
+
+#[test]
+fn an_error_pubrec_ends_the_message() {
+    let mut s = session();
+    let id = PacketId::new(5).unwrap();
+    let rec = |r| Packet::PubRec(ack(5, r));
+    assert_eq!(s.step(rec(ReasonCode::Success)), Ok(Step::Received(id)));
+    assert_eq!(s.step(rec(ReasonCode::QuotaExceeded)), Ok(Step::Refused(id)));
+}

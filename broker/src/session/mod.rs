@@ -1,0 +1,25 @@
+//! The session state machine: what a packet means after all that came before it.
+//!
+//! Architecture invariant: no socket, no clock, no task. [`Session`] takes a packet and says what is to be
+//! done; [`Outbound`] takes messages and acknowledgements and yields bytes.
+
+mod inbound;
+mod outbound;
+
+pub(crate) use inbound::{Close, Inbound, Session, Step};
+pub(crate) use outbound::{Answer, Frame, Outbound};
+
+/// What bounds the sending half of one session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutboundLimits {
+    /// Bytes that may wait for the socket, and as many for the window.
+    pub bytes: usize,
+    /// QoS 1 and 2 messages that may wait for the window.
+    pub messages: usize,
+    /// The window: the smaller of the client's and ours.
+    pub receive_maximum: u16,
+    /// The largest packet that the client takes, in bytes.
+    pub maximum_packet_size: Option<u32>,
+    /// Whether reason strings may be sent on acknowledgements.
+    pub problem_information: bool,
+}

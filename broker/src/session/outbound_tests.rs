@@ -1,0 +1,151 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::*;
+use crate::packet::{PublishParts, encode_publish};
+
+const LIMITS: OutboundLimits = OutboundLimits {
+    bytes: 10_000,
+    messages: 3,
+    receive_maximum: 2,
+    maximum_packet_size: None,
+    problem_information: true,
+};
+
+fn frame(qos: QoS, payload: &[u8]) -> Frame {
+    let parts = PublishParts {
+        topic: "t",
+        payload,
+        qos,
+        retain: false,
+        dup: false,
+        payload_is_utf8: false,
+        message_expiry: None,
+        content_type: None,
+        response_topic: None,
+        correlation_data: None,
+        user_properties: &[],
+        subscription_ids: &[],
+    };
+    Frame {
+        qos,
+        frame: encode_publish(Version::V3, &parts),
+    }
+}
+
+/// Takes all bytes that wait.
+fn sent(out: &mut Outbound) -> Vec<u8> {
+    let mut slices = [std::io::IoSlice::new(&[]); 16];
+    let n = out.queue().slices(&mut slices);
+    let bytes: Vec<u8> = slices[..n].iter().flat_map(|s| s.to_vec()).collect();
+    out.queue().advance(bytes.len());
+    bytes
+}
+
+fn id(n: u16) -> PacketId {
+    PacketId::new(n).unwrap()
+}
+
+fn publish1(n: u8, payload: &[u8]) -> Vec<u8> {
+    let mut p = vec![0x32, 5 + payload.len() as u8, 0, 1, b't', 0, n];
+    p.extend_from_slice(payload);
+    p
+}
+
+#[test]
+fn the_window_is_kept_and_refilled_in_order() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    for p in [b"a", b"b", b"c", b"d"] {
+        out.deliver(0, &frame(QoS::AtLeastOnce, p));
+    }
+    assert_eq!(sent(&mut out), [publish1(1, b"a"), publish1(2, b"b")].concat());
+    assert!(!out.acked(id(9)), "nothing was sent as 9");
+    assert!(out.acked(id(2)), "acknowledgements may come in any order");
+    assert_eq!(sent(&mut out), publish1(3, b"c"));
+    assert!(out.acked(id(1)) && !out.acked(id(1)));
+    assert_eq!(sent(&mut out), publish1(4, b"d"));
+    assert!(!out.overflowed());
+}
+
+#[test]
+fn a_full_queue_drops_qos_0_and_ends_a_session_of_qos_1() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    let large = vec![b'x'; 6_000];
+    out.deliver(0, &frame(QoS::AtMostOnce, &large));
+    out.deliver(0, &frame(QoS::AtMostOnce, &large));
+    assert_eq!(out.dropped(), 1);
+    assert!(!out.overflowed());
+    for _ in 0..5 {
+        out.deliver(0, &frame(QoS::AtLeastOnce, b"x"));
+    }
+    assert!(!out.overflowed(), "two on the way, three wait");
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"x"));
+    assert!(out.overflowed());
+}
+
+#[test]
+fn ids_in_use_are_not_given_again() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.deliver(0, &frame(QoS::ExactlyOnce, b"old"));
+    for n in 2..=u32::from(u16::MAX) + 1 {
+        out.deliver(0, &frame(QoS::AtLeastOnce, b"x"));
+        let n = if n > u32::from(u16::MAX) { 2 } else { n as u16 };
+        assert!(out.acked(id(n)), "id {n}");
+        sent(&mut out);
+    }
+}
+
+#[test]
+fn exactly_once_goes_its_four_steps() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.deliver(0, &frame(QoS::ExactlyOnce, b"a"));
+    sent(&mut out);
+    assert!(!out.acked(id(1)), "a PUBACK does not end QoS 2");
+    assert!(!out.completed(id(1)), "PUBCOMP before PUBREC");
+    out.received(id(1));
+    assert_eq!(sent(&mut out), [0x62, 2, 0, 1]);
+    out.received(id(1));
+    assert_eq!(sent(&mut out), [0x62, 2, 0, 1], "PUBREC again, PUBREL again");
+    assert!(out.completed(id(1)));
+    out.deliver(0, &frame(QoS::ExactlyOnce, b"b"));
+    sent(&mut out);
+    assert!(out.refused(id(2)), "an error PUBREC ends it [MQTT-4.3.3-3]");
+    assert!(sent(&mut out).is_empty());
+}
+
+#[test]
+fn what_the_client_cannot_take_is_not_sent() {
+    let limits = OutboundLimits {
+        maximum_packet_size: Some(10),
+        ..LIMITS
+    };
+    let mut out = Outbound::new(Version::V5, limits);
+    out.deliver(0, &frame(QoS::AtMostOnce, b"longer than ten"));
+    assert!(sent(&mut out).is_empty());
+    out.deliver(0, &frame(QoS::AtMostOnce, b"ok"));
+    assert_eq!(sent(&mut out), [0x30, 5, 0, 1, b't', b'o', b'k']);
+}
+
+#[test]
+fn an_answer_of_several_lanes_comes_before_what_they_deliver() {
+    let mut out = Outbound::new(Version::V5, LIMITS);
+    let codes = vec![ReasonCode::Success; 2];
+    out.owe(1, id(7), Answer::SubAck, codes, None, 2);
+    out.deliver(3, &frame(QoS::AtMostOnce, b"0"));
+    assert_eq!(sent(&mut out), [0x30, 4, 0, 1, b't', b'0'], "not of this SUBSCRIBE");
+    out.answer(1, 3, [(0, ReasonCode::GrantedQoS1, None)]);
+    out.deliver(3, &frame(QoS::AtMostOnce, b"1"));
+    assert!(sent(&mut out).is_empty());
+    out.answer(1, 4, [(1, ReasonCode::QuotaExceeded, Some("full".into()))]);
+    out.deliver(4, &frame(QoS::AtMostOnce, b"2"));
+    let mut expected = vec![0x90, 12, 0, 7, 7, 0x1F, 0, 4, b'f', b'u', b'l', b'l', 1, 0x97];
+    expected.extend([0x30, 4, 0, 1, b't', b'1', 0x30, 4, 0, 1, b't', b'2']);
+    assert_eq!(sent(&mut out), expected);
+}
+
+#[test]
+fn an_unsubscribe_of_all_lanes_is_known_where_one_lane_knew_it() {
+    let mut out = Outbound::new(Version::V5, LIMITS);
+    out.owe(1, id(7), Answer::UnsubAck, vec![ReasonCode::Success], None, 2);
+    out.answer(1, 0, [(0, ReasonCode::NoSubscriptionExisted, None)]);
+    out.answer(1, 1, [(0, ReasonCode::Success, None)]);
+    assert_eq!(sent(&mut out), [0xB0, 4, 0, 7, 0, 0]);
+}

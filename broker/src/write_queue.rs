@@ -1,0 +1,137 @@
+//! Bytes that wait for a socket: small frames copied together, large ones shared.
+
+use bytes::{Buf, Bytes};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// From this size on a frame is shared instead of copied: about where copying costs more than an
+/// entry of `writev` and a reference count.
+pub(crate) const SHARE_FROM: usize = 2048;
+
+/// An emptied buffer larger than this is given back, so that an idle session stays small.
+const KEEP_CAPACITY: usize = 4096;
+
+/// Bytes in order.
+#[derive(Debug, Default)]
+pub(crate) struct WriteQueue {
+    /// Before `tail`.
+    chunks: VecDeque<Bytes>,
+    tail: Vec<u8>,
+    /// Bytes of `tail` already written; only while `chunks` is empty.
+    tail_written: usize,
+    chunk_bytes: usize,
+}
+
+impl WriteQueue {
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.chunk_bytes + self.tail.len() - self.tail_written
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where small frames are written to.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.tail
+    }
+
+    /// Adds a large frame without copying it.
+    pub(crate) fn push_shared(&mut self, frame: Bytes) {
+        if self.tail.len() > self.tail_written {
+            let mut tail = Bytes::from(std::mem::take(&mut self.tail));
+            tail.advance(self.tail_written);
+            self.chunk_bytes += tail.len();
+            self.chunks.push_back(tail);
+        } else {
+            self.tail.clear();
+        }
+        self.tail_written = 0;
+        self.chunk_bytes += frame.len();
+        self.chunks.push_back(frame);
+    }
+
+    /// What waits, for one write: `single` where it lies in one piece.
+    pub(crate) fn single(&self) -> Option<&[u8]> {
+        self.chunks
+            .is_empty()
+            .then(|| &self.tail[self.tail_written..])
+    }
+
+    /// The first pieces of what waits.
+    pub(crate) fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
+        let tail = (!self.tail.is_empty()).then_some(&self.tail[self.tail_written..]);
+        let pieces = self.chunks.iter().map(|c| &c[..]).chain(tail);
+        let mut n = 0;
+        for (slot, piece) in out.iter_mut().zip(pieces) {
+            *slot = IoSlice::new(piece);
+            n += 1;
+        }
+        n
+    }
+
+    /// `n` bytes from the front have been written.
+    pub(crate) fn advance(&mut self, mut n: usize) {
+        while let Some(first) = self.chunks.front_mut() {
+            if n < first.len() {
+                first.advance(n);
+                self.chunk_bytes -= n;
+                return;
+            }
+            n -= first.len();
+            self.chunk_bytes -= first.len();
+            self.chunks.pop_front();
+        }
+        if self.chunks.is_empty() && self.chunks.capacity() > 16 {
+            self.chunks = VecDeque::new();
+        }
+        self.tail_written += n;
+        if self.tail_written == self.tail.len() {
+            self.tail_written = 0;
+            if self.tail.capacity() > KEEP_CAPACITY {
+                self.tail = Vec::new();
+            } else {
+                self.tail.clear();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn gives_back_every_byte_in_order(
+            steps in proptest::collection::vec((any::<bool>(), 0usize..50, 0usize..80), 0..40)
+        ) {
+            let (mut queue, mut expected, mut got) = (WriteQueue::default(), Vec::new(), Vec::new());
+            let mut next = 0u8;
+            for (shared, size, written) in steps {
+                let frame: Vec<u8> = (0..size).map(|i| next.wrapping_add(i as u8)).collect();
+                next = next.wrapping_add(size as u8);
+                expected.extend_from_slice(&frame);
+                if shared {
+                    queue.push_shared(frame.into());
+                } else {
+                    queue.tail().extend_from_slice(&frame);
+                }
+                let mut slices = [IoSlice::new(&[]); 4];
+                let n = queue.slices(&mut slices);
+                let flat: Vec<u8> = slices[..n].iter().flat_map(|s| s.to_vec()).collect();
+                if let Some(single) = queue.single() {
+                    prop_assert_eq!(single, &flat[..]);
+                }
+                let take = written.min(flat.len());
+                got.extend_from_slice(&flat[..take]);
+                queue.advance(take);
+                prop_assert_eq!(queue.len(), expected.len() - got.len());
+            }
+            prop_assert!(expected.starts_with(&got));
+        }
+    }
+}

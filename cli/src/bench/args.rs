@@ -1,0 +1,330 @@
+//! What the user typed for `roommq bench`, and the checked plan that it means.
+
+use super::client::{Dialer, Seat};
+use super::wire::{Login, STAMP_BYTES, Version};
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Measure an MQTT server on this machine: throughput, latency, loss, order, CPU and memory.
+///
+/// Works against any MQTT 3.1.1 or 5.0 server. The exit code is 1 when a message was lost at QoS 1.
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    /// What to measure
+    #[arg(value_enum, default_value = "all")]
+    pub scenario: Scenario,
+    /// The server
+    #[arg(
+        long,
+        env = "ROOMMQ_SERVER",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:1883"
+    )]
+    pub server: String,
+    /// Allow a server on another machine: the load can bring it down
+    #[arg(long)]
+    pub i_own_this_server: bool,
+    /// User name [default: none, anonymous]
+    #[arg(long, env = "ROOMMQ_USER", value_name = "NAME")]
+    pub user: Option<String>,
+    /// A file whose first line is the password
+    #[arg(
+        long,
+        env = "ROOMMQ_PASSWORD_FILE",
+        value_name = "FILE",
+        requires = "user"
+    )]
+    pub password_file: Option<PathBuf>,
+    /// Process id of the server: adds its CPU time and memory (Linux)
+    #[arg(long)]
+    pub pid: Option<u32>,
+    /// MQTT version: 3 (3.1.1) or 5
+    #[arg(long, value_parser = clap::value_parser!(u8).range(3..=5), default_value_t = 3)]
+    pub protocol: u8,
+    /// Quality of service, both ways
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=1), default_value_t = 0)]
+    pub qos: u8,
+    /// Rooms [default: fanout 1, paced 1, rooms 1000]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rooms: Option<u32>,
+    /// Members of each room [default: fanout 100, paced 10, rooms 1]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub members: Option<u32>,
+    /// Publishers of each room (fanout, paced)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000), default_value_t = 1)]
+    pub publishers: u32,
+    /// Rooms that one connection joins (rooms)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000), default_value_t = 1)]
+    pub rooms_per_connection: u32,
+    /// Clients that connect (connect)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000), default_value_t = 1000)]
+    pub clients: u32,
+    /// Bytes of payload
+    #[arg(long, value_parser = clap::value_parser!(u32).range(16..=16_000_000), default_value_t = 64)]
+    pub payload: u32,
+    /// Messages that a publisher may have on the way (fanout, rooms)
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), default_value_t = 16)]
+    pub window: u16,
+    /// Publishes a second, all publishers together (paced)
+    #[arg(long, default_value_t = 1000.0)]
+    pub rate: f64,
+    /// Seconds that are measured, after a warm-up of up to one second
+    #[arg(long, default_value_t = 4.0)]
+    pub seconds: f64,
+    /// Messages of each publisher, all measured, instead of --seconds (fanout)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub messages: Option<u32>,
+    /// Topic that is published to and subscribed to; {room} becomes the room's name
+    #[arg(long, default_value = "rooms/bench-{room}/chat")]
+    pub topic: String,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// Publishers into rooms with many members, as fast as the window lets
+    Fanout,
+    /// A fixed rate: the latency that members see
+    Paced,
+    /// One publisher going round many rooms
+    Rooms,
+    /// A storm of connects and subscribes; then the memory of idle connections
+    Connect,
+    /// A tour of all of them, about half a minute
+    All,
+}
+
+/// How many of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Rooms.
+    pub rooms: u32,
+    /// Members of each.
+    pub members: u32,
+    /// Publishers of each.
+    pub publishers: u32,
+}
+
+/// A checked run.
+#[derive(Clone)]
+pub struct Plan {
+    /// As it was typed.
+    pub asked: BenchArgs,
+    /// The server and how to log in.
+    pub dialer: Dialer,
+    /// Bytes of payload, at least a stamp's.
+    pub payload: usize,
+    /// Measured time.
+    pub measured: Duration,
+    /// Messages of each publisher instead of a measured time.
+    pub messages: Option<u64>,
+}
+
+impl Plan {
+    /// Checks what was typed.
+    ///
+    /// # Errors
+    /// The server is unknown or on another machine, the password file is unreadable, or a figure
+    /// makes no sense.
+    pub fn new(args: BenchArgs) -> anyhow::Result<Plan> {
+        let server = resolve(&args.server, args.i_own_this_server)?;
+        if !(args.seconds > 0.0 && args.seconds <= 3600.0) {
+            bail!(
+                "--seconds is {}; it must be above 0 and at most 3600",
+                args.seconds
+            );
+        }
+        if !(args.rate >= 1.0 && args.rate <= 1e6) {
+            bail!("--rate is {}; it must be from 1 to 1000000", args.rate);
+        }
+        if !args.topic.contains("{room}")
+            || args.topic.contains(['+', '#'])
+            || args.topic.len() > 1000
+        {
+            bail!("--topic must hold {{room}}, no wildcard, and at most 1,000 bytes");
+        }
+        let version = match args.protocol {
+            3 | 4 => Version::V3,
+            _ => Version::V5,
+        };
+        let login = args.user.clone().map(|user| -> anyhow::Result<Login> {
+            let password = args.password_file.as_deref().map(first_line).transpose()?;
+            Ok(Login { user, password })
+        });
+        Ok(Plan {
+            dialer: Dialer {
+                server,
+                version,
+                login: login.transpose()?,
+                qos: args.qos,
+            },
+            payload: usize::try_from(args.payload)?.max(STAMP_BYTES),
+            measured: Duration::from_secs_f64(args.seconds),
+            messages: args.messages.map(u64::from),
+            asked: args,
+        })
+    }
+
+    /// How many of what, where the user did not say.
+    pub fn shape(&self, rooms: u32, members: u32) -> Shape {
+        Shape {
+            rooms: self.asked.rooms.unwrap_or(rooms),
+            members: self.asked.members.unwrap_or(members),
+            publishers: self.asked.publishers,
+        }
+    }
+
+    /// The most connections that will be open at once.
+    pub fn connections(&self) -> u64 {
+        let with = |rooms, members| {
+            let shape = self.shape(rooms, members);
+            u64::from(shape.rooms) * (u64::from(shape.members) + u64::from(shape.publishers))
+        };
+        match self.asked.scenario {
+            Scenario::Fanout => with(1, 100),
+            Scenario::Paced => with(1, 10),
+            Scenario::Rooms => with(1000, 1).div_ceil(u64::from(self.asked.rooms_per_connection)),
+            Scenario::Connect => u64::from(self.asked.clients),
+            Scenario::All => 1100,
+        }
+    }
+
+    /// Not measured, first: up to a second.
+    pub fn warm_up(&self) -> Duration {
+        if self.messages.is_some() {
+            return Duration::ZERO;
+        }
+        self.measured.min(Duration::from_secs(1))
+    }
+
+    /// The topic of a room. The process id keeps two benches apart.
+    pub fn topic(&self, room: u32) -> String {
+        let name = format!("{}-{room}", std::process::id());
+        self.asked.topic.replace("{room}", &name)
+    }
+
+    /// The seat of client `number`, which joins `rooms`.
+    pub fn seat(&self, number: usize, rooms: impl IntoIterator<Item = u32>) -> Seat {
+        Seat {
+            client_id: format!("bench-{}-{number}", std::process::id()),
+            filters: rooms.into_iter().map(|room| self.topic(room)).collect(),
+        }
+    }
+}
+
+fn first_line(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the password file {}", path.display()))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// The address of `server`; another machine's only when the user says that it is theirs.
+fn resolve(server: &str, any_machine: bool) -> anyhow::Result<SocketAddr> {
+    let addresses: Vec<SocketAddr> = server
+        .to_socket_addrs()
+        .with_context(|| {
+            format!("--server is {server}; it must be HOST:PORT, such as 127.0.0.1:1883")
+        })?
+        .collect();
+    let here = |address: &&SocketAddr| address.ip().to_canonical().is_loopback();
+    if let Some(address) = addresses.iter().find(|address| !here(address))
+        && !any_machine
+    {
+        bail!(
+            "{server} is {}, another machine's address. roommq bench loads a server to its limit, so it \
+             goes to this machine only (127.0.0.1 or ::1); add --i-own-this-server if that one is yours \
+             to load",
+            address.ip()
+        );
+    }
+    // `localhost` may be both; servers listen on IPv4 more often.
+    addresses
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or(addresses.first())
+        .copied()
+        .with_context(|| format!("{server} has no address"))
+}
+
+#[cfg(test)]
+pub mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        bench: BenchArgs,
+    }
+
+    /// The arguments as the command line would give them.
+    pub fn typed(words: &[&str]) -> BenchArgs {
+        Line::try_parse_from(["bench"].iter().chain(words))
+            .unwrap()
+            .bench
+    }
+
+    fn refusal(words: &[&str]) -> String {
+        Plan::new(typed(words)).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn another_machine_is_refused_unless_owned() {
+        for server in ["192.0.2.1:1883", "[2001:db8::1]:1883", "0.0.0.0:1883"] {
+            let text = refusal(&["--server", server]);
+            assert!(text.contains("--i-own-this-server"), "{text}");
+            Plan::new(typed(&["--server", server, "--i-own-this-server"])).unwrap();
+        }
+        for server in [
+            "127.0.0.1:1",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            Plan::new(typed(&["--server", server])).unwrap();
+        }
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        assert!(refusal(&["--server", "127.0.0.1"]).contains("HOST:PORT"));
+        assert!(refusal(&["--server", "127.0.0.1:1", "--seconds", "0"]).contains("--seconds"));
+        assert!(refusal(&["--server", "127.0.0.1:1", "--seconds", "NaN"]).contains("--seconds"));
+        assert!(refusal(&["--server", "127.0.0.1:1", "--rate", "0"]).contains("--rate"));
+        assert!(refusal(&["--server", "127.0.0.1:1", "--topic", "a/b"]).contains("{room}"));
+        assert!(refusal(&["--server", "127.0.0.1:1", "--topic", "{room}/#"]).contains("wildcard"));
+    }
+
+    #[test]
+    fn a_seat_joins_its_rooms_under_names_of_this_run() {
+        let plan = Plan::new(typed(&["--server", "127.0.0.1:1"])).unwrap();
+        let seat = plan.seat(3, [0, 1]);
+        let run = std::process::id();
+        assert_eq!(seat.client_id, format!("bench-{run}-3"));
+        assert_eq!(
+            seat.filters,
+            [
+                format!("rooms/bench-{run}-0/chat"),
+                format!("rooms/bench-{run}-1/chat")
+            ]
+        );
+    }
+
+    #[test]
+    fn the_password_is_the_first_line() {
+        let dir = std::env::temp_dir().join(format!("roommq-bench-{}", std::process::id()));
+        std::fs::write(&dir, "s3cret\nrest\n").unwrap();
+        assert_eq!(first_line(&dir).unwrap(), "s3cret");
+        std::fs::remove_file(&dir).unwrap();
+        assert!(
+            first_line(&dir)
+                .unwrap_err()
+                .to_string()
+                .contains("password file")
+        );
+    }
+}

@@ -1,0 +1,263 @@
+//! What one run counts, and the flow control between what was sent and what arrived.
+//!
+//! The generator is one thread, so plain cells serve; only the pacer's thread has atomics of its own.
+
+use super::histogram::Histogram;
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Nanoseconds since the run began; copied into every payload.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// Starts at zero now.
+    pub fn start() -> Clock {
+        Clock(Instant::now())
+    }
+
+    /// Nanoseconds so far.
+    #[inline]
+    pub fn nanos(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The counters of one run.
+pub struct Board {
+    /// The time base of the stamps.
+    pub clock: Clock,
+    /// Whether latencies are recorded now.
+    pub measuring: Cell<bool>,
+    /// Whether publishers are to stop.
+    pub stopped: Cell<bool>,
+    /// Deliveries that arrived.
+    pub delivered: Cell<u64>,
+    /// Deliveries that came after a later message of their stream, or twice.
+    pub out_of_order: Cell<u64>,
+    /// Deliveries whose payload was not one of ours.
+    pub corrupt: Cell<u64>,
+    /// PUBLISH packets that the server acknowledged with a refusal (v5).
+    pub refused: Cell<u64>,
+    /// Times that a full window stood still and was written off.
+    pub stalls: Cell<u64>,
+    /// Connections that ended before the run did.
+    pub closed: Cell<u64>,
+    /// Latencies while measuring.
+    pub latency: RefCell<Histogram>,
+    /// The first thing that went wrong with a connection.
+    pub first_failure: RefCell<Option<String>>,
+}
+
+impl Board {
+    /// All zero, clock started.
+    pub fn new() -> Board {
+        Board {
+            clock: Clock::start(),
+            measuring: Cell::new(false),
+            stopped: Cell::new(false),
+            delivered: Cell::new(0),
+            out_of_order: Cell::new(0),
+            corrupt: Cell::new(0),
+            refused: Cell::new(0),
+            stalls: Cell::new(0),
+            closed: Cell::new(0),
+            latency: RefCell::new(Histogram::new()),
+            first_failure: RefCell::new(None),
+        }
+    }
+
+    /// Notes that a connection ended too early.
+    pub fn connection_lost(&self, whose: &str, why: &str) {
+        add(&self.closed, 1);
+        self.first_failure
+            .borrow_mut()
+            .get_or_insert_with(|| format!("a {whose}'s connection ended: {why}"));
+    }
+}
+
+/// Adds to a counter.
+#[inline]
+pub fn add(counter: &Cell<u64>, more: u64) {
+    counter.set(counter.get() + more);
+}
+
+/// One publisher's messages on the way: how many may follow, and who to wake.
+pub struct Flow {
+    copies: u64,
+    window: u64,
+    acknowledged_too: bool,
+    /// Messages handed to the socket.
+    pub sent: Cell<u64>,
+    /// Messages that the server acknowledged (QoS 1).
+    pub acked: Cell<u64>,
+    /// Messages that this publisher will send in all; none: until stopped.
+    pub budget: Option<u64>,
+    missing_copies: Cell<u64>,
+    missing_acks: Cell<u64>,
+    waiting: Cell<bool>,
+    bell: Notify,
+}
+
+impl Flow {
+    /// `window` messages may be on the way, each of which becomes `copies` deliveries; at QoS 1
+    /// a message also counts as on the way until its PUBACK is there.
+    pub fn new(window: u16, copies: u64, qos: u8, budget: Option<u64>) -> Flow {
+        Flow {
+            copies: copies.max(1),
+            window: u64::from(window),
+            acknowledged_too: qos > 0,
+            sent: Cell::new(0),
+            acked: Cell::new(0),
+            budget,
+            missing_copies: Cell::new(0),
+            missing_acks: Cell::new(0),
+            waiting: Cell::new(false),
+            bell: Notify::new(),
+        }
+    }
+
+    /// Deliveries that are due for what was sent.
+    pub fn owed(&self) -> u64 {
+        self.sent.get() * self.copies
+    }
+
+    /// How many messages may be sent now.
+    #[inline]
+    pub fn free(&self) -> u64 {
+        let on_the_way = self.missing_copies.get().div_ceil(self.copies);
+        let mut free = self.window.saturating_sub(on_the_way);
+        if self.acknowledged_too {
+            free = free.min(self.window.saturating_sub(self.missing_acks.get()));
+        }
+        match self.budget {
+            Some(budget) => free.min(budget - self.sent.get().min(budget)),
+            None => free,
+        }
+    }
+
+    /// Whether the budget is spent and everything has arrived, or was written off.
+    pub fn is_done(&self) -> bool {
+        self.is_spent() && self.missing_copies.get() == 0 && self.missing_acks.get() == 0
+    }
+
+    /// Whether the budget is spent.
+    pub fn is_spent(&self) -> bool {
+        self.budget.is_some_and(|budget| self.sent.get() >= budget)
+    }
+
+    /// Counts messages handed to the socket.
+    pub fn count_sent(&self, messages: u64) {
+        add(&self.sent, messages);
+        add(&self.missing_copies, messages * self.copies);
+        if self.acknowledged_too {
+            add(&self.missing_acks, messages);
+        }
+    }
+
+    /// Counts one delivery of a message of this flow.
+    #[inline]
+    pub fn count_delivery(&self) {
+        self.missing_copies
+            .set(self.missing_copies.get().saturating_sub(1));
+        self.ring();
+    }
+
+    /// Counts PUBACKs.
+    pub fn count_acks(&self, acks: u64) {
+        add(&self.acked, acks);
+        self.missing_acks
+            .set(self.missing_acks.get().saturating_sub(acks));
+        self.ring();
+    }
+
+    #[inline]
+    fn ring(&self) {
+        if self.waiting.get() && (self.free() > 0 || self.is_done()) {
+            self.waiting.set(false);
+            self.bell.notify_one();
+        }
+    }
+
+    /// Waits until something may be sent, or all is done. When nothing at all arrives for `patience`, what is on
+    /// the way is written off, so that one lost message does not end the run; true then.
+    pub async fn wait(&self, patience: Duration) -> bool {
+        let before = self.progress();
+        self.waiting.set(true);
+        let rung = tokio::time::timeout(patience, self.bell.notified()).await;
+        self.waiting.set(false);
+        if rung.is_ok() || self.progress() != before {
+            return false;
+        }
+        self.missing_copies.set(0);
+        self.missing_acks.set(0);
+        true
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (self.missing_copies.get(), self.missing_acks.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_opens_when_every_copy_of_a_message_is_there() {
+        let flow = Flow::new(2, 3, 0, None);
+        assert_eq!(flow.free(), 2);
+        flow.count_sent(2);
+        assert_eq!(flow.free(), 0);
+        flow.count_delivery();
+        flow.count_delivery();
+        assert_eq!(flow.free(), 0);
+        flow.count_delivery();
+        assert_eq!(flow.free(), 1);
+        assert_eq!(flow.owed(), 6);
+    }
+
+    #[test]
+    fn at_qos_1_the_acknowledgements_count_too() {
+        let flow = Flow::new(2, 1, 1, None);
+        flow.count_sent(2);
+        flow.count_delivery();
+        flow.count_delivery();
+        assert_eq!(flow.free(), 0);
+        flow.count_acks(1);
+        assert_eq!(flow.free(), 1);
+    }
+
+    #[test]
+    fn a_budget_ends_a_flow() {
+        let flow = Flow::new(16, 1, 0, Some(3));
+        assert_eq!(flow.free(), 3);
+        flow.count_sent(3);
+        assert!(flow.is_spent() && !flow.is_done());
+        assert_eq!(flow.free(), 0);
+        for _ in 0..3 {
+            flow.count_delivery();
+        }
+        assert!(flow.is_done());
+    }
+
+    #[tokio::test]
+    async fn a_standstill_is_written_off_and_progress_is_not() {
+        let flow = Flow::new(1, 2, 0, None);
+        flow.count_sent(1);
+        assert!(flow.wait(Duration::from_millis(1)).await);
+        assert_eq!(flow.free(), 1);
+
+        flow.count_sent(1);
+        let (stalled, ()) = tokio::join!(flow.wait(Duration::from_millis(1)), async {
+            flow.count_delivery();
+        });
+        assert!(!stalled);
+        let (stalled, ()) = tokio::join!(flow.wait(Duration::from_mins(1)), async {
+            flow.count_delivery();
+        });
+        assert!(!stalled);
+        assert_eq!(flow.free(), 1);
+    }
+}

@@ -1,0 +1,246 @@
+//! Opening connections: CONNECT, CONNACK, SUBSCRIBE, SUBACK, many at a time.
+
+use super::figures::wide;
+use super::histogram::Histogram;
+use super::wire::{self, Login, Packet, Version};
+use anyhow::{Context, bail};
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// The server has so long for each answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Handshakes under way at once.
+const AT_ONCE: usize = 64;
+/// Filters in one SUBSCRIBE.
+const FILTERS_A_PACKET: usize = 100;
+/// More refused or failed connections than this end a storm early.
+const FAILURES_TOLERATED: u64 = 100;
+
+/// Where and as whom to connect.
+#[derive(Clone)]
+pub struct Dialer {
+    /// The server.
+    pub server: SocketAddr,
+    /// Protocol version.
+    pub version: Version,
+    /// Credentials; none connects anonymously.
+    pub login: Option<Login>,
+    /// QoS of the subscriptions.
+    pub qos: u8,
+}
+
+/// One client to be: its id and what it subscribes to.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// Client id.
+    pub client_id: String,
+    /// Filters, possibly none.
+    pub filters: Vec<String>,
+}
+
+/// A connection past its handshake.
+pub struct Connection {
+    /// The socket.
+    pub stream: TcpStream,
+    /// What came after the last answer.
+    pub unread: Vec<u8>,
+    /// Unacknowledged QoS 1 messages that the server takes.
+    pub receive_maximum: u16,
+}
+
+/// What became of many seats.
+pub struct Opened {
+    /// The connections that stand, in the order of their seats.
+    pub connections: Vec<Connection>,
+    /// Why the first of them failed.
+    pub first_failure: Option<anyhow::Error>,
+    /// From the connect to the last SUBACK.
+    pub times: Histogram,
+    /// All of them together.
+    pub took: Duration,
+}
+
+impl Dialer {
+    /// Connects and subscribes one client.
+    ///
+    /// # Errors
+    /// The socket fails, the server refuses, or an answer takes over 10 seconds.
+    pub async fn open(&self, seat: &Seat) -> anyhow::Result<Connection> {
+        tokio::time::timeout(PATIENCE, self.connect(seat))
+            .await
+            .with_context(|| format!("{} did not answer in 10 seconds", self.server))?
+    }
+
+    async fn connect(&self, seat: &Seat) -> anyhow::Result<Connection> {
+        let stream = TcpStream::connect(self.server)
+            .await
+            .with_context(|| format!("cannot connect to {}", self.server))?;
+        stream.set_nodelay(true)?;
+        let mut connection = Connection {
+            stream,
+            unread: Vec::new(),
+            receive_maximum: u16::MAX,
+        };
+        let hello = wire::connect(self.version, &seat.client_id, self.login.as_ref());
+        connection.stream.write_all(&hello).await?;
+        let (code, receive_maximum) = connection
+            .answer(self.version, |packet| match packet {
+                Packet::ConnAck {
+                    code,
+                    receive_maximum,
+                } => Some((*code, *receive_maximum)),
+                _ => None,
+            })
+            .await?;
+        if code != 0 {
+            bail!(
+                "the server refused the connection with code 0x{code:02X}; see --user and --password-file"
+            );
+        }
+        connection.receive_maximum = receive_maximum;
+        for filters in seat.filters.chunks(FILTERS_A_PACKET) {
+            connection
+                .subscribe(self.version, filters, self.qos)
+                .await?;
+        }
+        Ok(connection)
+    }
+
+    /// Opens all seats, 64 at a time. With `tolerant`, failures are counted; else the first ends it.
+    pub async fn open_all(
+        &self,
+        seats: Vec<Seat>,
+        tolerant: bool,
+        tick: impl Fn(u64) + 'static,
+    ) -> anyhow::Result<Opened> {
+        let start = Instant::now();
+        let queue = Rc::new(Queue {
+            results: RefCell::new(seats.iter().map(|_| None).collect()),
+            seats,
+            next: Cell::new(0),
+            failed: Cell::new(0),
+            first_failure: RefCell::new(None),
+            times: RefCell::new(Histogram::new()),
+            tick: Box::new(tick),
+        });
+        let limit = if tolerant { FAILURES_TOLERATED } else { 0 };
+        let mut workers = JoinSet::new();
+        for _ in 0..AT_ONCE.min(queue.seats.len()) {
+            let (dialer, queue) = (self.clone(), Rc::clone(&queue));
+            workers.spawn_local(async move {
+                while queue.failed.get() <= limit {
+                    let number = queue.next.replace(queue.next.get() + 1);
+                    let Some(seat) = queue.seats.get(number) else {
+                        break;
+                    };
+                    let start = Instant::now();
+                    let result = dialer.open(seat).await;
+                    queue.settle(number, result, start.elapsed());
+                }
+            });
+        }
+        while let Some(ended) = workers.join_next().await {
+            ended.context("a connecting task ended")?;
+        }
+        let first_failure = queue.first_failure.take();
+        if let (false, Some(error)) = (tolerant, first_failure.as_ref()) {
+            bail!(
+                "client {} of {}: {error:#}",
+                queue.next.get(),
+                queue.seats.len()
+            );
+        }
+        Ok(Opened {
+            connections: queue.results.take().into_iter().flatten().collect(),
+            first_failure,
+            times: queue.times.borrow().clone(),
+            took: start.elapsed(),
+        })
+    }
+}
+
+struct Queue {
+    seats: Vec<Seat>,
+    next: Cell<usize>,
+    results: RefCell<Vec<Option<Connection>>>,
+    failed: Cell<u64>,
+    first_failure: RefCell<Option<anyhow::Error>>,
+    times: RefCell<Histogram>,
+    tick: Box<dyn Fn(u64)>,
+}
+
+impl Queue {
+    fn settle(&self, number: usize, result: anyhow::Result<Connection>, took: Duration) {
+        match result {
+            Ok(connection) => {
+                self.results.borrow_mut()[number] = Some(connection);
+                let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+                self.times.borrow_mut().record(nanos);
+            }
+            Err(error) => {
+                self.failed.set(self.failed.get() + 1);
+                self.first_failure.borrow_mut().get_or_insert(error);
+            }
+        }
+        (self.tick)(wide(number) + 1);
+    }
+}
+
+impl Connection {
+    async fn subscribe(
+        &mut self,
+        version: Version,
+        filters: &[String],
+        qos: u8,
+    ) -> anyhow::Result<()> {
+        let packet = wire::subscribe(version, 1, filters, qos);
+        self.stream.write_all(&packet).await?;
+        let refused = self
+            .answer(version, |packet| match packet {
+                Packet::SubAck { codes } => Some(
+                    codes
+                        .iter()
+                        .zip(filters)
+                        .find(|(code, _)| **code >= 0x80)
+                        .map(|(code, filter)| {
+                            format!("SUBSCRIBE to {filter} was refused with 0x{code:02X}")
+                        }),
+                ),
+                _ => None,
+            })
+            .await?;
+        refused.map_or(Ok(()), |why| bail!(why))
+    }
+
+    /// Reads on until `wanted` finds what it waits for; the rest stays in `unread`.
+    async fn answer<T>(
+        &mut self,
+        version: Version,
+        wanted: impl Fn(&Packet<'_>) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        loop {
+            while let Some((packet, used)) = wire::next_packet(version, &self.unread)? {
+                let found = wanted(&packet);
+                let end = matches!(packet, Packet::Disconnect { .. });
+                self.unread.drain(..used);
+                if let Some(found) = found {
+                    return Ok(found);
+                }
+                if end {
+                    bail!("the server sent DISCONNECT");
+                }
+            }
+            let mut bytes = [0; 1024];
+            let count = self.stream.read(&mut bytes).await?;
+            if count == 0 {
+                bail!("the server closed the connection");
+            }
+            self.unread.extend_from_slice(&bytes[..count]);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `roommq bench`: measures an MQTT server with a client light enough not to measure itself.
+//!
+//! One thread carries all connections; a paced run has a second one that keeps time. A payload
+//! carries when it was sent and its number, so that latency, loss and order are seen at each member.
+
+mod args;
+mod board;
+mod client;
+mod figures;
+mod histogram;
+mod member;
+mod pacer;
+mod process;
+mod progress;
+mod publisher;
+mod report;
+mod scenarios;
+mod trial;
+mod wire;
+
+pub use args::{BenchArgs, Scenario};
+
+use anyhow::{Context, bail};
+use args::{Plan, Shape};
+use progress::Progress;
+use report::Report;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde::Serialize;
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::task::LocalSet;
+
+/// Descriptors beside the connections.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    server: String,
+    protocol: u8,
+    results: &'a [Report],
+}
+
+/// Runs what was asked for and prints the result: tables, or with `json` one object.
+///
+/// # Errors
+/// The server is not there, not on this machine, or refuses; or messages were lost at QoS 1 (the
+/// result is printed before).
+pub fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
+    let plan = Plan::new(args)?;
+    raise_descriptor_limit(plan.connections())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let reports = LocalSet::new().block_on(&runtime, scenarios_of(&plan))?;
+    let mut out = io::stdout().lock();
+    if json {
+        let outcome = Outcome {
+            server: plan.dialer.server.to_string(),
+            protocol: plan.asked.protocol,
+            results: &reports,
+        };
+        writeln!(out, "{}", serde_json::to_string(&outcome)?)?;
+    } else {
+        write!(out, "{}", report::tables(&reports))?;
+        if plan.asked.pid.is_none() {
+            writeln!(out, "(--pid PID adds the server's CPU time and memory)")?;
+        }
+    }
+    let lost: u64 = reports.iter().map(Report::broken_promises).sum();
+    if lost > 0 {
+        bail!("{} deliveries were lost at QoS 1", figures::grouped(lost));
+    }
+    Ok(())
+}
+
+async fn scenarios_of(plan: &Plan) -> anyhow::Result<Vec<Report>> {
+    let progress = Rc::new(Progress::new());
+    let report = match plan.asked.scenario {
+        Scenario::All => return tour(plan, &progress).await,
+        Scenario::Fanout => load(scenarios::fanout(plan, plan.shape(1, 100), &progress).await?),
+        Scenario::Paced => load(scenarios::paced(plan, plan.shape(1, 10), &progress).await?),
+        Scenario::Rooms => {
+            let shape = Shape {
+                publishers: 1,
+                ..plan.shape(1000, 1)
+            };
+            load(scenarios::rooms(plan, shape, plan.asked.rooms_per_connection, &progress).await?)
+        }
+        Scenario::Connect => storm(scenarios::connect(plan, plan.asked.clients, &progress).await?),
+    };
+    Ok(vec![report])
+}
+
+/// A little of everything; half a minute at the default of 4 seconds each.
+async fn tour(plan: &Plan, progress: &Rc<Progress>) -> anyhow::Result<Vec<Report>> {
+    let plan = Plan {
+        measured: plan.measured.min(Duration::from_secs(4)),
+        messages: None,
+        ..plan.clone()
+    };
+    let of = |rooms, members| Shape {
+        rooms,
+        members,
+        publishers: 1,
+    };
+    Ok(vec![
+        load(scenarios::fanout(&plan, of(1, 100), progress).await?),
+        load(scenarios::fanout(&plan, of(100, 10), progress).await?),
+        load(scenarios::fanout(&plan, of(1, 1), progress).await?),
+        load(scenarios::paced(&plan, of(1, 10), progress).await?),
+        load(scenarios::rooms(&plan, of(1000, 1), 1, progress).await?),
+        storm(scenarios::connect(&plan, 1000, progress).await?),
+    ])
+}
+
+fn load(report: report::LoadReport) -> Report {
+    Report::Load(Box::new(report))
+}
+
+fn storm(report: report::StormReport) -> Report {
+    Report::Storm(Box::new(report))
+}
+
+/// Raises the soft limit of open files to the hard one, and says so if that is not enough.
+fn raise_descriptor_limit(connections: u64) -> anyhow::Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")?;
+    let needed = connections + SPARE_DESCRIPTORS;
+    if let Some(maximum) = limit.maximum.filter(|maximum| *maximum < needed) {
+        bail!(
+            "{} connections are more than the limit of open files allows ({}); raise it with \
+             ulimit -Hn, or put several rooms on a connection with --rooms-per-connection",
+            figures::grouped(connections),
+            figures::grouped(maximum)
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod end_to_end_tests;

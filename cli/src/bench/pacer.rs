@@ -1,0 +1,230 @@
+//! The sending side at a fixed rate, from a thread of its own: tokio's timer is too coarse for it.
+
+use super::board::Clock;
+use super::figures::wide;
+use super::histogram::Histogram;
+use super::wire::{Packet, Stamp, Template, Version, next_packet};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// A send later than this counts from the time when it was due; below, it is the sleep's own grain.
+const LATE: Duration = Duration::from_millis(1);
+/// Between two tries to write to a full socket.
+const FULL: Duration = Duration::from_micros(100);
+
+/// One publishing socket (non-blocking) and what it sends.
+pub struct Sender {
+    /// The socket.
+    pub socket: TcpStream,
+    /// The encoded message.
+    pub template: Template,
+    /// The stream number in the stamps.
+    pub stream: u32,
+}
+
+/// What the thread and the run share.
+#[derive(Default)]
+pub struct Shared {
+    /// Messages sent.
+    pub sent: AtomicU64,
+    /// Messages acknowledged.
+    pub acked: AtomicU64,
+    /// Messages refused by their acknowledgement.
+    pub refused: AtomicU64,
+    stop: AtomicBool,
+    failed: AtomicBool,
+}
+
+/// A running pacer.
+pub struct Pacer {
+    /// Counters.
+    pub shared: Arc<Shared>,
+    thread: Option<JoinHandle<Ended>>,
+}
+
+/// What remains when it has stopped.
+pub struct Ended {
+    /// How late the sends were.
+    pub lag: Histogram,
+    /// Why it stopped early.
+    pub failure: Option<io::Error>,
+    /// Open still, so that the server sees no early end.
+    senders: Vec<Sender>,
+}
+
+impl Ended {
+    /// The sockets, to be closed in order.
+    pub fn sockets(&mut self) -> impl Iterator<Item = &mut TcpStream> {
+        self.senders.iter_mut().map(|sender| &mut sender.socket)
+    }
+}
+
+impl Pacer {
+    /// Sends `rate` messages a second, in turn over `senders`, until [`Pacer::stop`].
+    ///
+    /// # Errors
+    /// No thread could be started.
+    pub fn start(
+        senders: Vec<Sender>,
+        version: Version,
+        qos: u8,
+        rate: f64,
+        clock: Clock,
+    ) -> io::Result<Pacer> {
+        let shared = Arc::new(Shared::default());
+        let drive = Drive {
+            shared: Arc::clone(&shared),
+            clock,
+            version,
+            qos,
+            step: Duration::from_secs_f64(1.0 / rate),
+        };
+        let thread = thread::Builder::new()
+            .name("pacer".to_owned())
+            .spawn(move || drive.run(senders))?;
+        Ok(Pacer {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Whether the sending ended by an error.
+    pub fn has_failed(&self) -> bool {
+        self.shared.failed.load(Relaxed)
+    }
+
+    /// Stops the sending and, at QoS 1, waits up to a second for the last acknowledgements.
+    pub fn stop(&mut self) -> Option<Ended> {
+        self.shared.stop.store(true, Relaxed);
+        self.thread.take()?.join().ok()
+    }
+}
+
+impl Drop for Pacer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+struct Drive {
+    shared: Arc<Shared>,
+    clock: Clock,
+    version: Version,
+    qos: u8,
+    step: Duration,
+}
+
+impl Drive {
+    fn run(&self, mut senders: Vec<Sender>) -> Ended {
+        let mut lag = Histogram::new();
+        let mut failure = self.send(&mut senders, &mut lag).err();
+        if failure.is_some() {
+            self.shared.failed.store(true, Relaxed);
+        } else if self.qos > 0 {
+            failure = self.await_acks(&mut senders).err();
+        }
+        Ended {
+            lag,
+            failure,
+            senders,
+        }
+    }
+
+    fn send(&self, senders: &mut [Sender], lag: &mut Histogram) -> io::Result<()> {
+        let mut out = Vec::new();
+        let (mut next, mut id, mut seq) = (0, 1_u16, 1_u32);
+        let mut due = self.clock.nanos();
+        let step = nanos(self.step);
+        while !self.shared.stop.load(Relaxed) {
+            if let Some(early) = due
+                .checked_sub(self.clock.nanos())
+                .filter(|early| *early > 0)
+            {
+                thread::sleep(Duration::from_nanos(early));
+                continue;
+            }
+            let now = self.clock.nanos();
+            let late = now - due;
+            lag.record(late);
+            let at = if late > nanos(LATE) { due } else { now };
+            let sender = &mut senders[next];
+            out.clear();
+            let stamp = Stamp {
+                at,
+                stream: sender.stream,
+                seq,
+            };
+            sender.template.append(&mut out, id, stamp);
+            self.shared.sent.fetch_add(1, Relaxed);
+            self.write(&mut sender.socket, &out)?;
+            if self.qos > 0 {
+                self.read_acks(&mut sender.socket)?;
+            }
+            due += step;
+            next += 1;
+            if next == senders.len() {
+                (next, seq) = (0, seq + 1);
+                id = if id == u16::MAX { 1 } else { id + 1 };
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, socket: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match socket.write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && !self.shared.stop.load(Relaxed) =>
+                {
+                    thread::sleep(FULL);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what acknowledgements are there. A packet cut in two by the read is rare (they are
+    /// 4 to 6 bytes and come one by one); its rest is read with the next one's.
+    fn read_acks(&self, socket: &mut TcpStream) -> io::Result<()> {
+        let mut bytes = [0; 4096];
+        let count = match socket.read(&mut bytes) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut rest = &bytes[..count];
+        while let Ok(Some((packet, used))) = next_packet(self.version, rest) {
+            rest = &rest[used..];
+            if let Packet::PubAck { refused } = packet {
+                self.shared.acked.fetch_add(1, Relaxed);
+                self.shared.refused.fetch_add(u64::from(refused), Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    fn await_acks(&self, senders: &mut [Sender]) -> io::Result<()> {
+        for _ in 0..1000 {
+            if self.shared.acked.load(Relaxed) >= self.shared.sent.load(Relaxed) {
+                break;
+            }
+            for sender in &mut *senders {
+                self.read_acks(&mut sender.socket)?;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    wide(usize::try_from(time.as_nanos()).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,131 @@
+//! The sending side as fast as a window lets: all that may go is one write.
+
+use super::board::{Board, Flow, add};
+use super::client::Connection;
+use super::member::{Scratch, read_into, write_all};
+use super::wire::{Packet, Stamp, Template, Version, next_packet};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// A full window without a delivery or an acknowledgement for so long is written off.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// A topic to publish to, and the stream that its receivers know it by.
+pub struct Target {
+    /// The encoded message.
+    pub template: Template,
+    /// The stream number in the stamps.
+    pub stream: u32,
+}
+
+/// One publishing connection, going round its targets.
+pub struct Publisher {
+    /// Shared counters.
+    pub board: Rc<Board>,
+    /// What it may send.
+    pub flow: Rc<Flow>,
+    /// Protocol version.
+    pub version: Version,
+    /// At least one.
+    pub targets: Vec<Target>,
+}
+
+impl Publisher {
+    /// Publishes until stopped or the budget is spent, and counts PUBACKs until dropped.
+    pub async fn run(
+        self,
+        unread: Vec<u8>,
+        reader: OwnedReadHalf,
+        writer: Rc<OwnedWriteHalf>,
+        scratch: Scratch,
+    ) {
+        let why = tokio::select! {
+            why = self.count_acks(unread, reader, scratch) => why,
+            why = self.send(&writer) => why,
+        };
+        self.board.connection_lost("publisher", &why);
+    }
+
+    async fn send(&self, writer: &OwnedWriteHalf) -> String {
+        let mut out = Vec::new();
+        let (mut next, mut id, mut round) = (0, 0_u16, 1_u32);
+        while !self.board.stopped.get() && !self.flow.is_done() {
+            let free = self.flow.free();
+            if free == 0 {
+                if self.flow.wait(STANDSTILL).await {
+                    add(&self.board.stalls, 1);
+                }
+                continue;
+            }
+            out.clear();
+            let at = self.board.clock.nanos();
+            for _ in 0..free {
+                let target = &self.targets[next];
+                id = if id == u16::MAX { 1 } else { id + 1 };
+                let stamp = Stamp {
+                    at,
+                    stream: target.stream,
+                    seq: round,
+                };
+                target.template.append(&mut out, id, stamp);
+                next += 1;
+                if next == self.targets.len() {
+                    (next, round) = (0, round + 1);
+                }
+            }
+            self.flow.count_sent(free);
+            if let Err(error) = write_all(writer, &out).await {
+                return error.to_string();
+            }
+        }
+        // The connection stays for the acknowledgements that are still to come.
+        std::future::pending().await
+    }
+
+    async fn count_acks(
+        &self,
+        mut unread: Vec<u8>,
+        mut reader: OwnedReadHalf,
+        scratch: Scratch,
+    ) -> String {
+        loop {
+            match read_into(&mut reader, &scratch, |bytes| {
+                unread.extend_from_slice(bytes);
+            })
+            .await
+            {
+                Ok(Some(())) => {}
+                Ok(None) => return "the server closed it".to_owned(),
+                Err(error) => return error.to_string(),
+            }
+            let (mut used, mut acks) = (0, 0);
+            loop {
+                match next_packet(self.version, &unread[used..]) {
+                    Ok(None) => break,
+                    Err(malformed) => return malformed.to_string(),
+                    Ok(Some((packet, length))) => {
+                        used += length;
+                        if let Packet::PubAck { refused } = packet {
+                            acks += 1;
+                            add(&self.board.refused, u64::from(refused));
+                        }
+                    }
+                }
+            }
+            unread.drain(..used);
+            if acks > 0 {
+                self.flow.count_acks(acks);
+            }
+        }
+    }
+}
+
+/// The window that the server and the packet ids allow.
+pub fn allowed_window(asked: u16, qos: u8, connection: &Connection) -> u16 {
+    if qos == 0 {
+        asked
+    } else {
+        asked.min(connection.receive_maximum).max(1)
+    }
+}

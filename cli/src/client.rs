@@ -1,0 +1,395 @@
+//! One connection to a server, spoken in MQTT 5.0 so that refusals carry their reasons.
+//!
+//! Architecture invariant: the client library is named here and in `codes` only, and nothing here knows what a
+//! room is. Requests are sent and named by a [`Ticket`]; [`Client::next`] says what became of them, in
+//! between the messages, so that nothing has to be kept aside.
+
+mod codes;
+
+use crate::refusal::Refusal;
+use bytes::Bytes;
+use rumqttc::Outgoing;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{ConnAck, ConnectProperties, Filter, Packet, Publish};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// For a TCP connection and its CONNACK; password checks are slow by design.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// For any other answer, counted from the last sign of life.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// From DISCONNECT until the server has closed the socket.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// The largest packet taken, in bytes. Larger than any server's default: a retained message must not end us.
+const PACKET_BYTES: u32 = 16 << 20;
+/// Packet ids before the library starts again at 1; it stops for good when one is still in use.
+const PACKET_IDS: u16 = 1_000;
+/// Messages that may be sent and not acknowledged. Keep to it: see [`Client::outstanding`].
+pub(crate) const WINDOW: usize = 16;
+
+/// Where and as whom to connect. Not `Debug`: it holds the password.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    pub host: String,
+    pub port: u16,
+    pub client_id: String,
+    /// User and password.
+    pub credentials: Option<(String, String)>,
+}
+
+/// Names a request until its answer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Ticket(u64);
+
+/// An application message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Message {
+    pub topic: String,
+    pub payload: Bytes,
+    pub retain: bool,
+    pub user_properties: Vec<(String, String)>,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Message(Message),
+    /// A request was answered: for a subscription the first refusal, if any.
+    Answered(Ticket, Result<(), Refusal>),
+}
+
+/// A filter to subscribe to.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub filter: String,
+    pub qos: u8,
+    /// Own messages are not sent back.
+    pub no_local: bool,
+}
+
+/// Why a connection was not made, or is no more. The texts say what to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ClientError {
+    NoBroker(String),
+    NoAnswer(String),
+    Refused(Refusal),
+    Ended(Refusal),
+    Lost(String),
+    TooLarge { bytes: usize, limit: u32 },
+    QosTooHigh { limit: u8 },
+}
+
+impl std::error::Error for ClientError {}
+
+impl std::fmt::Display for ClientError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ClientError::NoBroker(at) => write!(
+                f,
+                "no broker at {at}: start one with `roommq serve`, or name another with --server"
+            ),
+            ClientError::NoAnswer(at) => write!(
+                f,
+                "{at} does not answer within {} seconds: is it an MQTT 5.0 server, and is it well?",
+                ANSWER_TIME.as_secs()
+            ),
+            ClientError::Refused(refusal) => f.write_str(&refusal.connecting()),
+            ClientError::Ended(refusal) => f.write_str(&refusal.ending()),
+            ClientError::Lost(why) => write!(f, "the connection was lost ({why}): try again"),
+            ClientError::TooLarge { bytes, limit } => write!(
+                f,
+                "a message of {bytes} bytes is too large: the server takes packets of at most {limit} bytes, topic included"
+            ),
+            ClientError::QosTooHigh { limit } => write!(
+                f,
+                "the server takes messages up to quality of service {limit}: use --qos {limit}"
+            ),
+        }
+    }
+}
+
+/// What a packet id belongs to; publishes and subscriptions are answered by different packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Publish,
+    Subscribe,
+    Unsubscribe,
+}
+
+/// A connection.
+pub(crate) struct Client {
+    place: String,
+    requests: AsyncClient,
+    events: mpsc::Receiver<Result<Event, ConnectionError>>,
+    /// Handed to the library, in the order of the wire; no packet id yet.
+    unnumbered: VecDeque<Ticket>,
+    waiting: HashMap<(Kind, u16), Ticket>,
+    next_ticket: u64,
+    packet_limit: u32,
+    qos_limit: u8,
+}
+
+impl Client {
+    /// Connects, with a clean start.
+    pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Client, ClientError> {
+        let place = format!("{}:{}", endpoint.host, endpoint.port);
+        let (requests, event_loop) = AsyncClient::new(options(endpoint), 4 * WINDOW);
+        let (sender, mut events) = mpsc::channel(64);
+        tokio::spawn(pump(event_loop, sender));
+        let connack = match timeout(CONNECT_TIME, events.recv()).await {
+            Ok(Some(Ok(Event::Incoming(Packet::ConnAck(connack))))) => connack,
+            Ok(Some(Ok(_)) | None) | Err(_) => return Err(ClientError::NoAnswer(place)),
+            Ok(Some(Err(ConnectionError::Io(_)))) => return Err(ClientError::NoBroker(place)),
+            Ok(Some(Err(error))) => return Err(explain(error, &place)),
+        };
+        let (packet_limit, qos_limit) = limits(&connack);
+        Ok(Client {
+            place,
+            requests,
+            events,
+            unnumbered: VecDeque::new(),
+            waiting: HashMap::new(),
+            next_ticket: 0,
+            packet_limit,
+            qos_limit,
+        })
+    }
+
+    /// Requests that were sent and not answered. With more than [`WINDOW`] of them no other may be made.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.unnumbered.len() + self.waiting.len()
+    }
+
+    /// Sends a SUBSCRIBE.
+    pub(crate) fn subscribe(&mut self, wanted: &Wanted) -> Result<Ticket, ClientError> {
+        let mut filter = Filter::new(wanted.filter.clone(), level(wanted.qos));
+        filter.nolocal = wanted.no_local;
+        let sent = self.requests.try_subscribe_many([filter]);
+        self.ticket(sent.is_ok())
+    }
+
+    /// Sends an UNSUBSCRIBE.
+    pub(crate) fn unsubscribe(&mut self, filter: &str) -> Result<Ticket, ClientError> {
+        let sent = self.requests.try_unsubscribe(filter);
+        self.ticket(sent.is_ok())
+    }
+
+    /// Sends a PUBLISH. With QoS 0 it counts as answered when it is on its way.
+    pub(crate) fn publish(
+        &mut self,
+        topic: &str,
+        payload: Vec<u8>,
+        qos: u8,
+        retain: bool,
+    ) -> Result<Ticket, ClientError> {
+        if qos > self.qos_limit {
+            return Err(ClientError::QosTooHigh {
+                limit: self.qos_limit,
+            });
+        }
+        // Fixed header 5, topic length 2, packet id 2, property length 1.
+        let bytes = payload.len() + topic.len() + 10;
+        if u32::try_from(bytes).map_or(true, |bytes| bytes > self.packet_limit) {
+            return Err(ClientError::TooLarge {
+                bytes: payload.len(),
+                limit: self.packet_limit,
+            });
+        }
+        let sent = self
+            .requests
+            .try_publish(topic, level(qos), retain, payload);
+        self.ticket(sent.is_ok())
+    }
+
+    fn ticket(&mut self, sent: bool) -> Result<Ticket, ClientError> {
+        if !sent {
+            return Err(ClientError::Lost("it is not open any more".to_owned()));
+        }
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.unnumbered.push_back(ticket);
+        Ok(ticket)
+    }
+
+    /// What happens next, however long it takes. May be dropped and called again without loss.
+    pub(crate) async fn next(&mut self) -> Result<Happening, ClientError> {
+        loop {
+            match self.events.recv().await {
+                Some(Ok(event)) => {
+                    if let Some(happening) = self.read(event) {
+                        return Ok(happening);
+                    }
+                }
+                Some(Err(error)) => return Err(explain(error, &self.place)),
+                None => return Err(ClientError::Lost("it is not open any more".to_owned())),
+            }
+        }
+    }
+
+    /// Waits for the answer to one request and shows what messages come before it.
+    pub(crate) async fn answer<E: From<ClientError>>(
+        &mut self,
+        ticket: Ticket,
+        mut on_message: impl FnMut(Message) -> Result<(), E>,
+    ) -> Result<Result<(), Refusal>, E> {
+        loop {
+            match timeout(ANSWER_TIME, self.next()).await {
+                Err(_) => return Err(ClientError::NoAnswer(self.place.clone()).into()),
+                Ok(Err(error)) => return Err(error.into()),
+                Ok(Ok(Happening::Message(message))) => on_message(message)?,
+                Ok(Ok(Happening::Answered(t, outcome))) if t == ticket => return Ok(outcome),
+                Ok(Ok(Happening::Answered(..))) => {}
+            }
+        }
+    }
+
+    /// DISCONNECT, and the end of the socket by the server: closing it here with something unread would
+    /// reset it, and the server could miss the DISCONNECT and take us for lost.
+    pub(crate) async fn disconnect(mut self) {
+        if self.requests.try_disconnect().is_ok() {
+            let closed = async { while let Some(Ok(_)) = self.events.recv().await {} };
+            let _ = timeout(CLOSE_TIME, closed).await;
+        }
+    }
+
+    fn read(&mut self, event: Event) -> Option<Happening> {
+        let (kind, id, outcome) = match event {
+            Event::Incoming(Packet::Publish(publish)) => {
+                return Some(Happening::Message(message(publish)));
+            }
+            Event::Incoming(Packet::PubAck(ack)) => {
+                let reason = ack.properties.and_then(|p| p.reason_string);
+                (
+                    Kind::Publish,
+                    ack.pkid,
+                    refused(codes::puback(ack.reason), reason),
+                )
+            }
+            Event::Incoming(Packet::PubRec(ack)) => {
+                let reason = ack.properties.and_then(|p| p.reason_string);
+                // A PUBREC that accepts is followed by the PUBCOMP that counts.
+                let refusal = refused(codes::pubrec(ack.reason), reason).err()?;
+                (Kind::Publish, ack.pkid, Err(refusal))
+            }
+            Event::Incoming(Packet::PubComp(ack)) => (Kind::Publish, ack.pkid, Ok(())),
+            Event::Incoming(Packet::SubAck(ack)) => {
+                let reason = ack.properties.and_then(|p| p.reason_string);
+                let code = ack.return_codes.into_iter().map(codes::suback).max();
+                (
+                    Kind::Subscribe,
+                    ack.pkid,
+                    refused(code.unwrap_or(0x80), reason),
+                )
+            }
+            Event::Incoming(Packet::UnsubAck(ack)) => (Kind::Unsubscribe, ack.pkid, Ok(())),
+            Event::Outgoing(Outgoing::Publish(id)) => return self.number(Kind::Publish, id),
+            Event::Outgoing(Outgoing::Subscribe(id)) => return self.number(Kind::Subscribe, id),
+            Event::Outgoing(Outgoing::Unsubscribe(id)) => {
+                return self.number(Kind::Unsubscribe, id);
+            }
+            _ => return None,
+        };
+        let ticket = self.waiting.remove(&(kind, id))?;
+        Some(Happening::Answered(ticket, outcome))
+    }
+
+    fn number(&mut self, kind: Kind, id: u16) -> Option<Happening> {
+        let ticket = self.unnumbered.pop_front()?;
+        if id == 0 {
+            return Some(Happening::Answered(ticket, Ok(())));
+        }
+        self.waiting.insert((kind, id), ticket);
+        None
+    }
+}
+
+fn options(endpoint: &Endpoint) -> MqttOptions {
+    let mut options = MqttOptions::new(&endpoint.client_id, &endpoint.host, endpoint.port);
+    options.set_keep_alive(Duration::from_secs(30));
+    options.set_connection_timeout(CONNECT_TIME.as_secs());
+    options.set_outgoing_inflight_upper_limit(PACKET_IDS);
+    let mut properties = ConnectProperties::new();
+    properties.max_packet_size = Some(PACKET_BYTES);
+    options.set_connect_properties(properties);
+    if let Some((user, password)) = &endpoint.credentials {
+        options.set_credentials(user, password);
+    }
+    let mut network = rumqttc::NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
+    options
+}
+
+/// Polls the library in a task of its own: a poll must not be dropped halfway. Ends at the first error,
+/// since the next poll would connect again.
+async fn pump(mut event_loop: EventLoop, events: mpsc::Sender<Result<Event, ConnectionError>>) {
+    loop {
+        let event = event_loop.poll().await;
+        let over = event.is_err();
+        if events.send(event).await.is_err() || over {
+            return;
+        }
+    }
+}
+
+fn limits(connack: &ConnAck) -> (u32, u8) {
+    let properties = connack.properties.as_ref();
+    (
+        properties
+            .and_then(|p| p.max_packet_size)
+            .unwrap_or(u32::MAX),
+        properties.and_then(|p| p.max_qos).unwrap_or(2),
+    )
+}
+
+fn message(publish: Publish) -> Message {
+    Message {
+        topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+        payload: publish.payload,
+        retain: publish.retain,
+        user_properties: publish
+            .properties
+            .map(|p| p.user_properties)
+            .unwrap_or_default(),
+    }
+}
+
+fn level(qos: u8) -> QoS {
+    match qos {
+        0 => QoS::AtMostOnce,
+        1 => QoS::AtLeastOnce,
+        _ => QoS::ExactlyOnce,
+    }
+}
+
+fn refused(code: u8, reason: Option<String>) -> Result<(), Refusal> {
+    if code < 0x80 {
+        return Ok(());
+    }
+    Err(Refusal { code, reason })
+}
+
+fn explain(error: ConnectionError, place: &str) -> ClientError {
+    let lost = |why: &str| ClientError::Lost(why.to_owned());
+    match error {
+        ConnectionError::ConnectionRefused(code) => ClientError::Refused(Refusal {
+            code: codes::connack(code),
+            reason: None,
+        }),
+        ConnectionError::MqttState(StateError::ServerDisconnect {
+            reason_code,
+            reason_string,
+        }) => ClientError::Ended(Refusal {
+            code: reason_code as u8,
+            reason: reason_string,
+        }),
+        ConnectionError::Timeout(_) => ClientError::NoAnswer(place.to_owned()),
+        ConnectionError::MqttState(StateError::ConnectionAborted) => lost("the server closed it"),
+        ConnectionError::Io(io) => lost(&io.to_string()),
+        ConnectionError::MqttState(StateError::AwaitPingResp) => lost("the server fell silent"),
+        other => lost(&other.to_string()),
+    }
+}

@@ -1,0 +1,76 @@
+//! The client library's names of reason codes, as the bytes of the standard (MQTT 5.0, 2.4).
+
+use rumqttc::v5::mqttbytes::v5::{
+    ConnectReturnCode, PubAckReason, PubRecReason, SubscribeReasonCode,
+};
+
+pub(super) fn connack(code: ConnectReturnCode) -> u8 {
+    match code {
+        ConnectReturnCode::Success => 0,
+        ConnectReturnCode::MalformedPacket => 0x81,
+        ConnectReturnCode::ProtocolError => 0x82,
+        ConnectReturnCode::ImplementationSpecificError => 0x83,
+        ConnectReturnCode::UnsupportedProtocolVersion
+        | ConnectReturnCode::RefusedProtocolVersion => 0x84,
+        ConnectReturnCode::ClientIdentifierNotValid | ConnectReturnCode::BadClientId => 0x85,
+        ConnectReturnCode::BadUserNamePassword => 0x86,
+        ConnectReturnCode::NotAuthorized => 0x87,
+        ConnectReturnCode::ServerUnavailable | ConnectReturnCode::ServiceUnavailable => 0x88,
+        ConnectReturnCode::ServerBusy => 0x89,
+        ConnectReturnCode::Banned => 0x8a,
+        ConnectReturnCode::BadAuthenticationMethod => 0x8c,
+        ConnectReturnCode::TopicNameInvalid => 0x90,
+        ConnectReturnCode::PacketTooLarge => 0x95,
+        ConnectReturnCode::QuotaExceeded => 0x97,
+        ConnectReturnCode::PayloadFormatInvalid => 0x99,
+        ConnectReturnCode::RetainNotSupported => 0x9a,
+        ConnectReturnCode::QoSNotSupported => 0x9b,
+        ConnectReturnCode::UseAnotherServer => 0x9c,
+        ConnectReturnCode::ServerMoved => 0x9d,
+        ConnectReturnCode::ConnectionRateExceeded => 0x9f,
+        ConnectReturnCode::UnspecifiedError => 0x80,
+    }
+}
+
+pub(super) fn suback(code: SubscribeReasonCode) -> u8 {
+    match code {
+        SubscribeReasonCode::Success(_) => 0,
+        SubscribeReasonCode::Failure | SubscribeReasonCode::Unspecified => 0x80,
+        SubscribeReasonCode::ImplementationSpecific => 0x83,
+        SubscribeReasonCode::NotAuthorized => 0x87,
+        SubscribeReasonCode::TopicFilterInvalid => 0x8f,
+        SubscribeReasonCode::PkidInUse => 0x91,
+        SubscribeReasonCode::QuotaExceeded => 0x97,
+        SubscribeReasonCode::SharedSubscriptionsNotSupported => 0x9e,
+        SubscribeReasonCode::SubscriptionIdNotSupported => 0xa1,
+        SubscribeReasonCode::WildcardSubscriptionsNotSupported => 0xa2,
+    }
+}
+
+pub(super) fn puback(reason: PubAckReason) -> u8 {
+    match reason {
+        PubAckReason::Success => 0,
+        PubAckReason::NoMatchingSubscribers => 0x10,
+        PubAckReason::UnspecifiedError => 0x80,
+        PubAckReason::ImplementationSpecificError => 0x83,
+        PubAckReason::NotAuthorized => 0x87,
+        PubAckReason::TopicNameInvalid => 0x90,
+        PubAckReason::PacketIdentifierInUse => 0x91,
+        PubAckReason::QuotaExceeded => 0x97,
+        PubAckReason::PayloadFormatInvalid => 0x99,
+    }
+}
+
+pub(super) fn pubrec(reason: PubRecReason) -> u8 {
+    match reason {
+        PubRecReason::Success => 0,
+        PubRecReason::NoMatchingSubscribers => 0x10,
+        PubRecReason::UnspecifiedError => 0x80,
+        PubRecReason::ImplementationSpecificError => 0x83,
+        PubRecReason::NotAuthorized => 0x87,
+        PubRecReason::TopicNameInvalid => 0x90,
+        PubRecReason::PacketIdentifierInUse => 0x91,
+        PubRecReason::QuotaExceeded => 0x97,
+        PubRecReason::PayloadFormatInvalid => 0x99,
+    }
+}

@@ -1,0 +1,135 @@
+//! `roommq config`: what holds, and whether a file is right.
+
+use crate::{shown, table};
+use anyhow::Result;
+use roommq_config::{Origin, Problem, Source, load};
+use std::io::Write;
+use std::path::Path;
+
+/// Writes every setting in effect and where it comes from: a table for people, or a JSON list of
+/// `{"key", "value", "source"}`.
+///
+/// # Errors
+///
+/// Where the settings are wrong, with all that is wrong; or where `out` fails.
+pub fn show(source: &Source, json: bool, out: &mut impl Write) -> Result<()> {
+    let loaded = load(source)?;
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &loaded.origins)?;
+        writeln!(out)?;
+    } else {
+        let heading = ["KEY", "VALUE", "SOURCE"].map(str::to_owned);
+        let rows: Vec<_> = std::iter::once(heading)
+            .chain(loaded.origins.iter().map(row))
+            .collect();
+        table::write(out, &rows)?;
+    }
+    Ok(())
+}
+
+fn row(origin: &Origin) -> [String; 3] {
+    let value = match &origin.value {
+        Some(value) => shown::line(&value.to_string()).into_owned(),
+        None => "-".to_owned(),
+    };
+    let source = shown::line(&origin.source.to_string()).into_owned();
+    [origin.key.clone(), value, source]
+}
+
+/// Looks at one file alone, without the environment, and writes `ok` or all that is wrong with it; with
+/// `json`, `{"ok", "problems"}`. The answer is whether it is right.
+///
+/// # Errors
+///
+/// Where `out` fails.
+pub fn check(file: &Path, json: bool, out: &mut impl Write) -> Result<bool> {
+    let source = Source {
+        file: Some(file.to_owned()),
+        ..Source::default()
+    };
+    let problems: Vec<String> = match load(&source) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.problems().iter().map(Problem::to_string).collect(),
+    };
+    let ok = problems.is_empty();
+    if json {
+        let answer = serde_json::json!({ "ok": ok, "problems": problems });
+        writeln!(out, "{answer}")?;
+    } else if ok {
+        writeln!(out, "ok")?;
+    } else {
+        for problem in problems {
+            writeln!(out, "{}", shown::line(&problem))?;
+        }
+    }
+    Ok(ok)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn shown_as(json: bool) -> String {
+        let variable = ("ROOMMQ__PRESENCE__GRACE", "1m");
+        let source = Source {
+            environment: BTreeMap::from([variable].map(|(n, v)| (n.to_owned(), v.to_owned()))),
+            ..Source::default()
+        };
+        let mut out = Vec::new();
+        show(&source, json, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_table_of_values_and_sources() {
+        let text = shown_as(false);
+        let cells = |key: &str| -> Vec<String> {
+            let line = text.lines().find(|line| line.starts_with(key)).unwrap();
+            line.split_whitespace().map(str::to_owned).collect()
+        };
+        assert_eq!(cells("KEY"), ["KEY", "VALUE", "SOURCE"]);
+        assert_eq!(cells("lanes.count"), ["lanes.count", "16", "default"]);
+        assert_eq!(cells("auth.users_file")[1..], ["-", "default"]);
+        assert_eq!(
+            cells("presence.grace")[1..],
+            ["\"1m\"", "ROOMMQ__PRESENCE__GRACE"]
+        );
+    }
+
+    #[test]
+    fn the_same_for_programs() {
+        let list: Vec<serde_json::Value> = serde_json::from_str(&shown_as(true)).unwrap();
+        let has = |wanted: serde_json::Value| list.contains(&wanted);
+        assert!(has(
+            serde_json::json!({"key": "lanes.count", "value": 16, "source": "default"})
+        ));
+        assert!(has(
+            serde_json::json!({"key": "auth.users_file", "value": null, "source": "default"})
+        ));
+        assert!(has(serde_json::json!({
+            "key": "presence.grace", "value": "1m", "source": "ROOMMQ__PRESENCE__GRACE"
+        })));
+    }
+
+    #[test]
+    fn files_are_checked_whole() {
+        let directory = std::env::temp_dir().join(format!("roommq-check-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("roommq.toml");
+        let checked = |toml: &str, json| {
+            std::fs::write(&file, toml).unwrap();
+            let mut out = Vec::new();
+            let ok = check(&file, json, &mut out).unwrap();
+            (ok, String::from_utf8(out).unwrap())
+        };
+        assert_eq!(checked("", false), (true, "ok\n".to_owned()));
+        let (ok, text) = checked("[lanes]\ncount = 0\nx = 1", false);
+        assert!(!ok && text.lines().count() == 2, "{text}");
+        let (ok, text) = checked("[lanes]\ncount = 0\nx = 1", true);
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(!ok && answer["ok"] == false && answer["problems"].as_array().unwrap().len() == 2);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -1,0 +1,169 @@
+//! From the client options to a connection.
+
+use crate::args::ClientArgs;
+use crate::client::Endpoint;
+use anyhow::{Context, anyhow, bail};
+use std::fs;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::io::IsTerminal;
+use std::net::Ipv6Addr;
+use std::path::Path;
+
+/// MQTT's port.
+const PORT: u16 = 1883;
+
+/// Where and as whom; asks for a password where one is needed and there is somebody to ask.
+pub(crate) fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
+    let (host, port) = server(&args.server)?;
+    let credentials = match &args.user {
+        None => None,
+        Some(user) => Some((user.clone(), password(user, args.password_file.as_deref())?)),
+    };
+    let client_id = match args.client_id.as_deref() {
+        Some("") => bail!("--client-id is empty: name one, or leave it out"),
+        Some(id) => id.to_owned(),
+        None => fresh_client_id(),
+    };
+    Ok(Endpoint {
+        host,
+        port,
+        client_id,
+        credentials,
+    })
+}
+
+/// The user's name as others see it, as far as it can be known here.
+pub(crate) fn own_name(endpoint: &Endpoint) -> String {
+    match &endpoint.credentials {
+        Some((user, _)) => roommq_bridge::topics::user_level(user),
+        None => roommq_bridge::topics::anonymous_level(&endpoint.client_id),
+    }
+}
+
+/// Runs one command's conversation with the server.
+pub(crate) fn converse<T>(talk: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime could be started")?
+        .block_on(talk)
+}
+
+/// `HOST:PORT`, `HOST`, `[V6]:PORT`, `[V6]` or `V6`. The host comes back as it stands before a port.
+fn server(text: &str) -> anyhow::Result<(String, u16)> {
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Ok((format!("[{text}]"), PORT));
+    }
+    let wrong = || anyhow!("--server {text:?} is no HOST:PORT: write it like 127.0.0.1:1883");
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
+        _ => (text, PORT),
+    };
+    let bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
+    if host.is_empty() || bare_v6 || port == 0 || host.contains(char::is_whitespace) {
+        return Err(wrong());
+    }
+    Ok((host.to_owned(), port))
+}
+
+fn password(user: &str, file: Option<&Path>) -> anyhow::Result<String> {
+    if let Some(file) = file {
+        let text = fs::read_to_string(file)
+            .with_context(|| format!("the password file {} cannot be read", file.display()))?;
+        return first_line(&text).map(str::to_owned).ok_or_else(|| {
+            anyhow!(
+                "the first line of {} is empty: it should be the password",
+                file.display()
+            )
+        });
+    }
+    if !std::io::stdin().is_terminal() {
+        bail!("{user} needs a password: name a file that holds it with --password-file");
+    }
+    rpassword::prompt_password(format!("Password for {user}: "))
+        .context("the password could not be read")
+}
+
+fn first_line(text: &str) -> Option<&str> {
+    text.lines().next().filter(|line| !line.is_empty())
+}
+
+/// Short enough to be shown as a name, and no two alike at one time.
+fn fresh_client_id() -> String {
+    // Two hashers of std are keyed at random; that is all that is needed here.
+    let chance = RandomState::new().hash_one(std::process::id());
+    format!("cli-{:06x}", chance & 0xff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn servers() {
+        for (text, host, port) in [
+            ("127.0.0.1:1883", "127.0.0.1", 1883),
+            ("broker.example:8883", "broker.example", 8883),
+            ("localhost", "localhost", 1883),
+            ("[::1]:7", "[::1]", 7),
+            ("[::1]", "[::1]", 1883),
+            ("::1", "[::1]", 1883),
+        ] {
+            assert_eq!(server(text).unwrap(), (host.to_owned(), port), "{text}");
+        }
+        for text in [
+            "",
+            ":1883",
+            "host:",
+            "host:port",
+            "host:70000",
+            "host:0",
+            "a b:1",
+            "a:b:1",
+        ] {
+            assert!(server(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        let mut endpoint = Endpoint {
+            host: String::new(),
+            port: 1,
+            client_id: "cli-1".to_owned(),
+            credentials: None,
+        };
+        assert_eq!(own_name(&endpoint), "~cli-1");
+        endpoint.credentials = Some(("a/b".to_owned(), String::new()));
+        assert_eq!(own_name(&endpoint), "a%2Fb");
+    }
+
+    #[test]
+    fn client_ids_differ() {
+        let ids: std::collections::HashSet<_> = (0..8).map(|_| fresh_client_id()).collect();
+        assert!(ids.len() > 1);
+    }
+
+    #[test]
+    fn passwords_from_files() {
+        let directory = std::env::temp_dir().join(format!("roommq-connect-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("password");
+        fs::File::create(&file)
+            .unwrap()
+            .write_all(b"secret word\r\nsecond\n")
+            .unwrap();
+        assert_eq!(password("al", Some(&file)).unwrap(), "secret word");
+        fs::write(&file, "\nsecret").unwrap();
+        let told = password("al", Some(&file)).unwrap_err().to_string();
+        assert!(
+            told.contains("is empty") && !told.contains("secret"),
+            "{told}"
+        );
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(password("al", Some(&file)).is_err());
+    }
+}

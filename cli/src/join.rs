@@ -1,0 +1,295 @@
+//! `roommq join`: in a room, until one leaves.
+
+use crate::args::JoinArgs;
+use crate::client::{Client, Endpoint, Happening, Message, Ticket, WINDOW, Wanted};
+use crate::room_view::View;
+use crate::signals::Stop;
+use crate::typed::{Lines, Printer, TerminalAsFound};
+use crate::{connect, typed};
+use anyhow::{Context, bail};
+use jiff::{Timestamp, tz::TimeZone};
+use roommq_bridge::topics;
+use serde_json::json;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// How long the roster line waits for something live to follow it. The server sends our own entry at once.
+const ROSTER_TIME: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(args: &JoinArgs, json: bool) -> anyhow::Result<()> {
+    let room = topics::room_name(&args.room)?;
+    let endpoint = connect::endpoint(&args.client)?;
+    let people = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !json;
+    let _found = people.then(TerminalAsFound::remember);
+    connect::converse(async {
+        // Heard from here on: what interrupts us still leaves in order.
+        let stop = Stop::listen().context("signals cannot be heard")?;
+        let client = Client::connect(&endpoint).await?;
+        let mut visit = Visit {
+            view: View::new(
+                room,
+                &connect::own_name(&endpoint),
+                json,
+                TimeZone::system(),
+            ),
+            room: topics::room(room),
+            name: room,
+            qos: args.client.qos.unwrap_or(1),
+            leave_at_eof: args.leave_at_eof,
+            screen: Screen::Stream,
+            json,
+            refused: 0,
+            client,
+            stop,
+        };
+        let outcome = visit.stay(people, &endpoint).await;
+        visit.client.disconnect().await;
+        outcome
+    })
+}
+
+/// Where lines are shown.
+enum Screen {
+    Stream,
+    Edited(Printer),
+}
+
+/// One stay in a room.
+struct Visit<'a> {
+    client: Client,
+    stop: Stop,
+    view: View,
+    screen: Screen,
+    name: &'a str,
+    /// The room's main line.
+    room: String,
+    qos: u8,
+    leave_at_eof: bool,
+    json: bool,
+    /// Lines that the server did not take.
+    refused: usize,
+}
+
+/// What the loop waits for.
+enum Next {
+    Happened(Happening),
+    Typed(Option<std::io::Result<Vec<u8>>>),
+    Settled,
+    Stopped,
+}
+
+impl Visit<'_> {
+    async fn stay(&mut self, people: bool, endpoint: &Endpoint) -> anyhow::Result<()> {
+        // First, so that nothing is said there before we can hear it. A server without inboxes may refuse.
+        let _ = self
+            .subscribe(&(topics::inbox_prefix("me") + "#"), false)
+            .await?;
+        let filter = topics::room_filter(self.name);
+        self.subscribe(&filter, true)
+            .await?
+            .map_err(|refusal| anyhow::anyhow!(refusal.joining(self.name)))?;
+        if let Some(line) = self.view.entered() {
+            self.screen.show(&line)?;
+        }
+        let mut lines = if people {
+            let (lines, printer) = typed::edited(format!("{}> ", self.name), |line| {
+                command(line) == Typed::Quit
+            })?;
+            self.screen = Screen::Edited(printer);
+            self.screen.show(&format!(
+                "* you are in {} on {}:{}; /who, /quit or Ctrl-D",
+                self.name, endpoint.host, endpoint.port
+            ))?;
+            Some(lines)
+        } else {
+            // A terminal that only stdin is (`roommq join lobby | tee log`) is not for us.
+            (!std::io::stdin().is_terminal()).then(typed::piped)
+        };
+        let settle = tokio::time::sleep(ROSTER_TIME);
+        tokio::pin!(settle);
+        let mut settled = false;
+        loop {
+            if lines.is_none() && self.leave_at_eof && self.client.outstanding() == 0 {
+                break;
+            }
+            let next = tokio::select! {
+                happened = self.client.next() => Next::Happened(happened?),
+                typed = typed_line(&mut lines), if self.client.outstanding() < WINDOW => Next::Typed(typed),
+                () = &mut settle, if !settled => Next::Settled,
+                _ = self.stop.wait() => Next::Stopped,
+            };
+            match next {
+                Next::Happened(Happening::Message(message)) => self.show(&message)?,
+                Next::Happened(Happening::Answered(_, outcome)) => {
+                    if let Err(refusal) = outcome {
+                        self.refused += 1;
+                        self.complain(&refusal.sending(&self.room))?;
+                    }
+                }
+                Next::Typed(Some(line)) => {
+                    let line = line.context("what is typed cannot be read")?;
+                    if people && !self.obey(&line)? {
+                        break;
+                    } else if !people {
+                        self.send(line)?;
+                    }
+                }
+                Next::Typed(None) if people => break,
+                Next::Typed(None) => lines = None,
+                Next::Settled => {
+                    settled = true;
+                    if let Some(line) = self.view.settle() {
+                        self.screen.show(&line)?;
+                    }
+                }
+                Next::Stopped => break,
+            }
+        }
+        self.leave(&filter).await
+    }
+
+    /// UNSUBSCRIBE, and what still comes before its answer.
+    async fn leave(&mut self, filter: &str) -> anyhow::Result<()> {
+        let ticket = self.client.unsubscribe(filter)?;
+        let _ = self.answer(ticket).await?;
+        match self.refused {
+            0 => Ok(()),
+            1 => bail!("one line was not taken by the server"),
+            n => bail!("{n} lines were not taken by the server"),
+        }
+    }
+
+    async fn subscribe(
+        &mut self,
+        filter: &str,
+        no_local: bool,
+    ) -> anyhow::Result<Result<(), crate::refusal::Refusal>> {
+        let wanted = Wanted {
+            filter: filter.to_owned(),
+            qos: self.qos,
+            no_local,
+        };
+        let ticket = self.client.subscribe(&wanted)?;
+        self.answer(ticket).await
+    }
+
+    async fn answer(
+        &mut self,
+        ticket: Ticket,
+    ) -> anyhow::Result<Result<(), crate::refusal::Refusal>> {
+        let (client, view, screen) = (&mut self.client, &mut self.view, &mut self.screen);
+        let show = |message: Message| show(view, screen, &message);
+        client.answer::<anyhow::Error>(ticket, show).await
+    }
+
+    fn show(&mut self, message: &Message) -> anyhow::Result<()> {
+        show(&mut self.view, &mut self.screen, message)
+    }
+
+    /// A line that a person typed; false: the person leaves.
+    fn obey(&mut self, line: &[u8]) -> anyhow::Result<bool> {
+        match command(line) {
+            Typed::Nothing => {}
+            Typed::Quit => return Ok(false),
+            Typed::Who => {
+                let who = self.view.who();
+                self.screen.show(&who)?;
+            }
+            Typed::Unknown => self
+                .screen
+                .show("* /who shows who is here, /quit leaves; a line that begins with // is sent with one /")?,
+            Typed::Text(text) => self.send(text.to_vec())?,
+        }
+        Ok(true)
+    }
+
+    fn send(&mut self, line: Vec<u8>) -> anyhow::Result<()> {
+        self.client.publish(&self.room, line, self.qos, false)?;
+        Ok(())
+    }
+
+    fn complain(&mut self, text: &str) -> anyhow::Result<()> {
+        match &self.screen {
+            Screen::Edited(_) => self.screen.show(&format!("! {text}"))?,
+            Screen::Stream => {
+                let _ = writeln!(std::io::stderr(), "roommq: {text}");
+                if self.json {
+                    self.screen
+                        .show(&json!({"type": "refused", "reason": text}).to_string())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn show(view: &mut View, screen: &mut Screen, message: &Message) -> anyhow::Result<()> {
+    for line in view.take(message, Timestamp::now()) {
+        screen.show(&line)?;
+    }
+    Ok(())
+}
+
+impl Screen {
+    fn show(&mut self, line: &str) -> anyhow::Result<()> {
+        match self {
+            Screen::Edited(printer) => printer.print(format!("{line}\n"))?,
+            Screen::Stream => {
+                let mut out = std::io::stdout().lock();
+                // A reader waits for each line.
+                writeln!(out, "{line}").and_then(|()| out.flush())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The next line, or the end of the lines once; never, where none can come.
+async fn typed_line(lines: &mut Option<Lines>) -> Option<std::io::Result<Vec<u8>>> {
+    match lines {
+        Some(lines) => lines.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a person's line means.
+#[derive(Debug, PartialEq, Eq)]
+enum Typed<'a> {
+    Nothing,
+    Who,
+    Quit,
+    Unknown,
+    Text(&'a [u8]),
+}
+
+fn command(line: &[u8]) -> Typed<'_> {
+    match line.trim_ascii() {
+        b"" => Typed::Nothing,
+        b"/who" => Typed::Who,
+        b"/quit" => Typed::Quit,
+        [b'/', text @ ..] if text.starts_with(b"/") => Typed::Text(text),
+        [b'/', ..] => Typed::Unknown,
+        _ => Typed::Text(line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_line_means() {
+        for (line, meaning) in [
+            ("", Typed::Nothing),
+            ("  ", Typed::Nothing),
+            ("/who ", Typed::Who),
+            ("/quit", Typed::Quit),
+            ("/whom", Typed::Unknown),
+            ("/", Typed::Unknown),
+            ("//etc", Typed::Text(b"/etc")),
+            (" a /who", Typed::Text(b" a /who")),
+        ] {
+            assert_eq!(command(line.as_bytes()), meaning, "{line:?}");
+        }
+    }
+}

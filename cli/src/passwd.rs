@@ -1,0 +1,78 @@
+//! `roommq passwd`: a user's password in a users file.
+
+use crate::args::PasswdArgs;
+use anyhow::{Context, bail};
+use serde_json::json;
+use std::io::{BufRead, IsTerminal, Write};
+
+/// The longest line taken from stdin, in bytes: MQTT holds no longer password.
+const LINE_BYTES: u64 = 65_535;
+
+pub(crate) fn run(args: &PasswdArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    // Before anybody types a password for nothing; the bridge checks again.
+    roommq_bridge::topics::user_name(&args.user)?;
+    let stdin = std::io::stdin();
+    let password = if stdin.is_terminal() {
+        asked(&args.user)?
+    } else {
+        piped(stdin.lock())?
+    };
+    roommq_bridge::set_password(&args.file, &args.user, &password)?;
+    if json {
+        let file = args.file.to_string_lossy();
+        writeln!(out, "{}", json!({"file": file, "user": args.user}))?;
+    } else {
+        let file = args.file.display();
+        writeln!(
+            out,
+            "{} has a new password in {file}; a running server takes it when it is started again",
+            args.user
+        )?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Twice, without echo.
+fn asked(user: &str) -> anyhow::Result<String> {
+    let ask = |prompt: String| {
+        rpassword::prompt_password(prompt).context("the password could not be read")
+    };
+    let first = ask(format!("New password for {user}: "))?;
+    if first.is_empty() {
+        bail!("an empty password lets everybody in: type one");
+    }
+    if ask("The same again: ".to_owned())? != first {
+        bail!("the two passwords differ: nothing was changed");
+    }
+    Ok(first)
+}
+
+/// One line.
+fn piped(input: impl BufRead) -> anyhow::Result<String> {
+    let mut line = String::new();
+    input
+        .take(LINE_BYTES)
+        .read_line(&mut line)
+        .context("stdin cannot be read, or is no UTF-8")?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        bail!("the first line of stdin is empty: it should be the password");
+    }
+    Ok(password.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn one_line_of_stdin() {
+        assert_eq!(piped(&b"a secret \r\nmore\n"[..]).unwrap(), "a secret ");
+        assert_eq!(piped(&b"secret"[..]).unwrap(), "secret");
+        assert!(piped(&b"\nsecret\n"[..]).is_err());
+        assert!(piped(&b""[..]).is_err());
+        assert!(piped(&b"\xff\n"[..]).is_err());
+    }
+}

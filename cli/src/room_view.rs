@@ -1,0 +1,274 @@
+//! What a member is shown: messages, notices and the roster, as lines for people or as JSON.
+//!
+//! Reads the server's JSON with tolerance: a newer server may say more than is known here.
+
+use crate::client::Message;
+use crate::shown;
+use jiff::{Timestamp, tz::TimeZone};
+use roommq_bridge::topics::{self, Place};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// One room as one member sees it.
+pub(crate) struct View {
+    room: String,
+    /// The member's own name, as in a topic level.
+    me: String,
+    json: bool,
+    zone: TimeZone,
+    /// State by user.
+    roster: BTreeMap<String, String>,
+    /// The roster comes first, retained; it is shown as one line when something live follows.
+    gathering: bool,
+}
+
+/// Where in the view's world a message lies.
+enum Seen<'a> {
+    Said { below: Option<&'a str> },
+    Presence { user: &'a str },
+    Notice,
+    Card,
+    Private { rest: &'a str },
+    Elsewhere,
+}
+
+impl View {
+    pub(crate) fn new(room: &str, me: &str, json: bool, zone: TimeZone) -> View {
+        View {
+            room: room.to_owned(),
+            me: me.to_owned(),
+            json,
+            zone,
+            roster: BTreeMap::new(),
+            gathering: true,
+        }
+    }
+
+    /// The lines to show for a message. `now` stands in where the server stamped no time.
+    pub(crate) fn take(&mut self, message: &Message, now: Timestamp) -> Vec<String> {
+        let seen = self.place(&message.topic);
+        if self.json {
+            return vec![self.as_json(&seen, message).to_string()];
+        }
+        let mut lines = Vec::new();
+        let private = matches!(seen, Seen::Private { .. });
+        if let Seen::Presence { user } = seen {
+            self.note(user.to_owned(), &message.payload);
+        }
+        if !message.retain && !private {
+            lines.extend(self.settle());
+        }
+        lines.extend(match seen {
+            Seen::Said { below } => Some(self.said(below, message, now)),
+            Seen::Notice => self.notice(&message.payload),
+            Seen::Private { rest } => Some(self.private(rest, message, now)),
+            Seen::Presence { .. } | Seen::Card | Seen::Elsewhere => None,
+        });
+        lines
+    }
+
+    /// The roster that was gathered, if it has not been shown; for when nothing live has followed it for
+    /// a while.
+    pub(crate) fn settle(&mut self) -> Option<String> {
+        if !std::mem::take(&mut self.gathering) || self.json {
+            return None;
+        }
+        // We are in, whether or not our own entry came first.
+        self.roster
+            .entry(self.me.clone())
+            .or_insert_with(|| "online".to_owned());
+        Some(self.who())
+    }
+
+    /// `* here: alice, bob (lost)`.
+    pub(crate) fn who(&self) -> String {
+        let names: Vec<String> = self
+            .roster
+            .iter()
+            .map(|(user, state)| match state.as_str() {
+                "online" => shown::line(user).into_owned(),
+                state => format!("{} ({})", shown::line(user), shown::line(state)),
+            })
+            .collect();
+        format!("* here: {}", names.join(", "))
+    }
+
+    /// That we are in, for programs.
+    pub(crate) fn entered(&self) -> Option<String> {
+        self.json
+            .then(|| json!({"type": "entered", "room": self.room, "user": self.me}).to_string())
+    }
+
+    fn place<'a>(&self, topic: &'a str) -> Seen<'a> {
+        match topics::place(topic) {
+            Place::Room { room, rest } if room == self.room => match rest {
+                None => Seen::Said { below: None },
+                Some("_events") => Seen::Notice,
+                Some("_info") => Seen::Card,
+                Some(rest) => match rest.strip_prefix("_presence/") {
+                    Some(user) => Seen::Presence { user },
+                    None if rest.starts_with('_') => Seen::Elsewhere,
+                    None => Seen::Said { below: Some(rest) },
+                },
+            },
+            Place::Inbox {
+                rest: Some(rest), ..
+            } => Seen::Private { rest },
+            _ => Seen::Elsewhere,
+        }
+    }
+
+    fn note(&mut self, user: String, payload: &[u8]) {
+        match object(payload) {
+            None => {
+                self.roster.remove(&user);
+            }
+            Some(entry) => {
+                self.roster
+                    .insert(user, text(&entry, "state").unwrap_or("online").to_owned());
+            }
+        }
+    }
+
+    fn said(&self, below: Option<&str>, message: &Message, now: Timestamp) -> String {
+        let from = property(message, "from").unwrap_or("?");
+        let mut line = format!("{} {}", self.clock(message, now), shown::line(from));
+        if let Some(below) = below {
+            // Writing to a String cannot fail.
+            let _ = write!(line, " [{}]", shown::line(below));
+        }
+        line + ": " + &shown::bytes(&message.payload)
+    }
+
+    fn notice(&self, payload: &[u8]) -> Option<String> {
+        let notice = object(payload)?;
+        let event = text(&notice, "event")?;
+        let user = text(&notice, "user").unwrap_or_default();
+        let own = user == self.me && matches!(event, "joined" | "back");
+        if own {
+            return None;
+        }
+        let what = match event {
+            "back" => "is back",
+            other => &shown::line(other),
+        };
+        let mut line = format!("* {} {what}", shown::line(user));
+        // Who left is told without: it was said when the loss was.
+        if let Some(reason) = text(&notice, "reason").filter(|_| event != "left") {
+            let _ = write!(line, " ({})", shown::line(reason));
+        }
+        Some(line)
+    }
+
+    fn private(&self, rest: &str, message: &Message, now: Timestamp) -> String {
+        if let Some(from) = rest.strip_prefix("dm/") {
+            let clock = self.clock(message, now);
+            return format!(
+                "{clock} {} (to you): {}",
+                shown::line(from),
+                shown::bytes(&message.payload)
+            );
+        }
+        let Some(error) = object(&message.payload).filter(|_| rest == "error") else {
+            return format!(
+                "! {}: {}",
+                shown::line(rest),
+                shown::bytes(&message.payload)
+            );
+        };
+        let about = text(&error, "topic").or_else(|| text(&error, "filter"));
+        let reason = text(&error, "reason")
+            .or_else(|| text(&error, "error"))
+            .unwrap_or("refused");
+        match about {
+            Some(about) => format!("! {}: {}", shown::line(about), shown::line(reason)),
+            None => format!("! {}", shown::line(reason)),
+        }
+    }
+
+    fn clock(&self, message: &Message, now: Timestamp) -> String {
+        match property(message, "at") {
+            Some(at) => shown::clock(at, &self.zone),
+            None => shown::clock(&now.to_string(), &self.zone),
+        }
+    }
+
+    fn as_json(&self, seen: &Seen<'_>, message: &Message) -> Value {
+        let mut line = Map::new();
+        let mut set = |key: &str, value: Value| line.insert(key.to_owned(), value);
+        let kind = match seen {
+            Seen::Said { .. } => "message",
+            Seen::Presence { .. } => "presence",
+            Seen::Notice => "event",
+            Seen::Card => "info",
+            Seen::Private { rest } => {
+                if *rest == "error" {
+                    "error"
+                } else {
+                    "private"
+                }
+            }
+            Seen::Elsewhere => "other",
+        };
+        set("type", kind.into());
+        if !matches!(seen, Seen::Private { .. }) {
+            set("room", self.room.as_str().into());
+        }
+        set("topic", message.topic.as_str().into());
+        if let Seen::Presence { user } = seen {
+            set("user", (*user).into());
+        }
+        for name in ["from", "at", "seq"] {
+            if let Some(value) = property(message, name) {
+                set(name, value.into());
+            }
+        }
+        set("retained", message.retain.into());
+        let (key, value) = body(seen, &message.payload);
+        set(key, value);
+        Value::Object(line)
+    }
+}
+
+/// The payload: what the server wrote as the JSON it is, what people wrote as text, and what is neither
+/// as hexadecimal digits. A cleared entry is `null`.
+fn body(seen: &Seen<'_>, payload: &[u8]) -> (&'static str, Value) {
+    let ours = !matches!(seen, Seen::Said { .. } | Seen::Elsewhere);
+    if ours && payload.is_empty() {
+        return ("value", Value::Null);
+    }
+    if ours && let Some(object) = object(payload) {
+        return ("value", Value::Object(object));
+    }
+    if let Ok(text) = std::str::from_utf8(payload) {
+        return ("text", text.into());
+    }
+    let hex = payload.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
+    ("hex", hex.into())
+}
+
+/// A JSON object, or nothing.
+pub(crate) fn object(payload: &[u8]) -> Option<Map<String, Value>> {
+    serde_json::from_slice(payload).ok()
+}
+
+/// A string in it.
+pub(crate) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    object.get(key)?.as_str()
+}
+
+fn property<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message
+        .user_properties
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.as_str())
+}
+
+#[cfg(test)]
+#[path = "room_view_tests.rs"]
+mod tests;

@@ -1,0 +1,140 @@
+//! `roommq send`: one message, or each line of stdin as one.
+
+use crate::args::SendArgs;
+use crate::client::{Client, Happening, WINDOW};
+use crate::typed::Lines;
+use crate::{connect, typed};
+use anyhow::{Context, bail};
+use roommq_bridge::topics;
+use serde_json::json;
+use std::io::Write;
+use std::time::Duration;
+
+/// Without any acknowledgement for so long, while one is owed, the server is taken for dead.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(args: &SendArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    let topic = topic(&args.room, args.topic.as_deref())?;
+    let endpoint = connect::endpoint(&args.client)?;
+    let sent = connect::converse(async {
+        let mut client = Client::connect(&endpoint).await?;
+        let outgoing = Outgoing {
+            topic: &topic,
+            qos: args.client.qos.unwrap_or(1),
+            retain: args.retain,
+        };
+        let outcome = if args.text.is_empty() {
+            outgoing.lines(&mut client, typed::piped()).await
+        } else {
+            outgoing
+                .one(&mut client, args.text.join(" ").into_bytes())
+                .await
+        };
+        client.disconnect().await;
+        outcome
+    })?;
+    if json {
+        writeln!(out, "{}", json!({"topic": topic, "sent": sent}))?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// Where messages go, and how.
+struct Outgoing<'a> {
+    topic: &'a str,
+    qos: u8,
+    retain: bool,
+}
+
+impl Outgoing<'_> {
+    async fn one(&self, client: &mut Client, payload: Vec<u8>) -> anyhow::Result<usize> {
+        client.publish(self.topic, payload, self.qos, self.retain)?;
+        self.acknowledged(client, 0).await?;
+        Ok(1)
+    }
+
+    /// Sends lines until they end or one is refused. Some are on their way at one time; their order is kept.
+    async fn lines(&self, client: &mut Client, mut lines: Lines) -> anyhow::Result<usize> {
+        let mut sent = 0;
+        while let Some(line) = self.line(client, &mut lines).await? {
+            client.publish(self.topic, line, self.qos, self.retain)?;
+            sent += 1;
+            self.acknowledged(client, WINDOW - 1).await?;
+        }
+        self.acknowledged(client, 0).await?;
+        Ok(sent)
+    }
+
+    /// The next line. The connection is heard meanwhile: it may end, or an answer come.
+    async fn line(
+        &self,
+        client: &mut Client,
+        lines: &mut Lines,
+    ) -> anyhow::Result<Option<Vec<u8>>> {
+        loop {
+            tokio::select! {
+                line = lines.recv() => return line.transpose().context("stdin cannot be read"),
+                happening = client.next() => self.check(happening?)?,
+            }
+        }
+    }
+
+    /// Waits until no more than `open` messages are unanswered.
+    async fn acknowledged(&self, client: &mut Client, open: usize) -> anyhow::Result<()> {
+        while client.outstanding() > open {
+            let Ok(happening) = tokio::time::timeout(ANSWER_TIME, client.next()).await else {
+                bail!(
+                    "the server does not acknowledge; whether the last messages arrived is not known"
+                );
+            };
+            self.check(happening?)?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, happening: Happening) -> anyhow::Result<()> {
+        match happening {
+            Happening::Answered(_, Err(refusal)) => bail!(refusal.sending(self.topic)),
+            Happening::Answered(_, Ok(())) | Happening::Message(_) => Ok(()),
+        }
+    }
+}
+
+/// The room's main line, or a topic of the application below it.
+fn topic(room: &str, below: Option<&str>) -> anyhow::Result<String> {
+    let main = topics::room(topics::room_name(room)?);
+    let Some(levels) = below else {
+        return Ok(main);
+    };
+    if levels.is_empty() || levels.contains(['+', '#', '\0']) {
+        bail!(
+            "--topic {levels:?} is no topic: it is one or more levels without + and #, like game/moves"
+        );
+    }
+    Ok(format!("{main}/{levels}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn topics_of_a_room() {
+        assert_eq!(topic("lobby", None).unwrap(), "rooms/lobby");
+        assert_eq!(
+            topic("lobby", Some("game/moves")).unwrap(),
+            "rooms/lobby/game/moves"
+        );
+        for (room, below) in [
+            ("a b", None),
+            ("_x", None),
+            ("x", Some("")),
+            ("x", Some("a/#")),
+            ("x", Some("+")),
+        ] {
+            assert!(topic(room, below).is_err(), "{room} {below:?}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! `roommq serve`: settings, users, the bridge and the broker, plugged together.
+
+use crate::args::SourceArgs;
+use crate::logging;
+use crate::signals::Stop;
+use anyhow::{Context, anyhow, bail};
+use roommq_bridge::{Bridge, Users};
+use roommq_broker::{Options, Server, StartError};
+use roommq_config::Settings;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The default port, which client commands need not be told.
+const PORT: u16 = 1883;
+
+/// Starts a server in this process and returns when it listens; [`Server::shutdown`] ends it.
+///
+/// # Errors
+/// The users file cannot be read, or a listener cannot be opened.
+pub fn start(settings: &Settings) -> anyhow::Result<Server> {
+    let users = match &settings.auth.users_file {
+        None => Users::default(),
+        Some(file) => roommq_bridge::load_users(file)?,
+    };
+    let bridge = Bridge::new(settings, users);
+    let options = Options {
+        listeners: settings.listeners.clone(),
+        limits: settings.limits.clone(),
+        lanes: settings.lanes.clone(),
+    };
+    Server::start(options, bridge.clone(), bridge).map_err(|error| match error {
+        StartError::Bind { address, error } => anyhow!(unbound(address, &error)),
+        error => error.into(),
+    })
+}
+
+/// Why an address cannot be listened on, and what to do.
+fn unbound(address: SocketAddr, error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            format!(
+                "{address} is in use; stop the other server or choose another address with --listen"
+            )
+        }
+        ErrorKind::PermissionDenied => {
+            format!("{address} is not yours to listen on; choose a port from 1024 up with --listen")
+        }
+        ErrorKind::AddrNotAvailable => format!(
+            "{} is no address of this machine; choose one that is, or 0.0.0.0 for all, with --listen",
+            address.ip()
+        ),
+        _ => format!(
+            "{address} cannot be listened on: {error}; choose another address with --listen"
+        ),
+    }
+}
+
+pub(crate) fn run(source: &SourceArgs, json: bool) -> anyhow::Result<()> {
+    let settings = roommq_config::load(&source.source())?.settings;
+    logging::start(&settings.log)?;
+    let fd_limit = raise_fd_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime could be started")?;
+    // Before anybody learns that we run: a signal from then on shuts down in order.
+    let mut stop = {
+        let _within = runtime.enter();
+        Stop::listen().context("signals cannot be heard")?
+    };
+    let server = start(&settings)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listeners = ?server.addresses(),
+        fd_limit,
+        "listening"
+    );
+    if let Err(error) = announce(
+        &mut std::io::stdout().lock(),
+        server.addresses(),
+        fd_limit,
+        json,
+    ) {
+        // A server whose stdout nobody reads is still a server.
+        tracing::warn!(%error, "stdout cannot be written");
+    }
+    runtime.block_on(async {
+        let signal = stop.wait().await;
+        tracing::info!(signal, "shutting down; a second signal ends it at once");
+        // Blocking, so on a thread of its own: the second signal is to be heard.
+        let (done, ended) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            server.shutdown();
+            let _ = done.send(());
+        });
+        tokio::select! {
+            ended = ended => ended.context("the shutdown failed"),
+            signal = stop.wait() => bail!("ended at once by {signal}"),
+        }
+    })?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Where it listens, and what to do next.
+fn announce(
+    out: &mut impl Write,
+    listeners: &[SocketAddr],
+    fd_limit: u64,
+    json: bool,
+) -> std::io::Result<()> {
+    if json {
+        let event = json!({"event": "listening", "listeners": listeners, "fd_limit": fd_limit});
+        writeln!(out, "{event}")?;
+        return out.flush();
+    }
+    for address in listeners {
+        writeln!(
+            out,
+            "RoomMQ {} listens on {address}",
+            env!("CARGO_PKG_VERSION")
+        )?;
+    }
+    if let Some(address) = listeners.first().map(|address| reachable(*address)) {
+        let (host, port) = (address.ip(), address.port());
+        let server = if address == SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)) {
+            String::new()
+        } else {
+            format!(" --server {address}")
+        };
+        writeln!(out, "See a room called lobby from another terminal:")?;
+        writeln!(
+            out,
+            "  mosquitto_sub -h {host} -p {port} -t 'rooms/lobby/#' -t 'inbox/me/#' -v"
+        )?;
+        writeln!(out, "  {} join lobby{server}", program())?;
+    }
+    out.flush()
+}
+
+/// How this program was called, where that can be typed again.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if called.ends_with("roommq") && called.chars().all(plain) {
+        called
+    } else {
+        "roommq".to_owned()
+    }
+}
+
+/// An address that this machine can connect to, for one that means every interface.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Lets this process open as many sockets as its user may; returns how many files that is.
+fn raise_fd_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+            limit.current
+        }
+    };
+    current.unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn announced(address: &str, json: bool) -> String {
+        let mut out = Vec::new();
+        announce(&mut out, &[address.parse().unwrap()], 1024, json).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_to_copy() {
+        let text = announced("127.0.0.1:1883", false);
+        assert!(text.contains(" listens on 127.0.0.1:1883\n"), "{text}");
+        assert!(
+            text.contains(
+                "\n  mosquitto_sub -h 127.0.0.1 -p 1883 -t 'rooms/lobby/#' -t 'inbox/me/#' -v\n"
+            ),
+            "{text}"
+        );
+        assert!(text.ends_with("roommq join lobby\n"), "{text}");
+    }
+
+    #[test]
+    fn every_interface_is_reached_on_loopback() {
+        let text = announced("0.0.0.0:7", false);
+        assert!(text.contains("-h 127.0.0.1 -p 7 "), "{text}");
+        assert!(
+            text.ends_with("join lobby --server 127.0.0.1:7\n"),
+            "{text}"
+        );
+        assert!(announced("[::]:7", false).ends_with("--server [::1]:7\n"));
+    }
+
+    #[test]
+    fn what_to_do_about_an_address() {
+        let address = "127.0.0.1:1883".parse().unwrap();
+        assert_eq!(
+            unbound(address, &ErrorKind::AddrInUse.into()),
+            "127.0.0.1:1883 is in use; stop the other server or choose another address with --listen"
+        );
+        for kind in [
+            ErrorKind::PermissionDenied,
+            ErrorKind::AddrNotAvailable,
+            ErrorKind::Other,
+        ] {
+            assert!(unbound(address, &kind.into()).contains("--listen"));
+        }
+    }
+
+    #[test]
+    fn one_object_for_programs() {
+        let event: serde_json::Value =
+            serde_json::from_str(&announced("127.0.0.1:9", true)).unwrap();
+        assert_eq!(
+            event,
+            json!({"event": "listening", "listeners": ["127.0.0.1:9"], "fd_limit": 1024})
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! `roommq who`: the roster of a room, read by a peek.
+
+use crate::args::WhoArgs;
+use crate::client::Message;
+use crate::room_view::{object, text};
+use crate::{connect, peek, shown, table};
+use anyhow::bail;
+use jiff::Timestamp;
+use roommq_bridge::topics;
+use serde_json::{Map, Value};
+use std::io::Write;
+
+/// One entry of a roster.
+type Entry = Map<String, Value>;
+
+pub(crate) fn run(args: &WhoArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    let room = topics::room_name(&args.room)?;
+    let endpoint = connect::endpoint(&args.client)?;
+    let filter = topics::presence(room, "+");
+    // QoS 0 by default: nothing waits for acknowledgements, so nothing can come after the UNSUBACK.
+    let qos = args.client.qos.unwrap_or(0);
+    let found = connect::converse(async { Ok(peek::retained(&endpoint, &filter, qos).await?) })?;
+    let entries = match found {
+        Ok(kept) => kept.values().map(entry).collect::<Vec<_>>(),
+        Err(refusal) => bail!(refusal.looking(room)),
+    };
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&entries)?)?;
+    } else if entries.is_empty() {
+        writeln!(out, "nobody is in {room}")?;
+    } else {
+        table::write(out, &rows(&entries, Timestamp::now()))?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// What the server says, and the user from the topic where it does not.
+fn entry(message: &Message) -> Entry {
+    let mut entry = object(&message.payload).unwrap_or_default();
+    if !entry.contains_key("user") {
+        let user = message.topic.rsplit('/').next().unwrap_or_default();
+        entry.insert("user".to_owned(), user.into());
+    }
+    entry
+}
+
+fn rows(entries: &[Entry], now: Timestamp) -> Vec<[String; 5]> {
+    let heading = ["USER", "STATE", "DEVICES", "ROLE", "SINCE"].map(str::to_owned);
+    let row = |entry: &Entry| {
+        let word = |key| shown::line(text(entry, key).unwrap_or("-")).into_owned();
+        let state = match text(entry, "reason") {
+            Some(reason) => format!("{} ({})", word("state"), shown::line(reason)),
+            None => word("state"),
+        };
+        [
+            word("user"),
+            state,
+            entry
+                .get("devices")
+                .and_then(Value::as_u64)
+                .unwrap_or(0)
+                .to_string(),
+            word("role"),
+            text(entry, "since").map_or_else(|| "-".to_owned(), |since| shown::ago(since, now)),
+        ]
+    };
+    std::iter::once(heading)
+        .chain(entries.iter().map(row))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn read(topic: &str, payload: &str) -> Entry {
+        entry(&Message {
+            topic: topic.to_owned(),
+            payload: payload.to_owned().into(),
+            ..Message::default()
+        })
+    }
+
+    #[test]
+    fn a_roster_as_a_table() {
+        let entries = [
+            read(
+                "rooms/a/_presence/al",
+                r#"{"user":"al","state":"online","devices":2,"role":"member","since":"2026-03-01T11:58:00Z"}"#,
+            ),
+            read(
+                "rooms/a/_presence/bob",
+                r#"{"user":"b\u001bob","state":"lost","devices":0,"reason":"connection lost"}"#,
+            ),
+            read("rooms/a/_presence/eve", "garbage"),
+        ];
+        let now = "2026-03-01T12:00:00Z".parse().unwrap();
+        let rows = rows(&entries, now);
+        assert_eq!(rows[1], ["al", "online", "2", "member", "2 min ago"]);
+        assert_eq!(
+            rows[2],
+            ["b\\u{1b}ob", "lost (connection lost)", "0", "-", "-"]
+        );
+        assert_eq!(rows[3], ["eve", "-", "0", "-", "-"]);
+    }
+}

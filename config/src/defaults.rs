@@ -1,0 +1,107 @@
+//! Built-in defaults, as values. `default.toml` says the same for people, and a test compares the two.
+
+use crate::settings::{
+    Auth, Create, Lanes, Limits, Listener, Log, LogFormat, OutsideRooms, Presence, Rooms, Settings,
+    Topics, Transport,
+};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+impl Default for Settings {
+    /// One listener on 127.0.0.1:1883, no rule for any room, everything else as its own default says.
+    fn default() -> Self {
+        Settings {
+            listeners: vec![Listener::default()],
+            auth: Auth::default(),
+            topics: Topics::default(),
+            room_rules: Vec::new(),
+            rooms: Rooms::default(),
+            presence: Presence::default(),
+            limits: Limits::default(),
+            lanes: Lanes::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Listener {
+            bind: SocketAddr::from(([127, 0, 0, 1], 1883)),
+            transport: Transport::Tcp,
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Auth {
+            anonymous: true,
+            users_file: None,
+        }
+    }
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Topics {
+            outside_rooms: OutsideRooms::Allow,
+        }
+    }
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Rooms {
+            create: Create::Anyone,
+        }
+    }
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Presence {
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 1_000_000,
+            packet_bytes: 1 << 20,
+            outbox_bytes: 4 << 20,
+            outbox_messages: 10_000,
+            inflight: 1_000,
+            subscriptions: 10_000,
+            room_retained: 1_000,
+            connect_time: Duration::from_secs(10),
+            packet_time: Duration::from_secs(20),
+            write_stall: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(65_535),
+            shutdown_time: Duration::from_secs(5),
+            password_checks: 2,
+        }
+    }
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Lanes {
+            count: 16,
+            keepers: 0,
+            io_threads: 0,
+            credit_bytes: 256 << 10,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log {
+            level: "info".to_owned(),
+            format: LogFormat::Human,
+        }
+    }
+}

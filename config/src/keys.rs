@@ -1,0 +1,288 @@
+//! Every key that there is: its name, how its value is read, and how it is shown.
+
+use crate::settings::{PublishRule, RoomPattern, Settings, Transport};
+use crate::value::size::{GIB, KIB, MIB};
+use crate::value::time::{HOUR, MILLISECOND, MONTH, SECOND};
+use crate::value::word::AccessWord;
+use crate::value::{self, Wanted};
+use config::ValueKind;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// A key that fills a place in a `T`.
+pub(crate) struct Key<T> {
+    /// Section and key, as in `presence.grace`.
+    pub name: &'static str,
+    /// Takes a value, or leaves `T` alone and says what would be right.
+    pub read: fn(&mut T, &ValueKind) -> Result<(), Wanted>,
+    /// The value in TOML; none where it is not set and has no default.
+    pub show: fn(&T) -> Option<toml::Value>,
+}
+
+/// A `[[listener]]` as far as it has been read.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenerDraft {
+    pub bind: Option<SocketAddr>,
+    pub transport: Transport,
+}
+
+/// A `[[room]]` as far as it has been read.
+#[derive(Debug, Clone)]
+pub(crate) struct RoomDraft {
+    pub pattern: Option<RoomPattern>,
+    pub access: AccessWord,
+    pub members: Option<BTreeSet<String>>,
+    pub max_members: Option<NonZeroU32>,
+    pub publish: PublishRule,
+}
+
+impl Default for ListenerDraft {
+    fn default() -> Self {
+        ListenerDraft {
+            bind: None,
+            transport: Transport::Tcp,
+        }
+    }
+}
+
+impl Default for RoomDraft {
+    fn default() -> Self {
+        RoomDraft {
+            pattern: None,
+            access: AccessWord::default(),
+            members: None,
+            max_members: None,
+            publish: PublishRule::Anyone,
+        }
+    }
+}
+
+/// `key!(name, field, kind, limits)`; the kinds are the modules of [`value`].
+macro_rules! key {
+    ($name:literal, $($field:ident).+, $($kind:ident)::+, $limits:expr) => {
+        Key {
+            name: $name,
+            read: |into, given| {
+                into.$($field).+ = value::$($kind)::+::read(given, $limits)?;
+                Ok(())
+            },
+            show: |from| value::$($kind)::+::show(&from.$($field).+),
+        }
+    };
+}
+
+/// The greatest MQTT packet: five bytes of fixed header and the greatest remaining length.
+const LARGEST_PACKET: u64 = 268_435_455 + 5;
+
+/// Keep-alive is a two-byte number of seconds (5.0, section 3.1.2.10).
+const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(65_535);
+
+/// Keys of sections that are tables.
+pub(crate) static SETTINGS: &[Key<Settings>] = &[
+    key!("auth.anonymous", auth.anonymous, switch, ()),
+    key!("auth.users_file", auth.users_file, path, ()),
+    key!("topics.outside_rooms", topics.outside_rooms, word, ()),
+    key!("rooms.create", rooms.create, word, ()),
+    key!("presence.grace", presence.grace, time, MILLISECOND..=MONTH),
+    key!(
+        "limits.connections",
+        limits.connections,
+        number,
+        1..=10_000_000
+    ),
+    key!(
+        "limits.packet_bytes",
+        limits.packet_bytes,
+        size,
+        128..=LARGEST_PACKET
+    ),
+    key!(
+        "limits.outbox_bytes",
+        limits.outbox_bytes,
+        size,
+        KIB..=16 * GIB
+    ),
+    key!(
+        "limits.outbox_messages",
+        limits.outbox_messages,
+        number,
+        1..=100_000_000
+    ),
+    key!("limits.inflight", limits.inflight, number, 1..=65_535),
+    key!(
+        "limits.subscriptions",
+        limits.subscriptions,
+        number,
+        1..=100_000_000
+    ),
+    key!(
+        "limits.room_retained",
+        limits.room_retained,
+        number,
+        0..=100_000_000
+    ),
+    key!(
+        "limits.connect_time",
+        limits.connect_time,
+        time,
+        10 * MILLISECOND..=HOUR
+    ),
+    key!(
+        "limits.packet_time",
+        limits.packet_time,
+        time,
+        10 * MILLISECOND..=HOUR
+    ),
+    key!(
+        "limits.write_stall",
+        limits.write_stall,
+        time,
+        10 * MILLISECOND..=HOUR
+    ),
+    key!(
+        "limits.keep_alive",
+        limits.keep_alive,
+        time::seconds,
+        SECOND..=LONGEST_KEEP_ALIVE
+    ),
+    key!(
+        "limits.shutdown_time",
+        limits.shutdown_time,
+        time,
+        Duration::ZERO..=HOUR
+    ),
+    key!(
+        "limits.password_checks",
+        limits.password_checks,
+        number,
+        1..=1_024
+    ),
+    key!("lanes.count", lanes.count, number, 1..=4_096),
+    key!("lanes.keepers", lanes.keepers, number, 0..=1_024),
+    key!("lanes.io_threads", lanes.io_threads, number, 0..=1_024),
+    key!(
+        "lanes.credit_bytes",
+        lanes.credit_bytes,
+        size,
+        KIB..=1_024 * MIB
+    ),
+    key!("log.level", log.level, level, ()),
+    key!("log.format", log.format, word, ()),
+];
+
+/// Keys of a `[[listener]]`.
+pub(crate) static LISTENER: &[Key<ListenerDraft>] = &[
+    key!("listener.bind", bind, address, ()),
+    key!("listener.transport", transport, word::transport, ()),
+];
+
+/// Keys of a `[[room]]`.
+pub(crate) static ROOM: &[Key<RoomDraft>] = &[
+    key!("room.match", pattern, pattern, ()),
+    key!("room.access", access, word, ()),
+    key!("room.members", members, users, ()),
+    key!(
+        "room.max_members",
+        max_members,
+        number,
+        1..=u64::from(u32::MAX)
+    ),
+    key!("room.publish", publish, word, ()),
+];
+
+/// How a section is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// `[section]`
+    Table,
+    /// `[[section]]`
+    List,
+}
+
+/// Every key's name.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    let listener = LISTENER.iter().map(|key| key.name);
+    let settings = SETTINGS.iter().map(|key| key.name);
+    listener
+        .chain(settings)
+        .chain(ROOM.iter().map(|key| key.name))
+}
+
+/// A key's section.
+pub(crate) fn section(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(section, _)| section)
+}
+
+/// How the section of this name is written, if there is one.
+pub(crate) fn shape(name: &str) -> Option<Shape> {
+    match name {
+        "listener" | "room" => Some(Shape::List),
+        _ => names()
+            .any(|key| section(key) == name)
+            .then_some(Shape::Table),
+    }
+}
+
+/// The variable that sets a key of a table.
+pub(crate) fn variable(name: &str) -> String {
+    format!("ROOMMQ__{}", name.to_uppercase().replace('.', "__"))
+}
+
+/// Below this likeness nothing is suggested.
+const ALIKE: f64 = 0.6;
+
+/// The known key, or section, that looks most like `name`.
+pub(crate) fn nearest(name: &str) -> Option<&'static str> {
+    // The comparison's cost grows with the square of the length.
+    if name.len() > 100 {
+        return None;
+    }
+    let name = name.to_lowercase();
+    let likeness = |known: &str| {
+        let whole = strsim::normalized_damerau_levenshtein(&name, known);
+        let last = |dotted: &str| dotted.rsplit('.').next().unwrap_or_default().to_owned();
+        // A key in the wrong section is as good as one slip of the pen.
+        let key = strsim::normalized_damerau_levenshtein(&last(&name), &last(known));
+        whole.max(key * 0.9)
+    };
+    let sections = names().filter(|_| !name.contains('.')).map(section);
+    names()
+        .chain(sections)
+        .map(|known| (known, likeness(known)))
+        .filter(|(_, likeness)| *likeness >= ALIKE)
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|(known, _)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key() {
+        let table = [
+            ("auth.anonymus", Some("auth.anonymous")),
+            ("anonymous", Some("auth.anonymous")),
+            ("autth", Some("auth")),
+            ("listeners", Some("listener")),
+            ("presence.Grace", Some("presence.grace")),
+            ("rooms.match", Some("room.match")),
+            ("room.acess", Some("room.access")),
+            ("limits.packet-bytes", Some("limits.packet_bytes")),
+            ("log.colour", None),
+            ("xyzzy", None),
+        ];
+        for (name, wanted) in table {
+            assert_eq!(nearest(name), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_two_levels_and_unique() {
+        let all: BTreeSet<_> = names().collect();
+        assert_eq!(all.len(), names().count());
+        assert!(all.iter().all(|name| name.split('.').count() == 2));
+    }
+}

@@ -1,0 +1,79 @@
+//! The environment's layer: `ROOMMQ__SECTION__KEY`, and `ROOMMQ_LISTEN` for a single listener.
+
+use super::{Layer, mark, unknown};
+use crate::keys::{self, Shape};
+use crate::problem::{Place, Problem};
+use config::ValueKind;
+use std::collections::BTreeMap;
+
+/// A single listener; a list has no good form in the environment.
+pub(crate) const LISTEN_VARIABLE: &str = "ROOMMQ_LISTEN";
+
+const FILE_VARIABLE: &str = "ROOMMQ_CONFIG";
+
+const PREFIX: &str = "ROOMMQ__";
+
+/// The file that the environment names, and the variable that does.
+pub(crate) fn file_variable(
+    environment: &BTreeMap<String, String>,
+) -> Option<(&str, &'static str)> {
+    let file = environment.get(FILE_VARIABLE)?;
+    Some((file, FILE_VARIABLE))
+}
+
+/// Reads the variables; others than ours are left alone.
+pub(crate) fn environment(
+    environment: &BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) -> Layer {
+    let mut layer = Layer::default();
+    if let Some(bind) = environment.get(LISTEN_VARIABLE) {
+        let place = Place::Environment(LISTEN_VARIABLE.to_owned());
+        layer.listen(bind, &place);
+    }
+    for (variable, value) in environment {
+        // In whatever case, so that a slip is told and not passed over.
+        let upper = variable.to_uppercase();
+        let Some(rest) = upper.strip_prefix(PREFIX) else {
+            continue;
+        };
+        let name = rest.to_lowercase().replace("__", ".");
+        match known(&name, variable) {
+            Ok(name) => {
+                let place = Place::Environment(variable.clone());
+                layer.set(name, mark(&place, ValueKind::String(value.clone())));
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    layer
+}
+
+/// The key that a variable sets, in the one right spelling of the variable.
+fn known(name: &str, variable: &str) -> Result<&'static str, Problem> {
+    let place = Place::Environment(variable.to_owned());
+    let section = keys::section(name);
+    if keys::shape(section) == Some(Shape::List) {
+        let instead = if section == "listener" {
+            format!("write `[[listener]]` into a file, or set {LISTEN_VARIABLE} for a single one")
+        } else {
+            format!("write `[[{section}]]` into a file")
+        };
+        return Err(Problem::Conflict {
+            text: format!("{variable} cannot be set, since `{section}` is a list: {instead}"),
+            place,
+        });
+    }
+    let key = keys::names()
+        .find(|known| *known == name)
+        .ok_or_else(|| unknown(name, place.clone()))?;
+    let right = keys::variable(key);
+    if right == variable {
+        Ok(key)
+    } else {
+        Err(Problem::Conflict {
+            text: format!("{variable} sets nothing: write {right}, in capitals"),
+            place,
+        })
+    }
+}

@@ -1,0 +1,42 @@
+//! The layer of the command line.
+
+use super::{Layer, mark};
+use crate::Flags;
+use crate::problem::Place;
+use config::ValueKind;
+
+const LISTEN: &str = "--listen";
+
+/// Flags that set a key of a table.
+const KEYS: [(&str, &str); 4] = [
+    ("--anonymous", "auth.anonymous"),
+    ("--users-file", "auth.users_file"),
+    ("--log-level", "log.level"),
+    ("--log-format", "log.format"),
+];
+
+pub(crate) fn flags(flags: &Flags) -> Layer {
+    let mut layer = Layer::default();
+    if let Some(bind) = &flags.listen {
+        layer.listen(bind, &Place::Flag(LISTEN));
+    }
+    let text = |given: &Option<String>| given.clone().map(ValueKind::String);
+    let given = [
+        flags.anonymous.map(ValueKind::Boolean),
+        text(&flags.users_file),
+        text(&flags.log_level),
+        text(&flags.log_format),
+    ];
+    for ((flag, key), value) in KEYS.into_iter().zip(given) {
+        if let Some(value) = value {
+            layer.set(key, mark(&Place::Flag(flag), value));
+        }
+    }
+    layer
+}
+
+/// The flag of this name.
+pub(super) fn by_name(name: &str) -> Option<&'static str> {
+    let flags = KEYS.into_iter().map(|(flag, _)| flag);
+    flags.chain([LISTEN]).find(|flag| *flag == name)
+}

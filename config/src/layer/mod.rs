@@ -1,0 +1,105 @@
+//! The layers: each becomes a tree of known keys that say where they come from, and the `config` crate
+//! lays one over the other.
+//!
+//! Architecture invariant: no unknown key gets past this module. It is also what keeps a name that looks
+//! like a path (`"room[999999999]"`) from the `config` crate, which would make room for it.
+
+mod environment;
+mod file;
+mod flags;
+
+pub(crate) use environment::{LISTEN_VARIABLE, environment, file_variable};
+pub(crate) use file::file;
+pub(crate) use flags::flags;
+
+use crate::keys;
+use crate::problem::{Place, Problem};
+use config::{Config, Map, Source, Value, ValueKind};
+use std::path::Path;
+
+/// One layer: sections by name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layer(Map<String, Value>);
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
+impl Layer {
+    /// Sets a key of a table.
+    fn set(&mut self, name: &str, value: Value) {
+        let Some((section, key)) = name.split_once('.') else {
+            return;
+        };
+        let table = self
+            .0
+            .entry(section.to_owned())
+            .or_insert_with(|| Value::new(None, Map::<String, Value>::new()));
+        if let ValueKind::Table(table) = &mut table.kind {
+            table.insert(key.to_owned(), value);
+        }
+    }
+
+    /// Sets the listeners to one.
+    fn listen(&mut self, bind: &str, place: &Place) {
+        let bind = mark(place, bind.to_owned());
+        let entry = mark(place, Map::from_iter([("bind".to_owned(), bind)]));
+        self.0
+            .insert("listener".to_owned(), mark(place, vec![entry]));
+    }
+}
+
+/// Lays the layers over one another, the last on top. Tables are merged, lists replaced.
+pub(crate) fn merge(layers: Vec<Layer>) -> Result<Map<String, Value>, config::ConfigError> {
+    let mut builder = Config::builder();
+    for layer in layers {
+        builder = builder.add_source(layer);
+    }
+    builder.build()?.collect()
+}
+
+/// A value that knows its place.
+fn mark(place: &Place, kind: impl Into<ValueKind>) -> Value {
+    let origin = match place {
+        Place::Default => "default".to_owned(),
+        Place::File { line, .. } => format!("line {line}"),
+        Place::Environment(name) => format!("variable {name}"),
+        Place::Flag(name) => format!("flag {name}"),
+    };
+    Value::new(Some(&origin), kind)
+}
+
+/// The place that [`mark`] gave to `value`; `file` is the file that was read.
+pub(crate) fn place(value: &Value, file: &Path) -> Place {
+    match value.origin().and_then(|origin| origin.split_once(' ')) {
+        Some(("line", line)) => Place::File {
+            path: file.to_owned(),
+            line: line.parse().unwrap_or(1),
+        },
+        Some(("variable", name)) => Place::Environment(name.to_owned()),
+        Some(("flag", name)) => flags::by_name(name).map_or(Place::Default, Place::Flag),
+        _ => Place::Default,
+    }
+}
+
+/// The problem of a key that there is not.
+fn unknown(key: &str, place: Place) -> Problem {
+    let nearest =
+        keys::nearest(key).map(|known| match (&place, keys::shape(keys::section(known))) {
+            (Place::Environment(_), Some(keys::Shape::Table)) if known.contains('.') => {
+                format!("`{known}` ({})", keys::variable(known))
+            }
+            _ => format!("`{known}`"),
+        });
+    Problem::UnknownKey {
+        key: key.to_owned(),
+        place,
+        nearest,
+    }
+}

@@ -1,0 +1,168 @@
+//! What can be wrong with settings, told so that the reader can put it right.
+
+use serde::{Serialize, Serializer};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a value comes from. The order is that of the layers: a later one wins.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Built in.
+    Default,
+    /// A TOML file.
+    File {
+        /// As it was named.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
+    /// An environment variable, by its name.
+    Environment(String),
+    /// A flag of the command line, with its dashes.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Default => f.write_str("default"),
+            Place::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Place::Environment(name) => f.write_str(name),
+            Place::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The file cannot be read.
+    #[error("{} (named by {named_by}) cannot be read: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The flag or the variable that named it.
+        named_by: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The file is no TOML. Nothing else is looked at then.
+    #[error("{place} is not TOML: {reason}")]
+    Syntax {
+        /// Where parsing stopped.
+        place: Place,
+        /// What the parser says.
+        reason: String,
+    },
+    /// No such key.
+    #[error("unknown key `{key}` in {place}{}", did_you_mean(nearest.as_deref()))]
+    UnknownKey {
+        /// As it was written.
+        key: String,
+        /// Where.
+        place: Place,
+        /// The known key that looks most like it, if one does.
+        nearest: Option<String>,
+    },
+    /// A value that the key cannot take.
+    #[error("`{key}` in {place} is `{value}`: {wanted}")]
+    BadValue {
+        /// The key; entries of lists are counted from 0, as in `room[0].match`.
+        key: String,
+        /// Where.
+        place: Place,
+        /// As it was written, shortened.
+        value: String,
+        /// What would be right.
+        wanted: String,
+    },
+    /// A key that must be there is not.
+    #[error("`{key}` is missing in {place}: {wanted}")]
+    Missing {
+        /// The key.
+        key: String,
+        /// Where it was looked for.
+        place: Place,
+        /// What to write.
+        wanted: String,
+    },
+    /// Values that are right alone and wrong together.
+    #[error("{text}")]
+    Conflict {
+        /// The value that has to change, most likely.
+        place: Place,
+        /// The whole story, and what to write.
+        text: String,
+    },
+}
+
+impl Problem {
+    /// Where to look, where that is one place.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Problem::Unreadable { .. } => None,
+            Problem::Syntax { place, .. }
+            | Problem::UnknownKey { place, .. }
+            | Problem::BadValue { place, .. }
+            | Problem::Missing { place, .. }
+            | Problem::Conflict { place, .. } => Some(place),
+        }
+    }
+
+    /// The key that it is about, where it is about one.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Problem::UnknownKey { key, .. }
+            | Problem::BadValue { key, .. }
+            | Problem::Missing { key, .. } => Some(key),
+            Problem::Unreadable { .. } | Problem::Syntax { .. } | Problem::Conflict { .. } => None,
+        }
+    }
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |known| format!("; did you mean {known}?"))
+}
+
+/// Everything that is wrong with the settings, in the order of the layers and lines. Never empty.
+///
+/// Shown as one line for each problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// Sorts `problems` by their places.
+    pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| a.place().cmp(&b.place()));
+        ConfigError { problems }
+    }
+
+    /// One by one.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            let line_break = if index == 0 { "" } else { "\n" };
+            write!(f, "{line_break}{problem}")?;
+        }
+        Ok(())
+    }
+}

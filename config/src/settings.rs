@@ -1,0 +1,208 @@
+//! Settings as checked values: what does not hold cannot be built by the loader.
+
+use globset::GlobMatcher;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that a running server is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where clients connect; at least one.
+    pub listeners: Vec<Listener>,
+    /// Who may connect.
+    pub auth: Auth,
+    /// Topics that are no rooms.
+    pub topics: Topics,
+    /// Rules for rooms by name; the first that matches wins.
+    pub room_rules: Vec<RoomRule>,
+    /// What holds for a room that no rule matches.
+    pub rooms: Rooms,
+    /// Times of presence.
+    pub presence: Presence,
+    /// Sizes, counts and times that bound what a peer can cost.
+    pub limits: Limits,
+    /// The ordered logs that all traffic passes.
+    pub lanes: Lanes,
+    /// How the log is written.
+    pub log: Log,
+}
+
+/// One address that is listened on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Address and port; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// What is spoken below MQTT.
+    pub transport: Transport,
+}
+
+/// What carries MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Plain TCP.
+    Tcp,
+}
+
+/// Who may connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// Whether a client without credentials is let in, as `~<client id>`.
+    pub anonymous: bool,
+    /// The file that `roommq passwd` writes.
+    pub users_file: Option<PathBuf>,
+}
+
+/// Topics besides `rooms/` and `inbox/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// Whether they are served.
+    pub outside_rooms: OutsideRooms,
+}
+
+/// Whether ordinary MQTT topics are served beside the rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutsideRooms {
+    /// Anybody may publish and subscribe there.
+    Allow,
+    /// Nobody may.
+    Deny,
+}
+
+/// What holds for the rooms whose names match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomRule {
+    /// The glob on the room's name, as written and as it matches.
+    pub pattern: RoomPattern,
+    /// Who may join.
+    pub access: Access,
+    /// How many users may be in at once; none: no limit.
+    pub max_members: Option<NonZeroU32>,
+    /// Who may publish.
+    pub publish: PublishRule,
+}
+
+/// A glob on a room name.
+#[derive(Debug, Clone)]
+pub struct RoomPattern {
+    /// As it stands in the file.
+    pub text: String,
+    /// As it matches.
+    pub matcher: GlobMatcher,
+}
+
+/// Two patterns are the same when they are written the same.
+impl PartialEq for RoomPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for RoomPattern {}
+
+/// Who may join a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever may connect.
+    Open,
+    /// These users only.
+    List(BTreeSet<String>),
+}
+
+/// Who may publish into a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishRule {
+    /// Whoever may join.
+    Anyone,
+    /// Only who has joined.
+    Members,
+}
+
+/// What holds for rooms that no rule matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rooms {
+    /// Who brings such a room to life by joining.
+    pub create: Create,
+}
+
+/// Who may bring a room to life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Create {
+    /// Whoever may connect.
+    Anyone,
+    /// Users with credentials.
+    Authenticated,
+    /// Only rooms that a rule names exist.
+    Nobody,
+}
+
+/// Times of presence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// From `lost` to `left`.
+    pub grace: Duration,
+}
+
+/// Bounds on what a peer can cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections, all listeners together.
+    pub connections: usize,
+    /// The largest packet taken, in bytes, fixed header included.
+    pub packet_bytes: u32,
+    /// Bytes that may wait for one session's socket.
+    pub outbox_bytes: usize,
+    /// QoS 1 and 2 messages that may wait for one session's in-flight window.
+    pub outbox_messages: usize,
+    /// QoS 1 and 2 messages on the way to one session at once.
+    pub inflight: u16,
+    /// Filters one session may hold.
+    pub subscriptions: usize,
+    /// Retained messages of the application in one room.
+    pub room_retained: usize,
+    /// From accept to a whole CONNECT.
+    pub connect_time: Duration,
+    /// A started packet must be whole after this time.
+    pub packet_time: Duration,
+    /// A socket that takes nothing for so long is closed.
+    pub write_stall: Duration,
+    /// The longest keep-alive granted; 0 (never) becomes this.
+    pub keep_alive: Duration,
+    /// From the signal to the end of the process.
+    pub shutdown_time: Duration,
+    /// Password checks at one time.
+    pub password_checks: usize,
+}
+
+/// The ordered logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lanes {
+    /// How many; the same on every node of a deployment. At least 1.
+    pub count: u16,
+    /// Threads that apply entries; 0: as many as cores.
+    pub keepers: u16,
+    /// Threads that serve sockets; 0: as many as cores.
+    pub io_threads: u16,
+    /// Bytes of entries that a lane may hold unread.
+    pub credit_bytes: u32,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or tracing directives.
+    pub level: String,
+    /// For people or for machines.
+    pub format: LogFormat,
+}
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on one line.
+    Human,
+    /// One JSON object on one line.
+    Json,
+}

@@ -1,0 +1,75 @@
+//! Addresses to listen on: `HOST:PORT`, or a port alone for this machine only.
+
+use super::{Wanted, text, whole};
+use config::ValueKind;
+use std::net::{Ipv4Addr, SocketAddr};
+
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<SocketAddr>, Wanted> {
+    text(value).and_then(address).map(Some).ok_or_else(|| {
+        "give HOST:PORT with an IP address or localhost, such as `127.0.0.1:1883`, `[::1]:1883` or \
+         `0.0.0.0:1883` (every interface), or a port alone, which means 127.0.0.1:PORT"
+            .to_owned()
+    })
+}
+
+pub(crate) fn show(bind: &Option<SocketAddr>) -> Option<toml::Value> {
+    Some(toml::Value::String(bind.as_ref()?.to_string()))
+}
+
+/// No name but `localhost` is looked up: what a listener binds must not depend on a resolver.
+fn address(text: &str) -> Option<SocketAddr> {
+    let port = |digits: &str| {
+        let number = whole(&ValueKind::from(digits))?;
+        u16::try_from(number).ok()
+    };
+    if let Some(digits) = text.strip_prefix("localhost:") {
+        return Some((Ipv4Addr::LOCALHOST, port(digits)?).into());
+    }
+    match port(text) {
+        Some(port) => Some((Ipv4Addr::LOCALHOST, port).into()),
+        None => text.parse().ok(),
+    }
+}
+
+/// Whether only this machine can reach `bind`.
+pub(crate) fn is_loopback(bind: &SocketAddr) -> bool {
+    bind.ip().to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let table: &[(&str, Option<(&str, bool)>)] = &[
+            ("127.0.0.1:1883", Some(("127.0.0.1:1883", true))),
+            ("127.9.9.9:1", Some(("127.9.9.9:1", true))),
+            ("[::1]:1883", Some(("[::1]:1883", true))),
+            (
+                "[::ffff:127.0.0.1]:1883",
+                Some(("[::ffff:127.0.0.1]:1883", true)),
+            ),
+            ("localhost:0", Some(("127.0.0.1:0", true))),
+            ("1883", Some(("127.0.0.1:1883", true))),
+            ("0.0.0.0:1883", Some(("0.0.0.0:1883", false))),
+            ("[::]:1883", Some(("[::]:1883", false))),
+            ("10.0.0.1:1883", Some(("10.0.0.1:1883", false))),
+            (":1883", None),
+            ("65536", None),
+            ("localhost", None),
+            ("localhost:", None),
+            ("localhost:+1", None),
+            ("example.org:1883", None),
+            ("127.0.0.1", None),
+            ("::1:1883", None),
+            ("", None),
+        ];
+        for (text, wanted) in table {
+            let found = address(text);
+            let shown = found.map(|a| (a.to_string(), is_loopback(&a)));
+            let shown = shown.as_ref().map(|(a, l)| (a.as_str(), *l));
+            assert_eq!(shown, *wanted, "{text}");
+        }
+    }
+}

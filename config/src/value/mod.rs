@@ -1,0 +1,117 @@
+//! How each kind of value is read and shown.
+//!
+//! Each kind is a module of `read` (a raw value and the kind's limits to a checked value, or what would be
+//! right) and `show` (a checked value to TOML; none where nothing is set). Text is taken for numbers and
+//! switches too, since the environment has nothing else.
+
+// `key!` calls every `show` in one form: by reference to a field, and with an answer that may be none.
+#![allow(
+    clippy::ref_option,
+    clippy::unnecessary_wraps,
+    clippy::trivially_copy_pass_by_ref,
+    clippy::ptr_arg
+)]
+
+pub(crate) mod address;
+pub(crate) mod level;
+pub(crate) mod number;
+pub(crate) mod path;
+pub(crate) mod pattern;
+pub(crate) mod size;
+pub(crate) mod switch;
+pub(crate) mod time;
+pub(crate) mod users;
+pub(crate) mod word;
+
+use config::ValueKind;
+
+/// What would be right.
+pub(crate) type Wanted = String;
+
+/// The longest piece of a wrong value that an error repeats, in characters.
+const SHOWN_CHARACTERS: usize = 80;
+
+/// The text of a value that is text.
+pub(crate) fn text(value: &ValueKind) -> Option<&str> {
+    match value {
+        ValueKind::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// A whole number that is not negative, as a number or as its digits.
+pub(crate) fn whole(value: &ValueKind) -> Option<u64> {
+    match value {
+        ValueKind::I64(number) => u64::try_from(*number).ok(),
+        ValueKind::I128(number) => u64::try_from(*number).ok(),
+        ValueKind::U64(number) => Some(*number),
+        // `parse` alone would take a plus sign.
+        ValueKind::String(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse().ok()
+        }
+        _ => None,
+    }
+}
+
+/// A wrong value as an error repeats it: short, and on one line.
+pub(crate) fn describe(value: &ValueKind) -> String {
+    let whole = match value {
+        ValueKind::Nil => "nothing".to_owned(),
+        ValueKind::Table(_) => "a table".to_owned(),
+        ValueKind::Array(items) => {
+            // More than fits is not worth the work.
+            let shown: Vec<_> = items.iter().take(SHOWN_CHARACTERS).collect();
+            let shown: Vec<_> = shown.iter().map(|item| describe(&item.kind)).collect();
+            format!("[{}]", shown.join(", "))
+        }
+        plain => plain.to_string(),
+    };
+    let mut characters = whole.chars();
+    let mut short: String = characters
+        .by_ref()
+        .take(SHOWN_CHARACTERS)
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect();
+    if characters.next().is_some() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_value_is_repeated_short_and_on_one_line() {
+        assert_eq!(describe(&ValueKind::from("a\nb\u{1b}")), "a\\nb\\u{1b}");
+        let long = describe(&ValueKind::from("x".repeat(10_000)));
+        assert_eq!(long.chars().count(), SHOWN_CHARACTERS + 1);
+        assert_eq!(describe(&ValueKind::from(vec!["a", "b"])), "[a, b]");
+    }
+
+    #[test]
+    fn whole_numbers() {
+        let table: &[(ValueKind, Option<u64>)] = &[
+            (ValueKind::I64(7), Some(7)),
+            (ValueKind::I64(-7), None),
+            (ValueKind::from("7"), Some(7)),
+            (ValueKind::from("+7"), None),
+            (ValueKind::from(" 7"), None),
+            (ValueKind::from(""), None),
+            (ValueKind::from("18446744073709551616"), None),
+            (ValueKind::I128(1 << 100), None),
+            (ValueKind::Float(7.0), None),
+            (ValueKind::Boolean(true), None),
+        ];
+        for (value, wanted) in table {
+            assert_eq!(whole(value), *wanted, "{value:?}");
+        }
+    }
+}

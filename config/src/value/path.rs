@@ -1,0 +1,18 @@
+//! File names.
+
+use super::{Wanted, text};
+use config::ValueKind;
+use std::path::PathBuf;
+
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<PathBuf>, Wanted> {
+    match text(value) {
+        // The system takes no NUL in a name.
+        Some(path) if !path.is_empty() && !path.contains('\0') => Ok(Some(PathBuf::from(path))),
+        _ => Err("give the name of a file".to_owned()),
+    }
+}
+
+pub(crate) fn show(path: &Option<PathBuf>) -> Option<toml::Value> {
+    let path = path.as_ref()?.to_string_lossy().into_owned();
+    Some(toml::Value::String(path))
+}

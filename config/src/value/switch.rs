@@ -1,0 +1,17 @@
+//! Yes or no.
+
+use super::{Wanted, text};
+use config::ValueKind;
+
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<bool, Wanted> {
+    match (value, text(value)) {
+        (ValueKind::Boolean(switch), _) => Ok(*switch),
+        (_, Some("true")) => Ok(true),
+        (_, Some("false")) => Ok(false),
+        _ => Err("give true or false".to_owned()),
+    }
+}
+
+pub(crate) fn show(switch: &bool) -> Option<toml::Value> {
+    Some(toml::Value::Boolean(*switch))
+}

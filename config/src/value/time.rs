@@ -1,0 +1,53 @@
+//! Spans of time: `"10s"`, `"1m 30s"`.
+
+use super::{Wanted, text};
+use config::ValueKind;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+pub(crate) const MONTH: Duration = Duration::from_hours(30 * 24);
+
+pub(crate) fn read(
+    value: &ValueKind,
+    limits: RangeInclusive<Duration>,
+) -> Result<Duration, Wanted> {
+    let time = text(value)
+        .and_then(|text| humantime::parse_duration(text).ok())
+        .ok_or("give a duration such as `10s` or `2m`")?;
+    if limits.contains(&time) {
+        Ok(time)
+    } else {
+        Err(format!(
+            "give a duration from {} to {}",
+            humantime::format_duration(*limits.start()),
+            humantime::format_duration(*limits.end()),
+        ))
+    }
+}
+
+pub(crate) fn show(time: &Duration) -> Option<toml::Value> {
+    Some(toml::Value::String(
+        humantime::format_duration(*time).to_string(),
+    ))
+}
+
+/// Times that MQTT carries as whole seconds.
+pub(crate) mod seconds {
+    pub(crate) use super::show;
+    use super::{Duration, RangeInclusive, ValueKind, Wanted};
+
+    pub(crate) fn read(
+        value: &ValueKind,
+        limits: RangeInclusive<Duration>,
+    ) -> Result<Duration, Wanted> {
+        let time = super::read(value, limits)?;
+        if time.subsec_nanos() == 0 {
+            Ok(time)
+        } else {
+            Err("give whole seconds; the protocol has no smaller unit".to_owned())
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Lists of users.
+
+use super::{Wanted, text};
+use config::ValueKind;
+use std::collections::BTreeSet;
+
+/// User names as they connect; `~<client id>` names an anonymous one.
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<BTreeSet<String>>, Wanted> {
+    let ValueKind::Array(items) = value else {
+        return Err(r#"give a list of users, such as ["alice", "bob"]"#.to_owned());
+    };
+    items
+        .iter()
+        .map(|item| {
+            let name = text(&item.kind).ok_or(r#"give users' names, such as ["alice", "bob"]"#)?;
+            match name {
+                "" => Err("a user's name is not empty".to_owned()),
+                "me" => Err("no user is called `me`; give the names of users".to_owned()),
+                _ if name.starts_with('_') => Err(format!(
+                    "no user's name starts with `_`, as {name:?} does; give the names of users"
+                )),
+                _ => Ok(name.to_owned()),
+            }
+        })
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+pub(crate) fn show(users: &Option<BTreeSet<String>>) -> Option<toml::Value> {
+    let users = users.as_ref()?.iter().cloned();
+    Some(toml::Value::Array(users.map(toml::Value::String).collect()))
+}

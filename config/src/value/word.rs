@@ -1,0 +1,77 @@
+//! One of a few words.
+
+use super::{Wanted, text};
+use crate::settings::{Create, LogFormat, OutsideRooms, PublishRule, Transport};
+use config::ValueKind;
+
+/// A type whose values have names.
+pub(crate) trait Word: Copy + PartialEq + 'static {
+    /// Every value, by name.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+/// Who may join, before the list is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum AccessWord {
+    #[default]
+    Open,
+    List,
+}
+
+impl Word for AccessWord {
+    const WORDS: &'static [(&'static str, Self)] = &[("open", Self::Open), ("list", Self::List)];
+}
+
+impl Word for OutsideRooms {
+    const WORDS: &'static [(&'static str, Self)] = &[("allow", Self::Allow), ("deny", Self::Deny)];
+}
+
+impl Word for PublishRule {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("anyone", Self::Anyone), ("members", Self::Members)];
+}
+
+impl Word for Create {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("anyone", Self::Anyone),
+        ("authenticated", Self::Authenticated),
+        ("nobody", Self::Nobody),
+    ];
+}
+
+impl Word for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("human", Self::Human), ("json", Self::Json)];
+}
+
+impl Word for Transport {
+    const WORDS: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp)];
+}
+
+pub(crate) fn read<T: Word>(value: &ValueKind, (): ()) -> Result<T, Wanted> {
+    let word = text(value);
+    T::WORDS
+        .iter()
+        .find(|(name, _)| word == Some(name))
+        .map(|(_, meaning)| *meaning)
+        .ok_or_else(|| {
+            let names: Vec<_> = T::WORDS.iter().map(|(n, _)| format!("`{n}`")).collect();
+            format!("give {}", names.join(" or "))
+        })
+}
+
+pub(crate) fn show<T: Word>(word: &T) -> Option<toml::Value> {
+    let (name, _) = T::WORDS.iter().find(|(_, meaning)| meaning == word)?;
+    Some(toml::Value::String((*name).to_owned()))
+}
+
+/// What carries MQTT: as [`read`], with a word for those who ask for what will come.
+pub(crate) mod transport {
+    pub(crate) use super::show;
+    use super::{Transport, ValueKind, Wanted};
+
+    pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Transport, Wanted> {
+        super::read(value, ()).map_err(|_| {
+            "give `tcp`, the only transport so far; `tls` and `ws` are not supported yet".to_owned()
+        })
+    }
+}

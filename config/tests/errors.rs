@@ -1,0 +1,256 @@
+//! Each thing that can be wrong, and the words in which it is told.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use roommq_config::{Flags, Problem, Source, load};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What `load` says about a file, variables and flags; the file is called `roommq.toml`.
+fn problems(toml: &str, environment: &[(&str, &str)], flags: Flags) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("roommq.toml");
+    std::fs::write(&file, toml).unwrap();
+    let source = Source {
+        file: Some(file),
+        flags,
+        environment: variables(environment),
+    };
+    let prefix = format!("{}/", directory.path().display());
+    match load(&source) {
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            let lines: Vec<_> = error.problems().iter().map(Problem::to_string).collect();
+            assert_eq!(error.to_string(), lines.join("\n"));
+            lines.iter().map(|line| line.replace(&prefix, "")).collect()
+        }
+    }
+}
+
+fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    pairs.iter().map(owned).collect()
+}
+
+#[test]
+fn whole_texts() {
+    type Variables = &'static [(&'static str, &'static str)];
+    let table: &[(&str, Variables, &str)] = &[
+        (
+            "[auth]\nanonymus = true",
+            &[],
+            "unknown key `auth.anonymus` in roommq.toml:2; did you mean `auth.anonymous`?",
+        ),
+        (
+            "",
+            &[("ROOMMQ__AUTH__ANONYMUS", "true")],
+            "unknown key `auth.anonymus` in ROOMMQ__AUTH__ANONYMUS; did you mean `auth.anonymous` \
+             (ROOMMQ__AUTH__ANONYMOUS)?",
+        ),
+        (
+            "",
+            &[("ROOMMQ__PRESENCE__GRACE", "ten")],
+            "`presence.grace` in ROOMMQ__PRESENCE__GRACE is `ten`: give a duration such as `10s` or `2m`",
+        ),
+        (
+            "[[listener]]\nbind = '127.0.0.1:1'\n\n[[listener]]\nbind = '127.0.0.1:1'",
+            &[],
+            "`listener[1].bind` in roommq.toml:5 is `127.0.0.1:1`: `listener[0].bind` in roommq.toml:2 \
+             is the same; give another port, or take one of them away",
+        ),
+    ];
+    for (toml, environment, wanted) in table {
+        assert_eq!(
+            problems(toml, environment, Flags::default()),
+            [*wanted],
+            "{toml}"
+        );
+    }
+}
+
+/// Exactly one problem is told, and it has the parts that the case says.
+#[test]
+fn wrong_files() {
+    let cases = include_str!("wrong_files.txt").split("\n\n");
+    let cases: Vec<_> = cases.filter(|case| !case.starts_with('#')).collect();
+    assert!(cases.len() > 60, "{}", cases.len());
+    for case in cases {
+        let (parts, toml): (Vec<&str>, Vec<&str>) =
+            case.lines().partition(|line| line.starts_with("=> "));
+        let told = problems(&toml.join("\n"), &[], Flags::default());
+        assert_eq!(told.len(), 1, "{case}: {told:?}");
+        assert!(!parts.is_empty(), "{case}");
+        for part in parts {
+            assert!(told[0].contains(&part[3..]), "{case}\n{}", told[0]);
+        }
+    }
+}
+
+#[test]
+fn wrong_variables() {
+    let table = [
+        (
+            "ROOMMQ_LISTEN",
+            ":1",
+            "`listener[0].bind` in ROOMMQ_LISTEN is `:1`: give HOST",
+        ),
+        (
+            "ROOMMQ_LISTEN",
+            "",
+            "in ROOMMQ_LISTEN is ``: give HOST:PORT",
+        ),
+        (
+            "ROOMMQ_LISTEN",
+            "0.0.0.0:1",
+            "in ROOMMQ_LISTEN is `0.0.0.0:1`, which other machines",
+        ),
+        (
+            "ROOMMQ__LISTENER__BIND",
+            "1",
+            "ROOMMQ__LISTENER__BIND cannot be set, since `listener` is a list: write `[[listener]]` \
+             into a file, or set ROOMMQ_LISTEN",
+        ),
+        (
+            "ROOMMQ__ROOM__MATCH",
+            "1",
+            "since `room` is a list: write `[[room]]`",
+        ),
+        (
+            "ROOMMQ__LISTENER[4000000000]__BIND",
+            "1",
+            "unknown key `listener[4000000000].bind`",
+        ),
+        (
+            "ROOMMQ__auth__anonymous",
+            "true",
+            "write ROOMMQ__AUTH__ANONYMOUS, in capitals",
+        ),
+        ("ROOMMQ__AUTH", "true", "unknown key `auth` in ROOMMQ__AUTH"),
+        ("ROOMMQ__", "true", "unknown key `` in ROOMMQ__"),
+        (
+            "ROOMMQ__AUTH__ANONYMOUS",
+            "yes",
+            "`auth.anonymous` in ROOMMQ__AUTH__ANONYMOUS is `yes`: give true or false",
+        ),
+        (
+            "ROOMMQ__AUTH__ANONYMOUS",
+            "false",
+            "`auth.users_file` is missing in ROOMMQ__AUTH__ANONYMOUS",
+        ),
+        (
+            "ROOMMQ__LANES__COUNT",
+            "many",
+            "in ROOMMQ__LANES__COUNT is `many`: give a whole number",
+        ),
+    ];
+    for (variable, value, part) in table {
+        let told = problems("", &[(variable, value)], Flags::default());
+        assert_eq!(told.len(), 1, "{part}: {told:?}");
+        assert!(told[0].contains(part), "{part}: {}", told[0]);
+    }
+}
+
+#[test]
+fn wrong_flags() {
+    type Field = fn(&mut Flags) -> &mut Option<String>;
+    let table: [(Field, &str, &str); 5] = [
+        (
+            |f| &mut f.listen,
+            "x",
+            "`listener[0].bind` in --listen is `x`: give HOST:PORT",
+        ),
+        (
+            |f| &mut f.listen,
+            "[::]:1",
+            "in --listen is `[::]:1`, which other machines",
+        ),
+        (
+            |f| &mut f.users_file,
+            "",
+            "`auth.users_file` in --users-file is ``: give the name of a file",
+        ),
+        (
+            |f| &mut f.log_level,
+            "loud",
+            "`log.level` in --log-level is `loud`",
+        ),
+        (
+            |f| &mut f.log_format,
+            "xml",
+            "`log.format` in --log-format is `xml`",
+        ),
+    ];
+    for (field, value, part) in table {
+        let mut flags = Flags::default();
+        *field(&mut flags) = Some(value.to_owned());
+        let told = problems("", &[], flags);
+        assert_eq!(told.len(), 1, "{part}: {told:?}");
+        assert!(told[0].contains(part), "{part}: {}", told[0]);
+    }
+}
+
+#[test]
+fn nobody_could_connect() {
+    let flags = Flags {
+        anonymous: Some(false),
+        ..Flags::default()
+    };
+    let told = problems("", &[], flags);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("`auth.users_file` is missing in --anonymous"),
+        "{}",
+        told[0]
+    );
+}
+
+#[test]
+fn all_problems_are_told_at_once_and_in_order() {
+    let toml = "[presence]\ngrace = 'x'\n[log]\nfromat = 'json'\n[[room]]\nmatch = '/'\n[lanes]\ncount = 0";
+    let flags = Flags {
+        log_level: Some("loud".to_owned()),
+        ..Flags::default()
+    };
+    let told = problems(toml, &[("ROOMMQ__LIMITS__INFLIGHT", "0")], flags);
+    let parts = [
+        "toml:2",
+        "toml:4",
+        "toml:6",
+        "toml:8",
+        "ROOMMQ__LIMITS__INFLIGHT",
+        "--log-level",
+    ];
+    assert_eq!(told.len(), parts.len(), "{told:?}");
+    for (line, part) in told.iter().zip(parts) {
+        assert!(line.contains(part), "{line} {part}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing.toml");
+    let latin = directory.path().join("latin.toml");
+    std::fs::write(&latin, b"# \xe4").unwrap();
+    let told = |file: Option<PathBuf>, environment: &[(&str, &str)]| {
+        let source = Source {
+            file,
+            environment: variables(environment),
+            ..Source::default()
+        };
+        load(&source).unwrap_err().to_string()
+    };
+    let text = told(Some(missing.clone()), &[]);
+    assert!(
+        text.contains("missing.toml (named by --config) cannot be read: No such file"),
+        "{text}"
+    );
+    let text = told(None, &[("ROOMMQ_CONFIG", missing.to_str().unwrap())]);
+    assert!(text.contains("(named by ROOMMQ_CONFIG)"), "{text}");
+    let text = told(Some(latin), &[]);
+    assert!(text.contains("it is not UTF-8 text"), "{text}");
+    let text = told(None, &[("ROOMMQ_CONFIG", "")]);
+    assert_eq!(
+        text,
+        "ROOMMQ_CONFIG is empty: name a TOML file, or unset it"
+    );
+}
