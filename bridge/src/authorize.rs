@@ -218,7 +218,7 @@ fn admit(rules: &Rules, who: &Principal, room: &str) -> Result<JoinProof, Refusa
 }
 
 fn reserved(level: &str) -> Refusal {
-    let reason = if level == "_ctl" {
+    let reason = if topics::is_request(level) {
         "requests under _ctl are not served yet".to_owned()
     } else {
         format!("`{level}` is reserved: levels in rooms that start with `_` are the server's")

@@ -292,7 +292,7 @@ impl LaneHook for LaneRooms {
                     return true;
                 }
                 // A forgotten room's facts are cleared before all that hold them.
-                rest == Some("_info")
+                rest.is_some_and(topics::is_info)
                     && room.map_or_else(|| self.rules.of(name).is_open(), Room::is_open)
             }
             Place::Inbox { user, .. } => user == who.user,

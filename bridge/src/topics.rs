@@ -166,6 +166,18 @@ pub fn reserved_level(rest: &str) -> Option<&str> {
     rest.split('/').find(|level| level.starts_with('_'))
 }
 
+/// Whether the levels after `rooms/<room>/` are those of the room's facts.
+#[must_use]
+pub fn is_info(rest: &str) -> bool {
+    rest == "_info"
+}
+
+/// Whether a reserved level is that of requests.
+#[must_use]
+pub fn is_request(level: &str) -> bool {
+    level == "_ctl"
+}
+
 /// Checks a user name that somebody with credentials would have.
 ///
 /// # Errors

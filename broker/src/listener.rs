@@ -11,6 +11,9 @@ use tokio::runtime::Handle;
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
 
+/// Connections past the limit that are told so by a CONNACK; any more are closed at once.
+const TOLD: usize = 1024;
+
 /// Rest after a failed accept: out of file descriptors, most of the time.
 const REST: Duration = Duration::from_millis(100);
 
@@ -46,7 +49,7 @@ pub(crate) async fn accept(listener: TcpListener, workers: Vec<Worker>) {
                 }
             }
         };
-        if worker.shared.living.count() >= most {
+        if worker.shared.living.count() >= most.saturating_add(TOLD) {
             tracing::warn!(%peer, "refused: {most} connections are open");
             continue;
         }

@@ -28,17 +28,24 @@ struct State {
     outbound: Outbound,
     /// None where the connection does all writing itself, and once it has ended.
     socket: Option<OwnedWriteHalf>,
-    /// Nothing goes out any more.
-    over: bool,
+    stage: Stage,
     /// The socket takes nothing; the connection waits for it to.
     blocked: bool,
     /// A keeper has it on its list of outboxes to flush.
     touched: bool,
     closing: Option<Close>,
-    /// The connection is to read no more.
-    draining: bool,
     /// Bytes that the socket has taken, to see progress by.
     written: u64,
+}
+
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// The connection is to read no more.
+    Draining,
+    /// Nothing goes out any more.
+    Over,
 }
 
 /// What the connection learns when it looks.
@@ -57,11 +64,10 @@ impl Outbox {
             state: Mutex::new(State {
                 outbound,
                 socket,
-                over: false,
+                stage: Stage::Open,
                 blocked: false,
                 touched: false,
                 closing: None,
-                draining: false,
                 written: 0,
             }),
             attention: Notify::new(),
@@ -74,9 +80,9 @@ impl Outbox {
     }
 
     /// Puts something in for the connection itself, which flushes when it is through.
-    pub(crate) fn queue(&self, fill: impl FnOnce(&mut Outbound)) {
+    pub(crate) fn queue<T>(&self, fill: impl FnOnce(&mut Outbound) -> T) {
         let mut state = self.state.lock();
-        if !state.over {
+        if state.stage != Stage::Over {
             fill(&mut state.outbound);
         }
     }
@@ -85,7 +91,7 @@ impl Outbox {
     /// a [`Outbox::flush`]; nothing happens once the session is over.
     pub(crate) fn fill(&self, fill: impl FnOnce(&mut Outbound)) -> bool {
         let mut state = self.state.lock();
-        if state.over {
+        if state.stage == Stage::Over {
             return false;
         }
         fill(&mut state.outbound);
@@ -127,13 +133,12 @@ impl Outbox {
             if queue.is_empty() {
                 break None;
             }
-            let result = match queue.single() {
-                Some(bytes) => socket.try_write(bytes),
-                None => {
-                    let mut slices = [IoSlice::new(&[]); PIECES];
-                    let n = queue.slices(&mut slices);
-                    socket.try_write_vectored(&slices[..n])
-                }
+            let result = if let Some(bytes) = queue.single() {
+                socket.try_write(bytes)
+            } else {
+                let mut slices = [IoSlice::new(&[]); PIECES];
+                let n = queue.slices(&mut slices);
+                socket.try_write_vectored(&slices[..n])
             };
             match result {
                 Ok(0) => break Some(io::ErrorKind::WriteZero),
@@ -154,7 +159,7 @@ impl Outbox {
             }
             // The connection sees the broken socket when it reads, and says why.
             Some(_) => {
-                state.over = true;
+                state.stage = Stage::Over;
                 state.socket = None;
                 self.attention.notify_one();
             }
@@ -169,7 +174,11 @@ impl Outbox {
 
     /// Asks the connection to read no more, and to live on for what goes out.
     pub(crate) fn stop_reading(&self) {
-        self.state.lock().draining = true;
+        let mut state = self.state.lock();
+        if state.stage == Stage::Open {
+            state.stage = Stage::Draining;
+        }
+        drop(state);
         self.attention.notify_one();
     }
 
@@ -184,7 +193,7 @@ impl Outbox {
         Condition {
             blocked: state.blocked,
             written: state.written,
-            draining: state.draining,
+            draining: state.stage == Stage::Draining,
             closing: state.closing.clone(),
         }
     }
@@ -196,16 +205,22 @@ impl Outbox {
         self.flush();
     }
 
+    /// Whether all messages have been handed to the socket's queue: none waits for an acknowledgement.
+    pub(crate) fn is_settled(&self) -> bool {
+        let state = self.state.lock();
+        state.stage == Stage::Over || state.outbound.is_settled()
+    }
+
     /// Whether all has been written, or nothing more can be.
     pub(crate) fn is_drained(&self) -> bool {
         let mut state = self.state.lock();
-        state.over || state.outbound.queue().is_empty()
+        state.stage == Stage::Over || state.outbound.queue().is_empty()
     }
 
     /// Gives the socket up: shuts its sending side. Messages dropped since the start.
     pub(crate) fn hang_up(&self) -> u64 {
         let mut state = self.state.lock();
-        state.over = true;
+        state.stage = Stage::Over;
         state.socket = None;
         state.outbound.dropped()
     }

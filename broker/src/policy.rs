@@ -314,12 +314,7 @@ impl Policy for AllowAll {
         })
     }
 
-    fn publish(
-        &self,
-        _: &Principal,
-        topic: &TopicName,
-        _: bool,
-    ) -> Result<PublishPermit, Refusal> {
+    fn publish(&self, _: &Principal, topic: &TopicName, _: bool) -> Result<PublishPermit, Refusal> {
         Ok(PublishPermit {
             topic: topic.clone(),
         })

@@ -3,7 +3,8 @@
 use crate::clock;
 use crate::connection::Shared;
 use crate::lane::{
-    Barriers, Batch, Courier, Embedded, Entry, Keeper, Lane, LaneLog, LogError, Surroundings, Timers,
+    Barriers, Batch, Courier, Embedded, Entry, Keeper, Lane, LaneLog, LogError, Surroundings,
+    Timers,
 };
 use crate::listener::{self, Worker};
 use crate::packet::ReasonCode;
@@ -72,14 +73,18 @@ impl Server {
     /// See [`StartError`]; nothing is left running then but idle threads of the lanes' engine.
     pub fn start(
         options: Options,
-        policy: Arc<dyn Policy>,
-        hooks: Arc<dyn LaneHooks>,
+        policy: &Arc<dyn Policy>,
+        hooks: &dyn LaneHooks,
     ) -> Result<Server, StartError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let or_cores = |n: u16| if n == 0 { cores } else { n.into() };
         let lanes = options.lanes.count.max(1);
         let runtimes: Vec<Runtime> = (0..or_cores(options.lanes.io_threads))
-            .map(|_| tokio::runtime::Builder::new_current_thread().enable_all().build())
+            .map(|_| {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+            })
             .collect::<io::Result<_>>()?;
         let first = runtimes.first().map(|r| r.handle().clone());
         let first = first.ok_or_else(|| io::Error::other("no thread for sockets"))?;
@@ -99,7 +104,7 @@ impl Server {
             barriers: Arc::default(),
         });
         let threads = or_cores(options.lanes.keepers).min(lanes.into());
-        let keepers = start_keepers(&log, lanes, threads, hooks.as_ref(), &surroundings)?;
+        let keepers = start_keepers(&log, lanes, threads, hooks, &surroundings)?;
         let (reading, living) = (Gate::default(), Gate::default());
         let mut workers = Vec::new();
         for runtime in &runtimes {
@@ -156,7 +161,9 @@ impl Server {
         if let Some(worker) = self.workers.first() {
             let (shared, lanes) = (&worker.shared, worker.shared.lanes);
             let outboxes = shared.sessions.shut();
-            outboxes.iter().for_each(|o| o.stop_reading());
+            for outbox in &outboxes {
+                outbox.stop_reading();
+            }
             if !shared.reading.wait_empty(left()) {
                 tracing::warn!("some connections did not stop in time");
             }
@@ -171,7 +178,10 @@ impl Server {
                 });
             }
             if !shared.living.wait_empty(left()) {
-                tracing::warn!(left = shared.living.count(), "closed connections that did not read in time");
+                tracing::warn!(
+                    left = shared.living.count(),
+                    "closed connections that did not read in time"
+                );
             }
             self.append_to_all(lanes, &Entry::End, Duration::from_millis(100));
         }
@@ -197,7 +207,12 @@ impl Server {
             for lane in 0..lanes {
                 let mut batch = Batch::default();
                 batch.push(entry);
-                if let Err(error) = worker.shared.appender.append(lane, batch.into_bytes()).await {
+                if let Err(error) = worker
+                    .shared
+                    .appender
+                    .append(lane, batch.into_bytes())
+                    .await
+                {
                     tracing::error!(%error, "a lane could not be ended");
                 }
             }
@@ -233,7 +248,10 @@ fn start_listening(
 ) -> Vec<tokio::task::AbortHandle> {
     listeners
         .into_iter()
-        .map(|(_, l)| on.spawn(listener::accept(l, workers.to_vec())).abort_handle())
+        .map(|(_, l)| {
+            on.spawn(listener::accept(l, workers.to_vec()))
+                .abort_handle()
+        })
         .collect()
 }
 
@@ -246,7 +264,9 @@ fn start_keepers(
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
     let mut keepers = Vec::new();
     for thread in 0..threads {
-        let own: Vec<u16> = (0..lanes).filter(|l| usize::from(*l) % threads == thread).collect();
+        let own: Vec<u16> = (0..lanes)
+            .filter(|l| usize::from(*l) % threads == thread)
+            .collect();
         let follower = log.follower(&own)?;
         let states: HashMap<_, _> = own
             .iter()
@@ -254,7 +274,11 @@ fn start_keepers(
             .collect();
         let keeper = Keeper::new(states, follower, surroundings.clone());
         let name = format!("keeper-{thread}");
-        keepers.push(std::thread::Builder::new().name(name).spawn(|| keeper.run())?);
+        keepers.push(
+            std::thread::Builder::new()
+                .name(name)
+                .spawn(|| keeper.run())?,
+        );
     }
     Ok(keepers)
 }
@@ -264,18 +288,20 @@ fn run_all(runtimes: Vec<Runtime>, stop: &Arc<Notify>) -> io::Result<Vec<JoinHan
     for (n, runtime) in runtimes.into_iter().enumerate() {
         let stop = stop.clone();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
-        let thread = std::thread::Builder::new().name(format!("io-{n}")).spawn(move || {
-            runtime.block_on(async {
-                let stopped = stop.notified();
-                tokio::pin!(stopped);
-                stopped.as_mut().enable();
-                // Only now can the stop not be missed.
-                drop(ready.send(()));
-                stopped.await;
-            });
-            runtime.shutdown_background();
-        })?;
-        drop(started.recv());
+        let thread = std::thread::Builder::new()
+            .name(format!("io-{n}"))
+            .spawn(move || {
+                runtime.block_on(async {
+                    let stopped = stop.notified();
+                    tokio::pin!(stopped);
+                    stopped.as_mut().enable();
+                    // Only now can the stop not be missed.
+                    let _ = ready.send(());
+                    stopped.await;
+                });
+                runtime.shutdown_background();
+            })?;
+        let _ = started.recv();
         threads.push(thread);
     }
     Ok(threads)

@@ -112,8 +112,8 @@ mod tests {
             let (mut queue, mut expected, mut got) = (WriteQueue::default(), Vec::new(), Vec::new());
             let mut next = 0u8;
             for (shared, size, written) in steps {
-                let frame: Vec<u8> = (0..size).map(|i| next.wrapping_add(i as u8)).collect();
-                next = next.wrapping_add(size as u8);
+                let frame: Vec<u8> = (0..size).map(|i| next.wrapping_add(u8::try_from(i).unwrap_or(0))).collect();
+                next = next.wrapping_add(u8::try_from(size).unwrap_or(0));
                 expected.extend_from_slice(&frame);
                 if shared {
                     queue.push_shared(frame.into());

@@ -15,8 +15,8 @@ use std::path::Path;
 pub fn show(source: &Source, json: bool, out: &mut impl Write) -> Result<()> {
     let loaded = load(source)?;
     if json {
-        serde_json::to_writer_pretty(&mut *out, &loaded.origins)?;
-        writeln!(out)?;
+        // By way of a String, so that a reader that has gone is seen as one.
+        writeln!(out, "{}", serde_json::to_string(&loaded.origins)?)?;
     } else {
         let heading = ["KEY", "VALUE", "SOURCE"].map(str::to_owned);
         let rows: Vec<_> = std::iter::once(heading)

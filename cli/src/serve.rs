@@ -5,12 +5,14 @@ use crate::logging;
 use crate::signals::Stop;
 use anyhow::{Context, anyhow, bail};
 use roommq_bridge::{Bridge, Users};
+use roommq_broker::policy::Policy;
 use roommq_broker::{Options, Server, StartError};
 use roommq_config::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 /// The default port, which client commands need not be told.
 const PORT: u16 = 1883;
@@ -30,7 +32,8 @@ pub fn start(settings: &Settings) -> anyhow::Result<Server> {
         limits: settings.limits.clone(),
         lanes: settings.lanes.clone(),
     };
-    Server::start(options, bridge.clone(), bridge).map_err(|error| match error {
+    let policy: Arc<dyn Policy> = bridge.clone();
+    Server::start(options, &policy, bridge.as_ref()).map_err(|error| match error {
         StartError::Bind { address, error } => anyhow!(unbound(address, &error)),
         error => error.into(),
     })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Looked at least so often.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// The times of one connection.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Deadlines {
     partial_since: Option<Instant>,
     /// Since when the socket has taken nothing, and what it had taken.
     blocked: Option<(Instant, u64)>,
+    /// The server will wait no longer.
+    last: Option<Instant>,
     checked: Instant,
 }
 
@@ -33,6 +35,7 @@ impl Deadlines {
             last_read: now,
             partial_since: None,
             blocked: None,
+            last: None,
             checked: now,
         }
     }
@@ -52,12 +55,18 @@ impl Deadlines {
         };
     }
 
+    /// The end comes at `last`.
+    pub(super) fn finish_by(&mut self, last: Instant) {
+        self.last.get_or_insert(last);
+    }
+
     /// When to look again.
     pub(super) fn next(&self) -> Instant {
         let times = [
             self.silence.map(|s| self.last_read + s),
             self.partial_since.map(|s| s + self.packet_time),
             self.blocked.map(|(s, _)| s + self.write_stall),
+            self.last,
         ];
         let first = times.into_iter().flatten().min();
         first.unwrap_or(self.checked + LONGEST)
@@ -69,12 +78,18 @@ impl Deadlines {
         let over = |since: Instant, limit: Duration| now >= since + limit;
         let (reason, text) = if self.silence.is_some_and(|s| over(self.last_read, s)) {
             (ReasonCode::KeepAliveTimeout, "keep-alive passed".to_owned())
-        } else if self.partial_since.is_some_and(|s| over(s, self.packet_time)) {
+        } else if self
+            .partial_since
+            .is_some_and(|s| over(s, self.packet_time))
+        {
             let text = format!("a packet was not whole after {:?}", self.packet_time);
             (ReasonCode::ProtocolError, text)
         } else if self.blocked.is_some_and(|(s, _)| over(s, self.write_stall)) {
             let text = format!("reads nothing for {:?}", self.write_stall);
             (ReasonCode::QuotaExceeded, text)
+        } else if self.last.is_some_and(|l| now >= l) {
+            let text = "the server is shutting down".to_owned();
+            (ReasonCode::ServerShuttingDown, text)
         } else {
             return None;
         };
@@ -114,8 +129,15 @@ mod tests {
         d.blocked(start + seconds(9), Some(100));
         assert_eq!(d.next(), start + seconds(7) + limits.write_stall);
         d.blocked(start + seconds(12), Some(101));
-        assert_eq!(d.passed(start + seconds(18)), None, "it made progress at 12");
-        assert_eq!(reason(d.passed(start + seconds(22))), Some(ReasonCode::QuotaExceeded));
+        assert_eq!(
+            d.passed(start + seconds(18)),
+            None,
+            "it made progress at 12"
+        );
+        assert_eq!(
+            reason(d.passed(start + seconds(22))),
+            Some(ReasonCode::QuotaExceeded)
+        );
         d.blocked(start + seconds(22), None);
         assert_eq!(d.passed(start + seconds(60)), None);
     }

@@ -3,10 +3,13 @@
 use super::{Connection, append};
 use crate::clock;
 use crate::lane::{Batch, Entry, GoneEntry, Origin, PropertiesEntry, PublishEntry, lane_of};
+use crate::packet::ReasonCode;
 use crate::policy::GoneReason;
 use crate::session::Close;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::Instant;
 
 /// For the last bytes to a peer that reads.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -33,7 +36,7 @@ impl Ending {
 }
 
 impl Connection {
-    pub(super) async fn end(mut self, ending: Ending, read: &OwnedReadHalf) {
+    pub(super) async fn end(mut self, ending: Ending, read: OwnedReadHalf) {
         if let Ending::Closed(close) = &ending {
             self.outbox.say_goodbye(close);
         }
@@ -47,10 +50,19 @@ impl Connection {
         self.send_will().await;
         self.tell_lanes(&reason).await;
         self.shared.sessions.leave(self.id);
-        if !matches!(ending, Ending::Lost(_)) {
-            self.drain(read).await;
-        }
+        let limit = match &ending {
+            Ending::Closed(close) if close.reason == ReasonCode::ServerShuttingDown => {
+                self.shared.limits.shutdown_time / 2
+            }
+            Ending::Closed(_) | Ending::Left => LAST_WORDS,
+            Ending::Lost(_) => Duration::ZERO,
+        };
+        let until = Instant::now() + limit;
+        self.drain(&read, until).await;
         let dropped = self.outbox.hang_up();
+        if matches!(ending, Ending::Closed(_)) {
+            linger(read, until).await;
+        }
         let (user, client, peer) = (&self.who.user, &self.client_id, self.peer);
         match reason {
             GoneReason::Orderly => tracing::debug!(%user, %client, %peer, dropped, "left"),
@@ -60,15 +72,15 @@ impl Connection {
         }
     }
 
-    /// Writes what still waits, for a moment.
-    async fn drain(&self, read: &OwnedReadHalf) {
+    /// Writes what still waits.
+    async fn drain(&self, read: &OwnedReadHalf, until: Instant) {
         let drained = async {
             while !self.outbox.is_drained() && read.as_ref().writable().await.is_ok() {
                 self.outbox.unblock();
             }
         };
-        if tokio::time::timeout(LAST_WORDS, drained).await.is_err() {
-            tracing::debug!(peer = %self.peer, "closed with bytes that the peer did not read");
+        if tokio::time::timeout_at(until, drained).await.is_err() {
+            tracing::debug!(peer = %self.peer, "closed with bytes that the peer did not take");
         }
     }
 
@@ -77,7 +89,11 @@ impl Connection {
         let Some(will) = self.session.take_will() else {
             return;
         };
-        let permit = match self.shared.policy.publish(&self.who, &will.topic, will.retain) {
+        let permit = match self
+            .shared
+            .policy
+            .publish(&self.who, &will.topic, will.retain)
+        {
             Ok(permit) => permit,
             Err(refusal) => {
                 tracing::info!(user = %self.who.user, topic = %will.topic, %refusal, "a will was refused");
@@ -123,4 +139,13 @@ impl Connection {
             user: &self.who.user,
         }
     }
+}
+
+/// Takes what the peer still sends until it closes too: a close with bytes unread would reset the
+/// connection, and what was written last would be lost with it.
+async fn linger(mut read: OwnedReadHalf, until: Instant) {
+    let mut scrap = [0; 512];
+    let gone = async { while read.read(&mut scrap).await.is_ok_and(|n| n > 0) {} };
+    // Either way the socket closes now.
+    let _ = tokio::time::timeout_at(until, gone).await;
 }

@@ -1,7 +1,7 @@
 //! From an open socket to an accepted CONNECT. Every refusal is answered by a CONNACK [MQTT-3.2.2-6].
 
-use super::{Connection, Shared};
 use super::intake::{Intake, Woken};
+use super::{Connection, Shared};
 use crate::outbox::Outbox;
 use crate::packet::{
     ConnAck, Connect, DecodeError, Decoder, Packet, ReasonCode, Reply, Version, encode,
@@ -47,8 +47,15 @@ pub(super) async fn accept(
         }
         Ok(Ok(connect)) => connect,
     };
+    if shared.living.count() > shared.limits.connections {
+        let most = shared.limits.connections;
+        tracing::warn!(%peer, "refused: {most} connections are open");
+        let text = format!("the server has {most} connections, as many as it may");
+        refuse(&write, connect.version, ReasonCode::ServerBusy, &text).await;
+        return None;
+    }
     match admit(&connect, peer, shared).await {
-        Ok((who, client_id)) => open(*connect, who, client_id, write, decoder, peer, shared).await,
+        Ok((who, client_id)) => open(*connect, who, client_id, write, decoder, peer, shared),
         Err(refusal) => {
             tracing::info!(%peer, client = %connect.client_id, %refusal, "a CONNECT was refused");
             refuse(&write, connect.version, refusal.code, &refusal.reason).await;
@@ -70,7 +77,7 @@ async fn first_packet(
             Some(_) => return Err(None),
             None => {}
         }
-        match intake.wait(read, true, false).await {
+        match intake.wait(read, false).await {
             Ok(Woken::Read(n)) if n > 0 => {}
             _ => return Err(None),
         }
@@ -120,7 +127,7 @@ async fn admit(
 }
 
 /// Sends CONNACK, the first packet of all [MQTT-3.2.0-1], and enters the session.
-async fn open(
+fn open(
     connect: Connect,
     who: Principal,
     client_id: ByteString,
@@ -144,7 +151,8 @@ async fn open(
     let keep_alive = connect.keep_alive;
     let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX);
     // Only 5.0 can be told of another keep-alive than it asked for [MQTT-3.1.2-21].
-    let shorter = version == Version::V5 && longest < u16::MAX && (keep_alive == 0 || keep_alive > longest);
+    let shorter =
+        version == Version::V5 && longest < u16::MAX && (keep_alive == 0 || keep_alive > longest);
     let keep_alive = if shorter { longest } else { keep_alive };
     let assigned = connect.client_id.is_empty().then(|| client_id.clone());
     outbound.reply(&Reply::ConnAck(Box::new(ConnAck {
@@ -182,6 +190,7 @@ async fn open(
         batches: Vec::new(),
         acks: Vec::new(),
         notices: Vec::new(),
+        draining: false,
     };
     Some((connection, keep_alive))
 }
@@ -220,7 +229,10 @@ async fn refuse(write: &OwnedWriteHalf, version: Version, reason: ReasonCode, te
             }
         }
     };
-    if tokio::time::timeout(Duration::from_secs(1), write_all).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(1), write_all)
+        .await
+        .is_err()
+    {
         tracing::debug!("a refused peer did not read its CONNACK");
     }
 }

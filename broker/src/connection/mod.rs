@@ -10,7 +10,7 @@ mod requests;
 
 use crate::lane::{Appender, Batch, Courier, LogError};
 use crate::outbox::Outbox;
-use crate::packet::{DecodeError, Decoder, Reply, ReasonCode};
+use crate::packet::{DecodeError, Decoder, ReasonCode, Reply};
 use crate::policy::{Policy, Principal, PublishPermit, SessionId};
 use crate::server::Gate;
 use crate::session::{Close, Session, Step};
@@ -65,6 +65,8 @@ struct Connection {
     acks: Vec<Reply>,
     /// Notices that follow them.
     notices: Vec<crate::policy::Notice>,
+    /// The server is shutting down: acknowledgements are still taken, nothing new is.
+    draining: bool,
 }
 
 /// Serves a socket until its end.
@@ -76,7 +78,13 @@ pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
     let (mut read, write) = socket.into_split();
     let mut intake = Intake::default();
     // Boxed: the handshake is short and large, the connection after it long and many.
-    let accepted = Box::pin(handshake::accept(&mut read, write, &mut intake, peer, &shared));
+    let accepted = Box::pin(handshake::accept(
+        &mut read,
+        write,
+        &mut intake,
+        peer,
+        &shared,
+    ));
     let Some((connection, keep_alive)) = accepted.await else {
         return;
     };
@@ -90,7 +98,7 @@ impl Connection {
             Ok(()) => self.attend(&mut read, &mut intake, &mut deadlines).await,
             Err(ending) => ending,
         };
-        self.end(ending, &read).await;
+        self.end(ending, read).await;
     }
 
     /// Reads, until there is a reason to end.
@@ -105,9 +113,14 @@ impl Connection {
         let timer = tokio::time::sleep_until(deadlines.next());
         tokio::pin!(timer);
         let mut blocked = false;
+        // What the server closes with, once all has gone out.
+        let mut last: Option<Close> = None;
         loop {
+            if let Some(close) = last.take_if(|_| outbox.is_settled()) {
+                return Ending::closed(close);
+            }
             tokio::select! {
-                woken = intake.wait(read, reading.is_some(), blocked) => match woken {
+                woken = intake.wait(read, blocked) => match woken {
                     Ok(Woken::Read(0)) => {
                         return Ending::lost("connection closed without DISCONNECT");
                     }
@@ -127,18 +140,24 @@ impl Connection {
                 },
                 () = outbox.attention() => {
                     let condition = outbox.condition();
-                    if let Some(close) = condition.closing {
-                        return Ending::closed(close);
-                    }
                     if condition.draining {
-                        reading = None;
+                        self.draining = true;
+                        drop(reading.take());
+                    }
+                    match condition.closing {
+                        Some(close) if close.reason == ReasonCode::ServerShuttingDown => {
+                            deadlines.finish_by(Instant::now() + self.shared.limits.shutdown_time / 2);
+                            last = Some(close);
+                        }
+                        Some(close) => return Ending::closed(close),
+                        None => {}
                     }
                     blocked = condition.blocked;
                     deadlines.blocked(Instant::now(), blocked.then_some(condition.written));
                 }
                 () = &mut timer => {
                     if let Some(close) = deadlines.passed(Instant::now()) {
-                        return Ending::closed(close);
+                        return Ending::closed(last.take().unwrap_or(close));
                     }
                     timer.as_mut().reset(deadlines.next());
                 }
@@ -166,10 +185,13 @@ impl Connection {
             }
         };
         // What came before the end counts.
-        self.append_all().await.map_err(|e| Ending::lost(&e.to_string()))?;
+        self.append_all()
+            .await
+            .map_err(|e| Ending::lost(&e.to_string()))?;
         let acks = std::mem::take(&mut self.acks);
         if !acks.is_empty() {
-            self.outbox.queue(|out| acks.iter().for_each(|ack| out.reply(ack)));
+            self.outbox
+                .queue(|out| acks.iter().for_each(|ack| out.reply(ack)));
         }
         for notice in self.notices.drain(..) {
             self.shared.courier.send(notice);
@@ -180,31 +202,31 @@ impl Connection {
 
     async fn take(&mut self, step: Step) {
         match step {
-            Step::Publish(inbound) => self.publish(inbound),
+            // Not acknowledged, so the client knows that it was not taken.
+            Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if self.draining => {}
+            Step::Publish(inbound) => self.publish(&inbound),
             Step::Repeated(id) => {
                 self.acks.push(Reply::PubRec(id, ReasonCode::Success, None));
             }
-            Step::Subscribe(subscribe) => self.subscribe(subscribe).await,
-            Step::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe),
-            Step::Acked(id) => self.outbox.queue(|out| drop(out.acked(id))),
+            Step::Subscribe(subscribe) => self.subscribe(&subscribe).await,
+            Step::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
+            Step::Acked(id) => self.outbox.queue(|out| out.acked(id)),
             Step::Received(id) => self.outbox.queue(|out| out.received(id)),
-            Step::Refused(id) => self.outbox.queue(|out| drop(out.refused(id))),
-            Step::Completed(id) => self.outbox.queue(|out| drop(out.completed(id))),
+            Step::Refused(id) => self.outbox.queue(|out| out.refused(id)),
+            Step::Completed(id) => self.outbox.queue(|out| out.completed(id)),
             Step::Released(id, code) => self.acks.push(Reply::PubComp(id, code)),
             Step::Ping => self.acks.push(Reply::PingResp),
-            Step::Nothing | Step::Leave => {}
+            Step::Leave => {}
         }
     }
 
     /// The batch of a lane.
     fn batch(&mut self, lane: u16) -> &mut Batch {
-        let at = match self.batches.iter().position(|(l, _)| *l == lane) {
-            Some(at) => at,
-            None => {
-                self.batches.push((lane, Batch::default()));
-                self.batches.len() - 1
-            }
-        };
+        let known = self.batches.iter().position(|(l, _)| *l == lane);
+        let at = known.unwrap_or_else(|| {
+            self.batches.push((lane, Batch::default()));
+            self.batches.len() - 1
+        });
         &mut self.batches[at].1
     }
 

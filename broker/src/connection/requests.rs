@@ -15,8 +15,8 @@ use crate::session::{Answer, Inbound};
 use std::collections::BTreeMap;
 
 impl Connection {
-    pub(super) fn publish(&mut self, inbound: Inbound) {
-        let refusal = match self.permit(&inbound) {
+    pub(super) fn publish(&mut self, inbound: &Inbound) {
+        let refusal = match self.permit(inbound) {
             Ok(permit) => {
                 let lane = lane_of(permit.topic.as_str(), self.shared.lanes);
                 // Borrowed apart from the batches.
@@ -39,7 +39,7 @@ impl Connection {
             }
             Err(refusal) => Some(refusal),
         };
-        self.acknowledge(&inbound, refusal);
+        self.acknowledge(inbound, refusal);
     }
 
     /// Asked once for a topic that is published to again and again.
@@ -87,7 +87,7 @@ impl Connection {
         self.notices.extend(notice);
     }
 
-    pub(super) async fn subscribe(&mut self, subscribe: Subscribe) {
+    pub(super) async fn subscribe(&mut self, subscribe: &Subscribe) {
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         let mut reason = None;
         let mut granted = Vec::new();
@@ -161,7 +161,7 @@ impl Connection {
         Ok(grant)
     }
 
-    pub(super) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) {
+    pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         let mut resolved = Vec::new();
         for (place, filter) in (0u16..).zip(&unsubscribe.filters) {
@@ -177,12 +177,21 @@ impl Connection {
         let mut by_lane: BTreeMap<u16, Vec<(u16, &str)>> = BTreeMap::new();
         for (place, filter) in &resolved {
             for lane in self.lanes_of(filter) {
-                by_lane.entry(lane).or_default().push((*place, filter.as_str()));
+                by_lane
+                    .entry(lane)
+                    .or_default()
+                    .push((*place, filter.as_str()));
             }
         }
         self.ticket = self.ticket.wrapping_add(1);
         let ticket = self.ticket;
-        self.owe(unsubscribe.packet_id, Answer::UnsubAck, codes, None, by_lane.len());
+        self.owe(
+            unsubscribe.packet_id,
+            Answer::UnsubAck,
+            codes,
+            None,
+            by_lane.len(),
+        );
         let at = clock::now_ms();
         let user = self.who.user.clone();
         for (lane, filters) in by_lane {

@@ -63,8 +63,12 @@ impl Embedded {
         Embedded {
             router: Broker::new(config),
             shared: Arc::new(Shared {
-                topics: (0..lanes).map(|l| Bytes::from(format!("lane/{l}"))).collect(),
-                credits: (0..lanes).map(|_| Semaphore::new(credit_bytes as usize)).collect(),
+                topics: (0..lanes)
+                    .map(|l| Bytes::from(format!("lane/{l}")))
+                    .collect(),
+                credits: (0..lanes)
+                    .map(|_| Semaphore::new(credit_bytes as usize))
+                    .collect(),
                 credit_bytes,
             }),
             links: AtomicUsize::new(0),

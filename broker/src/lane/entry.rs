@@ -152,11 +152,6 @@ impl Batch {
         }
     }
 
-    /// Bytes that the log will hold.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// The whole, to append.
     pub(crate) fn into_bytes(self) -> bytes::Bytes {
         self.bytes.into()
@@ -164,7 +159,9 @@ impl Batch {
 }
 
 /// The entries of a batch, in order.
-pub(crate) fn read(batch: &[u8]) -> Result<impl Iterator<Item = Result<Entry<'_>, BatchError>>, BatchError> {
+pub(crate) fn read(
+    batch: &[u8],
+) -> Result<impl Iterator<Item = Result<Entry<'_>, BatchError>>, BatchError> {
     let mut rest = match batch.split_first() {
         Some((&FORMAT, rest)) => rest,
         Some((&other, _)) => return Err(BatchError::Format(other)),
@@ -208,7 +205,11 @@ impl<'a> PropertiesEntry<'a> {
             content_type: p.content_type.as_deref(),
             response_topic: p.response_topic.as_deref(),
             correlation_data: p.correlation_data.as_deref(),
-            user_properties: p.user_properties.iter().map(|(n, v)| (&**n, &**v)).collect(),
+            user_properties: p
+                .user_properties
+                .iter()
+                .map(|(n, v)| (&**n, &**v))
+                .collect(),
         }))
     }
 }

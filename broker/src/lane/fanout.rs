@@ -170,7 +170,9 @@ pub(super) fn retained_frame(
 }
 
 fn identifiers<'a>(subscriptions: impl Iterator<Item = &'a Subscription>) -> Vec<u32> {
-    subscriptions.filter_map(|s| Some(s.identifier?.get())).collect()
+    subscriptions
+        .filter_map(|s| Some(s.identifier?.get()))
+        .collect()
 }
 
 /// The topic as the receiver knows it.
@@ -193,7 +195,10 @@ pub(super) fn stamps(
 }
 
 /// User properties as a receiver sees them: the sender's own, less what is stamped, and the stamps.
-pub(super) fn stamped<'a>(entry: &'a PublishEntry<'_>, stamps: &'a Stamps) -> Vec<UserProperty<'a>> {
+pub(super) fn stamped<'a>(
+    entry: &'a PublishEntry<'_>,
+    stamps: &'a Stamps,
+) -> Vec<UserProperty<'a>> {
     let own = entry
         .properties
         .iter()

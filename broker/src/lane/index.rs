@@ -48,17 +48,13 @@ impl Index {
         } else {
             self.wild.list_mut(filter)
         };
-        match list.iter_mut().find(|s| s.slot == subscription.slot) {
-            Some(old) => {
-                *old = subscription;
-                false
-            }
-            None => {
-                list.push(subscription);
-                self.wild_count += usize::from(!is_literal(filter));
-                true
-            }
+        if let Some(old) = list.iter_mut().find(|s| s.slot == subscription.slot) {
+            *old = subscription;
+            return false;
         }
+        list.push(subscription);
+        self.wild_count += usize::from(!is_literal(filter));
+        true
     }
 
     /// Takes the slot's subscription to this filter away; true where there was one.

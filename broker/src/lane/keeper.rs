@@ -97,7 +97,9 @@ impl Keeper {
                         return false;
                     }
                 }
-                Err(error) => tracing::error!(lane = number, %error, "the rest of a batch was passed over"),
+                Err(error) => {
+                    tracing::error!(lane = number, %error, "the rest of a batch was passed over");
+                }
             }
         }
         true

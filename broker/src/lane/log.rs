@@ -107,7 +107,9 @@ pub(crate) mod contract {
         std::thread::scope(|scope| {
             for (w, appender) in &writers {
                 scope.spawn(move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .build()
+                        .unwrap();
                     runtime.block_on(async {
                         for n in 0..EACH {
                             let batch = [w.to_be_bytes(), n.to_be_bytes()].concat();

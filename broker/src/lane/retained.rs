@@ -105,7 +105,10 @@ mod tests {
         assert_eq!(topics(&store, "a/#", 0), ["a", "a/b", "a/c"]);
         assert_eq!(topics(&store, "a/b", 0), ["a/b"]);
         assert_eq!(topics(&store, "+/c", 0), ["a/c", "b/c"]);
-        assert_eq!(topics(&store, "#", 0), ["a", "a-b", "a/b", "a/c", "ab", "b/c"]);
+        assert_eq!(
+            topics(&store, "#", 0),
+            ["a", "a-b", "a/b", "a/c", "ab", "b/c"]
+        );
         assert_eq!(topics(&store, "a/+", 0), ["a/b", "a/c"]);
         store.set("a/b", kept("", None));
         assert_eq!(topics(&store, "a/+", 0), ["a/c"]);

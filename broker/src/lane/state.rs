@@ -1,15 +1,11 @@
 //! The state of one lane, and what each entry does to it.
 
-use super::entry::{
-    Entry, GoneEntry, Origin, PublishEntry, SubscribeEntry, UnsubscribeEntry,
-};
+use super::entry::{Entry, GoneEntry, Origin, PublishEntry, SubscribeEntry, UnsubscribeEntry};
 use super::fanout::{Outgoing, fan_out, retained_frame, stamped, stamps};
 use super::index::{Index, Slot, Subscription};
 use super::retained::{Kept, Retained, remaining};
 use crate::outbox::Outbox;
-use crate::packet::{
-    PublishProperties, QoS, ReasonCode, RetainHandling, TopicFilter, Version,
-};
+use crate::packet::{PublishProperties, QoS, ReasonCode, RetainHandling, TopicFilter, Version};
 use crate::policy::{
     Actor, Attempt, Effect, HookContext, LaneHook, Mark, Message, Notice, Refusal, Request,
     SessionId, Stamps,
@@ -165,7 +161,13 @@ impl Lane {
             marked,
             expiry: left,
         };
-        fan_out(&outgoing, &self.index, &self.subscribers, self.hook.as_ref(), reach);
+        fan_out(
+            &outgoing,
+            &self.index,
+            &self.subscribers,
+            self.hook.as_ref(),
+            reach,
+        );
     }
 
     fn subscribe(&mut self, s: &SubscribeEntry<'_>, reach: &mut dyn Reach) {
@@ -193,7 +195,10 @@ impl Lane {
                 }
                 Err(refusal) => {
                     // The SUBACK tells 5.0 all; 3.1.1 only that it failed.
-                    if self.outbox(slot).is_some_and(|o| o.version() == Version::V3) {
+                    if self
+                        .outbox(slot)
+                        .is_some_and(|o| o.version() == Version::V3)
+                    {
                         let attempt = Attempt::Subscribe(f.filter);
                         reach.refused(s.who.into(), attempt, &refusal, self.now);
                     }
@@ -241,7 +246,8 @@ impl Lane {
 
     /// Sends the retained messages that a subscription matches.
     fn replay(&self, slot: Slot, filter: &str, reach: &mut dyn Reach) {
-        let (Ok(parsed), Some(outbox)) = (TopicFilter::new(filter.into()), self.outbox(slot)) else {
+        let (Ok(parsed), Some(outbox)) = (TopicFilter::new(filter.into()), self.outbox(slot))
+        else {
             return;
         };
         let Some(subscriber) = self.subscriber(slot) else {
@@ -373,7 +379,11 @@ impl Lane {
     }
 
     fn remove(&mut self, slot: Slot) {
-        let Some(subscriber) = self.subscribers.get_mut(slot as usize).and_then(Option::take) else {
+        let Some(subscriber) = self
+            .subscribers
+            .get_mut(slot as usize)
+            .and_then(Option::take)
+        else {
             return;
         };
         for filter in &subscriber.filters {

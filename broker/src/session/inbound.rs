@@ -11,8 +11,6 @@ use std::num::NonZeroU16;
 /// What a packet asks of the connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Nothing more.
-    Nothing,
     /// Judge and append, then acknowledge as `ack` says.
     Publish(Inbound),
     /// A QoS 2 message that was taken already: acknowledge only [MQTT-4.3.3-10].
@@ -124,14 +122,14 @@ impl Session {
             Packet::Subscribe(subscribe) => {
                 if self.version == Version::V3 {
                     let bad = subscribe.filters.iter().find_map(|(f, _)| f.as_ref().err());
-                    self.filters_hold(bad)?;
+                    filters_hold(bad)?;
                 }
                 Step::Subscribe(subscribe)
             }
             Packet::Unsubscribe(unsubscribe) => {
                 if self.version == Version::V3 {
                     let bad = unsubscribe.filters.iter().find_map(|f| f.as_ref().err());
-                    self.filters_hold(bad)?;
+                    filters_hold(bad)?;
                 }
                 Step::Unsubscribe(unsubscribe)
             }
@@ -145,21 +143,16 @@ impl Session {
                 Step::Leave
             }
             Packet::Connect(_) => {
-                return Err(close(ReasonCode::ProtocolError, "a second CONNECT [MQTT-3.1.0-2]"));
+                return Err(close(
+                    ReasonCode::ProtocolError,
+                    "a second CONNECT [MQTT-3.1.0-2]",
+                ));
             }
             Packet::Auth(_) => {
                 let text = "AUTH without an authentication method in CONNECT [MQTT-4.12.0-6]";
                 return Err(close(ReasonCode::ProtocolError, text));
             }
         })
-    }
-
-    /// 3.1.1 has no code for a malformed filter, so it ends the connection (4.7.3, 4.8).
-    fn filters_hold(&self, bad: Option<&crate::packet::NameError>) -> Result<(), Close> {
-        match bad {
-            Some(error) => Err(close(ReasonCode::MalformedPacket, &error.to_string())),
-            None => Ok(()),
-        }
     }
 
     fn publish(&mut self, publish: Publish) -> Result<Step, Close> {
@@ -199,7 +192,10 @@ impl Session {
     ) -> Result<TopicName, Close> {
         let Some(alias) = alias else {
             return topic.ok_or_else(|| {
-                close(ReasonCode::ProtocolError, "neither a topic nor an alias (3.3.2.1)")
+                close(
+                    ReasonCode::ProtocolError,
+                    "neither a topic nor an alias (3.3.2.1)",
+                )
             });
         };
         if alias.get() > self.alias_maximum {
@@ -219,6 +215,14 @@ impl Session {
                 close(ReasonCode::ProtocolError, &text)
             }),
         }
+    }
+}
+
+/// 3.1.1 has no code for a malformed filter, so it ends the connection (4.7.3, 4.8).
+fn filters_hold(bad: Option<&crate::packet::NameError>) -> Result<(), Close> {
+    match bad {
+        Some(error) => Err(close(ReasonCode::MalformedPacket, &error.to_string())),
+        None => Ok(()),
     }
 }
 

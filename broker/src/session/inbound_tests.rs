@@ -65,11 +65,17 @@ fn a_qos_2_message_is_taken_once_until_released() {
     let qos = QoS::ExactlyOnce;
     let id = PacketId::new(5).unwrap();
     assert_eq!(topic_of(s.step(publish(qos, 5, Some("a"), 0))), "a");
-    assert_eq!(s.step(publish(qos, 5, Some("a"), 0)), Ok(Step::Repeated(id)));
+    assert_eq!(
+        s.step(publish(qos, 5, Some("a"), 0)),
+        Ok(Step::Repeated(id))
+    );
     let released = s.step(Packet::PubRel(ack(5, ReasonCode::Success)));
     assert_eq!(released, Ok(Step::Released(id, ReasonCode::Success)));
     let again = s.step(Packet::PubRel(ack(5, ReasonCode::Success)));
-    assert_eq!(again, Ok(Step::Released(id, ReasonCode::PacketIdentifierNotFound)));
+    assert_eq!(
+        again,
+        Ok(Step::Released(id, ReasonCode::PacketIdentifierNotFound))
+    );
     assert_eq!(topic_of(s.step(publish(qos, 5, Some("a"), 0))), "a");
     s.forget(id);
     assert_eq!(topic_of(s.step(publish(qos, 5, Some("a"), 0))), "a");
@@ -104,5 +110,8 @@ fn an_error_pubrec_ends_the_message() {
     let id = PacketId::new(5).unwrap();
     let rec = |r| Packet::PubRec(ack(5, r));
     assert_eq!(s.step(rec(ReasonCode::Success)), Ok(Step::Received(id)));
-    assert_eq!(s.step(rec(ReasonCode::QuotaExceeded)), Ok(Step::Refused(id)));
+    assert_eq!(
+        s.step(rec(ReasonCode::QuotaExceeded)),
+        Ok(Step::Refused(id))
+    );
 }

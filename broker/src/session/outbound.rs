@@ -52,6 +52,8 @@ struct Owed {
     packet_id: PacketId,
     kind: Answer,
     codes: Vec<ReasonCode>,
+    /// Which of `codes` a lane has answered.
+    known: Vec<bool>,
     reason: Option<String>,
     lanes_left: usize,
     /// Lanes that have answered: what they deliver from then on is held until the answer is out.
@@ -96,6 +98,11 @@ impl Outbound {
     /// QoS 0 messages that found no room, since the start.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// Whether nothing waits for the window or an answer any more; bytes may still wait for the socket.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.owed.is_empty()
     }
 
     /// Whether a message that must not be lost found no room: the session is to be closed.
@@ -193,13 +200,17 @@ impl Outbound {
 
     /// PUBACK: false where no such message was on the way [MQTT-4.3.2-5].
     pub(crate) fn acked(&mut self, id: PacketId) -> bool {
-        self.done(id, |state| matches!(state, State::Sent(f) if f.qos == QoS::AtLeastOnce))
+        self.done(
+            id,
+            |state| matches!(state, State::Sent(f) if f.qos == QoS::AtLeastOnce),
+        )
     }
 
     /// PUBREC with a reason below 0x80: answers PUBREL, with 0x92 where the id is not known.
     pub(crate) fn received(&mut self, id: PacketId) {
         let known = match self.find(id).and_then(|at| self.in_flight.get_mut(at)) {
-            Some(message) if !matches!(&message.state, State::Sent(f) if f.qos == QoS::AtLeastOnce) => {
+            Some(message) if !matches!(&message.state, State::Sent(f) if f.qos == QoS::AtLeastOnce) =>
+            {
                 message.state = State::Released;
                 true
             }
@@ -215,7 +226,10 @@ impl Outbound {
 
     /// PUBREC with an error: the message is over, no PUBREL follows [MQTT-4.3.3-3].
     pub(crate) fn refused(&mut self, id: PacketId) -> bool {
-        self.done(id, |state| matches!(state, State::Sent(f) if f.qos == QoS::ExactlyOnce))
+        self.done(
+            id,
+            |state| matches!(state, State::Sent(f) if f.qos == QoS::ExactlyOnce),
+        )
     }
 
     /// PUBCOMP: false where none was awaited.
@@ -224,7 +238,9 @@ impl Outbound {
     }
 
     fn done(&mut self, id: PacketId, awaited: impl Fn(&State) -> bool) -> bool {
-        let Some(at) = self.find(id) else { return false };
+        let Some(at) = self.find(id) else {
+            return false;
+        };
         if !self.in_flight.get(at).is_some_and(|f| awaited(&f.state)) {
             return false;
         }
@@ -253,6 +269,7 @@ impl Outbound {
             ticket,
             packet_id,
             kind,
+            known: vec![false; codes.len()],
             codes,
             reason,
             lanes_left: lanes,
@@ -274,12 +291,14 @@ impl Outbound {
             return;
         };
         for (slot, code, reason) in codes {
-            if let Some(settled) = owed.codes.get_mut(usize::from(slot)) {
+            let at = usize::from(slot);
+            if let (Some(settled), Some(known)) = (owed.codes.get_mut(at), owed.known.get_mut(at)) {
                 // Where lanes differ the refusal counts, and one that knew the filter over one that did not.
                 let worse = code as u8 >= 0x80 || *settled == ReasonCode::NoSubscriptionExisted;
-                if worse || owed.answered.is_empty() {
+                if worse || !*known {
                     *settled = code;
                 }
+                *known = true;
             }
             owed.reason = owed.reason.take().or(reason);
         }

@@ -45,7 +45,8 @@ fn id(n: u16) -> PacketId {
 }
 
 fn publish1(n: u8, payload: &[u8]) -> Vec<u8> {
-    let mut p = vec![0x32, 5 + payload.len() as u8, 0, 1, b't', 0, n];
+    let length = u8::try_from(5 + payload.len()).unwrap();
+    let mut p = vec![0x32, length, 0, 1, b't', 0, n];
     p.extend_from_slice(payload);
     p
 }
@@ -56,7 +57,10 @@ fn the_window_is_kept_and_refilled_in_order() {
     for p in [b"a", b"b", b"c", b"d"] {
         out.deliver(0, &frame(QoS::AtLeastOnce, p));
     }
-    assert_eq!(sent(&mut out), [publish1(1, b"a"), publish1(2, b"b")].concat());
+    assert_eq!(
+        sent(&mut out),
+        [publish1(1, b"a"), publish1(2, b"b")].concat()
+    );
     assert!(!out.acked(id(9)), "nothing was sent as 9");
     assert!(out.acked(id(2)), "acknowledgements may come in any order");
     assert_eq!(sent(&mut out), publish1(3, b"c"));
@@ -87,7 +91,7 @@ fn ids_in_use_are_not_given_again() {
     out.deliver(0, &frame(QoS::ExactlyOnce, b"old"));
     for n in 2..=u32::from(u16::MAX) + 1 {
         out.deliver(0, &frame(QoS::AtLeastOnce, b"x"));
-        let n = if n > u32::from(u16::MAX) { 2 } else { n as u16 };
+        let n = u16::try_from(n).unwrap_or(2);
         assert!(out.acked(id(n)), "id {n}");
         sent(&mut out);
     }
@@ -103,7 +107,11 @@ fn exactly_once_goes_its_four_steps() {
     out.received(id(1));
     assert_eq!(sent(&mut out), [0x62, 2, 0, 1]);
     out.received(id(1));
-    assert_eq!(sent(&mut out), [0x62, 2, 0, 1], "PUBREC again, PUBREL again");
+    assert_eq!(
+        sent(&mut out),
+        [0x62, 2, 0, 1],
+        "PUBREC again, PUBREL again"
+    );
     assert!(out.completed(id(1)));
     out.deliver(0, &frame(QoS::ExactlyOnce, b"b"));
     sent(&mut out);
@@ -130,13 +138,19 @@ fn an_answer_of_several_lanes_comes_before_what_they_deliver() {
     let codes = vec![ReasonCode::Success; 2];
     out.owe(1, id(7), Answer::SubAck, codes, None, 2);
     out.deliver(3, &frame(QoS::AtMostOnce, b"0"));
-    assert_eq!(sent(&mut out), [0x30, 4, 0, 1, b't', b'0'], "not of this SUBSCRIBE");
+    assert_eq!(
+        sent(&mut out),
+        [0x30, 4, 0, 1, b't', b'0'],
+        "not of this SUBSCRIBE"
+    );
     out.answer(1, 3, [(0, ReasonCode::GrantedQoS1, None)]);
     out.deliver(3, &frame(QoS::AtMostOnce, b"1"));
     assert!(sent(&mut out).is_empty());
     out.answer(1, 4, [(1, ReasonCode::QuotaExceeded, Some("full".into()))]);
     out.deliver(4, &frame(QoS::AtMostOnce, b"2"));
-    let mut expected = vec![0x90, 12, 0, 7, 7, 0x1F, 0, 4, b'f', b'u', b'l', b'l', 1, 0x97];
+    let mut expected = vec![
+        0x90, 12, 0, 7, 7, 0x1F, 0, 4, b'f', b'u', b'l', b'l', 1, 0x97,
+    ];
     expected.extend([0x30, 4, 0, 1, b't', b'1', 0x30, 4, 0, 1, b't', b'2']);
     assert_eq!(sent(&mut out), expected);
 }
@@ -144,8 +158,32 @@ fn an_answer_of_several_lanes_comes_before_what_they_deliver() {
 #[test]
 fn an_unsubscribe_of_all_lanes_is_known_where_one_lane_knew_it() {
     let mut out = Outbound::new(Version::V5, LIMITS);
-    out.owe(1, id(7), Answer::UnsubAck, vec![ReasonCode::Success], None, 2);
+    out.owe(
+        1,
+        id(7),
+        Answer::UnsubAck,
+        vec![ReasonCode::Success],
+        None,
+        2,
+    );
     out.answer(1, 0, [(0, ReasonCode::NoSubscriptionExisted, None)]);
     out.answer(1, 1, [(0, ReasonCode::Success, None)]);
     assert_eq!(sent(&mut out), [0xB0, 4, 0, 7, 0, 0]);
+}
+
+#[test]
+fn every_lane_gives_the_codes_of_its_own_filters() {
+    let mut out = Outbound::new(Version::V5, LIMITS);
+    let codes = vec![ReasonCode::Success; 3];
+    out.owe(1, id(7), Answer::SubAck, codes, None, 2);
+    out.answer(
+        1,
+        0,
+        [
+            (0, ReasonCode::GrantedQoS2, None),
+            (2, ReasonCode::Success, None),
+        ],
+    );
+    out.answer(1, 1, [(1, ReasonCode::GrantedQoS1, None)]);
+    assert_eq!(sent(&mut out), [0x90, 6, 0, 7, 0, 2, 1, 0]);
 }

@@ -186,7 +186,11 @@ impl Plan {
         match self.asked.scenario {
             Scenario::Fanout => with(1, 100),
             Scenario::Paced => with(1, 10),
-            Scenario::Rooms => with(1000, 1).div_ceil(u64::from(self.asked.rooms_per_connection)),
+            Scenario::Rooms => {
+                let shape = self.shape(1000, 1);
+                let joining = shape.rooms.div_ceil(self.asked.rooms_per_connection);
+                u64::from(joining) * u64::from(shape.members) + 1
+            }
             Scenario::Connect => u64::from(self.asked.clients),
             Scenario::All => 1100,
         }

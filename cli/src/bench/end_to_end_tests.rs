@@ -351,10 +351,10 @@ fn refusals_and_an_absent_server_are_errors() {
 #[test]
 fn too_many_connections_for_the_machine_are_refused_with_advice() {
     let plan = Plan::new(typed(&["rooms", "--rooms", "1000000", "--members", "1000"])).unwrap();
-    assert_eq!(plan.connections(), 1_001_000_000);
+    assert_eq!(plan.connections(), 1_000_000_001);
     if getrlimit(Resource::Nofile)
         .maximum
-        .is_some_and(|maximum| maximum < 1_001_000_000)
+        .is_some_and(|maximum| maximum < 1_000_000_000)
     {
         let error = raise_descriptor_limit(plan.connections())
             .unwrap_err()

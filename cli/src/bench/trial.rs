@@ -23,6 +23,9 @@ use tokio::time::sleep;
 const QUIET: Duration = Duration::from_secs(2);
 /// A run with a number of messages ends when nothing arrives for so long.
 const DEAD: Duration = Duration::from_secs(10);
+/// After connecting. A TCP receiver that has just answered delays its acknowledgements, and a server that
+/// leaves Nagle's algorithm on then waits for them; a pause beyond TCP's 200 ms ends that, as in real life.
+const SETTLE: Duration = Duration::from_millis(300);
 /// The longest that late deliveries are waited for.
 const LONGEST_DRAIN: Duration = Duration::from_secs(30);
 
@@ -93,6 +96,7 @@ impl<'a> Trial<'a> {
         let (progress, all, name) = (Rc::clone(self.progress), wide(seats.len()), self.name);
         let tick = move |done| progress.count(&format!("{name}: connecting {what}"), done, all);
         let opened: Opened = self.plan.dialer.open_all(seats, false, tick).await?;
+        sleep(SETTLE).await;
         Ok(opened.connections)
     }
 
@@ -164,11 +168,13 @@ impl<'a> Trial<'a> {
             self.progress.text(|| {
                 let rate = a_second(delivered - from.delivered, elapsed.as_secs_f64());
                 let rate = super::figures::grouped_real(rate);
-                format!(
-                    "{}: {:.0} s, {rate} deliveries a second",
-                    self.name,
-                    elapsed.as_secs_f64()
-                )
+                let now = elapsed.as_secs_f64();
+                let end = if counted {
+                    String::new()
+                } else {
+                    format!(" of {:.1}", self.plan.measured.as_secs_f64())
+                };
+                format!("{}: {now:.1}{end} s, {rate} deliveries a second", self.name)
             });
             if delivered != seen {
                 (seen, since) = (delivered, Instant::now());

@@ -1,0 +1,426 @@
+#![allow(clippy::unwrap_used)]
+use super::super::entry::{FilterEntry, PropertiesEntry};
+use super::*;
+use crate::packet::{SubscribeOptions, Version};
+use crate::policy::{GoneReason, LaneHooks, Mount, Verdict};
+use crate::session::{Answer, Outbound, OutboundLimits};
+
+/// What a lane did, in a world of two sessions.
+struct World {
+    outboxes: HashMap<SessionId, Arc<Outbox>>,
+    touched: Vec<Arc<Outbox>>,
+    refused: Vec<String>,
+}
+
+impl Reach for World {
+    fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
+        self.outboxes.get(&session).cloned()
+    }
+    fn touch(&mut self, outbox: &Arc<Outbox>) {
+        self.touched.push(outbox.clone());
+    }
+    fn tell(&mut self, _: Notice) {}
+    fn refused(&mut self, who: Actor<'_>, attempt: Attempt<'_>, refusal: &Refusal, _: u64) {
+        self.refused
+            .push(format!("{} {attempt:?} {refusal}", who.user));
+    }
+    fn wake(&mut self, _: u16, _: String, _: u64, _: u64) {}
+    fn barrier(&mut self, _: u16, _: u64) {}
+}
+
+/// Refuses what ends in `no`, stamps, and hides what ends in `secret` from guarded filters.
+struct Picky;
+
+impl LaneHook for Picky {
+    fn judge(
+        &mut self,
+        _: &mut HookContext<'_>,
+        _: Actor<'_>,
+        requests: &[Request<'_>],
+    ) -> Vec<Result<(), Refusal>> {
+        let answer = |r: &Request<'_>| {
+            if r.filter.ends_with("no") {
+                Err(no())
+            } else {
+                Ok(())
+            }
+        };
+        requests.iter().map(answer).collect()
+    }
+    fn subscribed(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, _: &[Request<'_>]) {
+        cx.effects.push(Effect::Publish {
+            topic: "t/joined".into(),
+            payload: who.user.to_owned().into(),
+            retain: true,
+        });
+    }
+    fn unsubscribed(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &[&str]) {}
+    fn gone(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, reason: &GoneReason) {
+        cx.effects.push(Effect::Publish {
+            topic: "t/gone".into(),
+            payload: format!("{} {reason:?}", who.user).into(),
+            retain: false,
+        });
+    }
+    fn publish(
+        &mut self,
+        _: &mut HookContext<'_>,
+        _: Actor<'_>,
+        message: Message<'_>,
+    ) -> Result<Verdict, Refusal> {
+        if message.topic.ends_with("no") {
+            return Err(no());
+        }
+        let keep = message.retain;
+        Ok(Verdict {
+            mark: Mark(1, 2),
+            keep,
+        })
+    }
+    fn stamps(&self, who: Actor<'_>, _: &str, mark: Mark, _: u64) -> Stamps {
+        vec![
+            ("from", Some(format!("{}{}", who.user, mark.1))),
+            ("fake", None),
+        ]
+    }
+    fn may_see(&self, _: Actor<'_>, topic: &str) -> bool {
+        !topic.ends_with("secret")
+    }
+    fn timer(&mut self, _: &mut HookContext<'_>, _: &str, _: u64) {}
+}
+
+fn no() -> Refusal {
+    Refusal {
+        code: ReasonCode::NotAuthorized,
+        reason: "no".into(),
+    }
+}
+
+const ALICE: Origin<'static> = origin(1, 1, "alice");
+const BOB: Origin<'static> = origin(2, 2, "bob");
+
+const fn origin(client: u64, incarnation: u64, user: &'static str) -> Origin<'static> {
+    Origin {
+        session: SessionId {
+            client,
+            incarnation,
+        },
+        user,
+    }
+}
+
+struct Scene {
+    lane: Lane,
+    world: World,
+}
+
+impl Scene {
+    /// Alice speaks 3.1.1, Bob 5.0.
+    fn new(hook: Box<dyn LaneHook>) -> Self {
+        let mut world = World {
+            outboxes: HashMap::new(),
+            touched: Vec::new(),
+            refused: Vec::new(),
+        };
+        for (who, version) in [(ALICE, Version::V3), (BOB, Version::V5)] {
+            world.outboxes.insert(who.session, outbox(version));
+        }
+        Scene {
+            lane: Lane::new(0, hook),
+            world,
+        }
+    }
+
+    fn apply(&mut self, entry: &Entry<'_>) {
+        assert!(self.lane.apply(entry, &mut self.world));
+    }
+
+    fn subscribe(
+        &mut self,
+        who: Origin<'_>,
+        filters: &[&str],
+        change: impl Fn(&mut FilterEntry<'_>),
+    ) {
+        let outbox = self.world.outboxes[&who.session].clone();
+        let codes = vec![ReasonCode::Success; filters.len()];
+        outbox.queue(|o| o.owe(1, 9.try_into().unwrap(), Answer::SubAck, codes, None, 1));
+        let filters = (0..).zip(filters).map(|(slot, filter)| {
+            let mut entry = FilterEntry {
+                slot,
+                filter,
+                options: SubscribeOptions {
+                    qos: QoS::AtLeastOnce,
+                    no_local: false,
+                    retain_as_published: false,
+                    retain_handling: RetainHandling::Send,
+                },
+                mount: None,
+                guarded: false,
+                proof: &[],
+            };
+            change(&mut entry);
+            entry
+        });
+        self.apply(&Entry::Subscribe(SubscribeEntry {
+            at: 10,
+            who,
+            ticket: 1,
+            identifier: 0,
+            filters: filters.collect(),
+        }));
+    }
+
+    fn publish(&mut self, who: Origin<'_>, topic: &str, retain: bool) {
+        self.apply(&Entry::Publish(message(Some(who), topic, b"m", retain)));
+    }
+
+    /// What went to somebody, split into packets, first bytes cut to the type.
+    fn sent(&mut self, who: Origin<'_>) -> Vec<(u8, Vec<u8>)> {
+        let bytes = self.world.outboxes[&who.session].take_bytes();
+        let mut rest = &bytes[..];
+        let mut packets = Vec::new();
+        while let [first, length, ..] = rest {
+            let end = 2 + usize::from(*length);
+            packets.push((*first, rest[2..end].to_vec()));
+            rest = &rest[end..];
+        }
+        packets
+    }
+
+    /// The topics of what went to somebody.
+    fn topics(&mut self, who: Origin<'_>) -> Vec<String> {
+        let publishes = self
+            .sent(who)
+            .into_iter()
+            .filter(|(first, _)| first >> 4 == 3);
+        let topic = |b: &[u8]| String::from_utf8(b[2..2 + usize::from(b[1])].to_vec()).unwrap();
+        publishes.map(|(_, body)| topic(&body)).collect()
+    }
+}
+
+fn outbox(version: Version) -> Arc<Outbox> {
+    let limits = OutboundLimits {
+        bytes: 10_000,
+        messages: 10,
+        receive_maximum: 100,
+        maximum_packet_size: None,
+        problem_information: true,
+    };
+    Arc::new(Outbox::new(Outbound::new(version, limits), None))
+}
+
+fn message<'a>(
+    origin: Option<Origin<'a>>,
+    topic: &'a str,
+    payload: &'a [u8],
+    retain: bool,
+) -> PublishEntry<'a> {
+    PublishEntry {
+        at: 20,
+        origin,
+        topic,
+        payload,
+        qos: QoS::AtMostOnce,
+        retain,
+        properties: None,
+    }
+}
+
+fn allow_all() -> Scene {
+    Scene::new(crate::policy::AllowAll.open(0))
+}
+
+#[test]
+fn suback_then_retained_then_what_the_hook_says() {
+    let mut s = Scene::new(Box::new(Picky));
+    s.publish(BOB, "t/old", true);
+    s.subscribe(ALICE, &["t/#", "t/no"], |_| ());
+    let sent = s.sent(ALICE);
+    assert_eq!(
+        sent[0],
+        (0x90, vec![0, 9, 1, 0x80]),
+        "3.1.1 knows one refusal"
+    );
+    assert_eq!(
+        sent[1],
+        (0x31, b"\0\x05t/oldm".to_vec()),
+        "retained, flag set"
+    );
+    assert_eq!(sent[2].0 & 0xF1, 0x30, "live: flag clear");
+    assert_eq!(&sent[2].1[2..10], b"t/joined");
+    assert_eq!(sent.len(), 3);
+    assert_eq!(s.world.refused, ["alice Subscribe(\"t/no\") no"]);
+}
+
+#[test]
+fn a_refusal_is_told_to_5_0_by_its_code_alone() {
+    let mut s = Scene::new(Box::new(Picky));
+    s.subscribe(BOB, &["t/no"], |_| ());
+    let suback = vec![0, 9, 5, 0x1F, 0, 2, b'n', b'o', 0x87];
+    assert_eq!(s.sent(BOB), [(0x90, suback)]);
+    assert!(s.world.refused.is_empty());
+    s.publish(BOB, "t/no", true);
+    assert_eq!(s.world.refused, ["bob Publish(\"t/no\") no"]);
+    s.subscribe(ALICE, &["t/#"], |_| ());
+    assert!(
+        !s.topics(ALICE).contains(&"t/no".to_owned()),
+        "a refused message is not kept"
+    );
+}
+
+#[test]
+fn stamps_reach_5_0_and_replace_what_the_client_claimed() {
+    let mut s = Scene::new(Box::new(Picky));
+    s.subscribe(BOB, &["t/a"], |_| ());
+    s.sent(BOB);
+    let properties = PropertiesEntry {
+        payload_is_utf8: false,
+        message_expiry: None,
+        content_type: None,
+        response_topic: None,
+        correlation_data: None,
+        user_properties: vec![("from", "mallory"), ("fake", "x"), ("own", "y")],
+    };
+    s.apply(&Entry::Publish(PublishEntry {
+        properties: Some(Box::new(properties)),
+        ..message(Some(ALICE), "t/a", b"", false)
+    }));
+    let sent = s.sent(BOB);
+    let text = String::from_utf8_lossy(&sent[0].1).into_owned();
+    assert!(text.contains("alice2") && text.contains("own"), "{text:?}");
+    assert!(
+        !text.contains("mallory") && !text.contains("fake"),
+        "{text:?}"
+    );
+}
+
+#[test]
+fn overlapping_filters_give_one_copy_at_the_highest_qos() {
+    let mut s = allow_all();
+    let low = |f: &mut FilterEntry<'_>| {
+        if f.slot == 0 {
+            f.options.qos = QoS::AtMostOnce;
+        }
+    };
+    s.subscribe(ALICE, &["t/+", "t/a", "t/#"], low);
+    s.sent(ALICE);
+    let publish = PublishEntry {
+        qos: QoS::ExactlyOnce,
+        ..message(Some(BOB), "t/a", b"", false)
+    };
+    s.apply(&Entry::Publish(publish));
+    assert_eq!(s.sent(ALICE), [(0x32, b"\0\x03t/a\0\x01".to_vec())]);
+}
+
+#[test]
+fn options_of_a_subscription_hold() {
+    let mut s = allow_all();
+    s.publish(ALICE, "t/a", true);
+    s.subscribe(BOB, &["t/a"], |f| {
+        f.options.no_local = true;
+        f.options.retain_as_published = true;
+        f.options.retain_handling = RetainHandling::SendIfNew;
+    });
+    assert_eq!(s.topics(BOB), ["t/a"]);
+    s.publish(BOB, "t/a", false);
+    assert!(s.topics(BOB).is_empty(), "no local");
+    s.publish(ALICE, "t/a", true);
+    assert_eq!(s.sent(BOB)[0].0, 0x31, "retain as published");
+    s.subscribe(BOB, &["t/a"], |f| {
+        f.options.retain_handling = RetainHandling::SendIfNew
+    });
+    assert!(s.topics(BOB).is_empty(), "not new");
+    s.subscribe(BOB, &["t/a"], |f| {
+        f.options.retain_handling = RetainHandling::DoNotSend
+    });
+    assert!(s.topics(BOB).is_empty());
+}
+
+#[test]
+fn guarded_and_mounted_subscriptions() {
+    let mut s = Scene::new(Box::new(Picky));
+    s.publish(ALICE, "t/old-secret", true);
+    s.subscribe(BOB, &["#"], |f| f.guarded = true);
+    assert_eq!(s.topics(BOB), ["t/joined"]);
+    s.publish(ALICE, "t/secret", false);
+    s.publish(ALICE, "t/open", false);
+    assert_eq!(s.topics(BOB), ["t/open"]);
+    s.subscribe(ALICE, &["t/x/#"], |f| {
+        f.mount = Some(Mount {
+            real: "t/x/".into(),
+            shown: "me/".into(),
+        });
+    });
+    s.sent(ALICE);
+    s.publish(BOB, "t/x/y", false);
+    assert_eq!(s.topics(ALICE), ["me/y"]);
+}
+
+#[test]
+fn only_a_retained_empty_payload_clears() {
+    let mut s = allow_all();
+    s.publish(ALICE, "t/a", true);
+    for (retain, left) in [(false, 1), (true, 0)] {
+        s.apply(&Entry::Publish(message(Some(ALICE), "t/a", b"", retain)));
+        s.subscribe(BOB, &["t/a"], |_| ());
+        let retained = s
+            .sent(BOB)
+            .iter()
+            .filter(|(first, _)| *first == 0x31)
+            .count();
+        assert_eq!(retained, left);
+    }
+}
+
+#[test]
+fn entries_of_an_earlier_incarnation_are_stale() {
+    let mut s = Scene::new(Box::new(Picky));
+    let later = origin(1, 3, "alice");
+    s.world.outboxes.insert(later.session, outbox(Version::V3));
+    s.subscribe(ALICE, &["t/old"], |_| ());
+    s.subscribe(later, &["t/new"], |_| ());
+    s.sent(later);
+    s.sent(ALICE);
+    s.publish(BOB, "t/old", false);
+    assert!(s.topics(ALICE).is_empty(), "its filters went with it");
+    s.subscribe(BOB, &["t/gone"], |_| ());
+    s.sent(BOB);
+    s.apply(&Entry::Gone(GoneEntry {
+        at: 30,
+        who: ALICE,
+        reason: GoneReason::Orderly,
+    }));
+    assert_eq!(s.topics(BOB), ["t/gone"], "the hook hears of it");
+    s.publish(BOB, "t/new", false);
+    assert_eq!(s.topics(later), ["t/new"]);
+    s.apply(&Entry::Gone(GoneEntry {
+        at: 31,
+        who: later,
+        reason: GoneReason::Orderly,
+    }));
+    s.publish(BOB, "t/new", false);
+    assert!(s.topics(later).is_empty());
+}
+
+#[test]
+fn an_unsubscribe_says_what_it_found() {
+    let mut s = allow_all();
+    s.subscribe(BOB, &["t/a"], |_| ());
+    s.sent(BOB);
+    let outbox = s.world.outboxes[&BOB.session].clone();
+    let codes = vec![ReasonCode::Success; 2];
+    outbox.queue(|o| o.owe(2, 8.try_into().unwrap(), Answer::UnsubAck, codes, None, 1));
+    s.apply(&Entry::Unsubscribe(UnsubscribeEntry {
+        at: 11,
+        who: BOB,
+        ticket: 2,
+        filters: vec![(0, "t/b"), (1, "t/a")],
+    }));
+    assert_eq!(s.sent(BOB), [(0xB0, vec![0, 8, 0, 0x11, 0])]);
+    s.publish(ALICE, "t/a", false);
+    assert!(s.sent(BOB).is_empty());
+    assert!(
+        s.lane.by_client.is_empty(),
+        "a session with nothing here is forgotten"
+    );
+}

@@ -1,0 +1,12 @@
+//! The rules of the house that no compiler checks. Each test says in its name what must hold.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code
+
+mod documents;
+mod manifests;
+mod sources;
+
+#[track_caller]
+fn none(what: &str, found: &[String]) {
+    assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
+}

@@ -1,0 +1,162 @@
+//! What the manifests say: who depends on whom, versions, lints, licences.
+
+use crate::none;
+use roommq_tests::workspace::root;
+use std::process::Command;
+use toml::{Table, Value};
+
+/// The crates, each of which may depend on those before it.
+const HOUSE: [&str; 5] = ["config", "broker", "bridge", "cli", "tests"];
+
+fn manifest(path: &str) -> Table {
+    let text = std::fs::read_to_string(root().join(path)).unwrap();
+    text.parse().unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn is_dependency_table(name: &str) -> bool {
+    name.ends_with("dependencies")
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let mut wrong = Vec::new();
+    for (rank, house) in HOUSE.iter().enumerate() {
+        let below: Vec<String> = HOUSE[..rank].iter().map(|name| package(name)).collect();
+        for (kind, table) in manifest(&format!("{house}/Cargo.toml")) {
+            let (true, Value::Table(table)) = (is_dependency_table(&kind), table) else {
+                continue;
+            };
+            for name in table.keys().filter(|name| name.starts_with("roommq")) {
+                if !below.contains(name) {
+                    wrong.push(format!("{house} depends on {name}"));
+                }
+            }
+        }
+    }
+    none("dependencies against the arrows", &wrong);
+}
+
+fn package(directory: &str) -> String {
+    let package = &manifest(&format!("{directory}/Cargo.toml"))["package"];
+    package["name"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_workspace_has_these_crates_and_no_others() {
+    let top = manifest("Cargo.toml");
+    let members = top["workspace"]["members"].as_array().unwrap();
+    let members: Vec<&str> = members.iter().map(|m| m.as_str().unwrap()).collect();
+    assert_eq!(members, HOUSE);
+}
+
+#[test]
+fn versions_and_lints_stand_in_one_place() {
+    let top = manifest("Cargo.toml");
+    let lints = &top["workspace"]["lints"];
+    assert_eq!(lints["rust"]["unsafe_code"].as_str(), Some("forbid"));
+    for lint in ["unwrap_used", "expect_used"] {
+        assert_eq!(lints["clippy"][lint].as_str(), Some("warn"), "{lint}");
+    }
+    assert!(lints["clippy"].get("pedantic").is_some());
+    let mut wrong = Vec::new();
+    for house in HOUSE {
+        let crate_manifest = manifest(&format!("{house}/Cargo.toml"));
+        if crate_manifest["lints"]["workspace"].as_bool() != Some(true) {
+            wrong.push(format!("{house} does not inherit the lints"));
+        }
+        for (kind, table) in &crate_manifest {
+            let (true, Value::Table(table)) = (is_dependency_table(kind), table) else {
+                continue;
+            };
+            for (name, value) in table {
+                if value.get("workspace").and_then(Value::as_bool) != Some(true) {
+                    wrong.push(format!("{house}: {name} has a version of its own"));
+                }
+            }
+        }
+    }
+    none("not from the workspace", &wrong);
+}
+
+#[test]
+fn licences_of_all_dependencies_are_free() {
+    let host = Command::new("rustc").arg("-vV").output().unwrap();
+    let host = String::from_utf8(host.stdout).unwrap();
+    let host = host.lines().find_map(|line| line.strip_prefix("host: "));
+    // For this platform only: of others not all packages may have been fetched.
+    let listing = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["--filter-platform", host.unwrap()])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        listing.status.success(),
+        "{}",
+        String::from_utf8_lossy(&listing.stderr)
+    );
+    let listing: serde_json::Value = serde_json::from_slice(&listing.stdout).unwrap();
+    let packages = listing["packages"].as_array().unwrap();
+    assert!(packages.len() > 50, "the listing is not whole");
+    let wrong: Vec<String> = packages
+        .iter()
+        .map(|package| (&package["name"], package["license"].as_str().unwrap_or("")))
+        .filter(|(_, licence)| !is_free(licence))
+        .map(|(name, licence)| format!("{name}: {licence:?}"))
+        .collect();
+    none("licences that are not on the list", &wrong);
+}
+
+/// Whether a licence expression can be satisfied by licences on the list. Parentheses may stand
+/// only around an OR, which is how they are used.
+fn is_free(expression: &str) -> bool {
+    const FREE: [&str; 14] = [
+        "MIT",
+        "Apache-2.0",
+        "Apache-2.0 WITH LLVM-exception",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "ISC",
+        "Unicode-3.0",
+        "Zlib",
+        "CC0-1.0",
+        "MPL-2.0",
+        "BSL-1.0",
+        "Unlicense",
+        "0BSD",
+        "MIT-0",
+    ];
+    // Older manifests write OR as a slash.
+    let expression = expression.replace('/', " OR ");
+    let all_of = if expression.contains('(') || !expression.contains(" OR ") {
+        expression.split(" AND ").collect()
+    } else {
+        vec![expression.as_str()]
+    };
+    all_of.iter().all(|part| {
+        part.trim()
+            .trim_matches(['(', ')'])
+            .split(" OR ")
+            .any(|name| FREE.contains(&name.trim()))
+    })
+}
+
+#[test]
+fn licence_expressions_are_understood() {
+    for free in [
+        "MIT",
+        "MIT/Apache-2.0",
+        "GPL-3.0 OR MIT",
+        "(MIT OR Apache-2.0) AND Unicode-3.0",
+    ] {
+        assert!(is_free(free), "{free}");
+    }
+    for other in [
+        "",
+        "GPL-3.0",
+        "MIT AND GPL-3.0",
+        "(MIT OR GPL-2.0) AND GPL-3.0",
+    ] {
+        assert!(!is_free(other), "{other}");
+    }
+}

@@ -1,0 +1,207 @@
+//! `roommq config`, and what a wrong configuration says.
+
+use roommq_tests::program::{Finished, Program, roommq};
+use std::path::PathBuf;
+use std::process::Stdio;
+use tempfile::TempDir;
+
+struct File {
+    path: PathBuf,
+    // Removed when this is dropped.
+    _directory: TempDir,
+}
+
+fn file(text: &str) -> File {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("roommq.toml");
+    std::fs::write(&path, text).unwrap();
+    File {
+        path,
+        _directory: directory,
+    }
+}
+
+fn check(text: &str) -> Finished {
+    let file = file(text);
+    let mut command = roommq();
+    command.args(["config", "check"]).arg(&file.path);
+    Program::run(&mut command, "")
+}
+
+#[test]
+fn a_good_file_is_good() {
+    let good = check(
+        "[[listener]]\nbind = \"127.0.0.1:1883\"\ntransport = \"tcp\"\n\
+         [auth]\nanonymous = true\n[topics]\noutside_rooms = \"deny\"\n\
+         [[room]]\nmatch = \"staff-*\"\naccess = \"list\"\nmembers = [\"alice\"]\nmax_members = 50\n\
+         publish = \"members\"\n[rooms]\ncreate = \"nobody\"\n[presence]\ngrace = \"10s\"\n",
+    );
+    assert_eq!(good.code, Some(0), "{}", good.stderr);
+    assert_eq!(check("").code, Some(0));
+}
+
+#[test]
+fn every_mistake_names_its_key_and_what_would_be_right() {
+    for (text, parts) in [
+        (
+            "[auth]\nanonymus = true\n",
+            &["auth.anonymus", "auth.anonymous"][..],
+        ),
+        (
+            "[presence]\ngrace = \"soon\"\n",
+            &["presence.grace", "soon"],
+        ),
+        (
+            "[topics]\noutside_rooms = \"maybe\"\n",
+            &["topics.outside_rooms", "allow", "deny"],
+        ),
+        ("[[listener]]\nbind = \"nonsense\"\n", &["listener", "bind"]),
+        ("[[room]]\naccess = \"open\"\n", &["room", "match"]),
+        ("[limits]\npacket_bytes = -1\n", &["limits.packet_bytes"]),
+        ("[colour]\n", &["colour"]),
+        ("not toml", &["roommq.toml"]),
+    ] {
+        let bad = check(text);
+        assert_eq!(bad.code, Some(1), "{text}");
+        let said = format!("{}{}", bad.stdout, bad.stderr);
+        for part in parts {
+            assert!(said.contains(part), "{text}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_file_keeps_the_server_from_starting() {
+    let file = file("[auth]\nanonymus = true\n");
+    let mut command = roommq();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+        .arg(&file.path);
+    let failed = Program::run(&mut command, "");
+    assert_eq!(failed.code, Some(1));
+    assert!(
+        failed.stderr.contains("auth.anonymous"),
+        "{}",
+        failed.stderr
+    );
+    let mut command = roommq();
+    command.args(["serve", "--config", "/nonexistent/roommq.toml"]);
+    let failed = Program::run(&mut command, "");
+    assert_eq!(failed.code, Some(1));
+    assert!(
+        failed.stderr.contains("/nonexistent/roommq.toml"),
+        "{}",
+        failed.stderr
+    );
+}
+
+#[test]
+fn a_listener_beyond_loopback_needs_a_word_on_strangers() {
+    let serve = |text: &str| {
+        let file = file(text);
+        let mut command = roommq();
+        command
+            .args(["serve", "--listen", "0.0.0.0:0", "--json", "--config"])
+            .arg(&file.path);
+        let mut server = Program::start(&mut command);
+        let line = server.stdout.line_within(roommq_tests::PATIENCE, |_| true);
+        if line.is_some() {
+            server.kill();
+        }
+        (line, server.finish())
+    };
+    let (line, failed) = serve("");
+    assert_eq!(line, None);
+    assert_eq!(failed.code, Some(1));
+    assert!(failed.stderr.contains("auth"), "{}", failed.stderr);
+    let (line, _) = serve("[auth]\nanonymous = true\n");
+    assert!(line.is_some_and(|line| line.contains("listening")));
+}
+
+#[test]
+fn show_says_every_value_and_its_source() {
+    let file = file("[presence]\ngrace = \"7s\"\n");
+    let mut command = roommq();
+    command
+        .env("ROOMMQ__ROOMS__CREATE", "nobody")
+        .args(["config", "show", "--listen", "127.0.0.1:2883", "--config"])
+        .arg(&file.path);
+    let shown = Program::run(&mut command, "");
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    let line = |part: &str| {
+        let found = shown.stdout.lines().find(|line| line.contains(part));
+        found.unwrap_or_else(|| panic!("no {part} in {}", shown.stdout))
+    };
+    assert!(line("7s").contains("roommq.toml"), "{}", line("7s"));
+    assert!(
+        line("nobody").contains("ROOMMQ__ROOMS__CREATE"),
+        "{}",
+        line("nobody")
+    );
+    assert!(
+        line("127.0.0.1:2883").contains("--listen"),
+        "{}",
+        line("127.0.0.1:2883")
+    );
+    assert!(
+        line("outside_rooms").contains("default"),
+        "{}",
+        line("outside_rooms")
+    );
+}
+
+#[test]
+fn show_in_json_is_json() {
+    let mut command = roommq();
+    command.args(["config", "show", "--json"]);
+    let shown = Program::run(&mut command, "");
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    let all: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert!(all.as_array().unwrap().iter().any(|entry| {
+        entry["key"] == "presence.grace" && entry["value"] == "10s" && entry["source"] == "default"
+    }));
+}
+
+#[test]
+fn wrong_usage_has_its_own_exit_code() {
+    for arguments in [
+        &["fly"][..],
+        &["join"],
+        &["config"],
+        &["send", "lobby", "--qos", "3", "x"],
+        &["serve", "--no-such-flag"],
+    ] {
+        let mut command = roommq();
+        command.args(arguments);
+        let wrong = Program::run(&mut command, "");
+        assert_eq!(wrong.code, Some(2), "{arguments:?}");
+        assert!(!wrong.stderr.is_empty());
+    }
+    let mut command = roommq();
+    command.arg("--version");
+    assert_eq!(Program::run(&mut command, "").code, Some(0));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    for arguments in [
+        &["config", "show"][..],
+        &["config", "show", "--json"],
+        &["--help"],
+    ] {
+        let mut child = roommq()
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let done = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(
+            (done.status.code(), said.as_str()),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! Peers that mean no good, and the others who must not notice.
+
+use roommq_tests::broker::Broker;
+use roommq_tests::wire::{BOTH, Client, Connect, Message, Version};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Times so short that a test need not wait; the defaults are 10 and 20 seconds.
+const IMPATIENT: &str = "
+[limits]
+connect_time = \"500ms\"
+packet_time = \"500ms\"
+write_stall = \"1s\"
+outbox_bytes = 262144
+";
+
+/// Two who talk in a room while something else goes on, and how long their slowest message took.
+struct Bystanders {
+    talk: JoinHandle<Duration>,
+    stop: std::sync::Arc<AtomicBool>,
+}
+
+impl Bystanders {
+    fn talking(server: SocketAddr) -> Bystanders {
+        let stop = std::sync::Arc::new(AtomicBool::new(false));
+        let stopped = std::sync::Arc::clone(&stop);
+        let mut hearer = Connect::v311("hearer").to(server);
+        hearer.subscribe("rooms/calm/t", 1);
+        let mut speaker = Connect::v5("speaker").to(server);
+        let talk = thread::spawn(move || {
+            let mut said = 0;
+            let mut slowest = Duration::ZERO;
+            // At least a few, however soon the other thing is over.
+            while said < 20 || !stopped.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                speaker.publish(&Message::new("rooms/calm/t", said.to_string()).qos(1));
+                assert_eq!(hearer.message().text(), said.to_string());
+                slowest = slowest.max(start.elapsed());
+                said += 1;
+            }
+            slowest
+        });
+        Bystanders { talk, stop }
+    }
+
+    /// They were heard all the time.
+    fn were_undisturbed(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let slowest = self.talk.join().expect("they were served");
+        assert!(slowest < Duration::from_secs(2), "one took {slowest:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_stops_reading_is_closed_and_disturbs_nobody() {
+    let server = Broker::with(IMPATIENT);
+    let bystanders = Bystanders::talking(server.address());
+    for (version, qos) in [(Version::V311, 0), (Version::V5, 1)] {
+        let mut stuck = Connect::new(version, "stuck").to(server.address());
+        stuck.subscribe("rooms/busy/#", qos);
+        let mut reader = Connect::v5("reader").to(server.address());
+        reader.subscribe("rooms/busy/t", 0);
+        let mut watcher = Connect::v5("watcher").to(server.address());
+        watcher.subscribe("rooms/busy/_presence/+", 0);
+        let mut sender = Connect::v5("sender").to(server.address());
+        let load = vec![7; 16_000];
+        // More than socket buffers hold, until the server has had enough.
+        let started = Instant::now();
+        let mut lost = false;
+        while !lost {
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "it is not closed"
+            );
+            sender.publish(&Message::new("rooms/busy/t", &load).qos(1));
+            assert_eq!(reader.message().payload.len(), load.len());
+            while let Ok(packet) = watcher.poll(Duration::from_millis(1)) {
+                let roommq_tests::wire::Packet::Publish(entry) = packet else {
+                    panic!("{packet:?}");
+                };
+                lost |= entry.topic.ends_with("/~stuck")
+                    && !entry.payload.is_empty()
+                    && entry.field("state") == "lost";
+            }
+        }
+        server.log().line_with("reads nothing");
+        drop(stuck);
+    }
+    bystanders.were_undisturbed();
+}
+
+#[test]
+fn half_a_packet_is_not_waited_for() {
+    let server = Broker::with(IMPATIENT);
+    let bystanders = Bystanders::talking(server.address());
+    for version in BOTH {
+        let mut client = Connect::new(version, "half").to(server.address());
+        // A PUBLISH of 100 bytes, of which five come.
+        client.send(&[0x30, 100, 0, 50, b'a']);
+        let code = client.closed_within(Duration::from_secs(30));
+        assert_eq!(code.is_some(), version == Version::V5);
+    }
+    server.log().line_with("not whole");
+    bystanders.were_undisturbed();
+}
+
+#[test]
+fn a_packet_fed_byte_by_byte_is_not_waited_for() {
+    let server = Broker::with(IMPATIENT);
+    let mut client = Connect::v311("slow").to(server.address());
+    client.send(&[0x30, 0x80, 0x80, 0x04]);
+    // One byte each time that nothing came for 50 ms: progress is no excuse.
+    let started = Instant::now();
+    loop {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "it is not closed"
+        );
+        match client.poll(Duration::from_millis(50)) {
+            Err(roommq_tests::wire::Missing::Late) => {}
+            Err(roommq_tests::wire::Missing::Closed) => break,
+            Ok(packet) => panic!("{packet:?}"),
+        }
+        if client.try_send(b"a").is_err() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_connection_without_a_connect_is_closed() {
+    let server = Broker::with(IMPATIENT);
+    let bystanders = Bystanders::talking(server.address());
+    let mut silent = Client::open(server.address(), Version::V311);
+    let mut half = Client::open(server.address(), Version::V311);
+    half.send(&[0x10, 20, 0, 4, b'M']);
+    assert_eq!(silent.raw_until_closed(), b"");
+    assert_eq!(half.raw_until_closed(), b"");
+    server.log().line_with("no CONNECT");
+    bystanders.were_undisturbed();
+}
+
+#[test]
+fn two_hundred_and_fifty_six_megabytes_are_refused_when_they_are_announced() {
+    let server = Broker::start();
+    let bystanders = Bystanders::talking(server.address());
+    let before = resident_bytes(server.id());
+    for (version, code) in [(Version::V311, None), (Version::V5, Some(0x95))] {
+        let mut client = Connect::new(version, "huge").to(server.address());
+        client.send(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F]);
+        assert_eq!(client.closed(), code);
+    }
+    let mut first = Client::open(server.address(), Version::V311);
+    first.send(&[0x10, 0xFF, 0xFF, 0xFF, 0x7F]);
+    first.raw_until_closed();
+    let grown = resident_bytes(server.id()).saturating_sub(before);
+    assert!(grown < 50 << 20, "{grown} bytes more");
+    server.log().line_with("connection ended");
+    bystanders.were_undisturbed();
+}
+
+/// Bytes of memory that a process uses, from /proc.
+fn resident_bytes(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kilobytes * 1024
+}
+
+#[test]
+fn garbage_after_a_good_start_hurts_nobody() {
+    let server = Broker::start();
+    let bystanders = Bystanders::talking(server.address());
+    // A fixed sequence of bytes that look like nothing in particular.
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    for round in 0..200 {
+        let version = BOTH[round % 2];
+        let mut client = Connect::new(version, "garbage").to(server.address());
+        let garbage: Vec<u8> = (0..64)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_le_bytes()[0]
+            })
+            .collect();
+        let _ = client.try_send(&garbage);
+    }
+    bystanders.were_undisturbed();
+}
+
+#[test]
+fn many_half_open_connections_are_no_hindrance() {
+    let server = Broker::start();
+    let half_open: Vec<Client> = (0..200)
+        .map(|_| Client::open(server.address(), Version::V311))
+        .collect();
+    let bystanders = Bystanders::talking(server.address());
+    Connect::v5("late").to(server.address()).ping();
+    bystanders.were_undisturbed();
+    drop(half_open);
+}

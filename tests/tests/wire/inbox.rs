@@ -1,0 +1,84 @@
+//! `inbox/me`, and messages from user to user.
+
+use roommq_tests::broker::Broker;
+use roommq_tests::wire::{BOTH, Connect, Message};
+
+#[test]
+fn inbox_me_is_everybodys_own() {
+    let server = Broker::start();
+    for version in BOTH {
+        let mut alice = Connect::new(version, "alice").to(server.address());
+        let mut bob = Connect::new(version, "bob").to(server.address());
+        for client in [&mut alice, &mut bob] {
+            assert_eq!(client.subscribe("inbox/me/#", 1), 1);
+        }
+        alice.publish(&Message::new("inbox/~bob/dm/~alice", "for bob").qos(1));
+        bob.publish(&Message::new("inbox/~alice/dm/~bob", "for alice").qos(1));
+        let got = bob.message();
+        assert_eq!(
+            (got.topic.as_str(), got.text()),
+            ("inbox/me/dm/~alice", "for bob")
+        );
+        let got = alice.message();
+        assert_eq!(
+            (got.topic.as_str(), got.text()),
+            ("inbox/me/dm/~bob", "for alice")
+        );
+    }
+}
+
+#[test]
+fn the_own_inbox_by_its_full_name_is_shown_by_that_name() {
+    let server = Broker::start();
+    let mut bob = Connect::v311("bob").to(server.address());
+    assert_eq!(bob.subscribe("inbox/~bob/dm/+", 0), 0);
+    Connect::v5("alice")
+        .to(server.address())
+        .publish(&Message::new("inbox/~bob/dm/~alice", "x"));
+    assert_eq!(bob.message().topic, "inbox/~bob/dm/~alice");
+}
+
+#[test]
+fn unsubscribing_by_the_same_word_ends_it() {
+    let server = Broker::with(crate::ONE_LANE);
+    let mut bob = Connect::v5("bob").to(server.address());
+    bob.subscribe("inbox/me/#", 0);
+    bob.subscribe("out/side", 0);
+    assert_eq!(bob.unsubscribe("inbox/me/#"), [0]);
+    let mut alice = Connect::v5("alice").to(server.address());
+    alice.publish(&Message::new("inbox/~bob/dm/~alice", "x").qos(1));
+    alice.publish(&Message::new("out/side", "end"));
+    assert_eq!(bob.messages_until("end"), []);
+}
+
+#[test]
+fn every_device_of_a_user_reads_the_inbox() {
+    let config = "[auth]\nusers_file = \"@users@\"\n";
+    let server = Broker::with_users(config, &[("bob", "pw")]);
+    let mut devices = ["phone", "laptop"].map(|id| {
+        let mut device = Connect::v5(id).user("bob", "pw").to(server.address());
+        device.subscribe("inbox/me/#", 0);
+        device
+    });
+    Connect::v5("alice")
+        .to(server.address())
+        .publish(&Message::new("inbox/bob/dm/~alice", "x"));
+    for device in &mut devices {
+        assert_eq!(device.message().topic, "inbox/me/dm/~alice");
+    }
+}
+
+#[test]
+fn refusals_are_not_repeated_without_end() {
+    let server = Broker::with(crate::ONE_LANE);
+    let mut eve = Connect::v311("eve").to(server.address());
+    eve.subscribe("inbox/me/#", 0);
+    for _ in 0..200 {
+        eve.publish(&Message::new("rooms/lobby/_events", "forged"));
+    }
+    eve.message_where(|m| m.topic == "inbox/me/error");
+    // One a second for a user, room and code: the rest of the 200 is not told one by one.
+    eve.publish(&Message::new("inbox/me/dm/~eve", "end"));
+    let more = eve.messages_until("end");
+    assert!(more.len() < 20, "{} notices", more.len());
+}

@@ -1,0 +1,217 @@
+//! What either side may ask of the other.
+
+use crate::ONE_LANE;
+use roommq_tests::broker::Broker;
+use roommq_tests::room;
+use roommq_tests::wire::{BOTH, Connect, Message, Packet, Subscribe, Value, Version, property};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_client_that_exceeds_the_receive_maximum_is_told() {
+    let server = Broker::with("[limits]\ninflight = 5\n");
+    let (mut client, connack) = Connect::v5("a").attempt(server.address());
+    let Packet::ConnAck { properties, .. } = connack else {
+        panic!("{connack:?}");
+    };
+    assert_eq!(properties.number(property::RECEIVE_MAXIMUM), Some(5));
+    for _ in 0..6 {
+        // QoS 2 without a PUBREL: they stay open.
+        client.start_publish(&Message::new("a/b", "x").qos(2));
+    }
+    for _ in 0..5 {
+        assert!(matches!(client.packet(), Packet::PubRec { code, .. } if code < 0x80));
+    }
+    // [MQTT-3.3.4-7]
+    assert_eq!(client.closed(), Some(0x93));
+}
+
+#[test]
+fn a_message_larger_than_the_client_takes_is_not_sent_to_it() {
+    let server = Broker::with(ONE_LANE);
+    let small = Value::Four(200);
+    let connect = Connect::v5("small").property(property::MAXIMUM_PACKET_SIZE, small);
+    let mut client = connect.to(server.address());
+    client.subscribe("size/of", 1);
+    let mut other = Connect::v5("other").to(server.address());
+    other.subscribe("size/of", 1);
+    let mut sender = Connect::v311("s").to(server.address());
+    sender.publish(&Message::new("size/of", vec![b'x'; 500]).qos(1));
+    sender.publish(&Message::new("size/of", "end").qos(1));
+    // [MQTT-3.1.2-24], [MQTT-3.1.2-25]
+    assert_eq!(client.messages_until("end"), []);
+    assert_eq!(other.messages_until("end").len(), 1);
+}
+
+#[test]
+fn a_client_may_want_no_reasons() {
+    let server = Broker::start();
+    let mut client = Connect::v5("a")
+        .property(property::REQUEST_PROBLEM_INFORMATION, Value::Byte(0))
+        .to(server.address());
+    let (codes, properties) = client.subscribe_with(&Subscribe::to("inbox/somebody/#", 0));
+    // [MQTT-3.1.2-29]
+    assert_eq!((codes, properties.0.len()), (vec![0x87], 0));
+}
+
+#[test]
+fn a_client_that_asks_for_a_kept_session_is_told_that_there_is_none() {
+    let server = Broker::start();
+    for _ in 0..2 {
+        let connect = Connect::v311("keeps").clean(false);
+        let (mut client, connack) = connect.attempt(server.address());
+        let Packet::ConnAck {
+            session_present,
+            code,
+            ..
+        } = connack
+        else {
+            panic!("{connack:?}");
+        };
+        assert_eq!((session_present, code), (false, 0));
+        client.subscribe("kept/session", 1);
+        client.disconnect(0);
+    }
+    let connect = Connect::v5("keeps5")
+        .clean(false)
+        .property(property::SESSION_EXPIRY, Value::Four(3600));
+    let (_client, connack) = connect.attempt(server.address());
+    let Packet::ConnAck {
+        session_present: false,
+        code: 0,
+        properties,
+    } = connack
+    else {
+        panic!("{connack:?}");
+    };
+    // [MQTT-3.2.2-21]: what holds instead.
+    assert_eq!(properties.number(property::SESSION_EXPIRY), Some(0));
+}
+
+#[test]
+fn a_kept_message_is_gone_when_it_has_expired() {
+    let server = Broker::start();
+    let mut sender = Connect::v5("s").to(server.address());
+    let message = Message::new("ex/piry", "x").qos(1).retained();
+    sender.publish(&message.property(property::MESSAGE_EXPIRY, Value::Four(1)));
+    let deadline = Instant::now() + roommq_tests::PATIENCE;
+    let mut client = Connect::v5("c").to(server.address());
+    client.subscribe("ex/end", 0);
+    loop {
+        client.subscribe("ex/piry", 0);
+        client.unsubscribe("ex/piry");
+        client.publish(&Message::new("ex/end", "end"));
+        if client.messages_until("end").is_empty() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it is still there");
+    }
+}
+
+#[test]
+fn who_joins_a_busy_room_hears_it_without_gap_or_repeat() {
+    let server = Broker::start();
+    let address = server.address();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let speaker = thread::spawn(move || {
+        let mut speaker = Connect::v5("speaker").to(address);
+        let mut n = 0_u64;
+        while !stopped.load(Ordering::Relaxed) {
+            // Kept and live at once: what is found kept is the one before the first live one.
+            let message = Message::new("rooms/busy/n", n.to_string()).retained();
+            speaker.publish(&message.qos(1));
+            n += 1;
+        }
+    });
+    for round in 0..40 {
+        let version = BOTH[round % 2];
+        let mut client = Connect::new(version, &format!("c{round}")).to(address);
+        let id = client.packet_id();
+        client.send(&Subscribe::to("rooms/busy/#", 0).bytes(id, version));
+        assert!(
+            matches!(client.packet(), Packet::SubAck { .. }),
+            "SUBACK first"
+        );
+        let mut last: Option<u64> = None;
+        let mut heard = 0;
+        while heard < 20 {
+            let message = client.message();
+            if room::is_reserved(&message) {
+                continue;
+            }
+            let n: u64 = message.text().parse().unwrap();
+            assert!(!message.retain || last.is_none(), "kept ones come first");
+            if let Some(last) = last {
+                assert_eq!(n, last + 1, "round {round}");
+            }
+            last = Some(n);
+            heard += 1;
+        }
+        client.disconnect(0);
+    }
+    stop.store(true, Ordering::Relaxed);
+    speaker.join().unwrap();
+}
+
+#[test]
+fn a_subscriber_that_acknowledges_nothing_is_closed_when_its_queue_is_full() {
+    let server = Broker::with("[limits]\noutbox_messages = 50\ninflight = 10\n");
+    let mut stuck = Connect::v5("stuck").to(server.address());
+    stuck.subscribe("queue/of", 1);
+    let mut reader = Connect::v5("reader").to(server.address());
+    reader.subscribe("queue/of", 1);
+    let mut sender = Connect::v311("s").to(server.address());
+    for n in 0..200 {
+        sender.publish(&Message::new("queue/of", n.to_string()).qos(1));
+        assert_eq!(reader.message().text(), n.to_string());
+    }
+    let code = stuck.closed();
+    assert!(code.is_some_and(|code| code >= 0x80), "{code:?}");
+    server.log().line_with("too slowly");
+}
+
+#[test]
+fn a_thousand_clients_come_and_go() {
+    let server = Broker::start();
+    let address = server.address();
+    let threads: Vec<_> = (0..4)
+        .map(|t| {
+            thread::spawn(move || {
+                for n in 0..250 {
+                    let version = BOTH[n % 2];
+                    let mut client = Connect::new(version, &format!("{t}-{n}")).to(address);
+                    client.subscribe(&format!("rooms/r{}/#", n % 10), 1);
+                    if n % 2 == 0 {
+                        client.disconnect(0);
+                    }
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    Connect::new(Version::V5, "after").to(address).ping();
+}
+
+#[test]
+fn a_lost_connection_is_noticed_while_messages_wait_for_it() {
+    let server = Broker::with("[presence]\ngrace = \"100ms\"\n");
+    let mut watcher = Connect::v5("watcher").to(server.address());
+    watcher.subscribe("rooms/lobby/#", 0);
+    let mut gone = Connect::v5("gone").to(server.address());
+    gone.subscribe("rooms/lobby/#", 1);
+    room::event(&mut watcher, "joined", "~gone");
+    let mut sender = Connect::v5("s").to(server.address());
+    for n in 0..100 {
+        sender.publish(&Message::new("rooms/lobby/t", n.to_string()).qos(1));
+    }
+    drop(gone);
+    let dropped = Instant::now();
+    room::event(&mut watcher, "lost", "~gone");
+    assert!(dropped.elapsed() < Duration::from_secs(1));
+    room::event(&mut watcher, "left", "~gone");
+}

@@ -1,0 +1,25 @@
+//! MQTT and rooms on the wire, against a server in a process of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code
+
+mod command_line;
+mod config_cli;
+mod connect;
+mod hostile;
+mod inbox;
+mod limits;
+mod presence;
+mod pubsub;
+mod refusal;
+mod retained;
+mod rooms;
+mod rumqttc_client;
+mod shutdown;
+mod spanning;
+mod stamps;
+mod subscriptions;
+mod takeover;
+mod wills;
+
+/// All topics in one order, so that a message after another proves that nothing came between.
+const ONE_LANE: &str = "[lanes]\ncount = 1\n";

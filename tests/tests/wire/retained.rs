@@ -1,0 +1,156 @@
+//! Retained messages.
+
+use crate::ONE_LANE;
+use roommq_tests::broker::Broker;
+use roommq_tests::wire::{BOTH, Client, Connect, Message, Subscribe};
+use std::net::SocketAddr;
+
+/// Options of a subscription (3.8.3.1).
+const RETAIN_AS_PUBLISHED: u8 = 8;
+const SEND_IF_NEW: u8 = 16;
+const DO_NOT_SEND: u8 = 32;
+
+/// What a new subscriber finds at `filter`, by topic.
+fn kept(server: SocketAddr, filter: &str) -> Vec<Message> {
+    let mut client = Connect::v5("looker").to(server);
+    client.subscribe(filter, 1);
+    client.subscribe("end", 0);
+    client.publish(&Message::new("end", "end"));
+    let mut found = client.messages_until("end");
+    found.sort_by(|a, b| a.topic.cmp(&b.topic));
+    found
+}
+
+fn sender(server: &Broker) -> Client {
+    Connect::v311("sender").to(server.address())
+}
+
+#[test]
+fn a_retained_message_is_kept_replaced_and_cleared() {
+    let server = Broker::with(ONE_LANE);
+    let mut sender = sender(&server);
+    for text in ["first", "second"] {
+        sender.publish(&Message::new("keep/this", text).qos(1).retained());
+        let found = kept(server.address(), "keep/#");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].text(), text);
+        // [MQTT-3.3.1-8]
+        assert!(found[0].retain);
+        assert_eq!(found[0].qos, 1);
+    }
+    // Only a retained empty payload clears [MQTT-3.3.1-6], [MQTT-3.3.1-12].
+    sender.publish(&Message::new("keep/this", "").qos(1));
+    sender.publish(&Message::new("keep/this", "live").qos(1));
+    let found = kept(server.address(), "keep/#");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].text(), "second");
+    sender.publish(&Message::new("keep/this", "").qos(1).retained());
+    assert_eq!(kept(server.address(), "keep/#"), []);
+}
+
+#[test]
+fn wildcards_find_all_that_is_kept() {
+    let server = Broker::with(ONE_LANE);
+    let mut sender = sender(&server);
+    for topic in ["keep", "keep/a", "keep/a/b", "keep/c", "other/a"] {
+        sender.publish(&Message::new(topic, "x").qos(1).retained());
+    }
+    for (filter, expected) in [
+        ("keep/#", vec!["keep", "keep/a", "keep/a/b", "keep/c"]),
+        ("keep/+", vec!["keep/a", "keep/c"]),
+        ("+/a", vec!["keep/a", "other/a"]),
+        ("keep/a/b", vec!["keep/a/b"]),
+        ("+", vec!["keep"]),
+        ("none/+", vec![]),
+    ] {
+        let found = kept(server.address(), filter);
+        let topics: Vec<&str> = found.iter().map(|m| m.topic.as_str()).collect();
+        assert_eq!(topics, expected, "{filter}");
+    }
+}
+
+#[test]
+fn kept_messages_are_found_in_every_lane() {
+    // With the default number of lanes.
+    let server = Broker::start();
+    let mut sender = sender(&server);
+    for n in 0..50 {
+        let message = Message::new(&format!("many/{n}"), "x");
+        sender.publish(&message.qos(1).retained());
+    }
+    let mut client = Connect::v5("looker").to(server.address());
+    client.subscribe("many/+", 1);
+    let mut found: Vec<String> = (0..50).map(|_| client.message().topic).collect();
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), 50);
+}
+
+#[test]
+fn a_live_copy_has_no_retain_flag_unless_asked_for() {
+    let server = Broker::with(ONE_LANE);
+    for version in BOTH {
+        let mut client = Connect::new(version, "live").to(server.address());
+        client.subscribe("live/flag", 0);
+        sender(&server).publish(&Message::new("live/flag", "x").retained());
+        // [MQTT-3.3.1-9]
+        assert!(
+            !client
+                .message_where(|m| m.payload == b"x" && !m.retain)
+                .retain
+        );
+    }
+    let mut client = Connect::v5("asked").to(server.address());
+    client.subscribe("as/published", RETAIN_AS_PUBLISHED);
+    let mut sender = sender(&server);
+    sender.publish(&Message::new("as/published", "x").retained());
+    sender.publish(&Message::new("as/published", "y"));
+    // [MQTT-3.3.1-13]
+    assert!(client.message().retain);
+    assert!(!client.message().retain);
+}
+
+#[test]
+fn retain_handling_says_when_kept_messages_are_sent() {
+    let server = Broker::with(ONE_LANE);
+    sender(&server).publish(&Message::new("when/sent", "kept").qos(1).retained());
+    let mut client = Connect::v5("a").to(server.address());
+    client.subscribe("when/end", 0);
+    let mut count = |options: u8| {
+        client.subscribe_with(&Subscribe::to("when/sent", options));
+        client.publish(&Message::new("when/end", "end"));
+        client.messages_until("end").len()
+    };
+    // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
+    assert_eq!(count(DO_NOT_SEND), 0);
+    assert_eq!(count(SEND_IF_NEW), 0, "it is there already");
+    assert_eq!(count(0), 1);
+    assert_eq!(count(0), 1, "at each subscribe");
+    assert_eq!(count(SEND_IF_NEW), 0);
+    client.unsubscribe("when/sent");
+    client.subscribe_with(&Subscribe::to("when/sent", SEND_IF_NEW));
+    assert_eq!(client.message().text(), "kept", "it is new again");
+}
+
+#[test]
+fn a_room_keeps_no_more_topics_than_its_limit_and_says_so() {
+    let server = Broker::with("[lanes]\ncount = 1\n[limits]\nroom_retained = 2\n");
+    let mut client = Connect::v5("a").to(server.address());
+    client.subscribe("rooms/lobby/+", 0);
+    client.subscribe("inbox/me/#", 0);
+    for n in 0..3 {
+        let message = Message::new(&format!("rooms/lobby/t{n}"), "x");
+        client.publish(&message.qos(1).retained());
+    }
+    // The third is delivered live all the same, and the sender is told that it is not kept.
+    client.message_where(|m| m.topic == "rooms/lobby/t2");
+    client.message_where(|m| m.topic == "inbox/me/error" && m.text().contains("rooms/lobby/t2"));
+    let mut other = Connect::v5("b").to(server.address());
+    other.subscribe("rooms/lobby/+", 0);
+    other.publish(&Message::new("rooms/lobby/end", "end"));
+    let found: Vec<String> = roommq_tests::room::said_until(&mut other, "end")
+        .into_iter()
+        .map(|m| m.topic)
+        .collect();
+    assert_eq!(found, ["rooms/lobby/t0", "rooms/lobby/t1"]);
+}
