@@ -105,6 +105,12 @@ impl Outbox {
         !std::mem::replace(&mut state.touched, true)
     }
 
+    /// Whether bytes wait that nobody has seen to; the caller has to, by a [`Outbox::flush`].
+    pub(crate) fn wants_flush(&self) -> bool {
+        let mut state = self.state.lock();
+        !state.outbound.queue().is_empty() && !std::mem::replace(&mut state.touched, true)
+    }
+
     /// Writes what the socket takes now.
     pub(crate) fn flush(&self) {
         let mut state = self.state.lock();

@@ -3,8 +3,8 @@
 use crate::clock;
 use crate::connection::Shared;
 use crate::lane::{
-    Barriers, Batch, Courier, Embedded, Entry, Keeper, Lane, LaneLog, LogError, Surroundings,
-    Timers,
+    Barriers, Batch, Courier, Embedded, Entrance, Entry, Keeper, Lane, LaneLog, LogError, Places,
+    Surroundings, Timers,
 };
 use crate::listener::{self, Worker};
 use crate::packet::ReasonCode;
@@ -12,7 +12,6 @@ use crate::policy::{LaneHooks, Policy};
 use crate::session::Close;
 use parking_lot::{Condvar, Mutex};
 use roommq_config::{Lanes, Limits, Listener};
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -104,15 +103,25 @@ impl Server {
             barriers: Arc::default(),
         });
         let threads = or_cores(options.lanes.keepers).min(lanes.into());
-        let keepers = start_keepers(&log, lanes, threads, hooks, &surroundings)?;
+        let places = Places::new((0..lanes).map(|l| Lane::new(l, hooks.open(l))));
+        let places = Arc::new(places);
+        let keepers = start_keepers(&log, lanes, threads, &places, &surroundings)?;
         let (reading, living) = (Gate::default(), Gate::default());
         let mut workers = Vec::new();
         for runtime in &runtimes {
+            let entrance = Arc::new(Entrance::new(
+                places.clone(),
+                log.appender()?,
+                surroundings.clone(),
+                log.allows_in_place(),
+            ));
+            let flusher = entrance.flusher();
+            runtime.spawn(async move { flusher.run().await });
             let shared = Arc::new(Shared {
                 policy: policy.clone(),
                 sessions: surroundings.sessions.clone(),
                 courier: courier.clone(),
-                appender: log.appender()?,
+                entrance,
                 limits: options.limits.clone(),
                 lanes,
                 reading: reading.clone(),
@@ -123,10 +132,12 @@ impl Server {
                 shared,
             });
         }
-        let (to_round, to_timers) = (log.appender()?, log.appender()?);
-        let timers = surroundings.timers.clone();
-        first.spawn(async move { round.run(&*to_round, lanes).await });
-        first.spawn(async move { timers.run(&*to_timers).await });
+        if let Some(worker) = workers.first() {
+            let (timers, entrance) = (surroundings.timers.clone(), worker.shared.entrance.clone());
+            first.spawn(async move { timers.run(&entrance).await });
+            let entrance = worker.shared.entrance.clone();
+            first.spawn(async move { round.run(&entrance, lanes).await });
+        }
 
         let stop = Arc::new(Notify::new());
         let threads = run_all(runtimes, &stop)?;
@@ -207,12 +218,7 @@ impl Server {
             for lane in 0..lanes {
                 let mut batch = Batch::default();
                 batch.push(entry);
-                if let Err(error) = worker
-                    .shared
-                    .appender
-                    .append(lane, batch.into_bytes())
-                    .await
-                {
+                if let Err(error) = worker.shared.entrance.append_to_log(lane, batch).await {
                     tracing::error!(%error, "a lane could not be ended");
                 }
             }
@@ -259,7 +265,7 @@ fn start_keepers(
     log: &Embedded,
     lanes: u16,
     threads: usize,
-    hooks: &dyn LaneHooks,
+    places: &Arc<Places>,
     surroundings: &Arc<Surroundings>,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
     let mut keepers = Vec::new();
@@ -268,11 +274,7 @@ fn start_keepers(
             .filter(|l| usize::from(*l) % threads == thread)
             .collect();
         let follower = log.follower(&own)?;
-        let states: HashMap<_, _> = own
-            .iter()
-            .map(|l| (*l, Mutex::new(Lane::new(*l, hooks.open(*l)))))
-            .collect();
-        let keeper = Keeper::new(states, follower, surroundings.clone());
+        let keeper = Keeper::new(places.clone(), own.len(), follower, surroundings.clone());
         let name = format!("keeper-{thread}");
         keepers.push(
             std::thread::Builder::new()

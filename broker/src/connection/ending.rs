@@ -1,6 +1,6 @@
 //! How a connection ends: the last words, the will, and word to every lane that knew the session.
 
-use super::{Connection, append};
+use super::Connection;
 use crate::clock;
 use crate::lane::{Batch, Entry, GoneEntry, Origin, PropertiesEntry, PublishEntry, lane_of};
 use crate::packet::ReasonCode;
@@ -128,7 +128,7 @@ impl Connection {
     }
 
     async fn append_last(&self, lane: u16, batch: Batch) {
-        if let Err(error) = append(&*self.shared.appender, lane, batch).await {
+        if let Err(error) = self.shared.entrance.append(lane, batch).await {
             tracing::error!(%error, "the end of a session could not be logged");
         }
     }

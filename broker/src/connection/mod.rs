@@ -8,7 +8,7 @@ mod handshake;
 mod intake;
 mod requests;
 
-use crate::lane::{Appender, Batch, Courier, LogError};
+use crate::lane::{Batch, Courier, Entrance, LogError};
 use crate::outbox::Outbox;
 use crate::packet::{DecodeError, Decoder, ReasonCode, Reply};
 use crate::policy::{Policy, Principal, PublishPermit, SessionId};
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub policy: Arc<dyn Policy>,
     pub sessions: Arc<Sessions>,
     pub courier: Courier,
-    pub appender: Box<dyn Appender>,
+    pub entrance: Arc<Entrance>,
     pub limits: Limits,
     /// How many lanes there are.
     pub lanes: u16,
@@ -196,7 +196,9 @@ impl Connection {
         for notice in self.notices.drain(..) {
             self.shared.courier.send(notice);
         }
-        self.outbox.flush();
+        if self.outbox.wants_flush() {
+            self.shared.entrance.flush_soon(&self.outbox);
+        }
         ended.map_or(Ok(()), Err)
     }
 
@@ -234,22 +236,9 @@ impl Connection {
     /// nobody else.
     async fn append_all(&mut self) -> Result<(), LogError> {
         for (lane, batch) in self.batches.drain(..) {
-            append(&*self.shared.appender, lane, batch).await?;
+            self.shared.entrance.append(lane, batch).await?;
         }
         Ok(())
-    }
-}
-
-async fn append(appender: &dyn Appender, lane: u16, batch: Batch) -> Result<(), LogError> {
-    use crate::lane::AppendError;
-    match appender.try_append(lane, batch.into_bytes()) {
-        Ok(()) => Ok(()),
-        Err(AppendError::Full(batch)) => match appender.append(lane, batch).await {
-            Ok(()) => Ok(()),
-            Err(AppendError::Log(error)) => Err(error),
-            Err(full @ AppendError::Full(_)) => Err(LogError(full.to_string())),
-        },
-        Err(AppendError::Log(error)) => Err(error),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Carries notices from one lane to another, so that no keeper waits for a lane.
 
+use super::Entrance;
 use super::entry::{Batch, Entry, PublishEntry};
 use super::lane_of;
-use super::log::Appender;
 use crate::clock;
 use crate::packet::QoS;
 use crate::policy::Notice;
@@ -48,7 +48,7 @@ impl Courier {
 
 impl Round {
     /// Appends each notice to its own lane.
-    pub(crate) async fn run(mut self, appender: &dyn Appender, lanes: u16) {
+    pub(crate) async fn run(mut self, entrance: &Entrance, lanes: u16) {
         while let Some(notice) = self.receiver.recv().await {
             let mut batch = Batch::default();
             batch.push(&Entry::Publish(PublishEntry {
@@ -61,7 +61,7 @@ impl Round {
                 properties: None,
             }));
             let lane = lane_of(&notice.topic, lanes);
-            if let Err(error) = appender.append(lane, batch.into_bytes()).await {
+            if let Err(error) = entrance.append(lane, batch).await {
                 tracing::error!(%error, "a notice was lost");
             }
         }

@@ -108,6 +108,10 @@ impl LaneLog for Embedded {
         }))
     }
 
+    fn allows_in_place(&self) -> bool {
+        true
+    }
+
     fn follower(&self, lanes: &[u16]) -> Result<Box<dyn Follower>, LogError> {
         let (mut tx, mut rx) = self.link()?;
         for lane in lanes {

@@ -4,7 +4,7 @@
 use super::entry;
 use super::log::Follower;
 use super::state::{Lane, Reach};
-use super::{Courier, Timers};
+use super::{Courier, Places, Timers};
 use crate::outbox::Outbox;
 use crate::policy::{Actor, Attempt, Notice, Policy, Principal, Refusal, SessionId};
 use crate::sessions::Sessions;
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Batches applied before sockets are written to, where more keep coming.
@@ -28,20 +29,24 @@ pub(crate) struct Surroundings {
 
 /// The lanes that one thread keeps.
 pub(crate) struct Keeper {
-    /// By number. The lock is taken for a batch; nobody else wants it today.
-    lanes: HashMap<u16, Mutex<Lane>>,
+    places: Arc<Places>,
+    /// How many of them are this keeper's.
+    open: usize,
     follower: Box<dyn Follower>,
     surroundings: Arc<Surroundings>,
 }
 
 impl Keeper {
+    /// Keeps the `lanes` lanes that `follower` follows.
     pub(crate) fn new(
-        lanes: HashMap<u16, Mutex<Lane>>,
+        places: Arc<Places>,
+        lanes: usize,
         follower: Box<dyn Follower>,
         surroundings: Arc<Surroundings>,
     ) -> Self {
         Keeper {
-            lanes,
+            places,
+            open: lanes,
             follower,
             surroundings,
         }
@@ -50,19 +55,12 @@ impl Keeper {
     /// Keeps the lanes until each has ended.
     pub(crate) fn run(mut self) {
         let _no_silence = AbortOnPanic;
-        let mut around = Around {
-            surroundings: self.surroundings.clone(),
-            touched: Vec::new(),
-        };
-        let mut open = self.lanes.len();
-        while open > 0 {
+        let mut touched = Vec::new();
+        while self.open > 0 {
             let mut applied = 0;
-            while applied < BATCHES_BEFORE_FLUSH && open > 0 {
+            while applied < BATCHES_BEFORE_FLUSH && self.open > 0 {
                 match self.follower.next(applied == 0) {
-                    Ok(Some((lane, batch))) => {
-                        open -= usize::from(!self.apply(lane, &batch, &mut around));
-                        self.follower.done(lane, &batch);
-                    }
+                    Ok(Some((lane, batch))) => self.apply(lane, &batch, &mut touched),
                     Ok(None) => break,
                     Err(error) => {
                         tracing::error!(%error, "a keeper cannot read its lanes");
@@ -71,59 +69,80 @@ impl Keeper {
                 }
                 applied += 1;
             }
-            for outbox in around.touched.drain(..) {
+            for outbox in touched.drain(..) {
                 outbox.flush();
             }
         }
     }
 
-    /// False where the lane has ended.
-    fn apply(&self, number: u16, batch: &Bytes, around: &mut Around) -> bool {
-        let Some(lane) = self.lanes.get(&number) else {
-            return true;
+    fn apply(&mut self, number: u16, batch: &Bytes, touched: &mut Vec<Arc<Outbox>>) {
+        let mut around = Around {
+            surroundings: &self.surroundings,
+            touched,
         };
-        let mut lane = lane.lock();
-        let entries = match entry::read(batch) {
-            Ok(entries) => entries,
-            Err(error) => {
-                tracing::error!(lane = number, %error, "a batch was passed over");
-                return true;
-            }
-        };
-        for entry in entries {
-            match entry {
-                Ok(entry) => {
-                    if !lane.apply(&entry, around) {
-                        return false;
-                    }
+        match self.places.of(number) {
+            Ok(place) => {
+                let mut lane = place.state.lock();
+                if !apply_batch(number, &mut lane, batch, &mut around) {
+                    self.open -= 1;
                 }
-                Err(error) => {
-                    tracing::error!(lane = number, %error, "the rest of a batch was passed over");
-                }
+                // Before the lock goes: an idle lane is one whose log has been applied.
+                place.in_log.fetch_sub(1, Ordering::AcqRel);
             }
+            Err(error) => tracing::error!(%error, "a batch was passed over"),
         }
-        true
+        self.follower.done(number, batch);
     }
 }
 
-/// A server without a keeper would look alive and deliver nothing.
-struct AbortOnPanic;
+/// Applies all entries of a batch; false where the lane has ended.
+pub(super) fn apply_batch(
+    number: u16,
+    lane: &mut Lane,
+    batch: &[u8],
+    around: &mut Around<'_>,
+) -> bool {
+    let entries = match entry::read(batch) {
+        Ok(entries) => entries,
+        Err(error) => {
+            tracing::error!(lane = number, %error, "a batch was passed over");
+            return true;
+        }
+    };
+    for entry in entries {
+        match entry {
+            Ok(entry) => {
+                if !lane.apply(&entry, around) {
+                    return false;
+                }
+            }
+            Err(error) => {
+                tracing::error!(lane = number, %error, "the rest of a batch was passed over");
+            }
+        }
+    }
+    true
+}
+
+/// A server without a keeper would look alive and deliver nothing; a lane half applied would lie.
+pub(super) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!("a keeper has panicked: the server cannot go on");
+            tracing::error!("a lane has panicked: the server cannot go on");
             std::process::abort();
         }
     }
 }
 
-struct Around {
-    surroundings: Arc<Surroundings>,
-    touched: Vec<Arc<Outbox>>,
+/// What a lane reaches.
+pub(super) struct Around<'a> {
+    pub surroundings: &'a Surroundings,
+    pub touched: &'a mut Vec<Arc<Outbox>>,
 }
 
-impl Reach for Around {
+impl Reach for Around<'_> {
     fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
         self.surroundings.sessions.outbox(session)
     }

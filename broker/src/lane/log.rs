@@ -8,6 +8,10 @@ pub(crate) trait LaneLog: Send + Sync {
     /// A way into the logs.
     fn appender(&self) -> Result<Box<dyn Appender>, LogError>;
 
+    /// Whether an idle lane may be applied by whoever appends, past the log: true only where this process
+    /// is all that ever follows the log, and the log is not kept for later.
+    fn allows_in_place(&self) -> bool;
+
     /// A way out of the logs of `lanes`, from now on. Must exist before anything is appended to them.
     fn follower(&self, lanes: &[u16]) -> Result<Box<dyn Follower>, LogError>;
 }

@@ -6,6 +6,7 @@
 
 mod courier;
 mod embedded;
+mod entrance;
 mod entry;
 mod fanout;
 mod index;
@@ -19,12 +20,13 @@ pub use embedded::QUIET_TARGETS;
 
 pub(crate) use courier::Courier;
 pub(crate) use embedded::Embedded;
+pub(crate) use entrance::{Entrance, Places};
 pub(crate) use entry::{
     Batch, Entry, FilterEntry, GoneEntry, Origin, PropertiesEntry, PublishEntry, SubscribeEntry,
     UnsubscribeEntry,
 };
 pub(crate) use keeper::{Barriers, Keeper, Surroundings};
-pub(crate) use log::{AppendError, Appender, LaneLog, LogError};
+pub(crate) use log::{LaneLog, LogError};
 pub(crate) use state::Lane;
 pub(crate) use timers::Timers;
 

@@ -327,11 +327,11 @@ fn options_of_a_subscription_hold() {
     s.publish(ALICE, "t/a", true);
     assert_eq!(s.sent(BOB)[0].0, 0x31, "retain as published");
     s.subscribe(BOB, &["t/a"], |f| {
-        f.options.retain_handling = RetainHandling::SendIfNew
+        f.options.retain_handling = RetainHandling::SendIfNew;
     });
     assert!(s.topics(BOB).is_empty(), "not new");
     s.subscribe(BOB, &["t/a"], |f| {
-        f.options.retain_handling = RetainHandling::DoNotSend
+        f.options.retain_handling = RetainHandling::DoNotSend;
     });
     assert!(s.topics(BOB).is_empty());
 }

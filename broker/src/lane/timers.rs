@@ -1,7 +1,7 @@
 //! Times that lanes asked to be woken at. Their entries come back through the log.
 
+use super::Entrance;
 use super::entry::{Batch, Entry};
-use super::log::Appender;
 use crate::clock;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -52,7 +52,7 @@ impl Timers {
     }
 
     /// Appends each timer's entry when its time has come.
-    pub(crate) async fn run(&self, appender: &dyn Appender) {
+    pub(crate) async fn run(&self, entrance: &Entrance) {
         loop {
             let now = clock::now_ms();
             let (due, next) = self.take(now);
@@ -63,7 +63,7 @@ impl Timers {
                     key: &key,
                     generation,
                 });
-                if let Err(error) = appender.append(lane, batch.into_bytes()).await {
+                if let Err(error) = entrance.append(lane, batch).await {
                     tracing::error!(%error, "a timer was lost");
                 }
             }

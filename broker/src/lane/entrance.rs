@@ -1,0 +1,312 @@
+//! The way into the lanes: in place where a lane is idle, else by its log.
+//!
+//! A lane with nothing unread in its log is applied by whoever appends, under the lane's lock: the order
+//! of the lock is the order of the lane, and two hops between threads are saved. As soon as somebody else
+//! holds the lane, entries go by the log, and until it is read empty all of them do.
+
+use super::entry::Batch;
+use super::keeper::{AbortOnPanic, Around, apply_batch};
+use super::log::{AppendError, Appender, LogError};
+use super::{Lane, Surroundings};
+use crate::outbox::Outbox;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
+
+/// A lane's state, and how many batches of it are on their way by the log.
+pub(crate) struct Place {
+    pub(super) state: Mutex<Lane>,
+    pub(super) in_log: AtomicUsize,
+}
+
+/// All lanes, by number.
+pub(crate) struct Places(Vec<Place>);
+
+impl Places {
+    pub(crate) fn new(lanes: impl Iterator<Item = Lane>) -> Self {
+        let place = |lane| Place {
+            state: Mutex::new(lane),
+            in_log: AtomicUsize::new(0),
+        };
+        Places(lanes.map(place).collect())
+    }
+
+    pub(super) fn of(&self, lane: u16) -> Result<&Place, LogError> {
+        let place = self.0.get(usize::from(lane));
+        place.ok_or_else(|| LogError(format!("there is no lane {lane}")))
+    }
+}
+
+/// One thread's way into the lanes. What one connection appends keeps its order.
+pub(crate) struct Entrance {
+    places: Arc<Places>,
+    appender: Box<dyn Appender>,
+    surroundings: Arc<Surroundings>,
+    flusher: Arc<Flusher>,
+    /// Whether the log allows entries that it never sees.
+    in_place: bool,
+}
+
+impl Entrance {
+    pub(crate) fn new(
+        places: Arc<Places>,
+        appender: Box<dyn Appender>,
+        surroundings: Arc<Surroundings>,
+        in_place: bool,
+    ) -> Self {
+        Entrance {
+            places,
+            appender,
+            surroundings,
+            flusher: Arc::default(),
+            in_place,
+        }
+    }
+
+    /// Must be awaited by a task of the thread whose connections use this.
+    pub(crate) fn flusher(&self) -> Arc<Flusher> {
+        self.flusher.clone()
+    }
+
+    /// Writes what waits in `outbox` once this round of the thread's tasks is over.
+    pub(crate) fn flush_soon(&self, outbox: &Arc<Outbox>) {
+        self.flusher.touched.lock().push(outbox.clone());
+        self.flusher.wake.notify_one();
+    }
+
+    /// Resolves when the batch has its place in the lane's order. Waits where the lane is full.
+    pub(crate) async fn append(&self, lane: u16, batch: Batch) -> Result<(), LogError> {
+        let place = self.places.of(lane)?;
+        let batch = batch.into_bytes();
+        if self.in_place && self.apply(lane, place, &batch) {
+            return Ok(());
+        }
+        self.to_log(lane, place, batch).await
+    }
+
+    /// Appends by the log, for entries that the keeper itself is to see.
+    pub(crate) async fn append_to_log(&self, lane: u16, batch: Batch) -> Result<(), LogError> {
+        let place = self.places.of(lane)?;
+        self.to_log(lane, place, batch.into_bytes()).await
+    }
+
+    /// False where the lane is not idle.
+    fn apply(&self, number: u16, place: &Place, batch: &[u8]) -> bool {
+        let Some(mut lane) = place.state.try_lock() else {
+            return false;
+        };
+        // Under the lock: what has come into the log since stands behind this.
+        if place.in_log.load(Ordering::Acquire) > 0 {
+            return false;
+        }
+        let _no_half_state = AbortOnPanic;
+        let mut touched = self.flusher.touched.lock();
+        let mut around = Around {
+            surroundings: &self.surroundings,
+            touched: &mut touched,
+        };
+        apply_batch(number, &mut lane, batch, &mut around);
+        if !touched.is_empty() {
+            self.flusher.wake.notify_one();
+        }
+        true
+    }
+
+    async fn to_log(&self, lane: u16, place: &Place, batch: bytes::Bytes) -> Result<(), LogError> {
+        // Counted before it can be read; taken back where it never gets there.
+        let counted = Counted::new(&place.in_log);
+        match self.appender.try_append(lane, batch) {
+            Ok(()) => {}
+            Err(AppendError::Full(batch)) => match self.appender.append(lane, batch).await {
+                Ok(()) => {}
+                Err(AppendError::Log(error)) => return Err(error),
+                Err(full @ AppendError::Full(_)) => return Err(LogError(full.to_string())),
+            },
+            Err(AppendError::Log(error)) => return Err(error),
+        }
+        counted.keep();
+        Ok(())
+    }
+}
+
+struct Counted<'a>(Option<&'a AtomicUsize>);
+
+impl<'a> Counted<'a> {
+    fn new(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::AcqRel);
+        Counted(Some(counter))
+    }
+
+    /// The keeper will count it off.
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if let Some(counter) = self.0 {
+            counter.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Writes, once a round of a thread's tasks, what they have put into outboxes.
+#[derive(Default)]
+pub(crate) struct Flusher {
+    touched: Mutex<Vec<Arc<Outbox>>>,
+    wake: Notify,
+}
+
+impl Flusher {
+    /// Flushes for ever. Woken within a round of tasks, it runs after those that were ready before, and so
+    /// writes once for all of them.
+    pub(crate) async fn run(&self) {
+        let mut round = Vec::new();
+        loop {
+            self.wake.notified().await;
+            std::mem::swap(&mut round, &mut *self.touched.lock());
+            for outbox in round.drain(..) {
+                outbox.flush();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::lane::{
+        Barriers, Courier, Embedded, Entry, Keeper, LaneLog, Origin, PublishEntry, Timers,
+    };
+    use crate::packet::QoS;
+    use crate::policy::{
+        Actor, AllowAll, GoneReason, HookContext, LaneHook, Mark, Message, Refusal, Request,
+        SessionId, Stamps, Verdict,
+    };
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    /// Notes who sent what, in the lane's order.
+    struct Notes(Arc<Mutex<HashMap<u64, Vec<u32>>>>);
+
+    impl LaneHook for Notes {
+        fn judge(
+            &mut self,
+            _: &mut HookContext<'_>,
+            _: Actor<'_>,
+            requests: &[Request<'_>],
+        ) -> Vec<Result<(), Refusal>> {
+            requests.iter().map(|_| Ok(())).collect()
+        }
+        fn subscribed(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &[Request<'_>]) {}
+        fn unsubscribed(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &[&str]) {}
+        fn gone(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &GoneReason) {}
+        fn publish(
+            &mut self,
+            _: &mut HookContext<'_>,
+            who: Actor<'_>,
+            message: Message<'_>,
+        ) -> Result<Verdict, Refusal> {
+            let number = u32::from_be_bytes(message.payload.try_into().unwrap());
+            let mut notes = self.0.lock();
+            notes.entry(who.session.client).or_default().push(number);
+            Ok(Verdict {
+                mark: Mark::default(),
+                keep: false,
+            })
+        }
+        fn stamps(&self, _: Actor<'_>, _: &str, _: Mark, _: u64) -> Stamps {
+            Stamps::new()
+        }
+        fn may_see(&self, _: Actor<'_>, _: &str) -> bool {
+            true
+        }
+        fn timer(&mut self, _: &mut HookContext<'_>, _: &str, _: u64) {}
+    }
+
+    fn message(client: u64, number: u32) -> Batch {
+        let mut batch = Batch::default();
+        batch.push(&Entry::Publish(PublishEntry {
+            at: 1,
+            origin: Some(Origin {
+                session: SessionId {
+                    client,
+                    incarnation: 1,
+                },
+                user: "u",
+            }),
+            topic: "t",
+            payload: &number.to_be_bytes(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: None,
+        }));
+        batch
+    }
+
+    /// Many appenders of one lane, in place and by the log as it comes: each one's order is kept, and
+    /// nothing is lost or repeated.
+    #[test]
+    fn both_ways_in_keep_one_order() {
+        const EACH: u32 = 20_000;
+        let notes = Arc::default();
+        let log = Embedded::start(1, 4 << 10);
+        let places = Arc::new(Places::new(std::iter::once(Lane::new(
+            0,
+            Box::new(Notes(Arc::clone(&notes))),
+        ))));
+        let surroundings = Arc::new(Surroundings {
+            sessions: Arc::default(),
+            courier: Courier::new().0,
+            timers: Arc::new(Timers::default()),
+            policy: Arc::new(AllowAll),
+            barriers: Arc::new(Barriers::default()),
+        });
+        let follower = log.follower(&[0]).unwrap();
+        let keeper = Keeper::new(places.clone(), 1, follower, surroundings.clone());
+        let keeper = std::thread::spawn(|| keeper.run());
+        let entrance = || {
+            let appender = log.appender().unwrap();
+            Entrance::new(places.clone(), appender, surroundings.clone(), true)
+        };
+        let entrances: Vec<_> = (0u64..3).map(|client| (client, entrance())).collect();
+        let last = entrance();
+        std::thread::scope(|scope| {
+            for (client, entrance) in &entrances {
+                scope.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build();
+                    runtime.unwrap().block_on(async {
+                        for number in 0..EACH {
+                            let batch = message(*client, number);
+                            // Now and then by the log although the lane may be idle.
+                            let sent = if number % 97 == 0 {
+                                entrance.append_to_log(0, batch).await
+                            } else {
+                                entrance.append(0, batch).await
+                            };
+                            sent.unwrap();
+                        }
+                    });
+                });
+            }
+        });
+        let mut end = Batch::default();
+        end.push(&Entry::Barrier(1));
+        end.push(&Entry::End);
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime
+            .unwrap()
+            .block_on(last.append_to_log(0, end))
+            .unwrap();
+        assert!(surroundings.barriers.wait(1, 1, Duration::from_secs(30)));
+        keeper.join().unwrap();
+        let expected: Vec<u32> = (0..EACH).collect();
+        for client in 0..3 {
+            assert!(notes.lock()[&client] == expected, "client {client}");
+        }
+        assert_eq!(places.of(0).unwrap().in_log.load(Ordering::Acquire), 0);
+    }
+}
