@@ -27,7 +27,7 @@ const PURE: [&str; 4] = [
     "broker/src/lane/",
     "bridge/src/",
 ];
-const NOT_PURE: [&str; 5] = [
+const NOT_PURE: &[&str] = &[
     // The log and who follows it.
     "broker/src/lane/embedded.rs",
     "broker/src/lane/keeper.rs",
