@@ -1,8 +1,10 @@
 //! What may be typed. What it means is decided by the commands.
 
 use crate::bench::BenchArgs;
+use crate::connect::Address;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use roommq_bridge::topics::{self, BadRoomName, BadUserName};
 use roommq_config::{Flags, Source};
 use std::path::PathBuf;
 
@@ -68,7 +70,7 @@ pub(crate) struct SourceArgs {
 
 /// Which server, and as whom.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct ClientArgs {
+pub(crate) struct LoginArgs {
     /// The server
     #[arg(
         long,
@@ -76,7 +78,7 @@ pub(crate) struct ClientArgs {
         value_name = "HOST:PORT",
         default_value = "127.0.0.1:1883"
     )]
-    pub server: String,
+    pub server: Address,
     /// Your user name; without one you are anonymous
     #[arg(long, env = "ROOMMQ_USER", value_name = "NAME")]
     pub user: Option<String>,
@@ -88,6 +90,13 @@ pub(crate) struct ClientArgs {
         requires = "user"
     )]
     pub password_file: Option<PathBuf>,
+}
+
+/// What all client commands take.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClientArgs {
+    #[command(flatten)]
+    pub login: LoginArgs,
     /// The MQTT client id; an anonymous user is named by it
     #[arg(long, value_name = "ID")]
     pub client_id: Option<String>,
@@ -106,6 +115,7 @@ pub(crate) struct ClientArgs {
 )]
 pub(crate) struct JoinArgs {
     /// The room
+    #[arg(value_parser = room)]
     pub room: String,
     /// Leave when stdin has ended and all of it was taken by the server
     #[arg(long)]
@@ -118,6 +128,7 @@ pub(crate) struct JoinArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
     /// The room
+    #[arg(value_parser = room)]
     pub room: String,
     /// The message; words are joined by a space. Without it each line of stdin is one message
     pub text: Vec<String>,
@@ -125,7 +136,7 @@ pub(crate) struct SendArgs {
     #[arg(long)]
     pub retain: bool,
     /// Send below the room, to rooms/ROOM/LEVELS
-    #[arg(long, value_name = "LEVELS")]
+    #[arg(long, value_name = "LEVELS", value_parser = levels)]
     pub topic: Option<String>,
     #[command(flatten)]
     pub client: ClientArgs,
@@ -135,6 +146,7 @@ pub(crate) struct SendArgs {
 #[derive(Debug, Args)]
 pub(crate) struct WhoArgs {
     /// The room
+    #[arg(value_parser = room)]
     pub room: String,
     #[command(flatten)]
     pub client: ClientArgs,
@@ -156,6 +168,7 @@ pub(crate) struct PasswdArgs {
     /// The users file; made if it is not there
     pub file: PathBuf,
     /// The user
+    #[arg(value_parser = user)]
     pub user: String,
 }
 
@@ -183,6 +196,22 @@ impl Cli {
         }
         Ok(self)
     }
+}
+
+fn room(text: &str) -> Result<String, BadRoomName> {
+    topics::room_name(text).map(str::to_owned)
+}
+
+fn user(text: &str) -> Result<String, BadUserName> {
+    topics::user_name(text).map(str::to_owned)
+}
+
+/// Levels of a topic below a room.
+fn levels(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(['+', '#', '\0']) {
+        return Err("it is one or more levels without + and #, like game/moves".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 impl SourceArgs {
@@ -247,8 +276,8 @@ mod tests {
             panic!("not send")
         };
         assert_eq!(send.text, ["hello", "there"]);
-        assert_eq!(send.client.server, "h:1");
-        assert_eq!(send.client.user.as_deref(), Some("a"));
+        assert_eq!(send.client.login.server.to_string(), "h:1");
+        assert_eq!(send.client.login.user.as_deref(), Some("a"));
         assert_eq!(send.client.qos, Some(0));
     }
 
@@ -261,6 +290,15 @@ mod tests {
             "roommq who lobby --password-file p",
             "roommq passwd users.toml",
             "roommq config",
+            "roommq join no/room",
+            "roommq join _room",
+            "roommq who lobby --server host:port",
+            "roommq send lobby --topic a/# x",
+            "roommq send lobby --topic=+ x",
+            "roommq send lobby --topic= x",
+            "roommq passwd users.toml ~x",
+            "roommq passwd users.toml me",
+            "roommq bench --server a:b:1",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

@@ -13,6 +13,7 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnAck, ConnectProperties, Filter, Packet, Publish};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
 use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -73,13 +74,19 @@ pub(crate) struct Wanted {
 /// Why a connection was not made, or is no more. The texts say what to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ClientError {
-    NoBroker(String),
+    /// The place, and what else the system says but that nobody listens there.
+    NoBroker(String, Option<String>),
     NoAnswer(String),
     Refused(Refusal),
     Ended(Refusal),
     Lost(String),
-    TooLarge { bytes: usize, limit: u32 },
-    QosTooHigh { limit: u8 },
+    TooLarge {
+        bytes: usize,
+        limit: u32,
+    },
+    QosTooHigh {
+        limit: u8,
+    },
 }
 
 impl std::error::Error for ClientError {}
@@ -87,9 +94,13 @@ impl std::error::Error for ClientError {}
 impl std::fmt::Display for ClientError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            ClientError::NoBroker(at) => write!(
+            ClientError::NoBroker(at, None) => write!(
                 f,
                 "no broker at {at}: start one with `roommq serve`, or name another with --server"
+            ),
+            ClientError::NoBroker(at, Some(why)) => write!(
+                f,
+                "{at} cannot be reached ({why}): is the name right, and is it an MQTT server?"
             ),
             ClientError::NoAnswer(at) => write!(
                 f,
@@ -142,7 +153,10 @@ impl Client {
         let connack = match timeout(CONNECT_TIME, events.recv()).await {
             Ok(Some(Ok(Event::Incoming(Packet::ConnAck(connack))))) => connack,
             Ok(Some(Ok(_)) | None) | Err(_) => return Err(ClientError::NoAnswer(place)),
-            Ok(Some(Err(ConnectionError::Io(_)))) => return Err(ClientError::NoBroker(place)),
+            Ok(Some(Err(ConnectionError::Io(error)))) => {
+                let why = error.kind() != ErrorKind::ConnectionRefused;
+                return Err(ClientError::NoBroker(place, why.then(|| error.to_string())));
+            }
             Ok(Some(Err(error))) => return Err(explain(error, &place)),
         };
         let (packet_limit, qos_limit) = limits(&connack);

@@ -1,25 +1,31 @@
 //! From the client options to a connection.
 
-use crate::args::ClientArgs;
+use crate::args::{ClientArgs, LoginArgs};
 use crate::client::Endpoint;
 use anyhow::{Context, anyhow, bail};
+use std::fmt;
 use std::fs;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
 use std::net::Ipv6Addr;
 use std::path::Path;
+use std::str::FromStr;
 
 /// MQTT's port.
 const PORT: u16 = 1883;
 
-/// Where and as whom; asks for a password where one is needed and there is somebody to ask.
+/// Where a server is. The host is as it stands before a port, an IPv6 address in brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    host: String,
+    port: u16,
+}
+
+/// Where and as whom.
 pub(crate) fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
-    let (host, port) = server(&args.server)?;
-    let credentials = match &args.user {
-        None => None,
-        Some(user) => Some((user.clone(), password(user, args.password_file.as_deref())?)),
-    };
+    let Address { host, port } = args.login.server.clone();
+    let credentials = credentials(&args.login)?;
     let client_id = match args.client_id.as_deref() {
         Some("") => bail!("--client-id is empty: name one, or leave it out"),
         Some(id) => id.to_owned(),
@@ -31,6 +37,15 @@ pub(crate) fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
         client_id,
         credentials,
     })
+}
+
+/// User and password, if any; asks for the password where there is somebody to ask and no file names it.
+pub(crate) fn credentials(login: &LoginArgs) -> anyhow::Result<Option<(String, String)>> {
+    let Some(user) = &login.user else {
+        return Ok(None);
+    };
+    let password = password(user, login.password_file.as_deref())?;
+    Ok(Some((user.clone(), password)))
 }
 
 /// The user's name as others see it, as far as it can be known here.
@@ -50,21 +65,37 @@ pub(crate) fn converse<T>(talk: impl Future<Output = anyhow::Result<T>>) -> anyh
         .block_on(talk)
 }
 
-/// `HOST:PORT`, `HOST`, `[V6]:PORT`, `[V6]` or `V6`. The host comes back as it stands before a port.
-fn server(text: &str) -> anyhow::Result<(String, u16)> {
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return Ok((format!("[{text}]"), PORT));
+impl FromStr for Address {
+    type Err = anyhow::Error;
+
+    /// `HOST:PORT`, `HOST`, `[V6]:PORT`, `[V6]` or `V6`.
+    fn from_str(text: &str) -> anyhow::Result<Address> {
+        if text.parse::<Ipv6Addr>().is_ok() {
+            let host = format!("[{text}]");
+            return Ok(Address { host, port: PORT });
+        }
+        let wrong = || anyhow!("write it like 127.0.0.1:1883");
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                (host, port.parse().map_err(|_| wrong())?)
+            }
+            _ => (text, PORT),
+        };
+        let bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
+        if host.is_empty() || bare_v6 || port == 0 || host.contains(char::is_whitespace) {
+            return Err(wrong());
+        }
+        Ok(Address {
+            host: host.to_owned(),
+            port,
+        })
     }
-    let wrong = || anyhow!("--server {text:?} is no HOST:PORT: write it like 127.0.0.1:1883");
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
-        _ => (text, PORT),
-    };
-    let bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
-    if host.is_empty() || bare_v6 || port == 0 || host.contains(char::is_whitespace) {
-        return Err(wrong());
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
     }
-    Ok((host.to_owned(), port))
 }
 
 fn password(user: &str, file: Option<&Path>) -> anyhow::Result<String> {
@@ -112,7 +143,12 @@ mod tests {
             ("[::1]", "[::1]", 1883),
             ("::1", "[::1]", 1883),
         ] {
-            assert_eq!(server(text).unwrap(), (host.to_owned(), port), "{text}");
+            let address: Address = text.parse().unwrap();
+            assert_eq!(
+                (address.host.as_str(), address.port),
+                (host, port),
+                "{text}"
+            );
         }
         for text in [
             "",
@@ -124,7 +160,7 @@ mod tests {
             "a b:1",
             "a:b:1",
         ] {
-            assert!(server(text).is_err(), "{text}");
+            assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 const ROSTER_TIME: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &JoinArgs, json: bool) -> anyhow::Result<()> {
-    let room = topics::room_name(&args.room)?;
+    let room = args.room.as_str();
     let endpoint = connect::endpoint(&args.client)?;
     let people = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !json;
     let _found = people.then(TerminalAsFound::remember);

@@ -28,8 +28,9 @@ pub use serve::start;
 
 use args::{Command, ConfigCommand};
 use clap::Parser;
+use clap::error::ErrorKind;
 use std::ffi::OsString;
-use std::io::{ErrorKind, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Does what the command line says, the name of the program first, and says how it went: 0 it is done, 1 it
@@ -47,7 +48,7 @@ where
         Ok(code) => code,
         Err(error) if reader_has_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("{error:#}"));
+            say(&told(&error));
             ExitCode::FAILURE
         }
     }
@@ -56,7 +57,7 @@ where
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let json = cli.json;
     // Not locked: `serve`, `join` and `bench` write from where they are.
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     match cli.command {
         None => serve::run(&cli.serve, json)?,
         Some(Command::Serve(source)) => serve::run(&source, json)?,
@@ -81,28 +82,43 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The error and its causes in one line; a cause that an error before it has told is not told again.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        match told.as_str() {
+            "" => cause,
+            before if before.contains(&cause) => told,
+            before => format!("{before}: {cause}"),
+        }
+    })
+}
+
 /// What clap says, under the program's own prefix; help and version are no errors.
 fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let text = error.render().to_string();
+    let mut text = error.render().to_string();
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        text.insert_str(0, "a command is missing\n\n");
+    }
     say(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     ExitCode::from(2)
 }
 
 /// One report on stderr. Nothing can be done if that has gone as well.
 fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "roommq: {text}");
+    let _ = writeln!(io::stderr(), "roommq: {text}");
 }
 
 /// Whoever read our stdout has seen enough (`roommq rooms | head -1`): no error.
 fn reader_has_gone(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     })
 }
 
@@ -114,12 +130,25 @@ mod tests {
 
     #[test]
     fn a_gone_reader_is_told_from_other_errors() {
-        let gone = Err::<(), _>(std::io::Error::from(ErrorKind::BrokenPipe))
+        let gone = Err::<(), _>(io::Error::from(io::ErrorKind::BrokenPipe))
             .context("while writing")
             .unwrap_err();
         assert!(reader_has_gone(&gone));
-        let full = anyhow::Error::from(std::io::Error::from(ErrorKind::StorageFull));
+        let full = anyhow::Error::from(io::Error::from(io::ErrorKind::StorageFull));
         assert!(!reader_has_gone(&full));
         assert!(!reader_has_gone(&anyhow::anyhow!("broken pipe")));
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("no such file")
+            .context("users.toml cannot be written: no such file")
+            .context("no password was set");
+        assert_eq!(
+            told(&error),
+            "no password was set: users.toml cannot be written: no such file"
+        );
+        let error = anyhow::anyhow!("no such file").context("users.toml cannot be written");
+        assert_eq!(told(&error), "users.toml cannot be written: no such file");
     }
 }

@@ -9,8 +9,6 @@ use std::io::{BufRead, IsTerminal, Write};
 const LINE_BYTES: u64 = 65_535;
 
 pub(crate) fn run(args: &PasswdArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    // Before anybody types a password for nothing; the bridge checks again.
-    roommq_bridge::topics::user_name(&args.user)?;
     let stdin = std::io::stdin();
     let password = if stdin.is_terminal() {
         asked(&args.user)?

@@ -84,6 +84,7 @@ pub(crate) fn run(source: &SourceArgs, json: bool) -> anyhow::Result<()> {
         &mut std::io::stdout().lock(),
         server.addresses(),
         fd_limit,
+        settings.auth.anonymous,
         json,
     ) {
         // A server whose stdout nobody reads is still a server.
@@ -112,6 +113,7 @@ fn announce(
     out: &mut impl Write,
     listeners: &[SocketAddr],
     fd_limit: u64,
+    anonymous: bool,
     json: bool,
 ) -> std::io::Result<()> {
     if json {
@@ -133,12 +135,18 @@ fn announce(
         } else {
             format!(" --server {address}")
         };
+        // Where nobody gets in without a password, lines without one would be refused.
+        let (theirs, ours) = if anonymous {
+            ("", "")
+        } else {
+            (" -u NAME -P PASSWORD", " --user NAME")
+        };
         writeln!(out, "See a room called lobby from another terminal:")?;
         writeln!(
             out,
-            "  mosquitto_sub -h {host} -p {port} -t 'rooms/lobby/#' -t 'inbox/me/#' -v"
+            "  mosquitto_sub -h {host} -p {port}{theirs} -t 'rooms/lobby/#' -t 'inbox/me/#' -v"
         )?;
-        writeln!(out, "  {} join lobby{server}", program())?;
+        writeln!(out, "  {} join lobby{server}{ours}", program())?;
     }
     out.flush()
 }
@@ -188,7 +196,7 @@ mod tests {
 
     fn announced(address: &str, json: bool) -> String {
         let mut out = Vec::new();
-        announce(&mut out, &[address.parse().unwrap()], 1024, json).unwrap();
+        announce(&mut out, &[address.parse().unwrap()], 1024, true, json).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -214,6 +222,16 @@ mod tests {
             "{text}"
         );
         assert!(announced("[::]:7", false).ends_with("--server [::1]:7\n"));
+    }
+
+    #[test]
+    fn where_a_password_is_needed_the_lines_ask_for_one() {
+        let mut out = Vec::new();
+        let address = "127.0.0.1:1883".parse().unwrap();
+        announce(&mut out, &[address], 1024, false, false).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(" -u NAME -P PASSWORD -t "), "{text}");
+        assert!(text.ends_with("join lobby --user NAME\n"), "{text}");
     }
 
     #[test]

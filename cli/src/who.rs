@@ -14,7 +14,7 @@ use std::io::Write;
 type Entry = Map<String, Value>;
 
 pub(crate) fn run(args: &WhoArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    let room = topics::room_name(&args.room)?;
+    let room = args.room.as_str();
     let endpoint = connect::endpoint(&args.client)?;
     let filter = topics::presence(room, "+");
     // QoS 0 by default: nothing waits for acknowledgements, so nothing can come after the UNSUBACK.

@@ -51,23 +51,24 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
         };
         ConfigError::new(vec![Problem::Unreadable {
             path: path.clone(),
-            named_by: named_by.to_owned(),
+            named_by: named_by.map(str::to_owned),
             reason,
         }])
     })?;
     load_text(Some((&path, &text)), source)
 }
 
-fn named_file(source: &Source) -> Result<Option<(PathBuf, &'static str)>, ConfigError> {
+/// The file, and the variable that named it; none where the command line did.
+fn named_file(source: &Source) -> Result<Option<(PathBuf, Option<&'static str>)>, ConfigError> {
     if let Some(path) = &source.file {
-        return Ok(Some((path.clone(), "--config")));
+        return Ok(Some((path.clone(), None)));
     }
     match layer::file_variable(&source.environment) {
         Some(("", variable)) => Err(ConfigError::new(vec![Problem::Conflict {
             place: Place::Environment(variable.to_owned()),
             text: format!("{variable} is empty: name a TOML file, or unset it"),
         }])),
-        named => Ok(named.map(|(path, variable)| (PathBuf::from(path), variable))),
+        named => Ok(named.map(|(path, variable)| (PathBuf::from(path), Some(variable)))),
     }
 }
 

@@ -44,12 +44,12 @@ impl Serialize for Place {
 #[non_exhaustive]
 pub enum Problem {
     /// The file cannot be read.
-    #[error("{} (named by {named_by}) cannot be read: {reason}", path.display())]
+    #[error("{}{} cannot be read: {reason}", path.display(), by_variable(named_by.as_deref()))]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The flag or the variable that named it.
-        named_by: String,
+        /// The variable that named it; none: the command line did.
+        named_by: Option<String>,
         /// What the system says.
         reason: String,
     },
@@ -165,4 +165,9 @@ impl fmt::Display for ConfigError {
         }
         Ok(())
     }
+}
+
+/// Whoever typed the name knows where it is from; a variable may have been set long ago.
+fn by_variable(named_by: Option<&str>) -> String {
+    named_by.map_or_else(String::new, |variable| format!(" (named by {variable})"))
 }

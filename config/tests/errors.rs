@@ -241,7 +241,7 @@ fn files_that_cannot_be_read() {
     };
     let text = told(Some(missing.clone()), &[]);
     assert!(
-        text.contains("missing.toml (named by --config) cannot be read: No such file"),
+        text.contains("missing.toml cannot be read: No such file"),
         "{text}"
     );
     let text = told(None, &[("ROOMMQ_CONFIG", missing.to_str().unwrap())]);

@@ -2,10 +2,11 @@
 
 use super::client::{Dialer, Seat};
 use super::wire::{Login, STAMP_BYTES, Version};
+use crate::args::LoginArgs;
+use crate::connect::{self, Address};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Measure an MQTT server on this machine: throughput, latency, loss, order, CPU and memory.
@@ -16,28 +17,11 @@ pub struct BenchArgs {
     /// What to measure
     #[arg(value_enum, default_value = "all")]
     pub scenario: Scenario,
-    /// The server
-    #[arg(
-        long,
-        env = "ROOMMQ_SERVER",
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:1883"
-    )]
-    pub server: String,
+    #[command(flatten)]
+    pub login: LoginArgs,
     /// Allow a server on another machine: the load can bring it down
     #[arg(long)]
     pub i_own_this_server: bool,
-    /// User name [default: none, anonymous]
-    #[arg(long, env = "ROOMMQ_USER", value_name = "NAME")]
-    pub user: Option<String>,
-    /// A file whose first line is the password
-    #[arg(
-        long,
-        env = "ROOMMQ_PASSWORD_FILE",
-        value_name = "FILE",
-        requires = "user"
-    )]
-    pub password_file: Option<PathBuf>,
     /// Process id of the server: adds its CPU time and memory (Linux)
     #[arg(long)]
     pub pid: Option<u32>,
@@ -130,7 +114,7 @@ impl Plan {
     /// The server is unknown or on another machine, the password file is unreadable, or a figure
     /// makes no sense.
     pub fn new(args: BenchArgs) -> anyhow::Result<Plan> {
-        let server = resolve(&args.server, args.i_own_this_server)?;
+        let server = resolve(&args.login.server, args.i_own_this_server)?;
         if !(args.seconds > 0.0 && args.seconds <= 3600.0) {
             bail!(
                 "--seconds is {}; it must be above 0 and at most 3600",
@@ -150,15 +134,15 @@ impl Plan {
             3 | 4 => Version::V3,
             _ => Version::V5,
         };
-        let login = args.user.clone().map(|user| -> anyhow::Result<Login> {
-            let password = args.password_file.as_deref().map(first_line).transpose()?;
-            Ok(Login { user, password })
+        let login = connect::credentials(&args.login)?.map(|(user, password)| Login {
+            user,
+            password: Some(password),
         });
         Ok(Plan {
             dialer: Dialer {
                 server,
                 version,
-                login: login.transpose()?,
+                login,
                 qos: args.qos,
             },
             payload: usize::try_from(args.payload)?.max(STAMP_BYTES),
@@ -219,19 +203,12 @@ impl Plan {
     }
 }
 
-fn first_line(path: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the password file {}", path.display()))?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
 /// The address of `server`; another machine's only when the user says that it is theirs.
-fn resolve(server: &str, any_machine: bool) -> anyhow::Result<SocketAddr> {
+fn resolve(server: &Address, any_machine: bool) -> anyhow::Result<SocketAddr> {
     let addresses: Vec<SocketAddr> = server
+        .to_string()
         .to_socket_addrs()
-        .with_context(|| {
-            format!("--server is {server}; it must be HOST:PORT, such as 127.0.0.1:1883")
-        })?
+        .with_context(|| format!("the address of {server} cannot be found"))?
         .collect();
     let here = |address: &&SocketAddr| address.ip().to_canonical().is_loopback();
     if let Some(address) = addresses.iter().find(|address| !here(address))
@@ -295,7 +272,6 @@ pub mod tests {
 
     #[test]
     fn nonsense_is_named() {
-        assert!(refusal(&["--server", "127.0.0.1"]).contains("HOST:PORT"));
         assert!(refusal(&["--server", "127.0.0.1:1", "--seconds", "0"]).contains("--seconds"));
         assert!(refusal(&["--server", "127.0.0.1:1", "--seconds", "NaN"]).contains("--seconds"));
         assert!(refusal(&["--server", "127.0.0.1:1", "--rate", "0"]).contains("--rate"));
@@ -315,20 +291,6 @@ pub mod tests {
                 format!("rooms/bench-{run}-0/chat"),
                 format!("rooms/bench-{run}-1/chat")
             ]
-        );
-    }
-
-    #[test]
-    fn the_password_is_the_first_line() {
-        let dir = std::env::temp_dir().join(format!("roommq-bench-{}", std::process::id()));
-        std::fs::write(&dir, "s3cret\nrest\n").unwrap();
-        assert_eq!(first_line(&dir).unwrap(), "s3cret");
-        std::fs::remove_file(&dir).unwrap();
-        assert!(
-            first_line(&dir)
-                .unwrap_err()
-                .to_string()
-                .contains("password file")
         );
     }
 }

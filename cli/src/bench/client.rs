@@ -77,9 +77,12 @@ impl Dialer {
     }
 
     async fn connect(&self, seat: &Seat) -> anyhow::Result<Connection> {
-        let stream = TcpStream::connect(self.server)
-            .await
-            .with_context(|| format!("cannot connect to {}", self.server))?;
+        let stream = TcpStream::connect(self.server).await.with_context(|| {
+            format!(
+                "no broker at {}: start one, or name another with --server",
+                self.server
+            )
+        })?;
         stream.set_nodelay(true)?;
         let mut connection = Connection {
             stream,

@@ -196,13 +196,13 @@ pub enum Packet<'a> {
     Other,
 }
 
-/// The first whole packet of `data` and its length in bytes; `Ok(None)` where more bytes are needed.
+/// The first whole packet of `bytes` and its length in bytes; `Ok(None)` where more bytes are needed.
 #[inline]
 pub fn next_packet(
     version: Version,
-    data: &[u8],
+    bytes: &[u8],
 ) -> Result<Option<(Packet<'_>, usize)>, Malformed> {
-    let Some((&first, rest)) = data.split_first() else {
+    let Some((&first, rest)) = bytes.split_first() else {
         return Ok(None);
     };
     let Some((length, width)) = read_length(rest)? else {
@@ -222,8 +222,8 @@ fn parse(version: Version, first: u8, body: &[u8]) -> Result<Packet<'_>, Malform
             let mut rest = skip_text(body)?;
             let mut id = None;
             if first & 0x06 != 0 {
-                let (bytes, after) = rest.split_first_chunk::<2>().ok_or(Malformed)?;
-                id = Some(u16::from_be_bytes(*bytes));
+                let (two, after) = rest.split_first_chunk::<2>().ok_or(Malformed)?;
+                id = Some(u16::from_be_bytes(*two));
                 rest = after;
             }
             if v5 {
@@ -259,28 +259,28 @@ fn parse(version: Version, first: u8, body: &[u8]) -> Result<Packet<'_>, Malform
 
 /// A variable byte integer and how many bytes it took; `Ok(None)` where it is not whole yet.
 #[inline]
-fn read_length(data: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
+fn read_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let mut value = 0;
-    for (i, byte) in data.iter().take(4).enumerate() {
+    for (i, byte) in bytes.iter().take(4).enumerate() {
         value |= usize::from(byte & 0x7F) << (7 * i);
         if byte & 0x80 == 0 {
             return Ok(Some((value, i + 1)));
         }
     }
-    if data.len() < 4 {
+    if bytes.len() < 4 {
         Ok(None)
     } else {
         Err(Malformed)
     }
 }
 
-fn split_properties(data: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let (length, width) = read_length(data)?.ok_or(Malformed)?;
-    data[width..].split_at_checked(length).ok_or(Malformed)
+fn split_properties(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let (length, width) = read_length(bytes)?.ok_or(Malformed)?;
+    bytes[width..].split_at_checked(length).ok_or(Malformed)
 }
 
-fn skip_text(data: &[u8]) -> Result<&[u8], Malformed> {
-    let (length, rest) = data.split_first_chunk::<2>().ok_or(Malformed)?;
+fn skip_text(bytes: &[u8]) -> Result<&[u8], Malformed> {
+    let (length, rest) = bytes.split_first_chunk::<2>().ok_or(Malformed)?;
     rest.get(usize::from(u16::from_be_bytes(*length))..)
         .ok_or(Malformed)
 }

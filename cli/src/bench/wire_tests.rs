@@ -8,8 +8,8 @@ const STAMP: Stamp = Stamp {
     seq: 77,
 };
 
-fn one(version: Version, data: &[u8]) -> (Packet<'_>, usize) {
-    next_packet(version, data).unwrap().unwrap()
+fn one(version: Version, bytes: &[u8]) -> (Packet<'_>, usize) {
+    next_packet(version, bytes).unwrap().unwrap()
 }
 
 #[test]
@@ -149,9 +149,9 @@ fn an_endless_length_and_a_short_body_are_malformed() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_without_a_panic(data in prop::collection::vec(any::<u8>(), 0..200), v5: bool) {
+    fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), v5: bool) {
         let version = if v5 { Version::V5 } else { Version::V3 };
-        let mut rest = &data[..];
+        let mut rest = &bytes[..];
         while let Ok(Some((_, used))) = next_packet(version, rest) {
             prop_assert!(used >= 2 && used <= rest.len());
             rest = &rest[used..];
