@@ -44,14 +44,25 @@ enum Stage {
     Open,
     /// The connection is to read no more.
     Draining,
+    /// The last packet is in the queue: nothing may follow it [MQTT-3.14.4-1].
+    Parting,
     /// Nothing goes out any more.
     Over,
+}
+
+impl Stage {
+    /// Whether anything may still be put in.
+    fn takes(self) -> bool {
+        matches!(self, Stage::Open | Stage::Draining)
+    }
 }
 
 /// What the connection learns when it looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Condition {
     pub blocked: bool,
+    /// Blocked, and more waits than may: the peer has to read before it is read from.
+    pub choked: bool,
     pub written: u64,
     pub draining: bool,
     pub closing: Option<Close>,
@@ -82,7 +93,7 @@ impl Outbox {
     /// Puts something in for the connection itself, which flushes when it is through.
     pub(crate) fn queue<T>(&self, fill: impl FnOnce(&mut Outbound) -> T) {
         let mut state = self.state.lock();
-        if state.stage != Stage::Over {
+        if state.stage.takes() {
             fill(&mut state.outbound);
         }
     }
@@ -91,7 +102,7 @@ impl Outbox {
     /// a [`Outbox::flush`]; nothing happens once the session is over.
     pub(crate) fn fill(&self, fill: impl FnOnce(&mut Outbound)) -> bool {
         let mut state = self.state.lock();
-        if state.stage == Stage::Over {
+        if !state.stage.takes() {
             return false;
         }
         fill(&mut state.outbound);
@@ -198,6 +209,7 @@ impl Outbox {
         let state = self.state.lock();
         Condition {
             blocked: state.blocked,
+            choked: state.blocked && state.outbound.is_full(),
             written: state.written,
             draining: state.stage == Stage::Draining,
             closing: state.closing.clone(),
@@ -207,7 +219,13 @@ impl Outbox {
     /// The last words to a 5.0 client [MQTT-4.13.1-1]; 3.1.1 has none.
     pub(crate) fn say_goodbye(&self, close: &Close) {
         let text = close.text.as_str().into();
-        self.queue(|out| out.reply(&Reply::Disconnect(close.reason, Some(text))));
+        let mut state = self.state.lock();
+        if state.stage.takes() {
+            let goodbye = Reply::Disconnect(close.reason, Some(text));
+            state.outbound.reply(&goodbye);
+            state.stage = Stage::Parting;
+        }
+        drop(state);
         self.flush();
     }
 
@@ -241,5 +259,49 @@ impl Outbox {
         let bytes: Vec<u8> = slices[..n].iter().flat_map(|s| s.to_vec()).collect();
         queue.advance(bytes.len());
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::OutboundLimits;
+
+    fn outbox() -> Outbox {
+        let limits = OutboundLimits {
+            bytes: 10,
+            messages: 1,
+            receive_maximum: 1,
+            maximum_packet_size: None,
+            problem_information: true,
+        };
+        Outbox::new(Outbound::new(Version::V5, limits), None)
+    }
+
+    #[test]
+    fn nothing_follows_a_goodbye() {
+        let outbox = outbox();
+        outbox.say_goodbye(&Close {
+            reason: ReasonCode::SessionTakenOver,
+            text: String::new(),
+        });
+        assert!(!outbox.fill(|out| out.reply(&Reply::PingResp)));
+        outbox.queue(|out| out.reply(&Reply::PingResp));
+        let bytes = outbox.take_bytes();
+        let length = bytes.get(1).copied().map_or(0, usize::from);
+        assert_eq!((bytes.first(), bytes.len()), (Some(&0xE0), 2 + length));
+    }
+
+    #[test]
+    fn who_asks_and_does_not_read_chokes() {
+        let outbox = outbox();
+        let ask = || outbox.queue(|out| out.reply(&Reply::PingResp));
+        outbox.state.lock().blocked = true;
+        (0..5).for_each(|_| ask());
+        assert!(!outbox.condition().choked, "10 of 10 bytes");
+        ask();
+        assert!(outbox.condition().choked);
+        outbox.take_bytes();
+        assert!(!outbox.condition().choked);
     }
 }

@@ -106,7 +106,7 @@ impl Server {
         let places = Places::new((0..lanes).map(|l| Lane::new(l, hooks.open(l))));
         let places = Arc::new(places);
         let keepers = start_keepers(&log, lanes, threads, &places, &surroundings)?;
-        let (reading, living) = (Gate::default(), Gate::default());
+        let (reading, open, living) = (Gate::default(), Gate::default(), Gate::default());
         let mut workers = Vec::new();
         for runtime in &runtimes {
             let entrance = Arc::new(Entrance::new(
@@ -125,6 +125,7 @@ impl Server {
                 limits: options.limits.clone(),
                 lanes,
                 reading: reading.clone(),
+                open: open.clone(),
                 living: living.clone(),
             });
             workers.push(Worker {
@@ -188,9 +189,9 @@ impl Server {
                     text: "the server is shutting down".to_owned(),
                 });
             }
-            if !shared.living.wait_empty(left()) {
+            if !shared.open.wait_empty(left()) {
                 tracing::warn!(
-                    left = shared.living.count(),
+                    left = shared.open.count(),
                     "closed connections that did not read in time"
                 );
             }

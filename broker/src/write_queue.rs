@@ -11,6 +11,10 @@ pub(crate) const SHARE_FROM: usize = 2048;
 /// An emptied buffer larger than this is given back, so that an idle session stays small.
 const KEEP_CAPACITY: usize = 4096;
 
+/// From so many bytes on, what has been written is cut off the front of a buffer that is never empty: about
+/// where moving the rest is cheaper than holding on to it.
+const COMPACT_FROM: usize = 64 << 10;
+
 /// Bytes in order.
 #[derive(Debug, Default)]
 pub(crate) struct WriteQueue {
@@ -95,6 +99,10 @@ impl WriteQueue {
             } else {
                 self.tail.clear();
             }
+        } else if self.tail_written >= COMPACT_FROM && self.tail_written * 2 >= self.tail.len() {
+            // A reader that is always a little behind never empties it. No more is moved than was written.
+            self.tail.drain(..self.tail_written);
+            self.tail_written = 0;
         }
     }
 }
@@ -103,6 +111,22 @@ impl WriteQueue {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_reader_that_is_always_behind_does_not_grow_it() {
+        let mut queue = WriteQueue::default();
+        queue.tail().extend_from_slice(&[0; 1_000]);
+        for round in 0..10_000_u32 {
+            queue
+                .tail()
+                .extend_from_slice(&[round.to_le_bytes()[0]; 100]);
+            queue.advance(100);
+        }
+        assert_eq!(queue.len(), 1_000);
+        assert_eq!(queue.single().and_then(|s| s.last()), Some(&15));
+        let held = queue.tail.capacity();
+        assert!(held <= 4 * COMPACT_FROM, "{held} bytes for 1,000");
+    }
 
     proptest! {
         #[test]

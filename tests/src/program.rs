@@ -1,9 +1,13 @@
 //! A child process whose output can be waited for, and which never outlives its test.
 
 use crate::PATIENCE;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +17,7 @@ use std::time::{Duration, Instant};
 pub fn roommq() -> Command {
     // Cargo sets it where a test runs, for the binaries of the test's own package.
     let path = std::env::var_os("CARGO_BIN_EXE_roommq_under_test")
-        .expect("these helpers run under `cargo test`");
+        .expect("this runs under `cargo test` only");
     let mut command = Command::new(path);
     // What the machine's user has set is no part of a test.
     for (name, _) in std::env::vars_os() {
@@ -112,7 +116,7 @@ impl Lines {
 #[derive(Debug)]
 pub struct Program {
     child: Child,
-    stdin: Option<ChildStdin>,
+    stdin: Option<File>,
     /// What it prints.
     pub stdout: Arc<Lines>,
     /// What it complains about.
@@ -141,8 +145,35 @@ impl Program {
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
         Program {
-            stdin: child.stdin.take(),
+            stdin: child.stdin.take().map(|pipe| OwnedFd::from(pipe).into()),
             stdout: Lines::follow(child.stdout.take().expect("a pipe")),
+            stderr: Lines::follow(child.stderr.take().expect("a pipe")),
+            child,
+        }
+    }
+
+    /// Starts it with a terminal for its input and output, as a person would. Enter is `\r`.
+    #[must_use]
+    pub fn on_terminal(command: &mut Command) -> Program {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&ours).expect("the terminal is ours");
+        unlockpt(&ours).expect("the terminal is ours");
+        let name = ptsname(&ours, Vec::new()).expect("terminals have names");
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let its = rustix::fs::open(name, flags, Mode::empty()).expect("the other end");
+        let mut child = command
+            .env("TERM", "xterm")
+            .stdin(its.try_clone().expect("a second handle"))
+            .stdout(its)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+        // The command would keep the other end open, and the terminal would not end with the process.
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let ours = File::from(ours);
+        Program {
+            stdin: Some(ours.try_clone().expect("a second handle")),
+            stdout: Lines::follow(ours),
             stderr: Lines::follow(child.stderr.take().expect("a pipe")),
             child,
         }

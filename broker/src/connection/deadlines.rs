@@ -1,5 +1,6 @@
 //! By when a peer must have done what it owes. Pure: `now` is passed in.
 
+use super::intake::Rest;
 use crate::packet::ReasonCode;
 use crate::session::Close;
 use roommq_config::Limits;
@@ -18,6 +19,8 @@ pub(super) struct Deadlines {
     write_stall: Duration,
     last_read: Instant,
     partial_since: Option<Instant>,
+    /// The server itself reads nothing: the peer's silence is not its own.
+    paused: bool,
     /// Since when the socket has taken nothing, and what it had taken.
     blocked: Option<(Instant, u64)>,
     /// The server will wait no longer.
@@ -34,16 +37,39 @@ impl Deadlines {
             write_stall: limits.write_stall,
             last_read: now,
             partial_since: None,
+            paused: false,
             blocked: None,
             last: None,
             checked: now,
         }
     }
 
-    /// Bytes have come; `partial`: they end within a packet.
-    pub(super) fn read(&mut self, now: Instant, partial: bool) {
+    /// Bytes have come, and end with `rest`.
+    pub(super) fn read(&mut self, now: Instant, rest: Rest) {
         self.last_read = now;
-        self.partial_since = partial.then(|| self.partial_since.unwrap_or(now));
+        self.partial_since = match rest {
+            Rest::Nothing => None,
+            Rest::Begun => Some(now),
+            Rest::More => self.partial_since.or(Some(now)),
+        };
+    }
+
+    /// The server stops reading, or reads again.
+    pub(super) fn pause(&mut self, now: Instant, paused: bool) {
+        if self.paused && !paused {
+            self.last_read = now;
+            self.partial_since = self.partial_since.map(|_| now);
+        }
+        self.paused = paused;
+    }
+
+    /// Since when the peer owes bytes, in general and of a packet.
+    fn owed(&self) -> (Option<Instant>, Option<Instant>) {
+        let reads = !self.paused;
+        (
+            reads.then_some(self.last_read),
+            self.partial_since.filter(|_| reads),
+        )
     }
 
     /// The socket takes nothing, having taken `written` bytes so far; or it takes again.
@@ -62,9 +88,10 @@ impl Deadlines {
 
     /// When to look again.
     pub(super) fn next(&self) -> Instant {
+        let (last_read, partial_since) = self.owed();
         let times = [
-            self.silence.map(|s| self.last_read + s),
-            self.partial_since.map(|s| s + self.packet_time),
+            self.silence.and_then(|s| Some(last_read? + s)),
+            partial_since.map(|s| s + self.packet_time),
             self.blocked.map(|(s, _)| s + self.write_stall),
             self.last,
         ];
@@ -75,13 +102,12 @@ impl Deadlines {
     /// The reason to end, where one of the times has passed.
     pub(super) fn passed(&mut self, now: Instant) -> Option<Close> {
         self.checked = now;
+        let (last_read, partial_since) = self.owed();
         let over = |since: Instant, limit: Duration| now >= since + limit;
-        let (reason, text) = if self.silence.is_some_and(|s| over(self.last_read, s)) {
+        let silent = |limit| last_read.is_some_and(|s| over(s, limit));
+        let (reason, text) = if self.silence.is_some_and(silent) {
             (ReasonCode::KeepAliveTimeout, "keep-alive passed".to_owned())
-        } else if self
-            .partial_since
-            .is_some_and(|s| over(s, self.packet_time))
-        {
+        } else if partial_since.is_some_and(|s| over(s, self.packet_time)) {
             let text = format!("a packet was not whole after {:?}", self.packet_time);
             (ReasonCode::ProtocolError, text)
         } else if self.blocked.is_some_and(|(s, _)| over(s, self.write_stall)) {
@@ -119,12 +145,13 @@ mod tests {
         let mut d = Deadlines::new(0, &limits, start);
         assert_eq!(d.next(), start + LONGEST, "keep-alive 0 is never");
         assert_eq!(d.passed(start + LONGEST), None);
-        d.read(start + seconds(1), true);
-        d.read(start + seconds(5), true);
+        d.read(start, Rest::More);
+        d.read(start + seconds(1), Rest::Begun);
+        d.read(start + seconds(5), Rest::More);
         assert_eq!(d.next(), start + seconds(1) + limits.packet_time);
         let half = d.passed(start + seconds(1) + limits.packet_time);
         assert_eq!(reason(half), Some(ReasonCode::ProtocolError));
-        d.read(start + seconds(6), false);
+        d.read(start + seconds(6), Rest::Nothing);
         d.blocked(start + seconds(7), Some(100));
         d.blocked(start + seconds(9), Some(100));
         assert_eq!(d.next(), start + seconds(7) + limits.write_stall);
@@ -140,5 +167,18 @@ mod tests {
         );
         d.blocked(start + seconds(22), None);
         assert_eq!(d.passed(start + seconds(60)), None);
+    }
+
+    #[test]
+    fn a_peer_that_is_not_read_from_is_not_silent() {
+        let start = Instant::now();
+        let limits = Limits::default();
+        let mut d = Deadlines::new(2, &limits, start);
+        d.read(start, Rest::Begun);
+        d.pause(start, true);
+        assert_eq!(d.passed(start + seconds(100)), None);
+        d.pause(start + seconds(100), false);
+        assert_eq!(d.next(), start + seconds(103));
+        assert!(d.passed(start + seconds(103)).is_some());
     }
 }

@@ -36,7 +36,7 @@ impl Ending {
 }
 
 impl Connection {
-    pub(super) async fn end(mut self, ending: Ending, read: OwnedReadHalf) {
+    pub(super) async fn end(mut self: Box<Self>, ending: Ending, read: OwnedReadHalf) {
         if let Ending::Closed(close) = &ending {
             self.outbox.say_goodbye(close);
         }

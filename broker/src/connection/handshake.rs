@@ -9,7 +9,7 @@ use crate::packet::{
 use crate::policy::{ConnectRequest, Principal, Refusal};
 use crate::session::{Outbound, OutboundLimits, Session};
 use bytestring::ByteString;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) async fn accept(
     intake: &mut Intake,
     peer: SocketAddr,
     shared: &Arc<Shared>,
-) -> Option<(Connection, u16)> {
+) -> Option<(Box<Connection>, u16)> {
     let mut decoder = Decoder::new(shared.limits.packet_bytes);
     let limit = shared.limits.connect_time;
     let first = tokio::time::timeout(limit, first_packet(read, intake, &mut decoder)).await;
@@ -54,7 +54,13 @@ pub(super) async fn accept(
         refuse(&write, connect.version, ReasonCode::ServerBusy, &text).await;
         return None;
     }
-    match admit(&connect, peer, shared).await {
+    // Password checks are few at a time; who waits for one is not kept waiting for ever.
+    let admitted = tokio::time::timeout(limit, admit(&connect, peer, shared)).await;
+    let busy = |_| Refusal {
+        code: ReasonCode::ServerBusy,
+        reason: format!("credentials could not be checked within {limit:?}; try again later"),
+    };
+    match admitted.map_err(busy).flatten() {
         Ok((who, client_id)) => open(*connect, who, client_id, write, decoder, peer, shared),
         Err(refusal) => {
             tracing::info!(%peer, client = %connect.client_id, %refusal, "a CONNECT was refused");
@@ -77,7 +83,7 @@ async fn first_packet(
             Some(_) => return Err(None),
             None => {}
         }
-        match intake.wait(read, false).await {
+        match intake.wait(read, false, true).await {
             Ok(Woken::Read(n)) if n > 0 => {}
             _ => return Err(None),
         }
@@ -135,7 +141,7 @@ fn open(
     decoder: Decoder,
     peer: SocketAddr,
     shared: &Arc<Shared>,
-) -> Option<(Connection, u16)> {
+) -> Option<(Box<Connection>, u16)> {
     let limits = &shared.limits;
     let version = connect.version;
     let mut outbound = Outbound::new(
@@ -174,7 +180,7 @@ fn open(
     outbox.flush();
     tracing::debug!(user = %who.user, client = %client_id, %peer, ?version, "connected");
     let session = Session::new(version, connect.will, ALIAS_MAXIMUM, limits.inflight);
-    let connection = Connection {
+    let connection = Box::new(Connection {
         shared: shared.clone(),
         who,
         id,
@@ -184,14 +190,14 @@ fn open(
         outbox,
         decoder,
         lanes: BTreeSet::new(),
-        filters: BTreeSet::new(),
+        filters: HashSet::new(),
         ticket: 0,
         permit: None,
         batches: Vec::new(),
         acks: Vec::new(),
         notices: Vec::new(),
         draining: false,
-    };
+    });
     Some((connection, keep_alive))
 }
 

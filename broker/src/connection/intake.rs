@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 
 /// Bytes taken from a socket at once.
-const READ: usize = 64 << 10;
+pub(super) const READ: usize = 64 << 10;
 
 thread_local! {
     /// An idle connection has no buffer.
@@ -27,6 +27,19 @@ pub(super) struct Intake {
     begun: BytesMut,
     /// Bytes that `begun` needs before the decoder is asked again.
     needed: usize,
+    /// Whether a packet has become whole since the last read.
+    whole: bool,
+}
+
+/// What the bytes read so far end with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// A whole packet.
+    Nothing,
+    /// The front of a packet, which came with the last read.
+    Begun,
+    /// More of the packet that had begun before.
+    More,
 }
 
 /// What a socket is ready for.
@@ -39,15 +52,20 @@ pub(super) enum Woken {
 }
 
 impl Intake {
-    /// Waits for the socket: reads once, and sees where `blocked` whether it takes bytes again.
+    /// Waits for the socket: reads once, where `reads`, and sees where `blocked` whether it takes bytes again.
+    /// One of both should hold.
     pub(super) async fn wait(
         &mut self,
         socket: &mut OwnedReadHalf,
         blocked: bool,
+        reads: bool,
     ) -> io::Result<Woken> {
         std::future::poll_fn(|cx| {
             if blocked && let Poll::Ready(result) = socket.as_ref().poll_write_ready(cx) {
                 return Poll::Ready(result.map(|()| Woken::Writable));
+            }
+            if !reads {
+                return Poll::Pending;
             }
             self.poll_read(socket, cx).map_ok(Woken::Read)
         })
@@ -69,6 +87,7 @@ impl Intake {
     }
 
     fn add(&mut self, read: &[u8]) {
+        self.whole = false;
         if self.begun.is_empty() && self.bytes.is_empty() {
             self.bytes = Bytes::copy_from_slice(read);
             return;
@@ -86,6 +105,7 @@ impl Intake {
     /// The next whole packet.
     pub(super) fn next(&mut self, decoder: &mut Decoder) -> Result<Option<Packet>, DecodeError> {
         let packet = decoder.decode(&mut self.bytes)?;
+        self.whole |= packet.is_some();
         if packet.is_none() && self.begun.is_empty() {
             if self.bytes.is_empty() {
                 self.bytes = Bytes::new();
@@ -96,8 +116,12 @@ impl Intake {
     }
 
     /// Whether a packet has begun and is not whole.
-    pub(super) fn is_partial(&self) -> bool {
-        !self.bytes.is_empty() || !self.begun.is_empty()
+    pub(super) fn rest(&self) -> Rest {
+        match self.bytes.is_empty() && self.begun.is_empty() {
+            true => Rest::Nothing,
+            false if self.whole => Rest::Begun,
+            false => Rest::More,
+        }
     }
 }
 
@@ -133,7 +157,7 @@ mod tests {
                     packets.push(packet);
                 }
             }
-            assert!(!intake.is_partial());
+            assert_eq!(intake.rest(), Rest::Nothing);
             assert!(
                 matches!(packets[0], Packet::Connect(_)),
                 "pieces of {piece}"
@@ -145,6 +169,24 @@ mod tests {
             assert_eq!(sizes.collect::<Vec<_>>(), [994, 994]);
             assert_eq!(packets[2], Packet::PingReq);
         }
+    }
+
+    #[test]
+    fn a_new_packet_is_told_from_more_of_an_old_one() {
+        let mut intake = Intake::default();
+        let mut decoder = Decoder::new(10_000);
+        let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a";
+        let mut read = |bytes: &[u8]| {
+            intake.add(bytes);
+            while intake.next(&mut decoder).unwrap().is_some() {}
+            intake.rest()
+        };
+        assert_eq!(read(&connect[..9]), Rest::More);
+        assert_eq!(read(&connect[9..]), Rest::Nothing);
+        assert_eq!(read(b"\xC0\x00\x30\x05\x00"), Rest::Begun);
+        assert_eq!(read(b"\x01"), Rest::More);
+        assert_eq!(read(b"txx\x30"), Rest::Begun);
+        assert_eq!(read(b"\x05\x00\x01txx"), Rest::Nothing);
     }
 
     #[test]

@@ -12,15 +12,15 @@ use crate::lane::{Batch, Courier, Entrance, LogError};
 use crate::outbox::Outbox;
 use crate::packet::{DecodeError, Decoder, ReasonCode, Reply};
 use crate::policy::{Policy, Principal, PublishPermit, SessionId};
-use crate::server::Gate;
+use crate::server::{Gate, Inside};
 use crate::session::{Close, Session, Step};
 use crate::sessions::Sessions;
 use bytestring::ByteString;
 use deadlines::Deadlines;
 use ending::Ending;
-use intake::{Intake, Woken};
+use intake::{Intake, READ, Woken};
 use roommq_config::Limits;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -36,13 +36,16 @@ pub(crate) struct Shared {
     pub limits: Limits,
     /// How many lanes there are.
     pub lanes: u16,
-    /// Sessions that still read.
+    /// Sessions that still take new messages.
     pub reading: Gate,
-    /// Connections that still live.
+    /// Sessions that still have their connection.
+    pub open: Gate,
+    /// Connections, those before their CONNECT included.
     pub living: Gate,
 }
 
-/// A connection whose CONNECT was accepted.
+/// A connection whose CONNECT was accepted. Boxed where it is passed on: a future holds a copy of all that
+/// it is handed.
 struct Connection {
     shared: Arc<Shared>,
     who: Principal,
@@ -54,7 +57,7 @@ struct Connection {
     decoder: Decoder,
     /// Lanes in which the session has had something.
     lanes: BTreeSet<u16>,
-    filters: BTreeSet<ByteString>,
+    filters: HashSet<ByteString>,
     /// Number of the last SUBSCRIBE or UNSUBSCRIBE.
     ticket: u32,
     /// For the topic that was published to last.
@@ -92,10 +95,22 @@ pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
 }
 
 impl Connection {
-    async fn run(mut self, mut read: OwnedReadHalf, mut intake: Intake, keep_alive: u16) {
+    async fn run(
+        mut self: Box<Self>,
+        mut read: OwnedReadHalf,
+        mut intake: Intake,
+        keep_alive: u16,
+    ) {
+        let _open = self.shared.open.enter();
+        let reading = self.shared.reading.enter();
         let mut deadlines = Deadlines::new(keep_alive, &self.shared.limits, Instant::now());
+        // What came right behind CONNECT.
         let ending = match self.packets(&mut intake).await {
-            Ok(()) => self.attend(&mut read, &mut intake, &mut deadlines).await,
+            Ok(()) => {
+                deadlines.read(Instant::now(), intake.rest());
+                self.attend(&mut read, &mut intake, &mut deadlines, reading)
+                    .await
+            }
             Err(ending) => ending,
         };
         self.end(ending, read).await;
@@ -107,12 +122,15 @@ impl Connection {
         read: &mut OwnedReadHalf,
         intake: &mut Intake,
         deadlines: &mut Deadlines,
+        reading: Inside,
     ) -> Ending {
-        let mut reading = Some(self.shared.reading.enter());
+        let mut reading = Some(reading);
         let outbox = self.outbox.clone();
         let timer = tokio::time::sleep_until(deadlines.next());
         tokio::pin!(timer);
         let mut blocked = false;
+        // Who does not read is not read from, or what is answered would pile up.
+        let mut choked = false;
         // What the server closes with, once all has gone out.
         let mut last: Option<Close> = None;
         loop {
@@ -120,21 +138,30 @@ impl Connection {
                 return Ending::closed(close);
             }
             tokio::select! {
-                woken = intake.wait(read, blocked) => match woken {
+                woken = intake.wait(read, blocked, !choked) => match woken {
                     Ok(Woken::Read(0)) => {
                         return Ending::lost("connection closed without DISCONNECT");
                     }
-                    Ok(Woken::Read(_)) => {
+                    Ok(Woken::Read(n)) => {
                         if let Err(ending) = self.packets(intake).await {
                             return ending;
                         }
-                        deadlines.read(Instant::now(), intake.is_partial());
+                        deadlines.read(Instant::now(), intake.rest());
+                        if blocked {
+                            choked = outbox.condition().choked;
+                            deadlines.pause(Instant::now(), choked);
+                        }
+                        if n == READ {
+                            // There is more: the others of this thread, and what is to be written, go first.
+                            tokio::task::yield_now().await;
+                        }
                     }
                     Ok(Woken::Writable) => {
                         outbox.unblock();
                         let condition = outbox.condition();
-                        blocked = condition.blocked;
+                        (blocked, choked) = (condition.blocked, condition.choked);
                         deadlines.blocked(Instant::now(), blocked.then_some(condition.written));
+                        deadlines.pause(Instant::now(), choked);
                     }
                     Err(error) => return Ending::lost(&format!("connection lost: {}", error.kind())),
                 },
@@ -152,8 +179,9 @@ impl Connection {
                         Some(close) => return Ending::closed(close),
                         None => {}
                     }
-                    blocked = condition.blocked;
+                    (blocked, choked) = (condition.blocked, condition.choked);
                     deadlines.blocked(Instant::now(), blocked.then_some(condition.written));
+                    deadlines.pause(Instant::now(), choked);
                 }
                 () = &mut timer => {
                     if let Some(close) = deadlines.passed(Instant::now()) {

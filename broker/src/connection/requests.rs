@@ -3,12 +3,12 @@
 use super::Connection;
 use crate::clock;
 use crate::lane::{
-    Entry, FilterEntry, Origin, PropertiesEntry, PublishEntry, SubscribeEntry, UnsubscribeEntry,
-    lane_of, lane_of_filter,
+    Entry, FilterEntry, MOST_LEVELS, Origin, PropertiesEntry, PublishEntry, SubscribeEntry,
+    UnsubscribeEntry, lane_of, lane_of_filter,
 };
 use crate::packet::{
     NameError, PacketId, QoS, ReasonCode, Reply, Subscribe, SubscribeOptions, TopicFilter,
-    Unsubscribe, Version,
+    Unsubscribe, Version, levels,
 };
 use crate::policy::{Attempt, PublishPermit, Refusal, SubscribeGrant};
 use crate::session::{Answer, Inbound};
@@ -50,9 +50,13 @@ impl Connection {
         {
             return Ok(permit.clone());
         }
-        let policy = &self.shared.policy;
-        let permit = policy.publish(&self.who, &inbound.topic, inbound.retain)?;
-        self.permit = Some((inbound.topic.clone(), inbound.retain, permit.clone()));
+        // A copy: kept while the client is idle, it must not hold on to all that was read with it.
+        let topic = inbound.topic.detached();
+        let permit = self
+            .shared
+            .policy
+            .publish(&self.who, &topic, inbound.retain)?;
+        self.permit = Some((topic, inbound.retain, permit.clone()));
         Ok(permit)
     }
 
@@ -91,7 +95,12 @@ impl Connection {
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         let mut reason = None;
         let mut granted = Vec::new();
-        for (place, (filter, options)) in (0u16..).zip(&subscribe.filters) {
+        for (place, (filter, options)) in subscribe.filters.iter().enumerate() {
+            // Entries count places by 16 bits; no packet limit keeps a client from sending more.
+            let Ok(place) = u16::try_from(place) else {
+                codes.push(ReasonCode::QuotaExceeded);
+                continue;
+            };
             match self.grant(filter).await {
                 Ok(grant) => {
                     codes.push(ReasonCode::Success);
@@ -142,6 +151,12 @@ impl Connection {
             code: ReasonCode::TopicFilterInvalid,
             reason: error.to_string(),
         })?;
+        if levels(filter.as_str()).nth(MOST_LEVELS).is_some() {
+            return Err(Refusal {
+                code: ReasonCode::TopicFilterInvalid,
+                reason: format!("a filter may have {MOST_LEVELS} levels"),
+            });
+        }
         if filter.share_group().is_some() {
             return Err(Refusal {
                 code: ReasonCode::SharedSubscriptionsNotSupported,
@@ -164,14 +179,15 @@ impl Connection {
     pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         let mut resolved = Vec::new();
-        for (place, filter) in (0u16..).zip(&unsubscribe.filters) {
-            match filter {
-                Ok(filter) => {
+        for (place, filter) in unsubscribe.filters.iter().enumerate() {
+            match (u16::try_from(place), filter) {
+                (Err(_), _) => codes.push(ReasonCode::UnspecifiedError),
+                (Ok(place), Ok(filter)) => {
                     self.filters.remove(filter.as_str());
                     codes.push(ReasonCode::Success);
                     resolved.push((place, self.shared.policy.resolve(&self.who, filter)));
                 }
-                Err(_) => codes.push(ReasonCode::TopicFilterInvalid),
+                (Ok(_), Err(_)) => codes.push(ReasonCode::TopicFilterInvalid),
             }
         }
         let mut by_lane: BTreeMap<u16, Vec<(u16, &str)>> = BTreeMap::new();

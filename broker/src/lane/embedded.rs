@@ -23,7 +23,7 @@ pub const QUIET_TARGETS: &[&str] = &["rumqttd"];
 /// The router counts a batch as its payload, its topic and four bytes.
 const OVERHEAD: usize = 16;
 /// A lane's log is this many closed segments, and the ones being read and written.
-const SEGMENTS: usize = 8;
+const SEGMENTS: usize = 4;
 /// The router takes no smaller segments.
 const SMALLEST_SEGMENT: usize = 1024;
 /// Links that may be opened; the router sets aside room for each at its start.

@@ -152,9 +152,9 @@ impl Batch {
         }
     }
 
-    /// The whole, to append.
+    /// The whole, to append; a log may keep it for long, so it is cut to its size.
     pub(crate) fn into_bytes(self) -> bytes::Bytes {
-        self.bytes.into()
+        self.bytes.into_boxed_slice().into()
     }
 }
 

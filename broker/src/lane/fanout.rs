@@ -6,7 +6,7 @@ use super::retained::Kept;
 use super::state::{Reach, Subscriber};
 use crate::packet::{PublishParts, QoS, Version, encode_publish};
 use crate::policy::{LaneHook, Mark, Mount, Stamps};
-use crate::session::Frame;
+use crate::session::{Frame, Outbound};
 use std::borrow::Cow;
 
 /// A user property on its way out.
@@ -63,7 +63,10 @@ pub(super) fn fan_out(
             continue;
         };
         let frame = frames.for_group(group, outbox.version());
-        if outbox.fill(|out| out.deliver(message.lane, frame)) {
+        let deliver = |out: &mut Outbound| {
+            out.deliver(message.lane, frame);
+        };
+        if outbox.fill(deliver) {
             reach.touch(outbox);
         }
     }

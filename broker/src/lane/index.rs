@@ -6,6 +6,10 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+/// Levels of a filter, at most: the tree of wildcards is walked by recursion, a level a call, and costs
+/// hundreds of bytes a level.
+pub(crate) const MOST_LEVELS: usize = 128;
+
 /// A place in the lane's table of subscribers.
 pub(crate) type Slot = u32;
 

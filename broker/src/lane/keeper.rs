@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// Batches applied before sockets are written to, where more keep coming.
 const BATCHES_BEFORE_FLUSH: usize = 128;
 
+/// And no longer than this: a batch that takes long shall not keep what stood before it waiting.
+const TIME_BEFORE_FLUSH: Duration = Duration::from_millis(5);
+
 /// What keepers share.
 pub(crate) struct Surroundings {
     pub sessions: Arc<Sessions>,
@@ -58,9 +61,14 @@ impl Keeper {
         let mut touched = Vec::new();
         while self.open > 0 {
             let mut applied = 0;
+            let mut since: Option<Instant> = None;
             while applied < BATCHES_BEFORE_FLUSH && self.open > 0 {
                 match self.follower.next(applied == 0) {
-                    Ok(Some((lane, batch))) => self.apply(lane, &batch, &mut touched),
+                    Ok(Some((lane, batch))) => {
+                        // From after the wait for the first.
+                        since.get_or_insert_with(Instant::now);
+                        self.apply(lane, &batch, &mut touched);
+                    }
                     Ok(None) => break,
                     Err(error) => {
                         tracing::error!(%error, "a keeper cannot read its lanes");
@@ -68,6 +76,9 @@ impl Keeper {
                     }
                 }
                 applied += 1;
+                if since.is_some_and(|since| since.elapsed() >= TIME_BEFORE_FLUSH) {
+                    break;
+                }
             }
             for outbox in touched.drain(..) {
                 outbox.flush();

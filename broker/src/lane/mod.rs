@@ -25,6 +25,7 @@ pub(crate) use entry::{
     Batch, Entry, FilterEntry, GoneEntry, Origin, PropertiesEntry, PublishEntry, SubscribeEntry,
     UnsubscribeEntry,
 };
+pub(crate) use index::MOST_LEVELS;
 pub(crate) use keeper::{Barriers, Keeper, Surroundings};
 pub(crate) use log::{LaneLog, LogError};
 pub(crate) use state::Lane;

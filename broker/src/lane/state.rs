@@ -257,12 +257,20 @@ impl Lane {
             return;
         };
         let who = subscriber.actor();
+        // Whoever subscribes again and again and does not read shall not keep the lane busy with it.
+        let mut room = true;
         for (topic, kept) in self.retained.matching(&parsed, self.now) {
+            if !room && subscription.options.qos == QoS::AtMostOnce {
+                return;
+            }
+            if !room && kept.qos == QoS::AtMostOnce {
+                continue;
+            }
             if subscription.guarded && !self.hook.may_see(who, topic) {
                 continue;
             }
             let frame = retained_frame(topic, kept, self.now, subscription, outbox.version());
-            if outbox.fill(|out| out.deliver(self.number, &frame)) {
+            if outbox.fill(|out| room &= out.deliver(self.number, &frame)) {
                 reach.touch(outbox);
             }
         }

@@ -81,6 +81,12 @@ impl TopicName {
         &self.0
     }
 
+    /// A copy with memory of its own, where the text may be a slice of something larger.
+    #[must_use]
+    pub fn detached(&self) -> TopicName {
+        TopicName(ByteString::from(self.as_str()))
+    }
+
     /// The text, shared.
     #[must_use]
     pub fn to_byte_string(&self) -> ByteString {

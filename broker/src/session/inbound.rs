@@ -207,7 +207,8 @@ impl Session {
         }
         match topic {
             Some(topic) => {
-                self.aliases.insert(alias, topic.clone());
+                // A copy: the topic is a slice of the whole read.
+                self.aliases.insert(alias, topic.detached());
                 Ok(topic)
             }
             None => self.aliases.get(&alias).cloned().ok_or_else(|| {

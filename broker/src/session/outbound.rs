@@ -14,6 +14,8 @@ pub(crate) struct Outbound {
     limits: OutboundLimits,
     queue: WriteQueue,
     in_flight: VecDeque<InFlight>,
+    /// Of messages that may have to be sent again.
+    in_flight_bytes: usize,
     /// QoS 1 and 2 that the window has no room for.
     waiting: VecDeque<Frame>,
     waiting_bytes: usize,
@@ -43,6 +45,16 @@ enum State {
     Sent(Frame),
     /// PUBREL sent, PUBCOMP awaited [MQTT-4.3.3-1].
     Released,
+}
+
+impl State {
+    /// Bytes that are kept for sending again.
+    fn bytes(&self) -> usize {
+        match self {
+            State::Sent(frame) => frame.frame.len(),
+            State::Released => 0,
+        }
+    }
 }
 
 /// An answer to a SUBSCRIBE or UNSUBSCRIBE that several lanes may owe.
@@ -76,6 +88,7 @@ impl Outbound {
             limits,
             queue: WriteQueue::default(),
             in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             last_id: 0,
@@ -105,6 +118,11 @@ impl Outbound {
         self.waiting.is_empty() && self.owed.is_empty()
     }
 
+    /// Whether as much waits for the socket as may. Answers are queued even so: who asks has to stop.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.len() > self.limits.bytes
+    }
+
     /// Whether a message that must not be lost found no room: the session is to be closed.
     pub(crate) fn overflowed(&self) -> bool {
         self.overflowed
@@ -121,53 +139,62 @@ impl Outbound {
         );
     }
 
-    /// Takes a message that `lane` delivers.
-    pub(crate) fn deliver(&mut self, lane: u16, frame: &Frame) {
+    /// Takes a message that `lane` delivers; false where it found no room.
+    pub(crate) fn deliver(&mut self, lane: u16, frame: &Frame) -> bool {
         if let Some(owed) = self.owed.iter_mut().find(|o| o.answered.contains(&lane)) {
             owed.held_bytes += frame.frame.len();
             if owed.held_bytes <= self.limits.bytes {
                 owed.held.push_back(frame.clone());
-            } else {
-                self.no_room(frame.qos);
+                return true;
             }
-            return;
+            return self.no_room(frame.qos);
         }
-        self.send(frame);
+        self.send(frame)
     }
 
-    fn send(&mut self, frame: &Frame) {
+    fn send(&mut self, frame: &Frame) -> bool {
         // What is larger than the client takes is not sent, as if it had been [MQTT-3.1.2-24, MQTT-3.1.2-25].
         let largest = self.limits.maximum_packet_size;
         if largest.is_some_and(|m| frame.frame.len() > m as usize) {
             self.dropped += 1;
-            return;
+            return true;
         }
         if frame.qos == QoS::AtMostOnce {
             if self.queue.len() + frame.frame.len() > self.limits.bytes && !self.queue.is_empty() {
-                self.no_room(frame.qos);
+                return self.no_room(frame.qos);
             } else if frame.frame.len() >= SHARE_FROM {
                 self.queue.push_shared(frame.frame.as_bytes().clone());
             } else {
                 self.queue.tail().extend_from_slice(frame.frame.as_bytes());
             }
-            return;
+            return true;
         }
-        if self.waiting.is_empty() && self.in_flight.len() < self.limits.receive_maximum.into() {
+        if self.waiting.is_empty() && self.window_takes(frame) {
             self.transmit(frame.clone());
         } else if self.waiting.len() >= self.limits.messages
             || self.waiting_bytes + frame.frame.len() > self.limits.bytes
         {
-            self.no_room(frame.qos);
+            return self.no_room(frame.qos);
         } else {
             self.waiting_bytes += frame.frame.len();
             self.waiting.push_back(frame.clone());
         }
+        true
     }
 
-    fn no_room(&mut self, qos: QoS) {
+    fn no_room(&mut self, qos: QoS) -> bool {
         self.dropped += 1;
         // QoS 0 may be lost (4.3.1); anything else not, so its receiver is told by a close.
         self.overflowed |= qos != QoS::AtMostOnce;
+        false
+    }
+
+    /// Whether the window has room: for so many messages [MQTT-3.3.4-9], and so many bytes, for a client that
+    /// reads and does not acknowledge holds all of them.
+    fn window_takes(&self, frame: &Frame) -> bool {
+        let many = self.in_flight.len() < usize::from(self.limits.receive_maximum);
+        let large = self.in_flight_bytes + frame.frame.len() <= self.limits.bytes;
+        many && (large || self.in_flight.is_empty())
     }
 
     /// Sends within the window; the caller has seen that there is room [MQTT-3.3.4-9].
@@ -178,6 +205,7 @@ impl Outbound {
         } else {
             frame.frame.write_to(self.queue.tail(), Some(id), false);
         }
+        self.in_flight_bytes += frame.frame.len();
         let state = State::Sent(frame);
         self.in_flight.push_back(InFlight { id, state });
     }
@@ -211,6 +239,7 @@ impl Outbound {
         let known = match self.find(id).and_then(|at| self.in_flight.get_mut(at)) {
             Some(message) if !matches!(&message.state, State::Sent(f) if f.qos == QoS::AtLeastOnce) =>
             {
+                self.in_flight_bytes -= message.state.bytes();
                 message.state = State::Released;
                 true
             }
@@ -222,6 +251,7 @@ impl Outbound {
             ReasonCode::PacketIdentifierNotFound
         };
         self.reply(&Reply::PubRel(id, reason));
+        self.refill();
     }
 
     /// PUBREC with an error: the message is over, no PUBREL follows [MQTT-4.3.3-3].
@@ -244,15 +274,24 @@ impl Outbound {
         if !self.in_flight.get(at).is_some_and(|f| awaited(&f.state)) {
             return false;
         }
-        self.in_flight.remove(at);
+        if let Some(over) = self.in_flight.remove(at) {
+            self.in_flight_bytes -= over.state.bytes();
+        }
         if self.in_flight.is_empty() && self.in_flight.capacity() > 64 {
             self.in_flight = VecDeque::new();
         }
-        if let Some(next) = self.waiting.pop_front() {
+        self.refill();
+        true
+    }
+
+    /// Sends of what waits as much as the window takes.
+    fn refill(&mut self) {
+        while self.waiting.front().is_some_and(|f| self.window_takes(f))
+            && let Some(next) = self.waiting.pop_front()
+        {
             self.waiting_bytes -= next.frame.len();
             self.transmit(next);
         }
-        true
     }
 
     /// Promises an answer once `lanes` lanes have given theirs. `codes` holds what is settled already.

@@ -187,3 +187,37 @@ fn every_lane_gives_the_codes_of_its_own_filters() {
     out.answer(1, 1, [(1, ReasonCode::GrantedQoS1, None)]);
     assert_eq!(sent(&mut out), [0x90, 6, 0, 7, 0, 2, 1, 0]);
 }
+
+#[test]
+fn the_window_is_bounded_in_bytes_too() {
+    let limits = OutboundLimits {
+        receive_maximum: 100,
+        ..LIMITS
+    };
+    let mut out = Outbound::new(Version::V3, limits);
+    let large = vec![b'x'; 4_000];
+    for _ in 0..4 {
+        out.deliver(0, &frame(QoS::ExactlyOnce, &large));
+    }
+    let both = sent(&mut out).len();
+    assert!(
+        (8_000..9_000).contains(&both),
+        "two of four fit: {both} bytes"
+    );
+    assert!(!out.is_settled() && !out.overflowed());
+    out.received(id(1));
+    let third = sent(&mut out).len();
+    assert!(
+        (4_000..5_000).contains(&third),
+        "a released message is held no more"
+    );
+    out.received(id(2));
+    out.received(id(3));
+    assert!(out.is_settled());
+    assert!(out.completed(id(1)) && out.completed(id(2)) && out.completed(id(3)));
+    assert_eq!(
+        out.in_flight_bytes,
+        4_000 + 7 + 1,
+        "the fourth is on the way"
+    );
+}

@@ -56,9 +56,9 @@ impl Client {
         self.socket.write_all(bytes)
     }
 
-    /// A packet id that was not used before.
+    /// The next packet id: from 1 up, and from 1 again when all have been used.
     pub fn packet_id(&mut self) -> u16 {
-        self.last_id += 1;
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
         self.last_id
     }
 

@@ -73,6 +73,29 @@ fn join_can_leave_at_the_end_of_its_input() {
 }
 
 #[test]
+fn join_on_a_terminal_takes_lines_and_shows_the_room() {
+    let server = Broker::start();
+    let mut bob = Connect::v311("bob").to(server.address());
+    bob.subscribe("rooms/lobby/#", 0);
+    let mut command = server.command(&["join", "lobby", "--client-id", "alice"]);
+    let mut alice = Program::on_terminal(&mut command);
+    alice.stdout.line_with("* you are in lobby on ");
+    // At once, as by a paste: each is a line of its own and none is lost.
+    alice.write("one\rtwo\r//three\r/what\r");
+    for text in ["one", "two", "/three"] {
+        assert_eq!(bob.message_where(|m| m.topic == "rooms/lobby").text(), text);
+    }
+    alice.stdout.line_with("* /who shows who is here");
+    bob.publish(&Message::new("rooms/lobby", "hello from the wire").qos(1));
+    alice.stdout.line_with("~bob: hello from the wire");
+    drop(bob);
+    alice.stdout.line_with("* ~bob lost (");
+    alice.write("/quit\r");
+    let done = alice.finish();
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+}
+
+#[test]
 fn an_interrupted_join_leaves_in_order() {
     let server = Broker::start();
     let mut watcher = Connect::v5("watcher").to(server.address());
@@ -179,7 +202,7 @@ fn refusals_say_what_to_do_and_fail() {
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("password"), "{}", refused.stderr);
     let bad = Program::run(&mut server.command(&["join", "no/room"]), "");
-    assert_eq!(bad.code, Some(1));
+    assert_eq!(bad.code, Some(2));
     assert!(bad.stderr.contains("no room name"), "{}", bad.stderr);
 }
 
@@ -230,7 +253,7 @@ fn passwords_are_kept_as_hashes() {
     for bad in ["~x", "_x", "me", ""] {
         let mut command = roommq();
         command.arg("passwd").arg(&file).arg(bad);
-        assert_eq!(Program::run(&mut command, "pw\n").code, Some(1), "{bad:?}");
+        assert_eq!(Program::run(&mut command, "pw\n").code, Some(2), "{bad:?}");
     }
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());

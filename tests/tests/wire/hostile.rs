@@ -1,7 +1,7 @@
 //! Peers that mean no good, and the others who must not notice.
 
 use roommq_tests::broker::Broker;
-use roommq_tests::wire::{BOTH, Client, Connect, Message, Version};
+use roommq_tests::wire::{BOTH, Client, Connect, Message, Missing, Packet, Version};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -77,7 +77,7 @@ fn a_peer_that_stops_reading_is_closed_and_disturbs_nobody() {
             sender.publish(&Message::new("rooms/busy/t", &load).qos(1));
             assert_eq!(reader.message().payload.len(), load.len());
             while let Ok(packet) = watcher.poll(Duration::from_millis(1)) {
-                let roommq_tests::wire::Packet::Publish(entry) = packet else {
+                let Packet::Publish(entry) = packet else {
                     panic!("{packet:?}");
                 };
                 lost |= entry.topic.ends_with("/~stuck")
@@ -119,8 +119,8 @@ fn a_packet_fed_byte_by_byte_is_not_waited_for() {
             "it is not closed"
         );
         match client.poll(Duration::from_millis(50)) {
-            Err(roommq_tests::wire::Missing::Late) => {}
-            Err(roommq_tests::wire::Missing::Closed) => break,
+            Err(Missing::Late) => {}
+            Err(Missing::Closed) => break,
             Ok(packet) => panic!("{packet:?}"),
         }
         if client.try_send(b"a").is_err() {
@@ -204,4 +204,115 @@ fn many_half_open_connections_are_no_hindrance() {
     Connect::v5("late").to(server.address()).ping();
     bystanders.were_undisturbed();
     drop(half_open);
+}
+
+#[test]
+fn a_filter_of_thousands_of_levels_is_refused_and_costs_nothing() {
+    let server = Broker::start();
+    let before = resident_bytes(server.id());
+    for version in BOTH {
+        let mut client = Connect::new(version, "deep").to(server.address());
+        for filter in [
+            format!("a/b/{}+", "/".repeat(60_000)),
+            format!("+/{}+", "/".repeat(60_000)),
+        ] {
+            let code = client.subscribe(&filter, 0);
+            assert_eq!(code, if version == Version::V5 { 0x8F } else { 0x80 });
+        }
+        // As deep as it goes, and messages far deeper.
+        let deep = format!("{}#", "/".repeat(127));
+        assert_eq!(client.subscribe(&deep, 0), 0);
+        let topic = format!("{}x", "/".repeat(60_000));
+        client.publish(&Message::new(&topic, "far down").qos(1));
+        assert_eq!(client.message().text(), "far down");
+    }
+    let grown = resident_bytes(server.id()).saturating_sub(before);
+    assert!(grown < 50 << 20, "{grown} bytes more");
+}
+
+#[test]
+fn more_filters_in_a_packet_than_16_bits_count_are_all_answered() {
+    let server = Broker::start();
+    let mut client = Connect::v311("many").to(server.address());
+    let filters = 70_000;
+    let packet = |first: u8, filter: &[u8]| {
+        let length = 2 + filters * filter.len();
+        let mut bytes = vec![first];
+        // The length in three times seven bits, the first two with more to come.
+        bytes.extend(
+            (0..3).map(|n| (length >> (7 * n)).to_le_bytes()[0] & 0x7F | u8::from(n < 2) << 7),
+        );
+        bytes.extend([0, 9]);
+        (0..filters).for_each(|_| bytes.extend(filter));
+        bytes
+    };
+    client.send(&packet(0x82, &[0, 1, b'a', 0]));
+    let Packet::SubAck { codes, .. } = client.packet() else {
+        panic!("no SUBACK");
+    };
+    assert_eq!(codes.len(), filters);
+    assert_eq!((codes[0], codes[65_535], codes[65_536]), (0, 0, 0x80));
+    client.send(&packet(0xA2, &[0, 1, b'a']));
+    assert!(matches!(client.packet(), Packet::UnsubAck { .. }));
+    client.ping();
+}
+
+#[test]
+fn reads_that_all_end_within_a_packet_are_no_half_packet() {
+    let server = Broker::with(IMPATIENT);
+    let mut client = Connect::v311("streaming").to(server.address());
+    let mut watcher = Connect::v311("watcher").to(server.address());
+    watcher.subscribe("t", 0);
+    let publish = [
+        0x30, 13, 0, 1, b't', b'0', b'1', b'2', b'3', b'4', b'5', b'6', b'7', b'8', b'9',
+    ];
+    let (front, back) = publish.split_at(7);
+    client.send(front);
+    let started = Instant::now();
+    // Three times the time that one packet has.
+    while started.elapsed() < Duration::from_millis(1_500) {
+        client.send(&[back, front].concat());
+        assert_eq!(watcher.message().text(), "0123456789");
+        let nothing = client.poll(Duration::from_millis(50));
+        assert!(matches!(nothing, Err(Missing::Late)), "{nothing:?}");
+    }
+}
+
+#[test]
+fn who_asks_and_does_not_read_the_answers_is_not_read_from() {
+    let server = Broker::with("[limits]\noutbox_bytes = 65536\n");
+    let bystanders = Bystanders::talking(server.address());
+    let before = resident_bytes(server.id());
+    let mut client = Connect::v311("asker").to(server.address());
+    client
+        .socket()
+        .set_write_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let pings = [0xC0, 0].repeat(1 << 20);
+    let mut sent = 0;
+    while client.try_send(&pings).is_ok() {
+        sent += pings.len();
+        assert!(sent < 200 << 20, "it is still read from");
+    }
+    let grown = resident_bytes(server.id()).saturating_sub(before);
+    assert!(grown < 50 << 20, "{grown} bytes more");
+    bystanders.were_undisturbed();
+}
+
+#[test]
+fn who_subscribes_again_and_again_does_not_keep_the_room_busy() {
+    let server = Broker::start();
+    let mut keeper = Connect::v311("keeper").to(server.address());
+    for n in 0..500 {
+        let kept = Message::new(&format!("rooms/calm/kept/{n}"), vec![7; 20_000]);
+        keeper.publish(&kept.retained().qos(1));
+    }
+    let bystanders = Bystanders::talking(server.address());
+    let mut client = Connect::v311("greedy").to(server.address());
+    // 10,000 times the 10 MB that the room keeps, were it all to be sent.
+    let subscribe = b"\x82\x11\x00\x01\x00\x0Crooms/calm/#\x00";
+    let _ = client.try_send(&subscribe.repeat(10_000));
+    let mut late = Connect::v5("late").to(server.address());
+    late.subscribe("rooms/calm/t", 0);
+    bystanders.were_undisturbed();
 }

@@ -4,6 +4,7 @@ use crate::ONE_LANE;
 use roommq_tests::broker::Broker;
 use roommq_tests::room;
 use roommq_tests::wire::{BOTH, Client, Connect, Message, Packet, Subscribe, Version};
+use std::collections::BTreeSet;
 
 fn member(server: &Broker, version: Version, id: &str) -> Client {
     let mut client = Connect::new(version, id).to(server.address());
@@ -135,20 +136,17 @@ fn one_subscribe_may_ask_for_several_rooms() {
     let (codes, properties) = client.subscribe_with(&subscribe);
     assert_eq!(codes, [1, 0x87, 0, 1]);
     assert!(properties.reason().contains("shut"), "{properties:?}");
-    // Rooms of different lanes have no order among them.
     let rooms = ["one", "two", "three"];
-    let mut joined: Vec<String> = rooms
-        .iter()
-        .map(|_| {
-            client
-                .message_where(|m| room::is_event(m, "joined", "~a"))
-                .topic
-        })
-        .collect();
-    joined.sort_unstable();
-    let mut expected = rooms.map(|room| format!("rooms/{room}/_events"));
-    expected.sort_unstable();
-    assert_eq!(joined, expected);
+    happens_in(&rooms, &mut client, "joined", "~a");
+}
+
+/// `client` is told that it happens to `user` in each of the rooms; those of different lanes have no order
+/// among them.
+fn happens_in(rooms: &[&str], client: &mut Client, event: &str, user: &str) {
+    let mut next = || client.message_where(|m| room::is_event(m, event, user));
+    let told: BTreeSet<String> = rooms.iter().map(|_| next().topic).collect();
+    let expected = rooms.iter().map(|room| format!("rooms/{room}/_events"));
+    assert_eq!(told, expected.collect());
 }
 
 #[test]
@@ -162,18 +160,7 @@ fn who_disconnects_leaves_every_room() {
         bob.subscribe(&format!("rooms/{room}/#"), 0);
     }
     bob.disconnect(0);
-    let mut left: Vec<String> = rooms
-        .iter()
-        .map(|_| {
-            watcher
-                .message_where(|m| room::is_event(m, "left", "~bob"))
-                .topic
-        })
-        .collect();
-    left.sort_unstable();
-    let mut expected = rooms.map(|room| format!("rooms/{room}/_events"));
-    expected.sort_unstable();
-    assert_eq!(left, expected);
+    happens_in(&rooms, &mut watcher, "left", "~bob");
 }
 
 #[test]

@@ -58,8 +58,7 @@ fn an_end_under_load_loses_nothing_that_was_acknowledged() {
         let mut sender = Connect::v5("s").to(address);
         let mut acknowledged = 0;
         for n in 0..60_000 {
-            let message = Message::new("rooms/lobby/t", n.to_string()).qos(1);
-            let mut message = message;
+            let mut message = Message::new("rooms/lobby/t", n.to_string()).qos(1);
             message.id = sender.packet_id();
             if sender.try_send(&message.bytes(Version::V5)).is_err() {
                 break;

@@ -211,3 +211,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_detached_name_holds_on_to_nothing_else() {
+    let read = ByteString::from("t and all that was read with it");
+    let name = TopicName::new(read.slice_ref(&read[..1])).unwrap();
+    let own = name.detached();
+    assert_eq!(own, name);
+    assert_ne!(own.as_str().as_ptr(), read.as_ptr());
+}
