@@ -92,7 +92,7 @@ impl Default for Lanes {
             count: 16,
             keepers: 0,
             io_threads: 0,
-            credit_bytes: 32 << 10,
+            credit_bytes: 16 << 10,
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::entry::{Origin, PublishEntry};
 use super::index::{Index, Subscription};
 use super::retained::Kept;
-use super::state::{Reach, Subscriber};
+use super::state::Reach;
+use super::subscribers::Subscribers;
 use crate::packet::{PublishParts, QoS, Version, encode_publish};
 use crate::policy::{LaneHook, Mark, Mount, Stamps};
 use crate::session::{Frame, Outbound};
@@ -26,14 +27,14 @@ pub(super) struct Outgoing<'a> {
 pub(super) fn fan_out(
     message: &Outgoing<'_>,
     index: &Index,
-    subscribers: &[Option<Subscriber>],
+    subscribers: &Subscribers,
     hook: &dyn LaneHook,
     reach: &mut dyn Reach,
 ) {
     let mut matches: Vec<&Subscription> = Vec::new();
     let sender = message.entry.origin.map(|o| o.session);
     index.matches(message.entry.topic, |s| {
-        let Some(Some(subscriber)) = subscribers.get(s.slot as usize) else {
+        let Some(subscriber) = subscribers.get(s.slot) else {
             return;
         };
         // Own messages do not come back where the client said so [MQTT-3.8.3-3].
@@ -56,7 +57,7 @@ pub(super) fn fan_out(
     };
     // A session with overlapping filters gets one copy (3.3.4).
     for group in matches.chunk_by(|a, b| a.slot == b.slot) {
-        let Some(Some(subscriber)) = subscribers.get(group[0].slot as usize) else {
+        let Some(subscriber) = subscribers.get(group[0].slot) else {
             continue;
         };
         let Some(outbox) = &subscriber.outbox else {

@@ -14,6 +14,7 @@ mod keeper;
 mod log;
 mod retained;
 mod state;
+mod subscribers;
 mod timers;
 
 pub use embedded::QUIET_TARGETS;

@@ -4,13 +4,13 @@ use super::entry::{Entry, GoneEntry, Origin, PublishEntry, SubscribeEntry, Unsub
 use super::fanout::{Outgoing, fan_out, retained_frame, stamped, stamps};
 use super::index::{Index, Slot, Subscription};
 use super::retained::{Kept, Retained, remaining};
+use super::subscribers::{Subscriber, Subscribers};
 use crate::outbox::Outbox;
 use crate::packet::{PublishProperties, QoS, ReasonCode, RetainHandling, TopicFilter, Version};
 use crate::policy::{
     Actor, Attempt, Effect, HookContext, LaneHook, Mark, Message, Notice, Refusal, Request,
     SessionId, Stamps,
 };
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -30,16 +30,6 @@ pub(crate) trait Reach {
     fn barrier(&mut self, lane: u16, number: u64);
 }
 
-/// A session with something in this lane.
-#[derive(Debug)]
-pub(super) struct Subscriber {
-    pub session: SessionId,
-    pub user: Box<str>,
-    /// None where the session is gone from here, or is another node's.
-    pub outbox: Option<Arc<Outbox>>,
-    filters: Vec<Box<str>>,
-}
-
 /// One lane's state.
 pub(crate) struct Lane {
     number: u16,
@@ -47,10 +37,8 @@ pub(crate) struct Lane {
     position: u64,
     index: Index,
     retained: Retained,
-    pub(super) subscribers: Vec<Option<Subscriber>>,
-    by_client: HashMap<u64, Slot>,
-    free: Vec<Slot>,
-    pub(super) hook: Box<dyn LaneHook>,
+    subscribers: Subscribers,
+    hook: Box<dyn LaneHook>,
     effects: Vec<Effect>,
 }
 
@@ -62,9 +50,7 @@ impl Lane {
             position: 0,
             index: Index::default(),
             retained: Retained::default(),
-            subscribers: Vec::new(),
-            by_client: HashMap::new(),
-            free: Vec::new(),
+            subscribers: Subscribers::default(),
             hook,
             effects: Vec::new(),
         }
@@ -191,7 +177,7 @@ impl Lane {
                 Ok(()) => {
                     let new = self.add(slot, f, s.identifier);
                     granted.push((f, *request, new));
-                    codes.push((f.slot, granted_code(f.options.qos), None));
+                    codes.push((f.slot, f.options.qos.granted(), None));
                 }
                 Err(refusal) => {
                     // The SUBACK tells 5.0 all; 3.1.1 only that it failed.
@@ -226,7 +212,7 @@ impl Lane {
             self.ask(|hook, cx| hook.subscribed(cx, s.who.into(), &granted));
         }
         self.carry_out(reach);
-        self.drop_if_unused(slot);
+        self.subscribers.take_if_unused(slot);
     }
 
     fn add(&mut self, slot: Slot, f: &super::FilterEntry<'_>, identifier: u32) -> bool {
@@ -238,8 +224,8 @@ impl Lane {
             mount: f.mount.clone().map(Arc::new),
         };
         let new = self.index.insert(f.filter, subscription);
-        if let (true, Some(Some(subscriber))) = (new, self.subscribers.get_mut(slot as usize)) {
-            subscriber.filters.push(f.filter.into());
+        if new {
+            self.subscribers.add_filter(slot, f.filter);
         }
         new
     }
@@ -250,7 +236,7 @@ impl Lane {
         else {
             return;
         };
-        let Some(subscriber) = self.subscriber(slot) else {
+        let Some(subscriber) = self.subscribers.get(slot) else {
             return;
         };
         let Some(subscription) = self.index.find(filter, slot) else {
@@ -287,9 +273,7 @@ impl Lane {
             let had = self.index.remove(filter, slot);
             if had {
                 gone.push(*filter);
-                if let Some(Some(subscriber)) = self.subscribers.get_mut(slot as usize) {
-                    subscriber.filters.retain(|f| **f != **filter);
-                }
+                self.subscribers.drop_filter(slot, filter);
             }
             let code = if had {
                 ReasonCode::Success
@@ -307,16 +291,16 @@ impl Lane {
             self.ask(|hook, cx| hook.unsubscribed(cx, u.who.into(), &gone));
         }
         self.carry_out(reach);
-        self.drop_if_unused(slot);
+        self.subscribers.take_if_unused(slot);
     }
 
     fn gone(&mut self, g: &GoneEntry<'_>, reach: &mut dyn Reach) {
         self.pass_time(g.at);
         // A later incarnation keeps what it has here; the hook may know the old one in other places.
-        let slot = self.by_client.get(&g.who.session.client).copied();
+        let slot = self.subscribers.slot_of(g.who.session.client);
         let own = |s: &Subscriber| s.session.incarnation <= g.who.session.incarnation;
         if let Some(slot) = slot
-            && self.subscriber(slot).is_some_and(own)
+            && self.subscribers.get(slot).is_some_and(own)
         {
             self.remove(slot);
         }
@@ -356,10 +340,10 @@ impl Lane {
         self.effects = effects;
     }
 
-    /// The session's place in the table; none for an incarnation that is over.
+    /// The session's place; none for an incarnation that is over.
     fn slot_of(&mut self, who: Origin<'_>, reach: &dyn Reach) -> Option<Slot> {
-        if let Some(&slot) = self.by_client.get(&who.session.client) {
-            let known = self.subscriber(slot)?.session.incarnation;
+        if let Some(slot) = self.subscribers.slot_of(who.session.client) {
+            let known = self.subscribers.get(slot)?.session.incarnation;
             if known == who.session.incarnation {
                 return Some(slot);
             }
@@ -368,68 +352,19 @@ impl Lane {
             }
             self.remove(slot);
         }
-        let subscriber = Subscriber {
-            session: who.session,
-            user: who.user.into(),
-            outbox: reach.outbox(who.session),
-            filters: Vec::new(),
-        };
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => Slot::try_from(self.subscribers.len()).ok()?,
-        };
-        match self.subscribers.get_mut(slot as usize) {
-            Some(place) => *place = Some(subscriber),
-            None => self.subscribers.push(Some(subscriber)),
-        }
-        self.by_client.insert(who.session.client, slot);
-        Some(slot)
+        self.subscribers.enter(who, reach.outbox(who.session))
     }
 
     fn remove(&mut self, slot: Slot) {
-        let Some(subscriber) = self
-            .subscribers
-            .get_mut(slot as usize)
-            .and_then(Option::take)
-        else {
-            return;
-        };
-        for filter in &subscriber.filters {
-            self.index.remove(filter, slot);
+        if let Some(subscriber) = self.subscribers.take(slot) {
+            for filter in subscriber.into_filters() {
+                self.index.remove(&filter, slot);
+            }
         }
-        self.by_client.remove(&subscriber.session.client);
-        self.free.push(slot);
-    }
-
-    fn drop_if_unused(&mut self, slot: Slot) {
-        if self.subscriber(slot).is_some_and(|s| s.filters.is_empty()) {
-            self.remove(slot);
-        }
-    }
-
-    fn subscriber(&self, slot: Slot) -> Option<&Subscriber> {
-        self.subscribers.get(slot as usize)?.as_ref()
     }
 
     fn outbox(&self, slot: Slot) -> Option<&Arc<Outbox>> {
-        self.subscriber(slot)?.outbox.as_ref()
-    }
-}
-
-impl Subscriber {
-    pub(super) fn actor(&self) -> Actor<'_> {
-        Actor {
-            session: self.session,
-            user: &self.user,
-        }
-    }
-}
-
-fn granted_code(qos: QoS) -> ReasonCode {
-    match qos {
-        QoS::AtMostOnce => ReasonCode::Success,
-        QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
-        QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+        self.subscribers.get(slot)?.outbox.as_ref()
     }
 }
 

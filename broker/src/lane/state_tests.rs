@@ -4,6 +4,7 @@ use super::*;
 use crate::packet::{SubscribeOptions, Version};
 use crate::policy::{GoneReason, LaneHooks, Mount, Verdict};
 use crate::session::{Answer, Outbound, OutboundLimits};
+use std::collections::HashMap;
 
 /// What a lane did, in a world of two sessions.
 struct World {
@@ -420,7 +421,7 @@ fn an_unsubscribe_says_what_it_found() {
     s.publish(ALICE, "t/a", false);
     assert!(s.sent(BOB).is_empty());
     assert!(
-        s.lane.by_client.is_empty(),
+        s.lane.subscribers.is_empty(),
         "a session with nothing here is forgotten"
     );
 }

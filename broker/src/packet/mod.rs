@@ -300,6 +300,16 @@ pub struct ConnAck {
 }
 
 impl QoS {
+    /// The SUBACK code that grants it (3.9.3).
+    #[must_use]
+    pub fn granted(self) -> ReasonCode {
+        match self {
+            QoS::AtMostOnce => ReasonCode::Success,
+            QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+            QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+        }
+    }
+
     /// The level of its number.
     #[must_use]
     pub fn from_u8(level: u8) -> Option<QoS> {

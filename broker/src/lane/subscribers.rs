@@ -1,0 +1,105 @@
+//! The sessions that have something in a lane, each in a numbered place that subscriptions refer to.
+
+use super::entry::Origin;
+use super::index::Slot;
+use crate::outbox::Outbox;
+use crate::policy::{Actor, SessionId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A session with something in this lane.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub session: SessionId,
+    pub user: Box<str>,
+    /// None where the session is gone from here, or is another node's.
+    pub outbox: Option<Arc<Outbox>>,
+    filters: Vec<Box<str>>,
+}
+
+/// All of a lane. A session that has nothing any more is taken out, and its place used again.
+#[derive(Debug, Default)]
+pub(super) struct Subscribers {
+    places: Vec<Option<Subscriber>>,
+    by_client: HashMap<u64, Slot>,
+    free: Vec<Slot>,
+}
+
+impl Subscriber {
+    pub(super) fn actor(&self) -> Actor<'_> {
+        Actor {
+            session: self.session,
+            user: &self.user,
+        }
+    }
+
+    /// Its filters, once it has been taken out.
+    pub(super) fn into_filters(self) -> Vec<Box<str>> {
+        self.filters
+    }
+}
+
+impl Subscribers {
+    pub(super) fn get(&self, slot: Slot) -> Option<&Subscriber> {
+        self.places.get(slot as usize)?.as_ref()
+    }
+
+    /// The place of a client's session, whichever incarnation it is.
+    pub(super) fn slot_of(&self, client: u64) -> Option<Slot> {
+        self.by_client.get(&client).copied()
+    }
+
+    /// Gives a session a place; its client must have none.
+    pub(super) fn enter(&mut self, who: Origin<'_>, outbox: Option<Arc<Outbox>>) -> Option<Slot> {
+        let subscriber = Subscriber {
+            session: who.session,
+            user: who.user.into(),
+            outbox,
+            filters: Vec::new(),
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => Slot::try_from(self.places.len()).ok()?,
+        };
+        match self.places.get_mut(slot as usize) {
+            Some(place) => *place = Some(subscriber),
+            None => self.places.push(Some(subscriber)),
+        }
+        self.by_client.insert(who.session.client, slot);
+        Some(slot)
+    }
+
+    /// The session at `slot` holds one more filter.
+    pub(super) fn add_filter(&mut self, slot: Slot, filter: &str) {
+        if let Some(Some(subscriber)) = self.places.get_mut(slot as usize) {
+            subscriber.filters.push(filter.into());
+        }
+    }
+
+    /// And one less.
+    pub(super) fn drop_filter(&mut self, slot: Slot, filter: &str) {
+        if let Some(Some(subscriber)) = self.places.get_mut(slot as usize) {
+            subscriber.filters.retain(|f| **f != *filter);
+        }
+    }
+
+    /// Takes a session out.
+    pub(super) fn take(&mut self, slot: Slot) -> Option<Subscriber> {
+        let subscriber = self.places.get_mut(slot as usize)?.take()?;
+        self.by_client.remove(&subscriber.session.client);
+        self.free.push(slot);
+        Some(subscriber)
+    }
+
+    /// Takes the session out where it holds no filter.
+    pub(super) fn take_if_unused(&mut self, slot: Slot) {
+        if self.get(slot).is_some_and(|s| s.filters.is_empty()) {
+            self.take(slot);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_client.is_empty()
+    }
+}
