@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Topic aliases that a client may use.
-const ALIAS_MAXIMUM: u16 = 1024;
+/// Topic aliases that a client may use: each keeps a topic of up to 64 KiB for as long as the connection lives.
+const ALIAS_MAXIMUM: u16 = 64;
 
 /// The connection, and its keep-alive in seconds; none where it was refused or went.
 pub(super) async fn accept(
