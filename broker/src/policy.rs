@@ -234,7 +234,8 @@ pub struct HookContext<'a> {
     pub effects: &'a mut Vec<Effect>,
 }
 
-/// State of its owner beside a lane's subscriptions.
+/// State of its owner beside a lane's subscriptions. What decides has to be answered; what only tells may be
+/// left out.
 pub trait LaneHook: Send {
     /// May these subscriptions come to be? One answer each, in order. No effect of a yes may show
     /// before [`LaneHook::subscribed`].
@@ -246,13 +247,13 @@ pub trait LaneHook: Send {
     ) -> Vec<Result<(), Refusal>>;
 
     /// These were granted; the SUBACK and the retained messages that match are on their way.
-    fn subscribed(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, requests: &[Request<'_>]);
+    fn subscribed(&mut self, _: &mut HookContext<'_>, _who: Actor<'_>, _requests: &[Request<'_>]) {}
 
     /// These subscriptions have gone by the client's wish.
-    fn unsubscribed(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filters: &[&str]);
+    fn unsubscribed(&mut self, _: &mut HookContext<'_>, _who: Actor<'_>, _filters: &[&str]) {}
 
     /// The session has ended; its subscriptions in this lane have gone.
-    fn gone(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, reason: &GoneReason);
+    fn gone(&mut self, _: &mut HookContext<'_>, _who: Actor<'_>, _reason: &GoneReason) {}
 
     /// A client's message: take it, or say why not.
     fn publish(
@@ -264,13 +265,15 @@ pub trait LaneHook: Send {
 
     /// What is stamped on an accepted message for 5.0 subscribers. Asked only where one is to be
     /// encoded. `at` is the entry's time.
-    fn stamps(&self, who: Actor<'_>, topic: &str, mark: Mark, at: u64) -> Stamps;
+    fn stamps(&self, _who: Actor<'_>, _topic: &str, _mark: Mark, _at: u64) -> Stamps {
+        Stamps::new()
+    }
 
     /// May the holder of a guarded subscription see this topic now?
     fn may_see(&self, who: Actor<'_>, topic: &str) -> bool;
 
     /// A time that was asked for has come.
-    fn timer(&mut self, cx: &mut HookContext<'_>, key: &str, generation: u64);
+    fn timer(&mut self, _: &mut HookContext<'_>, _key: &str, _generation: u64) {}
 }
 
 /// Makes a hook for each lane.
@@ -341,12 +344,6 @@ impl LaneHook for AllowAll {
         requests.iter().map(|_| Ok(())).collect()
     }
 
-    fn subscribed(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &[Request<'_>]) {}
-
-    fn unsubscribed(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &[&str]) {}
-
-    fn gone(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &GoneReason) {}
-
     fn publish(
         &mut self,
         _: &mut HookContext<'_>,
@@ -359,13 +356,7 @@ impl LaneHook for AllowAll {
         })
     }
 
-    fn stamps(&self, _: Actor<'_>, _: &str, _: Mark, _: u64) -> Stamps {
-        Vec::new()
-    }
-
     fn may_see(&self, _: Actor<'_>, _: &str) -> bool {
         true
     }
-
-    fn timer(&mut self, _: &mut HookContext<'_>, _: &str, _: u64) {}
 }

@@ -183,8 +183,7 @@ mod tests {
     };
     use crate::packet::QoS;
     use crate::policy::{
-        Actor, AllowAll, GoneReason, HookContext, LaneHook, Mark, Message, Refusal, Request,
-        SessionId, Stamps, Verdict,
+        Actor, AllowAll, HookContext, LaneHook, Mark, Message, Refusal, Request, SessionId, Verdict,
     };
     use std::collections::HashMap;
     use std::time::Duration;
@@ -201,9 +200,6 @@ mod tests {
         ) -> Vec<Result<(), Refusal>> {
             requests.iter().map(|_| Ok(())).collect()
         }
-        fn subscribed(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &[Request<'_>]) {}
-        fn unsubscribed(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &[&str]) {}
-        fn gone(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &GoneReason) {}
         fn publish(
             &mut self,
             _: &mut HookContext<'_>,
@@ -218,13 +214,9 @@ mod tests {
                 keep: false,
             })
         }
-        fn stamps(&self, _: Actor<'_>, _: &str, _: Mark, _: u64) -> Stamps {
-            Stamps::new()
-        }
         fn may_see(&self, _: Actor<'_>, _: &str) -> bool {
             true
         }
-        fn timer(&mut self, _: &mut HookContext<'_>, _: &str, _: u64) {}
     }
 
     fn message(client: u64, number: u32) -> Batch {

@@ -55,7 +55,6 @@ impl LaneHook for Picky {
             retain: true,
         });
     }
-    fn unsubscribed(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, _: &[&str]) {}
     fn gone(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, reason: &GoneReason) {
         cx.effects.push(Effect::Publish {
             topic: "t/gone".into(),
@@ -87,7 +86,6 @@ impl LaneHook for Picky {
     fn may_see(&self, _: Actor<'_>, topic: &str) -> bool {
         !topic.ends_with("secret")
     }
-    fn timer(&mut self, _: &mut HookContext<'_>, _: &str, _: u64) {}
 }
 
 fn no() -> Refusal {
