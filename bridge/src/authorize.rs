@@ -110,6 +110,8 @@ pub(crate) fn subscribe(
     match topics::reach(inner) {
         Reach::Outside if rules.outside || inner.starts_with('$') => Ok(granted(false, Vec::new())),
         Reach::Outside => Err(outside_denied()),
+        // Of rooms and inboxes a group that spans them gets nothing: see `LaneHook::may_share`.
+        Reach::Spanning if inner.starts_with(['+', '#']) => Ok(granted(true, Vec::new())),
         _ if filter.share_group().is_some() => Err(refused(
             ReasonCode::SharedSubscriptionsNotSupported,
             "shared subscriptions in rooms are off",

@@ -301,6 +301,10 @@ impl LaneHook for LaneRooms {
         }
     }
 
+    fn may_share(&self, topic: &str) -> bool {
+        matches!(topics::place(topic), Place::Outside)
+    }
+
     fn timer(&mut self, cx: &mut HookContext<'_>, key: &str, generation: u64) {
         let Some((name, user)) = key.split_once('/') else {
             return;

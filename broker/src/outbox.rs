@@ -2,11 +2,15 @@
 //!
 //! Either side may write to the socket, never blocking, under the one lock: a keeper right after a
 //! batch, which saves a hop between threads; the connection when the socket takes bytes again.
+//!
+//! It lives as long as the session: between two connections it is asleep and only collects.
 
 use crate::packet::{ReasonCode, Reply, Version};
-use crate::session::{Close, Outbound};
+use crate::session::{Close, Outbound, OutboundLimits, Share};
 use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
@@ -16,7 +20,10 @@ const PIECES: usize = 64;
 /// One session's outbox.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    version: Version,
+    /// Whether 5.0 is spoken.
+    v5: AtomicBool,
+    /// Whether a connection serves it: what may go to somebody else should.
+    awake: AtomicBool,
     state: Mutex<State>,
     /// Wakes the connection: the socket is full or broken, or the session is to be closed.
     attention: Notify,
@@ -31,6 +38,8 @@ struct State {
     stage: Stage,
     /// The socket takes nothing; the connection waits for it to.
     blocked: bool,
+    /// The socket is gone, and the connection is about to see it.
+    broken: bool,
     /// A keeper has it on its list of outboxes to flush.
     touched: bool,
     closing: Option<Close>,
@@ -41,20 +50,13 @@ struct State {
 /// How far a session has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Without a connection.
+    Asleep,
     Open,
     /// The connection is to read no more.
     Draining,
-    /// The last packet is in the queue: nothing may follow it [MQTT-3.14.4-1].
-    Parting,
-    /// Nothing goes out any more.
+    /// The session is over: nothing goes in or out any more.
     Over,
-}
-
-impl Stage {
-    /// Whether anything may still be put in.
-    fn takes(self) -> bool {
-        matches!(self, Stage::Open | Stage::Draining)
-    }
 }
 
 /// What the connection learns when it looks.
@@ -69,14 +71,67 @@ pub(crate) struct Condition {
 }
 
 impl Outbox {
-    pub(crate) fn new(outbound: Outbound, socket: Option<OwnedWriteHalf>) -> Self {
+    /// Of a session whose connection is to be [opened](Outbox::open).
+    pub(crate) fn asleep(version: Version, limits: OutboundLimits) -> Self {
+        let mut outbound = Outbound::new(version, limits);
+        outbound.sleep(0);
+        Outbox::of(outbound, Stage::Asleep, None)
+    }
+
+    /// A new connection takes the session up; see [`Outbound::wake`].
+    pub(crate) fn open(
+        &self,
+        socket: Option<OwnedWriteHalf>,
+        version: Version,
+        limits: OutboundLimits,
+        connack: &Reply,
+        now: u64,
+    ) {
+        let mut state = self.state.lock();
+        if state.stage != Stage::Asleep {
+            return;
+        }
+        self.v5.store(version == Version::V5, Ordering::Relaxed);
+        self.awake.store(true, Ordering::Relaxed);
+        state.outbound.wake(version, limits, connack, now);
+        state.socket = socket;
+        state.stage = Stage::Open;
+        (state.blocked, state.broken, state.written) = (false, false, 0);
+        self.write(&mut state);
+    }
+
+    /// The connection is over, with these last words to a 5.0 client [MQTT-4.13.1-1], which nothing may
+    /// follow [MQTT-3.14.4-1]; 3.1.1 has none. The session is over with it unless it `stays`. What the socket
+    /// does not take now goes with it into an outbox of its own.
+    pub(crate) fn part(&self, last: Option<&Close>, stays: bool, now: u64) -> Outbox {
+        let mut state = self.state.lock();
+        if let Some(close) = last {
+            let text = close.text.as_str().into();
+            let goodbye = Reply::Disconnect(close.reason, Some(text));
+            state.outbound.reply(&goodbye);
+        }
+        if !state.blocked {
+            self.write(&mut state);
+        }
+        self.awake.store(false, Ordering::Relaxed);
+        state.stage = if stays { Stage::Asleep } else { Stage::Over };
+        state.closing = None;
+        let mut rest = state.outbound.bare();
+        *rest.queue() = state.outbound.sleep(now);
+        let socket = state.socket.take();
+        Outbox::of(rest, Stage::Open, socket)
+    }
+
+    fn of(outbound: Outbound, stage: Stage, socket: Option<OwnedWriteHalf>) -> Self {
         Outbox {
-            version: outbound.version(),
+            v5: AtomicBool::new(outbound.version() == Version::V5),
+            awake: AtomicBool::new(stage == Stage::Open),
             state: Mutex::new(State {
                 outbound,
                 socket,
-                stage: Stage::Open,
+                stage,
                 blocked: false,
+                broken: false,
                 touched: false,
                 closing: None,
                 written: 0,
@@ -85,27 +140,52 @@ impl Outbox {
         }
     }
 
-    /// The version to encode for.
+    /// The version to encode for; a frame of another is translated on its way.
     pub(crate) fn version(&self) -> Version {
-        self.version
+        if self.v5.load(Ordering::Relaxed) {
+            Version::V5
+        } else {
+            Version::V3
+        }
     }
 
-    /// Puts something in for the connection itself, which flushes when it is through.
-    pub(crate) fn queue<T>(&self, fill: impl FnOnce(&mut Outbound) -> T) {
+    /// Whether a connection serves the session.
+    pub(crate) fn is_awake(&self) -> bool {
+        self.awake.load(Ordering::Relaxed)
+    }
+
+    /// Whether a message of about this size can be taken without a loss.
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        self.state.lock().outbound.has_room(len)
+    }
+
+    /// What other members of a lane's shared groups may have; see [`Outbound::take_shared`].
+    pub(crate) fn take_shared(&self, lane: u16, can: &dyn Fn(&Share) -> bool) -> Vec<Arc<Share>> {
+        self.state.lock().outbound.take_shared(lane, can)
+    }
+
+    /// Puts something in for the connection itself, which flushes when it is through; none once the
+    /// session is over.
+    pub(crate) fn queue<T>(&self, fill: impl FnOnce(&mut Outbound) -> T) -> Option<T> {
         let mut state = self.state.lock();
-        if state.stage.takes() {
-            fill(&mut state.outbound);
-        }
+        (state.stage != Stage::Over).then(|| fill(&mut state.outbound))
     }
 
     /// Puts something in. True where the caller is the first since the last flush, and so has to see to
     /// a [`Outbox::flush`]; nothing happens once the session is over.
     pub(crate) fn fill(&self, fill: impl FnOnce(&mut Outbound)) -> bool {
         let mut state = self.state.lock();
-        if !state.stage.takes() {
-            return false;
+        match state.stage {
+            Stage::Over => return false,
+            Stage::Asleep => {
+                fill(&mut state.outbound);
+                if state.outbound.has_resumed() {
+                    self.attention.notify_one();
+                }
+                return false;
+            }
+            Stage::Open | Stage::Draining => fill(&mut state.outbound),
         }
-        fill(&mut state.outbound);
         if state.outbound.overflowed() && state.closing.is_none() {
             state.closing = Some(Close {
                 reason: ReasonCode::QuotaExceeded,
@@ -176,17 +256,20 @@ impl Outbox {
             }
             // The connection sees the broken socket when it reads, and says why.
             Some(_) => {
-                state.stage = Stage::Over;
+                state.broken = true;
                 state.socket = None;
                 self.attention.notify_one();
             }
         }
     }
 
-    /// Asks the connection to end the session; the first reason stays.
+    /// Asks the connection to end; the first reason stays. Nothing happens where there is none.
     pub(crate) fn close(&self, close: Close) {
-        self.state.lock().closing.get_or_insert(close);
-        self.attention.notify_one();
+        let mut state = self.state.lock();
+        if matches!(state.stage, Stage::Open | Stage::Draining) {
+            state.closing.get_or_insert(close);
+            self.attention.notify_one();
+        }
     }
 
     /// Asks the connection to read no more, and to live on for what goes out.
@@ -216,37 +299,31 @@ impl Outbox {
         }
     }
 
-    /// The last words to a 5.0 client [MQTT-4.13.1-1]; 3.1.1 has none.
-    pub(crate) fn say_goodbye(&self, close: &Close) {
-        let text = close.text.as_str().into();
-        let mut state = self.state.lock();
-        if state.stage.takes() {
-            let goodbye = Reply::Disconnect(close.reason, Some(text));
-            state.outbound.reply(&goodbye);
-            state.stage = Stage::Parting;
-        }
-        drop(state);
-        self.flush();
-    }
-
     /// Whether all messages have been handed to the socket's queue: none waits for an acknowledgement.
     pub(crate) fn is_settled(&self) -> bool {
         let state = self.state.lock();
-        state.stage == Stage::Over || state.outbound.is_settled()
+        state.broken || state.outbound.is_settled()
     }
 
     /// Whether all has been written, or nothing more can be.
     pub(crate) fn is_drained(&self) -> bool {
         let mut state = self.state.lock();
-        state.stage == Stage::Over || state.outbound.queue().is_empty()
+        state.broken || state.socket.is_none() || state.outbound.queue().is_empty()
     }
 
-    /// Gives the socket up: shuts its sending side. Messages dropped since the start.
-    pub(crate) fn hang_up(&self) -> u64 {
-        let mut state = self.state.lock();
-        state.stage = Stage::Over;
-        state.socket = None;
-        state.outbound.dropped()
+    /// Messages dropped since the start of the session.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.state.lock().outbound.dropped()
+    }
+
+    /// Open, with nothing in it and without a socket.
+    #[cfg(test)]
+    pub(crate) fn awake(version: Version, limits: OutboundLimits) -> Self {
+        let outbox = Outbox::asleep(version, limits);
+        let nothing = Reply::Disconnect(ReasonCode::Success, None);
+        outbox.open(None, version, limits, &nothing, 0);
+        outbox.take_bytes();
+        outbox
     }
 
     #[cfg(test)]
@@ -265,7 +342,6 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::OutboundLimits;
 
     fn outbox() -> Outbox {
         let limits = OutboundLimits {
@@ -274,22 +350,27 @@ mod tests {
             receive_maximum: 1,
             maximum_packet_size: None,
             problem_information: true,
+            topic_aliases: 0,
+            age: 1_000,
         };
-        Outbox::new(Outbound::new(Version::V5, limits), None)
+        Outbox::awake(Version::V5, limits)
     }
 
     #[test]
     fn nothing_follows_a_goodbye() {
-        let outbox = outbox();
-        outbox.say_goodbye(&Close {
-            reason: ReasonCode::SessionTakenOver,
-            text: String::new(),
-        });
-        assert!(!outbox.fill(|out| out.reply(&Reply::PingResp)));
-        outbox.queue(|out| out.reply(&Reply::PingResp));
-        let bytes = outbox.take_bytes();
-        let length = bytes.get(1).copied().map_or(0, usize::from);
-        assert_eq!((bytes.first(), bytes.len()), (Some(&0xE0), 2 + length));
+        for stays in [false, true] {
+            let outbox = outbox();
+            let taken_over = Close {
+                reason: ReasonCode::SessionTakenOver,
+                text: String::new(),
+            };
+            let rest = outbox.part(Some(&taken_over), stays, 0);
+            assert!(!outbox.fill(|out| out.reply(&Reply::PingResp)));
+            outbox.queue(|out| out.reply(&Reply::PingResp));
+            let bytes = rest.take_bytes();
+            let length = bytes.get(1).copied().map_or(0, usize::from);
+            assert_eq!((bytes.first(), bytes.len()), (Some(&0xE0), 2 + length));
+        }
     }
 
     #[test]
@@ -297,7 +378,7 @@ mod tests {
         let outbox = outbox();
         let ask = || outbox.queue(|out| out.reply(&Reply::PingResp));
         outbox.state.lock().blocked = true;
-        (0..5).for_each(|_| ask());
+        (0..5).for_each(|_| assert!(ask().is_some()));
         assert!(!outbox.condition().choked, "10 of 10 bytes");
         ask();
         assert!(outbox.condition().choked);

@@ -252,7 +252,8 @@ pub trait LaneHook: Send {
     /// These subscriptions have gone by the client's wish.
     fn unsubscribed(&mut self, _: &mut HookContext<'_>, _who: Actor<'_>, _filters: &[&str]) {}
 
-    /// The session has ended; its subscriptions in this lane have gone.
+    /// The session's connection has ended; its subscriptions have gone, or wait for it to come back, and
+    /// are judged again then. Told once more at the end of a session that did not come back.
     fn gone(&mut self, _: &mut HookContext<'_>, _who: Actor<'_>, _reason: &GoneReason) {}
 
     /// A client's message: take it, or say why not.
@@ -271,6 +272,11 @@ pub trait LaneHook: Send {
 
     /// May the holder of a guarded subscription see this topic now?
     fn may_see(&self, who: Actor<'_>, topic: &str) -> bool;
+
+    /// May groups share messages of this topic, each going to one member only? Where not, they get none.
+    fn may_share(&self, _topic: &str) -> bool {
+        true
+    }
 
     /// A time that was asked for has come.
     fn timer(&mut self, _: &mut HookContext<'_>, _key: &str, _generation: u64) {}

@@ -1,7 +1,7 @@
 //! The server: its threads, their start in the right order, and their end without loss.
 
 use crate::clock;
-use crate::connection::Shared;
+use crate::connection::{Shared, Sleepers};
 use crate::lane::{
     Barriers, Batch, Courier, Embedded, Entrance, Entry, Keeper, Lane, LaneLog, LogError, Places,
     Surroundings, Timers,
@@ -10,6 +10,7 @@ use crate::listener::{self, Worker};
 use crate::packet::ReasonCode;
 use crate::policy::{LaneHooks, Policy};
 use crate::session::Close;
+use crate::sessions::Sessions;
 use parking_lot::{Condvar, Mutex};
 use roommq_config::{Lanes, Limits, Listener};
 use std::io;
@@ -96,7 +97,7 @@ impl Server {
         let log = Embedded::start(lanes, options.lanes.credit_bytes);
         let (courier, round) = Courier::new();
         let surroundings = Arc::new(Surroundings {
-            sessions: Arc::default(),
+            sessions: Arc::new(Sessions::new(options.limits.kept_sessions)),
             courier: courier.clone(),
             timers: Arc::new(Timers::default()),
             policy: policy.clone(),
@@ -138,6 +139,8 @@ impl Server {
             first.spawn(async move { timers.run(&entrance).await });
             let entrance = worker.shared.entrance.clone();
             first.spawn(async move { round.run(&entrance, lanes).await });
+            let shared = worker.shared.clone();
+            first.spawn(Sleepers { shared }.run());
         }
 
         let stop = Arc::new(Notify::new());

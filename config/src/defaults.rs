@@ -80,6 +80,9 @@ impl Default for Limits {
             packet_time: Duration::from_secs(20),
             write_stall: Duration::from_secs(10),
             keep_alive: Duration::from_secs(65_535),
+            session_expiry: Duration::from_hours(7 * 24),
+            kept_sessions: 100_000,
+            queue_age: Duration::from_hours(7 * 24),
             shutdown_time: Duration::from_secs(5),
             password_checks: 2,
         }

@@ -79,6 +79,9 @@ const LARGEST_PACKET: u64 = 268_435_455 + 5;
 /// Keep-alive is a two-byte number of seconds (5.0, section 3.1.2.10).
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(65_535);
 
+/// Session expiry is a four-byte number of seconds (5.0, section 3.1.2.11.2).
+const LONGEST_EXPIRY: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// Keys of sections that are tables.
 pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!("auth.anonymous", auth.anonymous, switch, ()),
@@ -146,6 +149,24 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
         limits.keep_alive,
         time::seconds,
         SECOND..=LONGEST_KEEP_ALIVE
+    ),
+    key!(
+        "limits.session_expiry",
+        limits.session_expiry,
+        time::seconds,
+        Duration::ZERO..=LONGEST_EXPIRY
+    ),
+    key!(
+        "limits.kept_sessions",
+        limits.kept_sessions,
+        number,
+        0..=100_000_000
+    ),
+    key!(
+        "limits.queue_age",
+        limits.queue_age,
+        time,
+        MILLISECOND..=LONGEST_EXPIRY
     ),
     key!(
         "limits.shutdown_time",

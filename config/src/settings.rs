@@ -152,9 +152,9 @@ pub struct Limits {
     pub connections: usize,
     /// The largest packet taken, in bytes, fixed header included.
     pub packet_bytes: u32,
-    /// Bytes that may wait for one session's socket.
+    /// Bytes that may wait for one session's socket, for its window, and for a client that is away.
     pub outbox_bytes: usize,
-    /// QoS 1 and 2 messages that may wait for one session's in-flight window.
+    /// QoS 1 and 2 messages that may wait for one session's in-flight window, or for a client that is away.
     pub outbox_messages: usize,
     /// QoS 1 and 2 messages on the way to one session at once.
     pub inflight: u16,
@@ -170,6 +170,12 @@ pub struct Limits {
     pub write_stall: Duration,
     /// The longest keep-alive granted; 0 (never) becomes this.
     pub keep_alive: Duration,
+    /// The longest that a session outlives its connection; 0 keeps none.
+    pub session_expiry: Duration,
+    /// Sessions that may wait for their clients at one time; past it the longest absent ends.
+    pub kept_sessions: usize,
+    /// A QoS 1 or 2 message that has waited longer is dropped.
+    pub queue_age: Duration,
     /// From the signal to the end of the process.
     pub shutdown_time: Duration,
     /// Password checks at one time.

@@ -1,11 +1,14 @@
 //! How a connection ends: the last words, the will, and word to every lane that knew the session.
 
-use super::Connection;
+use super::{Connection, Shared};
 use crate::clock;
 use crate::lane::{Batch, Entry, GoneEntry, Origin, PropertiesEntry, PublishEntry, lane_of};
-use crate::packet::ReasonCode;
-use crate::policy::GoneReason;
+use crate::outbox::Outbox;
+use crate::packet::{ReasonCode, Will};
+use crate::policy::{GoneReason, Principal, SessionId};
 use crate::session::Close;
+use crate::sessions::{Asleep, Kept};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
@@ -37,19 +40,17 @@ impl Ending {
 
 impl Connection {
     pub(super) async fn end(mut self: Box<Self>, ending: Ending, read: OwnedReadHalf) {
-        if let Ending::Closed(close) = &ending {
-            self.outbox.say_goodbye(close);
-        }
         let reason = match &ending {
             _ if self.session.left_in_order() => GoneReason::Orderly,
             Ending::Left => GoneReason::Orderly,
             Ending::Lost(text) => GoneReason::Lost(text.clone()),
             Ending::Closed(close) => GoneReason::Lost(close.text.clone()),
         };
-        // The will stands in the log before the end of its session.
-        self.send_will().await;
-        self.tell_lanes(&reason).await;
-        self.shared.sessions.leave(self.id);
+        let last = match &ending {
+            Ending::Closed(close) => Some(close),
+            Ending::Left | Ending::Lost(_) => None,
+        };
+        let rest = self.part(last, &reason).await;
         let limit = match &ending {
             Ending::Closed(close) if close.reason == ReasonCode::ServerShuttingDown => {
                 self.shared.limits.shutdown_time / 2
@@ -58,12 +59,13 @@ impl Connection {
             Ending::Lost(_) => Duration::ZERO,
         };
         let until = Instant::now() + limit;
-        self.drain(&read, until).await;
-        let dropped = self.outbox.hang_up();
+        self.drain(&read, &rest, until).await;
+        drop(rest);
         if matches!(ending, Ending::Closed(_)) {
             linger(read, until).await;
         }
         let (user, client, peer) = (&self.who.user, &self.client_id, self.peer);
+        let dropped = self.outbox.dropped();
         match reason {
             GoneReason::Orderly => tracing::debug!(%user, %client, %peer, dropped, "left"),
             GoneReason::Lost(reason) => {
@@ -72,64 +74,57 @@ impl Connection {
         }
     }
 
+    /// The end of the connection for everybody but its peer: last words, will, lanes, registry.
+    pub(super) async fn part(&mut self, last: Option<&Close>, reason: &GoneReason) -> Outbox {
+        let now = clock::now_ms();
+        let sessions = self.shared.sessions.clone();
+        let longest = self.shared.limits.session_expiry.as_secs();
+        let expiry = u64::from(self.session.expiry()).min(longest);
+        let stays = expiry > 0 && !sessions.is_shut();
+        let rest = self.outbox.part(last, stays, now);
+        self.forget_refused();
+        let mut will = self.session.take_will();
+        let delayed = will.take_if(|will| stays && will.delay > 0).map(|will| {
+            let delay = u64::from(will.delay).min(expiry);
+            (will, now + delay * 1000)
+        });
+        // A will that is due stands in the log before the end of its session.
+        if let Some(will) = will {
+            send_will(&self.shared, self.id, &self.who, &will).await;
+        }
+        tell_lanes(&self.shared, self.origin(), &self.lanes, reason, stays).await;
+        if !stays {
+            sessions.leave(self.id);
+            return rest;
+        }
+        let asleep = Asleep {
+            kept: Kept {
+                who: self.who.clone(),
+                client_id: self.client_id.clone(),
+                unreleased: self.session.take_unreleased(),
+                filters: std::mem::take(&mut self.filters),
+                lanes: std::mem::take(&mut self.lanes),
+                ticket: self.ticket,
+            },
+            since: now,
+            expires: now + expiry * 1000,
+            will: delayed,
+        };
+        if let Some(due) = sessions.sleep(self.id, Box::new(asleep)) {
+            super::sleepers::settle(&self.shared, due).await;
+        }
+        rest
+    }
+
     /// Writes what still waits.
-    async fn drain(&self, read: &OwnedReadHalf, until: Instant) {
+    async fn drain(&self, read: &OwnedReadHalf, rest: &Outbox, until: Instant) {
         let drained = async {
-            while !self.outbox.is_drained() && read.as_ref().writable().await.is_ok() {
-                self.outbox.unblock();
+            while !rest.is_drained() && read.as_ref().writable().await.is_ok() {
+                rest.unblock();
             }
         };
         if tokio::time::timeout_at(until, drained).await.is_err() {
             tracing::debug!(peer = %self.peer, "closed with bytes that the peer did not take");
-        }
-    }
-
-    /// Publishes the will where the end calls for it; it is judged again, for rights may have gone since.
-    async fn send_will(&mut self) {
-        let Some(will) = self.session.take_will() else {
-            return;
-        };
-        let permit = match self
-            .shared
-            .policy
-            .publish(&self.who, &will.topic, will.retain)
-        {
-            Ok(permit) => permit,
-            Err(refusal) => {
-                tracing::info!(user = %self.who.user, topic = %will.topic, %refusal, "a will was refused");
-                return;
-            }
-        };
-        let topic = permit.topic.as_str();
-        let mut batch = Batch::default();
-        batch.push(&Entry::Publish(PublishEntry {
-            at: clock::now_ms(),
-            origin: Some(self.origin()),
-            topic,
-            payload: &will.payload,
-            qos: will.qos,
-            retain: will.retain,
-            properties: PropertiesEntry::of(&will.properties),
-        }));
-        let lane = lane_of(topic, self.shared.lanes);
-        self.append_last(lane, batch).await;
-    }
-
-    async fn tell_lanes(&self, reason: &GoneReason) {
-        for lane in &self.lanes {
-            let mut batch = Batch::default();
-            batch.push(&Entry::Gone(GoneEntry {
-                at: clock::now_ms(),
-                who: self.origin(),
-                reason: reason.clone(),
-            }));
-            self.append_last(*lane, batch).await;
-        }
-    }
-
-    async fn append_last(&self, lane: u16, batch: Batch) {
-        if let Err(error) = self.shared.entrance.append(lane, batch).await {
-            tracing::error!(%error, "the end of a session could not be logged");
         }
     }
 
@@ -138,6 +133,63 @@ impl Connection {
             session: self.id,
             user: &self.who.user,
         }
+    }
+}
+
+/// Publishes a will; it is judged again, for rights may have gone since it was set.
+pub(super) async fn send_will(shared: &Shared, id: SessionId, who: &Principal, will: &Will) {
+    let permit = match shared.policy.publish(who, &will.topic, will.retain) {
+        Ok(permit) => permit,
+        Err(refusal) => {
+            tracing::info!(user = %who.user, topic = %will.topic, %refusal, "a will was refused");
+            return;
+        }
+    };
+    let topic = permit.topic.as_str();
+    let origin = Origin {
+        session: id,
+        user: &who.user,
+    };
+    let entry = Entry::Publish(PublishEntry {
+        at: clock::now_ms(),
+        origin: Some(origin),
+        topic,
+        payload: &will.payload,
+        qos: will.qos,
+        retain: will.retain,
+        properties: PropertiesEntry::of(&will.properties),
+    });
+    append_last(shared, lane_of(topic, shared.lanes), &entry).await;
+}
+
+/// Tells the lanes that a connection has ended, and whether its session stays.
+pub(super) async fn tell_lanes(
+    shared: &Shared,
+    who: Origin<'_>,
+    lanes: &BTreeSet<u16>,
+    reason: &GoneReason,
+    stays: bool,
+) {
+    for lane in lanes {
+        let gone = GoneEntry {
+            at: clock::now_ms(),
+            who,
+            reason: reason.clone(),
+        };
+        let entry = if stays {
+            Entry::Asleep(gone)
+        } else {
+            Entry::Gone(gone)
+        };
+        append_last(shared, *lane, &entry).await;
+    }
+}
+
+async fn append_last(shared: &Shared, lane: u16, entry: &Entry<'_>) {
+    let mut batch = Batch::default();
+    batch.push(entry);
+    if let Err(error) = shared.entrance.append(lane, batch).await {
+        tracing::error!(%error, "the end of a session could not be logged");
     }
 }
 

@@ -1,14 +1,18 @@
 //! From an open socket to an accepted CONNECT. Every refusal is answered by a CONNACK [MQTT-3.2.2-6].
 
 use super::intake::{Intake, Woken};
+use super::sleepers::bury;
 use super::{Connection, Shared};
+use crate::clock::now_ms;
 use crate::outbox::Outbox;
 use crate::packet::{
     ConnAck, Connect, DecodeError, Decoder, Packet, ReasonCode, Reply, Version, encode,
 };
-use crate::policy::{ConnectRequest, Principal, Refusal};
-use crate::session::{Outbound, OutboundLimits, Session};
+use crate::policy::{ConnectRequest, GoneReason, Principal, Refusal};
+use crate::session::{OutboundLimits, Session, Start};
+use crate::sessions::{Entered, Kept};
 use bytestring::ByteString;
+use roommq_config::Limits;
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,7 +65,7 @@ pub(super) async fn accept(
         reason: format!("credentials could not be checked within {limit:?}; try again later"),
     };
     match admitted.map_err(busy).flatten() {
-        Ok((who, client_id)) => open(*connect, who, client_id, write, decoder, peer, shared),
+        Ok((who, client_id)) => open(connect, who, client_id, write, decoder, peer, shared).await,
         Err(refusal) => {
             tracing::info!(%peer, client = %connect.client_id, %refusal, "a CONNECT was refused");
             refuse(&write, connect.version, refusal.code, &refusal.reason).await;
@@ -132,9 +136,63 @@ async fn admit(
     Ok((who, client_id))
 }
 
-/// Sends CONNACK, the first packet of all [MQTT-3.2.0-1], and enters the session.
-fn open(
-    connect: Connect,
+/// What both sides hold themselves to.
+struct Terms {
+    version: Version,
+    /// Seconds.
+    keep_alive: u16,
+    /// Seconds that the session outlives its connection.
+    expiry: u32,
+    outbound: OutboundLimits,
+    connack: ConnAck,
+}
+
+impl Terms {
+    fn of(connect: &Connect, client_id: &ByteString, limits: &Limits) -> Self {
+        let version = connect.version;
+        let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX);
+        // Only 5.0 can be told of another keep-alive than it asked for [MQTT-3.1.2-21].
+        let shorter = version == Version::V5
+            && longest < u16::MAX
+            && (connect.keep_alive == 0 || connect.keep_alive > longest);
+        let keep_alive = if shorter { longest } else { connect.keep_alive };
+        let asked = match version {
+            // 3.1.1 keeps what is not clean for as long as the server will [MQTT-3.1.2-4].
+            Version::V3 if connect.clean => 0,
+            Version::V3 => u32::MAX,
+            Version::V5 => connect.session_expiry,
+        };
+        let most = u32::try_from(limits.session_expiry.as_secs()).unwrap_or(u32::MAX);
+        let expiry = asked.min(most);
+        Terms {
+            version,
+            keep_alive,
+            expiry,
+            outbound: OutboundLimits {
+                bytes: limits.outbox_bytes,
+                messages: limits.outbox_messages,
+                receive_maximum: connect.receive_maximum.min(limits.inflight),
+                maximum_packet_size: connect.maximum_packet_size,
+                problem_information: connect.request_problem_information,
+                topic_aliases: connect.topic_alias_maximum.min(ALIAS_MAXIMUM),
+                age: u64::try_from(limits.queue_age.as_millis()).unwrap_or(u64::MAX),
+            },
+            connack: ConnAck {
+                session_expiry: (expiry != asked).then_some(expiry),
+                receive_maximum: Some(limits.inflight),
+                maximum_packet_size: Some(limits.packet_bytes),
+                assigned_client_id: connect.client_id.is_empty().then(|| client_id.clone()),
+                topic_alias_maximum: ALIAS_MAXIMUM,
+                server_keep_alive: shorter.then_some(longest),
+                ..plain(ReasonCode::Success)
+            },
+        }
+    }
+}
+
+/// Enters or wakes the session and sends CONNACK, the first packet of all [MQTT-3.2.0-1].
+async fn open(
+    connect: Box<Connect>,
     who: Principal,
     client_id: ByteString,
     write: OwnedWriteHalf,
@@ -142,63 +200,93 @@ fn open(
     peer: SocketAddr,
     shared: &Arc<Shared>,
 ) -> Option<(Box<Connection>, u16)> {
-    let limits = &shared.limits;
-    let version = connect.version;
-    let mut outbound = Outbound::new(
-        version,
-        OutboundLimits {
-            bytes: limits.outbox_bytes,
-            messages: limits.outbox_messages,
-            receive_maximum: connect.receive_maximum.min(limits.inflight),
-            maximum_packet_size: connect.maximum_packet_size,
-            problem_information: connect.request_problem_information,
-        },
-    );
-    let keep_alive = connect.keep_alive;
-    let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX);
-    // Only 5.0 can be told of another keep-alive than it asked for [MQTT-3.1.2-21].
-    let shorter =
-        version == Version::V5 && longest < u16::MAX && (keep_alive == 0 || keep_alive > longest);
-    let keep_alive = if shorter { longest } else { keep_alive };
-    let assigned = connect.client_id.is_empty().then(|| client_id.clone());
-    outbound.reply(&Reply::ConnAck(Box::new(ConnAck {
-        // Sessions do not outlive their connections yet, and 5.0 clients are told so.
-        session_expiry: (connect.session_expiry > 0).then_some(0),
-        receive_maximum: Some(limits.inflight),
-        maximum_packet_size: Some(limits.packet_bytes),
-        assigned_client_id: assigned,
-        topic_alias_maximum: ALIAS_MAXIMUM,
-        server_keep_alive: shorter.then_some(longest),
-        shared_subscriptions: false,
-        ..plain(ReasonCode::Success)
-    })));
-    let outbox = Arc::new(Outbox::new(outbound, Some(write)));
-    let Some(id) = shared.sessions.enter(&who.user, &client_id, &outbox) else {
-        tracing::debug!(%peer, "came while shutting down");
+    let limit = shared.limits.connect_time;
+    let mut terms = Terms::of(&connect, &client_id, &shared.limits);
+    let fresh = Arc::new(Outbox::asleep(terms.version, terms.outbound));
+    let resumes = !connect.clean;
+    let entering = shared
+        .sessions
+        .enter(&who.user, &client_id, &fresh, resumes);
+    let Ok(entered) = tokio::time::timeout(limit, entering).await else {
+        let text = "the connection that uses this client id did not end in time; try again";
+        refuse(&write, terms.version, ReasonCode::ServerBusy, text).await;
         return None;
     };
-    outbox.flush();
-    tracing::debug!(user = %who.user, client = %client_id, %peer, ?version, "connected");
-    let session = Session::new(version, connect.will, ALIAS_MAXIMUM, limits.inflight);
-    let connection = Box::new(Connection {
-        shared: shared.clone(),
+    let none = |who: Principal| Kept {
         who,
+        client_id: client_id.clone(),
+        unreleased: HashSet::new(),
+        filters: HashSet::new(),
+        lanes: BTreeSet::new(),
+        ticket: 0,
+    };
+    let (id, outbox, kept) = match entered {
+        Entered::Shut => {
+            tracing::debug!(%peer, "came while shutting down");
+            return None;
+        }
+        Entered::New(id) => (id, fresh, none(who)),
+        // A will that was not due yet is not sent [MQTT-3.1.3-9].
+        Entered::Woken(id, _, theirs, asleep) if resumes => {
+            terms.connack.session_present = true; // [MQTT-3.2.2-2, MQTT-3.2.2-3]
+            (id, theirs, Kept { who, ..asleep.kept })
+        }
+        Entered::Woken(id, old, theirs, asleep) => {
+            // Clean start: what there was ends here [MQTT-3.1.2-4, MQTT-3.1.2-6].
+            theirs.part(None, false, now_ms());
+            bury(shared, old, *asleep).await;
+            (id, fresh, none(who))
+        }
+    };
+    let session = Session::new(Start {
+        version: terms.version,
+        will: connect.will,
+        expiry: terms.expiry,
+        alias_maximum: ALIAS_MAXIMUM,
+        receive_maximum: shared.limits.inflight,
+        unreleased: kept.unreleased,
+    });
+    let mut connection = Box::new(Connection {
+        shared: shared.clone(),
+        who: kept.who,
         id,
-        client_id,
+        client_id: kept.client_id,
         peer,
         session,
         outbox,
         decoder,
-        lanes: BTreeSet::new(),
-        filters: HashSet::new(),
-        ticket: 0,
+        lanes: kept.lanes,
+        filters: kept.filters,
+        ticket: kept.ticket,
         permit: None,
         batches: Vec::new(),
         acks: Vec::new(),
         notices: Vec::new(),
         draining: false,
     });
-    Some((connection, keep_alive))
+    if terms.connack.session_present {
+        let went_on = tokio::time::timeout(limit, connection.resume()).await;
+        if !matches!(went_on, Ok(Ok(()))) {
+            // As if it had not come; the session sleeps on.
+            connection.session.take_will();
+            let reason = GoneReason::Lost("could not be resumed".to_owned());
+            connection.part(None, &reason).await;
+            let text = "the session could not be resumed in time; try again";
+            refuse(&write, terms.version, ReasonCode::ServerBusy, text).await;
+            return None;
+        }
+    }
+    let connack = Reply::ConnAck(Box::new(terms.connack));
+    connection.outbox.open(
+        Some(write),
+        terms.version,
+        terms.outbound,
+        &connack,
+        now_ms(),
+    );
+    shared.sessions.opened(connection.id);
+    tracing::debug!(user = %connection.who.user, client = %connection.client_id, %peer, version = ?terms.version, "connected");
+    Some((connection, terms.keep_alive))
 }
 
 fn plain(reason: ReasonCode) -> ConnAck {

@@ -7,7 +7,12 @@ mod ending;
 mod handshake;
 mod intake;
 mod requests;
+mod resume;
+mod sleepers;
 
+pub(crate) use sleepers::Sleepers;
+
+use crate::clock::now_ms;
 use crate::lane::{Batch, Courier, Entrance, LogError};
 use crate::outbox::Outbox;
 use crate::packet::{DecodeError, Decoder, ReasonCode, Reply};
@@ -57,6 +62,7 @@ struct Connection {
     decoder: Decoder,
     /// Lanes in which the session has had something.
     lanes: BTreeSet<u16>,
+    /// As the client named them.
     filters: HashSet<ByteString>,
     /// Number of the last SUBSCRIBE or UNSUBSCRIBE.
     ticket: u32,
@@ -240,10 +246,10 @@ impl Connection {
             }
             Step::Subscribe(subscribe) => self.subscribe(&subscribe).await,
             Step::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
-            Step::Acked(id) => self.outbox.queue(|out| out.acked(id)),
-            Step::Received(id) => self.outbox.queue(|out| out.received(id)),
-            Step::Refused(id) => self.outbox.queue(|out| out.refused(id)),
-            Step::Completed(id) => self.outbox.queue(|out| out.completed(id)),
+            Step::Acked(id) => drop(self.outbox.queue(|out| out.acked(id, now_ms()))),
+            Step::Received(id) => drop(self.outbox.queue(|out| out.received(id, now_ms()))),
+            Step::Refused(id) => drop(self.outbox.queue(|out| out.refused(id, now_ms()))),
+            Step::Completed(id) => drop(self.outbox.queue(|out| out.completed(id, now_ms()))),
             Step::Released(id, code) => self.acks.push(Reply::PubComp(id, code)),
             Step::Ping => self.acks.push(Reply::PingResp),
             Step::Leave => {}

@@ -7,11 +7,12 @@ use crate::lane::{
     UnsubscribeEntry, lane_of, lane_of_filter,
 };
 use crate::packet::{
-    NameError, PacketId, QoS, ReasonCode, Reply, Subscribe, SubscribeOptions, TopicFilter,
-    Unsubscribe, Version, levels,
+    NameError, QoS, ReasonCode, Reply, Subscribe, SubscribeOptions, TopicFilter, Unsubscribe,
+    Version, levels,
 };
 use crate::policy::{Attempt, PublishPermit, Refusal, SubscribeGrant};
-use crate::session::{Answer, Inbound};
+use crate::session::{Answer, Inbound, Outbound};
+use bytestring::ByteString;
 use std::collections::BTreeMap;
 
 impl Connection {
@@ -85,7 +86,7 @@ impl Connection {
         });
     }
 
-    fn notify(&mut self, attempt: Attempt<'_>, refusal: &Refusal) {
+    pub(super) fn notify(&mut self, attempt: Attempt<'_>, refusal: &Refusal) {
         let policy = &self.shared.policy;
         let notice = policy.notice(&self.who, attempt, refusal, clock::now_ms());
         self.notices.extend(notice);
@@ -123,8 +124,13 @@ impl Connection {
             }
         }
         self.ticket = self.ticket.wrapping_add(1);
-        let (ticket, id) = (self.ticket, subscribe.packet_id);
-        self.owe(id, Answer::SubAck, codes, reason, by_lane.len());
+        let ticket = self.ticket;
+        let names = subscribe.filters.iter().map(|(filter, _)| {
+            let name = filter.as_ref().map_or("", TopicFilter::as_str);
+            ByteString::from(name)
+        });
+        let answer = Answer::SubAck(subscribe.packet_id, names.collect());
+        self.owe(answer, codes, reason, by_lane.len());
         let at = clock::now_ms();
         let user = self.who.user.clone();
         for (lane, filters) in by_lane {
@@ -157,14 +163,11 @@ impl Connection {
                 reason: format!("a filter may have {MOST_LEVELS} levels"),
             });
         }
-        if filter.share_group().is_some() {
-            return Err(Refusal {
-                code: ReasonCode::SharedSubscriptionsNotSupported,
-                reason: "shared subscriptions are not served yet".to_owned(),
-            });
-        }
         let most = self.shared.limits.subscriptions;
-        let name = bytestring::ByteString::from(filter.as_str());
+        let name = ByteString::from(filter.as_str());
+        if self.filters.len() >= most {
+            self.forget_refused();
+        }
         if self.filters.len() >= most && !self.filters.contains(&name) {
             return Err(Refusal {
                 code: ReasonCode::QuotaExceeded,
@@ -201,13 +204,8 @@ impl Connection {
         }
         self.ticket = self.ticket.wrapping_add(1);
         let ticket = self.ticket;
-        self.owe(
-            unsubscribe.packet_id,
-            Answer::UnsubAck,
-            codes,
-            None,
-            by_lane.len(),
-        );
+        let answer = Answer::UnsubAck(unsubscribe.packet_id);
+        self.owe(answer, codes, None, by_lane.len());
         let at = clock::now_ms();
         let user = self.who.user.clone();
         for (lane, filters) in by_lane {
@@ -224,20 +222,30 @@ impl Connection {
         }
     }
 
-    fn owe(
+    pub(super) fn owe(
         &self,
-        id: PacketId,
         kind: Answer,
         codes: Vec<ReasonCode>,
         reason: Option<String>,
         lanes: usize,
     ) {
-        let ticket = self.ticket;
+        let (ticket, now) = (self.ticket, clock::now_ms());
         self.outbox
-            .queue(|out| out.owe(ticket, id, kind, codes, reason, lanes));
+            .queue(|out| out.owe(ticket, kind, codes, reason, lanes, now));
     }
 
-    fn lanes_of(&self, filter: &TopicFilter) -> std::ops::Range<u16> {
+    /// Those that a lane refused after all are none of the session's.
+    pub(super) fn forget_refused(&mut self) {
+        for filter in self
+            .outbox
+            .queue(Outbound::take_refused)
+            .unwrap_or_default()
+        {
+            self.filters.remove(&filter);
+        }
+    }
+
+    pub(super) fn lanes_of(&self, filter: &TopicFilter) -> std::ops::Range<u16> {
         match lane_of_filter(filter, self.shared.lanes) {
             Some(lane) => lane..lane + 1,
             None => 0..self.shared.lanes,
@@ -245,7 +253,11 @@ impl Connection {
     }
 }
 
-fn filter_entry(slot: u16, options: SubscribeOptions, grant: &SubscribeGrant) -> FilterEntry<'_> {
+pub(super) fn filter_entry(
+    slot: u16,
+    options: SubscribeOptions,
+    grant: &SubscribeGrant,
+) -> FilterEntry<'_> {
     FilterEntry {
         slot,
         filter: grant.filter.as_str(),

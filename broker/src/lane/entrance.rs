@@ -185,6 +185,7 @@ mod tests {
     use crate::policy::{
         Actor, AllowAll, HookContext, LaneHook, Mark, Message, Refusal, Request, SessionId, Verdict,
     };
+    use crate::sessions::Sessions;
     use std::collections::HashMap;
     use std::time::Duration;
 
@@ -251,7 +252,7 @@ mod tests {
             Box::new(Notes(Arc::clone(&notes))),
         ))));
         let surroundings = Arc::new(Surroundings {
-            sessions: Arc::default(),
+            sessions: Arc::new(Sessions::new(0)),
             courier: Courier::new().0,
             timers: Arc::new(Timers::default()),
             policy: Arc::new(AllowAll),

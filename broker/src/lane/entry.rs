@@ -18,8 +18,13 @@ pub(crate) enum Entry<'a> {
     Subscribe(SubscribeEntry<'a>),
     /// Filters of one UNSUBSCRIBE that live in this lane.
     Unsubscribe(UnsubscribeEntry<'a>),
+    /// The connection of a session has ended, the session goes on.
+    Asleep(GoneEntry<'a>),
     /// A session has ended.
     Gone(GoneEntry<'a>),
+    /// A session that slept has a connection again, and asks for its filters anew; others it had here are
+    /// its no more.
+    Resume(SubscribeEntry<'a>),
     /// A time that the lane's hook asked for.
     Timer {
         /// When the timer fired.
@@ -269,6 +274,11 @@ mod tests {
                 key: "k",
                 generation: 5,
             },
+            Entry::Asleep(GoneEntry {
+                at: 5,
+                who: WHO,
+                reason: GoneReason::Orderly,
+            }),
             Entry::Barrier(6),
         ];
         let mut batch = Batch::default();

@@ -1,14 +1,19 @@
 //! One message to all whom it reaches: encoded once for each form that receivers need, not once a receiver.
 
+use super::entry::{Batch, Entry};
 use super::entry::{Origin, PublishEntry};
-use super::index::{Index, Subscription};
+use super::index::{Slot, Subscription};
 use super::retained::Kept;
 use super::state::Reach;
 use super::subscribers::Subscribers;
+use super::subscriptions::{Group, Subscriptions};
+use crate::outbox::Outbox;
 use crate::packet::{PublishParts, QoS, Version, encode_publish};
 use crate::policy::{LaneHook, Mark, Mount, Stamps};
-use crate::session::{Frame, Outbound};
+use crate::session::{Frame, Outbound, Share};
+use bytes::Bytes;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// A user property on its way out.
 type UserProperty<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -21,40 +26,40 @@ pub(super) struct Outgoing<'a> {
     pub marked: Option<(Origin<'a>, Mark)>,
     /// Seconds left to live.
     pub expiry: Option<u32>,
+    /// The lane's time.
+    pub now: u64,
 }
 
 /// Fills the outboxes of all subscribers.
 pub(super) fn fan_out(
     message: &Outgoing<'_>,
-    index: &Index,
+    index: &Subscriptions,
     subscribers: &Subscribers,
     hook: &dyn LaneHook,
     reach: &mut dyn Reach,
 ) {
     let mut matches: Vec<&Subscription> = Vec::new();
-    let sender = message.entry.origin.map(|o| o.session);
-    index.matches(message.entry.topic, |s| {
+    let mut groups: Vec<&Group> = Vec::new();
+    let sender = message.entry.origin.map(|o| o.session.client);
+    let found = |s| {
+        let s: &Subscription = s;
         let Some(subscriber) = subscribers.get(s.slot) else {
             return;
         };
         // Own messages do not come back where the client said so [MQTT-3.8.3-3].
-        if s.options.no_local && Some(subscriber.session) == sender {
+        if s.options.no_local && Some(subscriber.session.client) == sender {
             return;
         }
         if s.guarded && !hook.may_see(subscriber.actor(), message.entry.topic) {
             return;
         }
         matches.push(s);
-    });
+    };
+    index.matches(message.entry.topic, found, |group| groups.push(group));
     if index.may_overlap() {
         matches.sort_by_key(|s| s.slot);
     }
-    let mut frames = Frames {
-        message,
-        hook,
-        stamps: None,
-        plain: Default::default(),
-    };
+    let mut frames = Frames::new(message, hook);
     // A session with overlapping filters gets one copy (3.3.4).
     for group in matches.chunk_by(|a, b| a.slot == b.slot) {
         let Some(subscriber) = subscribers.get(group[0].slot) else {
@@ -65,11 +70,73 @@ pub(super) fn fan_out(
         };
         let frame = frames.for_group(group, outbox.version());
         let deliver = |out: &mut Outbound| {
-            out.deliver(message.lane, frame);
+            out.deliver(message.lane, frame, message.now);
         };
         if outbox.fill(deliver) {
             reach.touch(outbox);
         }
+    }
+    if !groups.is_empty() && !hook.may_share(message.entry.topic) {
+        return;
+    }
+    for group in groups {
+        share_out(message, group, None, &mut frames, subscribers, reach);
+    }
+}
+
+/// Gives a message that a member of `group` cannot deal with any more to another.
+pub(super) fn pass_on(
+    message: &Outgoing<'_>,
+    group: &Group,
+    from: Slot,
+    subscribers: &Subscribers,
+    hook: &dyn LaneHook,
+    reach: &mut dyn Reach,
+) {
+    let mut frames = Frames::new(message, hook);
+    share_out(message, group, Some(from), &mut frames, subscribers, reach);
+}
+
+/// Gives a message to one member of a shared group: who has a connection and room goes first.
+fn share_out(
+    message: &Outgoing<'_>,
+    group: &Group,
+    but: Option<Slot>,
+    frames: &mut Frames<'_>,
+    subscribers: &Subscribers,
+    reach: &mut dyn Reach,
+) {
+    let mut turn = Vec::with_capacity(group.members().len());
+    for member in group.in_turn().filter(|m| Some(m.slot) != but) {
+        let subscriber = subscribers.get(member.slot);
+        if let Some(outbox) = subscriber.and_then(|s| s.outbox.as_ref()) {
+            turn.push((member, outbox));
+        }
+    }
+    let awake = |(_, outbox): &&(&Subscription, &Arc<Outbox>)| outbox.is_awake();
+    let has_room = |outbox: &Outbox| outbox.has_room(message.entry.payload.len());
+    let chosen = turn
+        .iter()
+        .find(|(_, outbox)| outbox.is_awake() && has_room(outbox))
+        .or_else(|| turn.iter().find(awake))
+        .or_else(|| turn.first());
+    let Some((member, outbox)) = chosen else {
+        return;
+    };
+    let mut frame = frames.for_group(&[*member], outbox.version()).clone();
+    if frame.qos != QoS::AtMostOnce {
+        frame.share = Some(Arc::new(Share {
+            lane: message.lane,
+            group: group.key.clone(),
+            batch: frames.batch(),
+            mark: message.marked.map_or_else(Mark::default, |(_, mark)| mark),
+        }));
+    }
+    let deliver = |out: &mut Outbound| {
+        out.deliver(message.lane, &frame, message.now);
+    };
+    if outbox.fill(deliver) {
+        reach.touch(outbox);
     }
 }
 
@@ -80,9 +147,30 @@ struct Frames<'a> {
     stamps: Option<Stamps>,
     /// By version, QoS and retain flag; what most receivers need. The last place is for a form of one receiver.
     plain: [Option<Frame>; 13],
+    /// The entry itself, for those who share it.
+    batch: Option<Bytes>,
 }
 
-impl Frames<'_> {
+impl<'a> Frames<'a> {
+    fn new(message: &'a Outgoing<'a>, hook: &'a dyn LaneHook) -> Self {
+        Frames {
+            message,
+            hook,
+            stamps: None,
+            plain: Default::default(),
+            batch: None,
+        }
+    }
+
+    fn batch(&mut self) -> Bytes {
+        let write = || {
+            let mut batch = Batch::default();
+            batch.push(&Entry::Publish(self.message.entry.clone()));
+            batch.into_bytes()
+        };
+        self.batch.get_or_insert_with(write).clone()
+    }
+
     fn for_group(&mut self, group: &[&Subscription], version: Version) -> &Frame {
         let entry = self.message.entry;
         // The highest of the matching subscriptions, and no more than the message's own [MQTT-3.3.4-2, MQTT-3.8.4-8].
@@ -128,8 +216,13 @@ impl Frames<'_> {
                 user_properties: &user_properties,
                 subscription_ids: &ids,
             };
-            let frame = encode_publish(version, &parts);
-            self.plain[place] = Some(Frame { qos, frame });
+            let packet = encode_publish(version, &parts);
+            self.plain[place] = Some(Frame {
+                qos,
+                packet,
+                expires: expires(properties.and_then(|p| p.message_expiry), entry.at),
+                share: None,
+            });
         }
         match &self.plain[place] {
             Some(frame) => frame,
@@ -169,8 +262,17 @@ pub(super) fn retained_frame(
     };
     Frame {
         qos,
-        frame: encode_publish(version, &parts),
+        packet: encode_publish(version, &parts),
+        expires: expires(properties.and_then(|p| p.message_expiry), kept.at),
+        share: None,
     }
+}
+
+/// When a message that was taken at `at` is over.
+fn expires(expiry: Option<u32>, at: u64) -> u64 {
+    expiry.map_or(Frame::FOR_EVER, |seconds| {
+        at.saturating_add(u64::from(seconds) * 1000)
+    })
 }
 
 fn identifiers<'a>(subscriptions: impl Iterator<Item = &'a Subscription>) -> Vec<u32> {

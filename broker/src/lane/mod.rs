@@ -12,9 +12,11 @@ mod fanout;
 mod index;
 mod keeper;
 mod log;
+mod resume;
 mod retained;
 mod state;
 mod subscribers;
+mod subscriptions;
 mod timers;
 
 pub use embedded::QUIET_TARGETS;

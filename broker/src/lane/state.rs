@@ -1,10 +1,11 @@
 //! The state of one lane, and what each entry does to it.
 
-use super::entry::{Entry, GoneEntry, Origin, PublishEntry, SubscribeEntry, UnsubscribeEntry};
+use super::entry::{Entry, Origin, PublishEntry, SubscribeEntry, UnsubscribeEntry};
 use super::fanout::{Outgoing, fan_out, retained_frame, stamped, stamps};
-use super::index::{Index, Slot, Subscription};
+use super::index::{Slot, Subscription};
 use super::retained::{Kept, Retained, remaining};
-use super::subscribers::{Subscriber, Subscribers};
+use super::subscribers::Subscribers;
+use super::subscriptions::{Subscriptions, is_shared};
 use crate::outbox::Outbox;
 use crate::packet::{PublishProperties, QoS, ReasonCode, RetainHandling, TopicFilter, Version};
 use crate::policy::{
@@ -32,13 +33,13 @@ pub(crate) trait Reach {
 
 /// One lane's state.
 pub(crate) struct Lane {
-    number: u16,
-    now: u64,
+    pub(super) number: u16,
+    pub(super) now: u64,
     position: u64,
-    index: Index,
+    pub(super) index: Subscriptions,
     retained: Retained,
-    subscribers: Subscribers,
-    hook: Box<dyn LaneHook>,
+    pub(super) subscribers: Subscribers,
+    pub(super) hook: Box<dyn LaneHook>,
     effects: Vec<Effect>,
 }
 
@@ -48,7 +49,7 @@ impl Lane {
             number,
             now: 0,
             position: 0,
-            index: Index::default(),
+            index: Subscriptions::default(),
             retained: Retained::default(),
             subscribers: Subscribers::default(),
             hook,
@@ -63,7 +64,9 @@ impl Lane {
             Entry::Publish(publish) => self.publish(publish, reach),
             Entry::Subscribe(subscribe) => self.subscribe(subscribe, reach),
             Entry::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, reach),
+            Entry::Asleep(gone) => self.asleep(gone, reach),
             Entry::Gone(gone) => self.gone(gone, reach),
+            Entry::Resume(resume) => self.resume(resume, reach),
             Entry::Timer {
                 at,
                 key,
@@ -80,11 +83,14 @@ impl Lane {
     }
 
     /// A lane's time is the greatest seen.
-    fn pass_time(&mut self, at: u64) {
+    pub(super) fn pass_time(&mut self, at: u64) {
         self.now = self.now.max(at);
     }
 
-    fn ask<T>(&mut self, ask: impl FnOnce(&mut dyn LaneHook, &mut HookContext<'_>) -> T) -> T {
+    pub(super) fn ask<T>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn LaneHook, &mut HookContext<'_>) -> T,
+    ) -> T {
         let mut cx = HookContext {
             now: self.now,
             position: self.position,
@@ -134,10 +140,7 @@ impl Lane {
             };
             self.retained.set(p.topic, message);
         }
-        let left = p
-            .properties
-            .as_ref()
-            .and_then(|q| Some(remaining(q.message_expiry?, p.at, self.now)));
+        let left = self.left(p);
         if left == Some(0) {
             return;
         }
@@ -146,6 +149,7 @@ impl Lane {
             entry: p,
             marked,
             expiry: left,
+            now: self.now,
         };
         fan_out(
             &outgoing,
@@ -154,6 +158,12 @@ impl Lane {
             self.hook.as_ref(),
             reach,
         );
+    }
+
+    /// Seconds that a message has left.
+    pub(super) fn left(&self, p: &PublishEntry<'_>) -> Option<u32> {
+        let expiry = p.properties.as_ref()?.message_expiry?;
+        Some(remaining(expiry, p.at, self.now))
     }
 
     fn subscribe(&mut self, s: &SubscribeEntry<'_>, reach: &mut dyn Reach) {
@@ -193,7 +203,7 @@ impl Lane {
             }
         }
         if let Some(outbox) = self.outbox(slot)
-            && outbox.fill(|out| out.answer(s.ticket, self.number, codes))
+            && outbox.fill(|out| out.answer(s.ticket, self.number, codes, self.now))
         {
             reach.touch(outbox);
         }
@@ -203,7 +213,8 @@ impl Lane {
                 RetainHandling::SendIfNew => *new,
                 RetainHandling::DoNotSend => false,
             };
-            if wanted {
+            // A shared subscription gets none (4.8.2).
+            if wanted && !is_shared(f.filter) {
                 self.replay(slot, f.filter, reach);
             }
         }
@@ -256,7 +267,7 @@ impl Lane {
                 continue;
             }
             let frame = retained_frame(topic, kept, self.now, subscription, outbox.version());
-            if outbox.fill(|out| room &= out.deliver(self.number, &frame)) {
+            if outbox.fill(|out| room &= out.deliver(self.number, &frame, self.now)) {
                 reach.touch(outbox);
             }
         }
@@ -283,7 +294,7 @@ impl Lane {
             codes.push((*place, code, None));
         }
         if let Some(outbox) = self.outbox(slot)
-            && outbox.fill(|out| out.answer(u.ticket, self.number, codes))
+            && outbox.fill(|out| out.answer(u.ticket, self.number, codes, self.now))
         {
             reach.touch(outbox);
         }
@@ -294,22 +305,8 @@ impl Lane {
         self.subscribers.take_if_unused(slot);
     }
 
-    fn gone(&mut self, g: &GoneEntry<'_>, reach: &mut dyn Reach) {
-        self.pass_time(g.at);
-        // A later incarnation keeps what it has here; the hook may know the old one in other places.
-        let slot = self.subscribers.slot_of(g.who.session.client);
-        let own = |s: &Subscriber| s.session.incarnation <= g.who.session.incarnation;
-        if let Some(slot) = slot
-            && self.subscribers.get(slot).is_some_and(own)
-        {
-            self.remove(slot);
-        }
-        self.ask(|hook, cx| hook.gone(cx, g.who.into(), &g.reason));
-        self.carry_out(reach);
-    }
-
     /// What the hook asked for, in order.
-    fn carry_out(&mut self, reach: &mut dyn Reach) {
+    pub(super) fn carry_out(&mut self, reach: &mut dyn Reach) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
@@ -355,12 +352,13 @@ impl Lane {
         self.subscribers.enter(who, reach.outbox(who.session))
     }
 
-    fn remove(&mut self, slot: Slot) {
-        if let Some(subscriber) = self.subscribers.take(slot) {
-            for filter in subscriber.into_filters() {
-                self.index.remove(&filter, slot);
-            }
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Arc<Outbox>> {
+        let mut subscriber = self.subscribers.take(slot)?;
+        let outbox = subscriber.outbox.take();
+        for filter in subscriber.into_filters() {
+            self.index.remove(&filter, slot);
         }
+        outbox
     }
 
     fn outbox(&self, slot: Slot) -> Option<&Arc<Outbox>> {

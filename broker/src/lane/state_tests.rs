@@ -1,9 +1,9 @@
 #![allow(clippy::unwrap_used)]
-use super::super::entry::{FilterEntry, PropertiesEntry};
+use super::super::entry::{FilterEntry, GoneEntry, PropertiesEntry};
 use super::*;
 use crate::packet::{SubscribeOptions, Version};
 use crate::policy::{GoneReason, LaneHooks, Mount, Verdict};
-use crate::session::{Answer, Outbound, OutboundLimits};
+use crate::session::{Answer, OutboundLimits};
 use std::collections::HashMap;
 
 /// What a lane did, in a world of two sessions.
@@ -142,7 +142,16 @@ impl Scene {
     ) {
         let outbox = self.world.outboxes[&who.session].clone();
         let codes = vec![ReasonCode::Success; filters.len()];
-        outbox.queue(|o| o.owe(1, 9.try_into().unwrap(), Answer::SubAck, codes, None, 1));
+        outbox.queue(|o| {
+            o.owe(
+                1,
+                Answer::SubAck(9.try_into().unwrap(), Vec::new()),
+                codes,
+                None,
+                1,
+                0,
+            );
+        });
         let filters = (0..).zip(filters).map(|(slot, filter)| {
             let mut entry = FilterEntry {
                 slot,
@@ -204,8 +213,10 @@ fn outbox(version: Version) -> Arc<Outbox> {
         receive_maximum: 100,
         maximum_packet_size: None,
         problem_information: true,
+        topic_aliases: 0,
+        age: u64::MAX,
     };
-    Arc::new(Outbox::new(Outbound::new(version, limits), None))
+    Arc::new(Outbox::awake(version, limits))
 }
 
 fn message<'a>(
@@ -408,7 +419,16 @@ fn an_unsubscribe_says_what_it_found() {
     s.sent(BOB);
     let outbox = s.world.outboxes[&BOB.session].clone();
     let codes = vec![ReasonCode::Success; 2];
-    outbox.queue(|o| o.owe(2, 8.try_into().unwrap(), Answer::UnsubAck, codes, None, 1));
+    outbox.queue(|o| {
+        o.owe(
+            2,
+            Answer::UnsubAck(8.try_into().unwrap()),
+            codes,
+            None,
+            1,
+            0,
+        );
+    });
     s.apply(&Entry::Unsubscribe(UnsubscribeEntry {
         at: 11,
         who: BOB,

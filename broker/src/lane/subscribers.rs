@@ -69,6 +69,23 @@ impl Subscribers {
         Some(slot)
     }
 
+    /// A client's session goes on as `session`; none where it has nothing here, or is a later one.
+    pub(super) fn adopt(&mut self, session: SessionId) -> Option<Slot> {
+        let slot = self.slot_of(session.client)?;
+        let known = self.places.get_mut(slot as usize)?.as_mut()?;
+        if known.session.incarnation > session.incarnation {
+            return None;
+        }
+        known.session = session;
+        Some(slot)
+    }
+
+    /// What the session at `slot` holds.
+    pub(super) fn filters(&self, slot: Slot) -> Vec<Box<str>> {
+        self.get(slot)
+            .map_or_else(Vec::new, |subscriber| subscriber.filters.clone())
+    }
+
     /// The session at `slot` holds one more filter.
     pub(super) fn add_filter(&mut self, slot: Slot, filter: &str) {
         if let Some(Some(subscriber)) = self.places.get_mut(slot as usize) {

@@ -16,7 +16,7 @@ mod wire;
 
 pub use decode::{DecodeError, Decoder};
 pub use encode::encode;
-pub use publish::{PublishFrame, PublishParts, encode_publish};
+pub use publish::{Patch, PublishFrame, PublishParts, TopicAlias, encode_publish};
 pub use reason::ReasonCode;
 pub use topic::{NameError, TopicFilter, TopicName, levels};
 

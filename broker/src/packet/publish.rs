@@ -5,6 +5,7 @@ use super::wire::{binary, put_binary, put_variable, text, variable_len};
 use super::{PacketId, QoS, Version};
 use bytes::Bytes;
 use std::borrow::Cow;
+use std::num::NonZeroU16;
 
 const DUP: u8 = 0b1000;
 
@@ -40,16 +41,42 @@ pub struct PublishParts<'a> {
     pub subscription_ids: &'a [u32],
 }
 
-/// One PUBLISH encoded for one protocol version; the packet id is patched per receiver.
+/// One PUBLISH encoded for one protocol version; what differs between receivers is patched in.
 #[derive(Debug, Clone)]
 pub struct PublishFrame {
     bytes: Bytes,
     /// Where the packet id is to stand; 0: nowhere, QoS 0.
-    id_at: usize,
+    id_at: u32,
+    /// Where the properties begin, their length included; 0: nowhere, 3.1.1.
+    properties_at: u32,
+    /// Where the seconds left to live stand; 0: nowhere.
+    expiry_at: u32,
+}
+
+/// What a frame is sent with, beyond what all of its receivers get.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Patch {
+    /// Needed with QoS 1 and 2 [MQTT-2.2.1-2].
+    pub id: Option<PacketId>,
+    /// Sent before; nothing with QoS 0 [MQTT-3.3.1-2].
+    pub dup: bool,
+    /// Seconds left, where the frame has an expiry at all [MQTT-3.3.2-6].
+    pub expiry: Option<u32>,
+    /// For 5.0 (3.3.2.3.4).
+    pub alias: Option<TopicAlias>,
+}
+
+/// A number in place of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicAlias {
+    /// Which.
+    pub number: NonZeroU16,
+    /// Whether the receiver has been told its topic on this connection; else it goes along.
+    pub known: bool,
 }
 
 impl PublishFrame {
-    /// Bytes on the wire.
+    /// Bytes on the wire, with the topic and without an alias.
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // a frame is never empty
     pub fn len(&self) -> usize {
@@ -62,39 +89,170 @@ impl PublishFrame {
         self.id_at > 0
     }
 
+    /// What it is encoded for.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        if self.properties_at > 0 {
+            Version::V5
+        } else {
+            Version::V3
+        }
+    }
+
     /// The frame as encoded: complete for QoS 0, with packet id 0 for QoS 1 and 2.
     #[must_use]
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Appends the frame to `out`. `id` and `dup` matter for QoS 1 and 2 only [MQTT-2.2.1-2, MQTT-3.3.1-2].
-    pub fn write_to(&self, out: &mut Vec<u8>, id: Option<PacketId>, dup: bool) {
-        let start = out.len();
-        out.extend_from_slice(&self.bytes);
-        if let Some(id) = id {
-            self.patch(&mut out[start..], id, dup);
-        }
+    /// The topic name.
+    #[must_use]
+    pub fn topic(&self) -> &[u8] {
+        let from = self.topic_at();
+        let length = usize::from(u16::from_be_bytes([self.bytes[from], self.bytes[from + 1]]));
+        &self.bytes[from + 2..from + 2 + length]
     }
 
-    /// A copy with `id` and `dup` in it; the frame itself where it is QoS 0.
+    /// Appends the frame to `out`, patched.
+    pub fn write_to(&self, out: &mut Vec<u8>, patch: &Patch) {
+        if let (Some(alias), Version::V5) = (patch.alias, self.version()) {
+            self.write_with_alias(out, patch, alias);
+            return;
+        }
+        let start = out.len();
+        out.extend_from_slice(&self.bytes);
+        self.patch(&mut out[start..], patch);
+    }
+
+    /// A patched copy; the frame itself where there is nothing to patch.
     #[must_use]
-    pub fn with_id(&self, id: PacketId, dup: bool) -> Bytes {
-        if !self.needs_id() {
+    pub fn patched(&self, patch: &Patch) -> Bytes {
+        if *patch == Patch::default() {
             return self.bytes.clone();
         }
-        let mut copy = self.bytes.to_vec();
-        self.patch(&mut copy, id, dup);
+        let mut copy = Vec::with_capacity(self.bytes.len() + ALIAS_LEN + 1);
+        self.write_to(&mut copy, patch);
         copy.into()
     }
 
-    fn patch(&self, frame: &mut [u8], id: PacketId, dup: bool) {
-        if !self.needs_id() {
-            return;
+    /// The same message for receivers of another version: 3.1.1 has no properties.
+    #[must_use]
+    pub fn translated(&self, to: Version) -> PublishFrame {
+        if to == self.version() {
+            return self.clone();
         }
-        frame[self.id_at..self.id_at + 2].copy_from_slice(&id.get().to_be_bytes());
-        frame[0] = if dup { frame[0] | DUP } else { frame[0] & !DUP };
+        let variable = self.topic_at();
+        let (head, rest) = match self.version() {
+            Version::V5 => {
+                let at = self.properties_at as usize;
+                let (length, width) = variable_at(&self.bytes[at..]);
+                (
+                    &self.bytes[variable..at],
+                    &self.bytes[at + width + length..],
+                )
+            }
+            Version::V3 => {
+                let id = if self.needs_id() { 2 } else { 0 };
+                let at = variable + 2 + self.topic().len() + id;
+                (&self.bytes[variable..at], &self.bytes[at..])
+            }
+        };
+        let none: &[u8] = match to {
+            Version::V5 => &[0],
+            Version::V3 => &[],
+        };
+        let remaining = head.len() + none.len() + rest.len();
+        let mut out = Vec::with_capacity(5 + remaining);
+        out.push(self.bytes[0]);
+        put_variable(&mut out, remaining);
+        let moved = out.len();
+        out.extend_from_slice(head);
+        let properties_at = if none.is_empty() { 0 } else { place(&out) };
+        out.extend_from_slice(none);
+        out.extend_from_slice(rest);
+        let id_at = if self.needs_id() {
+            u32::try_from(self.id_at as usize - variable + moved).unwrap_or(0)
+        } else {
+            0
+        };
+        PublishFrame {
+            bytes: out.into(),
+            id_at,
+            properties_at,
+            expiry_at: 0,
+        }
     }
+
+    /// Where the length of the topic stands.
+    fn topic_at(&self) -> usize {
+        1 + variable_at(&self.bytes[1..]).1
+    }
+
+    fn patch(&self, frame: &mut [u8], patch: &Patch) {
+        if let (Some(id), true) = (patch.id, self.needs_id()) {
+            let at = self.id_at as usize;
+            frame[at..at + 2].copy_from_slice(&id.get().to_be_bytes());
+            frame[0] = if patch.dup {
+                frame[0] | DUP
+            } else {
+                frame[0] & !DUP
+            };
+        }
+        if let (Some(seconds), true) = (patch.expiry, self.expiry_at > 0) {
+            let at = self.expiry_at as usize;
+            frame[at..at + 4].copy_from_slice(&seconds.to_be_bytes());
+        }
+    }
+
+    fn write_with_alias(&self, out: &mut Vec<u8>, patch: &Patch, alias: TopicAlias) {
+        let (variable, properties) = (self.topic_at(), self.properties_at as usize);
+        let topic = self.topic().len();
+        let (length, width) = variable_at(&self.bytes[properties..]);
+        // Behind the properties, so that what stands before keeps its distances.
+        let end = properties + width + length;
+        let skipped = if alias.known { topic } else { 0 };
+        let new_length = length + ALIAS_LEN;
+        let remaining = self.bytes.len() - variable - skipped - width - length
+            + variable_len(new_length)
+            + new_length;
+        let mut head = Vec::with_capacity(end + ALIAS_LEN + 1);
+        head.extend_from_slice(&self.bytes[..end]);
+        self.patch(&mut head, patch);
+        out.push(head[0]);
+        put_variable(out, remaining);
+        if alias.known {
+            out.extend_from_slice(&[0, 0]);
+        } else {
+            out.extend_from_slice(&head[variable..variable + 2 + topic]);
+        }
+        out.extend_from_slice(&head[variable + 2 + topic..properties]);
+        put_variable(out, new_length);
+        out.extend_from_slice(&head[properties + width..end]);
+        out.push(0x23);
+        out.extend_from_slice(&alias.number.get().to_be_bytes());
+        out.extend_from_slice(&self.bytes[end..]);
+    }
+}
+
+/// Bytes of the property Topic Alias.
+const ALIAS_LEN: usize = 3;
+
+/// A Variable Byte Integer of our own writing: its value and how many bytes it takes.
+fn variable_at(bytes: &[u8]) -> (usize, usize) {
+    let (mut value, mut width) = (0, 0);
+    for byte in bytes.iter().take(4) {
+        value |= usize::from(byte & 0x7F) << (7 * width);
+        width += 1;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    (value, width)
+}
+
+/// The place of what is written next; a packet has fewer bytes than 32 bits count.
+fn place(out: &[u8]) -> u32 {
+    u32::try_from(out.len()).unwrap_or(0)
 }
 
 /// Encodes `parts` for receivers that speak `version`.
@@ -119,12 +277,19 @@ pub fn encode_publish(version: Version, parts: &PublishParts<'_>) -> PublishFram
     out.push(first_byte(parts));
     put_variable(&mut out, remaining);
     put_binary(&mut out, text(parts.topic));
-    let id_at = if has_id { out.len() } else { 0 };
+    let id_at = if has_id { place(&out) } else { 0 };
     if has_id {
         out.extend_from_slice(&[0, 0]);
     }
+    let (mut properties_at, mut expiry_at) = (0, 0);
     if version == Version::V5 {
+        properties_at = place(&out);
         put_variable(&mut out, properties);
+        if let Some(seconds) = parts.message_expiry {
+            out.push(0x02);
+            expiry_at = place(&out);
+            out.extend_from_slice(&seconds.to_be_bytes());
+        }
         put_properties(&mut out, parts);
     }
     out.extend_from_slice(parts.payload);
@@ -132,6 +297,8 @@ pub fn encode_publish(version: Version, parts: &PublishParts<'_>) -> PublishFram
     PublishFrame {
         bytes: out.into(),
         id_at,
+        properties_at,
+        expiry_at,
     }
 }
 
@@ -157,13 +324,10 @@ fn properties_len(parts: &PublishParts<'_>) -> usize {
     len
 }
 
+/// All but the expiry, which stands first.
 fn put_properties(out: &mut Vec<u8>, parts: &PublishParts<'_>) {
     if parts.payload_is_utf8 {
         out.extend_from_slice(&[0x01, 1]);
-    }
-    if let Some(seconds) = parts.message_expiry {
-        out.push(0x02);
-        out.extend_from_slice(&seconds.to_be_bytes());
     }
     if let Some(kind) = parts.content_type {
         out.push(0x03);

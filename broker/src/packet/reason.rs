@@ -50,3 +50,11 @@ pub enum ReasonCode {
     SubscriptionIdentifiersNotSupported = 0xA1,
     WildcardSubscriptionsNotSupported = 0xA2,
 }
+
+impl ReasonCode {
+    /// Whether it says that something failed: 0x80 and above (2.4).
+    #[must_use]
+    pub fn is_error(self) -> bool {
+        self as u8 >= 0x80
+    }
+}

@@ -1,8 +1,8 @@
 //! The receiving half of a session.
 
 use crate::packet::{
-    Ack, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe, TopicName,
-    Unsubscribe, Version, Will,
+    Ack, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe,
+    SubscribeOptions, TopicFilter, TopicName, Unsubscribe, Version, Will,
 };
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
@@ -64,26 +64,46 @@ pub(crate) struct Session {
     unreleased: HashSet<PacketId>,
     receive_maximum: u16,
     will: Option<Will>,
-    /// Whether the session's end is to send the will.
+    /// Seconds that the session outlives its connection.
+    expiry: u32,
     orderly: bool,
 }
 
+/// What a connection brings, and what its session had before.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub version: Version,
+    pub will: Option<Will>,
+    /// Seconds that the session outlives its connection.
+    pub expiry: u32,
+    pub alias_maximum: u16,
+    pub receive_maximum: u16,
+    /// QoS 2 ids that an earlier connection took and did not release [MQTT-4.4.0-1].
+    pub unreleased: HashSet<PacketId>,
+}
+
 impl Session {
-    pub(crate) fn new(
-        version: Version,
-        will: Option<Will>,
-        alias_maximum: u16,
-        receive_maximum: u16,
-    ) -> Self {
+    pub(crate) fn new(start: Start) -> Self {
         Session {
-            version,
+            version: start.version,
             aliases: HashMap::new(),
-            alias_maximum,
-            unreleased: HashSet::new(),
-            receive_maximum,
-            will,
+            alias_maximum: start.alias_maximum,
+            unreleased: start.unreleased,
+            receive_maximum: start.receive_maximum,
+            will: start.will,
+            expiry: start.expiry,
             orderly: false,
         }
+    }
+
+    /// Seconds that the session outlives its connection; `u32::MAX`: for ever (3.1.2.11.2).
+    pub(crate) fn expiry(&self) -> u32 {
+        self.expiry
+    }
+
+    /// QoS 2 ids that wait for their PUBREL, for the next connection.
+    pub(crate) fn take_unreleased(&mut self) -> HashSet<PacketId> {
+        std::mem::take(&mut self.unreleased)
     }
 
     pub(crate) fn version(&self) -> Version {
@@ -105,7 +125,7 @@ impl Session {
         Ok(match packet {
             Packet::Publish(publish) => self.publish(publish)?,
             Packet::PubAck(Ack { packet_id, .. }) => Step::Acked(packet_id),
-            Packet::PubRec(Ack { packet_id, reason }) if reason as u8 >= 0x80 => {
+            Packet::PubRec(Ack { packet_id, reason }) if reason.is_error() => {
                 Step::Refused(packet_id)
             }
             Packet::PubRec(Ack { packet_id, .. }) => Step::Received(packet_id),
@@ -124,6 +144,15 @@ impl Session {
                     let bad = subscribe.filters.iter().find_map(|(f, _)| f.as_ref().err());
                     filters_hold(bad)?;
                 }
+                let shared_no_local =
+                    |(filter, options): &(Result<TopicFilter, _>, SubscribeOptions)| {
+                        let shared = filter.as_ref().is_ok_and(|f| f.share_group().is_some());
+                        shared && options.no_local
+                    };
+                if subscribe.filters.iter().any(shared_no_local) {
+                    let text = "no-local on a shared subscription [MQTT-3.8.3-4]";
+                    return Err(close(ReasonCode::ProtocolError, text));
+                }
                 Step::Subscribe(subscribe)
             }
             Packet::Unsubscribe(unsubscribe) => {
@@ -135,6 +164,13 @@ impl Session {
             }
             Packet::PingReq => Step::Ping,
             Packet::Disconnect(disconnect) => {
+                if let Some(expiry) = disconnect.session_expiry {
+                    if self.expiry == 0 && expiry > 0 {
+                        let text = "a session that was to end with its connection cannot be kept (3.14.2.2.2)";
+                        return Err(close(ReasonCode::ProtocolError, text));
+                    }
+                    self.expiry = expiry;
+                }
                 // Any other code, 0x04 above all, leaves the will in force [MQTT-3.1.2-10, MQTT-3.14.4-3].
                 if disconnect.reason == ReasonCode::Success {
                     self.will = None;

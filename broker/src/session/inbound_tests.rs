@@ -11,7 +11,14 @@ fn session() -> Session {
         delay: 0,
         properties: PublishProperties::default(),
     };
-    Session::new(Version::V5, Some(will), 2, 2)
+    Session::new(Start {
+        version: Version::V5,
+        will: Some(will),
+        expiry: 0,
+        alias_maximum: 2,
+        receive_maximum: 2,
+        unreleased: HashSet::new(),
+    })
 }
 
 fn topic(name: &str) -> TopicName {

@@ -6,8 +6,8 @@
 mod inbound;
 mod outbound;
 
-pub(crate) use inbound::{Close, Inbound, Session, Step};
-pub(crate) use outbound::{Answer, Frame, Outbound};
+pub(crate) use inbound::{Close, Inbound, Session, Start, Step};
+pub(crate) use outbound::{Answer, Frame, Outbound, Share};
 
 /// What bounds the sending half of one session.
 #[derive(Debug, Clone, Copy)]
@@ -22,4 +22,8 @@ pub(crate) struct OutboundLimits {
     pub maximum_packet_size: Option<u32>,
     /// Whether reason strings may be sent on acknowledgements.
     pub problem_information: bool,
+    /// Topic aliases that the client takes.
+    pub topic_aliases: u16,
+    /// Milliseconds that a QoS 1 or 2 message may wait for the window, or for the client to come back.
+    pub age: u64,
 }

@@ -57,40 +57,6 @@ fn a_client_may_want_no_reasons() {
 }
 
 #[test]
-fn a_client_that_asks_for_a_kept_session_is_told_that_there_is_none() {
-    let server = Broker::start();
-    for _ in 0..2 {
-        let connect = Connect::v311("keeps").clean(false);
-        let (mut client, connack) = connect.attempt(server.address());
-        let Packet::ConnAck {
-            session_present,
-            code,
-            ..
-        } = connack
-        else {
-            panic!("{connack:?}");
-        };
-        assert_eq!((session_present, code), (false, 0));
-        client.subscribe("kept/session", 1);
-        client.disconnect(0);
-    }
-    let connect = Connect::v5("keeps5")
-        .clean(false)
-        .property(property::SESSION_EXPIRY, Value::Four(3600));
-    let (_client, connack) = connect.attempt(server.address());
-    let Packet::ConnAck {
-        session_present: false,
-        code: 0,
-        properties,
-    } = connack
-    else {
-        panic!("{connack:?}");
-    };
-    // [MQTT-3.2.2-21]: what holds instead.
-    assert_eq!(properties.number(property::SESSION_EXPIRY), Some(0));
-}
-
-#[test]
 fn a_kept_message_is_gone_when_it_has_expired() {
     let server = Broker::start();
     let mut sender = Connect::v5("s").to(server.address());

@@ -2,6 +2,7 @@
 
 use crate::ONE_LANE;
 use roommq_tests::broker::Broker;
+use roommq_tests::room;
 use roommq_tests::wire::{BOTH, Connect, Message, Subscribe, Version, frame, property, put_string};
 
 /// Options of a subscription (3.8.3.1).
@@ -208,12 +209,20 @@ fn no_local_keeps_own_messages_away() {
 }
 
 #[test]
-fn shared_subscriptions_are_not_served_yet() {
+fn shared_subscriptions_are_off_in_rooms() {
     let server = Broker::start();
     let mut client = Connect::v5("a").to(server.address());
-    assert_eq!(client.subscribe("$share/group/a/b", 0), 0x9E);
+    assert_eq!(client.subscribe("$share/group/rooms/a/#", 0), 0x9E);
     let mut client = Connect::v311("b").to(server.address());
-    assert_eq!(client.subscribe("$share/group/a/b", 0), 0x80);
+    assert_eq!(client.subscribe("$share/group/rooms/a/b", 0), 0x80);
+    // One that spans them gets only what lies outside.
+    let mut member = Connect::v5("m").to(server.address());
+    assert_eq!(member.subscribe("rooms/a/#", 0), 0);
+    assert_eq!(member.subscribe("$share/group/#", 0), 0);
+    member.publish(&Message::new("rooms/a", "room").qos(1));
+    member.publish(&Message::new("outside", "end").qos(1));
+    let texts: Vec<_> = room::said_until(&mut member, "end");
+    assert_eq!(texts.iter().filter(|m| m.text() == "room").count(), 1);
 }
 
 #[test]

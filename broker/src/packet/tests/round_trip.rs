@@ -3,12 +3,14 @@
 use super::{MOST, accepted, connected};
 use crate::packet::library::{read_v3, read_v5};
 use crate::packet::{
-    Decoder, Packet, PacketId, PublishFrame, PublishParts, QoS, Version, encode_publish,
+    Decoder, Packet, PacketId, Patch, PublishFrame, PublishParts, QoS, TopicAlias, Version,
+    encode_publish,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
 use rmqtt_codec::{types::Publish, v3, v5};
 use std::borrow::Cow;
+use std::num::{NonZeroU16, NonZeroU32};
 
 fn versions() -> impl Strategy<Value = Version> {
     prop_oneof![Just(Version::V3), Just(Version::V5)]
@@ -187,10 +189,13 @@ proptest! {
     fn a_client_reads_what_was_encoded(version in versions(), message in messages(), id in 1..=u16::MAX, again in any::<bool>()) {
         let frame = encode(version, &message);
         let id = PacketId::new(id).unwrap();
+        let patch = Patch { id: Some(id), dup: again, ..Patch::default() };
         let mut bytes = Vec::new();
-        frame.write_to(&mut bytes, Some(id), again);
+        frame.write_to(&mut bytes, &patch);
         prop_assert_eq!(frame.len(), bytes.len());
-        prop_assert_eq!(&frame.with_id(id, again)[..], &bytes[..]);
+        prop_assert_eq!(&frame.patched(&patch)[..], &bytes[..]);
+        prop_assert_eq!(frame.topic(), message.topic.as_bytes());
+        prop_assert_eq!(frame.version(), version);
         prop_assert_eq!(frame.needs_id(), message.qos != QoS::AtMostOnce);
 
         let read = as_client(version, &bytes);
@@ -217,10 +222,52 @@ proptest! {
     }
 
     #[test]
+    fn an_alias_and_fewer_seconds_change_nothing_else(
+        message in messages(), number in 1..=u16::MAX, known in any::<bool>(), seconds in any::<u32>(),
+    ) {
+        let frame = encode(Version::V5, &message);
+        let number = NonZeroU16::new(number).unwrap();
+        let alias = TopicAlias { number, known };
+        let plain = Patch { id: Some(PacketId::MAX), ..Patch::default() };
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        frame.write_to(&mut before, &plain);
+        frame.write_to(&mut after, &Patch { alias: Some(alias), expiry: Some(seconds), ..plain });
+        let (mut before, after) = (as_client(Version::V5, &before), as_client(Version::V5, &after));
+        prop_assert_eq!(&after.topic[..], if known { "" } else { &message.topic[..] });
+        before.topic = after.topic.clone();
+        let properties = before.properties.as_mut().unwrap();
+        properties.topic_alias = Some(number);
+        properties.message_expiry_interval = message.expiry.and_then(|_| NonZeroU32::new(seconds));
+        prop_assume!(seconds > 0);
+        prop_assert_eq!(before, after);
+    }
+
+    #[test]
+    fn another_version_gets_the_same_message(from in versions(), message in messages()) {
+        let to = if from == Version::V3 { Version::V5 } else { Version::V3 };
+        let moved = encode(from, &message).translated(to);
+        let bare = Message {
+            is_utf8: false,
+            expiry: None,
+            texts: [None, None],
+            correlation: None,
+            user: Vec::new(),
+            ids: Vec::new(),
+            ..message
+        };
+        let expected = encode(to, &bare);
+        prop_assert_eq!(moved.as_bytes(), expected.as_bytes());
+        let patch = Patch { id: Some(PacketId::MAX), dup: true, ..Patch::default() };
+        prop_assert_eq!(moved.patched(&patch), expected.patched(&patch));
+        prop_assert_eq!(moved.version(), to);
+    }
+
+    #[test]
     fn our_own_decoder_reads_what_was_encoded(version in versions(), message in messages()) {
         let message = Message { ids: Vec::new(), ..message };
         let mut bytes = Vec::new();
-        encode(version, &message).write_to(&mut bytes, Some(PacketId::MAX), message.dup);
+        let patch = Patch { id: Some(PacketId::MAX), dup: message.dup, ..Patch::default() };
+        encode(version, &message).write_to(&mut bytes, &patch);
         let (packets, _) = all_of(&mut connected(version), &[&bytes]);
         let [Packet::Publish(read)] = &packets[..] else {
             return Err(TestCaseError::fail("not one PUBLISH"));
@@ -252,8 +299,12 @@ fn a_frame_has_one_allocation_of_its_size() {
     };
     let frame = encode(Version::V3, &message);
     assert_eq!(&frame.as_bytes()[..8], b"\x3a\xcd\x01\x00\x01a\x00\x00");
+    let patch = Patch {
+        id: Some(PacketId::MAX),
+        ..Patch::default()
+    };
     assert_eq!(
-        &frame.with_id(PacketId::MAX, false)[..8],
+        &frame.patched(&patch)[..8],
         b"\x32\xcd\x01\x00\x01a\xff\xff"
     );
 }

@@ -2,15 +2,17 @@
 use super::*;
 use crate::packet::{PublishParts, encode_publish};
 
-const LIMITS: OutboundLimits = OutboundLimits {
+pub(super) const LIMITS: OutboundLimits = OutboundLimits {
     bytes: 10_000,
     messages: 3,
     receive_maximum: 2,
     maximum_packet_size: None,
     problem_information: true,
+    topic_aliases: 0,
+    age: 1_000,
 };
 
-fn frame(qos: QoS, payload: &[u8]) -> Frame {
+pub(super) fn frame(qos: QoS, payload: &[u8]) -> Frame {
     let parts = PublishParts {
         topic: "t",
         payload,
@@ -27,12 +29,14 @@ fn frame(qos: QoS, payload: &[u8]) -> Frame {
     };
     Frame {
         qos,
-        frame: encode_publish(Version::V3, &parts),
+        packet: encode_publish(Version::V3, &parts),
+        expires: Frame::FOR_EVER,
+        share: None,
     }
 }
 
 /// Takes all bytes that wait.
-fn sent(out: &mut Outbound) -> Vec<u8> {
+pub(super) fn sent(out: &mut Outbound) -> Vec<u8> {
     let mut slices = [std::io::IoSlice::new(&[]); 16];
     let n = out.queue().slices(&mut slices);
     let bytes: Vec<u8> = slices[..n].iter().flat_map(|s| s.to_vec()).collect();
@@ -40,11 +44,11 @@ fn sent(out: &mut Outbound) -> Vec<u8> {
     bytes
 }
 
-fn id(n: u16) -> PacketId {
+pub(super) fn id(n: u16) -> PacketId {
     PacketId::new(n).unwrap()
 }
 
-fn publish1(n: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn publish1(n: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(5 + payload.len()).unwrap();
     let mut p = vec![0x32, length, 0, 1, b't', 0, n];
     p.extend_from_slice(payload);
@@ -55,16 +59,19 @@ fn publish1(n: u8, payload: &[u8]) -> Vec<u8> {
 fn the_window_is_kept_and_refilled_in_order() {
     let mut out = Outbound::new(Version::V3, LIMITS);
     for p in [b"a", b"b", b"c", b"d"] {
-        out.deliver(0, &frame(QoS::AtLeastOnce, p));
+        out.deliver(0, &frame(QoS::AtLeastOnce, p), 0);
     }
     assert_eq!(
         sent(&mut out),
         [publish1(1, b"a"), publish1(2, b"b")].concat()
     );
-    assert!(!out.acked(id(9)), "nothing was sent as 9");
-    assert!(out.acked(id(2)), "acknowledgements may come in any order");
+    assert!(!out.acked(id(9), 0), "nothing was sent as 9");
+    assert!(
+        out.acked(id(2), 0),
+        "acknowledgements may come in any order"
+    );
     assert_eq!(sent(&mut out), publish1(3, b"c"));
-    assert!(out.acked(id(1)) && !out.acked(id(1)));
+    assert!(out.acked(id(1), 0) && !out.acked(id(1), 0));
     assert_eq!(sent(&mut out), publish1(4, b"d"));
     assert!(!out.overflowed());
 }
@@ -73,26 +80,26 @@ fn the_window_is_kept_and_refilled_in_order() {
 fn a_full_queue_drops_qos_0_and_ends_a_session_of_qos_1() {
     let mut out = Outbound::new(Version::V3, LIMITS);
     let large = vec![b'x'; 6_000];
-    out.deliver(0, &frame(QoS::AtMostOnce, &large));
-    out.deliver(0, &frame(QoS::AtMostOnce, &large));
+    out.deliver(0, &frame(QoS::AtMostOnce, &large), 0);
+    out.deliver(0, &frame(QoS::AtMostOnce, &large), 0);
     assert_eq!(out.dropped(), 1);
     assert!(!out.overflowed());
     for _ in 0..5 {
-        out.deliver(0, &frame(QoS::AtLeastOnce, b"x"));
+        out.deliver(0, &frame(QoS::AtLeastOnce, b"x"), 0);
     }
     assert!(!out.overflowed(), "two on the way, three wait");
-    out.deliver(0, &frame(QoS::AtLeastOnce, b"x"));
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"x"), 0);
     assert!(out.overflowed());
 }
 
 #[test]
 fn ids_in_use_are_not_given_again() {
     let mut out = Outbound::new(Version::V3, LIMITS);
-    out.deliver(0, &frame(QoS::ExactlyOnce, b"old"));
+    out.deliver(0, &frame(QoS::ExactlyOnce, b"old"), 0);
     for n in 2..=u32::from(u16::MAX) + 1 {
-        out.deliver(0, &frame(QoS::AtLeastOnce, b"x"));
+        out.deliver(0, &frame(QoS::AtLeastOnce, b"x"), 0);
         let n = u16::try_from(n).unwrap_or(2);
-        assert!(out.acked(id(n)), "id {n}");
+        assert!(out.acked(id(n), 0), "id {n}");
         sent(&mut out);
     }
 }
@@ -100,22 +107,25 @@ fn ids_in_use_are_not_given_again() {
 #[test]
 fn exactly_once_goes_its_four_steps() {
     let mut out = Outbound::new(Version::V3, LIMITS);
-    out.deliver(0, &frame(QoS::ExactlyOnce, b"a"));
+    out.deliver(0, &frame(QoS::ExactlyOnce, b"a"), 0);
     sent(&mut out);
-    assert!(!out.acked(id(1)), "a PUBACK does not end QoS 2");
-    assert!(!out.completed(id(1)), "PUBCOMP before PUBREC");
-    out.received(id(1));
+    assert!(!out.acked(id(1), 0), "a PUBACK does not end QoS 2");
+    assert!(!out.completed(id(1), 0), "PUBCOMP before PUBREC");
+    out.received(id(1), 0);
     assert_eq!(sent(&mut out), [0x62, 2, 0, 1]);
-    out.received(id(1));
+    out.received(id(1), 0);
     assert_eq!(
         sent(&mut out),
         [0x62, 2, 0, 1],
         "PUBREC again, PUBREL again"
     );
-    assert!(out.completed(id(1)));
-    out.deliver(0, &frame(QoS::ExactlyOnce, b"b"));
+    assert!(out.completed(id(1), 0));
+    out.deliver(0, &frame(QoS::ExactlyOnce, b"b"), 0);
     sent(&mut out);
-    assert!(out.refused(id(2)), "an error PUBREC ends it [MQTT-4.3.3-3]");
+    assert!(
+        out.refused(id(2), 0),
+        "an error PUBREC ends it [MQTT-4.3.3-3]"
+    );
     assert!(sent(&mut out).is_empty());
 }
 
@@ -126,48 +136,47 @@ fn what_the_client_cannot_take_is_not_sent() {
         ..LIMITS
     };
     let mut out = Outbound::new(Version::V5, limits);
-    out.deliver(0, &frame(QoS::AtMostOnce, b"longer than ten"));
+    out.deliver(0, &frame(QoS::AtMostOnce, b"longer than ten"), 0);
     assert!(sent(&mut out).is_empty());
-    out.deliver(0, &frame(QoS::AtMostOnce, b"ok"));
-    assert_eq!(sent(&mut out), [0x30, 5, 0, 1, b't', b'o', b'k']);
+    out.deliver(0, &frame(QoS::AtMostOnce, b"ok"), 0);
+    assert_eq!(sent(&mut out), [0x30, 6, 0, 1, b't', 0, b'o', b'k']);
 }
 
 #[test]
 fn an_answer_of_several_lanes_comes_before_what_they_deliver() {
     let mut out = Outbound::new(Version::V5, LIMITS);
     let codes = vec![ReasonCode::Success; 2];
-    out.owe(1, id(7), Answer::SubAck, codes, None, 2);
-    out.deliver(3, &frame(QoS::AtMostOnce, b"0"));
+    out.owe(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
+    out.deliver(3, &frame(QoS::AtMostOnce, b"0"), 0);
     assert_eq!(
         sent(&mut out),
-        [0x30, 4, 0, 1, b't', b'0'],
+        [0x30, 5, 0, 1, b't', 0, b'0'],
         "not of this SUBSCRIBE"
     );
-    out.answer(1, 3, [(0, ReasonCode::GrantedQoS1, None)]);
-    out.deliver(3, &frame(QoS::AtMostOnce, b"1"));
+    out.answer(1, 3, [(0, ReasonCode::GrantedQoS1, None)], 0);
+    out.deliver(3, &frame(QoS::AtMostOnce, b"1"), 0);
     assert!(sent(&mut out).is_empty());
-    out.answer(1, 4, [(1, ReasonCode::QuotaExceeded, Some("full".into()))]);
-    out.deliver(4, &frame(QoS::AtMostOnce, b"2"));
+    out.answer(
+        1,
+        4,
+        [(1, ReasonCode::QuotaExceeded, Some("full".into()))],
+        0,
+    );
+    out.deliver(4, &frame(QoS::AtMostOnce, b"2"), 0);
     let mut expected = vec![
         0x90, 12, 0, 7, 7, 0x1F, 0, 4, b'f', b'u', b'l', b'l', 1, 0x97,
     ];
-    expected.extend([0x30, 4, 0, 1, b't', b'1', 0x30, 4, 0, 1, b't', b'2']);
+    expected.extend([0x30, 5, 0, 1, b't', 0, b'1', 0x30, 5, 0, 1, b't', 0, b'2']);
     assert_eq!(sent(&mut out), expected);
 }
 
 #[test]
 fn an_unsubscribe_of_all_lanes_is_known_where_one_lane_knew_it() {
     let mut out = Outbound::new(Version::V5, LIMITS);
-    out.owe(
-        1,
-        id(7),
-        Answer::UnsubAck,
-        vec![ReasonCode::Success],
-        None,
-        2,
-    );
-    out.answer(1, 0, [(0, ReasonCode::NoSubscriptionExisted, None)]);
-    out.answer(1, 1, [(0, ReasonCode::Success, None)]);
+    let codes = vec![ReasonCode::Success];
+    out.owe(1, Answer::UnsubAck(id(7)), codes, None, 2, 0);
+    out.answer(1, 0, [(0, ReasonCode::NoSubscriptionExisted, None)], 0);
+    out.answer(1, 1, [(0, ReasonCode::Success, None)], 0);
     assert_eq!(sent(&mut out), [0xB0, 4, 0, 7, 0, 0]);
 }
 
@@ -175,7 +184,7 @@ fn an_unsubscribe_of_all_lanes_is_known_where_one_lane_knew_it() {
 fn every_lane_gives_the_codes_of_its_own_filters() {
     let mut out = Outbound::new(Version::V5, LIMITS);
     let codes = vec![ReasonCode::Success; 3];
-    out.owe(1, id(7), Answer::SubAck, codes, None, 2);
+    out.owe(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
     out.answer(
         1,
         0,
@@ -183,8 +192,9 @@ fn every_lane_gives_the_codes_of_its_own_filters() {
             (0, ReasonCode::GrantedQoS2, None),
             (2, ReasonCode::Success, None),
         ],
+        0,
     );
-    out.answer(1, 1, [(1, ReasonCode::GrantedQoS1, None)]);
+    out.answer(1, 1, [(1, ReasonCode::GrantedQoS1, None)], 0);
     assert_eq!(sent(&mut out), [0x90, 6, 0, 7, 0, 2, 1, 0]);
 }
 
@@ -197,7 +207,7 @@ fn the_window_is_bounded_in_bytes_too() {
     let mut out = Outbound::new(Version::V3, limits);
     let large = vec![b'x'; 4_000];
     for _ in 0..4 {
-        out.deliver(0, &frame(QoS::ExactlyOnce, &large));
+        out.deliver(0, &frame(QoS::ExactlyOnce, &large), 0);
     }
     let both = sent(&mut out).len();
     assert!(
@@ -205,16 +215,16 @@ fn the_window_is_bounded_in_bytes_too() {
         "two of four fit: {both} bytes"
     );
     assert!(!out.is_settled() && !out.overflowed());
-    out.received(id(1));
+    out.received(id(1), 0);
     let third = sent(&mut out).len();
     assert!(
         (4_000..5_000).contains(&third),
         "a released message is held no more"
     );
-    out.received(id(2));
-    out.received(id(3));
+    out.received(id(2), 0);
+    out.received(id(3), 0);
     assert!(out.is_settled());
-    assert!(out.completed(id(1)) && out.completed(id(2)) && out.completed(id(3)));
+    assert!(out.completed(id(1), 0) && out.completed(id(2), 0) && out.completed(id(3), 0));
     assert_eq!(
         out.in_flight_bytes,
         4_000 + 7 + 1,

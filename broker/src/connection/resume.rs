@@ -1,0 +1,99 @@
+//! A client that comes back to its session: its subscriptions are asked for again before anything goes out.
+
+use super::Connection;
+use super::requests::filter_entry;
+use crate::clock;
+use crate::lane::{Entry, FilterEntry, LogError, Origin, SubscribeEntry};
+use crate::packet::{QoS, ReasonCode, RetainHandling, SubscribeOptions, TopicFilter};
+use crate::policy::{Attempt, SubscribeGrant};
+use crate::session::{Answer, Outbound};
+use bytestring::ByteString;
+use std::collections::{BTreeMap, HashSet};
+
+/// The lanes know the options of a subscription that goes on.
+const KNOWN: SubscribeOptions = SubscribeOptions {
+    qos: QoS::AtMostOnce,
+    no_local: false,
+    retain_as_published: false,
+    retain_handling: RetainHandling::DoNotSend,
+};
+
+impl Connection {
+    /// Asks the policy and then the lanes for all that the session held; what is refused is taken out of the
+    /// session and its queue, and the inbox says so. Resolves when all lanes have answered.
+    pub(super) async fn resume(&mut self) -> Result<(), LogError> {
+        let mut names: Vec<ByteString> = self.filters.iter().cloned().collect();
+        names.sort_unstable();
+        let mut codes = Vec::with_capacity(names.len());
+        let mut granted: Vec<(u16, SubscribeGrant)> = Vec::new();
+        for (place, name) in (0..).zip(&names) {
+            let Ok(filter) = TopicFilter::new(name.clone()) else {
+                codes.push(ReasonCode::TopicFilterInvalid);
+                continue;
+            };
+            match self.shared.policy.subscribe(&self.who, &filter).await {
+                Ok(grant) => {
+                    codes.push(ReasonCode::Success);
+                    granted.push((place, grant));
+                }
+                Err(refusal) => {
+                    codes.push(refusal.code);
+                    self.notify(Attempt::Subscribe(name), &refusal);
+                }
+            }
+        }
+        let mut by_lane: BTreeMap<u16, Vec<FilterEntry<'_>>> =
+            self.lanes.iter().map(|lane| (*lane, Vec::new())).collect();
+        for (place, grant) in &granted {
+            for lane in self.lanes_of(&grant.filter) {
+                let entry = filter_entry(*place, KNOWN, grant);
+                by_lane.entry(lane).or_default().push(entry);
+            }
+        }
+        self.ticket = self.ticket.wrapping_add(1);
+        self.owe(Answer::Resume, codes, None, by_lane.len());
+        let user = self.who.user.clone();
+        for (lane, filters) in by_lane {
+            let who = Origin {
+                session: self.id,
+                user: &user,
+            };
+            let entry = Entry::Resume(SubscribeEntry {
+                at: clock::now_ms(),
+                who,
+                ticket: self.ticket,
+                identifier: 0,
+                filters,
+            });
+            self.batch(lane).push(&entry);
+        }
+        self.append_all().await?;
+        let codes = loop {
+            if let Some(codes) = self.outbox.queue(Outbound::take_resumed).flatten() {
+                break codes;
+            }
+            self.outbox.attention().await;
+        };
+        for notice in self.notices.drain(..) {
+            self.shared.courier.send(notice);
+        }
+        let refused = names.iter().zip(codes).filter(|(_, code)| code.is_error());
+        let refused: HashSet<ByteString> = refused.map(|(name, _)| name.clone()).collect();
+        if !refused.is_empty() {
+            self.filters.retain(|name| !refused.contains(name));
+            let (refused, held) = (parsed(&refused), parsed(&self.filters));
+            let matches = |filters: &[TopicFilter], topic: &str| {
+                filters.iter().any(|filter| filter.matches(topic))
+            };
+            // What an UNSUBSCRIBE left on its way is still delivered [MQTT-3.10.4-3].
+            let may_see = |topic: &str| !matches(&refused, topic) || matches(&held, topic);
+            self.outbox.queue(|out| out.purge(may_see));
+        }
+        Ok(())
+    }
+}
+
+fn parsed(names: &HashSet<ByteString>) -> Vec<TopicFilter> {
+    let filters = names.iter().cloned().map(TopicFilter::new);
+    filters.filter_map(Result::ok).collect()
+}

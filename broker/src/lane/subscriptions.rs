@@ -1,0 +1,219 @@
+//! All subscriptions of a lane: each session's own, and those that a group shares.
+//!
+//! A shared group stands in the index as one subscription, whose slot is a number above all sessions'.
+
+use super::index::{Index, Slot, Subscription};
+use crate::packet::{QoS, RetainHandling, SubscribeOptions, TopicFilter};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Slots from here on are groups.
+const GROUPS_FROM: Slot = 1 << 31;
+
+/// The index and the groups.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    index: Index,
+    by_key: HashMap<Arc<str>, Slot>,
+    groups: HashMap<Slot, Group>,
+    last: Slot,
+}
+
+/// The members of one `$share/<group>/<filter>`: groups are told apart by both [MQTT-4.8.2-4].
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// The whole filter.
+    pub key: Arc<str>,
+    /// Never empty.
+    members: Vec<Subscription>,
+    /// Whose turn it is.
+    next: Cell<usize>,
+}
+
+impl Subscriptions {
+    /// Adds a subscription, or replaces the slot's own to the same filter. True where it is new.
+    pub(crate) fn insert(&mut self, filter: &str, subscription: Subscription) -> bool {
+        let Some(inner) = shared_inner(filter) else {
+            return self.index.insert(filter, subscription);
+        };
+        if let Some(group) = self.by_key.get(filter).and_then(|g| self.groups.get_mut(g)) {
+            let mut members = group.members.iter_mut();
+            if let Some(own) = members.find(|m| m.slot == subscription.slot) {
+                *own = subscription;
+                return false;
+            }
+            group.members.push(subscription);
+            return true;
+        }
+        let key: Arc<str> = filter.into();
+        let slot = self.free_group();
+        self.by_key.insert(key.clone(), slot);
+        let group = Group {
+            key,
+            members: vec![subscription],
+            next: Cell::new(0),
+        };
+        self.groups.insert(slot, group);
+        self.index.insert(&inner, stand_in(slot))
+    }
+
+    fn free_group(&mut self) -> Slot {
+        loop {
+            self.last = GROUPS_FROM | self.last.wrapping_add(1);
+            if !self.groups.contains_key(&self.last) {
+                return self.last;
+            }
+        }
+    }
+
+    /// Takes the slot's subscription to this filter away; true where there was one.
+    pub(crate) fn remove(&mut self, filter: &str, slot: Slot) -> bool {
+        let Some(inner) = shared_inner(filter) else {
+            return self.index.remove(filter, slot);
+        };
+        let Some(number) = self.by_key.get(filter).copied() else {
+            return false;
+        };
+        let Some(group) = self.groups.get_mut(&number) else {
+            return false;
+        };
+        let Some(at) = group.members.iter().position(|m| m.slot == slot) else {
+            return false;
+        };
+        group.members.remove(at);
+        if group.members.is_empty() {
+            self.groups.remove(&number);
+            self.by_key.remove(filter);
+            self.index.remove(&inner, number);
+        }
+        true
+    }
+
+    /// The slot's subscription to this filter.
+    pub(crate) fn find(&self, filter: &str, slot: Slot) -> Option<&Subscription> {
+        if !is_shared(filter) {
+            return self.index.find(filter, slot);
+        }
+        let group = self.group(filter)?;
+        group.members.iter().find(|m| m.slot == slot)
+    }
+
+    /// Whether a slot can be found more than once for one topic.
+    pub(crate) fn may_overlap(&self) -> bool {
+        self.index.may_overlap()
+    }
+
+    /// Calls `found` with every subscription of a session that `topic` reaches, and `group` with every group.
+    pub(crate) fn matches<'a>(
+        &'a self,
+        topic: &str,
+        mut found: impl FnMut(&'a Subscription),
+        mut group: impl FnMut(&'a Group),
+    ) {
+        self.index.matches(topic, |s| {
+            if s.slot < GROUPS_FROM {
+                found(s);
+            } else if let Some(shared) = self.groups.get(&s.slot) {
+                group(shared);
+            }
+        });
+    }
+
+    /// The group of a shared filter.
+    pub(crate) fn group(&self, key: &str) -> Option<&Group> {
+        self.groups.get(self.by_key.get(key)?)
+    }
+}
+
+impl Group {
+    /// All members, each in its turn first.
+    pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Subscription> {
+        let first = self.next.get() % self.members.len().max(1);
+        self.next.set(first + 1);
+        let (before, from) = self.members.split_at(first);
+        from.iter().chain(before)
+    }
+
+    pub(crate) fn members(&self) -> &[Subscription] {
+        &self.members
+    }
+}
+
+/// Whether a filter is a shared one (4.8.2).
+pub(crate) fn is_shared(filter: &str) -> bool {
+    filter.starts_with("$share/")
+}
+
+fn shared_inner(filter: &str) -> Option<String> {
+    if !is_shared(filter) {
+        return None;
+    }
+    let parsed = TopicFilter::new(filter.into()).ok()?;
+    Some(parsed.inner().to_owned())
+}
+
+/// What stands in the index for a group.
+fn stand_in(slot: Slot) -> Subscription {
+    Subscription {
+        slot,
+        options: SubscribeOptions {
+            qos: QoS::AtMostOnce,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: RetainHandling::DoNotSend,
+        },
+        identifier: None,
+        guarded: false,
+        mount: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reached(all: &Subscriptions, topic: &str) -> (Vec<Slot>, Vec<Vec<Slot>>) {
+        let (mut own, mut groups) = (Vec::new(), Vec::new());
+        all.matches(
+            topic,
+            |s| own.push(s.slot),
+            |g| groups.push(g.in_turn().map(|m| m.slot).collect()),
+        );
+        (own, groups)
+    }
+
+    #[test]
+    fn members_take_turns_and_groups_are_apart() {
+        let mut all = Subscriptions::default();
+        for slot in [1, 2, 3] {
+            assert!(all.insert("$share/g/a/#", stand_in(slot)));
+        }
+        assert!(!all.insert("$share/g/a/#", stand_in(2)), "again");
+        assert!(all.insert("a/#", stand_in(1)));
+        assert!(all.insert("$share/h/a/#", stand_in(1)));
+        assert!(all.insert("$share/g/b", stand_in(1)));
+        let firsts: Vec<_> = (0..6)
+            .map(|_| {
+                let (own, mut groups) = reached(&all, "a/b");
+                assert_eq!((own, groups.len()), (vec![1], 2));
+                groups.retain(|g| g.len() == 3);
+                groups[0][0]
+            })
+            .collect();
+        assert_eq!(firsts, [1, 2, 3, 1, 2, 3]);
+        assert!(all.remove("$share/g/a/#", 2) && !all.remove("$share/g/a/#", 2));
+        assert!(all.find("$share/g/a/#", 2).is_none());
+        assert!(all.find("$share/g/a/#", 3).is_some());
+        for (filter, slot) in [
+            ("$share/g/a/#", 1),
+            ("$share/g/a/#", 3),
+            ("$share/h/a/#", 1),
+        ] {
+            assert!(all.remove(filter, slot));
+        }
+        assert_eq!(reached(&all, "a/b"), (vec![1], vec![]));
+        assert!(all.remove("$share/g/b", 1));
+        assert!(all.groups.is_empty() && all.by_key.is_empty());
+    }
+}

@@ -1,0 +1,133 @@
+//! Answers that several lanes may owe, and what is held back until they are complete.
+
+use super::{Frame, Outbound};
+use crate::packet::{PacketId, QoS, ReasonCode, Reply};
+use bytestring::ByteString;
+use std::collections::VecDeque;
+
+/// An answer in the making.
+#[derive(Debug)]
+pub(super) struct Owed {
+    ticket: u32,
+    kind: Answer,
+    codes: Vec<ReasonCode>,
+    /// Which of `codes` a lane has answered.
+    known: Vec<bool>,
+    reason: Option<String>,
+    lanes_left: usize,
+    /// Lanes that have answered: what they deliver from then on is held until the answer is out.
+    pub(super) answered: Vec<u16>,
+    pub(super) held: VecDeque<Frame>,
+    pub(super) held_bytes: usize,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A SUBSCRIBE to these filters.
+    SubAck(PacketId, Vec<ByteString>),
+    UnsubAck(PacketId),
+    /// A session that goes on asks for its subscriptions again.
+    Resume,
+}
+
+impl Outbound {
+    /// Promises an answer once `lanes` lanes have given theirs. `codes` holds what is settled already.
+    pub(crate) fn owe(
+        &mut self,
+        ticket: u32,
+        kind: Answer,
+        codes: Vec<ReasonCode>,
+        reason: Option<String>,
+        lanes: usize,
+        now: u64,
+    ) {
+        self.owed.push(Owed {
+            ticket,
+            kind,
+            known: vec![false; codes.len()],
+            codes,
+            reason,
+            lanes_left: lanes,
+            answered: Vec::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+        });
+        self.settle(now);
+    }
+
+    /// A lane's answer for some of the filters; the last one sends the whole and what was held.
+    pub(crate) fn answer(
+        &mut self,
+        ticket: u32,
+        lane: u16,
+        codes: impl IntoIterator<Item = (u16, ReasonCode, Option<String>)>,
+        now: u64,
+    ) {
+        let Some(owed) = self.owed.iter_mut().find(|o| o.ticket == ticket) else {
+            return;
+        };
+        for (slot, code, reason) in codes {
+            let at = usize::from(slot);
+            if let (Some(settled), Some(known)) = (owed.codes.get_mut(at), owed.known.get_mut(at)) {
+                // Where lanes differ the refusal counts, and one that knew the filter over one that did not.
+                let worse = code.is_error() || *settled == ReasonCode::NoSubscriptionExisted;
+                if worse || !*known {
+                    *settled = code;
+                }
+                *known = true;
+            }
+            owed.reason = owed.reason.take().or(reason);
+        }
+        owed.answered.push(lane);
+        owed.lanes_left = owed.lanes_left.saturating_sub(1);
+        self.settle(now);
+    }
+
+    fn settle(&mut self, now: u64) {
+        while let Some(at) = self.owed.iter().position(|o| o.lanes_left == 0) {
+            let owed = self.owed.remove(at);
+            match owed.kind {
+                Answer::SubAck(id, filters) => {
+                    let answered = filters.into_iter().zip(&owed.codes);
+                    let refused = answered.filter(|(_, code)| code.is_error());
+                    self.refused.extend(refused.map(|(filter, _)| filter));
+                    let reason = owed.reason.map(Into::into);
+                    self.reply(&Reply::SubAck(id, owed.codes, reason));
+                }
+                Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, owed.codes)),
+                Answer::Resume => self.resumed = Some(owed.codes),
+            }
+            for frame in owed.held {
+                self.send(&frame, now);
+            }
+        }
+    }
+
+    /// Filters that lanes have refused since this was asked last.
+    pub(crate) fn take_refused(&mut self) -> Vec<ByteString> {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// Whether all lanes have answered a session that goes on.
+    pub(crate) fn has_resumed(&self) -> bool {
+        self.resumed.is_some()
+    }
+
+    /// Their answers, once.
+    pub(crate) fn take_resumed(&mut self) -> Option<Vec<ReasonCode>> {
+        self.resumed.take()
+    }
+
+    /// Nobody waits for an answer any more; what was held for one is kept.
+    pub(super) fn forgive(&mut self, now: u64) {
+        for owed in std::mem::take(&mut self.owed) {
+            for frame in owed.held {
+                if frame.qos != QoS::AtMostOnce {
+                    self.keep(frame, now);
+                }
+            }
+        }
+        self.resumed = None;
+    }
+}

@@ -1,0 +1,126 @@
+//! Between two connections: what is kept, what is dropped, and what goes out first on the next.
+//!
+//! The rule for a queue that is full: while the client is away the oldest message that waits goes, and is
+//! counted. What the client was sent and has not acknowledged is never dropped for room.
+
+use super::{Frame, Outbound, Share};
+use crate::packet::{Patch, QoS, ReasonCode, Reply, Version};
+use crate::session::OutboundLimits;
+use crate::write_queue::WriteQueue;
+use std::sync::Arc;
+
+impl Outbound {
+    /// The connection is over. Gives back what waited for its socket.
+    pub(crate) fn sleep(&mut self, now: u64) -> WriteQueue {
+        self.asleep = true;
+        self.sent = 0;
+        self.overflowed = false;
+        self.aliases = None;
+        self.forgive(now);
+        std::mem::take(&mut self.queue)
+    }
+
+    /// A connection is open: `connack` is its first packet [MQTT-3.2.0-1], and what was on the way before
+    /// follows [MQTT-4.4.0-1].
+    pub(crate) fn wake(
+        &mut self,
+        version: Version,
+        limits: OutboundLimits,
+        connack: &Reply,
+        now: u64,
+    ) {
+        self.asleep = false;
+        self.version = version;
+        self.limits = limits;
+        self.aliases = super::Aliases::new(limits.topic_aliases);
+        self.queue = WriteQueue::default();
+        self.reply(connack);
+        for n in 0..self.released.len() {
+            let id = self.released[n];
+            self.reply(&Reply::PubRel(id, ReasonCode::Success));
+        }
+        self.refill(now);
+    }
+
+    /// Sends again, in their order, what an earlier connection left unacknowledged [MQTT-4.6.0-1].
+    pub(super) fn resend(&mut self, now: u64) {
+        while self.sent < self.in_flight.len() && self.window_is_open() {
+            let message = &self.in_flight[self.sent];
+            if self.is_too_large(&message.frame) {
+                let over = self.in_flight.remove(self.sent);
+                self.in_flight_bytes -= over.map_or(0, |m| m.frame.len());
+                self.dropped += 1;
+                continue;
+            }
+            let patch = Patch {
+                id: Some(message.id),
+                dup: true,
+                expiry: message.frame.expiry(now),
+                ..Patch::default()
+            };
+            let frame = message.frame.packet.clone();
+            self.put(&frame, patch);
+            self.sent += 1;
+        }
+    }
+
+    /// Keeps a QoS 1 or 2 message for the next connection; false where it can never fit.
+    pub(super) fn keep(&mut self, frame: Frame, now: u64) -> bool {
+        if frame.len() > self.limits.bytes {
+            self.dropped += 1;
+            return false;
+        }
+        while let Some(oldest) = self.waiting.front()
+            && (self.is_too_old(oldest.since, now)
+                || self.waiting.len() >= self.limits.messages
+                || self.waiting_bytes + frame.len() > self.limits.bytes)
+        {
+            self.waiting_bytes -= oldest.frame.len();
+            self.waiting.pop_front();
+            self.dropped += 1;
+        }
+        self.push_waiting(frame, now);
+        true
+    }
+
+    pub(super) fn is_too_old(&self, since: u64, now: u64) -> bool {
+        now.saturating_sub(since) > self.limits.age
+    }
+
+    /// Drops what is for topics that the client may see no more.
+    pub(crate) fn purge(&mut self, may_see: impl Fn(&str) -> bool) {
+        let seen = |frame: &Frame| std::str::from_utf8(frame.packet.topic()).is_ok_and(&may_see);
+        self.waiting.retain(|w| seen(&w.frame));
+        self.in_flight.retain(|m| seen(&m.frame));
+        self.count_anew();
+    }
+
+    /// Takes out what came by shared groups of `lane` and others may take over, where they `can`: what waits,
+    /// and QoS 1. A QoS 2 message that has been sent is for nobody else [MQTT-4.8.2-4, MQTT-4.8.2-5].
+    pub(crate) fn take_shared(
+        &mut self,
+        lane: u16,
+        can: &dyn Fn(&Share) -> bool,
+    ) -> Vec<Arc<Share>> {
+        let mut taken = Vec::new();
+        let mut take = |frame: &Frame| match &frame.share {
+            Some(share) if share.lane == lane && can(share) => {
+                taken.push(share.clone());
+                false
+            }
+            _ => true,
+        };
+        self.in_flight
+            .retain(|m| m.frame.qos == QoS::ExactlyOnce || take(&m.frame));
+        self.waiting.retain(|w| take(&w.frame));
+        self.count_anew();
+        taken
+    }
+
+    /// After something was taken out, while asleep.
+    fn count_anew(&mut self) {
+        self.waiting_bytes = self.waiting.iter().map(|w| w.frame.len()).sum();
+        self.in_flight_bytes = self.in_flight.iter().map(|m| m.frame.len()).sum();
+        self.sent = self.sent.min(self.in_flight.len());
+    }
+}

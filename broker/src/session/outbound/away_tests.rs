@@ -1,0 +1,246 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::tests::{LIMITS, frame, id, publish1, sent};
+use super::*;
+use crate::packet::QoS;
+use crate::session::OutboundLimits;
+
+/// A packet that stands for CONNACK: what matters is that it comes first.
+fn connack() -> Reply {
+    Reply::PingResp
+}
+
+const FIRST: [u8; 2] = [0xD0, 0];
+
+fn again(n: u8, payload: &[u8]) -> Vec<u8> {
+    let mut p = publish1(n, payload);
+    p[0] |= 0b1000;
+    p
+}
+
+fn wake(out: &mut Outbound, now: u64) -> Vec<u8> {
+    out.wake(Version::V3, LIMITS, &connack(), now);
+    let bytes = sent(out);
+    assert_eq!(bytes[..2], FIRST);
+    bytes[2..].to_vec()
+}
+
+#[test]
+fn what_was_not_acknowledged_comes_again_in_order_and_marked() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    for p in [b"a", b"b", b"c"] {
+        out.deliver(0, &frame(QoS::AtLeastOnce, p), 0);
+    }
+    sent(&mut out);
+    out.sleep(0);
+    out.deliver(0, &frame(QoS::AtMostOnce, b"lost"), 0);
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"d"), 0);
+    assert!(sent(&mut out).is_empty());
+    let expected = [again(1, b"a"), again(2, b"b")].concat();
+    assert_eq!(wake(&mut out, 0), expected);
+    out.sleep(0);
+    assert_eq!(wake(&mut out, 0), expected, "as often as it takes");
+    assert!(out.acked(id(1), 0) && out.acked(id(2), 0));
+    let rest = [publish1(3, b"c"), publish1(4, b"d")].concat();
+    assert_eq!(sent(&mut out), rest);
+    assert!(out.acked(id(3), 0) && out.acked(id(4), 0));
+    assert!(out.is_settled());
+    assert_eq!(out.dropped(), 0, "QoS 0 to nobody is not a loss");
+}
+
+#[test]
+fn exactly_once_goes_on_where_it_was() {
+    let limits = OutboundLimits {
+        receive_maximum: 3,
+        ..LIMITS
+    };
+    let mut out = Outbound::new(Version::V3, limits);
+    for p in [b"a", b"b", b"c"] {
+        out.deliver(0, &frame(QoS::ExactlyOnce, p), 0);
+    }
+    out.received(id(2), 0);
+    out.received(id(1), 0);
+    out.sleep(0);
+    out.wake(Version::V3, limits, &connack(), 0);
+    let mut expected = vec![0xD0, 0, 0x62, 2, 0, 2, 0x62, 2, 0, 1];
+    let mut third = again(3, b"c");
+    third[0] = 0x3C;
+    expected.extend(third);
+    assert_eq!(sent(&mut out), expected, "PUBREL in the order of PUBREC");
+    assert!(out.completed(id(1), 0) && out.completed(id(2), 0));
+    out.received(id(3), 0);
+    assert!(out.completed(id(3), 0) && out.is_settled());
+}
+
+#[test]
+fn a_smaller_window_takes_the_old_messages_one_by_one() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    for p in [b"a", b"b", b"c"] {
+        out.deliver(0, &frame(QoS::AtLeastOnce, p), 0);
+    }
+    out.sleep(0);
+    let narrow = OutboundLimits {
+        receive_maximum: 1,
+        ..LIMITS
+    };
+    out.wake(Version::V3, narrow, &connack(), 0);
+    assert_eq!(sent(&mut out)[2..], again(1, b"a"));
+    assert!(out.acked(id(1), 0));
+    assert_eq!(sent(&mut out), again(2, b"b"));
+    assert!(out.acked(id(2), 0));
+    assert_eq!(sent(&mut out), publish1(3, b"c"));
+}
+
+#[test]
+fn a_full_queue_of_an_absent_client_drops_the_oldest() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.sleep(0);
+    for p in [b"a", b"b", b"c", b"d", b"e"] {
+        assert!(out.deliver(0, &frame(QoS::AtLeastOnce, p), 0));
+    }
+    assert_eq!(out.dropped(), 2);
+    assert!(!out.deliver(0, &frame(QoS::AtLeastOnce, &vec![0; 20_000]), 0));
+    assert_eq!(out.dropped(), 3, "one that can never fit drops no other");
+    assert!(!out.overflowed());
+    assert_eq!(
+        wake(&mut out, 0),
+        [publish1(1, b"c"), publish1(2, b"d")].concat()
+    );
+}
+
+#[test]
+fn what_waits_grows_old_and_what_expires_is_not_begun() {
+    let mut out = Outbound::new(Version::V5, LIMITS);
+    out.sleep(0);
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"old"), 0);
+    let mortal = |payload: &[u8], expires| Frame {
+        expires,
+        ..frame(QoS::AtLeastOnce, payload)
+    };
+    out.deliver(0, &mortal(b"over", 800), 500);
+    out.deliver(0, &mortal(b"on", 5_000), 500);
+    assert_eq!(wake(&mut out, 1_001), publish1(1, b"on"));
+    assert_eq!(out.dropped(), 2);
+    // Begun: its time may pass [MQTT-3.3.2-5].
+    out.sleep(1_001);
+    assert_eq!(wake(&mut out, 9_000), again(1, b"on"));
+}
+
+#[test]
+fn another_version_on_the_next_connection() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"a"), 0);
+    out.sleep(0);
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"b"), 0);
+    out.wake(Version::V5, LIMITS, &connack(), 0);
+    let bytes = sent(&mut out);
+    assert_eq!(
+        bytes[2..],
+        [
+            0x3A, 7, 0, 1, b't', 0, 1, 0, b'a', 0x32, 7, 0, 1, b't', 0, 2, 0, b'b'
+        ]
+    );
+}
+
+#[test]
+fn what_an_answer_held_back_is_kept() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    let codes = vec![ReasonCode::Success; 2];
+    out.owe(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
+    out.answer(1, 3, [(0, ReasonCode::Success, None)], 0);
+    out.deliver(3, &frame(QoS::AtLeastOnce, b"a"), 0);
+    out.sleep(0);
+    assert_eq!(wake(&mut out, 0), publish1(1, b"a"));
+}
+
+#[test]
+fn rights_that_have_gone_take_the_queue_along() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"a"), 0);
+    out.sleep(0);
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"b"), 0);
+    out.purge(|topic| topic != "t");
+    assert!(wake(&mut out, 0).is_empty());
+    assert!(out.is_settled() && out.in_flight_bytes == 0 && out.waiting_bytes == 0);
+}
+
+#[test]
+fn a_group_takes_back_all_but_qos_2_on_its_way() {
+    let shared = |qos, lane| Frame {
+        share: Some(Arc::new(Share {
+            lane,
+            group: "$share/g/t".into(),
+            batch: vec![qos as u8].into(),
+            mark: Mark::default(),
+        })),
+        ..frame(qos, b"x")
+    };
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.deliver(0, &shared(QoS::ExactlyOnce, 0), 0);
+    out.deliver(0, &shared(QoS::AtLeastOnce, 0), 0);
+    out.deliver(0, &shared(QoS::ExactlyOnce, 0), 0);
+    out.deliver(0, &shared(QoS::AtLeastOnce, 9), 0);
+    out.sleep(0);
+    let taken = out.take_shared(0, &|_| true);
+    let kinds: Vec<u8> = taken.iter().map(|s| s.batch[0]).collect();
+    assert_eq!(kinds, [1, 2]);
+    assert_eq!(
+        sent_count(&mut out),
+        2,
+        "QoS 2 on its way, and the other lane's"
+    );
+}
+
+fn sent_count(out: &mut Outbound) -> usize {
+    wake(out, 0);
+    out.in_flight.len()
+}
+
+#[test]
+fn topics_become_numbers_for_a_client_that_takes_them() {
+    let limits = OutboundLimits {
+        topic_aliases: 1,
+        ..LIMITS
+    };
+    let named = |topic: &str| {
+        let parts = crate::packet::PublishParts {
+            topic,
+            payload: b"x",
+            qos: QoS::AtMostOnce,
+            retain: false,
+            dup: false,
+            payload_is_utf8: false,
+            message_expiry: None,
+            content_type: None,
+            response_topic: None,
+            correlation_data: None,
+            user_properties: &[],
+            subscription_ids: &[],
+        };
+        Frame {
+            packet: crate::packet::encode_publish(Version::V5, &parts),
+            ..frame(QoS::AtMostOnce, b"")
+        }
+    };
+    let mut out = Outbound::new(Version::V5, limits);
+    let mut one = |topic: &str| {
+        out.deliver(0, &named(topic), 0);
+        sent(&mut out)
+    };
+    assert_eq!(one("long"), b"\x30\x0b\x00\x04long\x03\x23\x00\x01x");
+    assert_eq!(one("long"), b"\x30\x07\x00\x00\x03\x23\x00\x01x");
+    assert_eq!(
+        one("other"),
+        b"\x30\x09\x00\x05other\x00x",
+        "no more than it takes"
+    );
+    assert_eq!(one("t"), b"\x30\x05\x00\x01t\x00x");
+    out.sleep(0);
+    out.wake(Version::V5, limits, &connack(), 0);
+    sent(&mut out);
+    out.deliver(0, &named("long"), 0);
+    let first = sent(&mut out);
+    assert_eq!(
+        first, b"\x30\x0b\x00\x04long\x03\x23\x00\x01x",
+        "a new connection knows none"
+    );
+}

@@ -1,0 +1,392 @@
+//! What goes out to one client: the in-flight window, what waits for it, and the answers that a keeper owes.
+//!
+//! It outlives connections where the session does: between two of them it is asleep. Pure: bytes go into a
+//! queue, `now` is passed in.
+
+mod aliases;
+mod answers;
+mod away;
+
+pub(crate) use answers::Answer;
+
+use super::OutboundLimits;
+use crate::packet::{PacketId, Patch, PublishFrame, QoS, ReasonCode, Reply, Version, encode};
+use crate::policy::Mark;
+use crate::write_queue::{SHARE_FROM, WriteQueue};
+use aliases::Aliases;
+use answers::Owed;
+use bytes::Bytes;
+use bytestring::ByteString;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The sending half of a session.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    version: Version,
+    limits: OutboundLimits,
+    queue: WriteQueue,
+    /// There is no connection: QoS 1 and 2 wait, QoS 0 is lost (4.3.1).
+    asleep: bool,
+    /// PUBLISH sent, PUBACK or PUBREC awaited; in the order sent [MQTT-4.6.0-6].
+    in_flight: VecDeque<InFlight>,
+    /// Of messages that may have to be sent again.
+    in_flight_bytes: usize,
+    /// How many of `in_flight`, from the front, were sent on this connection.
+    sent: usize,
+    /// PUBREL sent, PUBCOMP awaited [MQTT-4.3.3-1]; in the order of their PUBRECs [MQTT-4.6.0-4].
+    released: VecDeque<PacketId>,
+    /// QoS 1 and 2 that the window has no room for.
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    last_id: u16,
+    owed: Vec<Owed>,
+    /// Filters that a lane refused, for whoever counts them.
+    refused: Vec<ByteString>,
+    /// The lanes' answers to a session that wants to go on.
+    resumed: Option<Vec<ReasonCode>>,
+    aliases: Option<Box<Aliases>>,
+    dropped: u64,
+    overflowed: bool,
+}
+
+/// A frame with what its delivery depends on.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    pub qos: QoS,
+    pub packet: PublishFrame,
+    /// When it is worth nothing any more, in milliseconds since the Unix epoch; [`Frame::FOR_EVER`].
+    pub expires: u64,
+    /// Where it came by a shared subscription.
+    pub share: Option<Arc<Share>>,
+}
+
+/// What another member of a shared group needs to take a message over.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// Whose message it is.
+    pub lane: u16,
+    /// The whole shared filter.
+    pub group: Arc<str>,
+    /// The message as it came into the lane: a batch of one entry.
+    pub batch: Bytes,
+    pub mark: Mark,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    id: PacketId,
+    frame: Frame,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    frame: Frame,
+    /// Milliseconds since the Unix epoch.
+    since: u64,
+}
+
+impl Frame {
+    pub(crate) const FOR_EVER: u64 = u64::MAX;
+
+    fn len(&self) -> usize {
+        self.packet.len()
+    }
+
+    /// What a receiver is told at `now` of the time left [MQTT-3.3.2-6].
+    fn expiry(&self, now: u64) -> Option<u32> {
+        (self.expires != Self::FOR_EVER).then(|| {
+            let left = self.expires.saturating_sub(now).div_ceil(1000);
+            u32::try_from(left).unwrap_or(u32::MAX)
+        })
+    }
+}
+
+impl Outbound {
+    /// Of a connection that is open.
+    pub(crate) fn new(version: Version, limits: OutboundLimits) -> Self {
+        Outbound {
+            version,
+            limits,
+            queue: WriteQueue::default(),
+            asleep: false,
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            sent: 0,
+            released: VecDeque::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            last_id: 0,
+            owed: Vec::new(),
+            refused: Vec::new(),
+            resumed: None,
+            aliases: Aliases::new(limits.topic_aliases),
+            dropped: 0,
+            overflowed: false,
+        }
+    }
+
+    /// The version of the connection.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// An empty one on the same terms.
+    pub(crate) fn bare(&self) -> Self {
+        Outbound::new(self.version, self.limits)
+    }
+
+    /// Bytes for the socket.
+    pub(crate) fn queue(&mut self) -> &mut WriteQueue {
+        &mut self.queue
+    }
+
+    /// Messages that found no room or waited too long, since the start.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Whether nothing waits for the window or an answer any more; bytes may still wait for the socket.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.owed.is_empty() && self.sent == self.in_flight.len()
+    }
+
+    /// Whether as much waits for the socket as may. Answers are queued even so: who asks has to stop.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.len() > self.limits.bytes
+    }
+
+    /// Whether a message that must not be lost found no room: the connection is to be closed.
+    pub(crate) fn overflowed(&self) -> bool {
+        self.overflowed
+    }
+
+    /// Queues anything but a PUBLISH.
+    pub(crate) fn reply(&mut self, reply: &Reply) {
+        encode(
+            self.version,
+            reply,
+            self.limits.problem_information,
+            self.limits.maximum_packet_size,
+            self.queue.tail(),
+        );
+    }
+
+    /// Takes a message that `lane` delivers; false where it found no room.
+    pub(crate) fn deliver(&mut self, lane: u16, frame: &Frame, now: u64) -> bool {
+        if let Some(owed) = self.owed.iter_mut().find(|o| o.answered.contains(&lane)) {
+            owed.held_bytes += frame.len();
+            if owed.held_bytes <= self.limits.bytes {
+                owed.held.push_back(frame.clone());
+                return true;
+            }
+            return self.no_room(frame.qos);
+        }
+        self.send(frame, now)
+    }
+
+    fn send(&mut self, frame: &Frame, now: u64) -> bool {
+        if frame.qos == QoS::AtMostOnce {
+            if self.asleep {
+                return true;
+            }
+            if self.queue.len() + frame.len() > self.limits.bytes && !self.queue.is_empty() {
+                return self.no_room(frame.qos);
+            }
+            self.put(&frame.packet, Patch::default());
+            return true;
+        }
+        if self.asleep {
+            return self.keep(frame.clone(), now);
+        }
+        if self.waiting.is_empty() && self.window_takes(frame.len()) {
+            self.transmit(frame.clone(), now);
+        } else if self.waiting.len() >= self.limits.messages
+            || self.waiting_bytes + frame.len() > self.limits.bytes
+        {
+            return self.no_room(frame.qos);
+        } else {
+            self.push_waiting(frame.clone(), now);
+        }
+        true
+    }
+
+    /// Whether a message of about this size can be taken without a loss.
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        self.waiting.len() < self.limits.messages
+            && self.waiting_bytes.max(self.queue.len()) + len <= self.limits.bytes
+    }
+
+    fn push_waiting(&mut self, frame: Frame, since: u64) {
+        self.waiting_bytes += frame.len();
+        self.waiting.push_back(Waiting { frame, since });
+    }
+
+    fn no_room(&mut self, qos: QoS) -> bool {
+        self.dropped += 1;
+        // QoS 0 may be lost (4.3.1); anything else not, so its receiver is told by a close.
+        self.overflowed |= qos != QoS::AtMostOnce;
+        false
+    }
+
+    /// Whether the window has room: for so many messages [MQTT-3.3.4-9], and so many bytes, for a client that
+    /// reads and does not acknowledge holds all of them. What was on the way before goes first.
+    fn window_takes(&self, len: usize) -> bool {
+        let many = self.window_is_open() && self.sent == self.in_flight.len();
+        let large = self.in_flight_bytes + len <= self.limits.bytes;
+        many && (large || self.in_flight.is_empty())
+    }
+
+    fn window_is_open(&self) -> bool {
+        self.sent + self.released.len() < usize::from(self.limits.receive_maximum)
+    }
+
+    /// Sends within the window; the caller has seen that there is room [MQTT-3.3.4-9].
+    fn transmit(&mut self, frame: Frame, now: u64) {
+        // What is over is not begun any more [MQTT-3.3.2-5].
+        if frame.expires <= now || self.is_too_large(&frame) {
+            self.dropped += 1;
+            return;
+        }
+        let id = self.free_id();
+        let patch = Patch {
+            id: Some(id),
+            expiry: frame.expiry(now),
+            ..Patch::default()
+        };
+        self.put(&frame.packet, patch);
+        self.in_flight_bytes += frame.len();
+        self.sent += 1;
+        self.in_flight.push_back(InFlight { id, frame });
+    }
+
+    /// Whether the client takes no packet of this size [MQTT-3.1.2-24]: it is not sent, as if it had
+    /// been [MQTT-3.1.2-25].
+    fn is_too_large(&self, frame: &Frame) -> bool {
+        let largest = self.limits.maximum_packet_size;
+        largest.is_some_and(|m| frame.len() > m as usize)
+    }
+
+    /// Writes a PUBLISH, whole, in the words of this connection.
+    fn put(&mut self, frame: &PublishFrame, patch: Patch) {
+        let largest = self.limits.maximum_packet_size;
+        if largest.is_some_and(|m| frame.len() > m as usize) {
+            self.dropped += 1;
+            return;
+        }
+        let translated;
+        let frame = if frame.version() == self.version {
+            frame
+        } else {
+            translated = frame.translated(self.version);
+            &translated
+        };
+        let alias = self.aliases.as_mut().and_then(|a| a.of(frame, largest));
+        let patch = Patch { alias, ..patch };
+        if frame.len() >= SHARE_FROM {
+            self.queue.push_shared(frame.patched(&patch));
+        } else {
+            frame.write_to(self.queue.tail(), &patch);
+        }
+    }
+
+    /// An id that is not in use [MQTT-2.2.1-3]; the window is smaller than the ids are many.
+    fn free_id(&mut self) -> PacketId {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            if let Some(id) = PacketId::new(self.last_id)
+                && self.find(id).is_none()
+                && !self.released.contains(&id)
+            {
+                return id;
+            }
+        }
+    }
+
+    fn find(&self, id: PacketId) -> Option<usize> {
+        self.in_flight.iter().position(|f| f.id == id)
+    }
+
+    /// PUBACK: false where no such message was on the way [MQTT-4.3.2-5].
+    pub(crate) fn acked(&mut self, id: PacketId, now: u64) -> bool {
+        self.done(id, QoS::AtLeastOnce, now)
+    }
+
+    /// PUBREC with an error: the message is over, no PUBREL follows [MQTT-4.3.3-3].
+    pub(crate) fn refused(&mut self, id: PacketId, now: u64) -> bool {
+        self.done(id, QoS::ExactlyOnce, now)
+    }
+
+    /// PUBREC with a reason below 0x80: answers PUBREL, with 0x92 where the id is not known.
+    pub(crate) fn received(&mut self, id: PacketId, now: u64) {
+        let known = self.take_in_flight(id, QoS::ExactlyOnce);
+        if known {
+            self.released.push_back(id);
+        }
+        let reason = if known || self.released.contains(&id) {
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound
+        };
+        self.reply(&Reply::PubRel(id, reason));
+        self.refill(now);
+    }
+
+    /// PUBCOMP: false where none was awaited.
+    pub(crate) fn completed(&mut self, id: PacketId, now: u64) -> bool {
+        let Some(at) = self.released.iter().position(|r| *r == id) else {
+            return false;
+        };
+        self.released.remove(at);
+        self.refill(now);
+        true
+    }
+
+    fn done(&mut self, id: PacketId, qos: QoS, now: u64) -> bool {
+        let known = self.take_in_flight(id, qos);
+        if known {
+            self.refill(now);
+        }
+        known
+    }
+
+    fn take_in_flight(&mut self, id: PacketId, qos: QoS) -> bool {
+        let Some(at) = self.find(id) else {
+            return false;
+        };
+        if self.in_flight.get(at).is_none_or(|f| f.frame.qos != qos) {
+            return false;
+        }
+        if let Some(over) = self.in_flight.remove(at) {
+            self.in_flight_bytes -= over.frame.len();
+            self.sent -= usize::from(at < self.sent);
+        }
+        if self.in_flight.is_empty() && self.in_flight.capacity() > 64 {
+            self.in_flight = VecDeque::new();
+        }
+        true
+    }
+
+    /// Sends of what waits as much as the window takes.
+    fn refill(&mut self, now: u64) {
+        self.resend(now);
+        while self
+            .waiting
+            .front()
+            .is_some_and(|w| self.window_takes(w.frame.len()))
+            && let Some(next) = self.waiting.pop_front()
+        {
+            self.waiting_bytes -= next.frame.len();
+            if self.is_too_old(next.since, now) {
+                self.dropped += 1;
+            } else {
+                self.transmit(next.frame, now);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod away_tests;
+#[cfg(test)]
+mod tests;

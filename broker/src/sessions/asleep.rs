@@ -1,0 +1,98 @@
+//! Sessions without a connection, in the order in which something is due.
+
+use super::DelayedWill;
+use crate::packet::{PacketId, Will};
+use crate::policy::{Principal, SessionId};
+use bytestring::ByteString;
+use std::collections::{BTreeSet, HashSet};
+
+/// What a session is between two connections, beside its outbox and its subscriptions in the lanes.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub who: Principal,
+    pub client_id: ByteString,
+    /// QoS 2 ids taken and not yet released.
+    pub unreleased: HashSet<PacketId>,
+    /// As the client named them.
+    pub filters: HashSet<ByteString>,
+    /// Lanes in which the session has had something.
+    pub lanes: BTreeSet<u16>,
+    /// Number of the last SUBSCRIBE or UNSUBSCRIBE.
+    pub ticket: u32,
+}
+
+/// A session that waits for its client.
+#[derive(Debug)]
+pub(crate) struct Asleep {
+    pub kept: Kept,
+    /// Milliseconds since the Unix epoch.
+    pub since: u64,
+    /// When it ends [MQTT-3.1.2-11, 4.1]; `u64::MAX`: never.
+    pub expires: u64,
+    /// Sent when it is due, or at the session's end where that is earlier [MQTT-3.1.2-8, 3.1.3.2.2].
+    pub will: Option<DelayedWill>,
+}
+
+/// What has to be done.
+#[derive(Debug)]
+pub(crate) enum Due {
+    /// The will of a session that goes on sleeping.
+    Will(SessionId, Principal, Box<Will>),
+    /// The session is over, its will too where there still is one.
+    End(SessionId, Box<Asleep>),
+}
+
+impl Asleep {
+    fn next(&self) -> u64 {
+        let will = self.will.as_ref().map_or(u64::MAX, |(_, due)| *due);
+        self.expires.min(will)
+    }
+}
+
+/// Who is next.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    due: BTreeSet<(u64, u64)>,
+    asleep: BTreeSet<(u64, u64)>,
+}
+
+impl Order {
+    pub(super) fn len(&self) -> usize {
+        self.asleep.len()
+    }
+
+    /// True where nothing else is due earlier.
+    pub(super) fn add(&mut self, number: u64, asleep: &Asleep) -> bool {
+        self.asleep.insert((asleep.since, number));
+        self.again(number, asleep);
+        self.next() == Some(asleep.next())
+    }
+
+    /// After something of it was done.
+    pub(super) fn again(&mut self, number: u64, asleep: &Asleep) {
+        if asleep.next() != u64::MAX {
+            self.due.insert((asleep.next(), number));
+        }
+    }
+
+    pub(super) fn forget(&mut self, number: u64, asleep: &Asleep) {
+        self.asleep.remove(&(asleep.since, number));
+        self.due.remove(&(asleep.next(), number));
+    }
+
+    pub(super) fn longest_asleep(&self) -> Option<u64> {
+        self.asleep.first().map(|(_, number)| *number)
+    }
+
+    /// When the next is due.
+    pub(super) fn next(&self) -> Option<u64> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn take_due(&mut self, now: u64) -> Option<u64> {
+        if self.next()? > now {
+            return None;
+        }
+        self.due.pop_first().map(|(_, number)| number)
+    }
+}

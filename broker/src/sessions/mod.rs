@@ -1,0 +1,281 @@
+//! All sessions of this node: takeover, and those that sleep until their client comes back.
+//!
+//! One connection for one client id of one user. A newcomer waits until the connection before it has told
+//! the lanes that it is over, so what one session does has one order. Pure but for [`Sessions::enter`]:
+//! `now` is passed in, in milliseconds since the Unix epoch.
+
+mod asleep;
+
+pub(crate) use asleep::{Asleep, Due, Kept};
+
+use crate::outbox::Outbox;
+use crate::packet::{ReasonCode, Will};
+use crate::policy::SessionId;
+use crate::session::Close;
+use asleep::Order;
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+
+/// A client's place: client ids are scoped by user, so that nobody can evict a stranger.
+type Client = (Arc<str>, ByteString);
+
+/// The registry.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    state: Mutex<State>,
+    /// Something is due earlier than was known.
+    pub(crate) sooner: Notify,
+    /// Sessions that may sleep at one time.
+    most_asleep: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    by_client: HashMap<Client, u64>,
+    by_number: HashMap<u64, Registered>,
+    order: Order,
+    last: u64,
+    shut: bool,
+}
+
+#[derive(Debug)]
+struct Registered {
+    client: Client,
+    incarnation: u64,
+    outbox: Arc<Outbox>,
+    /// None while a connection serves it or ends it.
+    asleep: Option<Box<Asleep>>,
+    /// For newcomers that wait for this connection's end.
+    over: Option<Arc<Notify>>,
+}
+
+/// How a newcomer finds its place.
+#[derive(Debug)]
+pub(crate) enum Entered {
+    /// It has the place to itself.
+    New(SessionId),
+    /// There is a session that slept: the newcomer's own, and the old one's id.
+    Woken(SessionId, SessionId, Arc<Outbox>, Box<Asleep>),
+    /// The server is shutting down.
+    Shut,
+}
+
+enum Claim {
+    Entered(Entered),
+    Wait(OwnedNotified),
+}
+
+impl Sessions {
+    pub(crate) fn new(most_asleep: usize) -> Self {
+        Sessions {
+            state: Mutex::default(),
+            sooner: Notify::new(),
+            most_asleep,
+        }
+    }
+
+    /// Enters a session that sends from `outbox`, unless an earlier one is woken and goes on with its own.
+    /// A connection that serves the client now is told to end [MQTT-3.1.4-3] and waited for.
+    pub(crate) async fn enter(
+        &self,
+        user: &Arc<str>,
+        id: &ByteString,
+        outbox: &Arc<Outbox>,
+        resumes: bool,
+    ) -> Entered {
+        loop {
+            match self.claim(user, id, outbox, resumes) {
+                Claim::Entered(entered) => return entered,
+                Claim::Wait(over) => over.await,
+            }
+        }
+    }
+
+    fn claim(
+        &self,
+        user: &Arc<str>,
+        id: &ByteString,
+        outbox: &Arc<Outbox>,
+        resumes: bool,
+    ) -> Claim {
+        let client: Client = (user.clone(), id.clone());
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.shut {
+            return Claim::Entered(Entered::Shut);
+        }
+        state.last += 1;
+        let incarnation = state.last;
+        let number = *state.by_client.entry(client.clone()).or_insert(incarnation);
+        let session = SessionId {
+            client: number,
+            incarnation,
+        };
+        let Some(known) = state.by_number.get_mut(&number) else {
+            let registered = Registered {
+                client,
+                incarnation,
+                outbox: outbox.clone(),
+                asleep: None,
+                over: None,
+            };
+            state.by_number.insert(number, registered);
+            return Claim::Entered(Entered::New(session));
+        };
+        let Some(asleep) = known.asleep.take() else {
+            known.outbox.close(taken_over());
+            let over = known.over.get_or_insert_default().clone();
+            // Made under the lock, so that the end cannot be missed.
+            return Claim::Wait(over.notified_owned());
+        };
+        state.order.forget(number, &asleep);
+        let old = SessionId {
+            client: number,
+            incarnation: std::mem::replace(&mut known.incarnation, incarnation),
+        };
+        let theirs = known.outbox.clone();
+        if !resumes {
+            known.outbox = outbox.clone();
+        }
+        Claim::Entered(Entered::Woken(session, old, theirs, asleep))
+    }
+
+    /// A connection has been opened: it ends at once where a newcomer waits for its place already.
+    pub(crate) fn opened(&self, session: SessionId) {
+        let state = self.state.lock();
+        if let Some(known) = state.by_number.get(&session.client)
+            && known.incarnation == session.incarnation
+            && known.over.is_some()
+        {
+            known.outbox.close(taken_over());
+        }
+    }
+
+    /// The connection of a session is over, and the lanes know it; the session sleeps. Gives back one that
+    /// has to end for it, where too many sleep: the one that has slept longest.
+    pub(crate) fn sleep(&self, session: SessionId, asleep: Box<Asleep>) -> Option<Due> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let own = |r: &&mut Registered| r.incarnation == session.incarnation;
+        let known = state.by_number.get_mut(&session.client).filter(own)?;
+        let first = state.order.add(session.client, &asleep);
+        known.asleep = Some(asleep);
+        if let Some(over) = known.over.take() {
+            over.notify_waiters();
+        }
+        if first {
+            self.sooner.notify_one();
+        }
+        (state.order.len() > self.most_asleep)
+            .then(|| state.order.longest_asleep())
+            .flatten()
+            .and_then(|number| state.end(number))
+    }
+
+    /// Takes a session out that has ended; a later incarnation stays.
+    pub(crate) fn leave(&self, session: SessionId) {
+        let mut state = self.state.lock();
+        let own = |r: &Registered| r.incarnation == session.incarnation;
+        if state.by_number.get(&session.client).is_some_and(own)
+            && let Some(registered) = state.by_number.remove(&session.client)
+        {
+            state.by_client.remove(&registered.client);
+            if let Some(over) = registered.over {
+                over.notify_waiters();
+            }
+        }
+    }
+
+    /// What is due at `now`, and when the next is. A session that ends is to be told to the lanes and then
+    /// [left](Sessions::leave).
+    pub(crate) fn due(&self, now: u64) -> (Vec<Due>, Option<u64>) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let mut due = Vec::new();
+        while let Some(number) = state.order.take_due(now) {
+            let Some(known) = state.by_number.get_mut(&number) else {
+                continue;
+            };
+            let id = SessionId {
+                client: number,
+                incarnation: known.incarnation,
+            };
+            let Some(asleep) = &mut known.asleep else {
+                continue;
+            };
+            if asleep.expires <= now {
+                due.extend(state.end(number));
+            } else {
+                if let Some((will, _)) = asleep.will.take() {
+                    due.push(Due::Will(id, asleep.kept.who.clone(), Box::new(will)));
+                }
+                state.order.again(number, asleep);
+            }
+        }
+        (due, state.order.next())
+    }
+
+    /// The outbox of a session that lives.
+    pub(crate) fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
+        let state = self.state.lock();
+        let registered = state.by_number.get(&session.client)?;
+        (registered.incarnation == session.incarnation).then(|| registered.outbox.clone())
+    }
+
+    /// Lets nobody in any more; all outboxes.
+    pub(crate) fn shut(&self) -> Vec<Arc<Outbox>> {
+        let mut state = self.state.lock();
+        state.shut = true;
+        let all = state.by_number.values_mut().map(|r| {
+            if let Some(over) = r.over.take() {
+                over.notify_waiters();
+            }
+            r.outbox.clone()
+        });
+        all.collect()
+    }
+
+    /// Whether the server is shutting down.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.state.lock().shut
+    }
+
+    /// Sessions with a connection, and without.
+    #[cfg(test)]
+    fn count(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        let asleep = state.order.len();
+        (state.by_number.len() - asleep, asleep)
+    }
+}
+
+impl State {
+    /// A session that sleeps is to end: nobody can wake it any more.
+    fn end(&mut self, number: u64) -> Option<Due> {
+        let known = self.by_number.get_mut(&number)?;
+        let asleep = known.asleep.take()?;
+        self.order.forget(number, &asleep);
+        let id = SessionId {
+            client: number,
+            incarnation: known.incarnation,
+        };
+        Some(Due::End(id, asleep))
+    }
+}
+
+fn taken_over() -> Close {
+    Close {
+        reason: ReasonCode::SessionTakenOver,
+        text: "another connection uses this client id".to_owned(),
+    }
+}
+
+/// A will, and when it is due.
+pub(crate) type DelayedWill = (Will, u64);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Shared subscriptions (4.8.2).
+
+use crate::ONE_LANE;
+use roommq_tests::broker::Broker;
+use roommq_tests::wire::{Client, Connect, Message, Packet, Subscribe, Value, Version, property};
+
+fn member(server: &Broker, version: Version, id: &str, filter: &str, qos: u8) -> Client {
+    let mut client = Connect::new(version, id).to(server.address());
+    assert_eq!(client.subscribe(filter, qos), qos);
+    client
+}
+
+#[test]
+fn each_message_goes_to_one_member_in_turn() {
+    let server = Broker::start();
+    for qos in 0..=2 {
+        let mut members = [Version::V5, Version::V311, Version::V5].map(|version| {
+            let id = format!("{version:?}{qos}{}", std::process::id());
+            let id = format!("{id}{:?}", std::time::Instant::now());
+            member(&server, version, &id, "$share/g/jobs/#", qos)
+        });
+        let mut all = member(&server, Version::V5, "all", "jobs/#", 2);
+        let mut sender = Connect::v5("sender").to(server.address());
+        for n in 0..30 {
+            sender.publish(&Message::new("jobs/x", n.to_string()).qos(2));
+        }
+        for _ in 0..30 {
+            all.message();
+        }
+        let mut seen = Vec::new();
+        for client in &mut members {
+            let own: Vec<u32> = (0..10)
+                .map(|_| client.message().text().parse().unwrap())
+                .collect();
+            assert!(own.is_sorted(), "{own:?}");
+            seen.extend(own);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..30).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn groups_are_told_apart_by_name_and_filter() {
+    let server = Broker::start();
+    let mut one = member(&server, Version::V5, "one", "$share/g/a/#", 0);
+    let mut two = member(&server, Version::V5, "two", "$share/h/a/#", 0);
+    let mut three = member(&server, Version::V5, "three", "$share/g/+/b", 0);
+    // Its own subscription is another one.
+    assert_eq!(three.subscribe("a/b", 0), 0);
+    let mut sender = Connect::v311("sender").to(server.address());
+    sender.publish(&Message::new("a/b", "x"));
+    for client in [&mut one, &mut two, &mut three] {
+        assert_eq!(client.message().text(), "x");
+    }
+    assert_eq!(three.message().text(), "x");
+    assert_eq!(one.unsubscribe("$share/g/a/#"), [0]);
+    assert_eq!(one.unsubscribe("$share/g/a/#"), [0x11]);
+}
+
+#[test]
+fn what_a_member_did_not_acknowledge_goes_to_another_when_it_goes() {
+    let server = Broker::with(ONE_LANE);
+    let mut sender = Connect::v5("sender").to(server.address());
+    let mut first = member(&server, Version::V5, "first", "$share/g/work", 2);
+    for n in 0..5 {
+        sender.publish(&Message::new("work", n.to_string()).qos(1).user("k", "v"));
+    }
+    let held: Vec<_> = (0..5).map(|_| first.packet()).collect();
+    assert!(held.iter().all(|p| matches!(p, Packet::Publish(_))));
+    let mut second = member(&server, Version::V311, "second", "$share/g/work", 1);
+    drop(first);
+    let got: Vec<_> = (0..5).map(|_| second.message()).collect();
+    let texts: Vec<_> = got.iter().map(Message::text).collect();
+    assert_eq!(texts, ["0", "1", "2", "3", "4"]);
+    assert!(got.iter().all(|m| !m.dup), "new to its receiver");
+}
+
+#[test]
+fn an_absent_member_gets_nothing_while_another_is_there() {
+    let server = Broker::with(ONE_LANE);
+    let mut sender = Connect::v5("sender").to(server.address());
+    let keeps = |id: &str| {
+        Connect::v5(id)
+            .clean(false)
+            .property(property::SESSION_EXPIRY, Value::Four(100))
+    };
+    let mut first = keeps("first").to(server.address());
+    first.subscribe("$share/g/work", 1);
+    let mut second = keeps("second").to(server.address());
+    second.subscribe("$share/g/work", 1);
+    let mut witness = Connect::v5("witness")
+        .will(Message::new("gone", "x"))
+        .to(server.address());
+    witness.ping();
+    drop(first);
+    // What had gone to the first before its loss was noticed comes to the second as well.
+    for n in 0..10 {
+        sender.publish(&Message::new("work", n.to_string()).qos(1));
+    }
+    let mut got: Vec<_> = (0..10)
+        .map(|_| second.message().text().to_owned())
+        .collect();
+    got.sort();
+    assert_eq!(got, (0..10).map(|n| n.to_string()).collect::<Vec<_>>());
+    second.disconnect(0);
+    // Nobody is there: a member that will be back keeps it.
+    for n in 0..4 {
+        sender.publish(&Message::new("work", format!("late{n}")).qos(1));
+    }
+    let mut late = Vec::new();
+    for id in ["first", "second"] {
+        let mut client = keeps(id).to(server.address());
+        client.publish(&Message::new("$none", "x"));
+        assert_eq!(client.subscribe("end", 1), 1);
+        client.publish(&Message::new("end", "end").qos(1));
+        late.extend(
+            client
+                .messages_until("end")
+                .iter()
+                .map(|m| m.text().to_owned()),
+        );
+    }
+    late.sort();
+    assert_eq!(late, ["late0", "late1", "late2", "late3"]);
+}
+
+#[test]
+fn no_kept_messages_and_no_no_local() {
+    let server = Broker::start();
+    let mut sender = Connect::v5("sender").to(server.address());
+    sender.publish(&Message::new("kept/x", "kept").qos(1).retained());
+    let mut client = member(&server, Version::V5, "c", "$share/g/kept/x", 1);
+    sender.publish(&Message::new("kept/x", "live").qos(1));
+    assert_eq!(client.message().text(), "live");
+    // [MQTT-3.8.3-4]
+    let bytes = Subscribe::to("$share/g/x", 4).bytes(9, Version::V5);
+    client.send(&bytes);
+    assert_eq!(client.closed(), Some(0x82));
+}
