@@ -8,7 +8,7 @@ fn request(user_name: Option<&str>, password: Option<&'static [u8]>) -> ConnectR
         client_id: "c".to_owned(),
         user_name: user_name.map(str::to_owned),
         password: password.map(Bytes::from_static),
-        peer: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
+        peer: std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(),
     }
 }
 

@@ -12,6 +12,7 @@ mod connection;
 mod lane;
 mod listener;
 mod outbox;
+mod outlet;
 pub mod packet;
 pub mod policy;
 mod server;

@@ -1,6 +1,6 @@
 //! Accepts sockets and hands each to one of the threads; never waits for a peer.
 
-use crate::connection::{self, Shared};
+use crate::connection::{self, Link, Shared};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -62,7 +62,13 @@ fn hand_over(socket: TcpStream, peer: SocketAddr, worker: &Worker) {
     let moved = socket.into_std();
     worker.handle.spawn(async move {
         match moved.and_then(TcpStream::from_std) {
-            Ok(socket) => connection::serve(socket, peer, shared).await,
+            Ok(socket) => {
+                if let Err(error) = socket.set_nodelay(true) {
+                    tracing::debug!(%peer, %error, "a socket without TCP_NODELAY");
+                }
+                let (link, outlet) = Link::tcp(socket);
+                connection::serve(link, outlet, peer.into(), shared).await;
+            }
             Err(error) => tracing::warn!(%peer, %error, "a socket could not be handed over"),
         }
     });

@@ -1,17 +1,19 @@
 //! What waits for one client, shared by the keepers that fill it and the connection that owns the socket.
 //!
-//! Either side may write to the socket, never blocking, under the one lock: a keeper right after a
-//! batch, which saves a hop between threads; the connection when the socket takes bytes again.
+//! Either side may write to a plain socket, never blocking, under the one lock: a keeper right after a
+//! batch, which saves a hop between threads; the connection when the socket takes bytes again. Where TLS or
+//! WebSocket frames stand between, a keeper finds that the socket takes nothing, and the connection writes.
 //!
 //! It lives as long as the session: between two connections it is asleep and only collects.
 
+use crate::outlet::Outlet;
 use crate::packet::{ReasonCode, Reply, Version};
 use crate::session::{Close, Outbound, OutboundLimits, Share};
 use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::net::tcp::OwnedWriteHalf;
+use std::task::Poll;
 use tokio::sync::Notify;
 
 /// Pieces handed to one `writev`.
@@ -33,8 +35,8 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct State {
     outbound: Outbound,
-    /// None where the connection does all writing itself, and once it has ended.
-    socket: Option<OwnedWriteHalf>,
+    /// None once it has ended.
+    outlet: Option<Outlet>,
     stage: Stage,
     /// The socket takes nothing; the connection waits for it to.
     blocked: bool,
@@ -81,7 +83,7 @@ impl Outbox {
     /// A new connection takes the session up; see [`Outbound::wake`].
     pub(crate) fn open(
         &self,
-        socket: Option<OwnedWriteHalf>,
+        outlet: Option<Outlet>,
         version: Version,
         limits: OutboundLimits,
         connack: &Reply,
@@ -94,7 +96,7 @@ impl Outbox {
         self.v5.store(version == Version::V5, Ordering::Relaxed);
         self.awake.store(true, Ordering::Relaxed);
         state.outbound.wake(version, limits, connack, now);
-        state.socket = socket;
+        state.outlet = outlet;
         state.stage = Stage::Open;
         (state.blocked, state.broken, state.written) = (false, false, 0);
         self.write(&mut state);
@@ -118,17 +120,17 @@ impl Outbox {
         state.closing = None;
         let mut rest = state.outbound.bare();
         *rest.queue() = state.outbound.sleep(now);
-        let socket = state.socket.take();
-        Outbox::of(rest, Stage::Open, socket)
+        let outlet = state.outlet.take();
+        Outbox::of(rest, Stage::Open, outlet)
     }
 
-    fn of(outbound: Outbound, stage: Stage, socket: Option<OwnedWriteHalf>) -> Self {
+    fn of(outbound: Outbound, stage: Stage, outlet: Option<Outlet>) -> Self {
         Outbox {
             v5: AtomicBool::new(outbound.version() == Version::V5),
             awake: AtomicBool::new(stage == Stage::Open),
             state: Mutex::new(State {
                 outbound,
-                socket,
+                outlet,
                 stage,
                 blocked: false,
                 broken: false,
@@ -219,11 +221,34 @@ impl Outbox {
         self.write(&mut state);
     }
 
+    /// One write of what waits by a stream's `write`, which must not block: a [`Outlet::Framed`] is written by
+    /// its connection. Ready with 0 where nothing waits; nobody counts as blocked then.
+    pub(crate) fn write_through(
+        &self,
+        write: impl FnOnce(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.state.lock();
+        let queue = state.outbound.queue();
+        if queue.is_empty() {
+            state.blocked = false;
+            return Poll::Ready(Ok(0));
+        }
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let n = queue.slices(&mut slices);
+        let written = match std::task::ready!(write(&slices[..n]))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            n => n,
+        };
+        queue.advance(written);
+        state.written += written as u64;
+        Poll::Ready(Ok(written))
+    }
+
     fn write(&self, state: &mut MutexGuard<'_, State>) {
         let State {
-            outbound, socket, ..
+            outbound, outlet, ..
         } = &mut **state;
-        let Some(socket) = socket else { return };
+        let Some(outlet) = outlet else { return };
         let queue = outbound.queue();
         let mut written = 0;
         let problem = loop {
@@ -231,11 +256,11 @@ impl Outbox {
                 break None;
             }
             let result = if let Some(bytes) = queue.single() {
-                socket.try_write(bytes)
+                outlet.try_write(bytes)
             } else {
                 let mut slices = [IoSlice::new(&[]); PIECES];
                 let n = queue.slices(&mut slices);
-                socket.try_write_vectored(&slices[..n])
+                outlet.try_write_vectored(&slices[..n])
             };
             match result {
                 Ok(0) => break Some(io::ErrorKind::WriteZero),
@@ -257,7 +282,7 @@ impl Outbox {
             // The connection sees the broken socket when it reads, and says why.
             Some(_) => {
                 state.broken = true;
-                state.socket = None;
+                state.outlet = None;
                 self.attention.notify_one();
             }
         }
@@ -308,7 +333,7 @@ impl Outbox {
     /// Whether all has been written, or nothing more can be.
     pub(crate) fn is_drained(&self) -> bool {
         let mut state = self.state.lock();
-        state.broken || state.socket.is_none() || state.outbound.queue().is_empty()
+        state.broken || state.outlet.is_none() || state.outbound.queue().is_empty()
     }
 
     /// Messages dropped since the start of the session.

@@ -7,6 +7,7 @@
 
 use crate::packet::{ReasonCode, TopicFilter, TopicName};
 use bytes::Bytes;
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -33,8 +34,32 @@ pub struct ConnectRequest {
     pub user_name: Option<String>,
     /// Password, where given. Never logged.
     pub password: Option<Bytes>,
-    /// The other end of the socket.
-    pub peer: SocketAddr,
+    /// The other end of the connection.
+    pub peer: Peer,
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// An address: of the socket, or the one that a trusted proxy has told.
+    Address(SocketAddr),
+    /// A process of this machine, by a Unix socket.
+    Local,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Address(address) => address.fmt(f),
+            Peer::Local => f.write_str("local"),
+        }
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Peer::Address(address)
+    }
 }
 
 /// A no, with what the peer is told.

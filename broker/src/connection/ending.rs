@@ -1,6 +1,6 @@
 //! How a connection ends: the last words, the will, and word to every lane that knew the session.
 
-use super::{Connection, Shared};
+use super::{Connection, Link, Shared};
 use crate::clock;
 use crate::lane::{Batch, Entry, GoneEntry, Origin, PropertiesEntry, PublishEntry, lane_of};
 use crate::outbox::Outbox;
@@ -10,12 +10,10 @@ use crate::session::Close;
 use crate::sessions::{Asleep, Kept};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::Instant;
 
 /// For the last bytes to a peer that reads.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -39,7 +37,7 @@ impl Ending {
 }
 
 impl Connection {
-    pub(super) async fn end(mut self: Box<Self>, ending: Ending, read: OwnedReadHalf) {
+    pub(super) async fn end(mut self: Box<Self>, ending: Ending, mut link: Link) {
         let reason = match &ending {
             _ if self.session.left_in_order() => GoneReason::Orderly,
             Ending::Left => GoneReason::Orderly,
@@ -59,11 +57,15 @@ impl Connection {
             Ending::Lost(_) => Duration::ZERO,
         };
         let until = Instant::now() + limit;
-        self.drain(&read, &rest, until).await;
-        drop(rest);
-        if matches!(ending, Ending::Closed(_)) {
-            linger(read, until).await;
+        if tokio::time::timeout_at(until, link.drain(&rest))
+            .await
+            .is_err()
+        {
+            tracing::debug!(peer = %self.peer, "closed with bytes that the peer did not take");
         }
+        // The sending side is shut.
+        drop(rest);
+        link.close(until, matches!(ending, Ending::Closed(_))).await;
         let (user, client, peer) = (&self.who.user, &self.client_id, self.peer);
         let dropped = self.outbox.dropped();
         match reason {
@@ -114,18 +116,6 @@ impl Connection {
             super::sleepers::settle(&self.shared, due).await;
         }
         rest
-    }
-
-    /// Writes what still waits.
-    async fn drain(&self, read: &OwnedReadHalf, rest: &Outbox, until: Instant) {
-        let drained = async {
-            while !rest.is_drained() && read.as_ref().writable().await.is_ok() {
-                rest.unblock();
-            }
-        };
-        if tokio::time::timeout_at(until, drained).await.is_err() {
-            tracing::debug!(peer = %self.peer, "closed with bytes that the peer did not take");
-        }
     }
 
     pub(super) fn origin(&self) -> Origin<'_> {
@@ -191,13 +181,4 @@ async fn append_last(shared: &Shared, lane: u16, entry: &Entry<'_>) {
     if let Err(error) = shared.entrance.append(lane, batch).await {
         tracing::error!(%error, "the end of a session could not be logged");
     }
-}
-
-/// Takes what the peer still sends until it closes too: a close with bytes unread would reset the
-/// connection, and what was written last would be lost with it.
-async fn linger(mut read: OwnedReadHalf, until: Instant) {
-    let mut scrap = [0; 512];
-    let gone = async { while read.read(&mut scrap).await.is_ok_and(|n| n > 0) {} };
-    // Either way the socket closes now.
-    let _ = tokio::time::timeout_at(until, gone).await;
 }

@@ -1,38 +1,38 @@
 //! From an open socket to an accepted CONNECT. Every refusal is answered by a CONNACK [MQTT-3.2.2-6].
 
+use super::ending::LAST_WORDS;
 use super::intake::{Intake, Woken};
 use super::sleepers::bury;
-use super::{Connection, Shared};
+use super::{Connection, Link, Shared};
 use crate::clock::now_ms;
 use crate::outbox::Outbox;
+use crate::outlet::Outlet;
 use crate::packet::{
     ConnAck, Connect, DecodeError, Decoder, Packet, ReasonCode, Reply, Version, encode,
 };
-use crate::policy::{ConnectRequest, GoneReason, Principal, Refusal};
+use crate::policy::{ConnectRequest, GoneReason, Peer, Principal, Refusal};
 use crate::session::{OutboundLimits, Session, Start};
 use crate::sessions::{Entered, Kept};
 use bytestring::ByteString;
 use roommq_config::Limits;
 use std::collections::{BTreeSet, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::Instant;
 
 /// Topic aliases that a client may use: each keeps a topic of up to 64 KiB for as long as the connection lives.
 const ALIAS_MAXIMUM: u16 = 64;
 
 /// The connection, and its keep-alive in seconds; none where it was refused or went.
 pub(super) async fn accept(
-    read: &mut OwnedReadHalf,
-    write: OwnedWriteHalf,
+    link: &mut Link,
+    outlet: Outlet,
     intake: &mut Intake,
-    peer: SocketAddr,
+    peer: Peer,
     shared: &Arc<Shared>,
 ) -> Option<(Box<Connection>, u16)> {
     let mut decoder = Decoder::new(shared.limits.packet_bytes);
     let limit = shared.limits.connect_time;
-    let first = tokio::time::timeout(limit, first_packet(read, intake, &mut decoder)).await;
+    let first = tokio::time::timeout(limit, first_packet(link, intake, &mut decoder)).await;
     let connect = match first {
         Err(_) => {
             tracing::info!(%peer, "no CONNECT within {limit:?}");
@@ -45,7 +45,14 @@ pub(super) async fn accept(
         Ok(Err(Some(error))) => {
             tracing::info!(%peer, %error, "a bad CONNECT");
             if let Some(version) = error.connack_version() {
-                refuse(&write, version, error.reason(), &error.to_string()).await;
+                refuse(
+                    link,
+                    outlet,
+                    (version, None),
+                    error.reason(),
+                    &error.to_string(),
+                )
+                .await;
             }
             return None;
         }
@@ -55,7 +62,14 @@ pub(super) async fn accept(
         let most = shared.limits.connections;
         tracing::warn!(%peer, "refused: {most} connections are open");
         let text = format!("the server has {most} connections, as many as it may");
-        refuse(&write, connect.version, ReasonCode::ServerBusy, &text).await;
+        refuse(
+            link,
+            outlet,
+            speaks(&connect),
+            ReasonCode::ServerBusy,
+            &text,
+        )
+        .await;
         return None;
     }
     // Password checks are few at a time; who waits for one is not kept waiting for ever.
@@ -65,10 +79,25 @@ pub(super) async fn accept(
         reason: format!("credentials could not be checked within {limit:?}; try again later"),
     };
     match admitted.map_err(busy).flatten() {
-        Ok((who, client_id)) => open(connect, who, client_id, write, decoder, peer, shared).await,
+        Ok((who, client_id)) => {
+            let admitted = Admitted {
+                connect,
+                who,
+                client_id,
+                peer,
+            };
+            open(admitted, link, outlet, decoder, shared).await
+        }
         Err(refusal) => {
             tracing::info!(%peer, client = %connect.client_id, %refusal, "a CONNECT was refused");
-            refuse(&write, connect.version, refusal.code, &refusal.reason).await;
+            refuse(
+                link,
+                outlet,
+                speaks(&connect),
+                refusal.code,
+                &refusal.reason,
+            )
+            .await;
             None
         }
     }
@@ -76,7 +105,7 @@ pub(super) async fn accept(
 
 /// The first packet; `Err(None)` where the peer went before it was whole.
 async fn first_packet(
-    read: &mut OwnedReadHalf,
+    link: &mut Link,
     intake: &mut Intake,
     decoder: &mut Decoder,
 ) -> Result<Box<Connect>, Option<DecodeError>> {
@@ -87,7 +116,7 @@ async fn first_packet(
             Some(_) => return Err(None),
             None => {}
         }
-        match intake.wait(read, false, true).await {
+        match intake.wait(link, None, true).await {
             Ok(Woken::Read(n)) if n > 0 => {}
             _ => return Err(None),
         }
@@ -97,7 +126,7 @@ async fn first_packet(
 /// Who it is, and by which client id.
 async fn admit(
     connect: &Connect,
-    peer: SocketAddr,
+    peer: Peer,
     shared: &Shared,
 ) -> Result<(Principal, ByteString), Refusal> {
     let no = |code, reason: &str| {
@@ -190,17 +219,30 @@ impl Terms {
     }
 }
 
-/// Enters or wakes the session and sends CONNACK, the first packet of all [MQTT-3.2.0-1].
-async fn open(
+/// Somebody whom the policy lets in.
+struct Admitted {
     connect: Box<Connect>,
     who: Principal,
     client_id: ByteString,
-    write: OwnedWriteHalf,
+    peer: Peer,
+}
+
+/// Enters or wakes the session and sends CONNACK, the first packet of all [MQTT-3.2.0-1].
+async fn open(
+    admitted: Admitted,
+    link: &mut Link,
+    outlet: Outlet,
     decoder: Decoder,
-    peer: SocketAddr,
     shared: &Arc<Shared>,
 ) -> Option<(Box<Connection>, u16)> {
+    let Admitted {
+        connect,
+        who,
+        client_id,
+        peer,
+    } = admitted;
     let limit = shared.limits.connect_time;
+    let spoken = speaks(&connect);
     let mut terms = Terms::of(&connect, &client_id, &shared.limits);
     let fresh = Arc::new(Outbox::asleep(terms.version, terms.outbound));
     let resumes = !connect.clean;
@@ -209,7 +251,7 @@ async fn open(
         .enter(&who.user, &client_id, &fresh, resumes);
     let Ok(entered) = tokio::time::timeout(limit, entering).await else {
         let text = "the connection that uses this client id did not end in time; try again";
-        refuse(&write, terms.version, ReasonCode::ServerBusy, text).await;
+        refuse(link, outlet, spoken, ReasonCode::ServerBusy, text).await;
         return None;
     };
     let none = |who: Principal| Kept {
@@ -272,13 +314,13 @@ async fn open(
             let reason = GoneReason::Lost("could not be resumed".to_owned());
             connection.part(None, &reason).await;
             let text = "the session could not be resumed in time; try again";
-            refuse(&write, terms.version, ReasonCode::ServerBusy, text).await;
+            refuse(link, outlet, spoken, ReasonCode::ServerBusy, text).await;
             return None;
         }
     }
     let connack = Reply::ConnAck(Box::new(terms.connack));
     connection.outbox.open(
-        Some(write),
+        Some(outlet),
         terms.version,
         terms.outbound,
         &connack,
@@ -306,27 +348,32 @@ fn plain(reason: ReasonCode) -> ConnAck {
     }
 }
 
-async fn refuse(write: &OwnedWriteHalf, version: Version, reason: ReasonCode, text: &str) {
+/// What a refusal has to be written in: a version, and the largest packet that the peer takes.
+type Spoken = (Version, Option<u32>);
+
+fn speaks(connect: &Connect) -> Spoken {
+    (connect.version, connect.maximum_packet_size)
+}
+
+async fn refuse(
+    link: &mut Link,
+    outlet: Outlet,
+    (version, largest): Spoken,
+    reason: ReasonCode,
+    text: &str,
+) {
     let reply = Reply::ConnAck(Box::new(ConnAck {
         reason_string: Some(text.into()),
         ..plain(reason)
     }));
     let mut bytes = Vec::new();
-    encode(version, &reply, true, None, &mut bytes);
-    let write_all = async {
-        let mut rest = &bytes[..];
-        while !rest.is_empty() && write.writable().await.is_ok() {
-            match write.try_write(rest) {
-                Ok(n) => rest = &rest[n..],
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
-            }
-        }
-    };
-    if tokio::time::timeout(Duration::from_secs(1), write_all)
-        .await
-        .is_err()
-    {
+    encode(version, &reply, true, largest, &mut bytes); // [MQTT-3.2.2-19]
+    let until = Instant::now() + LAST_WORDS;
+    let sent = tokio::time::timeout_at(until, link.send(&bytes)).await;
+    if !matches!(sent, Ok(Ok(()))) {
         tracing::debug!("a refused peer did not read its CONNACK");
     }
+    // The sending side is shut.
+    drop(outlet);
+    link.close(until, true).await;
 }

@@ -1,14 +1,14 @@
 //! From the socket to packets: a large buffer that all connections of a thread read into, and what is
 //! left of a packet in a small one of the connection's own.
 
+use super::Link;
+use crate::outbox::Outbox;
 use crate::packet::{DecodeError, Decoder, Packet};
 use bytes::{Bytes, BytesMut};
 use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::ReadBuf;
 
 /// Bytes taken from a socket at once.
 pub(super) const READ: usize = 64 << 10;
@@ -42,44 +42,42 @@ pub(super) enum Rest {
     More,
 }
 
-/// What a socket is ready for.
+/// What has been done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Woken {
     /// So many bytes have been read; 0 at the end of the stream.
     Read(usize),
-    /// It takes bytes.
-    Writable,
+    /// Some of what was blocked has been written, or the socket is broken and will say so.
+    Wrote,
 }
 
 impl Intake {
-    /// Waits for the socket: reads once, where `reads`, and sees where `blocked` whether it takes bytes again.
-    /// One of both should hold.
+    /// Waits for the link: reads once, where `reads`, and writes what waits in `blocked` when it takes bytes
+    /// again. One of both should hold.
     pub(super) async fn wait(
         &mut self,
-        socket: &mut OwnedReadHalf,
-        blocked: bool,
+        link: &mut Link,
+        blocked: Option<&Outbox>,
         reads: bool,
     ) -> io::Result<Woken> {
         std::future::poll_fn(|cx| {
-            if blocked && let Poll::Ready(result) = socket.as_ref().poll_write_ready(cx) {
-                return Poll::Ready(result.map(|()| Woken::Writable));
+            if let Some(outbox) = blocked
+                && let Poll::Ready(result) = link.poll_unblock(cx, outbox)
+            {
+                return Poll::Ready(result.map(|()| Woken::Wrote));
             }
             if !reads {
                 return Poll::Pending;
             }
-            self.poll_read(socket, cx).map_ok(Woken::Read)
+            self.poll_read(link, cx).map_ok(Woken::Read)
         })
         .await
     }
 
-    fn poll_read(
-        &mut self,
-        socket: &mut OwnedReadHalf,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_read(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            Pin::new(socket).poll_read(cx, &mut buffer).map_ok(|()| {
+            link.poll_read(cx, &mut buffer).map_ok(|()| {
                 self.add(buffer.filled());
                 buffer.filled().len()
             })

@@ -6,6 +6,7 @@ mod deadlines;
 mod ending;
 mod handshake;
 mod intake;
+mod link;
 mod requests;
 mod resume;
 mod sleepers;
@@ -15,8 +16,9 @@ pub(crate) use sleepers::Sleepers;
 use crate::clock::now_ms;
 use crate::lane::{Batch, Courier, Entrance, LogError};
 use crate::outbox::Outbox;
+use crate::outlet::Outlet;
 use crate::packet::{DecodeError, Decoder, ReasonCode, Reply};
-use crate::policy::{Policy, Principal, PublishPermit, SessionId};
+use crate::policy::{Peer, Policy, Principal, PublishPermit, SessionId};
 use crate::server::{Gate, Inside};
 use crate::session::{Close, Session, Step};
 use crate::sessions::Sessions;
@@ -24,12 +26,10 @@ use bytestring::ByteString;
 use deadlines::Deadlines;
 use ending::Ending;
 use intake::{Intake, READ, Woken};
+pub(crate) use link::Link;
 use roommq_config::Limits;
 use std::collections::{BTreeSet, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::Instant;
 
 /// What all connections of one thread share.
@@ -56,7 +56,7 @@ struct Connection {
     who: Principal,
     id: SessionId,
     client_id: ByteString,
-    peer: SocketAddr,
+    peer: Peer,
     session: Session,
     outbox: Arc<Outbox>,
     decoder: Decoder,
@@ -78,18 +78,14 @@ struct Connection {
     draining: bool,
 }
 
-/// Serves a socket until its end.
-pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+/// Serves a connection until its end.
+pub(crate) async fn serve(mut link: Link, outlet: Outlet, peer: Peer, shared: Arc<Shared>) {
     let _living = shared.living.enter();
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "a socket without TCP_NODELAY");
-    }
-    let (mut read, write) = socket.into_split();
     let mut intake = Intake::default();
     // Boxed: the handshake is short and large, the connection after it long and many.
     let accepted = Box::pin(handshake::accept(
-        &mut read,
-        write,
+        &mut link,
+        outlet,
         &mut intake,
         peer,
         &shared,
@@ -97,16 +93,11 @@ pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
     let Some((connection, keep_alive)) = accepted.await else {
         return;
     };
-    connection.run(read, intake, keep_alive).await;
+    connection.run(link, intake, keep_alive).await;
 }
 
 impl Connection {
-    async fn run(
-        mut self: Box<Self>,
-        mut read: OwnedReadHalf,
-        mut intake: Intake,
-        keep_alive: u16,
-    ) {
+    async fn run(mut self: Box<Self>, mut link: Link, mut intake: Intake, keep_alive: u16) {
         let _open = self.shared.open.enter();
         let reading = self.shared.reading.enter();
         let mut deadlines = Deadlines::new(keep_alive, &self.shared.limits, Instant::now());
@@ -114,18 +105,18 @@ impl Connection {
         let ending = match self.packets(&mut intake).await {
             Ok(()) => {
                 deadlines.read(Instant::now(), intake.rest());
-                self.attend(&mut read, &mut intake, &mut deadlines, reading)
+                self.attend(&mut link, &mut intake, &mut deadlines, reading)
                     .await
             }
             Err(ending) => ending,
         };
-        self.end(ending, read).await;
+        self.end(ending, link).await;
     }
 
     /// Reads, until there is a reason to end.
     async fn attend(
         &mut self,
-        read: &mut OwnedReadHalf,
+        link: &mut Link,
         intake: &mut Intake,
         deadlines: &mut Deadlines,
         reading: Inside,
@@ -144,7 +135,7 @@ impl Connection {
                 return Ending::closed(close);
             }
             tokio::select! {
-                woken = intake.wait(read, blocked, !choked) => match woken {
+                woken = intake.wait(link, blocked.then_some(&*outbox), !choked) => match woken {
                     Ok(Woken::Read(0)) => {
                         return Ending::lost("connection closed without DISCONNECT");
                     }
@@ -162,10 +153,9 @@ impl Connection {
                             tokio::task::yield_now().await;
                         }
                     }
-                    Ok(Woken::Writable) => {
-                        outbox.unblock();
+                    Ok(Woken::Wrote) => {
                         let condition = outbox.condition();
-                        (blocked, choked) = (condition.blocked, condition.choked);
+                        (blocked, choked) = (condition.blocked || link.holds_bytes(), condition.choked);
                         deadlines.blocked(Instant::now(), blocked.then_some(condition.written));
                         deadlines.pause(Instant::now(), choked);
                     }
@@ -185,7 +175,7 @@ impl Connection {
                         Some(close) => return Ending::closed(close),
                         None => {}
                     }
-                    (blocked, choked) = (condition.blocked, condition.choked);
+                    (blocked, choked) = (condition.blocked || link.holds_bytes(), condition.choked);
                     deadlines.blocked(Instant::now(), blocked.then_some(condition.written));
                     deadlines.pause(Instant::now(), choked);
                 }
