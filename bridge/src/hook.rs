@@ -272,6 +272,15 @@ impl LaneHook for LaneRooms {
         }
     }
 
+    fn expired(&mut self, cx: &mut HookContext<'_>, topic: &str) {
+        if let Place::Room { room: name, .. } = topics::place(topic)
+            && let Some(room) = self.rooms.get_mut(name)
+        {
+            room.retained_ended(cx);
+            self.forget_idle(name);
+        }
+    }
+
     fn stamps(&self, who: Actor<'_>, topic: &str, mark: Mark, at: u64) -> Stamps {
         let from = || ("from", Some(who.user.to_owned()));
         let at = || ("at", Some(epoch::rfc3339(at)));

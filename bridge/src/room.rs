@@ -165,10 +165,7 @@ impl Room {
         match (message.payload.is_empty(), message.replaces) {
             (true, false) | (false, true) => true,
             (true, true) => {
-                self.retained = self.retained.saturating_sub(1);
-                if self.is_idle() {
-                    self.tell_card(cx);
-                }
+                self.retained_ended(cx);
                 true
             }
             (false, false) if self.retained < rules.room_retained => {
@@ -180,6 +177,14 @@ impl Room {
                 true
             }
             (false, false) => false,
+        }
+    }
+
+    /// A retained message of the application was cleared, or its time is over.
+    pub fn retained_ended(&mut self, cx: &mut HookContext<'_>) {
+        self.retained = self.retained.saturating_sub(1);
+        if self.is_idle() {
+            self.tell_card(cx);
         }
     }
 

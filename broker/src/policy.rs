@@ -289,6 +289,9 @@ pub trait LaneHook: Send {
         message: Message<'_>,
     ) -> Result<Verdict, Refusal>;
 
+    /// The message retained at this topic has ended by itself [MQTT-3.3.2-5].
+    fn expired(&mut self, _: &mut HookContext<'_>, _topic: &str) {}
+
     /// What is stamped on an accepted message for 5.0 subscribers. Asked only where one is to be
     /// encoded. `at` is the entry's time.
     fn stamps(&self, _who: Actor<'_>, _topic: &str, _mark: Mark, _at: u64) -> Stamps {

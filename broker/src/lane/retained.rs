@@ -2,7 +2,7 @@
 
 use crate::packet::{PublishProperties, QoS, TopicFilter};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 /// A message that is kept.
@@ -22,6 +22,12 @@ impl Kept {
         let expiry = self.properties.as_ref()?.message_expiry?;
         Some(remaining(expiry, self.at, now))
     }
+
+    /// When its time is over.
+    fn end(&self) -> Option<u64> {
+        let expiry = self.properties.as_ref()?.message_expiry?;
+        Some(self.at.saturating_add(u64::from(expiry) * 1000))
+    }
 }
 
 /// Seconds of `expiry` that are left at `now` of a message taken at `at` [MQTT-3.3.2-6].
@@ -34,18 +40,43 @@ pub(crate) fn remaining(expiry: u32, at: u64, now: u64) -> u32 {
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
     by_topic: BTreeMap<Box<str>, Kept>,
+    /// Those that end by themselves, by when.
+    mortal: BTreeSet<(u64, Box<str>)>,
 }
 
 impl Retained {
     /// Keeps `message`, or clears the topic where its payload is empty [MQTT-3.3.1-6].
     pub(crate) fn set(&mut self, topic: &str, message: Kept) {
+        if let Some(end) = self.by_topic.get(topic).and_then(Kept::end) {
+            self.mortal.remove(&(end, topic.into()));
+        }
         if message.payload.is_empty() {
             self.by_topic.remove(topic);
-        } else if let Some(kept) = self.by_topic.get_mut(topic) {
+            return;
+        }
+        if let Some(end) = message.end() {
+            self.mortal.insert((end, topic.into()));
+        }
+        if let Some(kept) = self.by_topic.get_mut(topic) {
             *kept = message;
         } else {
             self.by_topic.insert(topic.into(), message);
         }
+    }
+
+    /// When the next message ends by itself, in milliseconds since the Unix epoch.
+    pub(crate) fn next_end(&self) -> Option<u64> {
+        self.mortal.first().map(|(end, _)| *end)
+    }
+
+    /// Takes the next one away whose time is over at `now`; its topic.
+    pub(crate) fn take_over(&mut self, now: u64) -> Option<Box<str>> {
+        if self.next_end()? > now {
+            return None;
+        }
+        let (_, topic) = self.mortal.pop_first()?;
+        self.by_topic.remove(&topic);
+        Some(topic)
     }
 
     /// Whether a message stands at the topic.
@@ -122,5 +153,21 @@ mod tests {
         assert_eq!(topics(&store, "a", 2_999), ["a"]);
         assert!(topics(&store, "a", 3_000).is_empty());
         assert_eq!(kept("x", Some(2)).left(2_000), Some(1));
+    }
+
+    #[test]
+    fn what_is_over_is_taken_away_once() {
+        let mut store = Retained::default();
+        for (topic, expiry) in [("a", Some(2)), ("b", Some(1)), ("c", None), ("d", Some(1))] {
+            store.set(topic, kept("x", expiry));
+        }
+        store.set("b", kept("longer", Some(3)));
+        store.set("d", kept("", None));
+        assert_eq!(store.next_end(), Some(3_000));
+        assert_eq!(store.take_over(2_999), None);
+        assert_eq!(store.take_over(4_000).as_deref(), Some("a"));
+        assert_eq!(store.take_over(4_000).as_deref(), Some("b"));
+        assert_eq!(store.take_over(u64::MAX), None);
+        assert!(store.holds("c") && !store.holds("a") && store.mortal.is_empty());
     }
 }

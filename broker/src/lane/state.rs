@@ -41,7 +41,12 @@ pub(crate) struct Lane {
     pub(super) subscribers: Subscribers,
     pub(super) hook: Box<dyn LaneHook>,
     effects: Vec<Effect>,
+    /// The timer that is set for the end of a retained message.
+    waits_until: Option<u64>,
 }
+
+/// The key of the lane's own timer; hooks have none that starts so.
+const ENDS: &str = "\0retained";
 
 impl Lane {
     pub(crate) fn new(number: u16, hook: Box<dyn LaneHook>) -> Self {
@@ -54,6 +59,7 @@ impl Lane {
             subscribers: Subscribers::default(),
             hook,
             effects: Vec::new(),
+            waits_until: None,
         }
     }
 
@@ -73,8 +79,12 @@ impl Lane {
                 generation,
             } => {
                 self.pass_time(*at);
-                self.ask(|hook, cx| hook.timer(cx, key, *generation));
-                self.carry_out(reach);
+                if *key == ENDS {
+                    self.end_retained(reach);
+                } else {
+                    self.ask(|hook, cx| hook.timer(cx, key, *generation));
+                    self.carry_out(reach);
+                }
             }
             Entry::Barrier(number) => reach.barrier(self.number, *number),
             Entry::End => return false,
@@ -139,6 +149,7 @@ impl Lane {
                 properties: kept_properties(p, &stamps),
             };
             self.retained.set(p.topic, message);
+            self.wait_for_end(reach);
         }
         let left = self.left(p);
         if left == Some(0) {
@@ -158,6 +169,26 @@ impl Lane {
             self.hook.as_ref(),
             reach,
         );
+    }
+
+    /// Sets the timer for the retained message that ends first.
+    fn wait_for_end(&mut self, reach: &mut dyn Reach) {
+        let next = self.retained.next_end();
+        if let Some(at) = next
+            && self.waits_until.is_none_or(|known| at < known)
+        {
+            self.waits_until = next;
+            reach.wake(self.number, ENDS.to_owned(), 0, at);
+        }
+    }
+
+    fn end_retained(&mut self, reach: &mut dyn Reach) {
+        self.waits_until = None;
+        while let Some(topic) = self.retained.take_over(self.now) {
+            self.ask(|hook, cx| hook.expired(cx, &topic));
+        }
+        self.carry_out(reach);
+        self.wait_for_end(reach);
     }
 
     /// Seconds that a message has left.

@@ -2,7 +2,7 @@
 
 use crate::ONE_LANE;
 use roommq_tests::broker::Broker;
-use roommq_tests::wire::{BOTH, Client, Connect, Message, Subscribe};
+use roommq_tests::wire::{BOTH, Client, Connect, Message, Subscribe, Value, property};
 use std::net::SocketAddr;
 
 /// Options of a subscription (3.8.3.1).
@@ -153,4 +153,15 @@ fn a_room_keeps_no_more_topics_than_its_limit_and_says_so() {
         .map(|m| m.topic)
         .collect();
     assert_eq!(found, ["rooms/lobby/t0", "rooms/lobby/t1"]);
+}
+
+#[test]
+fn a_room_that_lives_by_a_message_ends_when_the_message_does() {
+    let server = Broker::start();
+    let mut watcher = Connect::v5("w").to(server.address());
+    watcher.subscribe("rooms/brief/_info", 0);
+    let message = Message::new("rooms/brief/x", "x").qos(1).retained();
+    watcher.publish(&message.property(property::MESSAGE_EXPIRY, Value::Four(1)));
+    assert_eq!(watcher.message().json()["count"], 0);
+    assert_eq!(watcher.message().text(), "", "its card is cleared");
 }

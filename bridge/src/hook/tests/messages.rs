@@ -191,3 +191,17 @@ fn inboxes_keep_nothing_and_other_topics_all() {
     let (other, effects) = lane.send(al, "sensors/1", "x", true, false);
     assert!(other.unwrap().keep && effects.is_empty());
 }
+
+#[test]
+fn what_ends_by_itself_counts_no_more() {
+    let (mut lane, al) = (open(), who("al", 1, 1));
+    lane.send(al, "rooms/a/x", "1", true, false).0.unwrap();
+    lane.send(al, "rooms/a/y", "1", true, false).0.unwrap();
+    let mut end = |topic: &str| {
+        let ((), effects) = lane.entry(|hook, cx| hook.expired(cx, topic));
+        (brief(&effects), lane.is_empty())
+    };
+    assert_eq!(end("rooms/a/x"), (vec![], false));
+    assert_eq!(end("rooms/a/y"), (vec!["rooms/a/_info! -".to_owned()], true));
+    assert_eq!(end("outside"), (vec![], true));
+}
