@@ -154,22 +154,23 @@ impl V5<'_> {
         text: Option<&ByteString>,
     ) {
         let reason_code = code(reason, PublishAckReason::UnspecifiedError);
-        let Some(text) = text.filter(|_| self.problem_information) else {
-            return self.put_short(first, packet_id, reason_code.into());
-        };
-        self.put(Some(text), |text| {
+        if let Some(text) = text.filter(|_| self.problem_information) {
             let ack = v5::PublishAck {
                 packet_id,
                 reason_code,
                 properties: Vec::new(),
-                reason_string: text.cloned(),
+                reason_string: Some(text.clone()),
             };
-            if first == PUBACK {
+            let packet = if first == PUBACK {
                 v5::Packet::PublishAck(ack)
             } else {
                 v5::Packet::PublishReceived(ack)
+            };
+            if let Some(bytes) = self.within_limit(packet) {
+                return self.out.extend_from_slice(&bytes);
             }
-        });
+        }
+        self.put_short(first, packet_id, reason_code.into());
     }
 
     /// PUBREL or PUBCOMP.
@@ -187,15 +188,19 @@ impl V5<'_> {
         }
     }
 
+    /// The bytes of `packet`, where the client takes as many.
+    fn within_limit(&self, packet: v5::Packet) -> Option<BytesMut> {
+        write_v5(packet).filter(|bytes| bytes.len() <= self.most)
+    }
+
     /// Writes what `packet` makes with the reason string, or else without it.
     fn put<'t>(
         &mut self,
         text: Option<&'t ByteString>,
         packet: impl Fn(Option<&'t ByteString>) -> v5::Packet,
     ) {
-        let fits = |bytes: &BytesMut| bytes.len() <= self.most;
-        let with_text = text.and_then(|_| write_v5(packet(text)).filter(fits));
-        let bytes = with_text.or_else(|| write_v5(packet(None)).filter(fits));
+        let with_text = text.and_then(|_| self.within_limit(packet(text)));
+        let bytes = with_text.or_else(|| self.within_limit(packet(None)));
         self.out.extend_from_slice(&bytes.unwrap_or_default());
     }
 }

@@ -148,3 +148,10 @@ fn a_reason_string_longer_than_a_string_is_left_out() {
         b"\xe0\x02\x82\x00"
     );
 }
+
+#[test]
+fn an_acknowledgement_without_its_text_is_as_short_as_any() {
+    let reply = Reply::PubAck(one(), Success, Some("why".into()));
+    assert_eq!(encoded(V5, &reply, true, Some(4)), b"\x40\x02\x00\x01");
+    assert_eq!(encoded(V5, &reply, true, Some(3)), b"");
+}
