@@ -202,6 +202,9 @@ fn what_ends_by_itself_counts_no_more() {
         (brief(&effects), lane.is_empty())
     };
     assert_eq!(end("rooms/a/x"), (vec![], false));
-    assert_eq!(end("rooms/a/y"), (vec!["rooms/a/_info! -".to_owned()], true));
+    assert_eq!(
+        end("rooms/a/y"),
+        (vec!["rooms/a/_info! -".to_owned()], true)
+    );
     assert_eq!(end("outside"), (vec![], true));
 }

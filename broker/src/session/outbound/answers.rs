@@ -17,7 +17,7 @@ pub(super) struct Owed {
     lanes_left: usize,
     /// Lanes that have answered: what they deliver from then on is held until the answer is out.
     pub(super) answered: Vec<u16>,
-    pub(super) held: VecDeque<Frame>,
+    pub(super) held: VecDeque<(u16, Frame)>,
     pub(super) held_bytes: usize,
 }
 
@@ -98,8 +98,9 @@ impl Outbound {
                 Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, owed.codes)),
                 Answer::Resume => self.resumed = Some(owed.codes),
             }
-            for frame in owed.held {
-                self.send(&frame, now);
+            // Through `deliver`: the same lane may have answered a later request that waits for others.
+            for (lane, frame) in owed.held {
+                self.deliver(lane, &frame, now);
             }
         }
     }
@@ -122,7 +123,7 @@ impl Outbound {
     /// Nobody waits for an answer any more; what was held for one is kept.
     pub(super) fn forgive(&mut self, now: u64) {
         for owed in std::mem::take(&mut self.owed) {
-            for frame in owed.held {
+            for (_, frame) in owed.held {
                 if frame.qos != QoS::AtMostOnce {
                     self.keep(frame, now);
                 }

@@ -175,9 +175,10 @@ impl Outbound {
     /// Takes a message that `lane` delivers; false where it found no room.
     pub(crate) fn deliver(&mut self, lane: u16, frame: &Frame, now: u64) -> bool {
         if let Some(owed) = self.owed.iter_mut().find(|o| o.answered.contains(&lane)) {
-            owed.held_bytes += frame.len();
-            if owed.held_bytes <= self.limits.bytes {
-                owed.held.push_back(frame.clone());
+            let held = owed.held_bytes + frame.len();
+            if held <= self.limits.bytes {
+                owed.held_bytes = held;
+                owed.held.push_back((lane, frame.clone()));
                 return true;
             }
             return self.no_room(frame.qos);

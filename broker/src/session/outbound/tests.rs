@@ -231,3 +231,33 @@ fn the_window_is_bounded_in_bytes_too() {
         "the fourth is on the way"
     );
 }
+
+#[test]
+fn a_refused_message_takes_no_room_of_what_is_held() {
+    let mut out = Outbound::new(Version::V5, LIMITS);
+    let answer = Answer::SubAck(id(7), Vec::new());
+    out.owe(1, answer, vec![ReasonCode::Success], None, 2, 0);
+    out.answer(1, 0, [], 0);
+    assert!(!out.deliver(0, &frame(QoS::AtMostOnce, &[b'x'; 11_000]), 0));
+    assert!(out.deliver(0, &frame(QoS::AtLeastOnce, b"small"), 0));
+    assert!(!out.overflowed());
+    assert_eq!(out.dropped(), 1);
+}
+
+#[test]
+fn what_a_lane_delivers_waits_for_every_answer_it_has_a_part_in() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    for (ticket, lanes) in [(1, 2), (2, 2)] {
+        let answer = Answer::SubAck(id(7), Vec::new());
+        out.owe(ticket, answer, vec![ReasonCode::Success], None, lanes, 0);
+        out.answer(ticket, 0, [], 0);
+    }
+    out.deliver(0, &frame(QoS::AtMostOnce, b"1"), 0);
+    out.answer(1, 1, [], 0);
+    assert_eq!(sent(&mut out), [0x90, 3, 0, 7, 0], "the first answer alone");
+    out.deliver(0, &frame(QoS::AtMostOnce, b"2"), 0);
+    out.answer(2, 1, [], 0);
+    let mut expected = vec![0x90, 3, 0, 7, 0];
+    expected.extend([0x30, 4, 0, 1, b't', b'1', 0x30, 4, 0, 1, b't', b'2']);
+    assert_eq!(sent(&mut out), expected);
+}
