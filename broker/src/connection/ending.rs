@@ -78,6 +78,7 @@ impl Connection {
 
     /// The end of the connection for everybody but its peer: last words, will, lanes, registry.
     pub(super) async fn part(&mut self, last: Option<&Close>, reason: &GoneReason) -> Outbox {
+        self.parted = true;
         let now = clock::now_ms();
         let sessions = self.shared.sessions.clone();
         let longest = self.shared.limits.session_expiry.as_secs();
@@ -123,6 +124,31 @@ impl Connection {
             session: self.id,
             user: &self.who.user,
         }
+    }
+}
+
+/// A task that panics leaves no ghost behind, neither in a room nor for whoever comes with its client id.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.parted || !std::thread::panicking() {
+            return;
+        }
+        tracing::error!(user = %self.who.user, client = %self.client_id, "a connection has panicked");
+        self.outbox.part(None, false, clock::now_ms());
+        let (shared, id, user) = (self.shared.clone(), self.id, self.who.user.clone());
+        let lanes = std::mem::take(&mut self.lanes);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            let who = Origin {
+                session: id,
+                user: &user,
+            };
+            let reason = GoneReason::Lost("an error of the server".to_owned());
+            tell_lanes(&shared, who, &lanes, &reason, false).await;
+            shared.sessions.leave(id);
+        });
     }
 }
 

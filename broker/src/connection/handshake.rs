@@ -264,7 +264,8 @@ async fn open(
     };
     let (id, outbox, kept) = match entered {
         Entered::Shut => {
-            tracing::debug!(%peer, "came while shutting down");
+            let text = "the server is shutting down";
+            refuse(link, outlet, spoken, ReasonCode::ServerUnavailable, text).await;
             return None;
         }
         Entered::New(id) => (id, fresh, none(who)),
@@ -305,6 +306,7 @@ async fn open(
         acks: Vec::new(),
         notices: Vec::new(),
         draining: false,
+        parted: false,
     });
     if terms.connack.session_present {
         let went_on = tokio::time::timeout(limit, connection.resume()).await;

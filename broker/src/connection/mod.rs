@@ -76,6 +76,8 @@ struct Connection {
     notices: Vec<crate::policy::Notice>,
     /// The server is shutting down: acknowledgements are still taken, nothing new is.
     draining: bool,
+    /// Everybody has been told of its end.
+    parted: bool,
 }
 
 /// Serves a connection until its end.

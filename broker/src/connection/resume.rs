@@ -77,8 +77,14 @@ impl Connection {
         for notice in self.notices.drain(..) {
             self.shared.courier.send(notice);
         }
-        let refused = names.iter().zip(codes).filter(|(_, code)| code.is_error());
-        let refused: HashSet<ByteString> = refused.map(|(name, _)| name.clone()).collect();
+        let with = |wanted: &dyn Fn(ReasonCode) -> bool| -> HashSet<ByteString> {
+            let those = names.iter().zip(&codes).filter(|(_, code)| wanted(**code));
+            those.map(|(name, _)| name.clone()).collect()
+        };
+        // The connection ended before a lane refused it.
+        let never = with(&|code| code == ReasonCode::NoSubscriptionExisted);
+        self.filters.retain(|name| !never.contains(name));
+        let refused = with(&|code| code.is_error());
         if !refused.is_empty() {
             self.filters.retain(|name| !refused.contains(name));
             let (refused, held) = (parsed(&refused), parsed(&self.filters));
