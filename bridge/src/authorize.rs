@@ -36,6 +36,8 @@ pub(crate) enum Claim<'a> {
     Anonymous(Principal),
     /// The user name, as given; the password is to be checked.
     Password(&'a str),
+    /// A certificate that has been verified says who it is.
+    Certificate(Principal),
 }
 
 fn refused(code: ReasonCode, reason: impl Into<String>) -> Refusal {
@@ -79,7 +81,28 @@ pub(crate) fn connect<'a>(
     }
 }
 
-/// Who the user is, once the password was right.
+/// As whom somebody is let in whose verified certificate names `certificate`. A CONNECT may name the same user, and no
+/// other; a password says nothing beside it.
+pub(crate) fn certified<'a>(
+    certificate: &str,
+    user_name: Option<&str>,
+) -> Result<Claim<'a>, Refusal> {
+    if let Err(bad) = topics::user_name(certificate) {
+        let reason = format!("the certificate's name is no user's: {bad}");
+        return Err(refused(ReasonCode::NotAuthorized, reason));
+    }
+    match user_name {
+        Some(name) if name != certificate => Err(refused(
+            ReasonCode::NotAuthorized,
+            format!(
+                "the certificate is that of {certificate}; connect as that user, or without a user name"
+            ),
+        )),
+        _ => Ok(Claim::Certificate(principal(certificate))),
+    }
+}
+
+/// Who the user is, once that is proved.
 pub(crate) fn principal(user_name: &str) -> Principal {
     Principal {
         user: topics::user_level(user_name).into(),

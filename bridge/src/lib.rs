@@ -57,14 +57,18 @@ impl Bridge {
 impl Policy for Bridge {
     fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>> {
         Box::pin(async move {
-            let claim = authorize::connect(
-                self.anonymous,
-                &request.client_id,
-                request.user_name.as_deref(),
-                request.password.is_some(),
-            )?;
+            let user_name = request.user_name.as_deref();
+            let claim = match &request.certificate_user {
+                Some(certificate) => authorize::certified(certificate, user_name)?,
+                None => authorize::connect(
+                    self.anonymous,
+                    &request.client_id,
+                    user_name,
+                    request.password.is_some(),
+                )?,
+            };
             match claim {
-                Claim::Anonymous(principal) => Ok(principal),
+                Claim::Anonymous(principal) | Claim::Certificate(principal) => Ok(principal),
                 Claim::Password(name) => {
                     let password = request.password.clone().unwrap_or_default();
                     if self.passwords.check(name.to_owned(), password).await {

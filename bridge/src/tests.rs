@@ -8,6 +8,7 @@ fn request(user_name: Option<&str>, password: Option<&'static [u8]>) -> ConnectR
         client_id: "c".to_owned(),
         user_name: user_name.map(str::to_owned),
         password: password.map(Bytes::from_static),
+        certificate_user: None,
         peer: std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(),
     }
 }
@@ -29,6 +30,20 @@ async fn a_client_is_who_its_password_says() {
     assert_eq!((&*al.user, al.authenticated), ("a%2Fl", true));
     let nobody = bridge.connect(request(None, None)).await.unwrap();
     assert_eq!((&*nobody.user, nobody.authenticated), ("~c", false));
+}
+
+#[tokio::test]
+async fn a_verified_certificate_needs_no_password() {
+    let bridge = bridge_with_al();
+    let mut certified = request(None, None);
+    certified.certificate_user = Some("carol".to_owned());
+    let carol = bridge.connect(certified.clone()).await.unwrap();
+    assert_eq!((&*carol.user, carol.authenticated), ("carol", true));
+    // Not even another user's right password counts beside it.
+    certified.user_name = Some("a/l".to_owned());
+    certified.password = Some(Bytes::from_static(b"right"));
+    let refusal = bridge.connect(certified).await.unwrap_err();
+    assert_eq!(refusal.code, ReasonCode::NotAuthorized);
 }
 
 #[tokio::test]

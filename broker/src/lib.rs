@@ -3,7 +3,7 @@
 //! Architecture invariant: this crate names no rule about any topic. It asks [`policy::Policy`] before an
 //! entry is appended and shows entries to [`policy::LaneHook`] in their order.
 //!
-//! The way of a PUBLISH: `listener` accepts the socket; `connection` reads and checks packets and asks
+//! The way of a PUBLISH: `listener` accepts the socket; `transport` lies between it and MQTT; `connection` reads and checks packets and asks
 //! the pure `session`; a permit from the policy lets the message into its lane's log (`lane::log`); a
 //! keeper applies the log's entries in order and fills outboxes; it writes them to the sockets.
 
@@ -18,7 +18,10 @@ pub mod policy;
 mod server;
 mod session;
 mod sessions;
+mod transport;
 mod write_queue;
 
 pub use lane::QUIET_TARGETS;
+pub use listener::Place;
 pub use server::{Options, Server, StartError};
+pub use transport::TlsError;

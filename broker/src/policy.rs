@@ -34,6 +34,8 @@ pub struct ConnectRequest {
     pub user_name: Option<String>,
     /// Password, where given. Never logged.
     pub password: Option<Bytes>,
+    /// The user whom a verified client certificate names, where the listener takes users from certificates.
+    pub certificate_user: Option<String>,
     /// The other end of the connection.
     pub peer: Peer,
 }
@@ -322,8 +324,9 @@ pub struct AllowAll;
 
 impl Policy for AllowAll {
     fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>> {
-        let authenticated = request.user_name.is_some();
-        let user = request.user_name.unwrap_or(request.client_id);
+        let name = request.certificate_user.or(request.user_name);
+        let authenticated = name.is_some();
+        let user = name.unwrap_or(request.client_id);
         Box::pin(async move {
             Ok(Principal {
                 user: user.into(),

@@ -6,15 +6,17 @@ use crate::lane::{
     Barriers, Batch, Courier, Embedded, Entrance, Entry, Keeper, Lane, LaneLog, LogError, Places,
     Surroundings, Timers,
 };
-use crate::listener::{self, Worker};
+use crate::listener::{self, Bound, Place, SocketFile, Worker};
 use crate::packet::ReasonCode;
 use crate::policy::{LaneHooks, Policy};
 use crate::session::Close;
 use crate::sessions::Sessions;
+use crate::transport::{Tls, TlsError, Turns};
 use parking_lot::{Condvar, Mutex};
 use roommq_config::{Lanes, Limits, Listener};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -46,6 +48,17 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// A Unix socket cannot be listened on.
+    #[error("cannot listen on {}: {error}", path.display())]
+    BindPath {
+        /// Its file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A listener's certificate, key or roots cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// A thread or its reactor could not be had.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -56,7 +69,10 @@ pub enum StartError {
 
 /// A running server. Dropping it without [`Server::shutdown`] leaves its threads running.
 pub struct Server {
-    addresses: Vec<SocketAddr>,
+    listening: Vec<Place>,
+    tls: Vec<Arc<Tls>>,
+    /// Taken away at the end.
+    files: Vec<SocketFile>,
     stop: Arc<Notify>,
     workers: Vec<Worker>,
     threads: Vec<JoinHandle<()>>,
@@ -88,11 +104,17 @@ impl Server {
             .collect::<io::Result<_>>()?;
         let first = runtimes.first().map(|r| r.handle().clone());
         let first = first.ok_or_else(|| io::Error::other("no thread for sockets"))?;
-        let listeners = {
+        let mut listeners = {
             let _within = first.enter();
-            bind_all(&options.listeners)?
+            let bind = |l| listener::bind(l, &options.limits);
+            let bound = options.listeners.iter().map(bind);
+            bound.collect::<Result<Vec<Bound>, _>>()?
         };
-        let addresses = listeners.iter().map(|(a, _)| *a).collect();
+        let listening = listeners.iter().map(|l| l.port.place.clone()).collect();
+        let tls = listeners.iter().filter_map(|l| l.port.layers.tls.clone());
+        let tls: Vec<Arc<Tls>> = tls.collect();
+        let files = listeners.iter_mut().filter_map(|l| l.file.take());
+        let files = files.collect();
 
         let log = Embedded::start(lanes, options.lanes.credit_bytes);
         let (courier, round) = Courier::new();
@@ -128,6 +150,7 @@ impl Server {
                 reading: reading.clone(),
                 open: open.clone(),
                 living: living.clone(),
+                turns: Turns::default(),
             });
             workers.push(Worker {
                 handle: runtime.handle().clone(),
@@ -142,12 +165,15 @@ impl Server {
             let shared = worker.shared.clone();
             first.spawn(Sleepers { shared }.run());
         }
+        first.spawn(listener::watch(tls.clone()));
 
         let stop = Arc::new(Notify::new());
         let threads = run_all(runtimes, &stop)?;
         let accepting = start_listening(&first, listeners, &workers);
         Ok(Server {
-            addresses,
+            listening,
+            tls,
+            files,
             stop,
             workers,
             threads,
@@ -158,21 +184,30 @@ impl Server {
         })
     }
 
-    /// The addresses that are listened on, in the order of the options; port 0 has become a real one.
+    /// Where it listens, in the order of the options; port 0 has become a real one.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn listening(&self) -> &[Place] {
+        &self.listening
+    }
+
+    /// Reads certificates, keys and roots of all listeners again, as is also done a few seconds after a file has
+    /// changed. What cannot be used is logged, and changes nothing. Blocks for the files.
+    pub fn reload(&self) {
+        for tls in &self.tls {
+            tls.reload(true);
+        }
     }
 
     /// Ends in order: accepts and reads no more, lets every accepted message reach its subscribers'
     /// sockets, tells 5.0 clients 0x8B, and stops all threads. Blocks for `limits.shutdown_time` at most,
     /// and a little.
-    pub fn shutdown(self) {
+    pub fn shutdown(mut self) {
         let deadline = Instant::now() + self.limits.shutdown_time;
         let left = || deadline.saturating_duration_since(Instant::now());
         for listener in &self.accepting {
             listener.abort();
         }
+        self.files.clear();
         if let Some(worker) = self.workers.first() {
             let (shared, lanes) = (&worker.shared, worker.shared.lanes);
             let outboxes = shared.sessions.shut();
@@ -234,35 +269,14 @@ impl Server {
     }
 }
 
-type Bound = (SocketAddr, tokio::net::TcpListener);
-
-fn bind_all(listeners: &[Listener]) -> Result<Vec<Bound>, StartError> {
-    listeners
-        .iter()
-        .map(|l| {
-            let at = |error| StartError::Bind {
-                address: l.bind,
-                error,
-            };
-            let listener = listener::bind(l.bind).map_err(at)?;
-            let address = listener.local_addr().map_err(at)?;
-            Ok((address, listener))
-        })
-        .collect()
-}
-
 fn start_listening(
     on: &Handle,
     listeners: Vec<Bound>,
     workers: &[Worker],
 ) -> Vec<tokio::task::AbortHandle> {
-    listeners
-        .into_iter()
-        .map(|(_, l)| {
-            on.spawn(listener::accept(l, workers.to_vec()))
-                .abort_handle()
-        })
-        .collect()
+    let accept = |l| on.spawn(listener::accept(l, workers.to_vec()));
+    let tasks = listeners.into_iter().map(accept);
+    tasks.map(|task| task.abort_handle()).collect()
 }
 
 fn start_keepers(

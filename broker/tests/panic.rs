@@ -8,7 +8,7 @@ use roommq_broker::policy::{
     Refusal, SubscribeGrant,
 };
 use roommq_broker::{Options, Server};
-use roommq_config::Settings;
+use roommq_config::{Endpoint, Settings};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -69,7 +69,7 @@ fn its_client_id_is_free_again() {
     let settings = Settings::default();
     let mut listeners = settings.listeners;
     for listener in &mut listeners {
-        listener.bind.set_port(0);
+        listener.at = Endpoint::Address(([127, 0, 0, 1], 0).into());
     }
     let options = Options {
         listeners,
@@ -78,7 +78,7 @@ fn its_client_id_is_free_again() {
     };
     let policy: Arc<dyn Policy> = Arc::new(Faulty);
     let server = Server::start(options, &policy, &AllowAll).unwrap();
-    let address = server.addresses()[0];
+    let address = server.listening()[0].plain().unwrap();
     for _ in 0..3 {
         let mut client = connect(address);
         client.write_all(b"\x82\x06\x00\x01\x00\x01t\x01").unwrap();

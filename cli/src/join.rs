@@ -3,7 +3,7 @@
 use crate::args::JoinArgs;
 use crate::client::{Client, Endpoint, Happening, Message, Ticket, WINDOW, Wanted};
 use crate::room_view::View;
-use crate::signals::Stop;
+use crate::signals::Signals;
 use crate::typed::{Lines, Printer, TerminalAsFound};
 use crate::{connect, typed};
 use anyhow::{Context, bail};
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &JoinArgs, json: bool) -> anyhow::Result<()> {
     let _found = people.then(TerminalAsFound::remember);
     connect::converse(async {
         // Heard from here on: what interrupts us still leaves in order.
-        let stop = Stop::listen().context("signals cannot be heard")?;
+        let stop = Signals::listen(false).context("signals cannot be heard")?;
         let client = Client::connect(&endpoint).await?;
         let mut visit = Visit {
             view: View::new(
@@ -57,7 +57,7 @@ enum Screen {
 /// One stay in a room.
 struct Visit<'a> {
     client: Client,
-    stop: Stop,
+    stop: Signals,
     view: View,
     screen: Screen,
     name: &'a str,
@@ -116,7 +116,7 @@ impl Visit<'_> {
                 happened = self.client.next() => Next::Happened(happened?),
                 typed = typed_line(&mut lines), if self.client.outstanding() < WINDOW => Next::Typed(typed),
                 () = &mut settle, if !settled => Next::Settled,
-                _ = self.stop.wait() => Next::Stopped,
+                _ = self.stop.end() => Next::Stopped,
             };
             match next {
                 Next::Happened(Happening::Message(message)) => self.show(&message)?,

@@ -2,16 +2,17 @@
 
 use crate::args::SourceArgs;
 use crate::logging;
-use crate::signals::Stop;
+use crate::signals::{Asked, Signals};
 use anyhow::{Context, anyhow, bail};
 use roommq_bridge::{Bridge, Users};
 use roommq_broker::policy::Policy;
-use roommq_broker::{Options, Server, StartError};
+use roommq_broker::{Options, Place, Server, StartError};
 use roommq_config::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The default port, which client commands need not be told.
@@ -35,6 +36,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<Server> {
     let policy: Arc<dyn Policy> = bridge.clone();
     Server::start(options, &policy, bridge.as_ref()).map_err(|error| match error {
         StartError::Bind { address, error } => anyhow!(unbound(address, &error)),
+        StartError::BindPath { path, error } => anyhow!(unbound_path(&path, &error)),
         error => error.into(),
     })
 }
@@ -60,6 +62,23 @@ fn unbound(address: SocketAddr, error: &std::io::Error) -> String {
     }
 }
 
+/// The same for a Unix socket.
+fn unbound_path(path: &Path, error: &std::io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "{path} is in use: another server answers on it, or it is no socket; stop that server, or give \
+             another `path` in the configuration"
+        ),
+        ErrorKind::NotFound => {
+            format!("{path} cannot be made, since its directory is not there; make the directory")
+        }
+        _ => format!(
+            "{path} cannot be listened on: {error}; give another `path` in the configuration"
+        ),
+    }
+}
+
 pub(crate) fn run(source: &SourceArgs, json: bool) -> anyhow::Result<()> {
     let settings = roommq_config::load(&source.source())?.settings;
     logging::start(&settings.log)?;
@@ -69,20 +88,20 @@ pub(crate) fn run(source: &SourceArgs, json: bool) -> anyhow::Result<()> {
         .build()
         .context("no runtime could be started")?;
     // Before anybody learns that we run: a signal from then on shuts down in order.
-    let mut stop = {
+    let mut signals = {
         let _within = runtime.enter();
-        Stop::listen().context("signals cannot be heard")?
+        Signals::listen(true).context("signals cannot be heard")?
     };
     let server = start(&settings)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        listeners = ?server.addresses(),
+        listeners = ?shown(server.listening()),
         fd_limit,
         "listening"
     );
     if let Err(error) = announce(
         &mut std::io::stdout().lock(),
-        server.addresses(),
+        server.listening(),
         fd_limit,
         settings.auth.anonymous,
         json,
@@ -91,7 +110,12 @@ pub(crate) fn run(source: &SourceArgs, json: bool) -> anyhow::Result<()> {
         tracing::warn!(%error, "stdout cannot be written");
     }
     runtime.block_on(async {
-        let signal = stop.wait().await;
+        let signal = loop {
+            match signals.next().await {
+                Asked::End(signal) => break signal,
+                Asked::Reload => server.reload(),
+            }
+        };
         tracing::info!(signal, "shutting down; a second signal ends it at once");
         // Blocking, so on a thread of its own: the second signal is to be heard.
         let (done, ended) = tokio::sync::oneshot::channel();
@@ -101,7 +125,7 @@ pub(crate) fn run(source: &SourceArgs, json: bool) -> anyhow::Result<()> {
         });
         tokio::select! {
             ended = ended => ended.context("the shutdown failed"),
-            signal = stop.wait() => bail!("ended at once by {signal}"),
+            signal = signals.end() => bail!("ended at once by {signal}"),
         }
     })?;
     tracing::info!("ended");
@@ -111,24 +135,26 @@ pub(crate) fn run(source: &SourceArgs, json: bool) -> anyhow::Result<()> {
 /// Where it listens, and what to do next.
 fn announce(
     out: &mut impl Write,
-    listeners: &[SocketAddr],
+    listeners: &[Place],
     fd_limit: u64,
     anonymous: bool,
     json: bool,
 ) -> std::io::Result<()> {
     if json {
+        let listeners = shown(listeners);
         let event = json!({"event": "listening", "listeners": listeners, "fd_limit": fd_limit});
         writeln!(out, "{event}")?;
         return out.flush();
     }
-    for address in listeners {
+    for place in listeners {
         writeln!(
             out,
-            "RoomMQ {} listens on {address}",
+            "RoomMQ {} listens on {place}",
             env!("CARGO_PKG_VERSION")
         )?;
     }
-    if let Some(address) = listeners.first().map(|address| reachable(*address)) {
+    // The lines are for a plain connection; where there is none, everybody has a file of roots of their own.
+    if let Some(address) = listeners.iter().find_map(Place::plain).map(reachable) {
         let (host, port) = (address.ip(), address.port());
         let server = if address == SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)) {
             String::new()
@@ -149,6 +175,11 @@ fn announce(
         writeln!(out, "  {} join lobby{server}{ours}", program())?;
     }
     out.flush()
+}
+
+/// As text, for programs.
+fn shown(places: &[Place]) -> Vec<String> {
+    places.iter().map(ToString::to_string).collect()
 }
 
 /// How this program was called, where that can be typed again.
@@ -193,10 +224,20 @@ fn raise_fd_limit() -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use roommq_config::Transport;
+
+    fn place(address: &str, transport: Transport, path: &str) -> Place {
+        Place::Address {
+            address: address.parse().unwrap(),
+            transport,
+            path: path.to_owned(),
+        }
+    }
 
     fn announced(address: &str, json: bool) -> String {
         let mut out = Vec::new();
-        announce(&mut out, &[address.parse().unwrap()], 1024, true, json).unwrap();
+        let places = [place(address, Transport::Tcp, "")];
+        announce(&mut out, &places, 1024, true, json).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -227,8 +268,8 @@ mod tests {
     #[test]
     fn where_a_password_is_needed_the_lines_ask_for_one() {
         let mut out = Vec::new();
-        let address = "127.0.0.1:1883".parse().unwrap();
-        announce(&mut out, &[address], 1024, false, false).unwrap();
+        let places = [place("127.0.0.1:1883", Transport::Tcp, "")];
+        announce(&mut out, &places, 1024, false, false).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains(" -u NAME -P PASSWORD -t "), "{text}");
         assert!(text.ends_with("join lobby --user NAME\n"), "{text}");
@@ -248,6 +289,29 @@ mod tests {
         ] {
             assert!(unbound(address, &kind.into()).contains("--listen"));
         }
+    }
+
+    #[test]
+    fn each_listener_says_how_it_is_reached() {
+        let places = [
+            place("127.0.0.1:8884", Transport::Wss, "/mqtt"),
+            place("[::1]:8883", Transport::Tls, ""),
+            Place::Socket("/run/roommq.sock".into()),
+        ];
+        let mut out = Vec::new();
+        announce(&mut out, &places, 1024, true, false).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        for wanted in [
+            "wss://127.0.0.1:8884/mqtt",
+            "tls://[::1]:8883",
+            "unix:/run/roommq.sock",
+        ] {
+            assert!(text.contains(&format!(" listens on {wanted}\n")), "{text}");
+        }
+        assert!(
+            !text.contains("mosquitto_sub"),
+            "no line that would fail: {text}"
+        );
     }
 
     #[test]

@@ -1,31 +1,56 @@
-//! The signals that ask a process to end.
+//! The signals that processes obey.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Hears SIGINT, SIGTERM and SIGHUP from when it is made; none of them ends the process by itself then.
-pub(crate) struct Stop {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    reloads: bool,
 }
 
-impl Stop {
-    /// Within a tokio runtime.
-    pub(crate) fn listen() -> io::Result<Stop> {
-        Ok(Stop {
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// The end, by the signal of this name.
+    End(&'static str),
+    /// Files are to be read again.
+    Reload,
+}
+
+impl Signals {
+    /// Within a tokio runtime. Where `reloads`, SIGHUP asks for files to be read again, but not on a terminal: there it
+    /// says that the terminal has gone.
+    pub(crate) fn listen(reloads: bool) -> io::Result<Signals> {
+        Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            reloads: reloads && !io::stdin().is_terminal(),
         })
     }
 
-    /// The name of the next one. May be dropped and called again without loss.
-    pub(crate) async fn wait(&mut self) -> &'static str {
+    /// What the next one asks for. May be dropped and called again without loss.
+    pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hangup.recv() => "SIGHUP",
+            _ = self.interrupt.recv() => Asked::End("SIGINT"),
+            _ = self.terminate.recv() => Asked::End("SIGTERM"),
+            _ = self.hangup.recv() => if self.reloads {
+                Asked::Reload
+            } else {
+                Asked::End("SIGHUP")
+            },
+        }
+    }
+
+    /// The name of the next one that asks for the end.
+    pub(crate) async fn end(&mut self) -> &'static str {
+        loop {
+            if let Asked::End(signal) = self.next().await {
+                return signal;
+            }
         }
     }
 }

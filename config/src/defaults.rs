@@ -1,8 +1,8 @@
 //! Built-in defaults, as values. `default.toml` says the same for people, and a test compares the two.
 
 use crate::settings::{
-    Auth, Create, Lanes, Limits, Listener, Log, LogFormat, OutsideRooms, Presence, Rooms, Settings,
-    Topics, Transport,
+    Auth, Create, Endpoint, Lanes, Limits, Listener, ListenerLimits, Log, LogFormat, OutsideRooms,
+    Presence, Rooms, Settings, Topics,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,8 +27,11 @@ impl Default for Settings {
 impl Default for Listener {
     fn default() -> Self {
         Listener {
-            bind: SocketAddr::from(([127, 0, 0, 1], 1883)),
-            transport: Transport::Tcp,
+            at: Endpoint::Address(SocketAddr::from(([127, 0, 0, 1], 1883))),
+            tls: None,
+            websocket: None,
+            proxy_protocol: false,
+            limits: ListenerLimits::default(),
         }
     }
 }

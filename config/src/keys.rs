@@ -1,6 +1,8 @@
 //! Every key that there is: its name, how its value is read, and how it is shown.
 
-use crate::settings::{PublishRule, RoomPattern, Settings, Transport};
+use crate::settings::{
+    ClientCertificates, ListenerLimits, PublishRule, RoomPattern, Settings, Transport, UserFrom,
+};
 use crate::value::size::{GIB, KIB, MIB};
 use crate::value::time::{HOUR, MILLISECOND, MONTH, SECOND};
 use crate::value::word::AccessWord;
@@ -9,6 +11,7 @@ use config::ValueKind;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A key that fills a place in a `T`.
@@ -26,6 +29,17 @@ pub(crate) struct Key<T> {
 pub(crate) struct ListenerDraft {
     pub bind: Option<SocketAddr>,
     pub transport: Transport,
+    pub path: Option<PathBuf>,
+    pub mode: Option<u32>,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub client_ca: Option<PathBuf>,
+    pub client_certificates: ClientCertificates,
+    pub user_from: UserFrom,
+    pub ws_path: Option<String>,
+    pub allowed_origins: Option<Vec<String>>,
+    pub proxy_protocol: bool,
+    pub limits: ListenerLimits,
 }
 
 /// A `[[room]]` as far as it has been read.
@@ -43,6 +57,17 @@ impl Default for ListenerDraft {
         ListenerDraft {
             bind: None,
             transport: Transport::Tcp,
+            path: None,
+            mode: None,
+            certificate: None,
+            key: None,
+            client_ca: None,
+            client_certificates: ClientCertificates::Off,
+            user_from: UserFrom::Nothing,
+            ws_path: None,
+            allowed_origins: None,
+            proxy_protocol: false,
+            limits: ListenerLimits::default(),
         }
     }
 }
@@ -196,7 +221,46 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
 /// Keys of a `[[listener]]`.
 pub(crate) static LISTENER: &[Key<ListenerDraft>] = &[
     key!("listener.bind", bind, address, ()),
-    key!("listener.transport", transport, word::transport, ()),
+    key!("listener.transport", transport, word, ()),
+    key!("listener.path", path, path, ()),
+    key!("listener.mode", mode, mode, ()),
+    key!("listener.certificate", certificate, path, ()),
+    key!("listener.key", key, path, ()),
+    key!("listener.client_ca", client_ca, path, ()),
+    key!(
+        "listener.client_certificates",
+        client_certificates,
+        word,
+        ()
+    ),
+    key!("listener.user_from_certificate", user_from, word, ()),
+    key!("listener.ws_path", ws_path, origin::url_path, ()),
+    key!("listener.allowed_origins", allowed_origins, origin, ()),
+    key!("listener.proxy_protocol", proxy_protocol, switch, ()),
+    key!(
+        "listener.connections",
+        limits.connections,
+        number,
+        1..=10_000_000
+    ),
+    key!(
+        "listener.connect_rate",
+        limits.connect_rate,
+        number,
+        1..=1_000_000
+    ),
+    key!(
+        "listener.handshake_time",
+        limits.handshake_time,
+        time::optional,
+        10 * MILLISECOND..=HOUR
+    ),
+    key!(
+        "listener.packet_bytes",
+        limits.packet_bytes,
+        size,
+        128..=LARGEST_PACKET
+    ),
 ];
 
 /// Keys of a `[[room]]`.

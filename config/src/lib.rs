@@ -15,8 +15,9 @@ mod value;
 pub use load::{Loaded, Origin, load};
 pub use problem::{ConfigError, Place, Problem};
 pub use settings::{
-    Access, Auth, Create, Lanes, Limits, Listener, Log, LogFormat, OutsideRooms, Presence,
-    PublishRule, RoomPattern, RoomRule, Rooms, Settings, Topics, Transport,
+    Access, Auth, ClientCertificates, Create, Endpoint, Lanes, Limits, Listener, ListenerLimits,
+    Log, LogFormat, OutsideRooms, Presence, PublishRule, RoomPattern, RoomRule, Rooms, Settings,
+    Tls, Topics, Transport, UserFrom, WebSocket,
 };
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! From the layers to checked settings.
 
-use crate::keys::{self, Key};
+use crate::keys::{self, Key, ListenerDraft};
 use crate::problem::{ConfigError, Place, Problem};
 use crate::settings::Settings;
 use crate::{Source, check, layer, value};
@@ -134,7 +134,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// None where so much is wrong that no settings can be made.
     fn settings(&mut self, tree: &Map<String, Value>) -> Option<Settings> {
-        let listeners = self.list("listener", keys::LISTENER, tree);
+        let listeners = self.list("listener", keys::LISTENER, tree, Reader::resolve_listener);
         let sections = tree
             .iter()
             .filter_map(|(section, value)| match &value.kind {
@@ -154,9 +154,10 @@ impl Reader<'_> {
             places: BTreeMap::new(),
         };
         self.fill(keys::SETTINGS, |key| given.get(key).copied(), &mut entry);
-        self.resolve_users_file(&mut entry);
+        let places = &entry.places;
+        self.resolve(places, "auth.users_file", &mut entry.read.auth.users_file);
         self.record(keys::SETTINGS, &entry);
-        let rooms = self.list("room", keys::ROOM, tree);
+        let rooms = self.list("room", keys::ROOM, tree, |_, _| {});
 
         let listeners = listeners.map(|entries| check::listeners(entries, &mut self.problems));
         let rooms = rooms.map(|entries| check::rooms(entries, &mut self.problems));
@@ -179,6 +180,7 @@ impl Reader<'_> {
         section: &str,
         keys: &[Key<T>],
         tree: &Map<String, Value>,
+        resolve: impl Fn(&Self, &mut Entry<T>),
     ) -> Option<Vec<Entry<T>>> {
         let items = match tree.get(section).map(|value| &value.kind) {
             Some(ValueKind::Array(items)) => items.as_slice(),
@@ -197,6 +199,7 @@ impl Reader<'_> {
             };
             let own = |key: &str| key.split_once('.').and_then(|(_, key)| table.get(key));
             self.fill(keys, own, &mut entry);
+            resolve(self, &mut entry);
             self.record(keys, &entry);
             entries.push(entry);
         }
@@ -250,17 +253,23 @@ impl Reader<'_> {
         }));
     }
 
+    fn resolve_listener(&self, entry: &mut Entry<ListenerDraft>) {
+        let (draft, places) = (&mut entry.read, &entry.places);
+        self.resolve(places, "listener.path", &mut draft.path);
+        self.resolve(places, "listener.certificate", &mut draft.certificate);
+        self.resolve(places, "listener.key", &mut draft.key);
+        self.resolve(places, "listener.client_ca", &mut draft.client_ca);
+    }
+
     /// A file's relative paths are relative to the file.
-    fn resolve_users_file(&self, entry: &mut Entry<Settings>) {
-        let from_file = matches!(
-            entry.places.get("auth.users_file"),
-            Some(Place::File { .. })
-        );
-        if let (true, Some(path), Some(directory)) = (
-            from_file,
-            &mut entry.read.auth.users_file,
-            self.file.parent(),
-        ) {
+    fn resolve(
+        &self,
+        places: &BTreeMap<&'static str, Place>,
+        key: &str,
+        path: &mut Option<PathBuf>,
+    ) {
+        let from_file = matches!(places.get(key), Some(Place::File { .. }));
+        if let (true, Some(path), Some(directory)) = (from_file, path, self.file.parent()) {
             *path = directory.join(&*path);
         }
     }

@@ -1,8 +1,13 @@
 //! Settings as checked values: what does not hold cannot be built by the loader.
 
+mod listener;
+
+pub use listener::{
+    ClientCertificates, Endpoint, Listener, ListenerLimits, Tls, Transport, UserFrom, WebSocket,
+};
+
 use globset::GlobMatcher;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,22 +33,6 @@ pub struct Settings {
     pub lanes: Lanes,
     /// How the log is written.
     pub log: Log,
-}
-
-/// One address that is listened on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    /// Address and port; port 0 takes a free one.
-    pub bind: SocketAddr,
-    /// What is spoken below MQTT.
-    pub transport: Transport,
-}
-
-/// What carries MQTT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// Plain TCP.
-    Tcp,
 }
 
 /// Who may connect.

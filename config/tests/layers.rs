@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use proptest::prelude::*;
-use roommq_config::{Access, Flags, Loaded, LogFormat, Place, Settings, Source, Transport, load};
+use roommq_config::{
+    Access, ClientCertificates, Endpoint, Flags, Loaded, LogFormat, Origin, Place, Settings,
+    Source, Transport, UserFrom, load,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -110,12 +113,15 @@ fn one_listener_takes_the_place_of_all() {
             settings
                 .listeners
                 .iter()
-                .all(|l| l.transport == Transport::Tcp)
+                .all(|l| l.transport() == Transport::Tcp)
         );
         settings
             .listeners
             .iter()
-            .map(|l| l.bind.to_string())
+            .map(|l| match &l.at {
+                Endpoint::Address(bind) => bind.to_string(),
+                Endpoint::Socket { path, .. } => path.display().to_string(),
+            })
             .collect()
     };
     assert_eq!(binds(&source), ["127.0.0.1:0", "127.0.0.1:0"]);
@@ -232,6 +238,40 @@ fn every_table_key_can_be_set_by_its_variable() {
 }
 
 #[test]
+fn a_listener_for_clients_with_certificates() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("roommq.toml");
+    let text = "[[listener]]\nbind = '[::]:8883'\ntransport = 'wss'\ncertificate = 'tls/server.pem'\n\
+                key = '/etc/server.key'\nclient_ca = 'ca.pem'\nclient_certificates = 'required'\n\
+                user_from_certificate = 'common_name'\nallowed_origins = ['https://Example.org']\n\
+                connect_rate = 50\nhandshake_time = '3s'\npacket_bytes = '64KiB'\nproxy_protocol = true\n\
+                [auth]\nanonymous = false\n";
+    std::fs::write(&file, text).unwrap();
+    let source = Source {
+        file: Some(file),
+        ..Source::default()
+    };
+    // Whoever shows a certificate can connect, so no file of users is needed.
+    let loaded = load(&source).unwrap();
+    let listener = &loaded.settings.listeners[0];
+    assert_eq!(listener.transport(), Transport::Wss);
+    let tls = listener.tls.as_ref().unwrap();
+    assert_eq!(tls.certificate, directory.path().join("tls/server.pem"));
+    assert_eq!(tls.key, Path::new("/etc/server.key"));
+    assert_eq!(tls.client_certificates, ClientCertificates::Required);
+    assert_eq!(tls.user_from, UserFrom::CommonName);
+    let websocket = listener.websocket.as_ref().unwrap();
+    assert_eq!(websocket.path, "/mqtt");
+    let origins = websocket.allowed_origins.as_deref();
+    assert_eq!(origins, Some(&["https://example.org".to_owned()][..]));
+    assert!(listener.proxy_protocol);
+    assert_eq!(listener.limits.handshake_time, Some(Duration::from_secs(3)));
+    assert_eq!(listener.limits.packet_bytes.map(u32::from), Some(65_536));
+    let shown = origin(&loaded, "listener[0].certificate").0;
+    assert!(shown.ends_with("/tls/server.pem\""), "{shown}");
+}
+
+#[test]
 fn rules_for_rooms() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("roommq.toml");
@@ -269,7 +309,9 @@ fn the_shipped_defaults_are_the_defaults() {
         .filter(|o| o.source == Place::Default)
         .collect();
     assert!(
-        unnamed.iter().all(|o| o.key == "auth.users_file"),
+        unnamed
+            .iter()
+            .all(|o| o.key == "auth.users_file" || o.key.starts_with("listener[0].")),
         "{unnamed:?}"
     );
 
@@ -288,7 +330,24 @@ fn the_shipped_defaults_are_the_defaults() {
     source.file = Some(copy);
     let all = load(&source).unwrap();
     assert_eq!(all.settings.room_rules.len(), 1);
-    assert!(all.origins.iter().all(|o| o.source != Place::Default));
+    let transports: Vec<_> = all
+        .settings
+        .listeners
+        .iter()
+        .map(roommq_config::Listener::transport)
+        .collect();
+    assert_eq!(
+        transports,
+        [Transport::Tcp, Transport::Wss, Transport::Unix]
+    );
+    // A listener has the keys of its own transport.
+    let key = |o: &Origin| match o.key.split_once('[').zip(o.key.split_once("].")) {
+        Some(((section, _), (_, key))) => format!("{section}.{key}"),
+        None => o.key.clone(),
+    };
+    let is_set = |o: &&Origin| o.source != Place::Default;
+    let set: BTreeSet<_> = all.origins.iter().filter(is_set).map(key).collect();
+    assert_eq!(set, all.origins.iter().map(key).collect());
 }
 
 #[test]

@@ -65,6 +65,23 @@ fn a_connect_says_who_it_is_or_is_refused() {
 }
 
 #[test]
+fn a_certificate_says_who_it_is() {
+    use ReasonCode::NotAuthorized as Not;
+    for user_name in [None, Some("a/l")] {
+        let claim = certified("a/l", user_name).unwrap();
+        let principal = Principal {
+            user: "a%2Fl".into(),
+            authenticated: true,
+        };
+        assert_eq!(claim, Claim::Certificate(principal));
+    }
+    assert_refused(certified("al", Some("bob")), Not, "that of al;");
+    for kept in ["", "~c", "_x", "me"] {
+        assert_refused(certified(kept, None), Not, "the certificate's name");
+    }
+}
+
+#[test]
 fn open_rooms_are_joined_and_peeked() {
     let grant = ask(&rules(), &probe(), "rooms/lobby/#").unwrap();
     assert!(JoinProof::from_bytes(&grant.proof).may_create && !grant.guarded);

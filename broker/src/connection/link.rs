@@ -40,13 +40,11 @@ impl Link {
         (Link::Tcp(read), Outlet::Tcp(write))
     }
 
-    #[expect(dead_code, reason = "no listener has one yet")]
     pub(crate) fn unix(socket: UnixStream) -> (Link, Outlet) {
         let (read, write) = socket.into_split();
         (Link::Unix(read), Outlet::Unix(write))
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "no listener has one yet"))]
     pub(crate) fn framed(stream: impl Duplex + 'static) -> (Link, Outlet) {
         let framed = Framed {
             stream: Box::new(stream),
@@ -154,6 +152,10 @@ impl Link {
         };
         // Either way the socket closes now.
         let _ = tokio::time::timeout_at(until, gone).await;
+        if let Link::Framed(framed) = self {
+            // What lies below a WebSocket has an end of its own.
+            let _ = tokio::time::timeout_at(until, framed.stream.shutdown()).await;
+        }
     }
 }
 

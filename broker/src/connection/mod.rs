@@ -7,6 +7,7 @@ mod ending;
 mod handshake;
 mod intake;
 mod link;
+mod opening;
 mod requests;
 mod resume;
 mod sleepers;
@@ -15,13 +16,14 @@ pub(crate) use sleepers::Sleepers;
 
 use crate::clock::now_ms;
 use crate::lane::{Batch, Courier, Entrance, LogError};
+use crate::listener::Port;
 use crate::outbox::Outbox;
-use crate::outlet::Outlet;
 use crate::packet::{DecodeError, Decoder, ReasonCode, Reply};
 use crate::policy::{Peer, Policy, Principal, PublishPermit, SessionId};
 use crate::server::{Gate, Inside};
 use crate::session::{Close, Session, Step};
 use crate::sessions::Sessions;
+use crate::transport::{Arrival, Socket, Turns};
 use bytestring::ByteString;
 use deadlines::Deadlines;
 use ending::Ending;
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     pub open: Gate,
     /// Connections, those before their CONNECT included.
     pub living: Gate,
+    /// For handshakes that cost much.
+    pub turns: Turns,
 }
 
 /// A connection whose CONNECT was accepted. Boxed where it is passed on: a future holds a copy of all that
@@ -80,22 +84,46 @@ struct Connection {
     parted: bool,
 }
 
-/// Serves a connection until its end.
-pub(crate) async fn serve(mut link: Link, outlet: Outlet, peer: Peer, shared: Arc<Shared>) {
-    let _living = shared.living.enter();
+/// Serves a socket until its end.
+pub(crate) async fn serve(socket: Socket, peer: Peer, port: Arc<Port>, shared: Arc<Shared>) {
+    let _inside = (shared.living.enter(), port.open.enter());
+    let until = Instant::now() + port.handshake_time;
     let mut intake = Intake::default();
-    // Boxed: the handshake is short and large, the connection after it long and many.
-    let accepted = Box::pin(handshake::accept(
-        &mut link,
-        outlet,
-        &mut intake,
-        peer,
-        &shared,
-    ));
-    let Some((connection, keep_alive)) = accepted.await else {
+    // Boxed: the handshakes are short and large, the connection after them long and many.
+    let arrival = if port.layers.are_none() {
+        Arrival::plain(socket, peer)
+    } else {
+        let Some(arrival) = Box::pin(arrive(socket, peer, &port, &shared.turns, until)).await
+        else {
+            return;
+        };
+        arrival
+    };
+    let accepted = handshake::accept(arrival, &mut intake, &port, until, &shared);
+    let Some((connection, link, keep_alive)) = Box::pin(accepted).await else {
         return;
     };
     connection.run(link, intake, keep_alive).await;
+}
+
+async fn arrive(
+    socket: Socket,
+    peer: Peer,
+    port: &Port,
+    turns: &Turns,
+    until: Instant,
+) -> Option<Arrival> {
+    let passed = port.layers.pass(socket, peer, turns);
+    let listener = &port.place;
+    match tokio::time::timeout_at(until, passed).await {
+        Ok(Ok(arrival)) => return Some(arrival),
+        Ok(Err(error)) => tracing::info!(%peer, %listener, %error, "a handshake failed"),
+        Err(_) => {
+            let limit = port.handshake_time;
+            tracing::info!(%peer, %listener, "no handshake within {limit:?}");
+        }
+    }
+    None
 }
 
 impl Connection {
@@ -161,7 +189,7 @@ impl Connection {
                         deadlines.blocked(Instant::now(), blocked.then_some(condition.written));
                         deadlines.pause(Instant::now(), choked);
                     }
-                    Err(error) => return Ending::lost(&format!("connection lost: {}", error.kind())),
+                    Err(error) => return broken(&error),
                 },
                 () = outbox.attention() => {
                     let condition = outbox.condition();
@@ -266,6 +294,17 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// What is no frame is the peer's fault, and is told; anything else is the network's.
+fn broken(error: &std::io::Error) -> Ending {
+    if error.kind() == std::io::ErrorKind::InvalidData {
+        return Ending::closed(Close {
+            reason: ReasonCode::ProtocolError,
+            text: error.to_string(),
+        });
+    }
+    Ending::lost(&format!("connection lost: {}", error.kind()))
 }
 
 fn bad_packet(error: &DecodeError) -> Close {

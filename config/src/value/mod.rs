@@ -14,7 +14,9 @@
 
 pub(crate) mod address;
 pub(crate) mod level;
+pub(crate) mod mode;
 pub(crate) mod number;
+pub(crate) mod origin;
 pub(crate) mod path;
 pub(crate) mod pattern;
 pub(crate) mod size;

@@ -51,3 +51,19 @@ pub(crate) mod seconds {
         }
     }
 }
+
+/// Times that need not be set.
+pub(crate) mod optional {
+    use super::{Duration, RangeInclusive, ValueKind, Wanted};
+
+    pub(crate) fn read(
+        value: &ValueKind,
+        limits: RangeInclusive<Duration>,
+    ) -> Result<Option<Duration>, Wanted> {
+        super::read(value, limits).map(Some)
+    }
+
+    pub(crate) fn show(time: &Option<Duration>) -> Option<toml::Value> {
+        super::show(time.as_ref()?)
+    }
+}

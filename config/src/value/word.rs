@@ -1,7 +1,9 @@
 //! One of a few words.
 
 use super::{Wanted, text};
-use crate::settings::{Create, LogFormat, OutsideRooms, PublishRule, Transport};
+use crate::settings::{
+    ClientCertificates, Create, LogFormat, OutsideRooms, PublishRule, Transport, UserFrom,
+};
 use config::ValueKind;
 
 /// A type whose values have names.
@@ -44,7 +46,30 @@ impl Word for LogFormat {
 }
 
 impl Word for Transport {
-    const WORDS: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("tcp", Self::Tcp),
+        ("tls", Self::Tls),
+        ("ws", Self::Ws),
+        ("wss", Self::Wss),
+        ("unix", Self::Unix),
+    ];
+}
+
+impl Word for ClientCertificates {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("optional", Self::Optional),
+        ("required", Self::Required),
+    ];
+}
+
+impl Word for UserFrom {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("none", Self::Nothing),
+        ("common_name", Self::CommonName),
+        ("email", Self::Email),
+        ("dns", Self::Dns),
+    ];
 }
 
 pub(crate) fn read<T: Word>(value: &ValueKind, (): ()) -> Result<T, Wanted> {
@@ -62,16 +87,4 @@ pub(crate) fn read<T: Word>(value: &ValueKind, (): ()) -> Result<T, Wanted> {
 pub(crate) fn show<T: Word>(word: &T) -> Option<toml::Value> {
     let (name, _) = T::WORDS.iter().find(|(_, meaning)| meaning == word)?;
     Some(toml::Value::String((*name).to_owned()))
-}
-
-/// What carries MQTT: as [`read`], with a word for those who ask for what will come.
-pub(crate) mod transport {
-    pub(crate) use super::show;
-    use super::{Transport, ValueKind, Wanted};
-
-    pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Transport, Wanted> {
-        super::read(value, ()).map_err(|_| {
-            "give `tcp`, the only transport so far; `tls` and `ws` are not supported yet".to_owned()
-        })
-    }
 }

@@ -37,7 +37,7 @@ const AUTH: u8 = 15;
 ///
 /// After an error the connection is to be closed: the decoder does not find the next packet
 /// [3.1.1 MQTT-4.8.0-1, 5.0 MQTT-4.13.1-1].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Decoder {
     max_packet_bytes: u32,
     version: Option<Version>,

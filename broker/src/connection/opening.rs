@@ -1,0 +1,207 @@
+//! From an accepted CONNECT to an open session: terms, the session of before, CONNACK.
+
+use super::handshake::{Door, speaks, wrong};
+use super::sleepers::bury;
+use super::{Connection, Link, Shared};
+use crate::clock::now_ms;
+use crate::listener::Port;
+use crate::outbox::Outbox;
+use crate::packet::{ConnAck, Connect, ReasonCode, Reply, Version};
+use crate::policy::{GoneReason, Principal};
+use crate::session::{OutboundLimits, Session, Start};
+use crate::sessions::{Entered, Kept};
+use bytestring::ByteString;
+use roommq_config::Limits;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+/// Topic aliases that a client may use, and is sent: each keeps a topic of up to 64 KiB for as long as the
+/// connection lives.
+const ALIAS_MAXIMUM: u16 = 64;
+
+/// What both sides hold themselves to.
+struct Terms {
+    version: Version,
+    /// Seconds.
+    keep_alive: u16,
+    /// Seconds that the session outlives its connection.
+    expiry: u32,
+    outbound: OutboundLimits,
+    connack: ConnAck,
+}
+
+impl Terms {
+    fn of(connect: &Connect, client_id: &ByteString, port: &Port, limits: &Limits) -> Self {
+        let version = connect.version;
+        let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX);
+        // Only 5.0 can be told of another keep-alive than it asked for [MQTT-3.1.2-21].
+        let shorter = version == Version::V5
+            && longest < u16::MAX
+            && (connect.keep_alive == 0 || connect.keep_alive > longest);
+        let keep_alive = if shorter { longest } else { connect.keep_alive };
+        let asked = match version {
+            // 3.1.1 keeps what is not clean for as long as the server will [MQTT-3.1.2-4].
+            Version::V3 if connect.clean => 0,
+            Version::V3 => u32::MAX,
+            Version::V5 => connect.session_expiry,
+        };
+        let most = u32::try_from(limits.session_expiry.as_secs()).unwrap_or(u32::MAX);
+        let expiry = asked.min(most);
+        Terms {
+            version,
+            keep_alive,
+            expiry,
+            outbound: OutboundLimits {
+                bytes: limits.outbox_bytes,
+                messages: limits.outbox_messages,
+                receive_maximum: connect.receive_maximum.min(limits.inflight),
+                maximum_packet_size: connect.maximum_packet_size,
+                problem_information: connect.request_problem_information,
+                topic_aliases: connect.topic_alias_maximum.min(ALIAS_MAXIMUM),
+                age: u64::try_from(limits.queue_age.as_millis()).unwrap_or(u64::MAX),
+            },
+            connack: ConnAck {
+                session_expiry: (expiry != asked).then_some(expiry),
+                receive_maximum: Some(limits.inflight),
+                maximum_packet_size: Some(port.layers.packet_bytes),
+                assigned_client_id: connect.client_id.is_empty().then(|| client_id.clone()),
+                topic_alias_maximum: ALIAS_MAXIMUM,
+                server_keep_alive: shorter.then_some(longest),
+                ..plain(ReasonCode::Success)
+            },
+        }
+    }
+}
+
+/// Somebody whom the policy lets in.
+pub(super) struct Admitted {
+    pub connect: Box<Connect>,
+    pub who: Principal,
+    pub client_id: ByteString,
+}
+
+/// Enters or wakes the session and sends CONNACK, the first packet of all [MQTT-3.2.0-1].
+pub(super) async fn open(
+    admitted: Admitted,
+    door: Door<'_>,
+    port: &Port,
+    shared: &Arc<Shared>,
+) -> Option<(Box<Connection>, Link, u16)> {
+    let Admitted {
+        connect,
+        who,
+        client_id,
+    } = admitted;
+    let limit = shared.limits.connect_time;
+    let spoken = speaks(&connect);
+    let mut terms = Terms::of(&connect, &client_id, port, &shared.limits);
+    let fresh = Arc::new(Outbox::asleep(terms.version, terms.outbound));
+    let resumes = !connect.clean;
+    let entering = shared
+        .sessions
+        .enter(&who.user, &client_id, &fresh, resumes);
+    let Ok(entered) = tokio::time::timeout(limit, entering).await else {
+        let text = "the connection that uses this client id did not end in time; try again";
+        door.refuse(spoken, &wrong(ReasonCode::ServerBusy, text))
+            .await;
+        return None;
+    };
+    let none = |who: Principal| Kept {
+        who,
+        client_id: client_id.clone(),
+        unreleased: HashSet::new(),
+        filters: HashSet::new(),
+        lanes: BTreeSet::new(),
+        ticket: 0,
+    };
+    let (id, outbox, kept) = match entered {
+        Entered::Shut => {
+            let text = "the server is shutting down";
+            door.refuse(spoken, &wrong(ReasonCode::ServerUnavailable, text))
+                .await;
+            return None;
+        }
+        Entered::New(id) => (id, fresh, none(who)),
+        // A will that was not due yet is not sent [MQTT-3.1.3-9].
+        Entered::Woken(id, _, theirs, asleep) if resumes => {
+            terms.connack.session_present = true; // [MQTT-3.2.2-2, MQTT-3.2.2-3]
+            (id, theirs, Kept { who, ..asleep.kept })
+        }
+        Entered::Woken(id, old, theirs, asleep) => {
+            // Clean start: what there was ends here [MQTT-3.1.2-4, MQTT-3.1.2-6].
+            theirs.part(None, false, now_ms());
+            bury(shared, old, *asleep).await;
+            (id, fresh, none(who))
+        }
+    };
+    let session = Session::new(Start {
+        version: terms.version,
+        will: connect.will,
+        expiry: terms.expiry,
+        alias_maximum: ALIAS_MAXIMUM,
+        receive_maximum: shared.limits.inflight,
+        unreleased: kept.unreleased,
+    });
+    let peer = door.peer;
+    let mut connection = Box::new(Connection {
+        shared: shared.clone(),
+        who: kept.who,
+        id,
+        client_id: kept.client_id,
+        peer,
+        session,
+        outbox,
+        decoder: door.decoder.clone(),
+        lanes: kept.lanes,
+        filters: kept.filters,
+        ticket: kept.ticket,
+        permit: None,
+        batches: Vec::new(),
+        acks: Vec::new(),
+        notices: Vec::new(),
+        draining: false,
+        parted: false,
+    });
+    if terms.connack.session_present {
+        let went_on = tokio::time::timeout(limit, connection.resume()).await;
+        if !matches!(went_on, Ok(Ok(()))) {
+            // As if it had not come; the session sleeps on.
+            connection.session.take_will();
+            let reason = GoneReason::Lost("could not be resumed".to_owned());
+            connection.part(None, &reason).await;
+            let text = "the session could not be resumed in time; try again";
+            door.refuse(spoken, &wrong(ReasonCode::ServerBusy, text))
+                .await;
+            return None;
+        }
+    }
+    let connack = Reply::ConnAck(Box::new(terms.connack));
+    connection.outbox.open(
+        Some(door.outlet),
+        terms.version,
+        terms.outbound,
+        &connack,
+        now_ms(),
+    );
+    shared.sessions.opened(connection.id);
+    tracing::debug!(user = %connection.who.user, client = %connection.client_id, %peer, version = ?terms.version, "connected");
+    Some((connection, door.link, terms.keep_alive))
+}
+
+/// One without any property.
+pub(super) fn plain(reason: ReasonCode) -> ConnAck {
+    ConnAck {
+        session_present: false,
+        reason,
+        reason_string: None,
+        session_expiry: None,
+        receive_maximum: None,
+        maximum_qos: None,
+        maximum_packet_size: None,
+        assigned_client_id: None,
+        topic_alias_maximum: 0,
+        server_keep_alive: None,
+        shared_subscriptions: true,
+        response_information: None,
+    }
+}

@@ -1,0 +1,88 @@
+//! How many connections a listener takes in a second: a bucket of tokens. Pure.
+
+use std::time::{Duration, Instant};
+
+/// Refills at its rate, and holds as much as comes in a second.
+#[derive(Debug)]
+pub(super) struct Rate {
+    /// Tokens that come in a second, and that there are at the most.
+    most: f64,
+    tokens: f64,
+    at: Instant,
+    refused: u64,
+    told: Option<Instant>,
+}
+
+impl Rate {
+    pub(super) fn new(rate: u32, now: Instant) -> Self {
+        Rate {
+            most: rate.into(),
+            tokens: rate.into(),
+            at: now,
+            refused: 0,
+            told: None,
+        }
+    }
+
+    /// Whether one more may come in now.
+    pub(super) fn admits(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.most).min(self.most);
+        self.at = now;
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return true;
+        }
+        self.refused += 1;
+        false
+    }
+
+    /// How many have been refused and not been told of; once a second at the most.
+    pub(super) fn untold(&mut self, now: Instant) -> Option<u64> {
+        let due = |told| now >= told + Duration::from_secs(1);
+        if self.refused == 0 || !self.told.is_none_or(due) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.refused))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut rate = Rate::new(10, start);
+        let mut admitted = |now, tries: usize| (0..tries).filter(|_| rate.admits(now)).count();
+        assert_eq!(admitted(start, 50), 10);
+        assert_eq!(admitted(at(99), 5), 0);
+        assert_eq!(admitted(at(101), 5), 1);
+        assert_eq!(admitted(at(500), 50), 4);
+        assert_eq!(
+            admitted(at(60_000), 50),
+            10,
+            "no more than a second's worth"
+        );
+        // A clock that stands still or goes back takes nothing away.
+        assert_eq!(admitted(at(59_000), 1), 0);
+    }
+
+    #[test]
+    fn refusals_are_told_once_a_second_and_none_is_forgotten() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut rate = Rate::new(1, start);
+        assert!(rate.admits(start));
+        assert_eq!(rate.untold(start), None);
+        assert!(!rate.admits(start));
+        assert_eq!(rate.untold(start), Some(1));
+        assert!(!rate.admits(at(1)) && !rate.admits(at(2)));
+        assert_eq!(rate.untold(at(2)), None);
+        assert_eq!(rate.untold(at(1_000)), Some(2));
+        assert_eq!(rate.untold(at(5_000)), None);
+    }
+}

@@ -1,0 +1,241 @@
+//! The HTTP request that makes a connection a WebSocket (RFC 6455, section 4.2), and its answer.
+
+use roommq_config::WebSocket;
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::tungstenite;
+use tungstenite::handshake::machine::TryParse;
+use tungstenite::handshake::server::{Request, Response, create_response, write_response};
+use tungstenite::http::{HeaderMap, HeaderValue, StatusCode, header};
+
+/// The longest request, headers included.
+const LONGEST: usize = 8 << 10;
+
+/// The end of the headers.
+const END: &[u8] = b"\r\n\r\n";
+
+/// The subprotocols that are MQTT, the best first: the registered one [MQTT-6.0.0-3], and what clients from before
+/// its time call it.
+const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
+
+/// Why it became none.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpgradeError {
+    #[error("the connection ended: {0}")]
+    Io(#[from] io::Error),
+    #[error("answered {0}: {1}")]
+    Refused(StatusCode, String),
+}
+
+/// Reads the request and answers it. What the peer has sent behind it belongs to the WebSocket.
+pub(super) async fn upgrade(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    rules: &WebSocket,
+) -> Result<Vec<u8>, UpgradeError> {
+    let refused = |(status, text): (StatusCode, &str)| (status, text.to_owned());
+    let mut bytes = Vec::with_capacity(1024);
+    let answer = match request(stream, &mut bytes).await? {
+        Ok(request) => answer(&request, rules).map_err(refused),
+        Err(no) => Err(refused(no)),
+    };
+    let (status, text) = match answer {
+        Ok(response) => {
+            let mut out = Vec::new();
+            write_response(&mut out, &response).map_err(io::Error::other)?;
+            stream.write_all(&out).await?;
+            stream.flush().await?;
+            return Ok(bytes);
+        }
+        Err(no) => no,
+    };
+    let version = match status {
+        StatusCode::UPGRADE_REQUIRED => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        _ => "",
+    };
+    let length = text.len() + 1;
+    let out = format!(
+        "HTTP/1.1 {status}\r\n{version}Connection: close\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{text}\n"
+    );
+    stream.write_all(out.as_bytes()).await?;
+    stream.shutdown().await?;
+    Err(UpgradeError::Refused(status, text))
+}
+
+type No = (StatusCode, &'static str);
+
+/// The request, which is taken out of `bytes`.
+async fn request(
+    stream: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+) -> io::Result<Result<Request, No>> {
+    let mut looked = 0;
+    loop {
+        // Looked for before it is parsed: byte by byte that would be the work of a square.
+        let from = bytes.len().min(looked);
+        if let Some(at) = bytes[from..].windows(END.len()).position(|end| end == END) {
+            let rest = bytes.split_off(from + at + END.len());
+            let head = std::mem::replace(bytes, rest);
+            let bad = (
+                StatusCode::BAD_REQUEST,
+                "this is no request for a WebSocket",
+            );
+            return Ok(match Request::try_parse(&head) {
+                Ok(Some((_, request))) => Ok(request),
+                _ => Err(bad),
+            });
+        }
+        if bytes.len() >= LONGEST {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Ok(Err((status, "the request has more than 8 KiB")));
+        }
+        looked = bytes.len().saturating_sub(END.len() - 1);
+        if stream.read_buf(bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// Pure.
+fn answer(request: &Request, rules: &WebSocket) -> Result<Response, No> {
+    let headers = request.headers();
+    if request.uri().path() != rules.path {
+        return Err((StatusCode::NOT_FOUND, "MQTT is not at this path"));
+    }
+    if let (Some(origin), Some(allowed)) = (headers.get(header::ORIGIN), &rules.allowed_origins) {
+        let is_allowed = |o: &str| allowed.iter().any(|a| a.eq_ignore_ascii_case(o));
+        if !origin.to_str().is_ok_and(is_allowed) {
+            return Err((StatusCode::FORBIDDEN, "not for pages of this origin"));
+        }
+    }
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+    if version.is_none_or(|version| version != "13") {
+        let status = StatusCode::UPGRADE_REQUIRED;
+        return Err((status, "MQTT is served here as a WebSocket of version 13"));
+    }
+    let mut response = create_response(request).map_err(|_| {
+        (
+            StatusCode::BAD_REQUEST,
+            "this is no request for a WebSocket",
+        )
+    })?;
+    if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+        // [MQTT-6.0.0-4]
+        let chosen = subprotocol(headers)
+            .ok_or((StatusCode::BAD_REQUEST, "the one subprotocol here is mqtt"))?;
+        let name = header::SEC_WEBSOCKET_PROTOCOL;
+        let chosen = HeaderValue::from_static(chosen);
+        response.headers_mut().insert(name, chosen);
+    }
+    Ok(response)
+}
+
+fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
+    let offered = || {
+        let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+        let names = lists.filter_map(|list| list.to_str().ok());
+        names.flat_map(|list| list.split(',').map(str::trim))
+    };
+    SUBPROTOCOLS
+        .into_iter()
+        .find(|known| offered().any(|name| name == *known))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const GOOD: &str = "GET /mqtt HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+    fn rules() -> WebSocket {
+        WebSocket {
+            path: "/mqtt".to_owned(),
+            allowed_origins: Some(vec!["https://a.example".to_owned()]),
+        }
+    }
+
+    /// What is answered to these bytes, in pieces, and what is left of them.
+    fn answered(bytes: &[u8], piece: usize) -> (String, Option<Vec<u8>>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(async {
+            let (mut ours, mut theirs) = tokio::io::duplex(piece);
+            let send = async {
+                let (mut read, mut write) = tokio::io::split(&mut theirs);
+                let send = async {
+                    let _ = write.write_all(bytes).await;
+                };
+                let mut answer = Vec::new();
+                let receive = async {
+                    let mut chunk = [0; 64];
+                    while let Ok(n) = read.read(&mut chunk).await {
+                        answer.extend_from_slice(&chunk[..n]);
+                        if n == 0
+                            || answer.ends_with(END)
+                            || answer.ends_with(b"\n")
+                                && answer.contains(&b'4')
+                                && !answer.ends_with(b"\r\n")
+                        {
+                            break;
+                        }
+                    }
+                };
+                tokio::join!(send, receive);
+                String::from_utf8(answer).unwrap()
+            };
+            let rules = rules();
+            let serve = async { upgrade(&mut ours, &rules).await.ok() };
+            let (rest, answer) = tokio::join!(serve, send);
+            (answer, rest)
+        })
+    }
+
+    #[test]
+    fn a_good_request_in_any_pieces() {
+        let request = format!("{GOOD}Sec-WebSocket-Protocol: chat, mqttv3.1, mqtt\r\n\r\n");
+        for piece in [1, 7, 100, 10_000] {
+            let (answer, rest) = answered(request.as_bytes(), piece);
+            assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+            let answer = answer.to_ascii_lowercase();
+            assert!(
+                answer.contains("sec-websocket-protocol: mqtt\r\n"),
+                "{answer}"
+            );
+            assert!(answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"));
+            assert_eq!(rest.unwrap(), b"");
+        }
+        let early = [request.as_bytes(), b"\x82\x80abcd"].concat();
+        assert_eq!(answered(&early, 10_000).1.unwrap(), b"\x82\x80abcd");
+    }
+
+    #[test]
+    fn which_requests_are_answered_how() {
+        let with = |more: &str| format!("{GOOD}{more}\r\n");
+        let table = [
+            (with(""), "101"),
+            (with("Sec-WebSocket-Protocol: mqttv3.1\r\n"), "101"),
+            (
+                with("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: mqtt\r\n"),
+                "101",
+            ),
+            (with("Sec-WebSocket-Protocol: chat\r\n"), "400"),
+            (with("Sec-WebSocket-Protocol: MQTT\r\n"), "400"),
+            (with("Origin: https://A.example\r\n"), "101"),
+            (with("Origin: https://b.example\r\n"), "403"),
+            (with("").replace("/mqtt", "/mqtt?token=1"), "101"),
+            (with("").replace("/mqtt", "/"), "404"),
+            (with("").replace("13", "8"), "426"),
+            (with("").replace("Sec-WebSocket-Key", "X"), "400"),
+            (with("").replace("GET", "POST"), "400"),
+            (with("").replace("HTTP/1.1", "HTTP/1.0"), "400"),
+            ("GET / HTTP/1.1\r\n\r\n".to_owned(), "404"),
+            ("GET /mqtt HTTP/1.1\r\n\r\n".to_owned(), "426"),
+            ("\u{10}\u{d}\r\n\r\n".to_owned(), "400"),
+            (with(&format!("X: {}\r\n", "x".repeat(9_000))), "431"),
+        ];
+        for (request, wanted) in table {
+            let (answer, _) = answered(request.as_bytes(), 100_000);
+            assert_eq!(answer.get(9..12), Some(wanted), "{request}: {answer}");
+        }
+    }
+}

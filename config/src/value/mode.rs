@@ -1,0 +1,45 @@
+//! Permissions of a file, in octal digits: `"660"`.
+
+use super::{Wanted, text};
+use config::ValueKind;
+
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<u32>, Wanted> {
+    text(value)
+        .filter(|digits| (3..=4).contains(&digits.len()))
+        .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
+        .and_then(|digits| u32::from_str_radix(digits, 8).ok())
+        .filter(|mode| *mode <= 0o777)
+        .map(Some)
+        .ok_or_else(|| "give permissions as octal digits in quotes, such as \"660\"".to_owned())
+}
+
+pub(crate) fn show(mode: &Option<u32>) -> Option<toml::Value> {
+    Some(toml::Value::String(format!("{:03o}", (*mode)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes() {
+        let table: &[(&str, Option<u32>)] = &[
+            ("660", Some(0o660)),
+            ("0600", Some(0o600)),
+            ("777", Some(0o777)),
+            ("1777", None),
+            ("66", None),
+            ("+60", None),
+            ("689", None),
+            ("", None),
+        ];
+        for (text, wanted) in table {
+            let found = read(&ValueKind::from(*text), ()).ok().flatten();
+            assert_eq!(found, *wanted, "{text}");
+        }
+        assert!(
+            read(&ValueKind::from(660), ()).is_err(),
+            "no number: 660 is not octal"
+        );
+    }
+}

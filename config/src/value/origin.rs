@@ -1,0 +1,83 @@
+//! What a browser tells of a web page, `https://example.org`, and the path it asks for.
+
+use super::{Wanted, text};
+use config::ValueKind;
+
+/// Lower case, since browsers send it so.
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<String>>, Wanted> {
+    let wanted = || r#"give a list of origins, such as ["https://example.org"]"#.to_owned();
+    let ValueKind::Array(items) = value else {
+        return Err(wanted());
+    };
+    let origins = items.iter().map(|item| text(&item.kind).and_then(origin));
+    origins.collect::<Option<_>>().map(Some).ok_or_else(wanted)
+}
+
+/// Scheme, host and port, and no path; or `null`, which is what a page without an origin has.
+fn origin(text: &str) -> Option<String> {
+    let host = text.split_once("://").map(|(_, host)| host);
+    let plain = |host: &str| !host.is_empty() && !host.contains(['/', ' ', '*', '?', '#']);
+    (text == "null" || host.is_some_and(plain)).then(|| text.to_ascii_lowercase())
+}
+
+pub(crate) fn show(origins: &Option<Vec<String>>) -> Option<toml::Value> {
+    let origins = origins.as_ref()?.iter().cloned();
+    Some(toml::Value::Array(
+        origins.map(toml::Value::String).collect(),
+    ))
+}
+
+/// The path of a URL.
+pub(crate) mod url_path {
+    use super::{ValueKind, Wanted, text};
+
+    pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<String>, Wanted> {
+        let plain = |c: char| c.is_ascii_graphic() && !"?#".contains(c);
+        text(value)
+            .filter(|path| path.starts_with('/') && path.chars().all(plain))
+            .map(|path| Some(path.to_owned()))
+            .ok_or_else(|| "give the path of a URL, such as `/mqtt`".to_owned())
+    }
+
+    pub(crate) fn show(path: &Option<String>) -> Option<toml::Value> {
+        path.clone().map(toml::Value::String)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_have_no_path() {
+        let table = [
+            ("https://Example.org", Some("https://example.org")),
+            ("http://[::1]:8080", Some("http://[::1]:8080")),
+            ("null", Some("null")),
+            ("https://example.org/", None),
+            ("https://*.example.org", None),
+            ("example.org", None),
+            ("https://", None),
+            ("", None),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(origin(text).as_deref(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn paths() {
+        for (text, good) in [
+            ("/", true),
+            ("/mqtt/a", true),
+            ("mqtt", false),
+            ("/a?b", false),
+        ] {
+            assert_eq!(
+                url_path::read(&ValueKind::from(text), ()).is_ok(),
+                good,
+                "{text}"
+            );
+        }
+    }
+}
