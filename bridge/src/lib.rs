@@ -7,11 +7,13 @@ mod authorize;
 mod credentials;
 mod epoch;
 mod hook;
+mod login;
 mod membership;
 mod notice;
 mod presence;
 mod room;
 mod rules;
+mod scram;
 pub mod topics;
 mod users;
 
@@ -20,16 +22,18 @@ pub use presence::{RosterEntry, State};
 pub use users::{Users, UsersError, load_users, set_password};
 
 use authorize::Claim;
-use credentials::PasswordChecks;
+use credentials::{PasswordChecks, chance};
+use login::Login;
 use notice::Pace;
 use parking_lot::Mutex;
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{
-    Attempt, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy, Principal,
-    PublishPermit, Refusal, SubscribeGrant,
+    Attempt, AuthExchange, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy,
+    Principal, PublishPermit, Refusal, SubscribeGrant,
 };
 use roommq_config::Settings;
 use rules::Rules;
+use scram::{Decoy, Secrets};
 use std::sync::Arc;
 
 /// The rooms of a server: its policy, and the hook of each lane.
@@ -38,6 +42,8 @@ pub struct Bridge {
     rules: Arc<Rules>,
     anonymous: bool,
     passwords: PasswordChecks,
+    /// None where the system gave no chance to make decoys by.
+    secrets: Option<Arc<Secrets>>,
     pace: Mutex<Pace>,
 }
 
@@ -45,9 +51,11 @@ impl Bridge {
     /// Rooms under the rules of `settings`, for `users` and, where the settings say so, for anybody.
     #[must_use]
     pub fn new(settings: &Settings, users: Users) -> Arc<Bridge> {
+        let secrets = chance().map(|key| users.secrets(Decoy(key), settings.auth.scram_iterations));
         Arc::new(Bridge {
             rules: Arc::new(Rules::new(settings)),
             anonymous: settings.auth.anonymous,
+            secrets: secrets.ok().map(Arc::new),
             passwords: PasswordChecks::new(users, settings.limits.password_checks),
             pace: Mutex::new(Pace::default()),
         })
@@ -79,6 +87,32 @@ impl Policy for Bridge {
                 }
             }
         })
+    }
+
+    fn authenticate(
+        &self,
+        method: &str,
+        request: ConnectRequest,
+    ) -> Result<Box<dyn AuthExchange>, Refusal> {
+        login::is_served(method)?;
+        let (Some(secrets), Ok(nonce)) = (&self.secrets, chance()) else {
+            tracing::error!("SCRAM: the system gives no random bytes");
+            return Err(login::no_chance());
+        };
+        // Whoever has shown a certificate logs in as no other.
+        let expected = match request.certificate_user {
+            Some(certificate) => {
+                authorize::certified(&certificate, request.user_name.as_deref())?;
+                Some(certificate)
+            }
+            None => request.user_name,
+        };
+        let login = Login::new(Arc::clone(secrets), expected, nonce);
+        Ok(Box::new(login))
+    }
+
+    fn response_information(&self, who: &Principal) -> Option<String> {
+        Some(topics::inbox_reply(&who.user))
     }
 
     fn resolve(&self, who: &Principal, filter: &TopicFilter) -> TopicFilter {

@@ -115,7 +115,9 @@ fn word(code: ReasonCode) -> &'static str {
     match code {
         ReasonCode::NotAuthorized => "not-authorized",
         ReasonCode::QuotaExceeded => "full",
-        ReasonCode::TopicFilterInvalid | ReasonCode::TopicNameInvalid => "invalid",
+        ReasonCode::TopicFilterInvalid
+        | ReasonCode::TopicNameInvalid
+        | ReasonCode::PayloadFormatInvalid => "invalid",
         ReasonCode::SharedSubscriptionsNotSupported
         | ReasonCode::WildcardSubscriptionsNotSupported
         | ReasonCode::QoSNotSupported => "not-supported",

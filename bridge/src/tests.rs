@@ -2,6 +2,7 @@
 use super::*;
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
+use roommq_broker::policy::AuthStep;
 
 fn request(user_name: Option<&str>, password: Option<&'static [u8]>) -> ConnectRequest {
     ConnectRequest {
@@ -16,7 +17,7 @@ fn request(user_name: Option<&str>, password: Option<&'static [u8]>) -> ConnectR
 fn bridge_with_al() -> Arc<Bridge> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("users.toml");
-    set_password(&path, "a/l", "right").unwrap();
+    set_password(&path, "a/l", "right", Some(4_096)).unwrap();
     Bridge::new(&Settings::default(), load_users(&path).unwrap())
 }
 
@@ -79,4 +80,42 @@ fn a_refusal_is_told_once_a_second() {
     assert_eq!(tell(1_000).unwrap().topic, "inbox/al/error");
     assert!(tell(1_500).is_none());
     assert!(tell(2_000).is_some());
+}
+
+#[tokio::test]
+async fn scram_is_the_one_method() {
+    let bridge = bridge_with_al();
+    let begin = |method, name| bridge.authenticate(method, request(name, None));
+    for other in ["SCRAM-SHA-1", "SCRAM-SHA-256-PLUS", "scram-sha-256", ""] {
+        let refusal = begin(other, None).err().unwrap();
+        assert_eq!(refusal.code, ReasonCode::BadAuthenticationMethod);
+        assert!(refusal.reason.contains("SCRAM-SHA-256"));
+    }
+    let step = async |name, data: &'static str| {
+        let mut exchange = begin("SCRAM-SHA-256", name).unwrap();
+        exchange.step(Bytes::from(data)).await
+    };
+    for (name, first) in [
+        (None, "n,,n=a/l,r=x"),
+        (Some("a/l"), "n,,n=a/l,r=x"),
+        (None, "n,,n=eve,r=x"),
+    ] {
+        let answer = step(name, first).await;
+        assert!(matches!(answer, Ok(AuthStep::Continue(text)) if text.starts_with(b"r=x")));
+    }
+    for (name, first, code) in [
+        (None, "n,,n=me,r=x", ReasonCode::BadUserNameOrPassword),
+        (Some("eve"), "n,,n=a/l,r=x", ReasonCode::NotAuthorized),
+        (None, "p=tls-exporter,,n=a/l,r=x", ReasonCode::NotAuthorized),
+    ] {
+        assert_eq!(step(name, first).await.unwrap_err().code, code, "{first}");
+    }
+}
+
+#[test]
+fn everybody_is_answered_in_its_own_inbox() {
+    let bridge = Bridge::new(&Settings::default(), Users::default());
+    let who = authorize::principal("a/l");
+    let told = bridge.response_information(&who);
+    assert_eq!(told.as_deref(), Some("inbox/a%2Fl/reply"));
 }

@@ -273,6 +273,12 @@ pub fn inbox_error(user: &str) -> String {
     format!("inbox/{user}/error")
 }
 
+/// Where a user is answered.
+#[must_use]
+pub fn inbox_reply(user: &str) -> String {
+    format!("inbox/{user}/reply")
+}
+
 /// The front of every topic in a user's inbox.
 #[must_use]
 pub fn inbox_prefix(user: &str) -> String {

@@ -1,13 +1,18 @@
 //! The users file: who has a password. Written by `roommq passwd`, read at start.
 //!
-//! TOML, one table: `[users]` with `name = "<argon2 PHC string>"`.
+//! TOML with two tables: `[users]` with `name = "<argon2 PHC string>"` for logins by password, and `[scram]` with
+//! `name = "SCRAM-SHA-256$…"` for those by SCRAM. A user may stand in one of them alone. Before them `decoy_key`,
+//! by which names that stand in neither are answered as if they did.
 
+use crate::credentials::chance;
+use crate::scram::{self, Decoy, Verifier};
 use crate::topics;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Argon2, Params};
+use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -21,10 +26,12 @@ const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$\
 const HEADER: &str = "\
 # Users of RoomMQ. Written by `roommq passwd`, which keeps the entries but no comments.\n\n";
 
-/// Users and the hashes of their passwords.
+/// Users and what is kept of their passwords.
 #[derive(Clone, Default)]
 pub struct Users {
     hashes: HashMap<String, PasswordHash>,
+    verifiers: HashMap<String, Verifier>,
+    decoy: Option<Decoy>,
 }
 
 /// What is wrong with a users file, or with what is to be written to one.
@@ -47,7 +54,7 @@ pub enum UsersError {
         source: std::io::Error,
     },
     /// It is not what a users file is.
-    #[error("{}, line {line}: {what}; a users file has one table, [users], with name = \"argon2 hash\"", path.display())]
+    #[error("{}, line {line}: {what}; a users file has the tables [users] and [scram], with name = \"…\", and is written by `roommq passwd`", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -74,6 +81,28 @@ pub enum UsersError {
         /// Whose.
         user: String,
     },
+    /// A verifier that is none, is too weak, or has a name that SCRAM cannot have.
+    #[error("{}, key `scram.{user}`: no verifier for SCRAM-SHA-256 with 4,096 iterations or more; set it with `roommq passwd`", path.display())]
+    Verifier {
+        /// The file.
+        path: PathBuf,
+        /// Whose.
+        user: String,
+    },
+    /// A key for decoys that is none.
+    #[error("{}, key `decoy_key`: no 32 bytes in base64; take the line away, and `roommq passwd` makes another", path.display())]
+    DecoyKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// SCRAM prepares texts before it compares them, and does not take all of them.
+    #[error(
+        "{0} has characters that SCRAM does not take, or others for them (RFC 4013); choose others, or set it for logins by password alone, with --no-scram"
+    )]
+    NotPrepared(&'static str),
+    /// The system gives no random bytes.
+    #[error("cannot make a salt: {0}")]
+    NoChance(getrandom::Error),
     /// A password that cannot be used.
     #[error("a password has 1 to 65,535 bytes; this one has {0}")]
     Password(usize),
@@ -85,15 +114,28 @@ pub enum UsersError {
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    decoy_key: Option<String>,
     #[serde(default)]
     users: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    scram: BTreeMap<String, String>,
 }
 
 impl Users {
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.hashes.len()
+        let by_scram_alone = |name: &&String| !self.hashes.contains_key(*name);
+        self.hashes.len() + self.verifiers.keys().filter(by_scram_alone).count()
+    }
+
+    /// What SCRAM needs. `decoy` is used where the file has no key, and `iterations` where it has no verifier.
+    pub(crate) fn secrets(&self, decoy: Decoy, iterations: u32) -> scram::Secrets {
+        let without = |name: &&String| !self.verifiers.contains_key(*name);
+        let without = self.hashes.keys().filter(without).cloned().collect();
+        let decoy = self.decoy.unwrap_or(decoy);
+        scram::Secrets::new(self.verifiers.clone(), without, decoy, iterations)
     }
 
     /// Whether `password` is `user`'s. Takes as long for an unknown user: tens of milliseconds of a core.
@@ -117,15 +159,17 @@ impl Users {
 /// Names only: hashes have no place in a log.
 impl std::fmt::Debug for Users {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.hashes.keys()).finish()
+        let by_scram = self.verifiers.keys();
+        let names: BTreeSet<_> = self.hashes.keys().chain(by_scram).collect();
+        f.debug_set().entries(names).finish()
     }
 }
 
 /// Reads a users file. Warns where others than its owner may read it.
 ///
 /// # Errors
-/// It cannot be read, is not TOML, has another table or key than `[users]`, a name that nobody may have, or
-/// a value that is no argon2 PHC string.
+/// It cannot be read, is not TOML, has another table or key than those that there are, a name that nobody may
+/// have, or a value that is no argon2 PHC string, or no verifier.
 pub fn load_users(path: &Path) -> Result<Users, UsersError> {
     let text = std::fs::read_to_string(path).map_err(|source| UsersError::Read {
         path: path.to_owned(),
@@ -143,16 +187,48 @@ pub fn load_users(path: &Path) -> Result<Users, UsersError> {
         };
         hashes.insert(user, hash);
     }
-    Ok(Users { hashes })
+    let mut verifiers = HashMap::with_capacity(file.scram.len());
+    for (user, text) in file.scram {
+        check_name(path, &user)?;
+        // It is looked up as SCRAM prepares it.
+        let name_holds = scram::prepared(&user).is_some_and(|name| name == user);
+        let Some(verifier) = text.parse().ok().filter(|_| name_holds) else {
+            let path = path.to_owned();
+            return Err(UsersError::Verifier { path, user });
+        };
+        verifiers.insert(user, verifier);
+    }
+    let decoy = file.decoy_key.map(|text| decoy(path, &text)).transpose()?;
+    Ok(Users {
+        hashes,
+        verifiers,
+        decoy,
+    })
+}
+
+fn decoy(path: &Path, text: &str) -> Result<Decoy, UsersError> {
+    let bytes = Base64::decode_vec(text)
+        .ok()
+        .and_then(|b| b.try_into().ok());
+    bytes.map(Decoy).ok_or_else(|| UsersError::DecoyKey {
+        path: path.to_owned(),
+    })
 }
 
 /// Gives `user` a password in the users file at `path`: makes the file, or replaces it as a whole, so that a
 /// reader sees the old one or the new one. Only its owner may read it. Other entries stay, comments do not.
 ///
+/// `iterations` of SCRAM-SHA-256, 4,096 at least; none: the user logs in by password alone.
+///
 /// # Errors
-/// `user` is a name that nobody may have, the password is empty or too long, or the file cannot be read,
-/// understood or written.
-pub fn set_password(path: &Path, user: &str, password: &str) -> Result<(), UsersError> {
+/// `user` is a name that nobody may have, the password is empty or too long, one of them is not for SCRAM, or
+/// the file cannot be read, understood or written.
+pub fn set_password(
+    path: &Path,
+    user: &str,
+    password: &str,
+    iterations: Option<u32>,
+) -> Result<(), UsersError> {
     check_name(path, user)?;
     if !(1..=PASSWORD_BYTES).contains(&password.len()) {
         return Err(UsersError::Password(password.len()));
@@ -169,10 +245,32 @@ pub fn set_password(path: &Path, user: &str, password: &str) -> Result<(), Users
         .hash_password(password.as_bytes())
         .map_err(UsersError::Hashing)?;
     file.users.insert(user.to_owned(), hash.to_string());
+    match iterations {
+        None => drop(file.scram.remove(user)),
+        Some(iterations) => {
+            let verifier = verifier(user, password, iterations)?;
+            file.scram.insert(user.to_owned(), verifier.to_string());
+            if file.decoy_key.is_none() {
+                let key = chance::<32>().map_err(UsersError::NoChance)?;
+                file.decoy_key = Some(Base64::encode_string(&key));
+            }
+        }
+    }
     write(path, &file).map_err(|source| UsersError::Write {
         path: path.to_owned(),
         source,
     })
+}
+
+fn verifier(user: &str, password: &str, iterations: u32) -> Result<Verifier, UsersError> {
+    if scram::prepared(user).is_none_or(|name| name != user) {
+        return Err(UsersError::NotPrepared("the user name"));
+    }
+    let password = scram::prepared(password).filter(|password| !password.is_empty());
+    let password = password.ok_or(UsersError::NotPrepared("the password"))?;
+    let salt = chance::<{ scram::SALT }>().map_err(UsersError::NoChance)?;
+    let iterations = iterations.max(scram::FEWEST_ITERATIONS);
+    Ok(Verifier::of(&password, salt.to_vec(), iterations))
 }
 
 fn check_name(path: &Path, user: &str) -> Result<(), UsersError> {

@@ -121,10 +121,50 @@ pub enum Attempt<'a> {
     Publish(&'a str),
 }
 
+/// A conversation that finds out who somebody is. Dropped where either side gives up.
+pub trait AuthExchange: Send + Sync {
+    /// Takes what the client says next, empty where it said nothing: first with the CONNECT or the AUTH that
+    /// began the conversation. Not asked again after [`AuthStep::Done`] or a refusal, and given up where it takes
+    /// longer than a connection may to become one.
+    fn step(&mut self, data: Bytes) -> BoxFuture<'_, Result<AuthStep, Refusal>>;
+}
+
+/// What comes of what the client said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthStep {
+    /// It is told this, empty for nothing, and is to answer.
+    Continue(Bytes),
+    /// Who it is, and what it is told at the end, where there is something.
+    Done(Principal, Option<Bytes>),
+}
+
 /// May-I questions, asked before anything is appended.
 pub trait Policy: Send + Sync + 'static {
     /// May this client connect, and as whom? May take long (password hashes).
     fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>>;
+
+    /// Begins a conversation by the authentication method that a CONNECT names (5.0, 4.12), at the start of a
+    /// connection or later in it; [`AuthExchange`] goes on. A password in `request` proves nothing here.
+    ///
+    /// # Errors
+    /// The method is not served (0x8C) [MQTT-4.12.0-1], or cannot be now.
+    fn authenticate(
+        &self,
+        method: &str,
+        request: ConnectRequest,
+    ) -> Result<Box<dyn AuthExchange>, Refusal> {
+        let _ = (method, request);
+        Err(Refusal {
+            code: ReasonCode::BadAuthenticationMethod,
+            reason: "no authentication method is served here; connect without one".to_owned(),
+        })
+    }
+
+    /// Under which topics `who` is to be answered, told to a client that asks for it (5.0, 3.1.2.11.6, 3.2.2.3.15).
+    fn response_information(&self, who: &Principal) -> Option<String> {
+        let _ = who;
+        None
+    }
 
     /// The filter that `filter` stands for; what an UNSUBSCRIBE names is resolved by this too.
     fn resolve(&self, who: &Principal, filter: &TopicFilter) -> TopicFilter;

@@ -170,6 +170,12 @@ pub(crate) struct PasswdArgs {
     /// The user
     #[arg(value_parser = user)]
     pub user: String,
+    /// Keep nothing for logins by SCRAM-SHA-256: this user shows its password to log in
+    #[arg(long)]
+    pub no_scram: bool,
+    /// Read `auth.scram_iterations` from this TOML file; without it, from the one that `ROOMMQ_CONFIG` names, if any
+    #[arg(long, value_name = "FILE", conflicts_with = "no_scram")]
+    pub config: Option<PathBuf>,
 }
 
 /// `roommq config`

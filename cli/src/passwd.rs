@@ -1,6 +1,6 @@
 //! `roommq passwd`: a user's password in a users file.
 
-use crate::args::PasswdArgs;
+use crate::args::{PasswdArgs, SourceArgs};
 use anyhow::{Context, bail};
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
@@ -9,13 +9,15 @@ use std::io::{BufRead, IsTerminal, Write};
 const LINE_BYTES: u64 = 65_535;
 
 pub(crate) fn run(args: &PasswdArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    // Before anything is asked: what is wrong with the settings is said first.
+    let iterations = iterations(args)?;
     let stdin = std::io::stdin();
     let password = if stdin.is_terminal() {
         asked(&args.user)?
     } else {
         piped(stdin.lock())?
     };
-    roommq_bridge::set_password(&args.file, &args.user, &password)?;
+    roommq_bridge::set_password(&args.file, &args.user, &password, iterations)?;
     if json {
         let file = args.file.to_string_lossy();
         writeln!(out, "{}", json!({"file": file, "user": args.user}))?;
@@ -29,6 +31,18 @@ pub(crate) fn run(args: &PasswdArgs, json: bool, out: &mut impl Write) -> anyhow
     }
     out.flush()?;
     Ok(())
+}
+
+fn iterations(args: &PasswdArgs) -> anyhow::Result<Option<u32>> {
+    if args.no_scram {
+        return Ok(None);
+    }
+    let source = SourceArgs {
+        config: args.config.clone(),
+        ..SourceArgs::default()
+    };
+    let settings = roommq_config::load(&source.source())?.settings;
+    Ok(Some(settings.auth.scram_iterations))
 }
 
 /// Twice, without echo.

@@ -41,6 +41,7 @@ impl Default for Auth {
         Auth {
             anonymous: true,
             users_file: None,
+            scram_iterations: 16_384,
         }
     }
 }

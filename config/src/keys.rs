@@ -111,6 +111,12 @@ const LONGEST_EXPIRY: Duration = Duration::from_secs(u32::MAX as u64);
 pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!("auth.anonymous", auth.anonymous, switch, ()),
     key!("auth.users_file", auth.users_file, path, ()),
+    key!(
+        "auth.scram_iterations",
+        auth.scram_iterations,
+        number,
+        4_096..=10_000_000
+    ),
     key!("topics.outside_rooms", topics.outside_rooms, word, ()),
     key!("rooms.create", rooms.create, word, ()),
     key!("presence.grace", presence.grace, time, MILLISECOND..=MONTH),

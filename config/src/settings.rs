@@ -42,6 +42,8 @@ pub struct Auth {
     pub anonymous: bool,
     /// The file that `roommq passwd` writes.
     pub users_file: Option<PathBuf>,
+    /// What a password costs whoever logs in by SCRAM-SHA-256: iterations of PBKDF2, 4,096 at least.
+    pub scram_iterations: u32,
 }
 
 /// Topics besides `rooms/` and `inbox/`.

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
 
+const SCRAM: Option<u32> = Some(4_096);
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
@@ -9,9 +11,9 @@ fn folder() -> tempfile::TempDir {
 fn a_password_that_was_set_is_right_and_another_is_wrong() {
     let folder = folder();
     let path = folder.path().join("users.toml");
-    set_password(&path, "al/ice", "one").unwrap();
-    set_password(&path, "bob", "two").unwrap();
-    set_password(&path, "al/ice", "three").unwrap();
+    set_password(&path, "al/ice", "one", SCRAM).unwrap();
+    set_password(&path, "bob", "two", SCRAM).unwrap();
+    set_password(&path, "al/ice", "three", SCRAM).unwrap();
     let users = load_users(&path).unwrap();
     assert_eq!(users.count(), 2);
     assert!(users.verify("al/ice", b"three"));
@@ -24,6 +26,69 @@ fn a_password_that_was_set_is_right_and_another_is_wrong() {
         shown.contains("bob") && !shown.contains("argon2"),
         "{shown}"
     );
+}
+
+#[test]
+fn a_verifier_is_kept_beside_the_hash_or_not() {
+    let folder = folder();
+    let path = folder.path().join("users.toml");
+    let read = || std::fs::read_to_string(&path).unwrap();
+    let of = |name: &str| {
+        let users = load_users(&path).unwrap();
+        let secrets = users.secrets(Decoy([0; 32]), 9_999);
+        secrets.of(name)
+    };
+    set_password(&path, "al", "x", None).unwrap();
+    assert!(!read().contains("SCRAM") && !read().contains("decoy"));
+    let decoy = of("al");
+    assert_eq!((decoy.0.iterations, decoy.1), (9_999, false));
+    set_password(&path, "bob", "x", Some(5_000)).unwrap();
+    let key = read()
+        .lines()
+        .find(|l| l.contains("decoy_key"))
+        .map(str::to_owned);
+    assert!(key.is_some());
+    assert!(of("bob").1 && !of("al").1);
+    assert_eq!(of("eve").0.iterations, 5_000, "as those that there are");
+    assert_eq!(
+        of("eve").0,
+        of("eve").0,
+        "the same when the server has started again"
+    );
+    assert!(!format!("{:?}", of("bob")).contains("stored"));
+    set_password(&path, "al", "y", SCRAM).unwrap();
+    assert!(of("al").1);
+    set_password(&path, "bob", "y", None).unwrap();
+    assert!(!of("bob").1);
+    assert!(read().contains(&key.unwrap()));
+    // A verifier that comes from elsewhere stands alone.
+    let alone: String = read()
+        .lines()
+        .filter(|l| !l.contains("argon2"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    std::fs::write(&path, alone).unwrap();
+    let users = load_users(&path).unwrap();
+    assert_eq!(users.count(), 1);
+    assert!(of("al").1 && !users.verify("al", b"y"));
+}
+
+#[test]
+fn what_scram_does_not_take_is_said() {
+    let folder = folder();
+    let path = folder.path().join("users.toml");
+    for (user, password) in [
+        ("al", "a\u{7}"),
+        ("a\u{7}l", "x"),
+        ("a\u{a0}l", "x"),
+        ("al", "\u{ad}"),
+    ] {
+        let error = set_password(&path, user, password, SCRAM).unwrap_err();
+        assert!(matches!(error, UsersError::NotPrepared(_)), "{user:?}");
+        assert!(error.to_string().contains("--no-scram"));
+        set_password(&path, user, password, None).unwrap();
+    }
+    let users = load_users(&path).unwrap();
+    assert!(users.verify("al", "\u{ad}".as_bytes()));
 }
 
 #[test]
@@ -45,7 +110,7 @@ fn the_file_is_its_owners_only_and_nothing_is_left_beside_it() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     let link = folder.path().join("link.toml");
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    set_password(&link, "al", "x").unwrap();
+    set_password(&link, "al", "x", SCRAM).unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -87,6 +152,34 @@ fn errors_name_the_file_and_the_place() {
     }
     let error = load("[users]\n\"~al\" = \"x\"\n");
     assert!(error.contains("key `users.~al`"), "{error}");
+    let verifier = |iterations, salt, key: &str| {
+        let keys = format!("{key}:{key}");
+        format!("[scram]\nal = \"SCRAM-SHA-256${iterations}:{salt}${keys}\"\n")
+    };
+    let key = Base64::encode_string(&[1; 32]);
+    std::fs::write(&path, verifier(4_096, "AAAA", &key)).unwrap();
+    load_users(&path).unwrap();
+    for text in [
+        verifier(4_095, "AAAA", &key),
+        verifier(10_000_001, "AAAA", &key),
+        verifier(4_096, "", &key),
+        verifier(4_096, "AAAA", "AAAA"),
+        verifier(4_096, "AAA", &key),
+        verifier(4_096, "AAAA", &key).replace("al", "\"a\u{a0}l\""),
+        "[scram]\nal = \"md5\"\n".to_owned(),
+    ] {
+        let error = load(&text);
+        assert!(
+            error.starts_with(&format!("{name}, key `scram.a")),
+            "{error}"
+        );
+        assert!(!error.contains("AAAA"), "{error}");
+    }
+    let error = load("decoy_key = \"AAAA\"\n");
+    assert!(
+        error.contains("key `decoy_key`") && !error.contains("AAAA"),
+        "{error}"
+    );
     let missing = folder.path().join("none.toml");
     let error = load_users(&missing).unwrap_err().to_string();
     assert!(
@@ -100,11 +193,14 @@ fn what_cannot_be_set_leaves_the_file_alone() {
     let folder = folder();
     let path = folder.path().join("users.toml");
     for (user, password) in [("", "x"), ("me", "x"), ("~a", "x"), ("_a", "x"), ("a", "")] {
-        assert!(set_password(&path, user, password).is_err(), "{user}");
+        assert!(
+            set_password(&path, user, password, SCRAM).is_err(),
+            "{user}"
+        );
     }
     assert!(!path.exists());
     std::fs::write(&path, "not toml").unwrap();
-    assert!(set_password(&path, "al", "x").is_err());
+    assert!(set_password(&path, "al", "x", SCRAM).is_err());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "not toml");
-    assert!(set_password(&folder.path().join("no/users.toml"), "al", "x").is_err());
+    assert!(set_password(&folder.path().join("no/users.toml"), "al", "x", SCRAM).is_err());
 }

@@ -1,30 +1,18 @@
 //! From an open socket to an accepted CONNECT. Every refusal is answered by a CONNACK [MQTT-3.2.2-7].
 
-use super::ending::LAST_WORDS;
-use super::intake::{Intake, Woken};
-use super::opening::{Admitted, open, plain};
+use super::authentication::converse;
+use super::door::{Door, speaks, wrong};
+use super::intake::Intake;
+use super::opening::{Admitted, open};
+use super::requests::format_holds;
 use super::{Connection, Link, Shared};
 use crate::listener::Port;
-use crate::outlet::Outlet;
-use crate::packet::{
-    ConnAck, Connect, DecodeError, Decoder, Packet, ReasonCode, Reply, Version, encode,
-};
-use crate::policy::{ConnectRequest, Peer, Refusal};
+use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
+use crate::policy::{ConnectRequest, Principal, Refusal};
 use crate::transport::Arrival;
+use bytestring::ByteString;
 use std::sync::Arc;
 use tokio::time::Instant;
-
-/// A peer that has no session yet.
-pub(super) struct Door<'a> {
-    pub link: Link,
-    pub outlet: Outlet,
-    pub decoder: Decoder,
-    pub peer: Peer,
-    intake: &'a mut Intake,
-}
-
-/// What a reply has to be written in: a version, and the largest packet that the peer takes.
-pub(super) type Spoken = (Version, Option<u32>);
 
 /// The connection, its link, and its keep-alive in seconds; none where it was refused or went.
 pub(super) async fn accept(
@@ -38,12 +26,12 @@ pub(super) async fn accept(
     let mut door = Door {
         link: arrival.link,
         outlet: arrival.outlet,
+        intake,
         decoder: Decoder::new(port.layers.packet_bytes),
         peer: arrival.peer,
-        intake,
     };
     let peer = door.peer;
-    let connect = match tokio::time::timeout_at(until, door.first_packet()).await {
+    let connect = match tokio::time::timeout_at(until, door.first()).await {
         Err(_) => {
             let limit = port.handshake_time;
             tracing::info!(%peer, listener = %port.place, "no CONNECT within {limit:?}");
@@ -57,11 +45,9 @@ pub(super) async fn accept(
         }
         Ok(Err(Some(error))) => {
             tracing::info!(%peer, %error, "a bad CONNECT");
+            let refusal = wrong(error.reason(), &error.to_string());
             match error.connack_version() {
-                Some(version) => {
-                    let refusal = wrong(error.reason(), &error.to_string());
-                    door.refuse((version, None), &refusal).await;
-                }
+                Some(version) => door.refuse((version, None), &refusal).await,
                 None => door.close().await,
             }
             return None;
@@ -72,22 +58,40 @@ pub(super) async fn accept(
     if let Some(most) = too_many(port, shared) {
         tracing::warn!(%peer, listener = %port.place, "refused: {most} connections are open");
         let text = format!("the server has {most} connections, as many as it may");
-        door.refuse(spoken, &wrong(ReasonCode::ServerBusy, &text))
-            .await;
+        let refusal = wrong(ReasonCode::ServerBusy, &text);
+        door.refuse(spoken, &refusal).await;
         return None;
     }
-    // Password checks are few at a time; who waits for one is not kept waiting for ever.
     let limit = shared.limits.connect_time;
-    let admitted = admit(connect, certificate_user, shared, peer);
-    let busy = |_| {
-        let text = format!("credentials could not be checked within {limit:?}; try again later");
-        wrong(ReasonCode::ServerBusy, &text)
+    // Password checks are few at a time; who waits for one is not kept waiting for ever. In a conversation it
+    // is the client that is waited for, and its time runs on.
+    let (until, late) = match connect.authentication_method {
+        None => (Instant::now() + limit, ReasonCode::ServerBusy),
+        Some(_) => (until, ReasonCode::NotAuthorized),
     };
-    let admitted = tokio::time::timeout(limit, admitted).await;
-    match admitted.map_err(busy).flatten() {
-        Ok(admitted) => open(admitted, door, port, shared).await,
-        Err(refusal) => {
-            tracing::info!(%peer, %refusal, "a CONNECT was refused");
+    let late = |_| {
+        let text = format!("credentials could not be checked within {limit:?}; try again later");
+        Some(wrong(late, &text))
+    };
+    let admitted = admit(&connect, certificate_user, shared, &mut door);
+    let admitted = tokio::time::timeout_at(until, admitted).await;
+    match admitted.map_err(late).flatten() {
+        Ok((who, client_id, authentication)) => {
+            let admitted = Admitted {
+                connect,
+                who,
+                client_id,
+                authentication,
+            };
+            open(admitted, door, port, shared).await
+        }
+        Err(None) => {
+            tracing::debug!(%peer, client = %connect.client_id, "gone before CONNACK");
+            door.close().await;
+            None
+        }
+        Err(Some(refusal)) => {
+            tracing::info!(%peer, client = %connect.client_id, %refusal, "a CONNECT was refused");
             door.refuse(spoken, &refusal).await;
             None
         }
@@ -104,73 +108,17 @@ fn too_many(port: &Port, shared: &Shared) -> Option<usize> {
     passed.map(|(_, most)| most)
 }
 
-pub(super) fn speaks(connect: &Connect) -> Spoken {
-    (connect.version, connect.maximum_packet_size)
-}
-
-pub(super) fn wrong(code: ReasonCode, reason: &str) -> Refusal {
-    let reason = reason.to_owned();
-    Refusal { code, reason }
-}
-
-impl Door<'_> {
-    /// The first packet; `Err(None)` where the peer went before it was whole.
-    async fn first_packet(&mut self) -> Result<Box<Connect>, Option<DecodeError>> {
-        loop {
-            match self.intake.next(&mut self.decoder).map_err(Some)? {
-                Some(Packet::Connect(connect)) => return Ok(connect),
-                // The decoder lets nothing else be first [MQTT-3.1.0-1].
-                Some(_) => return Err(None),
-                None => {}
-            }
-            match self.intake.wait(&mut self.link, None, true).await {
-                Ok(Woken::Read(n)) if n > 0 => {}
-                _ => return Err(None),
-            }
-        }
-    }
-
-    async fn close(mut self) {
-        drop(self.outlet);
-        let until = Instant::now() + LAST_WORDS;
-        self.link.close(until, false).await;
-    }
-
-    /// CONNACK with an error, and the close [MQTT-3.1.4-2].
-    pub(super) async fn refuse(mut self, (version, largest): Spoken, refusal: &Refusal) {
-        let reply = Reply::ConnAck(Box::new(ConnAck {
-            reason_string: Some(refusal.reason.as_str().into()),
-            ..plain(refusal.code)
-        }));
-        let mut bytes = Vec::new();
-        // [MQTT-3.2.2-19]
-        encode(version, &reply, true, largest, &mut bytes);
-        let until = Instant::now() + LAST_WORDS;
-        let sent = tokio::time::timeout_at(until, self.link.send(&bytes)).await;
-        if !matches!(sent, Ok(Ok(()))) {
-            tracing::debug!("a refused peer did not read its CONNACK");
-        }
-        // The sending side is shut.
-        drop(self.outlet);
-        self.link.close(until, true).await;
-    }
-}
-
-/// Who it is, and by which client id.
+/// Who it is, by which client id, and how it was found out where a method was named; `Err(None)` where it went.
 async fn admit(
-    connect: Box<Connect>,
+    connect: &Connect,
     certificate_user: Option<String>,
     shared: &Shared,
-    peer: Peer,
-) -> Result<Admitted, Refusal> {
-    if connect.authentication_method.is_some() {
-        let reason = "enhanced authentication is not served yet; use a user name and password";
-        return Err(wrong(ReasonCode::BadAuthenticationMethod, reason));
-    }
+    door: &mut Door<'_>,
+) -> Result<(Principal, ByteString, Option<Authentication>), Option<Refusal>> {
     let client_id = if connect.client_id.is_empty() {
         if connect.version == Version::V3 && !connect.clean {
             let reason = "an empty client id needs clean session [MQTT-3.1.3-8]";
-            return Err(wrong(ReasonCode::ClientIdentifierNotValid, reason));
+            return Err(Some(wrong(ReasonCode::ClientIdentifierNotValid, reason)));
         }
         format!("auto-{}", uuid::Uuid::new_v4().simple()).into()
     } else {
@@ -181,19 +129,23 @@ async fn admit(
         user_name: connect.user_name.as_ref().map(ToString::to_string),
         password: connect.password.clone(),
         certificate_user,
-        peer,
+        peer: door.peer,
     };
-    let who = shared.policy.connect(request).await?;
+    let policy = &*shared.policy;
+    let (who, authentication) = match &connect.authentication_method {
+        None => (policy.connect(request).await?, None),
+        Some(method) => {
+            let talk = converse(method, connect, request, door, policy).await?;
+            (talk.0, Some(talk.1))
+        }
+    };
     if let Some(will) = &connect.will {
-        let permit = shared.policy.publish(&who, &will.topic, will.retain);
-        permit.map_err(|refusal| Refusal {
+        let permit = policy.publish(&who, &will.topic, will.retain);
+        let whole = permit.and_then(|_| format_holds(&will.properties, &will.payload));
+        whole.map_err(|refusal| Refusal {
             code: refusal.code,
             reason: format!("will: {}", refusal.reason),
         })?;
     }
-    Ok(Admitted {
-        connect,
-        who,
-        client_id,
-    })
+    Ok((who, client_id, authentication))
 }

@@ -2,7 +2,9 @@
 //!
 //! It never writes messages itself unless the socket was full: that is the keepers' work.
 
+mod authentication;
 mod deadlines;
+mod door;
 mod ending;
 mod handshake;
 mod intake;
@@ -24,6 +26,7 @@ use crate::server::{Gate, Inside};
 use crate::session::{Close, Session, Step};
 use crate::sessions::Sessions;
 use crate::transport::{Arrival, Socket, Turns};
+use authentication::Method;
 use bytestring::ByteString;
 use deadlines::Deadlines;
 use ending::Ending;
@@ -72,6 +75,8 @@ struct Connection {
     ticket: u32,
     /// For the topic that was published to last.
     permit: Option<(crate::packet::TopicName, bool, PublishPermit)>,
+    /// How the client was authenticated, where its CONNECT named a method.
+    method: Option<Box<Method>>,
     /// Entries of this read, by lane.
     batches: Vec<(u16, Batch)>,
     /// Acknowledgements that go out once `batches` are in the log.
@@ -230,6 +235,11 @@ impl Connection {
                     let step = self.session.step(packet).map_err(Ending::closed);
                     match step {
                         Ok(Step::Leave) => break Some(Ending::Left),
+                        Ok(Step::Auth(auth)) => {
+                            if let Err(close) = self.authenticate(auth).await {
+                                break Some(Ending::closed(close));
+                            }
+                        }
                         Ok(step) => self.take(step).await,
                         Err(ending) => break Some(ending),
                     }
@@ -272,7 +282,7 @@ impl Connection {
             Step::Completed(id) => drop(self.outbox.queue(|out| out.completed(id, now_ms()))),
             Step::Released(id, code) => self.acks.push(Reply::PubComp(id, code)),
             Step::Ping => self.acks.push(Reply::PingResp),
-            Step::Leave => {}
+            Step::Leave | Step::Auth(_) => {}
         }
     }
 

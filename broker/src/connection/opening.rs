@@ -1,13 +1,14 @@
 //! From an accepted CONNECT to an open session: terms, the session of before, CONNACK.
 
-use super::handshake::{Door, speaks, wrong};
+use super::authentication::Method;
+use super::door::{Door, speaks, wrong};
 use super::sleepers::bury;
 use super::{Connection, Link, Shared};
 use crate::clock::now_ms;
 use crate::listener::Port;
 use crate::outbox::Outbox;
-use crate::packet::{ConnAck, Connect, ReasonCode, Reply, Version};
-use crate::policy::{GoneReason, Principal};
+use crate::packet::{Authentication, ConnAck, Connect, ReasonCode, Reply, Version};
+use crate::policy::{GoneReason, Principal, Refusal, SessionId};
 use crate::session::{OutboundLimits, Session, Start};
 use crate::sessions::{Entered, Kept};
 use bytestring::ByteString;
@@ -78,6 +79,71 @@ pub(super) struct Admitted {
     pub connect: Box<Connect>,
     pub who: Principal,
     pub client_id: ByteString,
+    /// How it was found out, where CONNECT named a method.
+    pub authentication: Option<Authentication>,
+}
+
+/// A session's place in the registry, and what it had before.
+struct Place {
+    id: SessionId,
+    outbox: Arc<Outbox>,
+    kept: Kept,
+    /// Whether it goes on with what it had.
+    woken: bool,
+}
+
+/// Enters the session or wakes it, once the connection before it has ended.
+async fn take_place(
+    who: Principal,
+    client_id: ByteString,
+    resumes: bool,
+    terms: &Terms,
+    shared: &Shared,
+) -> Result<Place, Refusal> {
+    let fresh = Arc::new(Outbox::asleep(terms.version, terms.outbound));
+    let entering = shared
+        .sessions
+        .enter(&who.user, &client_id, &fresh, resumes);
+    let limit = shared.limits.connect_time;
+    let Ok(entered) = tokio::time::timeout(limit, entering).await else {
+        let text = "the connection that uses this client id did not end in time; try again";
+        return Err(wrong(ReasonCode::ServerBusy, text));
+    };
+    let (id, old) = match entered {
+        Entered::Shut => {
+            let text = "the server is shutting down";
+            return Err(wrong(ReasonCode::ServerUnavailable, text));
+        }
+        // A will that was not due yet is not sent [MQTT-3.1.3-9].
+        Entered::Woken(id, _, outbox, asleep) if resumes => {
+            return Ok(Place {
+                id,
+                outbox,
+                kept: Kept { who, ..asleep.kept },
+                woken: true,
+            });
+        }
+        Entered::Woken(id, old, theirs, asleep) => (id, Some((old, theirs, asleep))),
+        Entered::New(id) => (id, None),
+    };
+    if let Some((old, theirs, asleep)) = old {
+        // Clean start: what there was ends here [MQTT-3.1.2-4, MQTT-3.1.2-6].
+        theirs.part(None, false, now_ms());
+        bury(shared, old, *asleep).await;
+    }
+    Ok(Place {
+        id,
+        outbox: fresh,
+        kept: Kept {
+            who,
+            client_id,
+            unreleased: HashSet::new(),
+            filters: HashSet::new(),
+            lanes: BTreeSet::new(),
+            ticket: 0,
+        },
+        woken: false,
+    })
 }
 
 /// Enters or wakes the session and sends CONNACK, the first packet of all [MQTT-3.2.0-1].
@@ -91,49 +157,27 @@ pub(super) async fn open(
         connect,
         who,
         client_id,
+        authentication,
     } = admitted;
-    let limit = shared.limits.connect_time;
     let spoken = speaks(&connect);
     let mut terms = Terms::of(&connect, &client_id, port, &shared.limits);
-    let fresh = Arc::new(Outbox::asleep(terms.version, terms.outbound));
+    terms.connack.authentication = authentication;
+    terms.connack.response_information = answers_to(&connect, &who, shared);
     let resumes = !connect.clean;
-    let entering = shared
-        .sessions
-        .enter(&who.user, &client_id, &fresh, resumes);
-    let Ok(entered) = tokio::time::timeout(limit, entering).await else {
-        let text = "the connection that uses this client id did not end in time; try again";
-        door.refuse(spoken, &wrong(ReasonCode::ServerBusy, text))
-            .await;
-        return None;
-    };
-    let none = |who: Principal| Kept {
-        who,
-        client_id: client_id.clone(),
-        unreleased: HashSet::new(),
-        filters: HashSet::new(),
-        lanes: BTreeSet::new(),
-        ticket: 0,
-    };
-    let (id, outbox, kept) = match entered {
-        Entered::Shut => {
-            let text = "the server is shutting down";
-            door.refuse(spoken, &wrong(ReasonCode::ServerUnavailable, text))
-                .await;
+    let place = match take_place(who, client_id, resumes, &terms, shared).await {
+        Ok(place) => place,
+        Err(refusal) => {
+            door.refuse(spoken, &refusal).await;
             return None;
         }
-        Entered::New(id) => (id, fresh, none(who)),
-        // A will that was not due yet is not sent [MQTT-3.1.3-9].
-        Entered::Woken(id, _, theirs, asleep) if resumes => {
-            terms.connack.session_present = true; // [MQTT-3.2.2-2, MQTT-3.2.2-3]
-            (id, theirs, Kept { who, ..asleep.kept })
-        }
-        Entered::Woken(id, old, theirs, asleep) => {
-            // Clean start: what there was ends here [MQTT-3.1.2-4, MQTT-3.1.2-6].
-            theirs.part(None, false, now_ms());
-            bury(shared, old, *asleep).await;
-            (id, fresh, none(who))
-        }
     };
+    let Place {
+        id,
+        outbox,
+        kept,
+        woken,
+    } = place;
+    terms.connack.session_present = woken; // [MQTT-3.2.2-2, MQTT-3.2.2-3]
     let session = Session::new(Start {
         version: terms.version,
         will: connect.will,
@@ -156,14 +200,15 @@ pub(super) async fn open(
         filters: kept.filters,
         ticket: kept.ticket,
         permit: None,
+        method: terms.connack.authentication.as_ref().map(Method::of),
         batches: Vec::new(),
         acks: Vec::new(),
         notices: Vec::new(),
         draining: false,
         parted: false,
     });
-    if terms.connack.session_present {
-        let went_on = tokio::time::timeout(limit, connection.resume()).await;
+    if woken {
+        let went_on = tokio::time::timeout(shared.limits.connect_time, connection.resume()).await;
         if !matches!(went_on, Ok(Ok(()))) {
             // As if it had not come; the session sleeps on.
             connection.session.take_will();
@@ -203,5 +248,14 @@ pub(super) fn plain(reason: ReasonCode) -> ConnAck {
         server_keep_alive: None,
         shared_subscriptions: true,
         response_information: None,
+        authentication: None,
     }
+}
+
+/// Where the client's answers come, told to who asks [MQTT-3.1.2-28].
+fn answers_to(connect: &Connect, who: &Principal, shared: &Shared) -> Option<ByteString> {
+    if !connect.request_response_information {
+        return None;
+    }
+    shared.policy.response_information(who).map(Into::into)
 }

@@ -7,8 +7,8 @@ use crate::lane::{
     UnsubscribeEntry, lane_of, lane_of_filter,
 };
 use crate::packet::{
-    NameError, QoS, ReasonCode, Reply, Subscribe, SubscribeOptions, TopicFilter, Unsubscribe,
-    Version, levels,
+    NameError, PublishProperties, QoS, ReasonCode, Reply, Subscribe, SubscribeOptions, TopicFilter,
+    Unsubscribe, Version, levels,
 };
 use crate::policy::{Attempt, PublishPermit, Refusal, SubscribeGrant};
 use crate::session::{Answer, Inbound, Outbound};
@@ -17,7 +17,11 @@ use std::collections::BTreeMap;
 
 impl Connection {
     pub(super) fn publish(&mut self, inbound: &Inbound) {
-        let refusal = match self.permit(inbound) {
+        let permit = self.permit(inbound).and_then(|permit| {
+            format_holds(&inbound.properties, &inbound.payload)?;
+            Ok(permit)
+        });
+        let refusal = match permit {
             Ok(permit) => {
                 let lane = lane_of(permit.topic.as_str(), self.shared.lanes);
                 // Borrowed apart from the batches.
@@ -251,6 +255,22 @@ impl Connection {
             None => 0..self.shared.lanes,
         }
     }
+}
+
+/// Whether a payload that is said to be text is text (3.3.2.3.2, 3.1.3.2.3). A look at a flag, where it is not.
+pub(super) fn format_holds(said: &PublishProperties, payload: &[u8]) -> Result<(), Refusal> {
+    if !said.payload_is_utf8 {
+        return Ok(());
+    }
+    std::str::from_utf8(payload)
+        .map(drop)
+        .map_err(|error| Refusal {
+            code: ReasonCode::PayloadFormatInvalid,
+            reason: format!(
+                "the payload is said to be UTF-8 and is not, from byte {} on",
+                error.valid_up_to()
+            ),
+        })
 }
 
 pub(super) fn filter_entry(

@@ -14,11 +14,12 @@ const PUBREC: u8 = 0x50;
 const PUBREL: u8 = 0x62;
 const PUBCOMP: u8 = 0x70;
 
-/// Appends `reply` to `out` in `version`; nothing where that version has no such packet (DISCONNECT in 3.1.1).
+/// Appends `reply` to `out` in `version`; nothing where that version has no such packet (DISCONNECT and AUTH
+/// in 3.1.1).
 ///
 /// A reason string is left out where `problem_information` is false, CONNACK and DISCONNECT apart
 /// [5.0 MQTT-3.1.2-29], and where the packet would be over `max_packet` bytes with it
-/// [5.0 MQTT-3.2.2-19, MQTT-3.4.2-2, MQTT-3.5.2-2, MQTT-3.9.2-1, MQTT-3.14.2-3]. A packet that is over
+/// [5.0 MQTT-3.2.2-19, MQTT-3.4.2-2, MQTT-3.5.2-2, MQTT-3.9.2-1, MQTT-3.14.2-3, MQTT-3.15.2-2]. A packet that is over
 /// `max_packet` even so is not written at all [5.0 MQTT-3.1.2-24, MQTT-3.1.2-25].
 ///
 /// A reason that the packet does not have is written as `UnspecifiedError` (0x80).
@@ -59,7 +60,7 @@ fn encode_v3(reply: &Reply, out: &mut Vec<u8>) {
             packet_id: *packet_id,
         }),
         Reply::PingResp => write_v3(v3::Packet::PingResponse),
-        Reply::Disconnect(..) => None,
+        Reply::Disconnect(..) | Reply::Auth(..) => None,
     };
     out.extend_from_slice(&written.unwrap_or_default());
 }
@@ -142,6 +143,22 @@ impl V5<'_> {
                     ..v5::Disconnect::new(code(*reason, DisconnectReasonCode::UnspecifiedError))
                 })
             }),
+            Reply::Auth(reason, authentication, text) => {
+                let text = text.as_ref().filter(|_| self.problem_information);
+                self.put(text, |text| {
+                    v5::Packet::Auth(v5::Auth {
+                        // A server says success or continue, nothing else [5.0 MQTT-3.15.2-1].
+                        reason_code: match reason {
+                            ReasonCode::Success => v5::AuthReasonCode::Success,
+                            _ => v5::AuthReasonCode::ContinueAuth,
+                        },
+                        auth_method: Some(authentication.method.clone()),
+                        auth_data: authentication.data.clone(),
+                        reason_string: text.cloned(),
+                        user_properties: Vec::new(),
+                    })
+                });
+            }
         }
     }
 
@@ -219,6 +236,7 @@ fn codes<C: TryFrom<u8> + Copy>(reasons: &[ReasonCode], otherwise: C) -> Vec<C> 
 
 fn connack(ack: &ConnAck, text: Option<&ByteString>) -> v5::Packet {
     let receive_max = ack.receive_maximum.and_then(NonZeroU16::new);
+    let authentication = ack.authentication.as_ref();
     v5::Packet::from(v5::ConnectAck {
         // [5.0 MQTT-3.2.2-6]
         session_present: ack.session_present && ack.reason == ReasonCode::Success,
@@ -236,6 +254,8 @@ fn connack(ack: &ConnAck, text: Option<&ByteString>) -> v5::Packet {
         shared_subscription_available: ack.shared_subscriptions,
         server_keepalive_sec: ack.server_keep_alive,
         response_info: ack.response_information.clone(),
+        auth_method: authentication.map(|a| a.method.clone()),
+        auth_data: authentication.and_then(|a| a.data.clone()),
         reason_string: text.cloned(),
         ..v5::ConnectAck::default()
     })

@@ -268,6 +268,17 @@ pub enum Reply {
     PingResp,
     /// DISCONNECT (5.0; nothing is written for 3.1.1), with a reason string.
     Disconnect(ReasonCode, Option<ByteString>),
+    /// AUTH (5.0; nothing is written for 3.1.1): success or continue, with a reason string.
+    Auth(ReasonCode, Authentication, Option<ByteString>),
+}
+
+/// What the server says of an authentication (5.0, 4.12), in AUTH and in CONNACK.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authentication {
+    /// As the CONNECT named it [MQTT-4.12.0-5].
+    pub method: ByteString,
+    /// What the method says, where it says something; at most 65,535 bytes.
+    pub data: Option<Bytes>,
 }
 
 /// CONNACK
@@ -297,6 +308,8 @@ pub struct ConnAck {
     pub shared_subscriptions: bool,
     /// Where the client finds its answers (5.0).
     pub response_information: Option<ByteString>,
+    /// How the client was authenticated (5.0); none where its CONNECT named no method [MQTT-4.12.0-6].
+    pub authentication: Option<Authentication>,
 }
 
 impl QoS {

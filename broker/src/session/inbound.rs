@@ -1,7 +1,7 @@
 //! The receiving half of a session.
 
 use crate::packet::{
-    Ack, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe,
+    Ack, Auth, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe,
     SubscribeOptions, TopicFilter, TopicName, Unsubscribe, Version, Will,
 };
 use bytes::Bytes;
@@ -29,6 +29,8 @@ pub(crate) enum Step {
     Completed(PacketId),
     /// PINGREQ.
     Ping,
+    /// AUTH: part of a conversation that a policy leads.
+    Auth(Auth),
     /// DISCONNECT: the end, in order; the will has been dropped or stays by what the client said.
     Leave,
 }
@@ -184,10 +186,7 @@ impl Session {
                     "a second CONNECT [MQTT-3.1.0-2]",
                 ));
             }
-            Packet::Auth(_) => {
-                let text = "AUTH without an authentication method in CONNECT [MQTT-4.12.0-6]";
-                return Err(close(ReasonCode::ProtocolError, text));
-            }
+            Packet::Auth(auth) => Step::Auth(auth),
         })
     }
 

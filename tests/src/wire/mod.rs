@@ -9,6 +9,7 @@ mod connect;
 mod message;
 mod packet;
 mod properties;
+mod scram;
 
 pub use bytes::{frame, put_string, put_varint};
 pub use client::{Client, Missing};
@@ -16,6 +17,7 @@ pub use connect::Connect;
 pub use message::{Message, Subscribe};
 pub use packet::Packet;
 pub use properties::{Properties, Value, property};
+pub use scram::{SCRAM, Scram, auth};
 
 /// The protocol version of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -48,6 +48,10 @@ pub enum Packet {
         code: u8,
         properties: Properties,
     },
+    Auth {
+        code: u8,
+        properties: Properties,
+    },
 }
 
 impl Packet {
@@ -134,6 +138,11 @@ impl Packet {
                 assert!(v5, "a server sends no DISCONNECT in 3.1.1");
                 let (code, properties) = code_and_properties(body, v5);
                 Packet::Disconnect { code, properties }
+            }
+            15 => {
+                assert!(v5, "3.1.1 has no AUTH");
+                let (code, properties) = code_and_properties(body, v5);
+                Packet::Auth { code, properties }
             }
             kind => panic!("the server sent a packet of type {kind}"),
         }

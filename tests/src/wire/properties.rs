@@ -14,8 +14,11 @@ pub mod property {
     pub const ASSIGNED_CLIENT_ID: u8 = 0x12;
     pub const SERVER_KEEP_ALIVE: u8 = 0x13;
     pub const AUTHENTICATION_METHOD: u8 = 0x15;
+    pub const AUTHENTICATION_DATA: u8 = 0x16;
     pub const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
     pub const WILL_DELAY: u8 = 0x18;
+    pub const REQUEST_RESPONSE_INFORMATION: u8 = 0x19;
+    pub const RESPONSE_INFORMATION: u8 = 0x1A;
     pub const REASON_STRING: u8 = 0x1F;
     pub const RECEIVE_MAXIMUM: u8 = 0x21;
     pub const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
@@ -71,6 +74,15 @@ impl Properties {
     pub fn text(&self, id: u8) -> Option<&str> {
         self.0.iter().find_map(|(i, value)| match value {
             Value::Text(text) if *i == id => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// A property that is binary data.
+    #[must_use]
+    pub fn binary(&self, id: u8) -> Option<&[u8]> {
+        self.0.iter().find_map(|(i, value)| match value {
+            Value::Binary(bytes) if *i == id => Some(bytes.as_slice()),
             _ => None,
         })
     }

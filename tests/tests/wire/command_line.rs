@@ -250,6 +250,26 @@ fn passwords_are_kept_as_hashes() {
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(!text.contains("horse") && !text.contains("new one"));
     assert_eq!(text.matches("$argon2id$").count(), 2, "{text}");
+    assert_eq!(text.matches("SCRAM-SHA-256$16384:").count(), 2, "{text}");
+    let config = directory.path().join("roommq.toml");
+    std::fs::write(&config, "[auth]\nscram_iterations = 5000\n").unwrap();
+    for (arguments, before, after) in [
+        (["--config", config.to_str().unwrap()].as_slice(), 5_000, 1),
+        (["--no-scram"].as_slice(), 5_000, 0),
+    ] {
+        let mut command = roommq();
+        command.arg("passwd").arg(&file).arg("bob").args(arguments);
+        let made = Program::run(&mut command, "pw\n");
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let found = text.matches(&format!("SCRAM-SHA-256${before}:")).count();
+        assert_eq!(found, after, "{arguments:?}: {text}");
+    }
+    let mut command = roommq();
+    command.arg("passwd").arg(&file).arg("bob");
+    let refused = Program::run(&mut command, "a\u{7}b\n");
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("--no-scram"), "{}", refused.stderr);
     for bad in ["~x", "_x", "me", ""] {
         let mut command = roommq();
         command.arg("passwd").arg(&file).arg(bad);

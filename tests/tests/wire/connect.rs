@@ -227,12 +227,41 @@ fn a_packet_over_the_limit_ends_the_connection() {
 }
 
 #[test]
-fn authentication_methods_are_not_served_yet() {
+fn response_information_is_for_those_who_ask() {
     let server = Broker::start();
-    let method = Value::Text("SCRAM-SHA-256".to_owned());
-    let connect = Connect::v5("a").property(property::AUTHENTICATION_METHOD, method);
-    // [MQTT-4.12.0-1]
-    connect.refused(server.address(), 0x8C);
+    for (asked, wanted) in [
+        (None, None),
+        (Some(0), None),
+        (Some(1), Some("inbox/~a/reply")),
+    ] {
+        let mut connect = Connect::v5("a");
+        if let Some(asked) = asked {
+            let asked = Value::Byte(asked);
+            connect = connect.property(property::REQUEST_RESPONSE_INFORMATION, asked);
+        }
+        let (_client, connack) = connect.attempt(server.address());
+        let Packet::ConnAck { properties, .. } = connack else {
+            panic!("{connack:?}");
+        };
+        // [MQTT-3.1.2-28]
+        let told = properties.text(property::RESPONSE_INFORMATION);
+        assert_eq!(told, wanted, "{asked:?}");
+    }
+}
+
+#[test]
+fn a_refusal_is_no_larger_than_its_reader_takes() {
+    let server = Broker::start();
+    let connect = Connect::v5("a").user("alice", "pw");
+    for (most, told) in [(20, false), (1_000, true)] {
+        let most = Value::Four(most);
+        let connect = connect
+            .clone()
+            .property(property::MAXIMUM_PACKET_SIZE, most);
+        // [MQTT-3.2.2-19]
+        let properties = connect.refused(server.address(), 0x86);
+        assert_eq!(!properties.reason().is_empty(), told);
+    }
 }
 
 #[test]

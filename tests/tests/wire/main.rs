@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code
 
+mod authentication;
 mod command_line;
 mod config_cli;
 mod connect;
@@ -9,6 +10,7 @@ mod hostile;
 mod inbox;
 mod kept;
 mod limits;
+mod payload_format;
 mod presence;
 mod pubsub;
 mod refusal;

@@ -76,6 +76,7 @@ pub fn accepted() -> Vec<(&'static str, &'static str, Version, &'static [u8], Pa
     ("DISCONNECT with will", "3.14.2.1", V5, b"\xe0\x01\x04", disconnect(DisconnectWithWill, None)),
     ("DISCONNECT with all properties", "3.14.2.2", V5, b"\xe0\x12\x00\x10\x11\x00\x00\x00\x09\x1f\x00\x01x&\x00\x01k\x00\x01v", disconnect(Success, Some(9))),
     ("AUTH that goes on", "3.15", V5, b"\xf0\x15\x18\x13\x15\x00\x01m\x16\x00\x01d\x1f\x00\x01x&\x00\x01k\x00\x01v", Packet::Auth(Auth { reason: ContinueAuthentication, method: Some("m".into()), data: Some("d".into()) })),
+    ("AUTH with empty data", "3.15.2.2.3", V5, b"\xf0\x09\x18\x07\x15\x00\x01m\x16\x00\x00", Packet::Auth(Auth { reason: ContinueAuthentication, method: Some("m".into()), data: Some(Bytes::new()) })),
     ("AUTH again", "3.15.2.1", V5, b"\xf0\x06\x19\x04\x15\x00\x01m", Packet::Auth(Auth { reason: ReAuthenticate, method: Some("m".into()), data: None })),
     ]
 }

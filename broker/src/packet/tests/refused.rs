@@ -233,6 +233,8 @@ pub const REFUSED: &[(&str, &str, Version, &[u8], ReasonCode)] = &[
     ("AUTH with an unknown reason", "MQTT-3.15.2-1", V5, b"\xf0\x06\x01\x04\x15\x00\x01m", MalformedPacket),
     ("AUTH without a method", "3.15.2.2.2", V5, b"\xf0\x02\x18\x00", ProtocolError),
     ("AUTH with two methods", "3.15.2.2.2", V5, b"\xf0\x0a\x18\x08\x15\x00\x01m\x15\x00\x01m", ProtocolError),
+    ("AUTH with two of authentication data", "3.15.2.2.3", V5, b"\xf0\x0e\x18\x0c\x15\x00\x01m\x16\x00\x01d\x16\x00\x01d", ProtocolError),
+    ("AUTH with data and no method", "3.15.2.2.2", V5, b"\xf0\x06\x19\x04\x16\x00\x01d", ProtocolError),
     ("AUTH with success, which the server says", "3.15.2.1", V5, b"\xf0\x00", ProtocolError),
     ("AUTH with a server reference", "2.2.2.2", V5, b"\xf0\x0a\x18\x08\x15\x00\x01m\x1c\x00\x01x", MalformedPacket),
     ("SUBSCRIBE with an empty filter in 3.1.1", "MQTT-4.7.3-1", V3, b"\x82\x05\x00\x03\x00\x00\x00", MalformedPacket),

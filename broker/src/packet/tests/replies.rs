@@ -16,6 +16,14 @@ fn connack(reason: ReasonCode) -> ConnAck {
         server_keep_alive: None,
         shared_subscriptions: true,
         response_information: None,
+        authentication: None,
+    }
+}
+
+fn by_method(data: Option<&'static str>) -> Authentication {
+    Authentication {
+        method: "m".into(),
+        data: data.map(Bytes::from),
     }
 }
 
@@ -55,6 +63,8 @@ fn rows() -> Vec<(&'static str, &'static str, Version, Reply, &'static [u8])> {
             maximum_packet_size: Some(1024), assigned_client_id: Some("id".into()), topic_alias_maximum: 3, server_keep_alive: Some(30),
             shared_subscriptions: false, response_information: Some("r".into()), ..connack(Success) })),
             b"\x20\x29\x00\x00\x26\x11\x00\x00\x00\x07\x21\x00\x0a\x24\x01\x27\x00\x00\x04\x00\x12\x00\x02id\x22\x00\x03\x2a\x00\x13\x00\x1e\x1a\x00\x01r\x1f\x00\x03why"),
+        ("CONNACK at the end of an authentication", "MQTT-4.12.0-5", V5, Reply::ConnAck(Box::new(ConnAck { authentication: Some(by_method(Some("d"))), ..connack(Success) })), b"\x20\x0b\x00\x00\x08\x15\x00\x01m\x16\x00\x01d"),
+        ("CONNACK in 3.1.1 has no such thing", "3.2", V3, Reply::ConnAck(Box::new(ConnAck { authentication: Some(by_method(Some("d"))), ..connack(Success) })), b"\x20\x02\x00\x00"),
         ("PUBACK in 3.1.1, a refusal like a yes", "3.4", V3, Reply::PubAck(one(), NotAuthorized, Some("no".into())), b"\x40\x02\x00\x01"),
         ("PUBREC in 3.1.1", "3.5", V3, Reply::PubRec(one(), Success, None), b"\x50\x02\x00\x01"),
         ("PUBREL in 3.1.1", "MQTT-3.6.1-1", V3, Reply::PubRel(one(), Success), b"\x62\x02\x00\x01"),
@@ -77,6 +87,11 @@ fn rows() -> Vec<(&'static str, &'static str, Version, Reply, &'static [u8])> {
         ("3.1.1 has no DISCONNECT from the server", "3.14", V3, Reply::Disconnect(ServerShuttingDown, None), b""),
         ("DISCONNECT", "MQTT-3.14.2-1", V5, Reply::Disconnect(ServerShuttingDown, None), b"\xe0\x02\x8b\x00"),
         ("DISCONNECT with a reason string", "3.14.2.2.3", V5, Reply::Disconnect(ProtocolError, Some("no".into())), b"\xe0\x07\x82\x05\x1f\x00\x02no"),
+        ("3.1.1 has no AUTH", "2.2.1", V3, Reply::Auth(ContinueAuthentication, by_method(None), None), b""),
+        ("AUTH that goes on", "MQTT-4.12.0-2", V5, Reply::Auth(ContinueAuthentication, by_method(Some("d")), None), b"\xf0\x0a\x18\x08\x15\x00\x01m\x16\x00\x01d"),
+        ("AUTH that goes on without data", "3.15.2.2.3", V5, Reply::Auth(ContinueAuthentication, by_method(None), None), b"\xf0\x06\x18\x04\x15\x00\x01m"),
+        ("AUTH at the end", "MQTT-3.15.2-1", V5, Reply::Auth(Success, by_method(Some("d")), None), b"\xf0\x0a\x00\x08\x15\x00\x01m\x16\x00\x01d"),
+        ("AUTH with a reason string", "3.15.2.2.4", V5, Reply::Auth(Success, by_method(None), Some("ok".into())), b"\xf0\x0b\x00\x09\x15\x00\x01m\x1f\x00\x02ok"),
     ]
 }
 
@@ -99,6 +114,8 @@ fn a_client_that_wants_no_reasons_gets_them_with_a_refused_connection_only() {
     assert!(silent(&Reply::PubAck(one(), NotAuthorized, text())));
     assert!(silent(&Reply::PubRec(one(), NotAuthorized, text())));
     assert!(silent(&Reply::SubAck(one(), vec![NotAuthorized], text())));
+    let auth = Reply::Auth(ContinueAuthentication, by_method(None), text());
+    assert!(silent(&auth));
     assert!(!silent(&Reply::Disconnect(ProtocolError, text())));
     let refused = ConnAck {
         reason_string: text(),
@@ -120,6 +137,7 @@ fn nothing_is_over_the_clients_limit() {
         Reply::PubRec(one(), NotAuthorized, long()),
         Reply::SubAck(one(), vec![NotAuthorized], long()),
         Reply::Disconnect(ProtocolError, long()),
+        Reply::Auth(Success, by_method(Some("d")), long()),
         Reply::PingResp,
         Reply::PubRel(one(), Success),
     ];

@@ -1,0 +1,70 @@
+//! Logins by a conversation (5.0, 4.12): SCRAM-SHA-256, as the broker's policy leads it.
+
+use crate::authorize;
+use crate::scram::{Exchange, Failure, METHOD, NONCE, Progress};
+use bytes::Bytes;
+use roommq_broker::packet::ReasonCode;
+use roommq_broker::policy::{AuthExchange, AuthStep, BoxFuture, Refusal};
+
+/// Whether `method` is served; 0x8C where not [MQTT-4.12.0-1].
+pub(crate) fn is_served(method: &str) -> Result<(), Refusal> {
+    if method == METHOD {
+        return Ok(());
+    }
+    Err(Refusal {
+        code: ReasonCode::BadAuthenticationMethod,
+        reason: format!(
+            "{METHOD} is the one authentication method here; or name none, and give a password"
+        ),
+    })
+}
+
+/// No chance is to be had from the system.
+pub(crate) fn no_chance() -> Refusal {
+    Refusal {
+        code: ReasonCode::ServerUnavailable,
+        reason: "the server cannot authenticate by SCRAM now; try again later".to_owned(),
+    }
+}
+
+/// A SCRAM conversation of one client.
+pub(crate) struct Login(Exchange);
+
+impl Login {
+    /// `nonce` as in [`Exchange::new`].
+    pub fn new(
+        secrets: std::sync::Arc<crate::scram::Secrets>,
+        user_name: Option<String>,
+        nonce: [u8; NONCE],
+    ) -> Login {
+        Login(Exchange::new(secrets, user_name, nonce))
+    }
+}
+
+impl AuthExchange for Login {
+    fn step(&mut self, data: Bytes) -> BoxFuture<'_, Result<AuthStep, Refusal>> {
+        let step = match self.0.step(&data) {
+            Ok(Progress::Challenge(text)) => Ok(AuthStep::Continue(text.into())),
+            Ok(Progress::Proven { user, signature }) => {
+                let who = authorize::principal(&user);
+                Ok(AuthStep::Done(who, Some(signature.into())))
+            }
+            Err(failure) => Err(refusal(failure)),
+        };
+        Box::pin(std::future::ready(step))
+    }
+}
+
+fn refusal(failure: Failure) -> Refusal {
+    match failure {
+        Failure::Wrong => authorize::wrong_credentials(),
+        Failure::Name(bad) => Refusal {
+            code: ReasonCode::BadUserNameOrPassword,
+            reason: bad.to_string(),
+        },
+        _ => Refusal {
+            code: ReasonCode::NotAuthorized,
+            reason: failure.to_string(),
+        },
+    }
+}

@@ -1,0 +1,290 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::*;
+use proptest::prelude::*;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+/// The conversation in RFC 7677, section 3.
+const FIRST: &str = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
+const NONCES: &str = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+const SERVER_FIRST: &str =
+    "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+const PROOF: &str = "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+const SIGNATURE: &str = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
+
+fn rfc_verifier() -> Verifier {
+    static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+        let salt = Base64::decode_vec("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        Verifier::of("pencil", salt, 4_096)
+    });
+    VERIFIER.clone()
+}
+
+/// `user` with the password `pencil`, and `old`, whose password was set without SCRAM.
+fn secrets() -> Arc<Secrets> {
+    let verifiers = HashMap::from([("user".to_owned(), rfc_verifier())]);
+    let without = HashSet::from(["old".to_owned()]);
+    Arc::new(Secrets::new(verifiers, without, Decoy([7; 32]), 4_096))
+}
+
+fn exchange(expected: Option<&str>) -> Exchange {
+    Exchange::new(secrets(), expected.map(str::to_owned), [5; NONCE])
+}
+
+fn challenge(exchange: &mut Exchange, first: &str) -> String {
+    match exchange.step(first.as_bytes()) {
+        Ok(Progress::Challenge(text)) => text,
+        other => panic!("{first}: {other:?}"),
+    }
+}
+
+/// A client's last message for a conversation begun by `first` and `answer`.
+fn last(first: &str, answer: &str, password: &str) -> String {
+    let bare = first.splitn(3, ',').nth(2).unwrap();
+    let header = &first[..first.len() - bare.len()];
+    let mut fields = answer.split(',').map(|field| &field[2..]);
+    let (nonce, salt, iterations) = (
+        fields.next().unwrap(),
+        fields.next().unwrap(),
+        fields.next().unwrap(),
+    );
+    let salt = Base64::decode_vec(salt).unwrap();
+    let binding = Base64::encode_string(header.as_bytes());
+    let without_proof = format!("c={binding},r={nonce}");
+    let signed = format!("{bare},{answer},{without_proof}");
+    let proof = client_proof(password, &salt, iterations.parse().unwrap(), &signed);
+    format!("{without_proof},p={}", Base64::encode_string(&proof))
+}
+
+/// RFC 5802, section 3, as a client does it.
+fn client_proof(password: &str, salt: &[u8], iterations: u32, signed: &str) -> [u8; 32] {
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::{Digest, Sha256};
+    let mac = |key: &[u8], data: &[u8]| -> [u8; 32] {
+        let mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+        mac.chain_update(data).finalize().into_bytes().into()
+    };
+    let mut salted = [0; 32];
+    pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), salt, iterations, &mut salted);
+    let mut proof = mac(&salted, b"Client Key");
+    let signature = mac(&Sha256::digest(proof), signed.as_bytes());
+    proof.iter_mut().zip(signature).for_each(|(a, b)| *a ^= b);
+    proof
+}
+
+#[test]
+fn the_conversation_of_the_rfc() {
+    let verifier = rfc_verifier();
+    let without_proof = format!("c=biws,r={NONCES}");
+    let bare = &FIRST["n,,".len()..];
+    let signed = format!("{bare},{SERVER_FIRST},{without_proof}");
+    let proof = Base64::decode_vec(PROOF).unwrap().try_into().unwrap();
+    assert!(verifier.proves(signed.as_bytes(), &proof));
+    let signature = Base64::encode_string(&verifier.sign(signed.as_bytes()));
+    assert_eq!(format!("v={signature}"), SIGNATURE);
+
+    // The same by the exchange, past the nonce, which the RFC has drawn from other letters than ours.
+    let challenged = |proof: &str| {
+        let challenged = Challenged {
+            user: "user".to_owned(),
+            verifier: rfc_verifier(),
+            known: true,
+            nonce: NONCES.to_owned(),
+            header: "n,,".to_owned(),
+            so_far: format!("{bare},{SERVER_FIRST}"),
+        };
+        challenged.judge(format!("{without_proof},p={proof}").as_bytes())
+    };
+    let proven = Progress::Proven {
+        user: "user".to_owned(),
+        signature: SIGNATURE.to_owned(),
+    };
+    assert_eq!(challenged(PROOF), Ok(proven));
+    let other = PROOF.replace("dHzb", "eHzb");
+    assert_eq!(challenged(&other), Err(Failure::Wrong));
+    assert_eq!(
+        client_proof("pencil", &rfc_verifier().salt, 4_096, &signed),
+        proof
+    );
+}
+
+#[test]
+fn a_verifier_is_written_and_read() {
+    let text = rfc_verifier().to_string();
+    assert!(text.starts_with("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$"));
+    assert!(text.parse::<Verifier>().is_ok_and(|v| v == rfc_verifier()));
+}
+
+#[test]
+fn who_knows_the_password_is_in_and_nobody_else() {
+    for (first, password, user) in [
+        (FIRST, "pencil", Some("user")),
+        ("y,,n=user,r=abc", "pencil", Some("user")),
+        ("n,a=user,n=user,r=abc,x=more", "pencil", Some("user")),
+        ("n,,n=us\u{ad}er,r=abc", "pencil", Some("user")),
+        (FIRST, "pencil ", None),
+        (FIRST, "", None),
+        ("n,,n=old,r=abc", "pencil", None),
+        ("n,,n=eve,r=abc", "pencil", None),
+    ] {
+        let mut exchange = exchange(None);
+        let answer = challenge(&mut exchange, first);
+        let last = last(first, &answer, password);
+        let result = exchange.step(last.as_bytes());
+        match (user, result) {
+            (Some(name), Ok(Progress::Proven { user, .. })) => assert_eq!(user, name),
+            (None, Err(Failure::Wrong)) => {}
+            (_, other) => panic!("{first}: {other:?}"),
+        }
+        assert!(matches!(
+            exchange.step(last.as_bytes()),
+            Err(Failure::Message(_))
+        ));
+    }
+}
+
+/// Nobody learns by asking which names there are.
+#[test]
+fn a_stranger_is_challenged_like_a_user() {
+    let mut seen = HashSet::new();
+    for name in ["user", "old", "eve", "eve2"] {
+        let first = format!("n,,n={name},r=abc");
+        let answer = challenge(&mut exchange(None), &first);
+        let again = challenge(&mut exchange(None), &first);
+        assert_eq!(answer, again, "the same salt each time");
+        assert!(answer.ends_with(",i=4096"), "{answer}");
+        assert_eq!(
+            answer.len(),
+            challenge(&mut exchange(None), FIRST).len() - 17
+        );
+        assert!(seen.insert(answer), "a salt for each name");
+    }
+}
+
+#[test]
+fn names_must_agree() {
+    let with = |first: &str, expected| exchange(expected).step(first.as_bytes());
+    assert!(with(FIRST, Some("user")).is_ok());
+    assert!(with(FIRST, Some("us\u{ad}er")).is_ok(), "prepared too");
+    assert_eq!(with(FIRST, Some("User")), Err(Failure::OtherName));
+    assert_eq!(with(FIRST, Some("")), Err(Failure::OtherName));
+    let other = "n,a=root,n=user,r=abc";
+    assert_eq!(with(other, None), Err(Failure::OtherIdentity));
+    for reserved in ["me", "~x", "_x"] {
+        let first = format!("n,,n={reserved},r=abc");
+        assert_eq!(with(&first, None), Err(Failure::Name(BadUserName)));
+    }
+}
+
+#[test]
+fn a_name_may_have_commas_and_equals_signs() {
+    let first = ClientFirst::parse("n,,n==2Ca=3D=2C,r=x").unwrap();
+    assert_eq!(
+        (first.name.as_str(), first.bare),
+        (",a=,", "n==2Ca=3D=2C,r=x")
+    );
+    for bad in ["=", "=2", "=2c", "a=3D=", "=2é", "a\0"] {
+        let first = format!("n,,n={bad},r=x");
+        assert!(ClientFirst::parse(&first).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn who_is_asked_may_speak_second_and_once_only() {
+    let mut exchange = exchange(None);
+    assert_eq!(challenge(&mut exchange, ""), "");
+    assert!(challenge(&mut exchange, FIRST).starts_with("r="));
+    let mut silent = self::exchange(None);
+    assert_eq!(challenge(&mut silent, ""), "");
+    assert!(matches!(silent.step(b""), Err(Failure::Message(_))));
+}
+
+#[test]
+fn first_messages_that_are_none() {
+    for bad in [
+        "",
+        "n",
+        "n,,",
+        "n,,n=user",
+        "n,,r=abc,n=user",
+        "n,,n=user,r=",
+        "n,,n=,r=abc",
+        "n,,n=user,r=a b",
+        "n,,n=user,r=\u{e9}",
+        "n,x,n=user,r=abc",
+        "n,a=,n=user,r=abc",
+        "N,,n=user,r=abc",
+        "n,,m=x,n=user,r=abc",
+        "n,,n=user,r=abc,m=x",
+        "n,,n=user,r=abc,",
+        "n,,n=user,r=abc,x",
+        &format!("n,,n=user,r={}", "x".repeat(257)),
+    ] {
+        let failed = ClientFirst::parse(bad);
+        assert!(matches!(failed, Err(Failure::Message(_))), "{bad}");
+    }
+    for bound in ["p=tls-unique,,n=user,r=abc", "p=,,n=user,r=abc"] {
+        assert_eq!(ClientFirst::parse(bound), Err(Failure::Binding));
+    }
+}
+
+#[test]
+fn last_messages_that_are_none() {
+    let answer = challenge(&mut exchange(None), FIRST);
+    let good = last(FIRST, &answer, "pencil");
+    let judge = |last: &str| {
+        let mut exchange = exchange(None);
+        challenge(&mut exchange, FIRST);
+        exchange.step(last.as_bytes())
+    };
+    assert!(judge(&good).is_ok());
+    for bad in [
+        String::new(),
+        good.replace("c=biws", "c=eSws"),
+        good.replace("c=biws", "c=biws=="),
+        good.replace("r=rOpr", "r=xOpr"),
+        good.replace(",p=", ",q="),
+        good.replace(",p=", ",m=x,p="),
+        good.replace(",p=", ",p=AAAA,p="),
+        good.replace("c=biws,", ""),
+        format!("{good}="),
+        format!("{good},x=y"),
+    ] {
+        assert!(judge(&bad).is_err(), "{bad}");
+    }
+    // What is signed is what was said.
+    let extended = good.replace(",p=", ",x=y,p=");
+    assert_eq!(judge(&extended), Err(Failure::Wrong));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_are_a_panic(first: Vec<u8>, last: Vec<u8>) {
+        let mut exchange = exchange(None);
+        let _ = exchange.step(&first);
+        let _ = exchange.step(&last);
+    }
+
+    #[test]
+    fn no_text_that_is_nearly_one_is_a_panic(first in "[nyp]?=?,?(a=)?[a-z=,2CD3]{0,9},?n?=[a-z=23CDé\\x00]{0,9},?r?=?[!-~]{0,9}", last in "(c=)?[A-Za-z+=]{0,9},?(r=)?[!-~]{0,9}(,p=)?[A-Za-z0-9/=]{0,50}") {
+        let mut exchange = exchange(None);
+        let _ = exchange.step(first.as_bytes());
+        let proven = matches!(exchange.step(last.as_bytes()), Ok(Progress::Proven { .. }));
+        prop_assert!(!proven);
+    }
+
+    #[test]
+    fn nobody_is_proven_by_chance(last: [u8; 32]) {
+        let mut exchange = exchange(None);
+        let answer = challenge(&mut exchange, FIRST);
+        let nonce = answer.split(',').next().unwrap();
+        let proof = Base64::encode_string(&last);
+        let last = format!("c=biws,{nonce},p={proof}");
+        prop_assert_eq!(exchange.step(last.as_bytes()), Err(Failure::Wrong));
+    }
+
+    #[test]
+    fn any_verifier_text_is_read_or_refused(text in "(SCRAM-SHA-256)?\\$?[0-9]{0,12}:?[A-Za-z=]{0,12}\\$?[A-Za-z0-9+/=]{0,50}:?[A-Za-z0-9+/=]{0,50}") {
+        let _ = text.parse::<Verifier>();
+    }
+}

@@ -1,0 +1,131 @@
+//! What is kept of a password: enough to check a proof by, and not enough to make one.
+
+use base64ct::{Base64, Encoding as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::str::FromStr;
+use subtle::ConstantTimeEq as _;
+
+/// Iterations that RFC 7677 wants at least.
+pub(crate) const FEWEST_ITERATIONS: u32 = 4_096;
+
+/// More would keep a client busy for minutes.
+const MOST_ITERATIONS: u32 = 10_000_000;
+
+/// Bytes of a salt that we make.
+pub(crate) const SALT: usize = 16;
+
+/// Bytes of a salt, at most: it is sent.
+const SALT_BYTES: usize = 1_024;
+
+/// Its text is the form that is written to a users file, and that others know too:
+/// `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, in base64.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Verifier {
+    pub iterations: u32,
+    pub salt: Vec<u8>,
+    /// A hash of the client's key.
+    stored_key: [u8; 32],
+    /// By which the server proves that it knows the user.
+    server_key: [u8; 32],
+}
+
+impl Verifier {
+    /// Of a password that `SASLprep` has been through. Takes as long as `iterations` say.
+    pub fn of(password: &str, salt: Vec<u8>, iterations: u32) -> Verifier {
+        let mut salted = [0; 32];
+        pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), &salt, iterations, &mut salted);
+        Verifier {
+            iterations,
+            salt,
+            stored_key: Sha256::digest(hmac(&salted, b"Client Key")).into(),
+            server_key: hmac(&salted, b"Server Key"),
+        }
+    }
+
+    /// Of a name that has none: always the same for one `key`, and nobody knows a password for it.
+    pub fn decoy(key: &[u8; 32], name: &str, iterations: impl FnOnce(u64) -> u32) -> Verifier {
+        let part = |part: &str| hmac(key, format!("{part} {name}").as_bytes());
+        let chance = part("iterations").first_chunk().copied();
+        Verifier {
+            iterations: iterations(chance.map_or(0, u64::from_be_bytes)),
+            salt: part("salt")[..SALT].to_vec(),
+            stored_key: part("stored"),
+            server_key: part("server"),
+        }
+    }
+
+    /// Whether `proof` is that of somebody who knows the password, for the messages in `signed` (RFC 5802,
+    /// section 3). Takes the same time whatever is wrong.
+    pub fn proves(&self, signed: &[u8], proof: &[u8; 32]) -> bool {
+        let mut key = hmac(&self.stored_key, signed);
+        key.iter_mut().zip(proof).for_each(|(a, b)| *a ^= b);
+        Sha256::digest(key).ct_eq(&self.stored_key).into()
+    }
+
+    /// What proves the server to the client.
+    pub fn sign(&self, signed: &[u8]) -> [u8; 32] {
+        hmac(&self.server_key, signed)
+    }
+}
+
+/// HMAC-SHA-256 with a key of 32 bytes; a shorter key than the block counts as filled up with zeros (RFC 2104).
+fn hmac(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
+    let mut block = [0; 64];
+    block[..32].copy_from_slice(key);
+    Hmac::<Sha256>::new(&block.into())
+        .chain_update(data)
+        .finalize()
+        .into_bytes()
+        .into()
+}
+
+impl fmt::Display for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [salt, stored, server] =
+            [&self.salt[..], &self.stored_key, &self.server_key].map(Base64::encode_string);
+        let iterations = self.iterations;
+        write!(f, "{}${iterations}:{salt}${stored}:{server}", super::METHOD)
+    }
+}
+
+/// Secrets have no place in a log.
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("iterations", &self.iterations)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The text is no verifier, or one that is too weak.
+#[derive(Debug)]
+pub(crate) struct NoVerifier;
+
+impl FromStr for Verifier {
+    type Err = NoVerifier;
+
+    fn from_str(text: &str) -> Result<Verifier, NoVerifier> {
+        let bytes = |text| Base64::decode_vec(text).map_err(|_| NoVerifier);
+        let key = |text| bytes(text)?.try_into().map_err(|_| NoVerifier);
+        let pair = |text: &'_ str| {
+            let (a, b) = text.split_once(':')?;
+            Some((a.to_owned(), b.to_owned()))
+        };
+        let rest = text.strip_prefix(super::METHOD).ok_or(NoVerifier)?;
+        let rest = rest.strip_prefix('$').ok_or(NoVerifier)?;
+        let (cost, keys) = rest.split_once('$').ok_or(NoVerifier)?;
+        let (iterations, salt) = pair(cost).ok_or(NoVerifier)?;
+        let (stored, server) = pair(keys).ok_or(NoVerifier)?;
+        let verifier = Verifier {
+            iterations: iterations.parse().map_err(|_| NoVerifier)?,
+            salt: bytes(&salt)?,
+            stored_key: key(&stored)?,
+            server_key: key(&server)?,
+        };
+        let costs = (FEWEST_ITERATIONS..=MOST_ITERATIONS).contains(&verifier.iterations);
+        let salted = (1..=SALT_BYTES).contains(&verifier.salt.len());
+        (costs && salted).then_some(verifier).ok_or(NoVerifier)
+    }
+}

@@ -1,0 +1,153 @@
+//! Enhanced authentication (5.0, 4.12): the conversation before CONNACK, and those that a client begins later.
+//!
+//! Who somebody is, the policy finds out; here is only the order in which AUTH may come.
+
+use super::Connection;
+use super::door::{Door, wrong};
+use crate::packet::{Auth, Authentication, Connect, Packet, ReasonCode, Reply};
+use crate::policy::{AuthExchange, AuthStep, ConnectRequest, Policy, Principal, Refusal};
+use crate::session::Close;
+use bytes::Bytes;
+use bytestring::ByteString;
+
+/// The method of a connection, and what is under way by it.
+pub(super) struct Method {
+    name: ByteString,
+    exchange: Option<Box<dyn AuthExchange>>,
+}
+
+impl Method {
+    #[allow(clippy::unnecessary_box_returns)] // most connections have none, and all have room for one
+    pub(super) fn of(authentication: &Authentication) -> Box<Method> {
+        Box::new(Method {
+            name: authentication.method.clone(),
+            exchange: None,
+        })
+    }
+}
+
+/// The conversation that `connect` begins by naming `method`, to its end. `Err(None)` where the client went.
+pub(super) async fn converse(
+    method: &ByteString,
+    connect: &Connect,
+    request: ConnectRequest,
+    door: &mut Door<'_>,
+    policy: &dyn Policy,
+) -> Result<(Principal, Authentication), Option<Refusal>> {
+    // A copy: what is read of a CONNECT is a slice of all of it.
+    let method = ByteString::from(&**method);
+    let mut exchange = policy.authenticate(&method, request)?;
+    let mut said = connect.authentication_data.clone().unwrap_or_default();
+    loop {
+        match exchange.step(said).await? {
+            AuthStep::Done(who, data) => return Ok((who, Authentication { method, data })),
+            AuthStep::Continue(data) => {
+                // [MQTT-4.12.0-2]
+                let reply = reply(ReasonCode::ContinueAuthentication, &method, some(data));
+                door.send(connect, &reply).await?;
+            }
+        }
+        said = match door.next().await? {
+            Packet::Auth(auth) => answer(auth, &method)?,
+            Packet::Disconnect(_) => return Err(None),
+            _ => {
+                let text = "before CONNACK only AUTH and DISCONNECT may come [MQTT-3.1.2-30]";
+                return Err(Some(wrong(ReasonCode::ProtocolError, text)));
+            }
+        };
+    }
+}
+
+/// What an AUTH before CONNACK says.
+fn answer(auth: Auth, method: &ByteString) -> Result<Bytes, Refusal> {
+    if auth.method.as_ref() != Some(method) {
+        let text = "the authentication method is not that of CONNECT [MQTT-4.12.0-5]";
+        return Err(wrong(ReasonCode::BadAuthenticationMethod, text));
+    }
+    if auth.reason != ReasonCode::ContinueAuthentication {
+        let text = "before CONNACK an AUTH continues, with 0x18 [MQTT-4.12.0-3]";
+        return Err(wrong(ReasonCode::ProtocolError, text));
+    }
+    Ok(auth.data.unwrap_or_default())
+}
+
+fn reply(reason: ReasonCode, method: &ByteString, data: Option<Bytes>) -> Reply {
+    let method = method.clone();
+    Reply::Auth(reason, Authentication { method, data }, None)
+}
+
+fn some(data: Bytes) -> Option<Bytes> {
+    (!data.is_empty()).then_some(data)
+}
+
+impl Connection {
+    /// AUTH during the connection: it begins or continues a re-authentication (4.12.1). Until that is over the
+    /// client is who it was; where it fails, the connection ends [MQTT-4.12.1-2].
+    pub(super) async fn authenticate(&mut self, auth: Auth) -> Result<(), Close> {
+        let Some(method) = &mut self.method else {
+            let text = "AUTH without an authentication method in CONNECT [MQTT-4.12.0-7]";
+            return Err(out_of_place(text));
+        };
+        if auth.method.as_ref() != Some(&method.name) {
+            // 3.14.2.1 has no 0x8C.
+            let text = "the authentication method is not that of CONNECT [MQTT-4.12.1-1]";
+            return Err(out_of_place(text));
+        }
+        let mut exchange = match (auth.reason, method.exchange.take()) {
+            (ReasonCode::ReAuthenticate, None) => {
+                let request = ConnectRequest {
+                    client_id: self.client_id.to_string(),
+                    user_name: None,
+                    password: None,
+                    // Whoever it is now must be the user of before.
+                    certificate_user: None,
+                    peer: self.peer,
+                };
+                let begun = self.shared.policy.authenticate(&method.name, request);
+                begun.map_err(|refusal| failed(&refusal.reason))?
+            }
+            (ReasonCode::ContinueAuthentication, Some(exchange)) => exchange,
+            (ReasonCode::ReAuthenticate, Some(_)) => {
+                return Err(out_of_place("a re-authentication is under way (4.12.1)"));
+            }
+            _ => return Err(out_of_place("AUTH continues nothing (4.12)")),
+        };
+        let limit = self.shared.limits.connect_time;
+        let step = tokio::time::timeout(limit, exchange.step(auth.data.unwrap_or_default())).await;
+        match step {
+            Err(_) => Err(failed(&format!("it could not be judged within {limit:?}"))),
+            Ok(Err(refusal)) => Err(failed(&refusal.reason)),
+            Ok(Ok(AuthStep::Continue(data))) => {
+                let code = ReasonCode::ContinueAuthentication;
+                self.acks.push(reply(code, &method.name, some(data)));
+                method.exchange = Some(exchange);
+                Ok(())
+            }
+            // Its subscriptions and its place in rooms are the user's.
+            Ok(Ok(AuthStep::Done(who, _))) if who.user != self.who.user => {
+                Err(failed("it is another user's"))
+            }
+            Ok(Ok(AuthStep::Done(_, data))) => {
+                tracing::debug!(user = %self.who.user, client = %self.client_id, "authenticated again");
+                self.acks
+                    .push(reply(ReasonCode::Success, &method.name, data));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn out_of_place(text: &str) -> Close {
+    Close {
+        reason: ReasonCode::ProtocolError,
+        text: text.to_owned(),
+    }
+}
+
+/// DISCONNECT knows no wrong password (3.14.2.1).
+fn failed(why: &str) -> Close {
+    Close {
+        reason: ReasonCode::NotAuthorized,
+        text: format!("the re-authentication failed: {why}"),
+    }
+}

@@ -1,0 +1,101 @@
+//! Packets from and to a peer that has no session yet, and so no outbox.
+
+use super::Link;
+use super::ending::LAST_WORDS;
+use super::intake::{Intake, Woken};
+use super::opening::plain;
+use crate::outlet::Outlet;
+use crate::packet::{
+    ConnAck, Connect, DecodeError, Decoder, Packet, ReasonCode, Reply, Version, encode,
+};
+use crate::policy::{Peer, Refusal};
+use tokio::time::Instant;
+
+/// A peer that has no session yet.
+pub(super) struct Door<'a> {
+    pub link: Link,
+    pub outlet: Outlet,
+    pub intake: &'a mut Intake,
+    pub decoder: Decoder,
+    pub peer: Peer,
+}
+
+/// What a reply has to be written in: a version, and the largest packet that the peer takes.
+pub(super) type Spoken = (Version, Option<u32>);
+
+pub(super) fn speaks(connect: &Connect) -> Spoken {
+    (connect.version, connect.maximum_packet_size)
+}
+
+pub(super) fn wrong(code: ReasonCode, reason: &str) -> Refusal {
+    let reason = reason.to_owned();
+    Refusal { code, reason }
+}
+
+impl Door<'_> {
+    /// The first packet; `Err(None)` where the peer went before it was whole.
+    pub(super) async fn first(&mut self) -> Result<Box<Connect>, Option<DecodeError>> {
+        match self.whole().await? {
+            Packet::Connect(connect) => Ok(connect),
+            // The decoder lets nothing else be first [MQTT-3.1.0-1].
+            _ => Err(None),
+        }
+    }
+
+    /// The next packet of a client whose CONNECT has been read; `Err(None)` where it went.
+    pub(super) async fn next(&mut self) -> Result<Packet, Option<Refusal>> {
+        let bad = |error: DecodeError| wrong(error.reason(), &error.to_string());
+        self.whole().await.map_err(|error| error.map(bad))
+    }
+
+    async fn whole(&mut self) -> Result<Packet, Option<DecodeError>> {
+        loop {
+            if let Some(packet) = self.intake.next(&mut self.decoder).map_err(Some)? {
+                return Ok(packet);
+            }
+            match self.intake.wait(&mut self.link, None, true).await {
+                Ok(Woken::Read(n)) if n > 0 => {}
+                _ => return Err(None),
+            }
+        }
+    }
+
+    /// Writes `reply`, as the client of `connect` wants it; `Err(None)` where it went.
+    pub(super) async fn send(
+        &mut self,
+        connect: &Connect,
+        reply: &Reply,
+    ) -> Result<(), Option<Refusal>> {
+        let mut bytes = Vec::new();
+        let (version, largest) = speaks(connect);
+        let problems = connect.request_problem_information;
+        encode(version, reply, problems, largest, &mut bytes);
+        self.link.send(&bytes).await.map_err(|_| None)
+    }
+
+    /// CONNACK with an error, and the close [MQTT-3.1.4-2].
+    pub(super) async fn refuse(mut self, (version, largest): Spoken, refusal: &Refusal) {
+        let reply = Reply::ConnAck(Box::new(ConnAck {
+            reason_string: Some(refusal.reason.as_str().into()),
+            ..plain(refusal.code)
+        }));
+        let mut bytes = Vec::new();
+        // [MQTT-3.2.2-19]
+        encode(version, &reply, true, largest, &mut bytes);
+        let until = Instant::now() + LAST_WORDS;
+        let sent = tokio::time::timeout_at(until, self.link.send(&bytes)).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            tracing::debug!(peer = %self.peer, "a refused peer did not read its CONNACK");
+        }
+        // The sending side is shut.
+        drop(self.outlet);
+        self.link.close(until, true).await;
+    }
+
+    /// The close, without a word.
+    pub(super) async fn close(mut self) {
+        drop(self.outlet);
+        let until = Instant::now() + LAST_WORDS;
+        self.link.close(until, false).await;
+    }
+}

@@ -1,0 +1,94 @@
+//! A payload that is said to be UTF-8 (3.3.2.3.2, 3.1.3.2.3).
+
+use crate::ONE_LANE;
+use roommq_tests::broker::Broker;
+use roommq_tests::wire::{Connect, Message, Subscribe, Value, property};
+
+const TEXT: (u8, Value) = (property::PAYLOAD_FORMAT, Value::Byte(1));
+
+fn said_to_be_text(payload: &[u8]) -> Message {
+    Message::new("t", payload).property(TEXT.0, TEXT.1)
+}
+
+#[test]
+fn what_is_said_to_be_text_must_be() {
+    let server = Broker::with(ONE_LANE);
+    let mut subscriber = Connect::v5("s").to(server.address());
+    subscriber.subscribe("t", 0);
+    let mut client = Connect::v5("c").to(server.address());
+    client.subscribe("inbox/me/error", 0);
+    for bad in [b"\xff".as_slice(), b"abc\xc3", b"\xed\xa0\x80", b"\xc0\x80"] {
+        for qos in [1, 2, 2] {
+            let (code, properties) = client.publish(&said_to_be_text(bad).qos(qos));
+            assert_eq!(code, 0x99, "{bad:?}");
+            assert!(properties.reason().contains("UTF-8"), "{properties:?}");
+        }
+    }
+    // No acknowledgement can tell of this one, and the connection is not ended for it.
+    client.publish(&said_to_be_text(b"abc\xff"));
+    let told = client.message();
+    assert_eq!(told.topic, "inbox/me/error");
+    assert_eq!(
+        (told.json()["code"].as_u64(), told.field("error")),
+        (Some(0x99), "invalid".to_owned())
+    );
+    assert!(told.field("reason").contains("byte 3"), "{}", told.text());
+
+    for good in [b"".as_slice(), "ä\0\u{feff}\u{10ffff}".as_bytes()] {
+        client.publish(&said_to_be_text(good).qos(1));
+        let message = subscriber.message();
+        assert_eq!(message.payload, good, "and nothing came before");
+        // [MQTT-3.3.2-4]
+        assert_eq!(message.properties.number(property::PAYLOAD_FORMAT), Some(1));
+    }
+    // Who says nothing, or says that it is bytes, is not looked at.
+    client.publish(
+        &Message::new("t", b"\xff")
+            .property(property::PAYLOAD_FORMAT, Value::Byte(0))
+            .qos(1),
+    );
+    assert_eq!(subscriber.message().payload, b"\xff");
+    let mut old = Connect::v311("o").to(server.address());
+    old.publish(&Message::new("t", b"\xfe").qos(1));
+    assert_eq!(subscriber.message().payload, b"\xfe");
+}
+
+#[test]
+fn a_will_must_be_what_it_is_said_to_be() {
+    let server = Broker::start();
+    let told = Connect::v5("a")
+        .will(said_to_be_text(b"\xff"))
+        .refused(server.address(), 0x99);
+    assert!(told.reason().starts_with("will: "), "{told:?}");
+    let text = Connect::v5("a").will(said_to_be_text(b"text"));
+    text.to(server.address()).ping();
+    let bytes = Connect::v5("a").will(Message::new("t", b"\xff"));
+    bytes.to(server.address()).ping();
+}
+
+/// [MQTT-3.1.2-29]: neither reason strings nor user properties but on PUBLISH, CONNACK and DISCONNECT.
+#[test]
+fn who_wants_no_problem_information_gets_codes_alone() {
+    let server = Broker::start();
+    let silent = |id| {
+        let no = Value::Byte(0);
+        Connect::v5(id).property(property::REQUEST_PROBLEM_INFORMATION, no)
+    };
+    let mut client = silent("a").to(server.address());
+    for qos in [1, 2] {
+        let (code, properties) = client.publish(&said_to_be_text(b"\xff").qos(qos));
+        assert_eq!((code, properties.0.len()), (0x99, 0), "{properties:?}");
+    }
+    let (codes, properties) = client.subscribe_with(&Subscribe::to("inbox/eve/#", 0));
+    assert_eq!((codes, properties.0.len()), (vec![0x87], 0));
+    client.unsubscribe("none");
+    // Messages keep theirs.
+    client.subscribe("t", 0);
+    client.publish(&Message::new("t", "x").user("k", "v").qos(1));
+    assert_eq!(client.message().properties.user("k"), Some("v"));
+    // A refused CONNECT may say why.
+    let refused = silent("b")
+        .will(said_to_be_text(b"\xff"))
+        .refused(server.address(), 0x99);
+    assert!(!refused.reason().is_empty());
+}
