@@ -165,7 +165,9 @@ impl Server {
             let shared = worker.shared.clone();
             first.spawn(Sleepers { shared }.run());
         }
-        first.spawn(listener::watch(tls.clone()));
+        if !tls.is_empty() {
+            first.spawn(listener::watch(tls.clone()));
+        }
 
         let stop = Arc::new(Notify::new());
         let threads = run_all(runtimes, &stop)?;

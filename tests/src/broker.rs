@@ -12,6 +12,7 @@ use tempfile::TempDir;
 pub struct Broker {
     program: Program,
     address: SocketAddr,
+    places: Vec<(String, SocketAddr)>,
     directory: TempDir,
 }
 
@@ -40,20 +41,55 @@ impl Broker {
             let made = Program::run(&mut command, &format!("{password}\n"));
             assert_eq!(made.code, Some(0), "roommq passwd: {}", made.stderr);
         }
-        let file = directory.path().join("roommq.toml");
         let config = config.replace("@users@", &users_file.display().to_string());
+        Broker::run(directory, &config, &["--listen", "127.0.0.1:0"])
+    }
+
+    /// With the listeners that this configuration has; files of these names and texts lie beside it. Every other
+    /// `listener.bind` should have port 0.
+    #[must_use]
+    pub fn listening(config: &str, files: &[(&str, &str)]) -> Broker {
+        let directory = TempDir::new().expect("a temporary directory");
+        for (name, text) in files {
+            std::fs::write(directory.path().join(name), text).expect("a temporary file");
+        }
+        Broker::run(directory, config, &[])
+    }
+
+    fn run(directory: TempDir, config: &str, arguments: &[&str]) -> Broker {
+        let file = directory.path().join("roommq.toml");
         std::fs::write(&file, config).expect("a temporary file");
         let mut command = roommq();
         command
-            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--config"])
+            .args(["serve", "--json"])
+            .args(arguments)
+            .arg("--config")
             .arg(&file);
         let program = Program::start(&mut command);
-        let address = listening(&program);
+        let places = listening(&program);
         Broker {
             program,
-            address,
+            address: places[0].1,
+            places,
             directory,
         }
+    }
+
+    /// Where the listener of this number listens, counted from 0.
+    #[must_use]
+    pub fn place(&self, number: usize) -> SocketAddr {
+        self.places[number].1
+    }
+
+    /// As the server says it.
+    #[must_use]
+    pub fn url(&self, number: usize) -> &str {
+        &self.places[number].0
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.program.signal(Signal::HUP);
     }
 
     /// Where it listens.
@@ -73,7 +109,6 @@ impl Broker {
     }
 
     /// A file beside its configuration.
-    #[must_use]
     pub fn file(&self, name: &str, text: &str) -> std::path::PathBuf {
         let path = self.directory.path().join(name);
         std::fs::write(&path, text).expect("a temporary file");
@@ -109,15 +144,25 @@ impl Broker {
     }
 }
 
-fn listening(program: &Program) -> SocketAddr {
+/// The places as they are shown, and their addresses; a Unix socket has none that could be connected to.
+fn listening(program: &Program) -> Vec<(String, SocketAddr)> {
     let first = program.stdout.line_within(crate::PATIENCE, |_| true);
     let Some(first) = first else {
         panic!("the server did not start:\n{}", program.stderr.text());
     };
     let parsed: Json = serde_json::from_str(&first)
         .unwrap_or_else(|e| panic!("the first line, {first:?}, is no JSON: {e}"));
-    parsed["listeners"][0]
-        .as_str()
-        .and_then(|address| address.parse().ok())
-        .unwrap_or_else(|| panic!("no address in {first}"))
+    let places = parsed["listeners"].as_array().expect("a list");
+    let address = |shown: &str| {
+        let rest = shown.split_once("://").map_or(shown, |(_, rest)| rest);
+        let rest = rest.split('/').next().unwrap_or_default();
+        rest.parse().unwrap_or_else(|_| {
+            assert!(shown.starts_with("unix:"), "no address in {shown}");
+            SocketAddr::from(([0, 0, 0, 0], 0))
+        })
+    };
+    let shown = places.iter().map(|place| place.as_str().expect("text"));
+    let places: Vec<_> = shown.map(|s| (s.to_owned(), address(s))).collect();
+    assert!(!places.is_empty(), "no listener in {first}");
+    places
 }

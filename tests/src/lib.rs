@@ -13,6 +13,7 @@
 pub mod broker;
 pub mod program;
 pub mod room;
+pub mod tls;
 pub mod wire;
 pub mod workspace;
 

@@ -235,6 +235,13 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_connection_pays_for_no_other() {
+        let tcp = size_of::<(tcp::OwnedReadHalf, Option<tcp::OwnedWriteHalf>)>();
+        let any = size_of::<(Link, Option<Outlet>)>();
+        assert!(any <= tcp + size_of::<usize>(), "{any} bytes for {tcp}");
+    }
+
+    #[test]
     fn a_stream_of_frames_is_written_by_its_task() {
         run(async {
             let (ours, mut theirs) = tokio::io::duplex(64);

@@ -1,10 +1,11 @@
 //! One connection.
 
 use super::bytes::{frame, put_string};
+use super::stream::Stream;
 use super::{Message, Packet, Properties, Subscribe, Version};
 use crate::PATIENCE;
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ pub enum Missing {
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Client {
-    socket: TcpStream,
+    stream: Box<dyn Stream>,
     version: Version,
     buffer: Vec<u8>,
     // Read while something else was waited for; comes before what is on the wire.
@@ -37,8 +38,14 @@ impl Client {
         socket
             .set_write_timeout(Some(PATIENCE))
             .expect("an open socket");
+        Client::on(Box::new(socket), version)
+    }
+
+    /// On an open stream, of whatever kind.
+    #[must_use]
+    pub fn on(stream: Box<dyn Stream>, version: Version) -> Client {
         Client {
-            socket,
+            stream,
             version,
             buffer: Vec::new(),
             waiting: VecDeque::new(),
@@ -53,7 +60,8 @@ impl Client {
 
     /// Sends these bytes, where the server may have closed.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.socket.write_all(bytes)
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
     }
 
     /// The next packet id: from 1 up, and from 1 again when all have been used.
@@ -81,10 +89,8 @@ impl Client {
             if left.is_zero() {
                 return Err(Missing::Late);
             }
-            self.socket
-                .set_read_timeout(Some(left))
-                .expect("an open socket");
-            match self.socket.read(&mut chunk) {
+            self.stream.wait_for(left);
+            match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(Missing::Closed),
                 Ok(count) => self.buffer.extend(&chunk[..count]),
                 Err(e) => match e.kind() {
@@ -130,10 +136,8 @@ impl Client {
     /// All bytes that come until the server closes, unread by any parser.
     pub fn raw_until_closed(&mut self) -> Vec<u8> {
         let mut all = std::mem::take(&mut self.buffer);
-        self.socket
-            .set_read_timeout(Some(PATIENCE))
-            .expect("an open socket");
-        match self.socket.read_to_end(&mut all) {
+        self.stream.wait_for(PATIENCE);
+        match self.stream.read_to_end(&mut all) {
             Err(e) if e.kind() != ErrorKind::ConnectionReset => panic!("not closed: {e}"),
             _ => all,
         }
@@ -362,9 +366,14 @@ impl Client {
         }
     }
 
-    /// The socket itself.
+    /// The TCP socket at the bottom.
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
-        &self.socket
+        self.stream.tcp().expect("a connection over TCP")
+    }
+
+    /// The stream itself.
+    pub fn stream(&mut self) -> &mut dyn Stream {
+        &mut *self.stream
     }
 }

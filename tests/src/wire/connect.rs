@@ -2,6 +2,7 @@
 
 use super::bytes::{frame, put_string};
 use super::client::Client;
+use super::stream::Stream;
 use super::{Message, Packet, Properties, Value, Version, property};
 use std::net::SocketAddr;
 
@@ -148,6 +149,25 @@ impl Connect {
     #[must_use]
     pub fn attempt(&self, server: SocketAddr) -> (Client, Packet) {
         let mut client = Client::open(server, self.version);
+        client.send(&self.bytes());
+        let connack = client.packet();
+        (client, connack)
+    }
+
+    /// Connects over an open stream; the server must accept.
+    #[must_use]
+    pub fn over(&self, stream: Box<dyn Stream>) -> Client {
+        let (client, connack) = self.attempt_over(stream);
+        match connack {
+            Packet::ConnAck { code: 0, .. } => client,
+            other => panic!("{} was refused: {other:?}", self.client_id),
+        }
+    }
+
+    /// Connects over an open stream; the client and what the server answered.
+    #[must_use]
+    pub fn attempt_over(&self, stream: Box<dyn Stream>) -> (Client, Packet) {
+        let mut client = Client::on(stream, self.version);
         client.send(&self.bytes());
         let connack = client.packet();
         (client, connack)

@@ -1,4 +1,4 @@
-//! An MQTT client for tests: blocking, over one socket, with deadlines; 3.1, 3.1.1 and 5.0.
+//! An MQTT client for tests: blocking, over one stream, with deadlines; 3.1, 3.1.1 and 5.0.
 //!
 //! It hides nothing: a packet is sent when the test says so, and packets come in the order of the
 //! wire.
@@ -10,6 +10,8 @@ mod message;
 mod packet;
 mod properties;
 mod scram;
+mod stream;
+mod websocket;
 
 pub use bytes::{frame, put_string, put_varint};
 pub use client::{Client, Missing};
@@ -18,6 +20,8 @@ pub use message::{Message, Subscribe};
 pub use packet::Packet;
 pub use properties::{Properties, Value, property};
 pub use scram::{SCRAM, Scram, auth};
+pub use stream::Stream;
+pub use websocket::{Frame, WebSocket, upgrade};
 
 /// The protocol version of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,13 +17,13 @@ outbox_bytes = 262144
 ";
 
 /// Two who talk in a room while something else goes on, and how long their slowest message took.
-struct Bystanders {
+pub(crate) struct Bystanders {
     talk: JoinHandle<Duration>,
     stop: std::sync::Arc<AtomicBool>,
 }
 
 impl Bystanders {
-    fn talking(server: SocketAddr) -> Bystanders {
+    pub(crate) fn talking(server: SocketAddr) -> Bystanders {
         let stop = std::sync::Arc::new(AtomicBool::new(false));
         let stopped = std::sync::Arc::clone(&stop);
         let mut hearer = Connect::v311("hearer").to(server);
@@ -46,7 +46,7 @@ impl Bystanders {
     }
 
     /// They were heard all the time.
-    fn were_undisturbed(self) {
+    pub(crate) fn were_undisturbed(self) {
         self.stop.store(true, Ordering::Relaxed);
         let slowest = self.talk.join().expect("they were served");
         assert!(slowest < Duration::from_secs(2), "one took {slowest:?}");

@@ -10,8 +10,10 @@ mod hostile;
 mod inbox;
 mod kept;
 mod limits;
+mod listeners;
 mod payload_format;
 mod presence;
+mod proxy;
 mod pubsub;
 mod refusal;
 mod retained;
@@ -23,6 +25,10 @@ mod spanning;
 mod stamps;
 mod subscriptions;
 mod takeover;
+mod tls;
+mod transports;
+mod unix;
+mod websocket;
 mod wills;
 
 /// All topics in one order, so that a message after another proves that nothing came between.

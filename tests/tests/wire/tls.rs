@@ -1,0 +1,222 @@
+//! TLS: whose certificate, and which one.
+
+use roommq_tests::broker::Broker;
+use roommq_tests::tls::{self, Authority, Identity};
+use roommq_tests::wire::{Client, Connect, Message, Packet, Version};
+use std::io::{Read, Write};
+use std::time::Instant;
+
+const TLS: &str = "[[listener]]\nbind = '127.0.0.1:0'\ntransport = 'tls'\n\
+                   certificate = 'server.pem'\nkey = 'server.key'\n";
+
+/// A TLS server whose configuration goes on with `more`, and its clients' authority in `ca.pem`.
+fn server(authority: &Authority, more: &str) -> Broker {
+    let Identity { certificate, key } = authority.server();
+    let files = [
+        ("server.pem", &*certificate),
+        ("server.key", &*key),
+        ("ca.pem", &*authority.root()),
+    ];
+    Broker::listening(&format!("{TLS}{more}"), &files)
+}
+
+/// Whether a client that trusts `authority` alone is let in.
+fn trusts(authority: &Authority, server: &Broker) -> bool {
+    let mut stream = tls::to(server.address(), &authority.trusted_by(None));
+    let bytes = Connect::v5("probe").bytes();
+    stream.write_all(&bytes).is_ok() && stream.read(&mut [0; 1]).is_ok_and(|n| n == 1)
+}
+
+#[test]
+fn a_client_that_does_not_trust_the_server_stays_away() {
+    let authority = Authority::new();
+    let server = server(&authority, "");
+    assert!(trusts(&authority, &server));
+    assert!(!trusts(&Authority::new(), &server));
+}
+
+#[test]
+fn what_is_no_tls_is_closed_and_named_in_the_log() {
+    let server = server(&Authority::new(), "");
+    let mut plain = Client::open(server.address(), Version::V5);
+    plain.send(&Connect::v5("plain").bytes());
+    let _alert = plain.raw_until_closed();
+    server
+        .log()
+        .line(|line| line.contains("a handshake failed") && line.contains("TLS: "));
+}
+
+#[test]
+fn new_files_are_taken_by_sighup_and_a_broken_one_changes_nothing() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let server = server(&old, "");
+    let mut before = Connect::v5("before").over(tls::to(server.address(), &old.trusted_by(None)));
+    server.file("server.key", "not a key");
+    server.hang_up();
+    let line = server.log().line_with("TLS files cannot be used");
+    assert!(
+        line.contains("server.key") && line.contains("the old ones stay"),
+        "{line}"
+    );
+    assert!(trusts(&old, &server));
+    let identity = new.server();
+    server.file("server.pem", &identity.certificate);
+    server.file("server.key", &identity.key);
+    server.hang_up();
+    server.log().line_with("TLS files have been read again");
+    assert!(trusts(&new, &server) && !trusts(&old, &server));
+    // Whoever was in goes on.
+    before.ping();
+}
+
+#[test]
+fn new_files_are_noticed() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let server = server(&old, "");
+    assert!(trusts(&old, &server));
+    let identity = new.server();
+    // One after the other, as they come: between the two they do not fit.
+    server.file("server.pem", &identity.certificate);
+    server.file("server.key", &identity.key);
+    server.log().line_with("TLS files have been read again");
+    assert!(trusts(&new, &server));
+}
+
+#[test]
+fn a_session_is_resumed() {
+    use tokio_rustls::rustls::HandshakeKind;
+    use tokio_rustls::rustls::pki_types::ServerName;
+    use tokio_rustls::rustls::{ClientConnection, StreamOwned};
+    let authority = Authority::new();
+    let server = server(&authority, "");
+    let config = authority.trusted_by(None);
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = ClientConnection::new(config.clone(), name).unwrap();
+        let mut stream = StreamOwned::new(tls, tls::tcp(server.address()));
+        stream.write_all(&Connect::v311("c").bytes()).unwrap();
+        stream.read_exact(&mut [0; 4]).unwrap();
+        kinds.push(stream.conn.handshake_kind());
+    }
+    assert_eq!(
+        kinds,
+        [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]
+    );
+}
+
+const USERS: &str = "client_ca = 'ca.pem'\nclient_certificates = 'required'\n\
+                     user_from_certificate = 'common_name'\n[auth]\nanonymous = false\n";
+
+#[test]
+fn the_user_is_whom_the_certificate_names() {
+    let authority = Authority::new();
+    let plain = "[[listener]]\nbind = '127.0.0.1:0'\n[auth]\nanonymous = true\n";
+    let (tls, _) = USERS.split_once("[auth]").unwrap();
+    let server = server(&authority, &format!("{tls}{plain}"));
+    let mut hearer = Connect::v5("hearer").to(server.place(1));
+    hearer.subscribe("rooms/lobby/t", 1);
+    let alice = authority.trusted_by(Some(&authority.client("alice")));
+    for (n, connect) in [
+        Connect::v5("phone"),
+        Connect::v5("tablet").user("alice", "whatever"),
+        Connect::v311("watch"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut client = connect.over(tls::to(server.address(), &alice));
+        client.publish(&Message::new("rooms/lobby/t", n.to_string()).qos(1));
+        let heard = hearer.message();
+        assert_eq!(heard.properties.user("from"), Some("alice"), "{connect:?}");
+    }
+    let connect = Connect::v5("thief").user("bob", "secret");
+    let (mut client, connack) = connect.attempt_over(tls::to(server.address(), &alice));
+    let Packet::ConnAck {
+        code: 0x87,
+        properties,
+        ..
+    } = connack
+    else {
+        panic!("{connack:?}");
+    };
+    assert!(
+        properties.reason().contains("that of alice"),
+        "{}",
+        properties.reason()
+    );
+    assert_eq!(client.closed(), None);
+    // The name is as good as any other.
+    let odd = authority.trusted_by(Some(&authority.client("~alice")));
+    let (_, connack) = Connect::v5("x").attempt_over(tls::to(server.address(), &odd));
+    assert!(
+        matches!(connack, Packet::ConnAck { code: 0x87, .. }),
+        "{connack:?}"
+    );
+}
+
+#[test]
+fn nobody_gets_in_without_a_good_certificate() {
+    let authority = Authority::new();
+    let server = server(&authority, USERS);
+    let enters = |identity: Option<&Identity>| {
+        let mut stream = tls::to(server.address(), &authority.trusted_by(identity));
+        let bytes = Connect::v5("c").bytes();
+        stream.write_all(&bytes).is_ok() && stream.read(&mut [0; 1]).is_ok_and(|n| n == 1)
+    };
+    assert!(enters(Some(&authority.client("alice"))));
+    assert!(!enters(None));
+    server.log().line_with("TLS: peer sent no certificates");
+    assert!(
+        !enters(Some(&Authority::new().client("alice"))),
+        "of another authority"
+    );
+    server.log().line_with("TLS: invalid peer certificate");
+    assert!(
+        !enters(Some(&authority.server())),
+        "a certificate for servers"
+    );
+}
+
+#[test]
+fn an_optional_certificate_is_verified_and_a_password_does_without() {
+    let authority = Authority::new();
+    let more = "client_ca = 'ca.pem'\nclient_certificates = 'optional'\n\
+                user_from_certificate = 'common_name'\n";
+    let server = server(&authority, more);
+    let mut without = Connect::v5("c").over(tls::to(server.address(), &authority.trusted_by(None)));
+    without.subscribe("rooms/lobby/t", 1);
+    let alice = authority.trusted_by(Some(&authority.client("alice")));
+    let mut with = Connect::v5("c").over(tls::to(server.address(), &alice));
+    for (sender, user) in [(0, "alice"), (1, "~c")] {
+        let message = Message::new("rooms/lobby/t", "x");
+        if sender == 0 {
+            with.publish(&message);
+        } else {
+            without.publish(&message);
+        }
+        assert_eq!(without.message().properties.user("from"), Some(user));
+    }
+    let stranger = authority.trusted_by(Some(&Authority::new().client("alice")));
+    let mut stream = tls::to(server.address(), &stranger);
+    let sent = stream.write_all(&Connect::v5("c").bytes());
+    assert!(sent.is_err() || !stream.read(&mut [0; 1]).is_ok_and(|n| n == 1));
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("roommq.toml");
+    std::fs::write(&file, TLS).unwrap();
+    let mut command = roommq_tests::program::roommq();
+    command.arg("serve").arg("--config").arg(&file);
+    let started = Instant::now();
+    let finished = roommq_tests::program::Program::run(&mut command, "");
+    assert_eq!(finished.code, Some(1));
+    assert!(
+        finished.stderr.contains("/server.pem: No such file"),
+        "{}",
+        finished.stderr
+    );
+    assert!(started.elapsed() < roommq_tests::PATIENCE);
+}

@@ -1,0 +1,241 @@
+//! What holds on every transport.
+
+use roommq_tests::broker::Broker;
+use roommq_tests::tls::{self, Authority};
+use roommq_tests::wire::{BOTH, Connect, Message, Packet, Stream, WebSocket};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread;
+use tokio_rustls::rustls::ClientConfig;
+
+/// A server with a listener of each kind, and plain TCP first; `more` is the rest of its configuration.
+pub(crate) struct Everywhere {
+    pub server: Broker,
+    trust: Arc<ClientConfig>,
+}
+
+/// Each transport, as a client dials it.
+pub(crate) const TRANSPORTS: [&str; 5] = ["tcp", "tls", "ws", "wss", "unix"];
+
+impl Everywhere {
+    pub(crate) fn start(more: &str) -> Everywhere {
+        let authority = Authority::new();
+        let identity = authority.server();
+        let ip = |transport: &str, keys: &str| {
+            format!("[[listener]]\nbind = '127.0.0.1:0'\ntransport = '{transport}'\n{keys}")
+        };
+        let files = "certificate = 'server.pem'\nkey = 'server.key'\n";
+        let config = [
+            &ip("tcp", ""),
+            &ip("tls", files),
+            &ip("ws", ""),
+            &ip("wss", files),
+            "[[listener]]\ntransport = 'unix'\npath = 'mqtt.sock'\n",
+            more,
+        ]
+        .concat();
+        let files = [
+            ("server.pem", &*identity.certificate),
+            ("server.key", &*identity.key),
+        ];
+        Everywhere {
+            server: Broker::listening(&config, &files),
+            trust: authority.trusted_by(None),
+        }
+    }
+
+    pub(crate) fn dial(&self, transport: &str) -> Box<dyn Stream> {
+        let number = TRANSPORTS.iter().position(|known| *known == transport);
+        let number = number.unwrap();
+        let address = self.server.place(number);
+        match transport {
+            "tcp" => Box::new(tls::tcp(address)),
+            "tls" => tls::to(address, &self.trust),
+            "ws" => Box::new(WebSocket::open(Box::new(tls::tcp(address)))),
+            "wss" => Box::new(WebSocket::open(tls::to(address, &self.trust))),
+            _ => {
+                let path = self.server.url(number).strip_prefix("unix:").unwrap();
+                Box::new(UnixStream::connect(path).unwrap())
+            }
+        }
+    }
+}
+
+#[test]
+fn the_server_says_how_each_is_reached() {
+    let all = Everywhere::start("");
+    let urls: Vec<&str> = (0..5).map(|n| all.server.url(n)).collect();
+    let starts = [
+        "127.0.0.1:",
+        "tls://127.0.0.1:",
+        "ws://127.0.0.1:",
+        "wss://127.0.0.1:",
+        "unix:/",
+    ];
+    for (url, start) in urls.iter().zip(starts) {
+        assert!(url.starts_with(start), "{url}");
+    }
+    assert!(
+        urls[2].ends_with("/mqtt") && urls[4].ends_with("/mqtt.sock"),
+        "{urls:?}"
+    );
+}
+
+#[test]
+fn all_versions_and_qos_from_any_transport_to_any_other() {
+    let all = Everywhere::start("");
+    for (n, transport) in TRANSPORTS.iter().enumerate() {
+        for version in BOTH {
+            let id = format!("{transport}-{version:?}");
+            let mut hearer = Connect::new(version, &id).over(all.dial(transport));
+            let other = TRANSPORTS[(n + 1) % TRANSPORTS.len()];
+            let mut speaker = Connect::new(version, "speaker").over(all.dial(other));
+            assert_eq!(hearer.subscribe("rooms/lobby/t", 2), 2, "{id}");
+            for qos in 0..3 {
+                let message = Message::new("rooms/lobby/t", format!("{id} {qos}")).qos(qos);
+                assert_eq!(speaker.publish(&message).0, 0);
+                let heard = hearer.message();
+                assert_eq!((heard.text(), heard.qos), (&*format!("{id} {qos}"), qos));
+            }
+            hearer.ping();
+            hearer.unsubscribe("rooms/lobby/t");
+            hearer.disconnect(0);
+            speaker.disconnect(0);
+        }
+    }
+}
+
+#[test]
+fn a_megabyte_arrives_as_it_was_sent() {
+    let all = Everywhere::start("[limits]\npacket_bytes = '2MiB'\n");
+    let payload: Vec<u8> = (0..1 << 20)
+        .map(|n: u32| n.to_le_bytes()[1] ^ n.to_le_bytes()[0])
+        .collect();
+    for transport in TRANSPORTS {
+        let mut client = Connect::v5("c").over(all.dial(transport));
+        client.subscribe("large/t", 1);
+        for qos in [0, 1] {
+            client.start_publish(&Message::new("large/t", &payload).qos(qos));
+            let heard = client.messages_where_until(|_| true).remove(0);
+            assert!(
+                heard.payload == payload,
+                "{transport}, {} bytes",
+                heard.payload.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn many_messages_at_once_are_all_there_and_in_order() {
+    const MANY: usize = 5_000;
+    let all = Everywhere::start("");
+    for transport in TRANSPORTS {
+        let mut hearer = Connect::v311("h").over(all.dial(transport));
+        hearer.subscribe("many/t", 0);
+        let mut speaker = Connect::v311("s").over(all.dial(transport));
+        let message = |n: usize| Message::new("many/t", format!("{n:090}"));
+        let bytes: Vec<u8> = (0..MANY)
+            .flat_map(|n| message(n).bytes(roommq_tests::wire::Version::V311))
+            .collect();
+        let sender = thread::spawn(move || {
+            speaker.send(&bytes);
+            speaker
+        });
+        for n in 0..MANY {
+            assert_eq!(hearer.message().text(), format!("{n:090}"), "{transport}");
+        }
+        drop(sender.join().unwrap());
+    }
+}
+
+#[test]
+fn the_end_is_told_on_every_transport() {
+    let all = Everywhere::start("");
+    let mut clients = Vec::new();
+    for transport in TRANSPORTS {
+        for version in BOTH {
+            let id = format!("{transport}-{version:?}");
+            let client = Connect::new(version, &id).over(all.dial(transport));
+            let told = (version == roommq_tests::wire::Version::V5).then_some(0x8B);
+            clients.push((id, client, told));
+        }
+    }
+    let path = all.server.url(4).strip_prefix("unix:").unwrap().to_owned();
+    assert!(std::path::Path::new(&path).exists());
+    all.server.terminate();
+    for (id, client, told) in &mut clients {
+        assert_eq!(client.closed(), *told, "{id}");
+    }
+    drop(clients);
+    let finished = all.server.finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(
+        !std::path::Path::new(&path).exists(),
+        "the socket's file is gone"
+    );
+}
+
+#[test]
+fn last_words_arrive_on_every_transport() {
+    let all = Everywhere::start("");
+    for transport in TRANSPORTS {
+        // Another takes the client id.
+        let mut first = Connect::v5("same").over(all.dial(transport));
+        let second = Connect::v5("same").over(all.dial(transport));
+        assert_eq!(first.closed(), Some(0x8E), "{transport}");
+        drop(second);
+        // A protocol error, with more behind it.
+        let mut client = Connect::v5("wrong").over(all.dial(transport));
+        client.send(&[0x10, 0, 0xC0, 0, 0xC0, 0]);
+        let told = client.closed();
+        assert!(
+            told.is_some_and(|code| code >= 0x80),
+            "{transport}: {told:?}"
+        );
+        // A CONNECT that is refused: 0x8C, since there is no such method.
+        let connect =
+            Connect::v5("x").property(0x15, roommq_tests::wire::Value::Text("none".to_owned()));
+        let (mut client, connack) = connect.attempt_over(all.dial(transport));
+        assert!(
+            matches!(connack, Packet::ConnAck { code: 0x8C, .. }),
+            "{transport}: {connack:?}"
+        );
+        assert_eq!(client.closed(), None);
+    }
+}
+
+/// Whoever does not read is held back and closed, and its neighbours notice nothing.
+#[test]
+fn a_slow_reader_is_held_back_on_every_transport() {
+    let all = Everywhere::start("[limits]\nwrite_stall = '1s'\noutbox_bytes = 262144\n");
+    let bystanders = crate::hostile::Bystanders::talking(all.server.place(0));
+    let mut speaker = Connect::v5("sender").to(all.server.place(0));
+    for transport in TRANSPORTS {
+        let mut stuck = Connect::v5("stuck").over(all.dial(transport));
+        stuck.subscribe("busy/t", 0);
+        let mut reads = Connect::v5("reads").over(all.dial(transport));
+        reads.subscribe("busy/t", 0);
+        let reader = thread::spawn(move || {
+            let mut heard = 0;
+            loop {
+                match reads.packet() {
+                    Packet::Publish(message) if message.payload == b"end" => return heard,
+                    Packet::Publish(_) => heard += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
+        // More than the sockets of both ends hold.
+        for n in 0..1_000 {
+            speaker.publish(&Message::new("busy/t", vec![7; 16_000]).qos(u8::from(n % 10 == 0)));
+        }
+        all.server
+            .log()
+            .line(|line| line.contains("stuck") && line.contains("reads nothing for 1s"));
+        speaker.publish(&Message::new("busy/t", "end").qos(1));
+        assert!(reader.join().unwrap() > 0, "{transport}");
+        drop(stuck);
+    }
+    bystanders.were_undisturbed();
+}

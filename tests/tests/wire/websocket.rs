@@ -1,0 +1,277 @@
+//! MQTT in WebSocket frames (MQTT 5.0, section 6).
+
+use roommq_tests::broker::Broker;
+use roommq_tests::tls;
+use roommq_tests::wire::{
+    BOTH, Connect, Frame, Message, Packet, Stream, Version, WebSocket, upgrade,
+};
+use std::io::{Read, Write};
+
+const WS: &str = "[[listener]]\nbind = '127.0.0.1:0'\ntransport = 'ws'\n";
+
+fn server() -> Broker {
+    Broker::listening(WS, &[])
+}
+
+fn open(server: &Broker) -> WebSocket {
+    let socket = WebSocket::open(Box::new(tls::tcp(server.address())));
+    socket.wait_for(roommq_tests::PATIENCE);
+    socket
+}
+
+/// CONNECT, SUBSCRIBE, PUBLISH and PINGREQ, and the bytes that must come back.
+fn exchange(version: Version) -> (Vec<u8>, Vec<u8>) {
+    let message = Message::new("a/b", "hello");
+    let mut subscribe = vec![0x82, 8, 0, 1];
+    let mut suback = vec![0x90, 3, 0, 1, 0];
+    if version == Version::V5 {
+        (subscribe[1], suback[1]) = (9, 4);
+        subscribe.push(0);
+        suback = vec![0x90, 4, 0, 1, 0, 0];
+    }
+    subscribe.extend(b"\x00\x03a/b\x00");
+    let publish = message.bytes(version);
+    let sent = [
+        &Connect::new(version, "c").bytes()[..],
+        &subscribe,
+        &publish,
+        &[0xC0, 0],
+    ];
+    (sent.concat(), [&suback[..], &publish, &[0xD0, 0]].concat())
+}
+
+/// Reads the CONNACK and then as many bytes as must come: they may come in another order.
+fn answered(socket: &mut WebSocket, wanted: &[u8]) {
+    let mut head = [0; 2];
+    socket.read_exact(&mut head).unwrap();
+    assert_eq!(head[0], 0x20);
+    let mut connack = vec![0; usize::from(head[1])];
+    socket.read_exact(&mut connack).unwrap();
+    assert_eq!(connack[1], 0, "refused");
+    let mut rest = vec![0; wanted.len()];
+    socket.read_exact(&mut rest).unwrap();
+    let sorted = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        bytes.sort_unstable();
+        bytes
+    };
+    assert_eq!(sorted(&rest), sorted(wanted), "{rest:?}");
+}
+
+#[test]
+fn packets_may_be_cut_at_every_byte() {
+    let server = server();
+    for version in BOTH {
+        let (sent, wanted) = exchange(version);
+        for cut in 1..sent.len() {
+            // [MQTT-6.0.0-2]: two messages, whatever they cut through.
+            let mut socket = open(&server);
+            socket.send_raw(
+                &[
+                    Frame::whole(2, &sent[..cut]).bytes(),
+                    Frame::whole(2, &sent[cut..]).bytes(),
+                ]
+                .concat(),
+            );
+            answered(&mut socket, &wanted);
+        }
+        // A message for each byte, and one message in a fragment for each byte, with pings between.
+        let mut socket = open(&server);
+        let single: Vec<u8> = sent
+            .iter()
+            .flat_map(|b| Frame::whole(2, &[*b]).bytes())
+            .collect();
+        socket.send_raw(&single);
+        answered(&mut socket, &wanted);
+        let mut socket = open(&server);
+        for (n, byte) in sent.iter().enumerate() {
+            let frame = Frame {
+                last: n + 1 == sent.len(),
+                opcode: if n == 0 { 2 } else { 0 },
+                payload: vec![*byte],
+            };
+            socket.send_raw(&[frame.bytes(), Frame::whole(9, b"?").bytes()].concat());
+        }
+        answered(&mut socket, &wanted);
+        assert!(
+            socket
+                .others
+                .iter()
+                .all(|f| f.opcode == 10 && f.payload == b"?")
+        );
+    }
+}
+
+#[test]
+fn one_message_may_hold_many_packets() {
+    let server = server();
+    let mut socket = open(&server);
+    let mut bytes = Connect::v311("c").bytes();
+    bytes.extend([0xC0, 0].repeat(10_000));
+    socket.write_all(&bytes).unwrap();
+    let mut answers = vec![0; 4 + 20_000];
+    socket.read_exact(&mut answers).unwrap();
+    assert_eq!(&answers[..6], &[0x20, 2, 0, 0, 0xD0, 0]);
+}
+
+#[test]
+fn anything_but_binary_messages_closes() {
+    let server = server();
+    let connected = |version| {
+        let mut socket = open(&server);
+        socket
+            .write_all(&Connect::new(version, "c").bytes())
+            .unwrap();
+        socket.read_exact(&mut [0; 4]).unwrap();
+        socket
+    };
+    let mut text = connected(Version::V311);
+    text.send_raw(&Frame::whole(1, b"hello").bytes());
+    // [MQTT-6.0.0-1]
+    assert_eq!(text.close_code(), 1003);
+    let mut early = open(&server);
+    early.send_raw(&Frame::whole(1, b"hello").bytes());
+    assert_eq!(early.close_code(), 1003);
+    let mut unmasked = connected(Version::V5);
+    unmasked.send_raw(&[0x82, 2, 0xC0, 0]);
+    assert_eq!(unmasked.close_code(), 1002);
+    let mut reserved = connected(Version::V5);
+    reserved.send_raw(
+        &Frame {
+            last: true,
+            opcode: 3,
+            payload: vec![],
+        }
+        .bytes(),
+    );
+    assert_eq!(reserved.close_code(), 1002);
+    // The server is well.
+    connected(Version::V311);
+}
+
+#[test]
+fn a_message_longer_than_any_packet_closes() {
+    let server = Broker::listening(&format!("{WS}packet_bytes = 1024\n"), &[]);
+    let mut socket = open(&server);
+    socket.write_all(&Connect::v5("c").bytes()).unwrap();
+    // Announced only: it is not waited for.
+    let mut large = Frame::whole(2, &vec![0; 1 << 20]).bytes();
+    large.truncate(100);
+    socket.send_raw(&large);
+    assert_eq!(socket.close_code(), 1009);
+    // In fragments, each of which would do.
+    let mut socket = open(&server);
+    socket.write_all(&Connect::v5("c").bytes()).unwrap();
+    for n in 0..17 {
+        // As many as are needed for one to be too many.
+        let frame = Frame {
+            last: false,
+            opcode: if n == 0 { 2 } else { 0 },
+            payload: vec![0; 4096],
+        };
+        socket.send_raw(&frame.bytes());
+    }
+    assert_eq!(socket.close_code(), 1009);
+}
+
+#[test]
+fn a_ping_is_answered_and_is_no_sign_of_life() {
+    let server = server();
+    let mut socket = open(&server);
+    socket
+        .write_all(&Connect::v311("c").keep_alive(1).bytes())
+        .unwrap();
+    socket.read_exact(&mut [0; 4]).unwrap();
+    socket.send_raw(&Frame::whole(9, b"abc").bytes());
+    assert_eq!(socket.frame().unwrap(), Some(Frame::whole(10, b"abc")));
+    // Keep-alive is of MQTT packets [MQTT-3.1.2-24]: pings of a browser do not keep a client that hangs.
+    let started = std::time::Instant::now();
+    assert_eq!(socket.close_code(), 1000);
+    assert!(started.elapsed().as_secs() < 10);
+}
+
+#[test]
+fn a_close_frame_is_answered_and_then_the_server_closes() {
+    let server = server();
+    let mut socket = open(&server);
+    socket.write_all(&Connect::v5("c").bytes()).unwrap();
+    socket.write_all(&[0xE0, 0]).unwrap();
+    assert_eq!(socket.close_code(), 1000);
+    socket.send_raw(&Frame::whole(8, &1000_u16.to_be_bytes()).bytes());
+    assert_eq!(socket.frame().unwrap(), None);
+    // The client first, in the middle of things.
+    let mut socket = open(&server);
+    socket.write_all(&Connect::v5("c").bytes()).unwrap();
+    socket.send_raw(&Frame::whole(8, &1001_u16.to_be_bytes()).bytes());
+    assert_eq!(socket.close_code(), 1001);
+    assert_eq!(socket.frame().unwrap(), None);
+}
+
+#[test]
+fn which_upgrades_are_refused() {
+    let server = Broker::listening(
+        &format!("{WS}allowed_origins = ['https://a.example']\n"),
+        &[],
+    );
+    let table = [
+        ("/mqtt", "Sec-WebSocket-Protocol: mqtt\r\n", "101"),
+        ("/mqtt", "Sec-WebSocket-Protocol: foo, mqttv3.1\r\n", "101"),
+        ("/mqtt", "Origin: https://a.example\r\n", "101"),
+        ("/mqtt", "Sec-WebSocket-Protocol: chat\r\n", "400"),
+        ("/mqtt", "Origin: https://b.example\r\n", "403"),
+        ("/", "Sec-WebSocket-Protocol: mqtt\r\n", "404"),
+        ("/mqtt/", "Sec-WebSocket-Protocol: mqtt\r\n", "404"),
+    ];
+    for (path, more, status) in table {
+        let mut socket = tls::tcp(server.address());
+        let (answer, mut rest) = upgrade(&mut socket, path, more);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path} {more}: {answer}"
+        );
+        if status != "101" {
+            socket.read_to_end(&mut rest).unwrap();
+            assert!(!rest.is_empty(), "a word on why");
+        }
+    }
+    // MQTT without any WebSocket.
+    let mut plain = tls::tcp(server.address());
+    plain.write_all(&Connect::v311("c").bytes()).unwrap();
+    plain.write_all(b"\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    plain.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
+}
+
+#[test]
+fn other_paths_can_be_chosen_and_bytes_behind_the_request_count() {
+    let server = Broker::listening(&format!("{WS}ws_path = '/'\n"), &[]);
+    let mut socket = tls::tcp(server.address());
+    let early = Frame::whole(2, &Connect::v311("c").bytes()).bytes();
+    // As one write: request and first frame.
+    let mut request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        .to_vec();
+    request.extend(early);
+    socket.write_all(&request).unwrap();
+    let mut all = Vec::new();
+    let mut chunk = [0; 1024];
+    while !all.ends_with(&[0x82, 4, 0x20, 2, 0, 0]) {
+        let n = socket.read(&mut chunk).unwrap();
+        assert!(n > 0, "{all:?}");
+        all.extend(&chunk[..n]);
+    }
+}
+
+#[test]
+fn a_client_is_refused_in_a_frame() {
+    let server = Broker::listening(&format!("{WS}connections = 1\n"), &[]);
+    let first = Connect::v5("a").over(Box::new(open(&server)));
+    let (mut second, connack) = Connect::v5("b").attempt_over(Box::new(open(&server)));
+    assert!(
+        matches!(connack, Packet::ConnAck { code: 0x89, .. }),
+        "{connack:?}"
+    );
+    assert_eq!(second.closed(), None);
+    drop(first);
+}
