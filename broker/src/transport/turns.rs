@@ -1,6 +1,6 @@
 //! Handshakes that cost much of a core, one step at a time.
 //!
-//! A step of TLS takes up to a millisecond that nothing can interrupt. Of a thousand clients that come at once, each
+//! A step of TLS takes some tenths of a millisecond that nothing can interrupt. Of a thousand clients that come at once, each
 //! would do its step before any other connection of the thread is looked at again; so only one of them takes a
 //! step in each round of the thread's tasks.
 

@@ -220,3 +220,29 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
     );
     assert!(started.elapsed() < roommq_tests::PATIENCE);
 }
+
+/// A stream that ends without `close_notify` may have been cut by anybody; rustls says so by an error.
+#[test]
+fn every_end_is_an_end_of_tls_too() {
+    let authority = Authority::new();
+    let server = server(&authority, "[limits]\nkeep_alive = '1s'\n");
+    let trust = authority.trusted_by(None);
+    let rest = |client: &mut Client| {
+        let mut rest = Vec::new();
+        let ended = client.stream().read_to_end(&mut rest);
+        ended.unwrap_or_else(|error| panic!("{error}, after {rest:?}"));
+        rest
+    };
+    let connected = || Connect::v311("c").over(tls::to(server.address(), &trust));
+    let mut leaves = connected();
+    leaves.send(&[0xE0, 0]);
+    assert!(rest(&mut leaves).is_empty());
+    let mut errs = connected();
+    errs.send(&[0x00, 0]);
+    assert!(rest(&mut errs).is_empty());
+    let mut silent = Connect::v5("s").over(tls::to(server.address(), &trust));
+    assert_eq!(rest(&mut silent).first(), Some(&0xE0), "DISCONNECT");
+    let mut refused = Client::on(tls::to(server.address(), &trust), Version::V311);
+    refused.send(&Connect::v311("").clean(false).bytes());
+    assert_eq!(rest(&mut refused), [0x20, 2, 0, 2]);
+}
