@@ -74,6 +74,17 @@ impl Intake {
         .await
     }
 
+    /// Reads what is there without waiting: how many bytes, and 0 where there are none or no more will come.
+    pub(super) async fn glance(&mut self, link: &mut Link) -> usize {
+        std::future::poll_fn(|cx| {
+            Poll::Ready(match self.poll_read(link, cx) {
+                Poll::Ready(Ok(n)) => n,
+                Poll::Ready(Err(_)) | Poll::Pending => 0,
+            })
+        })
+        .await
+    }
+
     fn poll_read(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);

@@ -207,6 +207,9 @@ impl Connection {
                             deadlines.finish_by(Instant::now() + self.shared.limits.shutdown_time / 2);
                             last = Some(close);
                         }
+                        Some(close) if close.reason == ReasonCode::SessionTakenOver => {
+                            return self.taken_over(link, intake, close).await;
+                        }
                         Some(close) => return Ending::closed(close),
                         None => {}
                     }
@@ -225,6 +228,19 @@ impl Connection {
                 timer.as_mut().reset(deadlines.next());
             }
         }
+    }
+
+    /// Another connection has the client id. What this one had sent before counts: a client that says DISCONNECT and
+    /// comes back at once has left in order [MQTT-3.14.4-3].
+    async fn taken_over(&mut self, link: &mut Link, intake: &mut Intake, close: Close) -> Ending {
+        // The thread may not have looked at its sockets since.
+        tokio::task::yield_now().await;
+        if intake.glance(link).await > 0
+            && let Err(left @ Ending::Left) = self.packets(intake).await
+        {
+            return left;
+        }
+        Ending::closed(close)
     }
 
     /// Takes all whole packets that have been read; appends, acknowledges, and writes.

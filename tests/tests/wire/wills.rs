@@ -55,6 +55,22 @@ fn a_will_is_dropped_by_an_orderly_end() {
     }
 }
 
+/// The new connection may be there before the server has looked at the end of the old one.
+#[test]
+fn who_leaves_and_comes_back_at_once_has_left() {
+    let server = Broker::with(ONE_LANE);
+    let mut watcher = watcher(&server);
+    for n in 0..100 {
+        let version = BOTH[n % 2];
+        mourned(version).to(server.address()).disconnect(0);
+        let after = Connect::new(version, "mourned").to(server.address());
+        after.disconnect(0);
+    }
+    let mut last = Connect::v5("last").to(server.address());
+    last.publish(&Message::new("will/end", "end").qos(1));
+    assert_eq!(watcher.messages_until("end"), []);
+}
+
 #[test]
 fn a_client_can_leave_and_have_its_will_sent() {
     let server = Broker::start();
