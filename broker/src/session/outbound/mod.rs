@@ -200,7 +200,10 @@ impl Outbound {
         if self.asleep {
             return self.keep(frame.clone(), now);
         }
-        if self.waiting.is_empty() && self.window_takes(frame.len()) {
+        if self.is_too_large(frame) {
+            // It would only take room from what can be sent.
+            self.dropped += 1;
+        } else if self.waiting.is_empty() && self.window_takes(frame.len()) {
             self.transmit(frame.clone(), now);
         } else if self.waiting.len() >= self.limits.messages
             || self.waiting_bytes + frame.len() > self.limits.bytes

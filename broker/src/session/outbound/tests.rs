@@ -261,3 +261,19 @@ fn what_a_lane_delivers_waits_for_every_answer_it_has_a_part_in() {
     expected.extend([0x30, 4, 0, 1, b't', b'1', 0x30, 4, 0, 1, b't', b'2']);
     assert_eq!(sent(&mut out), expected);
 }
+
+#[test]
+fn what_the_client_cannot_take_does_not_wait() {
+    let limits = OutboundLimits {
+        messages: 1,
+        receive_maximum: 1,
+        maximum_packet_size: Some(20),
+        ..LIMITS
+    };
+    let mut out = Outbound::new(Version::V5, limits);
+    for payload in [&b"1"[..], &[b'x'; 50], b"2"] {
+        assert!(out.deliver(0, &frame(QoS::AtLeastOnce, payload), 0));
+    }
+    assert!(!out.overflowed());
+    assert_eq!(out.dropped(), 1);
+}
