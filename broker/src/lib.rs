@@ -9,6 +9,8 @@
 
 mod clock;
 mod connection;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod lane;
 mod listener;
 mod outbox;

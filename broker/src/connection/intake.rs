@@ -33,7 +33,7 @@ pub(super) struct Intake {
 
 /// What the bytes read so far end with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
+pub(crate) enum Rest {
     /// A whole packet.
     Nothing,
     /// The front of a packet, which came with the last read.
@@ -132,6 +132,27 @@ impl Intake {
             false => Rest::More,
         }
     }
+}
+
+/// What a connection makes of bytes that come in these pieces, for the fuzz targets. `seen` is told after each piece the packets
+/// that it made whole, what the bytes so far end with, and how many of them are held.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn in_pieces(
+    pieces: &[&[u8]],
+    decoder: &mut Decoder,
+    mut seen: impl FnMut(Vec<Packet>, Rest, usize),
+) -> Result<(), DecodeError> {
+    let mut intake = Intake::default();
+    for piece in pieces {
+        intake.add(piece);
+        let mut packets = Vec::new();
+        while let Some(packet) = intake.next(decoder)? {
+            packets.push(packet);
+        }
+        let held = intake.bytes.len() + intake.begun.len();
+        seen(packets, intake.rest(), held);
+    }
+    Ok(())
 }
 
 /// The length that a fixed header announces, itself included (2.1.4); none where it is not whole.

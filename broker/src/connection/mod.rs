@@ -31,6 +31,8 @@ use bytestring::ByteString;
 use deadlines::Deadlines;
 use ending::Ending;
 use intake::{Intake, READ, Woken};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use intake::{Rest, in_pieces};
 pub(crate) use link::Link;
 use roommq_config::Limits;
 use std::collections::{BTreeSet, HashSet};

@@ -93,6 +93,12 @@ impl Index {
         self.wild_count > 0
     }
 
+    /// Whether no subscription, and no place for one, is left.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.literal.is_empty() && self.wild.is_empty() && self.wild_count == 0
+    }
+
     /// Calls `found` with every subscription that `topic` reaches; a slot with several filters comes
     /// several times.
     pub(crate) fn matches<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a Subscription)) {
@@ -247,7 +253,7 @@ mod tests {
             assert!(index.remove(filter, 1));
             assert!(!index.remove(filter, 1));
             assert!(reached(&index, "a/b").is_empty());
-            assert!(index.literal.is_empty() && index.wild.is_empty() && index.wild_count == 0);
+            assert!(index.is_empty());
         }
     }
 

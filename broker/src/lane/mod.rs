@@ -29,8 +29,12 @@ pub(crate) use entry::{
     UnsubscribeEntry,
 };
 pub(crate) use index::MOST_LEVELS;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use index::{Index, Subscription};
 pub(crate) use keeper::{Barriers, Keeper, Surroundings};
 pub(crate) use log::{LaneLog, LogError};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use retained::{Kept, Retained};
 pub(crate) use state::Lane;
 pub(crate) use timers::Timers;
 

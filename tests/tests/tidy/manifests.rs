@@ -78,6 +78,19 @@ fn versions_and_lints_stand_in_one_place() {
     none("not from the workspace", &wrong);
 }
 
+/// The fuzz targets are no crate of the house: they have a lock file of their own, and no logic.
+#[test]
+fn fuzz_targets_stand_apart_and_only_call() {
+    assert!(manifest("fuzz/Cargo.toml").contains_key("workspace"));
+    for target in std::fs::read_dir(root().join("fuzz/fuzz_targets")).unwrap() {
+        let path = target.unwrap().path();
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= 3, "{}: {lines} lines", path.display());
+        let corpus = root().join("fuzz/corpus").join(path.file_stem().unwrap());
+        assert!(corpus.is_dir(), "{} has no corpus", path.display());
+    }
+}
+
 #[test]
 fn licences_of_all_dependencies_are_free() {
     let host = Command::new("rustc").arg("-vV").output().unwrap();
