@@ -83,6 +83,19 @@ impl PublishFrame {
         self.bytes.len()
     }
 
+    /// The same when it is [`translated`](Self::translated): an empty list of properties has a length too.
+    #[must_use]
+    pub fn len_in(&self, version: Version) -> usize {
+        match (self.version(), version) {
+            (Version::V3, Version::V5) => {
+                let remaining = variable_at(&self.bytes[1..]).0 + 1;
+                1 + variable_len(remaining) + remaining
+            }
+            (Version::V5, Version::V3) => self.translated(version).len(),
+            _ => self.len(),
+        }
+    }
+
     /// Whether a packet id is needed, that is QoS 1 or 2.
     #[must_use]
     pub fn needs_id(&self) -> bool {
@@ -127,7 +140,9 @@ impl PublishFrame {
     /// A patched copy; the frame itself where there is nothing to patch.
     #[must_use]
     pub fn patched(&self, patch: &Patch) -> Bytes {
-        if *patch == Patch::default() {
+        let at = self.expiry_at as usize;
+        let stands = |e: u32| at == 0 || self.bytes[at..at + 4] == e.to_be_bytes();
+        if patch.id.is_none() && patch.alias.is_none() && patch.expiry.is_none_or(stands) {
             return self.bytes.clone();
         }
         let mut copy = Vec::with_capacity(self.bytes.len() + ALIAS_LEN + 1);

@@ -55,8 +55,7 @@ impl Outbound {
             let patch = Patch {
                 id: Some(message.id),
                 dup: true,
-                expiry: message.frame.expiry(now),
-                ..Patch::default()
+                ..message.frame.patch(now)
             };
             let frame = message.frame.packet.clone();
             self.put(&frame, patch);

@@ -2,7 +2,9 @@
 use super::tests::{LIMITS, frame, id, publish1, sent};
 use super::*;
 use crate::packet::QoS;
+use crate::policy::Mark;
 use crate::session::OutboundLimits;
+use std::sync::Arc;
 
 /// A packet that stands for CONNACK: what matters is that it comes first.
 fn connack() -> Reply {
@@ -243,4 +245,22 @@ fn topics_become_numbers_for_a_client_that_takes_them() {
         first, b"\x30\x0b\x00\x04long\x03\x23\x00\x01x",
         "a new connection knows none"
     );
+}
+
+#[test]
+fn a_message_is_measured_as_the_new_connection_gets_it() {
+    let message = frame(QoS::AtLeastOnce, b"a");
+    let just = |room: usize| OutboundLimits {
+        maximum_packet_size: u32::try_from(message.len() + room).ok(),
+        ..LIMITS
+    };
+    // 5.0 has a byte more, for the length of no properties.
+    for (room, sent_again) in [(0, false), (1, true)] {
+        let mut out = Outbound::new(Version::V3, LIMITS);
+        out.deliver(0, &message, 0);
+        out.sleep(0);
+        out.wake(Version::V5, just(room), &connack(), 0);
+        assert_eq!(sent(&mut out).len() > FIRST.len(), sent_again);
+        assert_eq!(out.dropped(), u64::from(!sent_again));
+    }
 }

@@ -6,19 +6,18 @@
 mod aliases;
 mod answers;
 mod away;
+mod frame;
 
 pub(crate) use answers::Answer;
+pub(crate) use frame::{Frame, Share};
 
 use super::OutboundLimits;
 use crate::packet::{PacketId, Patch, PublishFrame, QoS, ReasonCode, Reply, Version, encode};
-use crate::policy::Mark;
 use crate::write_queue::{SHARE_FROM, WriteQueue};
 use aliases::Aliases;
 use answers::Owed;
-use bytes::Bytes;
 use bytestring::ByteString;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// The sending half of a session.
 #[derive(Debug)]
@@ -50,29 +49,6 @@ pub(crate) struct Outbound {
     overflowed: bool,
 }
 
-/// A frame with what its delivery depends on.
-#[derive(Debug, Clone)]
-pub(crate) struct Frame {
-    pub qos: QoS,
-    pub packet: PublishFrame,
-    /// When it is worth nothing any more, in milliseconds since the Unix epoch; [`Frame::FOR_EVER`].
-    pub expires: u64,
-    /// Where it came by a shared subscription.
-    pub share: Option<Arc<Share>>,
-}
-
-/// What another member of a shared group needs to take a message over.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Share {
-    /// Whose message it is.
-    pub lane: u16,
-    /// The whole shared filter.
-    pub group: Arc<str>,
-    /// The message as it came into the lane: a batch of one entry.
-    pub batch: Bytes,
-    pub mark: Mark,
-}
-
 #[derive(Debug)]
 struct InFlight {
     id: PacketId,
@@ -84,22 +60,6 @@ struct Waiting {
     frame: Frame,
     /// Milliseconds since the Unix epoch.
     since: u64,
-}
-
-impl Frame {
-    pub(crate) const FOR_EVER: u64 = u64::MAX;
-
-    fn len(&self) -> usize {
-        self.packet.len()
-    }
-
-    /// What a receiver is told at `now` of the time left [MQTT-3.3.2-6].
-    fn expiry(&self, now: u64) -> Option<u32> {
-        (self.expires != Self::FOR_EVER).then(|| {
-            let left = self.expires.saturating_sub(now).div_ceil(1000);
-            u32::try_from(left).unwrap_or(u32::MAX)
-        })
-    }
 }
 
 impl Outbound {
@@ -194,7 +154,11 @@ impl Outbound {
             if self.queue.len() + frame.len() > self.limits.bytes && !self.queue.is_empty() {
                 return self.no_room(frame.qos);
             }
-            self.put(&frame.packet, Patch::default());
+            if frame.expires <= now {
+                self.dropped += 1; // held for an answer, it has become too old
+            } else {
+                self.put(&frame.packet, frame.patch(now));
+            }
             return true;
         }
         if self.asleep {
@@ -255,8 +219,7 @@ impl Outbound {
         let id = self.free_id();
         let patch = Patch {
             id: Some(id),
-            expiry: frame.expiry(now),
-            ..Patch::default()
+            ..frame.patch(now)
         };
         self.put(&frame.packet, patch);
         self.in_flight_bytes += frame.len();
@@ -268,16 +231,11 @@ impl Outbound {
     /// been [MQTT-3.1.2-25].
     fn is_too_large(&self, frame: &Frame) -> bool {
         let largest = self.limits.maximum_packet_size;
-        largest.is_some_and(|m| frame.len() > m as usize)
+        largest.is_some_and(|m| frame.packet.len_in(self.version) > m as usize)
     }
 
     /// Writes a PUBLISH, whole, in the words of this connection.
     fn put(&mut self, frame: &PublishFrame, patch: Patch) {
-        let largest = self.limits.maximum_packet_size;
-        if largest.is_some_and(|m| frame.len() > m as usize) {
-            self.dropped += 1;
-            return;
-        }
         let translated;
         let frame = if frame.version() == self.version {
             frame
@@ -285,6 +243,11 @@ impl Outbound {
             translated = frame.translated(self.version);
             &translated
         };
+        let largest = self.limits.maximum_packet_size;
+        if largest.is_some_and(|m| frame.len() > m as usize) {
+            self.dropped += 1;
+            return;
+        }
         let alias = self.aliases.as_mut().and_then(|a| a.of(frame, largest));
         let patch = Patch { alias, ..patch };
         if frame.len() >= SHARE_FROM {

@@ -12,8 +12,8 @@ pub(super) const LIMITS: OutboundLimits = OutboundLimits {
     age: 1_000,
 };
 
-pub(super) fn frame(qos: QoS, payload: &[u8]) -> Frame {
-    let parts = PublishParts {
+fn parts(qos: QoS, payload: &[u8]) -> PublishParts<'_> {
+    PublishParts {
         topic: "t",
         payload,
         qos,
@@ -26,10 +26,13 @@ pub(super) fn frame(qos: QoS, payload: &[u8]) -> Frame {
         correlation_data: None,
         user_properties: &[],
         subscription_ids: &[],
-    };
+    }
+}
+
+pub(super) fn frame(qos: QoS, payload: &[u8]) -> Frame {
     Frame {
         qos,
-        packet: encode_publish(Version::V3, &parts),
+        packet: encode_publish(Version::V3, &parts(qos, payload)),
         expires: Frame::FOR_EVER,
         share: None,
     }
@@ -276,4 +279,28 @@ fn what_the_client_cannot_take_does_not_wait() {
     }
     assert!(!out.overflowed());
     assert_eq!(out.dropped(), 1);
+}
+
+#[test]
+fn time_passes_for_what_is_held_too() {
+    let mut out = Outbound::new(Version::V5, LIMITS);
+    let answer = Answer::SubAck(id(7), Vec::new());
+    out.owe(1, answer, vec![ReasonCode::Success], None, 2, 0);
+    out.answer(1, 0, [], 0);
+    for seconds in [2, 9] {
+        let parts = PublishParts {
+            message_expiry: Some(seconds),
+            ..parts(QoS::AtMostOnce, b"")
+        };
+        let frame = Frame {
+            packet: encode_publish(Version::V5, &parts),
+            expires: u64::from(seconds) * 1_000,
+            ..frame(QoS::AtMostOnce, b"")
+        };
+        out.deliver(0, &frame, 0);
+    }
+    out.answer(1, 1, [], 5_000);
+    let expected = [0x90, 4, 0, 7, 0, 0, 0x30, 9, 0, 1, b't', 5, 2, 0, 0, 0, 4];
+    assert_eq!(sent(&mut out), expected);
+    assert_eq!(out.dropped(), 1, "two seconds were over");
 }

@@ -1,0 +1,49 @@
+//! A message as it waits for one client.
+
+use crate::packet::{Patch, PublishFrame, QoS};
+use crate::policy::Mark;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A frame with what its delivery depends on.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    pub qos: QoS,
+    pub packet: PublishFrame,
+    /// When it is worth nothing any more, in milliseconds since the Unix epoch; [`Frame::FOR_EVER`].
+    pub expires: u64,
+    /// Where it came by a shared subscription.
+    pub share: Option<Arc<Share>>,
+}
+
+/// What another member of a shared group needs to take a message over.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// Whose message it is.
+    pub lane: u16,
+    /// The whole shared filter.
+    pub group: Arc<str>,
+    /// The message as it came into the lane: a batch of one entry.
+    pub batch: Bytes,
+    pub mark: Mark,
+}
+
+impl Frame {
+    pub(crate) const FOR_EVER: u64 = u64::MAX;
+
+    /// Bytes that are kept for it.
+    pub(super) fn len(&self) -> usize {
+        self.packet.len()
+    }
+
+    /// With what a receiver is told at `now` of the time left [MQTT-3.3.2-6].
+    pub(super) fn patch(&self, now: u64) -> Patch {
+        let left = self.expires.saturating_sub(now).div_ceil(1000);
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        let expiry = (self.expires != Self::FOR_EVER).then_some(left);
+        Patch {
+            expiry,
+            ..Patch::default()
+        }
+    }
+}
