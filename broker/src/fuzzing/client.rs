@@ -13,23 +13,18 @@ pub(super) enum Received {
     V5(v5::Packet),
 }
 
-/// Takes one packet off the front of `bytes`; none where there is no whole one, and an error where a client would hang up.
-pub(super) fn receive(version: Version, bytes: &mut BytesMut) -> Result<Option<Received>, String> {
-    let read = match version {
-        Version::V3 => v3::Codec::new(0)
-            .decode(bytes)
-            .map(|p| p.map(|(packet, _)| Received::V3(packet))),
-        Version::V5 => v5::Codec::new(0, 0)
-            .decode(bytes)
-            .map(|p| p.map(|(packet, _)| Received::V5(packet))),
-    };
-    read.map_err(|error| error.to_string())
-}
-
-/// The one packet that `bytes` are.
+/// The one packet that `bytes` are; an error where a client would hang up.
 pub(super) fn receive_one(version: Version, bytes: &[u8]) -> Result<Received, String> {
     let mut bytes = BytesMut::from(bytes);
-    let packet = receive(version, &mut bytes)?;
+    let read = match version {
+        Version::V3 => v3::Codec::new(0)
+            .decode(&mut bytes)
+            .map(|p| p.map(|(packet, _)| Received::V3(packet))),
+        Version::V5 => v5::Codec::new(0, 0)
+            .decode(&mut bytes)
+            .map(|p| p.map(|(packet, _)| Received::V5(packet))),
+    };
+    let packet = read.map_err(|error| error.to_string())?;
     assert!(bytes.is_empty(), "{} bytes after {packet:?}", bytes.len());
     packet.ok_or_else(|| "not whole".to_owned())
 }

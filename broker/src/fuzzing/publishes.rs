@@ -3,12 +3,12 @@
 use super::client::{Received, receive_one};
 use super::{names, packets};
 use crate::packet::{
-    Packet, Patch, Publish, PublishParts, PublishProperties, QoS, TopicFilter, Version,
-    encode_publish,
+    Packet, Patch, Publish, PublishFrame, PublishParts, PublishProperties, QoS, TopicAlias,
+    TopicFilter, Version, encode_publish,
 };
-use bytes::Bytes;
 use rmqtt_codec::{types, v3, v5};
 use std::borrow::Cow;
+use std::num::NonZeroU16;
 
 /// Checks an accepted packet by the bytes it came in.
 pub(super) fn holds(version: Option<Version>, packet: &Packet, raw: &[u8]) {
@@ -133,12 +133,16 @@ fn goes_out(version: Version, publish: &Publish, topic: &str) {
         (version, topic.as_bytes())
     );
 
-    let mut rest = Bytes::from(bytes.clone());
-    let read = packets::decoder(Some(version), u32::MAX).decode(&mut rest);
-    let Ok(Some(Packet::Publish(read))) = read else {
-        panic!("our decoder makes {read:?} of {bytes:x?}");
+    let ours = |version, frame: &PublishFrame, patch: &Patch| {
+        let mut rest = frame.patched(patch);
+        let read = packets::decoder(Some(version), u32::MAX).decode(&mut rest);
+        let Ok(Some(Packet::Publish(read))) = read else {
+            panic!("our decoder makes {read:?} of {frame:x?}");
+        };
+        assert!(rest.is_empty());
+        read
     };
-    assert!(rest.is_empty());
+    let read = ours(version, &frame, &patch);
     let expected = Publish {
         topic: topic.parse().ok(),
         topic_alias: None,
@@ -152,6 +156,36 @@ fn goes_out(version: Version, publish: &Publish, topic: &str) {
     match receive_one(version, &bytes) {
         Ok(received) => same(version, &read, topic, &received),
         Err(error) => assert_eq!(read.properties.message_expiry, Some(0), "{error}"),
+    }
+
+    for to in [Version::V3, Version::V5] {
+        let translated = frame.translated(to);
+        assert_eq!(frame.len_in(to), translated.len());
+        let bare = Publish {
+            properties: if to == version {
+                expected.properties.clone()
+            } else {
+                PublishProperties::default()
+            },
+            ..expected.clone()
+        };
+        assert_eq!(ours(to, &translated, &patch), bare);
+    }
+    let number = NonZeroU16::MAX;
+    for known in [false, true] {
+        let alias = (version == Version::V5).then_some(TopicAlias { number, known });
+        let mut expected = expected.clone();
+        expected.topic_alias = alias.map(|a| a.number);
+        expected.topic = expected.topic.filter(|_| alias.is_none() || !known);
+        if let Some(seconds) = &mut expected.properties.message_expiry {
+            *seconds = 7;
+        }
+        let patch = Patch {
+            alias,
+            expiry: Some(7),
+            ..patch
+        };
+        assert_eq!(ours(version, &frame, &patch), expected);
     }
 }
 

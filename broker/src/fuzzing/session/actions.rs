@@ -1,6 +1,8 @@
 //! What can happen to a session.
 
 use super::super::input::Input;
+use super::answering::Request;
+use super::receiving::FOR_EVER;
 use crate::packet::{QoS, ReasonCode, Version};
 use crate::session::OutboundLimits;
 
@@ -10,32 +12,59 @@ pub(in crate::fuzzing) const LANES: u16 = 3;
 /// How a session is set up.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::fuzzing) struct Setup {
-    pub version: Version,
-    pub outbound: OutboundLimits,
+    pub terms: Terms,
     /// QoS 2 messages that the client may have on the way.
     pub receive_maximum: u16,
     pub alias_maximum: u16,
 }
 
+/// What a connection brings.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::fuzzing) struct Terms {
+    pub version: Version,
+    pub outbound: OutboundLimits,
+}
+
+const LARGEST: [Option<u32>; 4] = [None, None, Some(64), Some(300)];
+const WINDOWS: [u16; 6] = [1, 2, 3, 10, 100, u16::MAX];
+const ALIASES: [u16; 4] = [0, 1, 2, u16::MAX];
+
 impl Setup {
     /// Of eight bytes.
     pub(in crate::fuzzing) fn of(input: &mut Input<'_>) -> Self {
         let version = input.one_of(&[Version::V3, Version::V5]);
-        let largest = input.one_of(&[None, None, Some(64), Some(300)]);
+        let maximum_packet_size = input.one_of(&LARGEST);
+        let (bytes, messages) = (
+            input.one_of(&[64, 300, 1_000, 5_000, 20_000]),
+            input.one_of(&[1, 2, 3, 10, 100]),
+        );
+        let receive_maximum = input.one_of(&WINDOWS);
+        let more = usize::from(input.byte());
+        let outbound = OutboundLimits {
+            bytes,
+            messages,
+            receive_maximum,
+            maximum_packet_size,
+            problem_information: more & 1 > 0,
+            topic_aliases: ALIASES[more >> 1 & 3],
+            age: [FOR_EVER, 1_000, 60_000, FOR_EVER][more >> 3 & 3],
+        };
         Setup {
-            version,
-            outbound: OutboundLimits {
-                bytes: input.one_of(&[64, 300, 1_000, 5_000, 20_000]),
-                messages: input.one_of(&[1, 2, 3, 10, 100]),
-                receive_maximum: input.one_of(&[1, 2, 3, 10, 100, u16::MAX]),
-                maximum_packet_size: largest.filter(|_| version == Version::V5),
-                problem_information: input.flag(),
-                topic_aliases: 0,
-                age: u64::MAX,
-            },
+            terms: Terms::of(version, outbound),
             receive_maximum: input.one_of(&[1, 2, 5, u16::MAX]),
             alias_maximum: input.one_of(&[0, 1, 3, u16::MAX]),
         }
+    }
+}
+
+impl Terms {
+    /// 3.1.1 has neither a largest packet nor aliases.
+    fn of(version: Version, mut outbound: OutboundLimits) -> Self {
+        if version == Version::V3 {
+            outbound.maximum_packet_size = None;
+            outbound.topic_aliases = 0;
+        }
+        Terms { version, outbound }
     }
 }
 
@@ -53,11 +82,12 @@ pub(in crate::fuzzing) enum Ack {
 /// One thing that happens.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::fuzzing) enum Action {
-    /// A lane delivers a message with so many bytes beside its number.
+    /// A lane delivers a message with so many bytes beside its number, and so many milliseconds to live.
     Deliver {
         lane: u16,
         qos: QoS,
         padding: usize,
+        life: u64,
     },
     /// The socket takes so many bytes.
     Write {
@@ -76,7 +106,7 @@ pub(in crate::fuzzing) enum Action {
     },
     /// The client asks something of these lanes (bits); `refused`: one filter was refused before any lane was asked.
     Ask {
-        subscribe: bool,
+        what: Request,
         lanes: u8,
         filters: usize,
         refused: bool,
@@ -109,6 +139,18 @@ pub(in crate::fuzzing) enum Action {
     },
     /// The connection ends, and its session with it; another begins.
     Reconnect,
+    /// The connection ends, and the session is kept.
+    Lose,
+    /// The client comes back to its session, which asks these lanes (bits) first.
+    Resume {
+        version: Version,
+        lanes: u8,
+        window: u16,
+        largest: Option<u32>,
+        aliases: u16,
+    },
+    /// Milliseconds pass.
+    Wait(u64),
 }
 
 impl Action {
@@ -121,26 +163,36 @@ impl Action {
         };
         // Ids start at 1 and messages are few: small ids are the ones in use.
         let id = u16::from(b % 32) + 1;
-        match what % 16 {
-            0..=3 => Action::Deliver {
-                lane: u16::from(a >> 2) % LANES,
-                qos,
-                padding: usize::from(b) * usize::from(c % 16 + 1),
-            },
+        let deliver = |life| Action::Deliver {
+            lane: u16::from(a >> 2) % LANES,
+            qos,
+            padding: usize::from(b) * usize::from(c % 16 + 1),
+            life,
+        };
+        let publish = Action::Publish {
+            qos,
+            id: u16::from(b % 8) + 1,
+            dup: a & 4 > 0,
+            topic: (a & 8 == 0).then_some(c % 4),
+            alias: (a & 16 > 0).then_some(u16::from(c >> 4) + 1),
+        };
+        let confirm = Action::Confirm {
+            which: a.into(),
+            refuse: b & 15 == 15,
+        };
+        match what % 32 {
+            0..=3 | 16..=18 => deliver(FOR_EVER),
             4 | 5 => Action::Write {
                 most: usize::from(a) << (b % 8),
             },
-            6..=8 => Action::Confirm {
-                which: a.into(),
-                refuse: b & 15 == 15,
-            },
+            6..=8 | 23 | 24 => confirm,
             9 => Action::Acknowledge {
                 ack: [Ack::Taken, Ack::Received, Ack::Complete][usize::from(a % 3)],
                 id,
                 refuse: c & 3 == 3,
             },
             10 => Action::Ask {
-                subscribe: a & 1 == 0,
+                what: [Request::Subscribe, Request::Unsubscribe][usize::from(a & 1)],
                 lanes: b % 8,
                 filters: usize::from(c % 4) + 1,
                 refused: c & 16 > 0,
@@ -156,16 +208,21 @@ impl Action {
                     ReasonCode::QuotaExceeded,
                 ][usize::from(b % 6)],
             },
-            12 | 13 => Action::Publish {
-                qos,
-                id: u16::from(b % 8) + 1,
-                dup: a & 4 > 0,
-                topic: (a & 8 == 0).then_some(c % 4),
-                alias: (a & 16 > 0).then_some(u16::from(c >> 4) + 1),
-            },
+            12 | 13 => publish,
             14 => Action::Release {
                 id: u16::from(b % 8) + 1,
             },
+            19 => deliver((u64::from(c >> 4) + 1) * 1_000),
+            20..=22 => Action::Write { most: usize::MAX },
+            25 => Action::Lose,
+            26 | 27 => Action::Resume {
+                version: [Version::V3, Version::V5][usize::from(a & 1)],
+                lanes: a >> 1 & 7,
+                window: WINDOWS[usize::from(b) % WINDOWS.len()],
+                largest: LARGEST[usize::from(c & 3)],
+                aliases: ALIASES[usize::from(c >> 2 & 3)],
+            },
+            28 => Action::Wait(u64::from(a) * u64::from(b)),
             _ => match a % 8 {
                 0 => Action::Leave {
                     reason: [ReasonCode::Success, ReasonCode::DisconnectWithWill]
@@ -176,8 +233,37 @@ impl Action {
                     id: u16::from(b % 8) + 1,
                 },
                 4 => Action::Ping,
-                _ => Action::Write { most: usize::MAX },
+                5 => Action::Lose,
+                _ => confirm,
             },
         }
     }
+
+    /// The way back on the terms there were.
+    pub(in crate::fuzzing) fn resume(terms: &Terms) -> Self {
+        Action::Resume {
+            version: terms.version,
+            lanes: 0,
+            window: terms.outbound.receive_maximum,
+            largest: terms.outbound.maximum_packet_size,
+            aliases: terms.outbound.topic_aliases,
+        }
+    }
+}
+
+/// The terms of an [`Action::Resume`]; what the server's own settings say stays.
+pub(in crate::fuzzing) fn terms(
+    before: &Terms,
+    version: Version,
+    window: u16,
+    largest: Option<u32>,
+    aliases: u16,
+) -> Terms {
+    let outbound = OutboundLimits {
+        receive_maximum: window,
+        maximum_packet_size: largest,
+        topic_aliases: aliases,
+        ..before.outbound
+    };
+    Terms::of(version, outbound)
 }

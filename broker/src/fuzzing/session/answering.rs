@@ -3,12 +3,21 @@
 use super::actions::LANES;
 use crate::packet::{PacketId, ReasonCode};
 
-/// A SUBSCRIBE or UNSUBSCRIBE that is not answered.
+/// What is asked of lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::fuzzing) enum Request {
+    Subscribe,
+    Unsubscribe,
+    /// The session's subscriptions again, for a connection that wants to go on.
+    Resume,
+}
+
+/// A request that is not answered.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub ticket: u32,
     pub id: PacketId,
-    pub subscribe: bool,
+    pub what: Request,
     /// Which lanes have it, and which of them have answered.
     lanes: Vec<(u16, bool)>,
     /// What the lanes said of each filter; of one that was refused before, that.
@@ -21,6 +30,7 @@ pub(super) struct Asked {
 pub(super) struct Answering {
     asked: Vec<Asked>,
     last: u32,
+    forgotten: u32,
 }
 
 /// The first filter lies in all lanes of the request, any other in one.
@@ -32,7 +42,7 @@ impl Answering {
     /// A new request: its ticket, its codes to begin with, and in how many lanes it is.
     pub(super) fn ask(
         &mut self,
-        subscribe: bool,
+        what: Request,
         lanes: u8,
         filters: usize,
         refused: bool,
@@ -50,7 +60,7 @@ impl Answering {
         self.asked.push(Asked {
             ticket: self.last,
             id,
-            subscribe,
+            what,
             lanes,
             said: vec![Vec::new(); filters],
             refused,
@@ -95,6 +105,17 @@ impl Answering {
             .filter(holds)
             .map(|asked| asked.ticket)
             .collect()
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn forget(&mut self) {
+        self.asked.clear();
+        self.forgotten = self.last;
+    }
+
+    /// A ticket that nobody waits for; none is 0.
+    pub(super) fn stale(&self) -> u32 {
+        self.forgotten
     }
 
     /// A lane that still owes something.

@@ -1,50 +1,89 @@
 //! The product: both halves of a session, called as a connection and the lanes call them. What the product's interface
 //! changes changes here.
 
-use super::actions::Setup;
-use super::receiving::Message;
+use super::actions::{Setup, Terms};
+use super::flying::Size;
+use super::receiving::{Delivered, Message};
 use crate::packet::{
-    Packet, PacketId, PublishParts, PublishProperties, QoS, ReasonCode, Reply, Will, encode_publish,
+    ConnAck, Packet, PacketId, PublishParts, PublishProperties, QoS, ReasonCode, Reply, Version,
+    Will, encode_publish,
 };
 use crate::session::{Answer, Close, Frame, Outbound, Session, Start, Step};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::io::IoSlice;
 
-/// Time stands still.
-const NOW: u64 = 1_000_000;
-
 pub(super) struct Machine {
     session: Session,
     out: Outbound,
+    /// Milliseconds since the Unix epoch.
+    pub now: u64,
+}
+
+/// The receiving half of a connection.
+fn session(setup: &Setup, terms: &Terms, unreleased: HashSet<PacketId>) -> Session {
+    let will = "w".parse().ok().map(|topic| Will {
+        topic,
+        payload: Bytes::new(),
+        qos: QoS::AtMostOnce,
+        retain: false,
+        delay: 0,
+        properties: PublishProperties::default(),
+    });
+    Session::new(Start {
+        version: terms.version,
+        will,
+        expiry: 0,
+        alias_maximum: setup.alias_maximum,
+        receive_maximum: setup.receive_maximum,
+        unreleased,
+    })
 }
 
 impl Machine {
     /// A connection whose session is new.
-    pub(super) fn connect(setup: &Setup) -> Self {
-        let will = "w".parse().ok().map(|topic| Will {
-            topic,
-            payload: Bytes::new(),
-            qos: QoS::AtMostOnce,
-            retain: false,
-            delay: 0,
-            properties: PublishProperties::default(),
-        });
+    pub(super) fn connect(setup: &Setup, now: u64) -> Self {
         Machine {
-            session: Session::new(Start {
-                version: setup.version,
-                will,
-                expiry: 0,
-                alias_maximum: setup.alias_maximum,
-                receive_maximum: setup.receive_maximum,
-                unreleased: HashSet::new(),
-            }),
-            out: Outbound::new(setup.version, setup.outbound),
+            session: session(setup, &setup.terms, HashSet::new()),
+            out: Outbound::new(setup.terms.version, setup.terms.outbound),
+            now,
         }
     }
 
-    /// A lane delivers; false where the message found no room. And the bytes that it has.
-    pub(super) fn deliver(&mut self, message: &Message) -> (bool, usize) {
+    /// The connection ends, the session is kept: with these QoS 2 ids that wait for their PUBREL.
+    pub(super) fn sleep(&mut self) -> HashSet<PacketId> {
+        self.out.sleep(self.now);
+        self.session.take_unreleased()
+    }
+
+    /// Another connection takes the session up.
+    pub(super) fn wake(&mut self, setup: &Setup, terms: &Terms, unreleased: HashSet<PacketId>) {
+        self.session = session(setup, terms, unreleased);
+        let connack = Reply::ConnAck(Box::new(ConnAck {
+            session_present: true,
+            reason: ReasonCode::Success,
+            reason_string: None,
+            session_expiry: None,
+            receive_maximum: None,
+            maximum_qos: None,
+            maximum_packet_size: None,
+            assigned_client_id: None,
+            topic_alias_maximum: 0,
+            server_keep_alive: None,
+            shared_subscriptions: true,
+            response_information: None,
+        }));
+        self.out
+            .wake(terms.version, terms.outbound, &connack, self.now);
+    }
+
+    /// The lanes' answers to a session that goes on, once all are there.
+    pub(super) fn resumed(&mut self) -> Option<Vec<ReasonCode>> {
+        self.out.take_resumed()
+    }
+
+    /// A lane delivers.
+    pub(super) fn deliver(&mut self, message: &Message) -> Delivered {
         let parts = PublishParts {
             topic: &message.topic(),
             payload: &message.payload(),
@@ -52,22 +91,32 @@ impl Machine {
             retain: false,
             dup: false,
             payload_is_utf8: false,
-            message_expiry: None,
+            message_expiry: message.left(self.now),
             content_type: None,
             response_topic: None,
             correlation_data: None,
             user_properties: &[],
             subscription_ids: &[],
         };
-        let packet = encode_publish(self.out.version(), &parts);
-        let length = packet.len();
+        let version = self.out.version();
+        let packet = encode_publish(version, &parts);
+        let size = Size {
+            kept: packet.len(),
+            in_v5: packet.translated(Version::V5).len(),
+        };
+        let queued = self.waiting();
         let frame = Frame {
             qos: message.qos,
             packet,
-            expires: Frame::FOR_EVER,
+            expires: message.expires,
             share: None,
         };
-        (self.out.deliver(message.lane, &frame, NOW), length)
+        Delivered {
+            taken: self.out.deliver(message.lane, &frame, self.now),
+            size,
+            version,
+            queued,
+        }
     }
 
     /// A packet of the client's.
@@ -92,19 +141,19 @@ impl Machine {
     }
 
     pub(super) fn acked(&mut self, id: PacketId) -> bool {
-        self.out.acked(id, NOW)
+        self.out.acked(id, self.now)
     }
 
     pub(super) fn received(&mut self, id: PacketId) {
-        self.out.received(id, NOW);
+        self.out.received(id, self.now);
     }
 
     pub(super) fn refused(&mut self, id: PacketId) -> bool {
-        self.out.refused(id, NOW)
+        self.out.refused(id, self.now)
     }
 
     pub(super) fn completed(&mut self, id: PacketId) -> bool {
-        self.out.completed(id, NOW)
+        self.out.completed(id, self.now)
     }
 
     pub(super) fn owe(
@@ -114,7 +163,7 @@ impl Machine {
         codes: Vec<ReasonCode>,
         lanes: usize,
     ) {
-        self.out.owe(ticket, answer, codes, None, lanes, NOW);
+        self.out.owe(ticket, answer, codes, None, lanes, self.now);
     }
 
     pub(super) fn answer(&mut self, ticket: u32, lane: u16, codes: &[(u16, ReasonCode)]) {
@@ -122,7 +171,7 @@ impl Machine {
             let text = (*code as u8 >= 0x80).then(|| "not today".to_owned());
             (*slot, *code, text)
         });
-        self.out.answer(ticket, lane, codes, NOW);
+        self.out.answer(ticket, lane, codes, self.now);
     }
 
     /// Whether the connection stops reading from its client, whose socket takes nothing.

@@ -6,7 +6,9 @@
 
 mod actions;
 mod answering;
+mod flying;
 mod machine;
+mod published;
 mod receiving;
 mod sending;
 #[cfg(test)]

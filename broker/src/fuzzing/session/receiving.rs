@@ -1,9 +1,13 @@
 //! What the client receives: every message once, in its order, within the window (4.3, 4.4, 4.6, 4.9).
 
-use crate::packet::{PacketId, QoS};
+use super::flying::{InFlight, Size};
+use super::published::Published;
+use crate::packet::{QoS, Version};
 use crate::session::OutboundLimits;
-use rmqtt_codec::types::Publish;
 use std::collections::VecDeque;
+
+/// Milliseconds for ever.
+pub(super) const FOR_EVER: u64 = u64::MAX;
 
 /// A message of a lane.
 #[derive(Debug, Clone)]
@@ -12,6 +16,9 @@ pub(super) struct Message {
     pub lane: u16,
     pub qos: QoS,
     pub padding: usize,
+    /// When it was delivered, and when it is worth nothing any more; in milliseconds.
+    pub at: u64,
+    pub expires: u64,
     /// Answers that must be out before it.
     pub after: Vec<u32>,
 }
@@ -26,85 +33,90 @@ impl Message {
         payload.resize(4 + self.padding, b'x');
         payload
     }
+
+    /// Seconds to live at `now`, as the receiver is told [MQTT-3.3.2-6].
+    pub(super) fn left(&self, now: u64) -> Option<u32> {
+        let left = self.expires.saturating_sub(now).div_ceil(1000);
+        (self.expires != FOR_EVER).then(|| u32::try_from(left).unwrap_or(u32::MAX))
+    }
+}
+
+/// What came of a delivery.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delivered {
+    pub taken: bool,
+    pub size: Size,
+    /// What the lane encoded it for.
+    pub version: Version,
+    /// Bytes that waited for the socket before.
+    pub queued: usize,
 }
 
 /// What was handed to the session and has not come out.
 #[derive(Debug)]
 struct Awaited {
     message: Message,
-    length: usize,
+    size: Size,
     /// It may have been dropped, and is counted then.
     may_be_lost: bool,
     /// It waits for an answer, not for the window.
     held: bool,
 }
 
-/// A message of QoS 1 or 2 that has come out and is not acknowledged to the end.
-#[derive(Debug)]
-pub(super) struct Flying {
-    pub id: PacketId,
-    pub qos: QoS,
-    /// Where its PUBLISH ends in the stream.
-    pub end: usize,
-    pub released: bool,
-    length: usize,
-}
-
 /// The client as a receiver.
 pub(super) struct Receiving {
-    limits: OutboundLimits,
+    pub in_flight: InFlight,
+    awake: bool,
     awaited: VecDeque<Awaited>,
-    flying: Vec<Flying>,
+    /// All that came out once and may come again, by serial, with the version that they are encoded for.
+    versions: Vec<Version>,
+    expiries: Vec<u64>,
     /// Messages that will not come.
     lost: u64,
-    /// One that the session had no right to drop without its end.
+    /// One that the session had no right to drop without the end of its connection.
     lost_one: bool,
 }
 
 impl Receiving {
     pub(super) fn new(limits: OutboundLimits) -> Self {
         Receiving {
-            limits,
+            in_flight: InFlight::new(limits),
+            awake: true,
             awaited: VecDeque::new(),
-            flying: Vec::new(),
+            versions: Vec::new(),
+            expiries: Vec::new(),
             lost: 0,
             lost_one: false,
         }
     }
 
-    pub(super) fn flying(&self) -> &[Flying] {
-        &self.flying
+    fn limits(&self) -> OutboundLimits {
+        self.in_flight.limits
     }
 
     /// QoS 1 and 2 messages that wait for the window, and their bytes.
     fn waiting(&self) -> (usize, usize) {
-        let waiting = self
-            .awaited
-            .iter()
-            .filter(|a| a.message.qos != QoS::AtMostOnce && !a.held);
-        waiting.fold((0, 0), |(n, bytes), a| (n + 1, bytes + a.length))
+        let waits = |a: &&Awaited| a.message.qos != QoS::AtMostOnce && !a.held;
+        let waiting = self.awaited.iter().filter(waits);
+        waiting.fold((0, 0), |(n, bytes), a| (n + 1, bytes + a.size.kept))
     }
 
-    /// A message was delivered: `taken` or not, `queued` bytes waiting for the socket before it.
-    pub(super) fn delivered(
-        &mut self,
-        message: Message,
-        length: usize,
-        taken: bool,
-        queued: usize,
-    ) {
-        let limits = self.limits;
-        let (qos, held) = (message.qos, !message.after.is_empty());
-        let too_large = limits
-            .maximum_packet_size
-            .is_some_and(|m| length > m as usize);
-        if !taken {
+    /// A message was delivered. Serials start at 1 and leave none out.
+    pub(super) fn delivered(&mut self, message: Message, what: Delivered) {
+        self.versions.push(what.version);
+        self.expiries.push(message.expires);
+        let limits = self.limits();
+        let (qos, held, length) = (message.qos, !message.after.is_empty(), what.size.kept);
+        if !what.taken {
             let (waiting, bytes) = self.waiting();
+            let never = !self.awake && length > limits.bytes;
             let full = if held {
-                let held = self.awaited.iter().filter(|a| a.held).map(|a| a.length);
+                let held = self.awaited.iter().filter(|a| a.held).map(|a| a.size.kept);
                 held.sum::<usize>() + length > limits.bytes
+            } else if !self.awake {
+                never
             } else if qos == QoS::AtMostOnce {
-                queued > 0 && queued + length > limits.bytes
+                what.queued > 0 && what.queued + length > limits.bytes
             } else {
                 waiting >= limits.messages || bytes + length > limits.bytes
             };
@@ -112,167 +124,210 @@ impl Receiving {
                 full,
                 "{message:?} of {length} bytes was not taken, and there was room"
             );
-            return self.lose(qos, false);
+            return self.lose(qos, never);
         }
+        if !self.awake && !held && qos == QoS::AtMostOnce {
+            return; // lost, and not counted: nobody is there (4.3.1)
+        }
+        let too_large = self.awake && self.in_flight.is_too_large(what.size);
         if too_large && !held {
             return self.lose(qos, true);
         }
+        let over = message.expires <= message.at;
         self.awaited.push_back(Awaited {
             message,
-            length,
-            may_be_lost: held && (too_large || qos == QoS::AtMostOnce),
+            size: what.size,
+            may_be_lost: over || too_large || (held && qos == QoS::AtMostOnce),
             held,
         });
+        if !self.awake {
+            self.only_newest_are_sure();
+        }
     }
 
-    fn lose(&mut self, qos: QoS, may_be: bool) {
+    /// Who is away keeps the newest that have room, and anything older may go.
+    fn only_newest_are_sure(&mut self) {
+        let limits = self.limits();
+        let (mut many, mut bytes) = (0, 0);
+        for awaited in self.awaited.iter_mut().rev() {
+            if awaited.held || awaited.message.qos == QoS::AtMostOnce {
+                continue;
+            }
+            many += 1;
+            bytes += awaited.size.kept;
+            awaited.may_be_lost |= many > limits.messages || bytes > limits.bytes;
+        }
+    }
+
+    fn lose(&mut self, qos: QoS, of_right: bool) {
         self.lost += 1;
-        self.lost_one |= qos != QoS::AtMostOnce && !may_be;
+        self.lost_one |= qos != QoS::AtMostOnce && !of_right;
     }
 
     /// The last answer that `ticket` owed is out, and what it held goes on its way; not where its lane is
     /// `still_held` for another ticket, though it need not wait for that.
     pub(super) fn answered(&mut self, ticket: u32, still_held: impl Fn(u16) -> bool) {
-        for awaited in &mut self.awaited {
+        let mut released = VecDeque::new();
+        let mut rest = VecDeque::new();
+        for mut awaited in std::mem::take(&mut self.awaited) {
             awaited.message.after.retain(|t| *t != ticket);
             // There may be no room for it now.
             awaited.may_be_lost |= awaited.held;
-            awaited.held &= still_held(awaited.message.lane);
+            if awaited.held && !still_held(awaited.message.lane) {
+                awaited.held = false;
+                released.push_back(awaited);
+            } else {
+                rest.push_back(awaited);
+            }
+        }
+        // What others delivered meanwhile is ahead of it.
+        self.awaited = rest;
+        self.awaited.append(&mut released);
+        if !self.awake {
+            self.drop_qos_0();
+            self.only_newest_are_sure();
+        }
+    }
+
+    fn drop_qos_0(&mut self) {
+        self.awaited
+            .retain(|a| a.held || a.message.qos != QoS::AtMostOnce);
+    }
+
+    /// The connection is over, and the session is not.
+    pub(super) fn sleep(&mut self) {
+        self.awake = false;
+        self.in_flight.lose();
+        let sent_off = |a: &&Awaited| !a.held && a.message.qos == QoS::AtMostOnce;
+        self.lost += self.awaited.iter().filter(sent_off).count() as u64;
+        self.drop_qos_0();
+        let (mut held, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.awaited)
+            .into_iter()
+            .partition(|a| a.held);
+        held.retain(|a: &Awaited| a.message.qos != QoS::AtMostOnce);
+        self.awaited = rest;
+        for mut awaited in held {
+            (awaited.held, awaited.message.after) = (false, Vec::new());
+            self.awaited.push_back(awaited);
+        }
+        let (waiting, bytes) = self.waiting();
+        if waiting > self.limits().messages || bytes > self.limits().bytes {
+            // Which of those held were the newest is the product's business.
+            self.awaited.iter_mut().for_each(|a| a.may_be_lost = true);
+        }
+    }
+
+    /// There is a connection again, on these terms.
+    pub(super) fn wake(&mut self, limits: OutboundLimits) {
+        self.awake = true;
+        self.in_flight.limits = limits;
+        for at in 0..self.awaited.len() {
+            let too_large = self.in_flight.is_too_large(self.awaited[at].size);
+            self.awaited[at].may_be_lost |= too_large;
+        }
+    }
+
+    /// Time has passed: what waits too long, or is over, need not come.
+    pub(super) fn pass(&mut self, now: u64) {
+        let age = self.limits().age;
+        for awaited in &mut self.awaited {
+            let waited = now.saturating_sub(awaited.message.at);
+            awaited.may_be_lost |= waited > age || awaited.message.expires <= now;
         }
     }
 
     /// A PUBLISH came out.
-    pub(super) fn receive(&mut self, publish: &Publish, end: usize, length: usize) {
-        let serial = publish.payload.get(..4).and_then(|b| b.try_into().ok());
+    pub(super) fn receive(&mut self, published: &Published, version: Version, now: u64) {
+        let serial = published.payload.get(..4).and_then(|b| b.try_into().ok());
         let serial = u32::from_be_bytes(serial.unwrap_or_default());
+        assert!(
+            published.length
+                <= self
+                    .limits()
+                    .maximum_packet_size
+                    .map_or(usize::MAX, |m| m as usize),
+            "{published:?} [MQTT-3.1.2-24]"
+        );
+        let encoded = self.versions.get(serial as usize - 1).copied();
+        let expires = self
+            .expiries
+            .get(serial as usize - 1)
+            .copied()
+            .unwrap_or(FOR_EVER);
+        let told = version == Version::V5 && encoded == Some(Version::V5) && expires != FOR_EVER;
+        let left = told.then(|| expires.saturating_sub(now).div_ceil(1000));
+        assert_eq!(
+            published.expiry.map(u64::from),
+            left,
+            "{published:?} [MQTT-3.3.2-6]"
+        );
+        assert!(!published.retain);
+        if published.dup {
+            self.lost += self.in_flight.give_up();
+            return self.in_flight.again(published, serial);
+        }
+
         let at = self.awaited.iter().position(|a| a.message.serial == serial);
         let Some(awaited) = at.and_then(|at| self.awaited.remove(at)) else {
-            panic!("{publish:?}: message {serial} was not to come (again)");
+            panic!("{published:?}: message {serial} was not to come (again)");
         };
         let message = &awaited.message;
         assert!(message.after.is_empty(), "{message:?} before an answer");
-        assert!(publish.topic[..] == *message.topic() && publish.payload == message.payload());
-        assert_eq!(
-            (publish.qos.value(), awaited.length),
-            (message.qos as u8, length)
-        );
-        assert!(!publish.dup && !publish.retain, "{publish:?}");
+        assert!(message.expires > now, "{message:?} is over [MQTT-3.3.2-5]");
+        assert!(published.topic == message.topic() && published.payload == message.payload());
+        assert_eq!(published.qos, message.qos as u8);
         self.in_order(message);
-
-        let Some(id) = publish.packet_id else {
-            return assert_eq!(message.qos, QoS::AtMostOnce);
-        };
-        let used = self.flying.iter().any(|f| f.id == id);
-        assert!(!used, "id {id} is in use [MQTT-2.2.1-3]");
-        self.flying.push(Flying {
-            id,
-            qos: message.qos,
-            end,
-            released: false,
-            length,
-        });
-        let window = usize::from(self.limits.receive_maximum);
-        assert!(
-            self.flying.len() <= window,
-            "more than {window} on the way [MQTT-3.3.4-9]"
-        );
-        let unreceived = self.flying.iter().filter(|f| !f.released);
-        let (many, bytes) = unreceived.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.length));
-        assert!(
-            many == 1 || bytes <= self.limits.bytes,
-            "{bytes} bytes on the way"
-        );
+        self.lost += self.in_flight.give_up();
+        self.in_flight
+            .begin(published, message.qos, serial, awaited.size);
     }
 
-    /// Nothing of the same lane and QoS that went before is still to come [MQTT-4.6.0-2 and the like].
+    /// Nothing of the same lane and QoS that went before is still to come [MQTT-4.6.0-5, MQTT-4.6.0-6].
     fn in_order(&mut self, message: &Message) {
         let same = |a: &Awaited| a.message.lane == message.lane && a.message.qos == message.qos;
         let earlier = |a: &Awaited| same(a) && a.message.serial < message.serial;
-        let passed: Vec<bool> = self
-            .awaited
-            .iter()
-            .filter(|a| earlier(a))
-            .map(|a| a.may_be_lost)
-            .collect();
-        assert!(
-            passed.iter().all(|may_be| *may_be),
-            "{message:?} has overtaken another"
-        );
+        let before = self.awaited.len();
+        let sure = self.awaited.iter().find(|a| earlier(a) && !a.may_be_lost);
+        assert!(sure.is_none(), "{message:?} has overtaken {sure:?}");
         self.awaited.retain(|a| !earlier(a));
-        for _ in passed {
-            self.lose(message.qos, true);
-        }
-    }
-
-    /// What an acknowledgement must come to.
-    pub(super) fn acked(&mut self, id: PacketId) -> bool {
-        self.over(|f| f.id == id && f.qos == QoS::AtLeastOnce)
-    }
-
-    pub(super) fn refused(&mut self, id: PacketId) -> bool {
-        self.over(|f| f.id == id && f.qos == QoS::ExactlyOnce && !f.released)
-    }
-
-    pub(super) fn completed(&mut self, id: PacketId) -> bool {
-        self.over(|f| f.id == id && f.released)
-    }
-
-    fn over(&mut self, which: impl Fn(&Flying) -> bool) -> bool {
-        let before = self.flying.len();
-        self.flying.retain(|f| !which(f));
-        before > self.flying.len()
-    }
-
-    /// PUBREC: whether the message is known, so that PUBREL says success.
-    pub(super) fn received(&mut self, id: PacketId) -> bool {
-        let known = self
-            .flying
-            .iter_mut()
-            .find(|f| f.id == id && f.qos == QoS::ExactlyOnce);
-        known.map(|f| f.released = true).is_some()
+        self.lost += (before - self.awaited.len()) as u64;
     }
 
     /// What must hold between any two actions.
-    pub(super) fn holds(&self) {
-        let (waiting, bytes) = self.waiting();
-        let certain = self.awaited.iter().all(|a| !a.may_be_lost);
-        if !certain {
+    pub(super) fn holds(&mut self) {
+        if !self.awake {
             return;
         }
-        assert!(waiting <= self.limits.messages && bytes <= self.limits.bytes);
+        self.lost += self.in_flight.give_up();
+        self.in_flight.holds();
+        if self.awaited.iter().any(|a| a.may_be_lost) {
+            return;
+        }
+        let (waiting, bytes) = self.waiting();
+        assert!(waiting <= self.limits().messages && bytes <= self.limits().bytes);
         let mut awaited = self.awaited.iter();
         assert!(
             awaited.all(|a| a.held || a.message.qos != QoS::AtMostOnce),
             "QoS 0 does not wait"
         );
-        let next = self.awaited.iter().find(|a| !a.held);
-        let flying = self.flying.iter().filter(|f| !f.released).map(|f| f.length);
-        if let Some(next) = next {
-            let many = self.flying.len() >= usize::from(self.limits.receive_maximum);
-            let large = flying.sum::<usize>() + next.length > self.limits.bytes;
+        if let Some(next) = self.awaited.iter().find(|a| !a.held) {
             assert!(
-                many || (large && !self.flying.is_empty()),
+                !self.in_flight.is_open(next.size.kept),
                 "{next:?} waits, and the window is open"
             );
         }
     }
 
     /// Nothing more is to come: `dropped` is what the session counted.
-    pub(super) fn finish(mut self, dropped: u64, overflowed: bool) {
-        assert!(self.flying.is_empty());
-        let mut of_right = true;
-        for awaited in std::mem::take(&mut self.awaited) {
+    pub(super) fn finish(self, dropped: u64, overflowed: bool) {
+        assert!(self.in_flight.is_empty());
+        for awaited in &self.awaited {
             assert!(awaited.may_be_lost, "{awaited:?} never came");
-            let too_large = self
-                .limits
-                .maximum_packet_size
-                .is_some_and(|m| awaited.length > m as usize);
-            of_right &= too_large || awaited.message.qos == QoS::AtMostOnce;
-            self.lost += 1;
         }
-        assert_eq!(self.lost, dropped, "messages that went missing are counted");
+        let lost = self.lost + self.awaited.len() as u64;
+        assert_eq!(lost, dropped, "messages that went missing are counted");
         assert!(
-            overflowed || (of_right && !self.lost_one),
+            overflowed || !self.lost_one,
             "lost, and the session goes on"
         );
     }

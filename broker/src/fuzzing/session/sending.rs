@@ -5,7 +5,7 @@ use crate::packet::{
     Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, TopicName, Version,
 };
 use crate::session::{Close, Step};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroU16;
 
 /// The client as a sender.
@@ -32,11 +32,12 @@ impl Sending {
     pub(super) fn publish(
         &mut self,
         setup: &Setup,
+        version: Version,
         (qos, id, dup): (QoS, PacketId, bool),
         topic: Option<u8>,
         alias: Option<u16>,
     ) -> (Publish, Due) {
-        let alias = alias.filter(|_| setup.version == Version::V5);
+        let alias = alias.filter(|_| version == Version::V5);
         // The packet reader refuses one with neither.
         let topic = if alias.is_none() {
             topic.or(Some(0))
@@ -91,6 +92,16 @@ impl Sending {
             self.unreleased.insert(id);
         }
         Due::Message(topic)
+    }
+
+    /// The connection is over: its aliases with it, and not the ids [MQTT-3.3.2-7].
+    pub(super) fn lose(&mut self, unreleased: &HashSet<PacketId>) {
+        self.aliases.clear();
+        assert!(
+            self.unreleased
+                .iter()
+                .eq(unreleased.iter().collect::<BTreeSet<_>>())
+        );
     }
 
     /// PUBREL: whether the id was one.

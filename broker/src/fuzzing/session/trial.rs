@@ -1,20 +1,36 @@
 //! One run: actions go to the product and to the models, and both must agree.
 
-use super::actions::{Ack, Action, LANES, Setup};
-use super::answering::{Answering, Asked};
+use super::actions::{Ack, Action, LANES, Setup, Terms, terms};
+use super::answering::{Answering, Asked, Request};
 use super::machine::Machine;
 use super::receiving::{Message, Receiving};
 use super::sending::{self, Due, Sending};
 use super::wire::{Kind, Sent, Told, Wire};
 use crate::packet::{Disconnect, Packet, PacketId, QoS, ReasonCode, Reply, Version};
 use crate::session::{Answer, Step};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// The largest packet that an action can make.
 const LARGEST: usize = 255 * 16 + 64;
 
+/// When it begins: milliseconds since the Unix epoch.
+const START: u64 = 1_000_000;
+
+/// How a session stands.
+#[derive(Debug)]
+enum Stage {
+    Open,
+    /// With the QoS 2 ids that wait for their PUBREL.
+    Asleep(HashSet<PacketId>),
+    /// A connection waits for the lanes.
+    Resuming(HashSet<PacketId>, Terms),
+}
+
 pub(super) struct Trial {
     setup: Setup,
+    /// Of the connection that is, or was the last.
+    terms: Terms,
+    stage: Stage,
     machine: Machine,
     wire: Wire,
     sending: Sending,
@@ -25,59 +41,71 @@ pub(super) struct Trial {
     /// Tickets of the answers among them.
     answered: VecDeque<u32>,
     serial: u32,
+    overflowed: bool,
 }
 
 impl Trial {
     pub(super) fn new(setup: Setup) -> Self {
         Trial {
             setup,
-            machine: Machine::connect(&setup),
-            wire: Wire::new(setup.version),
+            terms: setup.terms,
+            stage: Stage::Open,
+            machine: Machine::connect(&setup, START),
+            wire: Wire::new(&setup.terms),
             sending: Sending::default(),
-            receiving: Receiving::new(setup.outbound),
+            receiving: Receiving::new(setup.terms.outbound),
             answering: Answering::default(),
             due: VecDeque::new(),
             answered: VecDeque::new(),
             serial: 0,
+            overflowed: false,
         }
     }
 
     pub(super) fn act(&mut self, action: Action) {
         match action {
-            Action::Deliver { lane, qos, padding } => self.deliver(lane, qos, padding),
+            Action::Deliver {
+                lane,
+                qos,
+                padding,
+                life,
+            } => self.deliver(lane, qos, padding, life),
+            Action::Answer { lane, code } => self.answer(lane, code),
+            Action::Wait(milliseconds) => {
+                self.machine.now += milliseconds;
+                self.receiving.pass(self.machine.now);
+            }
+            Action::Lose => self.lose(),
+            Action::Resume {
+                version,
+                lanes,
+                window,
+                largest,
+                aliases,
+            } => self.resume(terms(&self.terms, version, window, largest, aliases), lanes),
+            Action::Reconnect => *self = Trial::new(self.setup),
+            _ if !matches!(self.stage, Stage::Open) => {}
             Action::Write { most } => {
                 let most = most.min(self.machine.waiting());
                 self.wire.write(&self.machine.bytes(0, most));
                 self.machine.written(most);
             }
-            Action::Answer { lane, code } => self.answer(lane, code),
             Action::Forget { id } => {
                 if let Some(id) = PacketId::new(id) {
                     self.machine.forget(id);
                     self.sending.release(id);
                 }
             }
-            Action::Reconnect => *self = Trial::new(self.setup),
             // Who does not read what is sent is not read from.
             _ if self.machine.is_choked() => {}
             Action::Confirm { which, refuse } => self.confirm(which, refuse),
             Action::Acknowledge { ack, id, refuse } => self.acknowledge(ack, id, refuse),
             Action::Ask {
-                subscribe,
+                what,
                 lanes,
                 filters,
                 refused,
-            } => {
-                let (ticket, id, codes, lanes) =
-                    self.answering.ask(subscribe, lanes, filters, refused);
-                let answer = if subscribe {
-                    Answer::SubAck(id, Vec::new())
-                } else {
-                    Answer::UnsubAck(id)
-                };
-                self.machine.owe(ticket, answer, codes, lanes);
-                self.settle();
-            }
+            } => self.ask(what, lanes, filters, refused),
             Action::Publish {
                 qos,
                 id,
@@ -93,45 +121,73 @@ impl Trial {
             }
             Action::Leave { reason } => self.leave(reason),
         }
+        self.overflowed |= self.machine.overflowed();
         self.look();
         self.receiving.holds();
     }
 
-    fn deliver(&mut self, lane: u16, qos: QoS, padding: usize) {
+    fn deliver(&mut self, lane: u16, qos: QoS, padding: usize, life: u64) {
         self.serial += 1;
         let message = Message {
             serial: self.serial,
             lane,
             qos,
             padding,
+            at: self.machine.now,
+            expires: self.machine.now.saturating_add(life),
             after: self.answering.before(lane),
         };
-        let queued = self.machine.waiting();
-        let (taken, length) = self.machine.deliver(&message);
-        self.receiving.delivered(message, length, taken, queued);
+        let delivered = self.machine.deliver(&message);
+        self.receiving.delivered(message, delivered);
+    }
+
+    fn ask(&mut self, what: Request, lanes: u8, filters: usize, refused: bool) {
+        let (ticket, id, codes, lanes) = self.answering.ask(what, lanes, filters, refused);
+        let answer = match what {
+            Request::Subscribe => Answer::SubAck(id, Vec::new()),
+            Request::Unsubscribe => Answer::UnsubAck(id),
+            Request::Resume => Answer::Resume,
+        };
+        self.machine.owe(ticket, answer, codes, lanes);
+        self.settle();
     }
 
     /// A lane answers; with the last one the answer must come.
     fn answer(&mut self, lane: u16, code: ReasonCode) {
-        if let Some((ticket, codes)) = self.answering.answer(lane, code) {
-            self.machine.answer(ticket, lane, &codes);
-            self.settle();
+        match self.answering.answer(lane, code) {
+            Some((ticket, codes)) => self.machine.answer(ticket, lane, &codes),
+            // What an earlier connection asked is nobody's any more.
+            None => self
+                .machine
+                .answer(self.answering.stale(), lane, &[(0, code)]),
         }
+        self.settle();
     }
 
     fn settle(&mut self) {
         while let Some(asked) = self.answering.done() {
-            self.due.push_back(self.told(&asked));
-            self.answered.push_back(asked.ticket);
+            if asked.what == Request::Resume {
+                assert_eq!(self.machine.resumed(), Some(asked.codes()));
+                self.released(asked.ticket);
+                self.wake();
+            } else {
+                self.due.push_back(self.told(&asked));
+                self.answered.push_back(asked.ticket);
+            }
         }
     }
 
+    fn released(&mut self, ticket: u32) {
+        let answering = &self.answering;
+        let still_held = |lane| !answering.before(lane).is_empty();
+        self.receiving.answered(ticket, still_held);
+    }
+
     fn told(&self, asked: &Asked) -> Told {
-        let v3 = self.setup.version == Version::V3;
-        let kind = if asked.subscribe {
-            Kind::SubAck
-        } else {
-            Kind::UnsubAck
+        let v3 = self.terms.version == Version::V3;
+        let kind = match asked.what {
+            Request::Unsubscribe => Kind::UnsubAck,
+            _ => Kind::SubAck,
         };
         let of = |code: ReasonCode| match (kind, code as u8) {
             // What the packet does not have.
@@ -151,6 +207,54 @@ impl Trial {
         }
     }
 
+    fn lose(&mut self) {
+        match std::mem::replace(&mut self.stage, Stage::Open) {
+            Stage::Open => {
+                let unreleased = self.machine.sleep();
+                self.sending.lose(&unreleased);
+                self.stage = Stage::Asleep(unreleased);
+            }
+            Stage::Resuming(unreleased, _) => {
+                assert!(self.machine.sleep().is_empty(), "taken once");
+                self.stage = Stage::Asleep(unreleased);
+            }
+            asleep @ Stage::Asleep(_) => return self.stage = asleep,
+        }
+        self.answering.forget();
+        self.receiving.sleep();
+        self.wire = Wire::new(&self.terms);
+    }
+
+    fn resume(&mut self, terms: Terms, lanes: u8) {
+        match std::mem::replace(&mut self.stage, Stage::Open) {
+            Stage::Asleep(unreleased) => {
+                self.stage = Stage::Resuming(unreleased, terms);
+                self.ask(Request::Resume, lanes, 1, false);
+            }
+            other => self.stage = other,
+        }
+    }
+
+    /// The client is let in: CONNACK, then what was on the way before [MQTT-4.4.0-1].
+    fn wake(&mut self) {
+        let Stage::Resuming(unreleased, terms) = std::mem::replace(&mut self.stage, Stage::Open)
+        else {
+            panic!("{:?}", self.stage);
+        };
+        self.terms = terms;
+        self.wire = Wire::new(&terms);
+        self.machine.wake(&self.setup, &terms, unreleased);
+        self.receiving.wake(terms.outbound);
+        self.due.push_back(Told {
+            kind: Kind::ConnAck,
+            id: 0,
+            codes: vec![1],
+        });
+        for id in self.receiving.in_flight.released().to_vec() {
+            self.must_come(Kind::PubRel, id.get(), &[ReasonCode::Success]);
+        }
+    }
+
     /// The broker answers a packet of the client's.
     fn reply(&mut self, kind: Kind, id: u16, codes: &[ReasonCode], reply: &Reply) {
         self.machine.reply(reply);
@@ -158,7 +262,7 @@ impl Trial {
     }
 
     fn must_come(&mut self, kind: Kind, id: u16, codes: &[ReasonCode]) {
-        let codes = match self.setup.version {
+        let codes = match self.terms.version {
             Version::V3 => Vec::new(),
             Version::V5 => codes.iter().map(|code| *code as u8).collect(),
         };
@@ -167,42 +271,42 @@ impl Trial {
 
     /// Acknowledges one of the messages that the client has read.
     fn confirm(&mut self, which: usize, refuse: bool) {
-        let read = self
-            .receiving
-            .flying()
-            .iter()
-            .filter(|f| f.end <= self.wire.written);
-        let read: Vec<(Ack, u16)> = read
-            .map(|f| match (f.qos, f.released) {
-                (QoS::AtLeastOnce, _) => (Ack::Taken, f.id.get()),
-                (_, false) => (Ack::Received, f.id.get()),
-                (_, true) => (Ack::Complete, f.id.get()),
+        let in_flight = &self.receiving.in_flight;
+        let read = |end: Option<usize>| end.is_some_and(|end| end <= self.wire.written);
+        let messages = in_flight.messages().iter().filter(|m| read(m.end));
+        let released = in_flight.released().iter();
+        let open: Vec<(Ack, u16)> = messages
+            .map(|m| match m.qos {
+                QoS::ExactlyOnce => (Ack::Received, m.id.get()),
+                _ => (Ack::Taken, m.id.get()),
             })
+            .chain(released.map(|id| (Ack::Complete, id.get())))
             .collect();
-        if !read.is_empty() {
-            let (ack, id) = read[which % read.len()];
+        if !open.is_empty() {
+            let (ack, id) = open[which % open.len()];
             self.acknowledge(ack, id, refuse);
         }
     }
 
     fn acknowledge(&mut self, ack: Ack, id: u16, refuse: bool) {
         let Some(id) = PacketId::new(id) else { return };
-        let refuse = refuse && self.setup.version == Version::V5;
+        let refuse = refuse && self.terms.version == Version::V5;
         let step = self.machine.take(sending::ack(ack, id, refuse));
+        let in_flight = &mut self.receiving.in_flight;
         let (did, expected) = match (ack, step) {
             (Ack::Taken, Ok(Step::Acked(of))) if of == id => {
-                (self.machine.acked(id), self.receiving.acked(id))
+                (self.machine.acked(id), in_flight.acked(id))
             }
             (Ack::Received, Ok(Step::Refused(of))) if of == id && refuse => {
-                (self.machine.refused(id), self.receiving.refused(id))
+                (self.machine.refused(id), in_flight.refused(id))
             }
             (Ack::Received, Ok(Step::Received(of))) if of == id && !refuse => {
                 self.machine.received(id);
-                let reason = found(self.receiving.received(id));
+                let reason = found(in_flight.received(id));
                 return self.must_come(Kind::PubRel, id.get(), &[reason]);
             }
             (Ack::Complete, Ok(Step::Completed(of))) if of == id => {
-                (self.machine.completed(id), self.receiving.completed(id))
+                (self.machine.completed(id), in_flight.completed(id))
             }
             (ack, step) => panic!("{ack:?} of {id}: {step:?}"),
         };
@@ -211,36 +315,23 @@ impl Trial {
 
     fn publish(&mut self, (qos, id, dup): (QoS, u16, bool), topic: Option<u8>, alias: Option<u16>) {
         let Some(id) = PacketId::new(id) else { return };
-        let (publish, due) = self
-            .sending
-            .publish(&self.setup, (qos, id, dup), topic, alias);
+        let version = self.terms.version;
+        let (publish, due) =
+            self.sending
+                .publish(&self.setup, version, (qos, id, dup), topic, alias);
         let step = self.machine.take(Packet::Publish(publish.clone()));
         sending::check(&publish, &due, &step);
         if let Due::Close(_) = due {
             assert_eq!(self.machine.end(), (false, true), "it leaves its will");
-            *self = Trial::new(self.setup);
-            return;
+            return self.lose();
         }
         let success = ReasonCode::Success;
-        match qos {
-            QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => {
-                self.reply(
-                    Kind::PubAck,
-                    id.get(),
-                    &[success],
-                    &Reply::PubAck(id, success, None),
-                );
-            }
-            QoS::ExactlyOnce => {
-                self.reply(
-                    Kind::PubRec,
-                    id.get(),
-                    &[success],
-                    &Reply::PubRec(id, success, None),
-                );
-            }
-        }
+        let (kind, reply) = match qos {
+            QoS::AtMostOnce => return,
+            QoS::AtLeastOnce => (Kind::PubAck, Reply::PubAck(id, success, None)),
+            QoS::ExactlyOnce => (Kind::PubRec, Reply::PubRec(id, success, None)),
+        };
+        self.reply(kind, id.get(), &[success], &reply);
     }
 
     fn release(&mut self, id: u16) {
@@ -254,12 +345,8 @@ impl Trial {
             Ok(Step::Released(of, code)) => assert_eq!((of, code), (id, reason)),
             other => panic!("PUBREL of {id}: {other:?}"),
         }
-        self.reply(
-            Kind::PubComp,
-            id.get(),
-            &[reason],
-            &Reply::PubComp(id, reason),
-        );
+        let reply = Reply::PubComp(id, reason);
+        self.reply(Kind::PubComp, id.get(), &[reason], &reply);
     }
 
     fn leave(&mut self, reason: ReasonCode) {
@@ -275,28 +362,32 @@ impl Trial {
             (true, will),
             "DISCONNECT with {reason:?}"
         );
-        *self = Trial::new(self.setup);
+        self.lose();
     }
 
     /// Reads what has come out.
     fn look(&mut self) {
         let waiting = self.machine.waiting();
+        if !matches!(self.stage, Stage::Open) {
+            return assert_eq!(waiting, 0, "for a socket that is gone");
+        }
         // The socket's queue, the window of one more round, and answers.
-        let most = 2 * (self.setup.outbound.bytes + LARGEST) + 1_000;
+        let answers = 1_000 + 5 * self.receiving.in_flight.released().len();
+        let most = 2 * (self.terms.outbound.bytes + LARGEST) + answers;
         assert!(waiting <= most, "{waiting} bytes wait for the socket");
         let new = self.machine.bytes(self.wire.queued(), waiting);
         for sent in self.wire.look(&new) {
             match sent {
-                Sent::Publish(publish, end, length) => {
-                    self.receiving.receive(&publish, end, length);
+                Sent::Publish(published) => {
+                    let version = self.terms.version;
+                    self.receiving
+                        .receive(&published, version, self.machine.now);
                 }
                 Sent::Reply(told) => {
                     let is_answer = matches!(told.kind, Kind::SubAck | Kind::UnsubAck);
                     assert_eq!(Some(told), self.due.pop_front());
                     if let (true, Some(ticket)) = (is_answer, self.answered.pop_front()) {
-                        let answering = &self.answering;
-                        let still_held = |lane| !answering.before(lane).is_empty();
-                        self.receiving.answered(ticket, still_held);
+                        self.released(ticket);
                     }
                 }
             }
@@ -304,8 +395,9 @@ impl Trial {
         assert!(self.due.is_empty(), "not answered: {:?}", self.due);
     }
 
-    /// Lanes answer, the client reads and acknowledges, until nothing is left to do.
+    /// The client comes back if it is away, lanes answer, the client reads and acknowledges, until nothing is left to do.
     pub(super) fn finish(mut self) {
+        self.act(Action::resume(&self.terms));
         while let Some(lane) = self.answering.owing() {
             self.act(Action::Answer {
                 lane: lane % LANES,
@@ -314,17 +406,21 @@ impl Trial {
         }
         loop {
             self.act(Action::Write { most: usize::MAX });
-            if self.receiving.flying().is_empty() {
+            let in_flight = &self.receiving.in_flight;
+            if in_flight.is_empty() {
                 break;
             }
+            let nothing = in_flight.released().is_empty()
+                && in_flight.messages().iter().all(|m| m.end.is_none());
+            assert!(!nothing, "messages are on the way, and the client has none");
             self.act(Action::Confirm {
                 which: 0,
                 refuse: false,
             });
         }
         assert!(self.machine.is_settled());
-        let (dropped, overflowed) = (self.machine.dropped(), self.machine.overflowed());
-        self.receiving.finish(dropped, overflowed);
+        self.receiving
+            .finish(self.machine.dropped(), self.overflowed);
     }
 }
 

@@ -1,14 +1,15 @@
 //! The bytes from the broker to the client, read as they are queued.
 
-use super::super::client::{Received, receive};
+use super::super::client::{Received, announced, receive_one};
+use super::actions::Terms;
+use super::published::{self, Aliases, Published};
 use crate::packet::Version;
-use bytes::BytesMut;
-use rmqtt_codec::types::Publish;
 use rmqtt_codec::{v3, v5};
 
-/// What has been queued so far.
+/// The stream of one connection.
 pub(super) struct Wire {
     version: Version,
+    aliases: Aliases,
     /// Queued and not yet taken by the socket.
     queued: Vec<u8>,
     /// Bytes that the socket has taken since the connection began: so far the client has read.
@@ -18,8 +19,7 @@ pub(super) struct Wire {
 /// A packet of the broker's.
 #[derive(Debug)]
 pub(super) enum Sent {
-    /// With its end in the stream, and its length.
-    Publish(Box<Publish>, usize, usize),
+    Publish(Published),
     Reply(Told),
 }
 
@@ -35,6 +35,7 @@ pub(super) struct Told {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    ConnAck,
     PubAck,
     PubRec,
     PubRel,
@@ -45,9 +46,10 @@ pub(super) enum Kind {
 }
 
 impl Wire {
-    pub(super) fn new(version: Version) -> Self {
+    pub(super) fn new(terms: &Terms) -> Self {
         Wire {
-            version,
+            version: terms.version,
+            aliases: Aliases::new(terms.outbound.topic_aliases),
             queued: Vec::new(),
             written: 0,
         }
@@ -59,24 +61,37 @@ impl Wire {
     }
 
     /// Reads what is `new` in the queue: whole packets.
-    pub(super) fn look(&mut self, new: &[u8]) -> Vec<Sent> {
-        let mut end = self.written + self.queued.len();
-        self.queued.extend_from_slice(new);
-        let mut new = BytesMut::from(new);
+    pub(super) fn look(&mut self, mut new: &[u8]) -> Vec<Sent> {
         let mut sent = Vec::new();
-        while !new.is_empty() {
-            let before = new.len();
-            match receive(self.version, &mut new) {
-                Ok(Some(packet)) => {
-                    let length = before - new.len();
-                    end += length;
-                    sent.push(read(packet, end, length));
-                }
-                Ok(None) => panic!("the queue ends within a packet: {new:x?}"),
-                Err(error) => panic!("a client cannot read it: {error}: {new:x?}"),
-            }
+        while let Some(length) = announced(new) {
+            let Some((packet, rest)) = new.split_at_checked(length) else {
+                panic!("the queue ends within a packet: {new:x?}");
+            };
+            self.queued.extend_from_slice(packet);
+            let end = self.written + self.queued.len();
+            sent.push(if packet[0] >> 4 == 3 {
+                Sent::Publish(published::read(
+                    self.version,
+                    packet,
+                    end,
+                    &mut self.aliases,
+                ))
+            } else {
+                Sent::Reply(self.reply(packet))
+            });
+            new = rest;
         }
+        assert!(new.is_empty(), "the queue ends within a packet: {new:x?}");
         sent
+    }
+
+    fn reply(&self, packet: &[u8]) -> Told {
+        let (kind, id, codes) = match receive_one(self.version, packet) {
+            Ok(Received::V3(packet)) => of_v3(packet),
+            Ok(Received::V5(packet)) => of_v5(packet),
+            Err(error) => panic!("a client cannot read it: {error}: {packet:x?}"),
+        };
+        Told { kind, id, codes }
     }
 
     /// The socket has taken `bytes`.
@@ -90,19 +105,9 @@ impl Wire {
     }
 }
 
-fn read(packet: Received, end: usize, length: usize) -> Sent {
-    let (kind, id, codes) = match packet {
-        Received::V3(v3::Packet::Publish(publish)) | Received::V5(v5::Packet::Publish(publish)) => {
-            return Sent::Publish(publish, end, length);
-        }
-        Received::V3(packet) => of_v3(packet),
-        Received::V5(packet) => of_v5(packet),
-    };
-    Sent::Reply(Told { kind, id, codes })
-}
-
 fn of_v3(packet: v3::Packet) -> (Kind, u16, Vec<u8>) {
     match packet {
+        v3::Packet::ConnectAck(ack) => (Kind::ConnAck, 0, vec![ack.session_present.into()]),
         v3::Packet::PublishAck { packet_id } => (Kind::PubAck, packet_id.get(), vec![]),
         v3::Packet::PublishReceived { packet_id } => (Kind::PubRec, packet_id.get(), vec![]),
         v3::Packet::PublishRelease { packet_id } => (Kind::PubRel, packet_id.get(), vec![]),
@@ -126,6 +131,7 @@ fn of_v3(packet: v3::Packet) -> (Kind, u16, Vec<u8>) {
 
 fn of_v5(packet: v5::Packet) -> (Kind, u16, Vec<u8>) {
     match packet {
+        v5::Packet::ConnectAck(ack) => (Kind::ConnAck, 0, vec![ack.session_present.into()]),
         v5::Packet::PublishAck(ack) => (
             Kind::PubAck,
             ack.packet_id.get(),
