@@ -107,6 +107,7 @@ fn reply(input: &mut Input<'_>) -> Reply {
             server_keep_alive: input.maybe(Input::two_bytes),
             shared_subscriptions: input.flag(),
             response_information: text(input).filter(|t: &bytestring::ByteString| t.len() < 100),
+            authentication: None,
         })),
         1 => Reply::PubAck(id, reason, text(input)),
         2 => Reply::PubRec(id, reason, text(input)),

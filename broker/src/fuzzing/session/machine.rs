@@ -72,6 +72,7 @@ impl Machine {
             server_keep_alive: None,
             shared_subscriptions: true,
             response_information: None,
+            authentication: None,
         }));
         self.out
             .wake(terms.version, terms.outbound, &connack, self.now);
