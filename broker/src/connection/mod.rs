@@ -147,7 +147,8 @@ impl Connection {
             }
             Err(ending) => ending,
         };
-        self.end(ending, link).await;
+        // Boxed: the end is short and large, like the beginning.
+        Box::pin(self.end(ending, link)).await;
     }
 
     /// Reads, until there is a reason to end.
@@ -210,7 +211,7 @@ impl Connection {
                             last = Some(close);
                         }
                         Some(close) if close.reason == ReasonCode::SessionTakenOver => {
-                            return self.taken_over(link, intake, close).await;
+                            return Box::pin(self.taken_over(link, intake, close)).await;
                         }
                         Some(close) => return Ending::closed(close),
                         None => {}
