@@ -246,7 +246,7 @@ impl Lane {
             };
             // A shared subscription gets none (4.8.2).
             if wanted && !is_shared(f.filter) {
-                self.replay(slot, f.filter, reach);
+                self.replay(slot, f, reach);
             }
         }
         let granted: Vec<_> = granted.into_iter().map(|(_, r, _)| r).collect();
@@ -273,16 +273,21 @@ impl Lane {
     }
 
     /// Sends the retained messages that a subscription matches.
-    fn replay(&self, slot: Slot, filter: &str, reach: &mut dyn Reach) {
-        let (Ok(parsed), Some(outbox)) = (TopicFilter::new(filter.into()), self.outbox(slot))
+    fn replay(&self, slot: Slot, f: &super::FilterEntry<'_>, reach: &mut dyn Reach) {
+        let (Ok(parsed), Some(outbox)) = (TopicFilter::new(f.filter.into()), self.outbox(slot))
         else {
             return;
         };
         let Some(subscriber) = self.subscribers.get(slot) else {
             return;
         };
-        let Some(subscription) = self.index.find(filter, slot) else {
+        let Some(subscription) = self.index.find(f.filter, slot) else {
             return;
+        };
+        // The same filter may come again in this SUBSCRIBE [3.1.1 MQTT-3.8.4-4, 5.0 MQTT-3.8.4-5].
+        let subscription = &Subscription {
+            options: f.options,
+            ..subscription.clone()
         };
         let who = subscriber.actor();
         // Whoever subscribes again and again and does not read shall not keep the lane busy with it.

@@ -323,6 +323,22 @@ fn overlapping_filters_give_one_copy_at_the_highest_qos() {
 }
 
 #[test]
+fn the_same_filter_twice_brings_what_is_retained_at_each_qos() {
+    let mut s = allow_all();
+    s.apply(&Entry::Publish(PublishEntry {
+        qos: QoS::AtLeastOnce,
+        ..message(Some(BOB), "t/a", b"m", true)
+    }));
+    s.subscribe(ALICE, &["t/a", "t/a"], |f| {
+        if f.slot == 1 {
+            f.options.qos = QoS::AtMostOnce;
+        }
+    });
+    let kinds: Vec<u8> = s.sent(ALICE).iter().map(|(first, _)| *first).collect();
+    assert_eq!(kinds, [0x90, 0x33, 0x31]);
+}
+
+#[test]
 fn options_of_a_subscription_hold() {
     let mut s = allow_all();
     s.publish(ALICE, "t/a", true);
