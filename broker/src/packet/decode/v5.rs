@@ -49,7 +49,7 @@ pub(super) fn packet(first: u8, body: Bytes) -> Result<Packet, Fault> {
             filters: filters(read.topic_filters)?,
         }),
         Read::Disconnect(read) => Packet::Disconnect(Disconnect {
-            reason: reason(read.reason_code.into())?,
+            reason: reason_to_leave(read.reason_code.into())?,
             session_expiry: read.session_expiry_interval_secs,
         }),
         Read::Auth(read) => Packet::Auth(Auth {
@@ -140,6 +140,17 @@ fn ack(packet_id: std::num::NonZeroU16, code: u8) -> Result<Ack, Fault> {
         packet_id,
         reason: reason(code)?,
     })
+}
+
+/// The reason of a client's DISCONNECT; those that only a server gives are none [5.0 MQTT-3.14.2-1].
+fn reason_to_leave(code: u8) -> Result<ReasonCode, Fault> {
+    match code {
+        0x87 | 0x89 | 0x8B | 0x8D..=0x8F | 0x9A..=0xA2 => Err(Fault::protocol(
+            "DISCONNECT with a reason that only servers have",
+            "5.0 MQTT-3.14.2-1",
+        )),
+        _ => reason(code),
+    }
 }
 
 fn options(read: v5::SubscriptionOptions) -> SubscribeOptions {

@@ -225,6 +225,7 @@ pub const REFUSED: &[(&str, &str, Version, &[u8], ReasonCode)] = &[
     ("SUBSCRIBE with null in a user property", "MQTT-1.5.4-2", V5, b"\x82\x0e\x00\x01\x07&\x00\x01\x00\x00\x01v\x00\x01a\x00", MalformedPacket),
     ("UNSUBSCRIBE with a subscription identifier", "2.2.2.2", V5, b"\xa2\x08\x00\x01\x02\x0b\x01\x00\x01a", MalformedPacket),
     ("DISCONNECT with an unknown reason", "MQTT-3.14.2-1", V5, b"\xe0\x01\x01", MalformedPacket),
+    ("DISCONNECT with a reason that only servers have", "MQTT-3.14.2-1", V5, b"\xe0\x01\x8e", ProtocolError),
     ("DISCONNECT with two of session expiry", "3.14.2.2.2", V5, b"\xe0\x0c\x00\x0a\x11\x00\x00\x00\x01\x11\x00\x00\x00\x01", ProtocolError),
     ("DISCONNECT with a topic alias", "2.2.2.2", V5, b"\xe0\x05\x00\x03#\x00\x01", MalformedPacket),
     ("DISCONNECT with bytes after its properties", "3.14.2", V5, b"\xe0\x03\x00\x00x", MalformedPacket),
