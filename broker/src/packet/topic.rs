@@ -51,6 +51,19 @@ pub enum NameError {
     ShareFilterMissing,
 }
 
+impl NameError {
+    /// Whether the text is wrong as a shared filter only, which 3.1.1 does not know.
+    #[must_use]
+    pub fn is_of_sharing(self) -> bool {
+        matches!(
+            self,
+            NameError::ShareNameEmpty
+                | NameError::ShareNameWildcard { .. }
+                | NameError::ShareFilterMissing
+        )
+    }
+}
+
 /// A topic that one message is published to. Cloning shares the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicName(ByteString);
@@ -113,7 +126,8 @@ impl TopicFilter {
             return Err(NameError::Null(at));
         }
         let inner_at = if text.starts_with(SHARE) {
-            after_share_name(&text)?
+            // What no filter may have is told first: it is wrong in 3.1.1 too.
+            after_share_name(&text).or_else(|e| check_wildcards(&text, 0).and(Err(e)))?
         } else {
             0
         };

@@ -1,7 +1,7 @@
 //! The receiving half of a session.
 
 use crate::packet::{
-    Ack, Auth, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe,
+    Ack, Auth, NameError, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe,
     SubscribeOptions, TopicFilter, TopicName, Unsubscribe, Version, Will,
 };
 use bytes::Bytes;
@@ -143,8 +143,7 @@ impl Session {
             Packet::PubComp(Ack { packet_id, .. }) => Step::Completed(packet_id),
             Packet::Subscribe(subscribe) => {
                 if self.version == Version::V3 {
-                    let bad = subscribe.filters.iter().find_map(|(f, _)| f.as_ref().err());
-                    filters_hold(bad)?;
+                    filters_hold(subscribe.filters.iter().map(|(filter, _)| filter))?;
                 }
                 let shared_no_local =
                     |(filter, options): &(Result<TopicFilter, _>, SubscribeOptions)| {
@@ -159,8 +158,7 @@ impl Session {
             }
             Packet::Unsubscribe(unsubscribe) => {
                 if self.version == Version::V3 {
-                    let bad = unsubscribe.filters.iter().find_map(|f| f.as_ref().err());
-                    filters_hold(bad)?;
+                    filters_hold(&unsubscribe.filters)?;
                 }
                 Step::Unsubscribe(unsubscribe)
             }
@@ -254,9 +252,13 @@ impl Session {
     }
 }
 
-/// 3.1.1 has no code for a malformed filter, so it ends the connection (4.7.3, 4.8).
-fn filters_hold(bad: Option<&crate::packet::NameError>) -> Result<(), Close> {
-    match bad {
+/// 3.1.1 has no code for a malformed filter, so it ends the connection [3.1.1 MQTT-4.8.0-1]. It knows no shared
+/// ones either: what is wrong as such is refused, and no more.
+fn filters_hold<'a>(
+    filters: impl IntoIterator<Item = &'a Result<TopicFilter, NameError>>,
+) -> Result<(), Close> {
+    let mut wrong = filters.into_iter().filter_map(|f| f.as_ref().err());
+    match wrong.find(|error| !error.is_of_sharing()) {
         Some(error) => Err(close(ReasonCode::MalformedPacket, &error.to_string())),
         None => Ok(()),
     }

@@ -122,3 +122,31 @@ fn an_error_pubrec_ends_the_message() {
         Ok(Step::Refused(id))
     );
 }
+
+#[test]
+fn a_filter_that_is_wrong_only_as_a_shared_one_is_no_violation_in_3_1_1() {
+    let subscribe = |name: &str| {
+        Packet::Subscribe(Subscribe {
+            packet_id: PacketId::new(1).unwrap(),
+            identifier: None,
+            user_properties: Vec::new(),
+            filters: vec![(
+                TopicFilter::new(name.into()),
+                SubscribeOptions {
+                    qos: QoS::AtMostOnce,
+                    no_local: false,
+                    retain_as_published: false,
+                    retain_handling: crate::packet::RetainHandling::Send,
+                },
+            )],
+        })
+    };
+    let mut s = session();
+    s.version = Version::V3;
+    for refused in ["$share/g", "$share//a", "$share/+/a"] {
+        assert!(matches!(s.step(subscribe(refused)), Ok(Step::Subscribe(_))));
+    }
+    for wrong in ["a#", "$share/g#/a", "$share/g/a#", ""] {
+        assert!(s.step(subscribe(wrong)).is_err(), "{wrong}");
+    }
+}

@@ -86,11 +86,25 @@ fn shared_filters() {
     assert_eq!(filter("$share/g"), Err(NameError::ShareFilterMissing));
     assert_eq!(filter("$share/g/"), Err(NameError::ShareFilterMissing));
     assert_eq!(filter("$share/g/a/#/b"), Err(NameError::MultiLevel(11)));
+    assert_eq!(filter("$share/g+/a"), Err(NameError::SingleLevel(8)));
+    // What 3.1.1 would take is wrong as a shared one only.
+    for plain in [
+        "$share/",
+        "$share//a",
+        "$share/g",
+        "$share/g/",
+        "$share/+/a",
+    ] {
+        assert!(filter(plain).unwrap_err().is_of_sharing(), "{plain}");
+    }
+    for neither in ["$share/#/a", "$share/g/a#", "$share//a+", "$share/g#"] {
+        assert!(!filter(neither).unwrap_err().is_of_sharing(), "{neither}");
+    }
     assert_eq!(
-        filter("$share/g+/a"),
+        filter("$share/+/a"),
         Err(NameError::ShareNameWildcard {
             wildcard: '+',
-            at: 8
+            at: 7
         })
     );
 }
