@@ -2,7 +2,8 @@
 
 use super::client::{Received, receive_one};
 use super::input::Input;
-use crate::packet::{ConnAck, PacketId, QoS, ReasonCode, Reply, Version, encode};
+use crate::packet::{Authentication, ConnAck, PacketId, QoS, ReasonCode, Reply, Version, encode};
+use bytes::Bytes;
 use rmqtt_codec::{v3, v5};
 
 const REASONS: [ReasonCode; 18] = [
@@ -63,8 +64,9 @@ pub(super) fn run(mut input: Input<'_>) {
         "{reply:?} at a limit of {limit:?}"
     );
     if written.is_empty() {
-        let said = matches!((version, &reply), (Version::V3, Reply::Disconnect(..)));
-        return assert!(said || limit.is_some(), "{reply:?} was not written");
+        let unsaid = matches!(reply, Reply::Disconnect(..) | Reply::Auth(..));
+        let no_such = version == Version::V3 && unsaid;
+        return assert!(no_such || limit.is_some(), "{reply:?} was not written");
     }
     match receive_one(version, &written) {
         Ok(Received::V3(read)) => same_v3(&reply, &read),
@@ -83,7 +85,7 @@ pub(super) fn run(mut input: Input<'_>) {
 }
 
 fn reply(input: &mut Input<'_>) -> Reply {
-    let kind = input.byte() % 9;
+    let kind = input.byte() % 10;
     let id = PacketId::new(input.two_bytes()).unwrap_or(PacketId::MIN);
     let reason = input.one_of(&REASONS);
     let text = |input: &mut Input<'_>| input.maybe(|i| i.text().into());
@@ -107,7 +109,7 @@ fn reply(input: &mut Input<'_>) -> Reply {
             server_keep_alive: input.maybe(Input::two_bytes),
             shared_subscriptions: input.flag(),
             response_information: text(input).filter(|t: &bytestring::ByteString| t.len() < 100),
-            authentication: None,
+            authentication: input.maybe(authentication),
         })),
         1 => Reply::PubAck(id, reason, text(input)),
         2 => Reply::PubRec(id, reason, text(input)),
@@ -116,7 +118,18 @@ fn reply(input: &mut Input<'_>) -> Reply {
         5 => Reply::SubAck(id, reasons(input), text(input)),
         6 => Reply::UnsubAck(id, reasons(input)),
         7 => Reply::PingResp,
+        8 => Reply::Auth(reason, authentication(input), text(input)),
         _ => Reply::Disconnect(reason, text(input)),
+    }
+}
+
+fn authentication(input: &mut Input<'_>) -> Authentication {
+    Authentication {
+        method: "m".into(),
+        data: input.maybe(|input| {
+            let length = input.byte();
+            Bytes::copy_from_slice(input.take(length.into()))
+        }),
     }
 }
 
@@ -126,7 +139,8 @@ fn text_of(reply: &Reply) -> Option<&str> {
         Reply::PubAck(_, _, text)
         | Reply::PubRec(_, _, text)
         | Reply::SubAck(_, _, text)
-        | Reply::Disconnect(_, text) => text.as_deref(),
+        | Reply::Disconnect(_, text)
+        | Reply::Auth(_, _, text) => text.as_deref(),
         _ => None,
     }
 }
@@ -138,7 +152,8 @@ fn without_text(reply: &Reply) -> Reply {
         Reply::PubAck(_, _, text)
         | Reply::PubRec(_, _, text)
         | Reply::SubAck(_, _, text)
-        | Reply::Disconnect(_, text) => *text = None,
+        | Reply::Disconnect(_, text)
+        | Reply::Auth(_, _, text) => *text = None,
         _ => {}
     }
     reply
@@ -212,6 +227,17 @@ fn same_v5<'a>(reply: &Reply, read: &'a v5::Packet) -> Option<&'a str> {
             )
         }
         (Reply::PingResp, v5::Packet::PingResponse) => (true, &None),
+        (Reply::Auth(reason, ours, _), v5::Packet::Auth(read)) => {
+            let reason = if *reason == ReasonCode::Success {
+                0
+            } else {
+                0x18
+            };
+            let same = reason == u8::from(read.reason_code)
+                && read.auth_method.as_ref() == Some(&ours.method)
+                && read.auth_data == ours.data;
+            (same, &read.reason_string)
+        }
         (Reply::Disconnect(reason, _), v5::Packet::Disconnect(read)) => (
             code(*reason, read.reason_code.into(), 0x80),
             &read.reason_string,
@@ -236,4 +262,6 @@ fn connack(ack: &ConnAck, read: &v5::ConnectAck) -> bool {
         && read.server_keepalive_sec == ack.server_keep_alive
         && read.shared_subscription_available == ack.shared_subscriptions
         && read.response_info == ack.response_information
+        && read.auth_method == ack.authentication.as_ref().map(|a| a.method.clone())
+        && read.auth_data == ack.authentication.as_ref().and_then(|a| a.data.clone())
 }
