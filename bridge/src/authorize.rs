@@ -6,7 +6,7 @@ use crate::rules::Rules;
 use crate::topics::{self, Place, Reach};
 use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
 use roommq_broker::policy::{Mount, Principal, PublishPermit, Refusal, SubscribeGrant};
-use roommq_config::Create;
+use roommq_config::{Create, SysReaders};
 
 /// What a subscription's entry says of whoever asks to join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +131,9 @@ pub(crate) fn subscribe(
         proof,
     };
     match topics::reach(inner) {
+        Reach::Outside if topics::is_sys(inner) => {
+            tells_of_itself(rules.sys, who).map(|()| granted(false, Vec::new()))
+        }
         Reach::Outside if rules.outside || inner.starts_with('$') => Ok(granted(false, Vec::new())),
         Reach::Outside => Err(outside_denied()),
         // Of rooms and inboxes a group that spans them gets nothing: see `LaneHook::may_share`.
@@ -158,6 +161,17 @@ pub(crate) fn subscribe(
             format!("inbox/{user} is private; yours is inbox/me/#"),
         )),
     }
+}
+
+/// Whether `who` may see what the server tells of itself.
+fn tells_of_itself(readers: SysReaders, who: &Principal) -> Result<(), Refusal> {
+    let text = match readers {
+        SysReaders::Anyone => return Ok(()),
+        SysReaders::Authenticated if who.authenticated => return Ok(()),
+        SysReaders::Authenticated => "$SYS is for users with a password",
+        SysReaders::Nobody => "$SYS is shown to nobody here",
+    };
+    Err(refused(ReasonCode::NotAuthorized, text))
 }
 
 fn own_inbox(who: &Principal, filter: &TopicFilter) -> Result<SubscribeGrant, Refusal> {

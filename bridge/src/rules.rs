@@ -2,7 +2,7 @@
 
 use crate::topics;
 use globset::GlobMatcher;
-use roommq_config::{Access, Create, OutsideRooms, PublishRule, Settings};
+use roommq_config::{Access, Create, OutsideRooms, PublishRule, Settings, SysReaders};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ pub(crate) struct Rules {
     pub strict_publish: bool,
     /// Whether topics besides rooms and inboxes are served.
     pub outside: bool,
+    /// Who sees what the server tells of itself.
+    pub sys: SysReaders,
     /// Milliseconds from `lost` to `left`.
     pub grace: u64,
     /// Retained messages of the application in one room.
@@ -93,6 +95,7 @@ impl Rules {
             unnamed,
             strict_publish,
             outside: settings.topics.outside_rooms == OutsideRooms::Allow,
+            sys: settings.sys.read,
             grace: u64::try_from(settings.presence.grace.as_millis()).unwrap_or(u64::MAX),
             room_retained: settings.limits.room_retained,
         }

@@ -166,6 +166,12 @@ pub fn reserved_level(rest: &str) -> Option<&str> {
     rest.split('/').find(|level| level.starts_with('_'))
 }
 
+/// Whether a topic or filter (without `$share/<group>/`) lies where the server tells of itself.
+#[must_use]
+pub fn is_sys(name: &str) -> bool {
+    first_level(name) == "$SYS"
+}
+
 /// Whether the levels after `rooms/<room>/` are those of the room's facts.
 #[must_use]
 pub fn is_info(rest: &str) -> bool {

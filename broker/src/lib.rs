@@ -20,6 +20,7 @@ pub mod policy;
 mod server;
 mod session;
 mod sessions;
+mod sys;
 mod transport;
 mod write_queue;
 

@@ -8,7 +8,8 @@
 
 use crate::outlet::Outlet;
 use crate::packet::{ReasonCode, Reply, Version};
-use crate::session::{Close, Outbound, OutboundLimits, Share};
+use crate::session::{Close, Held, Outbound, OutboundLimits, Share};
+use crate::sys::Counters;
 use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(crate) struct Outbox {
     state: Mutex<State>,
     /// Wakes the connection: the socket is full or broken, or the session is to be closed.
     attention: Notify,
+    counters: Arc<Counters>,
 }
 
 /// Under the lock.
@@ -47,6 +49,8 @@ struct State {
     closing: Option<Close>,
     /// Bytes that the socket has taken, to see progress by.
     written: u64,
+    /// What the counters know of what it holds.
+    counted: Held,
 }
 
 /// How far a session has come.
@@ -74,10 +78,14 @@ pub(crate) struct Condition {
 
 impl Outbox {
     /// Of a session whose connection is to be [opened](Outbox::open).
-    pub(crate) fn asleep(version: Version, limits: OutboundLimits) -> Self {
+    pub(crate) fn asleep(
+        version: Version,
+        limits: OutboundLimits,
+        counters: Arc<Counters>,
+    ) -> Self {
         let mut outbound = Outbound::new(version, limits);
         outbound.sleep(0);
-        Outbox::of(outbound, Stage::Asleep, None)
+        Outbox::of(outbound, Stage::Asleep, None, counters)
     }
 
     /// A new connection takes the session up; see [`Outbound::wake`].
@@ -99,6 +107,7 @@ impl Outbox {
         state.outlet = outlet;
         state.stage = Stage::Open;
         (state.blocked, state.broken, state.written) = (false, false, 0);
+        self.report(&mut state);
         self.write(&mut state);
     }
 
@@ -112,6 +121,7 @@ impl Outbox {
             let goodbye = Reply::Disconnect(close.reason, Some(text));
             state.outbound.reply(&goodbye);
         }
+        self.report(&mut state);
         if !state.blocked {
             self.write(&mut state);
         }
@@ -120,11 +130,17 @@ impl Outbox {
         state.closing = None;
         let mut rest = state.outbound.bare();
         *rest.queue() = state.outbound.sleep(now);
+        self.report(&mut state);
         let outlet = state.outlet.take();
-        Outbox::of(rest, Stage::Open, outlet)
+        Outbox::of(rest, Stage::Open, outlet, self.counters.clone())
     }
 
-    fn of(outbound: Outbound, stage: Stage, outlet: Option<Outlet>) -> Self {
+    fn of(
+        outbound: Outbound,
+        stage: Stage,
+        outlet: Option<Outlet>,
+        counters: Arc<Counters>,
+    ) -> Self {
         Outbox {
             v5: AtomicBool::new(outbound.version() == Version::V5),
             awake: AtomicBool::new(stage == Stage::Open),
@@ -137,8 +153,10 @@ impl Outbox {
                 touched: false,
                 closing: None,
                 written: 0,
+                counted: Held::default(),
             }),
             attention: Notify::new(),
+            counters,
         }
     }
 
@@ -163,7 +181,20 @@ impl Outbox {
 
     /// What other members of a lane's shared groups may have; see [`Outbound::take_shared`].
     pub(crate) fn take_shared(&self, lane: u16, can: &dyn Fn(&Share) -> bool) -> Vec<Arc<Share>> {
-        self.state.lock().outbound.take_shared(lane, can)
+        let mut state = self.state.lock();
+        let taken = state.outbound.take_shared(lane, can);
+        self.report(&mut state);
+        taken
+    }
+
+    /// Tells the counters what has been sent and dropped, and what waits.
+    fn report(&self, state: &mut State) {
+        let held = match state.stage {
+            Stage::Over => Held::default(),
+            _ => state.outbound.held(),
+        };
+        let tally = state.outbound.tally();
+        self.counters.outbound(tally, held, &mut state.counted);
     }
 
     /// Puts something in for the connection itself, which flushes when it is through; none once the
@@ -181,6 +212,7 @@ impl Outbox {
             Stage::Over => return false,
             Stage::Asleep => {
                 fill(&mut state.outbound);
+                self.report(&mut state);
                 if state.outbound.has_resumed() {
                     self.attention.notify_one();
                 }
@@ -201,6 +233,7 @@ impl Outbox {
     /// Whether bytes wait that nobody has seen to; the caller has to, by a [`Outbox::flush`].
     pub(crate) fn wants_flush(&self) -> bool {
         let mut state = self.state.lock();
+        self.report(&mut state);
         !state.outbound.queue().is_empty() && !std::mem::replace(&mut state.touched, true)
     }
 
@@ -208,6 +241,8 @@ impl Outbox {
     pub(crate) fn flush(&self) {
         let mut state = self.state.lock();
         state.touched = false;
+        // Before anybody can have read it.
+        self.report(&mut state);
         if state.blocked {
             return;
         }
@@ -241,6 +276,7 @@ impl Outbox {
         };
         queue.advance(written);
         state.written += written as u64;
+        self.counters.wrote(written as u64);
         Poll::Ready(Ok(written))
     }
 
@@ -273,6 +309,7 @@ impl Outbox {
             }
         };
         state.written += written;
+        self.counters.wrote(written);
         match problem {
             None => {}
             Some(io::ErrorKind::WouldBlock) => {
@@ -340,27 +377,16 @@ impl Outbox {
     pub(crate) fn dropped(&self) -> u64 {
         self.state.lock().outbound.dropped()
     }
+}
 
-    /// Open, with nothing in it and without a socket.
-    #[cfg(test)]
-    pub(crate) fn awake(version: Version, limits: OutboundLimits) -> Self {
-        let outbox = Outbox::asleep(version, limits);
-        let nothing = Reply::Disconnect(ReasonCode::Success, None);
-        outbox.open(None, version, limits, &nothing, 0);
-        outbox.take_bytes();
-        outbox
-    }
-
-    #[cfg(test)]
-    pub(crate) fn take_bytes(&self) -> Vec<u8> {
-        let mut state = self.state.lock();
-        state.touched = false;
-        let queue = state.outbound.queue();
-        let mut slices = [IoSlice::new(&[]); PIECES];
-        let n = queue.slices(&mut slices);
-        let bytes: Vec<u8> = slices[..n].iter().flat_map(|s| s.to_vec()).collect();
-        queue.advance(bytes.len());
-        bytes
+impl Drop for Outbox {
+    /// What it held ends with it.
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        state.stage = Stage::Over;
+        let tally = state.outbound.tally();
+        self.counters
+            .outbound(tally, Held::default(), &mut state.counted);
     }
 }
 

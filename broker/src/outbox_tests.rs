@@ -1,16 +1,41 @@
 use super::*;
+use crate::packet::{PublishParts, QoS, encode_publish};
+use crate::session::Frame;
+
+impl Outbox {
+    /// Open, with nothing in it and without a socket.
+    pub(crate) fn awake(version: Version, limits: OutboundLimits) -> Self {
+        let outbox = Outbox::asleep(version, limits, Arc::default());
+        let nothing = Reply::Disconnect(ReasonCode::Success, None);
+        outbox.open(None, version, limits, &nothing, 0);
+        outbox.take_bytes();
+        outbox
+    }
+
+    pub(crate) fn take_bytes(&self) -> Vec<u8> {
+        let mut state = self.state.lock();
+        state.touched = false;
+        let queue = state.outbound.queue();
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let n = queue.slices(&mut slices);
+        let bytes: Vec<u8> = slices[..n].iter().flat_map(|s| s.to_vec()).collect();
+        queue.advance(bytes.len());
+        bytes
+    }
+}
+
+const LIMITS: OutboundLimits = OutboundLimits {
+    bytes: 10,
+    messages: 1,
+    receive_maximum: 1,
+    maximum_packet_size: None,
+    problem_information: true,
+    topic_aliases: 0,
+    age: 1_000,
+};
 
 fn outbox() -> Outbox {
-    let limits = OutboundLimits {
-        bytes: 10,
-        messages: 1,
-        receive_maximum: 1,
-        maximum_packet_size: None,
-        problem_information: true,
-        topic_aliases: 0,
-        age: 1_000,
-    };
-    Outbox::awake(Version::V5, limits)
+    Outbox::awake(Version::V5, LIMITS)
 }
 
 #[test]
@@ -41,4 +66,65 @@ fn who_asks_and_does_not_read_chokes() {
     assert!(outbox.condition().choked);
     outbox.take_bytes();
     assert!(!outbox.condition().choked);
+}
+
+#[test]
+fn what_it_holds_is_counted_until_it_ends() {
+    let counters = Arc::new(Counters::default());
+    let limits = OutboundLimits {
+        bytes: 1_000,
+        ..LIMITS
+    };
+    let held = |n: u64| {
+        let sum = counters.sum();
+        assert_eq!(
+            (sum.held, sum.held_payload, sum.in_flight),
+            (n, n * 5, n.min(1))
+        );
+    };
+    let parts = PublishParts {
+        topic: "t",
+        payload: b"12345",
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        dup: false,
+        payload_is_utf8: false,
+        message_expiry: None,
+        content_type: None,
+        response_topic: None,
+        correlation_data: None,
+        user_properties: &[],
+        subscription_ids: &[],
+    };
+    let frame = Frame {
+        qos: QoS::AtLeastOnce,
+        packet: encode_publish(Version::V5, &parts),
+        expires: Frame::FOR_EVER,
+        share: None,
+    };
+    for stays in [false, true] {
+        let outbox = Outbox::asleep(Version::V5, limits, counters.clone());
+        let sent = counters.sum();
+        outbox.open(None, Version::V5, limits, &Reply::PingResp, 0);
+        for _ in 0..2 {
+            outbox.fill(|out| assert!(out.deliver(0, &frame, 0)));
+        }
+        outbox.flush();
+        held(2);
+        let now = counters.sum();
+        assert_eq!(
+            now.publishes_sent - sent.publishes_sent,
+            1,
+            "the window is 1"
+        );
+        assert_eq!(now.others_sent - sent.others_sent, 1, "the first packet");
+        drop(outbox.part(None, stays, 0));
+        held(if stays { 2 } else { 0 });
+        outbox.fill(|out| assert!(out.deliver(0, &frame, 0)));
+        // One waits at the most: the older goes.
+        held(if stays { 2 } else { 0 });
+        assert_eq!(counters.sum().dropped[0], u64::from(stays));
+        drop(outbox);
+        held(0);
+    }
 }

@@ -11,6 +11,7 @@ use crate::packet::ReasonCode;
 use crate::policy::{LaneHooks, Policy};
 use crate::session::Close;
 use crate::sessions::Sessions;
+use crate::sys::{Counters, Sys};
 use crate::transport::{Tls, TlsError, Turns};
 use parking_lot::{Condvar, Mutex};
 use roommq_config::{Lanes, Limits, Listener};
@@ -35,6 +36,8 @@ pub struct Options {
     pub limits: Limits,
     /// The ordered logs and their threads.
     pub lanes: Lanes,
+    /// From one update of `$SYS` to the next; 0: there is none.
+    pub sys_interval: Duration,
 }
 
 /// Why a server did not start.
@@ -128,6 +131,7 @@ impl Server {
         let threads = or_cores(options.lanes.keepers).min(lanes.into());
         let places = Places::new((0..lanes).map(|l| Lane::new(l, hooks.open(l))));
         let places = Arc::new(places);
+        let counters = Arc::new(Counters::new(runtimes.len() + threads));
         let keepers = start_keepers(&log, lanes, threads, &places, &surroundings)?;
         let (reading, open, living) = (Gate::default(), Gate::default(), Gate::default());
         let mut workers = Vec::new();
@@ -144,6 +148,7 @@ impl Server {
                 policy: policy.clone(),
                 sessions: surroundings.sessions.clone(),
                 courier: courier.clone(),
+                counters: counters.clone(),
                 entrance,
                 limits: options.limits.clone(),
                 lanes,
@@ -164,6 +169,14 @@ impl Server {
             first.spawn(async move { round.run(&entrance, lanes).await });
             let shared = worker.shared.clone();
             first.spawn(Sleepers { shared }.run());
+            // Before there are listeners: whoever can connect finds it there.
+            let (shared, interval) = (worker.shared.clone(), options.sys_interval);
+            let sys = Sys {
+                shared,
+                places,
+                interval,
+            };
+            first.spawn(sys.run());
         }
         if !tls.is_empty() {
             first.spawn(listener::watch(tls.clone()));

@@ -75,6 +75,7 @@ fn its_client_id_is_free_again() {
         listeners,
         limits: settings.limits,
         lanes: settings.lanes,
+        sys_interval: Duration::ZERO,
     };
     let policy: Arc<dyn Policy> = Arc::new(Faulty);
     let server = Server::start(options, &policy, &AllowAll).unwrap();

@@ -32,6 +32,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<Server> {
         listeners: settings.listeners.clone(),
         limits: settings.limits.clone(),
         lanes: settings.lanes.clone(),
+        sys_interval: settings.sys.interval,
     };
     let policy: Arc<dyn Policy> = bridge.clone();
     Server::start(options, &policy, bridge.as_ref()).map_err(|error| match error {

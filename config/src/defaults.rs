@@ -2,7 +2,7 @@
 
 use crate::settings::{
     Auth, Create, Endpoint, Lanes, Limits, Listener, ListenerLimits, Log, LogFormat, OutsideRooms,
-    Presence, Rooms, Settings, Topics,
+    Presence, Rooms, Settings, Sys, SysReaders, Topics,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,6 +19,7 @@ impl Default for Settings {
             presence: Presence::default(),
             limits: Limits::default(),
             lanes: Lanes::default(),
+            sys: Sys::default(),
             log: Log::default(),
         }
     }
@@ -100,6 +101,15 @@ impl Default for Lanes {
             keepers: 0,
             io_threads: 0,
             credit_bytes: 16 << 10,
+        }
+    }
+}
+
+impl Default for Sys {
+    fn default() -> Self {
+        Sys {
+            interval: Duration::from_secs(10),
+            read: SysReaders::Anyone,
         }
     }
 }

@@ -220,6 +220,8 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
         size,
         KIB..=1_024 * MIB
     ),
+    key!("sys.interval", sys.interval, time, Duration::ZERO..=MONTH),
+    key!("sys.read", sys.read, word, ()),
     key!("log.level", log.level, level, ()),
     key!("log.format", log.format, word, ()),
 ];

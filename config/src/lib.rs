@@ -17,7 +17,7 @@ pub use problem::{ConfigError, Place, Problem};
 pub use settings::{
     Access, Auth, ClientCertificates, Create, Endpoint, Lanes, Limits, Listener, ListenerLimits,
     Log, LogFormat, OutsideRooms, Presence, PublishRule, RoomPattern, RoomRule, Rooms, Settings,
-    Tls, Topics, Transport, UserFrom, WebSocket,
+    Sys, SysReaders, Tls, Topics, Transport, UserFrom, WebSocket,
 };
 
 use std::collections::BTreeMap;

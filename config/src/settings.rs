@@ -31,6 +31,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The ordered logs that all traffic passes.
     pub lanes: Lanes,
+    /// What the server tells of itself.
+    pub sys: Sys,
     /// How the log is written.
     pub log: Log,
 }
@@ -184,6 +186,26 @@ pub struct Lanes {
     pub io_threads: u16,
     /// Bytes of entries that a lane may hold unread.
     pub credit_bytes: u32,
+}
+
+/// The topics under `$SYS`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sys {
+    /// From one update to the next; 0: there are none.
+    pub interval: Duration,
+    /// Who may subscribe to them.
+    pub read: SysReaders,
+}
+
+/// Who may see what the server tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SysReaders {
+    /// Whoever may connect.
+    Anyone,
+    /// Users with credentials.
+    Authenticated,
+    /// Nobody.
+    Nobody,
 }
 
 /// How the log is written.

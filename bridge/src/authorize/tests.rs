@@ -293,3 +293,30 @@ fn topics_outside_follow_the_config() {
     assert!(ask(&denied, &probe(), "$SYS/#").is_ok());
     assert_refused(send(&rules(), &alice(), "$SYS/x"), not, "`$`");
 }
+
+#[test]
+fn what_the_server_tells_of_itself_follows_the_config() {
+    let not = ReasonCode::NotAuthorized;
+    let filters = ["$SYS", "$SYS/#", "$SYS/broker/uptime", "$share/g/$SYS/#"];
+    for (read, stranger, user) in [
+        (SysReaders::Anyone, true, true),
+        (SysReaders::Authenticated, false, true),
+        (SysReaders::Nobody, false, false),
+    ] {
+        let rules = with(|s| s.sys.read = read);
+        for filter in filters {
+            for (who, may) in [(probe(), stranger), (alice(), user)] {
+                let answer = ask(&rules, &who, filter);
+                if may {
+                    assert!(!answer.unwrap().guarded, "{read:?} {filter}");
+                } else {
+                    assert_refused(answer, not, "$SYS");
+                }
+            }
+        }
+        // Others that start with `$` hold nothing; wildcards do not reach it [MQTT-4.7.2-1].
+        for filter in ["$SYSTEM/#", "$other", "#", "+/broker/#"] {
+            assert!(ask(&rules, &probe(), filter).is_ok(), "{filter}");
+        }
+    }
+}

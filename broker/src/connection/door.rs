@@ -1,9 +1,9 @@
 //! Packets from and to a peer that has no session yet, and so no outbox.
 
-use super::Link;
 use super::ending::LAST_WORDS;
 use super::intake::{Intake, Woken};
 use super::opening::plain;
+use super::{Link, Shared};
 use crate::outlet::Outlet;
 use crate::packet::{
     ConnAck, Connect, DecodeError, Decoder, Packet, ReasonCode, Reply, Version, encode,
@@ -18,6 +18,7 @@ pub(super) struct Door<'a> {
     pub intake: &'a mut Intake,
     pub decoder: Decoder,
     pub peer: Peer,
+    pub shared: &'a Shared,
 }
 
 /// What a reply has to be written in: a version, and the largest packet that the peer takes.
@@ -70,6 +71,7 @@ impl Door<'_> {
         let (version, largest) = speaks(connect);
         let problems = connect.request_problem_information;
         encode(version, reply, problems, largest, &mut bytes);
+        self.shared.counters.replied(bytes.len());
         self.link.send(&bytes).await.map_err(|_| None)
     }
 
@@ -82,6 +84,8 @@ impl Door<'_> {
         let mut bytes = Vec::new();
         // [MQTT-3.2.2-19]
         encode(version, &reply, true, largest, &mut bytes);
+        self.shared.counters.refused(refusal.code);
+        self.shared.counters.replied(bytes.len());
         let until = Instant::now() + LAST_WORDS;
         let sent = tokio::time::timeout_at(until, self.link.send(&bytes)).await;
         if !matches!(sent, Ok(Ok(()))) {

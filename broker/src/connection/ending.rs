@@ -48,6 +48,9 @@ impl Connection {
             Ending::Closed(close) => Some(close),
             Ending::Left | Ending::Lost(_) => None,
         };
+        if let Some(close) = last {
+            self.shared.counters.ended(close.reason);
+        }
         let rest = self.part(last, &reason).await;
         let limit = match &ending {
             Ending::Closed(close) if close.reason == ReasonCode::ServerShuttingDown => {

@@ -29,6 +29,7 @@ pub(super) async fn accept(
         intake,
         decoder: Decoder::new(port.layers.packet_bytes),
         peer: arrival.peer,
+        shared,
     };
     let peer = door.peer;
     let connect = match tokio::time::timeout_at(until, door.first()).await {

@@ -4,6 +4,7 @@
 use super::Link;
 use crate::outbox::Outbox;
 use crate::packet::{DecodeError, Decoder, Packet};
+use crate::sys::Received;
 use bytes::{Bytes, BytesMut};
 use std::cell::RefCell;
 use std::io;
@@ -29,6 +30,8 @@ pub(super) struct Intake {
     needed: usize,
     /// Whether a packet has become whole since the last read.
     whole: bool,
+    /// Not reported yet.
+    received: Received,
 }
 
 /// What the bytes read so far end with.
@@ -90,6 +93,7 @@ impl Intake {
             let mut buffer = ReadBuf::new(scratch);
             link.poll_read(cx, &mut buffer).map_ok(|()| {
                 self.add(buffer.filled());
+                self.received.bytes += buffer.filled().len() as u64;
                 buffer.filled().len()
             })
         })
@@ -115,6 +119,9 @@ impl Intake {
     pub(super) fn next(&mut self, decoder: &mut Decoder) -> Result<Option<Packet>, DecodeError> {
         let packet = decoder.decode(&mut self.bytes)?;
         self.whole |= packet.is_some();
+        if let Some(packet) = &packet {
+            self.received.add(packet);
+        }
         if packet.is_none() && self.begun.is_empty() {
             if self.bytes.is_empty() {
                 self.bytes = Bytes::new();
@@ -122,6 +129,11 @@ impl Intake {
             self.needed = announced(&self.bytes).unwrap_or(self.bytes.len() + 1);
         }
         Ok(packet)
+    }
+
+    /// What has been read, for the counters to take.
+    pub(super) fn received(&mut self) -> &mut Received {
+        &mut self.received
     }
 
     /// Whether a packet has begun and is not whole.

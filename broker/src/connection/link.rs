@@ -222,7 +222,7 @@ mod tests {
             topic_aliases: 0,
             age: 0,
         };
-        let outbox = Outbox::asleep(Version::V3, limits);
+        let outbox = Outbox::asleep(Version::V3, limits, Arc::default());
         // 3.1.1 has none, so nothing waits yet.
         let nothing = Reply::Disconnect(ReasonCode::Success, None);
         outbox.open(Some(outlet), Version::V3, limits, &nothing, 0);

@@ -25,6 +25,7 @@ use crate::policy::{Peer, Policy, Principal, PublishPermit, SessionId};
 use crate::server::{Gate, Inside};
 use crate::session::{Close, Session, Step};
 use crate::sessions::Sessions;
+use crate::sys::Counters;
 use crate::transport::{Arrival, Socket, Turns};
 use authentication::Method;
 use bytestring::ByteString;
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub policy: Arc<dyn Policy>,
     pub sessions: Arc<Sessions>,
     pub courier: Courier,
+    pub counters: Arc<Counters>,
     pub entrance: Arc<Entrance>,
     pub limits: Limits,
     /// How many lanes there are.
@@ -93,6 +95,7 @@ struct Connection {
 
 /// Serves a socket until its end.
 pub(crate) async fn serve(socket: Socket, peer: Peer, port: Arc<Port>, shared: Arc<Shared>) {
+    shared.counters.socket();
     let _inside = (shared.living.enter(), port.open.enter());
     let until = Instant::now() + port.handshake_time;
     let mut intake = Intake::default();
@@ -107,7 +110,9 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, port: Arc<Port>, shared: A
         arrival
     };
     let accepted = handshake::accept(arrival, &mut intake, &port, until, &shared);
-    let Some((connection, link, keep_alive)) = Box::pin(accepted).await else {
+    let accepted = Box::pin(accepted).await;
+    shared.counters.received(intake.received());
+    let Some((connection, link, keep_alive)) = accepted else {
         return;
     };
     connection.run(link, intake, keep_alive).await;
@@ -267,6 +272,7 @@ impl Connection {
                 Err(error) => break Some(Ending::closed(bad_packet(&error))),
             }
         };
+        self.shared.counters.received(intake.received());
         // What came before the end counts.
         self.append_all()
             .await

@@ -100,7 +100,11 @@ async fn take_place(
     terms: &Terms,
     shared: &Shared,
 ) -> Result<Place, Refusal> {
-    let fresh = Arc::new(Outbox::asleep(terms.version, terms.outbound));
+    let fresh = Arc::new(Outbox::asleep(
+        terms.version,
+        terms.outbound,
+        shared.counters.clone(),
+    ));
     let entering = shared
         .sessions
         .enter(&who.user, &client_id, &fresh, resumes);

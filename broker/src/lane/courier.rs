@@ -35,6 +35,11 @@ impl Courier {
         (courier, Round { receiver })
     }
 
+    /// Notices that were dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
     /// Sends, or drops and counts where too many are on their way.
     pub(crate) fn send(&self, notice: Notice) {
         if self.sender.try_send(notice).is_err() {

@@ -7,6 +7,7 @@
 use super::entry::Batch;
 use super::keeper::{AbortOnPanic, Around, apply_batch};
 use super::log::{AppendError, Appender, LogError};
+use super::stock::{Shown, Stock};
 use super::{Lane, Surroundings};
 use crate::outbox::Outbox;
 use parking_lot::Mutex;
@@ -18,6 +19,8 @@ use tokio::sync::Notify;
 pub(crate) struct Place {
     pub(super) state: Mutex<Lane>,
     pub(super) in_log: AtomicUsize,
+    /// As of the last batch.
+    pub(super) stock: Shown,
 }
 
 /// All lanes, by number.
@@ -28,8 +31,14 @@ impl Places {
         let place = |lane| Place {
             state: Mutex::new(lane),
             in_log: AtomicUsize::new(0),
+            stock: Shown::default(),
         };
         Places(lanes.map(place).collect())
+    }
+
+    /// What all lanes hold.
+    pub(crate) fn stock(&self) -> Stock {
+        Stock::sum(self.0.iter().map(|place| place.stock.get()))
     }
 
     pub(super) fn of(&self, lane: u16) -> Result<&Place, LogError> {
@@ -107,6 +116,7 @@ impl Entrance {
             touched: &mut touched,
         };
         apply_batch(number, &mut lane, batch, &mut around);
+        place.stock.set(lane.stock());
         if !touched.is_empty() {
             self.flusher.wake.notify_one();
         }

@@ -97,6 +97,7 @@ impl Keeper {
                 if !apply_batch(number, &mut lane, batch, &mut around) {
                     self.open -= 1;
                 }
+                place.stock.set(lane.stock());
                 // Before the lock goes: an idle lane is one whose log has been applied.
                 place.in_log.fetch_sub(1, Ordering::AcqRel);
             }

@@ -15,6 +15,7 @@ mod log;
 mod resume;
 mod retained;
 mod state;
+mod stock;
 mod subscribers;
 mod subscriptions;
 mod timers;
@@ -36,6 +37,7 @@ pub(crate) use log::{LaneLog, LogError};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use retained::{Kept, Retained};
 pub(crate) use state::Lane;
+pub(crate) use stock::Stock;
 pub(crate) use timers::Timers;
 
 use crate::packet::TopicFilter;

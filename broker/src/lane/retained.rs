@@ -40,6 +40,8 @@ pub(crate) fn remaining(expiry: u32, at: u64, now: u64) -> u32 {
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
     by_topic: BTreeMap<Box<str>, Kept>,
+    /// Of all payloads.
+    bytes: usize,
     /// Those that end by themselves, by when.
     mortal: BTreeSet<(u64, Box<str>)>,
 }
@@ -47,9 +49,13 @@ pub(crate) struct Retained {
 impl Retained {
     /// Keeps `message`, or clears the topic where its payload is empty [MQTT-3.3.1-6].
     pub(crate) fn set(&mut self, topic: &str, message: Kept) {
-        if let Some(end) = self.by_topic.get(topic).and_then(Kept::end) {
-            self.mortal.remove(&(end, topic.into()));
+        if let Some(old) = self.by_topic.get(topic) {
+            self.bytes -= old.payload.len();
+            if let Some(end) = old.end() {
+                self.mortal.remove(&(end, topic.into()));
+            }
         }
+        self.bytes += message.payload.len();
         if message.payload.is_empty() {
             self.by_topic.remove(topic);
             return;
@@ -75,8 +81,14 @@ impl Retained {
             return None;
         }
         let (_, topic) = self.mortal.pop_first()?;
-        self.by_topic.remove(&topic);
+        let over = self.by_topic.remove(&topic);
+        self.bytes -= over.map_or(0, |message| message.payload.len());
         Some(topic)
+    }
+
+    /// How many there are, and the bytes of their payloads.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.by_topic.len(), self.bytes)
     }
 
     /// Whether a message stands at the topic.
@@ -144,6 +156,20 @@ mod tests {
         store.set("a/b", kept("", None));
         assert_eq!(topics(&store, "a/+", 0), ["a/c"]);
         assert!(!store.holds("a/b") && store.holds("a/c"));
+    }
+
+    #[test]
+    fn its_size_follows() {
+        let mut store = Retained::default();
+        store.set("a", kept("123", None));
+        store.set("b", kept("12345", Some(2)));
+        store.set("a", kept("1", Some(1)));
+        assert_eq!(store.size(), (2, 6));
+        store.set("never", kept("", None));
+        assert!(store.take_over(2_000).is_some());
+        assert_eq!(store.size(), (1, 5));
+        store.set("b", kept("", None));
+        assert_eq!(store.size(), (0, 0));
     }
 
     #[test]

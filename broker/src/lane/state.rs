@@ -4,6 +4,7 @@ use super::entry::{Entry, Origin, PublishEntry, SubscribeEntry, UnsubscribeEntry
 use super::fanout::{Outgoing, fan_out, retained_frame, stamped, stamps};
 use super::index::{Slot, Subscription};
 use super::retained::{Kept, Retained, remaining};
+use super::stock::LaneStock;
 use super::subscribers::Subscribers;
 use super::subscriptions::{Subscriptions, is_shared};
 use crate::outbox::Outbox;
@@ -90,6 +91,11 @@ impl Lane {
             Entry::End => return false,
         }
         true
+    }
+
+    /// What it holds, in numbers.
+    pub(super) fn stock(&self) -> LaneStock {
+        LaneStock::new(self.retained.size(), self.index.count())
     }
 
     /// A lane's time is the greatest seen.

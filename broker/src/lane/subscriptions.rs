@@ -18,6 +18,30 @@ pub(crate) struct Subscriptions {
     by_key: HashMap<Arc<str>, Slot>,
     groups: HashMap<Slot, Group>,
     last: Slot,
+    count: Count,
+}
+
+/// Subscriptions in numbers.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// Each session's own, to filters that live in one lane.
+    pub own: u64,
+    /// Those to shared filters that do.
+    pub shared: u64,
+    /// The same of filters that live in every lane.
+    pub spanning_own: u64,
+    pub spanning_shared: u64,
+}
+
+impl Count {
+    fn of(&mut self, filter: &str) -> &mut u64 {
+        match (is_shared(filter), spans_lanes(filter)) {
+            (false, false) => &mut self.own,
+            (true, false) => &mut self.shared,
+            (false, true) => &mut self.spanning_own,
+            (true, true) => &mut self.spanning_shared,
+        }
+    }
 }
 
 /// The members of one `$share/<group>/<filter>`: groups are told apart by both [MQTT-4.8.2-4].
@@ -34,6 +58,12 @@ pub(crate) struct Group {
 impl Subscriptions {
     /// Adds a subscription, or replaces the slot's own to the same filter. True where it is new.
     pub(crate) fn insert(&mut self, filter: &str, subscription: Subscription) -> bool {
+        let new = self.put(filter, subscription);
+        *self.count.of(filter) += u64::from(new);
+        new
+    }
+
+    fn put(&mut self, filter: &str, subscription: Subscription) -> bool {
         let Some(inner) = shared_inner(filter) else {
             return self.index.insert(filter, subscription);
         };
@@ -69,6 +99,17 @@ impl Subscriptions {
 
     /// Takes the slot's subscription to this filter away; true where there was one.
     pub(crate) fn remove(&mut self, filter: &str, slot: Slot) -> bool {
+        let had = self.take(filter, slot);
+        *self.count.of(filter) -= u64::from(had);
+        had
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> Count {
+        self.count
+    }
+
+    fn take(&mut self, filter: &str, slot: Slot) -> bool {
         let Some(inner) = shared_inner(filter) else {
             return self.index.remove(filter, slot);
         };
@@ -145,6 +186,12 @@ pub(crate) fn is_shared(filter: &str) -> bool {
     filter.starts_with("$share/")
 }
 
+/// Whether a filter lives in every lane.
+fn spans_lanes(filter: &str) -> bool {
+    let parsed = TopicFilter::new(filter.into());
+    parsed.is_ok_and(|parsed| parsed.literal_head().is_none())
+}
+
 fn shared_inner(filter: &str) -> Option<String> {
     if !is_shared(filter) {
         return None;
@@ -215,5 +262,28 @@ mod tests {
         assert_eq!(reached(&all, "a/b"), (vec![1], vec![]));
         assert!(all.remove("$share/g/b", 1));
         assert!(all.groups.is_empty() && all.by_key.is_empty());
+    }
+
+    #[test]
+    fn each_kind_is_counted_apart() {
+        let mut all = Subscriptions::default();
+        let filters = ["a", "a/b/#", "a/#", "#", "$share/g/a/b", "$share/g/+"];
+        for (slot, filter) in [(1, filters), (2, filters), (1, filters)]
+            .into_iter()
+            .flat_map(|(slot, filters)| filters.map(|filter| (slot, filter)))
+        {
+            all.insert(filter, stand_in(slot));
+        }
+        let expected = Count {
+            own: 4,
+            shared: 2,
+            spanning_own: 4,
+            spanning_shared: 2,
+        };
+        assert_eq!(all.count(), expected);
+        for filter in filters {
+            assert!(all.remove(filter, 1) && all.remove(filter, 2) && !all.remove(filter, 2));
+        }
+        assert_eq!(all.count(), Count::default());
     }
 }

@@ -51,6 +51,8 @@ pub struct PublishFrame {
     properties_at: u32,
     /// Where the seconds left to live stand; 0: nowhere.
     expiry_at: u32,
+    /// Bytes of the application message, which is the end of the packet.
+    payload: u32,
 }
 
 /// What a frame is sent with, beyond what all of its receivers get.
@@ -94,6 +96,12 @@ impl PublishFrame {
             (Version::V5, Version::V3) => self.translated(version).len(),
             _ => self.len(),
         }
+    }
+
+    /// Bytes of the application message.
+    #[must_use]
+    pub fn payload_len(&self) -> usize {
+        self.payload as usize
     }
 
     /// Whether a packet id is needed, that is QoS 1 or 2.
@@ -195,6 +203,7 @@ impl PublishFrame {
             id_at,
             properties_at,
             expiry_at: 0,
+            payload: self.payload,
         }
     }
 
@@ -314,6 +323,7 @@ pub fn encode_publish(version: Version, parts: &PublishParts<'_>) -> PublishFram
         id_at,
         properties_at,
         expiry_at,
+        payload: u32::try_from(parts.payload.len()).unwrap_or(0),
     }
 }
 

@@ -39,6 +39,12 @@ struct State {
     by_number: HashMap<u64, Registered>,
     order: Order,
     last: u64,
+    /// Those that have ended and not left yet.
+    ending: usize,
+    /// The most that were awake at one time.
+    most_awake: usize,
+    /// Sessions that have ended without their client.
+    expired: u64,
     shut: bool,
 }
 
@@ -49,6 +55,8 @@ struct Registered {
     outbox: Arc<Outbox>,
     /// None while a connection serves it or ends it.
     asleep: Option<Box<Asleep>>,
+    /// It slept, and has ended.
+    ending: bool,
     /// For newcomers that wait for this connection's end.
     over: Option<Arc<Notify>>,
 }
@@ -121,9 +129,11 @@ impl Sessions {
                 incarnation,
                 outbox: outbox.clone(),
                 asleep: None,
+                ending: false,
                 over: None,
             };
             state.by_number.insert(number, registered);
+            state.note_awake();
             return Claim::Entered(Entered::New(session));
         };
         let Some(asleep) = known.asleep.take() else {
@@ -141,6 +151,7 @@ impl Sessions {
         if !resumes {
             known.outbox = outbox.clone();
         }
+        state.note_awake();
         Claim::Entered(Entered::Woken(session, old, theirs, asleep))
     }
 
@@ -184,6 +195,7 @@ impl Sessions {
             && let Some(registered) = state.by_number.remove(&session.client)
         {
             state.by_client.remove(&registered.client);
+            state.ending -= usize::from(registered.ending);
             if let Some(over) = registered.over {
                 over.notify_waiters();
             }
@@ -244,6 +256,17 @@ impl Sessions {
         self.state.lock().shut
     }
 
+    /// How many there are, and were.
+    pub(crate) fn clients(&self) -> Clients {
+        let state = self.state.lock();
+        Clients {
+            connected: state.awake() as u64,
+            asleep: state.order.len() as u64,
+            maximum: state.most_awake as u64,
+            expired: state.expired,
+        }
+    }
+
     /// Sessions with a connection, and without.
     #[cfg(test)]
     fn count(&self) -> (usize, usize) {
@@ -253,12 +276,35 @@ impl Sessions {
     }
 }
 
+/// Sessions in numbers.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Clients {
+    /// With a connection.
+    pub connected: u64,
+    /// Kept for a client that is away.
+    pub asleep: u64,
+    /// The most that had a connection at one time.
+    pub maximum: u64,
+    /// Those that ended while their client was away: their time was over, or too many were kept.
+    pub expired: u64,
+}
+
 impl State {
+    fn awake(&self) -> usize {
+        self.by_number.len() - self.order.len() - self.ending
+    }
+
+    fn note_awake(&mut self) {
+        self.most_awake = self.most_awake.max(self.awake());
+    }
+
     /// A session that sleeps is to end: nobody can wake it any more.
     fn end(&mut self, number: u64) -> Option<Due> {
         let known = self.by_number.get_mut(&number)?;
         let asleep = known.asleep.take()?;
+        known.ending = true;
         self.order.forget(number, &asleep);
+        (self.ending, self.expired) = (self.ending + 1, self.expired + 1);
         let id = SessionId {
             client: number,
             incarnation: known.incarnation,

@@ -121,7 +121,7 @@ fn a_session_that_slept_goes_on_with_its_own_outbox() {
 #[test]
 fn a_newcomer_that_waits_while_another_is_being_opened_is_not_forgotten() {
     let sessions = Sessions::new(10);
-    let first = Arc::new(Outbox::asleep(Version::V5, LIMITS));
+    let first = Arc::new(Outbox::asleep(Version::V5, LIMITS, Arc::default()));
     let Some(Entered::New(id)) = enter(&sessions, "alice", &first, true) else {
         panic!()
     };
@@ -174,4 +174,16 @@ fn the_longest_asleep_makes_room() {
     let ended = sessions.sleep(ids[2], asleep(3, 100, None));
     assert!(matches!(ended, Some(Due::End(id, _)) if id == ids[1]));
     assert_eq!(sessions.count().1, 2);
+    let mut expected = Clients {
+        connected: 0,
+        asleep: 2,
+        maximum: 3,
+        expired: 1,
+    };
+    assert_eq!(sessions.clients(), expected, "one is ending");
+    new(&sessions, "d");
+    expected.connected = 1;
+    assert_eq!(sessions.clients(), expected);
+    sessions.leave(ids[1]);
+    assert_eq!(sessions.clients(), expected);
 }

@@ -2,7 +2,8 @@
 
 use super::{Wanted, text};
 use crate::settings::{
-    ClientCertificates, Create, LogFormat, OutsideRooms, PublishRule, Transport, UserFrom,
+    ClientCertificates, Create, LogFormat, OutsideRooms, PublishRule, SysReaders, Transport,
+    UserFrom,
 };
 use config::ValueKind;
 
@@ -34,6 +35,14 @@ impl Word for PublishRule {
 }
 
 impl Word for Create {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("anyone", Self::Anyone),
+        ("authenticated", Self::Authenticated),
+        ("nobody", Self::Nobody),
+    ];
+}
+
+impl Word for SysReaders {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("anyone", Self::Anyone),
         ("authenticated", Self::Authenticated),

@@ -24,6 +24,7 @@ mod shutdown;
 mod spanning;
 mod stamps;
 mod subscriptions;
+mod sys;
 mod takeover;
 mod tls;
 mod transports;

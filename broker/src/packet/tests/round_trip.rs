@@ -197,6 +197,7 @@ proptest! {
         prop_assert_eq!(frame.topic(), message.topic.as_bytes());
         prop_assert_eq!(frame.version(), version);
         prop_assert_eq!(frame.needs_id(), message.qos != QoS::AtMostOnce);
+        prop_assert_eq!(frame.payload_len(), message.payload.len());
 
         let read = as_client(version, &bytes);
         prop_assert_eq!(&read.topic[..], &message.topic[..]);
@@ -260,6 +261,7 @@ proptest! {
         let patch = Patch { id: Some(PacketId::MAX), dup: true, ..Patch::default() };
         prop_assert_eq!(moved.patched(&patch), expected.patched(&patch));
         prop_assert_eq!(moved.version(), to);
+        prop_assert_eq!(moved.payload_len(), expected.payload_len());
     }
 
     #[test]

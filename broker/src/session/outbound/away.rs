@@ -3,7 +3,7 @@
 //! The rule for a queue that is full: while the client is away the oldest message that waits goes, and is
 //! counted. What the client was sent and has not acknowledged is never dropped for room.
 
-use super::{Frame, Outbound, Share};
+use super::{DropReason, Frame, Outbound, Share};
 use crate::packet::{Patch, QoS, ReasonCode, Reply, Version};
 use crate::session::OutboundLimits;
 use crate::write_queue::WriteQueue;
@@ -47,9 +47,11 @@ impl Outbound {
         while self.sent < self.in_flight.len() && self.window_is_open() {
             let message = &self.in_flight[self.sent];
             if self.is_too_large(&message.frame) {
-                let over = self.in_flight.remove(self.sent);
-                self.in_flight_bytes -= over.map_or(0, |m| m.frame.len());
-                self.dropped += 1;
+                let payload = message.frame.packet.payload_len();
+                self.in_flight_bytes -= message.frame.len();
+                self.held_payload -= payload;
+                self.in_flight.remove(self.sent);
+                self.drop_for(DropReason::TooLarge, payload);
                 continue;
             }
             let patch = Patch {
@@ -66,17 +68,24 @@ impl Outbound {
     /// Keeps a QoS 1 or 2 message for the next connection; false where it can never fit.
     pub(super) fn keep(&mut self, frame: Frame, now: u64) -> bool {
         if frame.len() > self.limits.bytes {
-            self.dropped += 1;
+            self.drop_for(DropReason::QueueFull, frame.packet.payload_len());
             return false;
         }
-        while let Some(oldest) = self.waiting.front()
-            && (self.is_too_old(oldest.since, now)
-                || self.waiting.len() >= self.limits.messages
-                || self.waiting_bytes + frame.len() > self.limits.bytes)
-        {
+        while let Some(oldest) = self.waiting.front() {
+            let reason = if self.is_too_old(oldest.since, now) {
+                DropReason::TooOld
+            } else if self.waiting.len() >= self.limits.messages
+                || self.waiting_bytes + frame.len() > self.limits.bytes
+            {
+                DropReason::QueueFull
+            } else {
+                break;
+            };
+            let payload = oldest.frame.packet.payload_len();
             self.waiting_bytes -= oldest.frame.len();
+            self.held_payload -= payload;
             self.waiting.pop_front();
-            self.dropped += 1;
+            self.drop_for(reason, payload);
         }
         self.push_waiting(frame, now);
         true
@@ -88,10 +97,20 @@ impl Outbound {
 
     /// Drops what is for topics that the client may see no more.
     pub(crate) fn purge(&mut self, may_see: impl Fn(&str) -> bool) {
-        let seen = |frame: &Frame| std::str::from_utf8(frame.packet.topic()).is_ok_and(&may_see);
+        let mut gone = Vec::new();
+        let mut seen = |frame: &Frame| {
+            let seen = std::str::from_utf8(frame.packet.topic()).is_ok_and(&may_see);
+            if !seen {
+                gone.push(frame.packet.payload_len());
+            }
+            seen
+        };
         self.waiting.retain(|w| seen(&w.frame));
         self.in_flight.retain(|m| seen(&m.frame));
         self.count_anew();
+        for payload in gone {
+            self.drop_for(DropReason::Forbidden, payload);
+        }
     }
 
     /// Takes out what came by shared groups of `lane` and others may take over, where they `can`: what waits,
@@ -120,6 +139,9 @@ impl Outbound {
     fn count_anew(&mut self) {
         self.waiting_bytes = self.waiting.iter().map(|w| w.frame.len()).sum();
         self.in_flight_bytes = self.in_flight.iter().map(|m| m.frame.len()).sum();
+        let frames = self.waiting.iter().map(|w| &w.frame);
+        let frames = frames.chain(self.in_flight.iter().map(|m| &m.frame));
+        self.held_payload = frames.map(|f| f.packet.payload_len()).sum();
         self.sent = self.sent.min(self.in_flight.len());
     }
 }

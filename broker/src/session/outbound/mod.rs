@@ -7,9 +7,11 @@ mod aliases;
 mod answers;
 mod away;
 mod frame;
+mod tally;
 
 pub(crate) use answers::Answer;
 pub(crate) use frame::{Frame, Share};
+pub(crate) use tally::{DropReason, Held, Tally};
 
 use super::OutboundLimits;
 use crate::packet::{PacketId, Patch, PublishFrame, QoS, ReasonCode, Reply, Version, encode};
@@ -31,6 +33,8 @@ pub(crate) struct Outbound {
     in_flight: VecDeque<InFlight>,
     /// Of messages that may have to be sent again.
     in_flight_bytes: usize,
+    /// Payload bytes of `in_flight` and `waiting`.
+    held_payload: usize,
     /// How many of `in_flight`, from the front, were sent on this connection.
     sent: usize,
     /// PUBREL sent, PUBCOMP awaited [MQTT-4.3.3-1]; in the order of their PUBRECs [MQTT-4.6.0-4].
@@ -46,6 +50,7 @@ pub(crate) struct Outbound {
     resumed: Option<Vec<ReasonCode>>,
     aliases: Option<Box<Aliases>>,
     dropped: u64,
+    tally: Tally,
     overflowed: bool,
 }
 
@@ -72,6 +77,7 @@ impl Outbound {
             asleep: false,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
+            held_payload: 0,
             sent: 0,
             released: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -82,6 +88,7 @@ impl Outbound {
             resumed: None,
             aliases: Aliases::new(limits.topic_aliases),
             dropped: 0,
+            tally: Tally::default(),
             overflowed: false,
         }
     }
@@ -101,9 +108,29 @@ impl Outbound {
         &mut self.queue
     }
 
-    /// Messages that found no room or waited too long, since the start.
+    /// Messages that were for the client and did not go to it, since the start.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// What has been sent and dropped since it was taken last.
+    pub(crate) fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    /// What is kept for the client.
+    pub(crate) fn held(&self) -> Held {
+        Held {
+            messages: (self.in_flight.len() + self.waiting.len()) as u64,
+            payload: self.held_payload as u64,
+            in_flight: (self.in_flight.len() + self.released.len()) as u64,
+        }
+    }
+
+    /// A message does not go to the client.
+    fn drop_for(&mut self, reason: DropReason, payload: usize) {
+        self.dropped += 1;
+        self.tally.dropped(reason, payload as u64);
     }
 
     /// Whether nothing waits for the window or an answer any more; bytes may still wait for the socket.
@@ -123,6 +150,7 @@ impl Outbound {
 
     /// Queues anything but a PUBLISH.
     pub(crate) fn reply(&mut self, reply: &Reply) {
+        let before = self.queue.tail().len();
         encode(
             self.version,
             reply,
@@ -130,6 +158,7 @@ impl Outbound {
             self.limits.maximum_packet_size,
             self.queue.tail(),
         );
+        self.tally.others += u64::from(self.queue.tail().len() > before);
     }
 
     /// Takes a message that `lane` delivers; false where it found no room.
@@ -141,7 +170,7 @@ impl Outbound {
                 owed.held.push_back((lane, frame.clone()));
                 return true;
             }
-            return self.no_room(frame.qos);
+            return self.no_room(frame);
         }
         self.send(frame, now)
     }
@@ -152,10 +181,11 @@ impl Outbound {
                 return true;
             }
             if self.queue.len() + frame.len() > self.limits.bytes && !self.queue.is_empty() {
-                return self.no_room(frame.qos);
+                return self.no_room(frame);
             }
             if frame.expires <= now {
-                self.dropped += 1; // held for an answer, it has become too old
+                // Held for an answer, it has become too old.
+                self.drop_for(DropReason::Expired, frame.packet.payload_len());
             } else {
                 self.put(&frame.packet, frame.patch(now));
             }
@@ -166,13 +196,13 @@ impl Outbound {
         }
         if self.is_too_large(frame) {
             // It would only take room from what can be sent.
-            self.dropped += 1;
+            self.drop_for(DropReason::TooLarge, frame.packet.payload_len());
         } else if self.waiting.is_empty() && self.window_takes(frame.len()) {
             self.transmit(frame.clone(), now);
         } else if self.waiting.len() >= self.limits.messages
             || self.waiting_bytes + frame.len() > self.limits.bytes
         {
-            return self.no_room(frame.qos);
+            return self.no_room(frame);
         } else {
             self.push_waiting(frame.clone(), now);
         }
@@ -187,13 +217,19 @@ impl Outbound {
 
     fn push_waiting(&mut self, frame: Frame, since: u64) {
         self.waiting_bytes += frame.len();
+        self.held_payload += frame.packet.payload_len();
         self.waiting.push_back(Waiting { frame, since });
     }
 
-    fn no_room(&mut self, qos: QoS) -> bool {
-        self.dropped += 1;
+    fn no_room(&mut self, frame: &Frame) -> bool {
         // QoS 0 may be lost (4.3.1); anything else not, so its receiver is told by a close.
-        self.overflowed |= qos != QoS::AtMostOnce;
+        let reason = if frame.qos == QoS::AtMostOnce {
+            DropReason::SlowReader
+        } else {
+            self.overflowed = true;
+            DropReason::QueueFull
+        };
+        self.drop_for(reason, frame.packet.payload_len());
         false
     }
 
@@ -212,9 +248,12 @@ impl Outbound {
     /// Sends within the window; the caller has seen that there is room [MQTT-3.3.4-9].
     fn transmit(&mut self, frame: Frame, now: u64) {
         // What is over is not begun any more [MQTT-3.3.2-5].
-        if frame.expires <= now || self.is_too_large(&frame) {
-            self.dropped += 1;
-            return;
+        let payload = frame.packet.payload_len();
+        if frame.expires <= now {
+            return self.drop_for(DropReason::Expired, payload);
+        }
+        if self.is_too_large(&frame) {
+            return self.drop_for(DropReason::TooLarge, payload);
         }
         let id = self.free_id();
         let patch = Patch {
@@ -223,6 +262,7 @@ impl Outbound {
         };
         self.put(&frame.packet, patch);
         self.in_flight_bytes += frame.len();
+        self.held_payload += payload;
         self.sent += 1;
         self.in_flight.push_back(InFlight { id, frame });
     }
@@ -244,10 +284,12 @@ impl Outbound {
             &translated
         };
         let largest = self.limits.maximum_packet_size;
+        let payload = frame.payload_len();
         if largest.is_some_and(|m| frame.len() > m as usize) {
-            self.dropped += 1;
-            return;
+            return self.drop_for(DropReason::TooLarge, payload);
         }
+        self.tally.publishes += 1;
+        self.tally.payload += payload as u64;
         let alias = self.aliases.as_mut().and_then(|a| a.of(frame, largest));
         let patch = Patch { alias, ..patch };
         if frame.len() >= SHARE_FROM {
@@ -326,6 +368,7 @@ impl Outbound {
         }
         if let Some(over) = self.in_flight.remove(at) {
             self.in_flight_bytes -= over.frame.len();
+            self.held_payload -= over.frame.packet.payload_len();
             self.sent -= usize::from(at < self.sent);
         }
         if self.in_flight.is_empty() && self.in_flight.capacity() > 64 {
@@ -343,9 +386,11 @@ impl Outbound {
             .is_some_and(|w| self.window_takes(w.frame.len()))
             && let Some(next) = self.waiting.pop_front()
         {
+            let payload = next.frame.packet.payload_len();
             self.waiting_bytes -= next.frame.len();
+            self.held_payload -= payload;
             if self.is_too_old(next.since, now) {
-                self.dropped += 1;
+                self.drop_for(DropReason::TooOld, payload);
             } else {
                 self.transmit(next.frame, now);
             }
@@ -355,5 +400,7 @@ impl Outbound {
 
 #[cfg(test)]
 mod away_tests;
+#[cfg(test)]
+mod tally_tests;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,78 @@
+//! What the server tells of itself: counters, and the retained messages under `$SYS` that show them.
+//!
+//! `$SYS/broker` is one lane, and the tree goes through it as any message does; a subscription finds it whole.
+
+mod counters;
+mod load;
+mod tree;
+
+pub(crate) use counters::{Counters, Received};
+
+use crate::clock::now_ms;
+use crate::connection::Shared;
+use crate::lane::{Batch, Entry, Places, PublishEntry, lane_of};
+use crate::packet::QoS;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tree::{Figures, Tree};
+
+/// The one task that publishes the tree.
+pub(crate) struct Sys {
+    pub shared: Arc<Shared>,
+    pub places: Arc<Places>,
+    /// From one update to the next; 0: there is no tree.
+    pub interval: Duration,
+}
+
+impl Sys {
+    /// Publishes the whole tree at once, and what has changed after each interval, for ever.
+    pub(crate) async fn run(self) {
+        if self.interval.is_zero() {
+            return;
+        }
+        let start = Instant::now();
+        let (mut tree, mut last) = (Tree::default(), start);
+        loop {
+            let now = Instant::now();
+            let changed = tree.update(&self.figures(), now - start, now - last);
+            last = now;
+            self.publish(&changed).await;
+            tokio::time::sleep_until(now + self.interval).await;
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        Figures {
+            counted: self.shared.counters.sum(),
+            clients: self.shared.sessions.clients(),
+            stock: self.places.stock(),
+            lost_notices: self.shared.courier.dropped(),
+        }
+    }
+
+    async fn publish(&self, changed: &[(String, String)]) {
+        let Some((first, _)) = changed.first() else {
+            return;
+        };
+        let mut batch = Batch::default();
+        let at = now_ms();
+        for (topic, value) in changed {
+            batch.push(&Entry::Publish(PublishEntry {
+                at,
+                origin: None,
+                topic,
+                payload: value.as_bytes(),
+                // As mosquitto does: who asks for QoS 2 gets it.
+                qos: QoS::ExactlyOnce,
+                retain: true,
+                properties: None,
+            }));
+        }
+        // All of the tree shares its first two levels.
+        let lane = lane_of(first, self.shared.lanes);
+        if let Err(error) = self.shared.entrance.append(lane, batch).await {
+            tracing::error!(%error, "$SYS could not be published");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The topics under `$SYS/broker`, by the names that mosquitto 2.0 has for them, and some of our own. Pure.
+
+use super::counters::Totals;
+use super::load::{Load, SPANS};
+use crate::lane::Stock;
+use crate::session::DropReason;
+use crate::sessions::Clients;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// What stands before each topic.
+const ROOT: &str = "$SYS/broker/";
+
+/// The state of a server at one time.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Figures {
+    pub counted: Totals,
+    pub clients: Clients,
+    pub stock: Stock,
+    /// Notices that found no room on their way between lanes.
+    pub lost_notices: u64,
+}
+
+impl Figures {
+    fn dropped(&self) -> u64 {
+        self.counted.dropped.iter().sum::<u64>() + self.lost_notices
+    }
+
+    fn messages_received(&self) -> u64 {
+        self.counted.received.publishes + self.counted.received.others
+    }
+
+    fn messages_sent(&self) -> u64 {
+        self.counted.publishes_sent + self.counted.others_sent
+    }
+
+    fn stored(&self) -> u64 {
+        self.counted.held + self.stock.retained
+    }
+}
+
+/// A topic below the root, and its number.
+type Number = (&'static str, fn(&Figures) -> u64);
+
+const NUMBERS: &[Number] = &[
+    ("bytes/received", |f| f.counted.received.bytes),
+    ("bytes/sent", |f| f.counted.bytes_sent),
+    ("clients/active", |f| f.clients.connected),
+    ("clients/connected", |f| f.clients.connected),
+    ("clients/disconnected", |f| f.clients.asleep),
+    ("clients/expired", |f| f.clients.expired),
+    ("clients/inactive", |f| f.clients.asleep),
+    ("clients/maximum", |f| f.clients.maximum),
+    ("clients/total", |f| f.clients.connected + f.clients.asleep),
+    ("connections/refused", |f| f.counted.refused),
+    ("connections/socket/count", |f| f.counted.sockets),
+    ("messages/inflight", |f| f.counted.in_flight),
+    ("messages/received", Figures::messages_received),
+    ("messages/sent", Figures::messages_sent),
+    ("messages/stored", Figures::stored),
+    ("publish/bytes/dropped", |f| f.counted.dropped_payload),
+    ("publish/bytes/received", |f| f.counted.received.payload),
+    ("publish/bytes/sent", |f| f.counted.payload_sent),
+    ("publish/messages/dropped", Figures::dropped),
+    ("publish/messages/received", |f| {
+        f.counted.received.publishes
+    }),
+    ("publish/messages/sent", |f| f.counted.publishes_sent),
+    ("queue/messages/bytes", |f| f.counted.held_payload),
+    ("queue/messages/count", |f| f.counted.held),
+    ("retained messages/bytes", |f| f.stock.retained_bytes),
+    ("retained messages/count", |f| f.stock.retained),
+    ("shared_subscriptions/count", |f| f.stock.shared),
+    ("store/messages/bytes", |f| {
+        f.counted.held_payload + f.stock.retained_bytes
+    }),
+    ("store/messages/count", Figures::stored),
+    ("subscriptions/count", |f| f.stock.subscriptions),
+];
+
+const LOADS: [Number; 9] = [
+    ("load/bytes/received", |f| f.counted.received.bytes),
+    ("load/bytes/sent", |f| f.counted.bytes_sent),
+    ("load/connections", |f| f.counted.received.connects),
+    ("load/messages/received", Figures::messages_received),
+    ("load/messages/sent", Figures::messages_sent),
+    ("load/publish/dropped", Figures::dropped),
+    ("load/publish/received", |f| f.counted.received.publishes),
+    ("load/publish/sent", |f| f.counted.publishes_sent),
+    ("load/sockets", |f| f.counted.sockets),
+];
+
+/// What has been told, so that only what changes is told again.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    told: HashMap<String, String>,
+    loads: [Load; LOADS.len()],
+}
+
+impl Tree {
+    /// The topics whose values have changed, with the new ones. `uptime` is since the start, `passed` since the
+    /// last update.
+    pub(super) fn update(
+        &mut self,
+        figures: &Figures,
+        uptime: Duration,
+        passed: Duration,
+    ) -> Vec<(String, String)> {
+        let mut all = vec![
+            (
+                "version".to_owned(),
+                concat!("RoomMQ version ", env!("CARGO_PKG_VERSION")).to_owned(),
+            ),
+            ("uptime".to_owned(), format!("{} seconds", uptime.as_secs())),
+        ];
+        let numbers = NUMBERS.iter().map(|(topic, number)| (*topic, number));
+        all.extend(numbers.map(|(topic, number)| (topic.to_owned(), number(figures).to_string())));
+        for (reason, count) in DropReason::ALL.iter().zip(figures.counted.dropped) {
+            let topic = format!("publish/messages/dropped/{}", reason.name());
+            all.push((topic, count.to_string()));
+        }
+        all.push((
+            "publish/messages/dropped/notice".to_owned(),
+            figures.lost_notices.to_string(),
+        ));
+        for (code, count) in &figures.counted.errors {
+            all.push((format!("errors/0x{code:02X}"), count.to_string()));
+        }
+        for (load, (topic, number)) in self.loads.iter_mut().zip(LOADS) {
+            load.pass(number(figures), passed);
+            for (average, (span, _)) in load.averages().into_iter().zip(SPANS) {
+                all.push((format!("{topic}/{span}"), format!("{average:.2}")));
+            }
+        }
+        all.retain(|(topic, value)| self.is_new(topic, value));
+        for (topic, _) in &mut all {
+            topic.insert_str(0, ROOT);
+        }
+        all
+    }
+
+    fn is_new(&mut self, topic: &str, value: &str) -> bool {
+        if let Some(told) = self.told.get_mut(topic) {
+            let changed = *told != value;
+            if changed {
+                value.clone_into(told);
+            }
+            return changed;
+        }
+        self.told.insert(topic.to_owned(), value.to_owned());
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What mosquitto 2.0.11 publishes, its heap apart; and its manual's `messages/inflight`.
+    const MOSQUITTO: [&str; 25] = [
+        "bytes/received",
+        "bytes/sent",
+        "clients/active",
+        "clients/connected",
+        "clients/disconnected",
+        "clients/expired",
+        "clients/inactive",
+        "clients/maximum",
+        "clients/total",
+        "messages/inflight",
+        "messages/received",
+        "messages/sent",
+        "messages/stored",
+        "publish/bytes/received",
+        "publish/bytes/sent",
+        "publish/messages/dropped",
+        "publish/messages/received",
+        "publish/messages/sent",
+        "retained messages/count",
+        "shared_subscriptions/count",
+        "store/messages/bytes",
+        "store/messages/count",
+        "subscriptions/count",
+        "uptime",
+        "version",
+    ];
+
+    const MOSQUITTO_LOADS: [&str; 9] = [
+        "bytes/received",
+        "bytes/sent",
+        "connections",
+        "messages/received",
+        "messages/sent",
+        "publish/dropped",
+        "publish/received",
+        "publish/sent",
+        "sockets",
+    ];
+
+    #[test]
+    fn the_first_update_tells_the_whole_tree() {
+        let first = Tree::default().update(&Figures::default(), Duration::ZERO, Duration::ZERO);
+        let topics: BTreeSet<&str> = first
+            .iter()
+            .filter_map(|(topic, _)| topic.strip_prefix(ROOT))
+            .collect();
+        assert_eq!(topics.len(), first.len(), "each once, under the root");
+        for expected in MOSQUITTO {
+            assert!(topics.contains(expected), "{expected}");
+        }
+        for load in MOSQUITTO_LOADS {
+            for span in ["1min", "5min", "15min"] {
+                let expected = format!("load/{load}/{span}");
+                assert!(topics.contains(expected.as_str()), "{expected}");
+            }
+        }
+        let loads = first.iter().filter(|(t, _)| t.contains("/load/"));
+        assert!(loads.clone().all(|(_, value)| value == "0.00"));
+        assert_eq!(loads.count(), 27);
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_told_again() {
+        let mut tree = Tree::default();
+        let mut figures = Figures::default();
+        tree.update(&figures, Duration::ZERO, Duration::ZERO);
+        let again = tree.update(&figures, Duration::from_millis(900), Duration::ZERO);
+        assert!(again.is_empty(), "{again:?}");
+
+        figures.counted.dropped[DropReason::TooOld as usize] = 2;
+        figures.lost_notices = 1;
+        figures.counted.errors = vec![(0x8D, 4)];
+        let told = tree.update(&figures, SECOND, Duration::ZERO);
+        let pair = |topic: &str, value: &str| (format!("{ROOT}{topic}"), value.to_owned());
+        let expected = [
+            pair("uptime", "1 seconds"),
+            pair("publish/messages/dropped", "3"),
+            pair("publish/messages/dropped/too_old", "2"),
+            pair("publish/messages/dropped/notice", "1"),
+            pair("errors/0x8D", "4"),
+        ];
+        assert_eq!(told, expected);
+
+        let told = tree.update(&figures, SECOND, SECOND);
+        let averages: Vec<_> = told.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(averages, ["2.98", "0.60", "0.20"], "{told:?}");
+    }
+}

@@ -1,0 +1,290 @@
+//! The numbers, against known traffic: each test waits for the message that brings them.
+
+use super::{OFTEN, Watcher};
+use roommq_tests::broker::Broker;
+use roommq_tests::wire::{Client, Connect, Message, Value, property};
+
+/// A client whose session is kept.
+fn kept(server: &Broker, id: &str) -> Client {
+    let expiry = Value::Four(3600);
+    let connect = Connect::v5(id).property(property::SESSION_EXPIRY, expiry);
+    connect.clean(false).to(server.address())
+}
+
+#[test]
+fn messages_are_counted_in_and_out() {
+    let server = Broker::with(OFTEN);
+    let topics = [
+        "publish/messages/received",
+        "publish/messages/sent",
+        "publish/bytes/received",
+        "load/publish/received/1min",
+        "load/connections/1min",
+    ];
+    let mut watcher = Watcher::of(&server, &topics);
+    let mut receivers = [(0, "r0"), (1, "r1"), (2, "r2")].map(|(qos, id)| {
+        let mut client = Connect::v311(id).to(server.address());
+        client.subscribe("count/me", qos);
+        client
+    });
+    let mut sender = Connect::v5("sender").to(server.address());
+    for qos in [0, 1, 2] {
+        for _ in 0..100 {
+            sender.publish(&Message::new("count/me", "0123456789").qos(qos));
+        }
+    }
+    for client in &mut receivers {
+        for _ in 0..300 {
+            client.message();
+        }
+    }
+    watcher.all(&[
+        ("publish/messages/received", 300),
+        ("publish/bytes/received", 3_000),
+    ]);
+    let sent = "publish/messages/sent";
+    // What the watcher itself was sent before is in the number.
+    watcher.read_until(sent, |w| (w.number(sent)? - w.before == 900).then_some(()));
+    let load = |w: &Watcher, topic: &str| w.values.get(topic)?.parse::<f64>().ok();
+    watcher.read_until("a load", |w| {
+        let connections = load(w, "load/connections/1min")?;
+        let messages = load(w, "load/publish/received/1min")?;
+        (connections > 1.0 && messages > 100.0).then_some(())
+    });
+}
+
+#[test]
+fn all_packets_and_bytes_are_counted() {
+    let server = Broker::with(OFTEN);
+    let topics = [
+        "messages/received",
+        "messages/sent",
+        "bytes/received",
+        "bytes/sent",
+    ];
+    let mut watcher = Watcher::of(&server, &topics);
+    let first = topics.map(|topic| (topic, watcher.first(topic)));
+    // Another watcher would be counted too; this one's SUBSCRIBEs are settled, so its messages are all there is.
+    let connect = Connect::v5("a");
+    let mut client = connect.to(server.address());
+    client.ping();
+    client.ping();
+    let bytes = connect.bytes().len() + 2 * 2;
+    let settled = |w: &Watcher, topic: &str, more: i64| {
+        let (_, before) = first.iter().find(|(t, _)| *t == topic)?;
+        (w.number(topic)? >= before + more).then_some(())
+    };
+    let bytes = i64::try_from(bytes).unwrap();
+    watcher.read_until("received", |w| {
+        settled(w, "messages/received", 3)?;
+        settled(w, "bytes/received", bytes)?;
+        // CONNACK, two PINGRESPs.
+        settled(w, "messages/sent", 3)?;
+        settled(w, "bytes/sent", 2 + 2 + 2)
+    });
+    // CONNECT, four SUBSCRIBEs, CONNECT, two PINGREQs: and no more, since QoS 0 is not acknowledged.
+    assert_eq!(watcher.number("messages/received"), Some(8));
+}
+
+#[test]
+fn clients_come_stay_away_and_end() {
+    let server = Broker::with(&format!("{OFTEN}[limits]\nkept_sessions = 1\n"));
+    let topics = [
+        "clients/+",
+        "connections/refused",
+        "connections/socket/count",
+        "errors/+",
+    ];
+    let mut watcher = Watcher::of(&server, &topics);
+    watcher.all(&[("clients/total", 1), ("clients/connected", 1)]);
+    let (first, second) = (kept(&server, "first"), kept(&server, "second"));
+    watcher.all(&[
+        ("clients/total", 3),
+        ("clients/connected", 3),
+        ("clients/active", 3),
+        ("clients/maximum", 3),
+    ]);
+    first.disconnect(0);
+    watcher.all(&[
+        ("clients/total", 3),
+        ("clients/connected", 2),
+        ("clients/disconnected", 1),
+        ("clients/inactive", 1),
+    ]);
+    second.disconnect(0);
+    watcher.all(&[
+        ("clients/total", 2),
+        ("clients/connected", 1),
+        ("clients/disconnected", 1),
+        ("clients/expired", 1),
+        ("clients/maximum", 3),
+    ]);
+    Connect::v5("stranger")
+        .user("nobody", "knows")
+        .refused(server.address(), 0x86);
+    let taken = Connect::v5("twice").to(server.address());
+    let _twice = Connect::v5("twice").to(server.address());
+    watcher.all(&[
+        ("connections/refused", 1),
+        ("connections/socket/count", 6),
+        ("errors/0x86", 1),
+        ("errors/0x8E", 1),
+    ]);
+    drop(taken);
+}
+
+#[test]
+fn subscriptions_are_counted_once_each() {
+    let server = Broker::with(OFTEN);
+    let topics = ["subscriptions/count", "shared_subscriptions/count"];
+    let mut watcher = Watcher::of(&server, &topics);
+    watcher.all(&[
+        ("subscriptions/count", 2),
+        ("shared_subscriptions/count", 0),
+    ]);
+    let mut client = Connect::v5("a").to(server.address());
+    // Some live in one lane and some in all of them.
+    let filters = [
+        "a/b",
+        "a/b/#",
+        "a/b",
+        "#",
+        "+/x",
+        "a/#",
+        "$share/g/a/b",
+        "$share/g/#",
+    ];
+    for filter in filters {
+        client.subscribe(filter, 0);
+    }
+    watcher.all(&[
+        ("subscriptions/count", 2 + 5),
+        ("shared_subscriptions/count", 2),
+    ]);
+    client.unsubscribe("#");
+    watcher.all(&[("subscriptions/count", 2 + 4)]);
+    drop(client);
+    watcher.all(&[
+        ("subscriptions/count", 2),
+        ("shared_subscriptions/count", 0),
+    ]);
+}
+
+#[test]
+fn what_is_kept_is_counted_until_it_goes() {
+    let server = Broker::with(OFTEN);
+    let topics = [
+        "retained messages/+",
+        "store/messages/+",
+        "queue/messages/+",
+        "messages/stored",
+        "messages/inflight",
+        "clients/disconnected",
+    ];
+    let mut watcher = Watcher::of(&server, &topics);
+    // The tree itself is retained, and in the next update.
+    let own = watcher.read_until("the tree", |w| {
+        w.number("retained messages/count").filter(|n| *n > 60)
+    });
+    watcher.all(&[("messages/stored", own), ("queue/messages/count", 0)]);
+
+    let mut sender = Connect::v5("sender").to(server.address());
+    sender.publish(&Message::new("keep/1", "12345").qos(1).retained());
+    sender.publish(&Message::new("keep/2", "12345").qos(1).retained());
+    watcher.all(&[
+        ("retained messages/count", own + 2),
+        ("messages/stored", own + 2),
+    ]);
+    sender.publish(&Message::new("keep/1", "").qos(1).retained());
+    watcher.all(&[("retained messages/count", own + 1)]);
+
+    let mut absent = kept(&server, "absent");
+    absent.subscribe("queue/me", 2);
+    // Two in flight, and then three that wait for their client.
+    sender.publish(&Message::new("queue/me", "1234").qos(1));
+    sender.publish(&Message::new("queue/me", "1234").qos(2));
+    watcher.all(&[("queue/messages/count", 2), ("messages/inflight", 2)]);
+    drop(absent);
+    watcher.all(&[("clients/disconnected", 1), ("queue/messages/count", 2)]);
+    for _ in 0..3 {
+        sender.publish(&Message::new("queue/me", "1234").qos(1));
+        sender.publish(&Message::new("queue/me", "lost").qos(0));
+    }
+    watcher.all(&[
+        ("queue/messages/count", 5),
+        ("queue/messages/bytes", 20),
+        ("messages/inflight", 2),
+        ("store/messages/count", own + 1 + 5),
+    ]);
+    let mut absent = kept(&server, "absent");
+    for _ in 0..5 {
+        absent.message();
+    }
+    watcher.all(&[
+        ("queue/messages/count", 0),
+        ("queue/messages/bytes", 0),
+        ("messages/inflight", 0),
+        ("store/messages/count", own + 1),
+    ]);
+}
+
+#[test]
+fn a_queue_goes_with_its_session() {
+    let server = Broker::with(OFTEN);
+    let mut watcher = Watcher::of(&server, &["queue/messages/+", "messages/inflight"]);
+    let mut sender = Connect::v5("sender").to(server.address());
+    let mut stays = kept(&server, "stays");
+    let mut clean = Connect::v311("clean").to(server.address());
+    for client in [&mut stays, &mut clean] {
+        client.subscribe("queue/me", 1);
+    }
+    for _ in 0..4 {
+        sender.publish(&Message::new("queue/me", "1234").qos(1));
+    }
+    watcher.all(&[("queue/messages/count", 8), ("messages/inflight", 8)]);
+    drop(clean);
+    watcher.all(&[("queue/messages/count", 4), ("messages/inflight", 4)]);
+    drop(stays);
+    drop(Connect::v5("stays").to(server.address()));
+    watcher.all(&[
+        ("queue/messages/count", 0),
+        ("queue/messages/bytes", 0),
+        ("messages/inflight", 0),
+    ]);
+}
+
+#[test]
+fn what_is_dropped_is_counted_by_its_reason() {
+    let server = Broker::with(&format!(
+        "{OFTEN}[limits]\noutbox_messages = 3\nqueue_age = '1h'\n"
+    ));
+    let topics = ["publish/messages/dropped/#", "publish/bytes/dropped"];
+    let mut watcher = Watcher::of(&server, &topics);
+    let mut sender = Connect::v5("sender").to(server.address());
+
+    let mut absent = kept(&server, "absent");
+    absent.subscribe("drop/me", 1);
+    absent.disconnect(0);
+    for _ in 0..5 {
+        sender.publish(&Message::new("drop/me", "1234").qos(1));
+    }
+    watcher.all(&[
+        ("publish/messages/dropped", 2),
+        ("publish/messages/dropped/queue_full", 2),
+        ("publish/bytes/dropped", 8),
+    ]);
+
+    let small = Connect::v5("small").property(property::MAXIMUM_PACKET_SIZE, Value::Four(100));
+    let mut small = small.to(server.address());
+    small.subscribe("large/+", 2);
+    for qos in [0, 1] {
+        sender.publish(&Message::new("large/one", vec![b'x'; 100]).qos(qos));
+    }
+    watcher.all(&[
+        ("publish/messages/dropped", 4),
+        ("publish/messages/dropped/too_large", 2),
+        ("publish/messages/dropped/slow_reader", 0),
+        ("publish/messages/dropped/notice", 0),
+        ("publish/bytes/dropped", 208),
+    ]);
+}
