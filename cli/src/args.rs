@@ -1,7 +1,7 @@
 //! What may be typed. What it means is decided by the commands.
 
+use crate::address::Address;
 use crate::bench::BenchArgs;
-use crate::connect::Address;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use roommq_bridge::topics::{self, BadRoomName, BadUserName};
@@ -71,14 +71,25 @@ pub(crate) struct SourceArgs {
 /// Which server, and as whom.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LoginArgs {
-    /// The server
+    /// The server: `HOST:PORT` or `mqtt://HOST:PORT`, `mqtts://HOST:PORT` for TLS, or `unix:PATH`; a port left out
+    /// is 1883, and 8883 for TLS
     #[arg(
         long,
         env = "ROOMMQ_SERVER",
-        value_name = "HOST:PORT",
+        value_name = "PLACE",
         default_value = "127.0.0.1:1883"
     )]
     pub server: Address,
+    /// mqtts: PEM file with the CA that the server's certificate comes from; without it, those that this
+    /// system trusts
+    #[arg(long, env = "ROOMMQ_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// mqtts: PEM file with your own certificate, for a server that asks for one
+    #[arg(long, env = "ROOMMQ_CERT", value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// mqtts: PEM file with the private key of --cert
+    #[arg(long, env = "ROOMMQ_KEY", value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
     /// Your user name; without one you are anonymous
     #[arg(long, env = "ROOMMQ_USER", value_name = "NAME")]
     pub user: Option<String>,
@@ -200,7 +211,40 @@ impl Cli {
                 "options of the server belong behind the command, as in `roommq serve --listen ADDR`",
             ));
         }
+        let login = self.command.as_ref().and_then(Command::login);
+        if let Some(option) = login.and_then(LoginArgs::tls_in_vain) {
+            return Err(Cli::command().error(
+                ErrorKind::ArgumentConflict,
+                format!(
+                    "{option} is for TLS, and the server is named without: write --server mqtts://HOST:PORT"
+                ),
+            ));
+        }
         Ok(self)
+    }
+}
+
+impl Command {
+    fn login(&self) -> Option<&LoginArgs> {
+        match self {
+            Command::Join(args) => Some(&args.client.login),
+            Command::Send(args) => Some(&args.client.login),
+            Command::Who(args) => Some(&args.client.login),
+            Command::Rooms(args) => Some(&args.client.login),
+            Command::Bench(args) => Some(&args.login),
+            Command::Serve(_) | Command::Passwd(_) | Command::Config(_) => None,
+        }
+    }
+}
+
+impl LoginArgs {
+    /// An option for TLS where none would be spoken: whoever gives it must not send a password in the clear.
+    fn tls_in_vain(&self) -> Option<&'static str> {
+        if self.server.is_tls() {
+            return None;
+        }
+        let given = self.ca.as_ref().map(|_| "--ca (or ROOMMQ_CA)");
+        given.or(self.cert.as_ref().map(|_| "--cert (or ROOMMQ_CERT)"))
     }
 }
 
@@ -288,8 +332,43 @@ mod tests {
     }
 
     #[test]
+    fn tls_options() {
+        let line = "roommq who lobby --server mqtts://h --ca ca.pem --cert me.pem --key me.key";
+        let Some(Command::Who(who)) = parse(line).unwrap().command else {
+            panic!("not who")
+        };
+        let login = who.client.login;
+        assert_eq!(login.server.to_string(), "mqtts://h:8883");
+        for (file, name) in [
+            (login.ca, "ca.pem"),
+            (login.cert, "me.pem"),
+            (login.key, "me.key"),
+        ] {
+            assert_eq!(file, Some(PathBuf::from(name)));
+        }
+        parse("roommq bench connect --server mqtts://127.0.0.1 --ca ca.pem").unwrap();
+    }
+
+    #[test]
+    fn tls_options_without_tls_are_not_dropped() {
+        for line in [
+            "roommq who lobby --ca ca.pem",
+            "roommq send lobby --server h:8883 --ca ca.pem x",
+            "roommq join lobby --server unix:/x --cert a --key b",
+            "roommq bench --server mqtt://127.0.0.1 --ca ca.pem",
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains("mqtts://"), "{error}");
+        }
+    }
+
+    #[test]
     fn wrong_usage() {
         for line in [
+            "roommq who lobby --server mqtts://h --cert a",
+            "roommq who lobby --server mqtts://h --key a",
+            "roommq who lobby --server ws://h/mqtt",
             "roommq join",
             "roommq fly",
             "roommq send lobby --qos 3 x",

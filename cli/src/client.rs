@@ -1,24 +1,29 @@
 //! One connection to a server, spoken in MQTT 5.0 so that refusals carry their reasons.
 //!
-//! Architecture invariant: the client library is named here and in `codes` only, and nothing here knows what a
-//! room is. Requests are sent and named by a [`Ticket`]; [`Client::next`] says what became of them, in
+//! Architecture invariant: the client library is named here, in `codes` and in `failure` only, and nothing here knows
+//! what a room is. Requests are sent and named by a [`Ticket`]; [`Client::next`] says what became of them, in
 //! between the messages, so that nothing has to be kept aside.
 
 mod codes;
+mod failure;
 
+pub(crate) use failure::ClientError;
+
+use crate::address::{Address, bracketed};
 use crate::refusal::Refusal;
 use bytes::Bytes;
-use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnAck, ConnectProperties, Filter, Packet, Publish};
-use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
+use rumqttc::{Outgoing, TlsConfiguration, Transport};
 use std::collections::{HashMap, VecDeque};
-use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_rustls::rustls::ClientConfig;
 
-/// For a TCP connection and its CONNACK; password checks are slow by design.
+/// For a connection, TLS included, and its CONNACK; password checks are slow by design.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// For any other answer, counted from the last sign of life.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -34,8 +39,9 @@ pub(crate) const WINDOW: usize = 16;
 /// Where and as whom to connect. Not `Debug`: it holds the password.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
-    pub host: String,
-    pub port: u16,
+    pub server: Address,
+    /// Where the server is spoken to in TLS.
+    pub tls: Option<Arc<ClientConfig>>,
     pub client_id: String,
     /// User and password.
     pub credentials: Option<(String, String)>,
@@ -71,57 +77,6 @@ pub(crate) struct Wanted {
     pub no_local: bool,
 }
 
-/// Why a connection was not made, or is no more. The texts say what to do.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ClientError {
-    /// The place, and what else the system says but that nobody listens there.
-    NoBroker(String, Option<String>),
-    NoAnswer(String),
-    Refused(Refusal),
-    Ended(Refusal),
-    Lost(String),
-    TooLarge {
-        bytes: usize,
-        limit: u32,
-    },
-    QosTooHigh {
-        limit: u8,
-    },
-}
-
-impl std::error::Error for ClientError {}
-
-impl std::fmt::Display for ClientError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ClientError::NoBroker(at, None) => write!(
-                f,
-                "no broker at {at}: start one with `roommq serve`, or name another with --server"
-            ),
-            ClientError::NoBroker(at, Some(why)) => write!(
-                f,
-                "{at} cannot be reached ({why}): is the name right, and is it an MQTT server?"
-            ),
-            ClientError::NoAnswer(at) => write!(
-                f,
-                "{at} does not answer within {} seconds: is it an MQTT 5.0 server, and is it well?",
-                ANSWER_TIME.as_secs()
-            ),
-            ClientError::Refused(refusal) => f.write_str(&refusal.connecting()),
-            ClientError::Ended(refusal) => f.write_str(&refusal.ending()),
-            ClientError::Lost(why) => write!(f, "the connection was lost ({why}): try again"),
-            ClientError::TooLarge { bytes, limit } => write!(
-                f,
-                "a message of {bytes} bytes is too large: the server takes packets of at most {limit} bytes, topic included"
-            ),
-            ClientError::QosTooHigh { limit } => write!(
-                f,
-                "the server takes messages up to quality of service {limit}: use --qos {limit}"
-            ),
-        }
-    }
-}
-
 /// What a packet id belongs to; publishes and subscriptions are answered by different packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
@@ -132,7 +87,7 @@ enum Kind {
 
 /// A connection.
 pub(crate) struct Client {
-    place: String,
+    server: Address,
     requests: AsyncClient,
     events: mpsc::Receiver<Result<Event, ConnectionError>>,
     /// Handed to the library, in the order of the wire; no packet id yet.
@@ -146,22 +101,18 @@ pub(crate) struct Client {
 impl Client {
     /// Connects, with a clean start.
     pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Client, ClientError> {
-        let place = format!("{}:{}", endpoint.host, endpoint.port);
+        let server = endpoint.server.clone();
         let (requests, event_loop) = AsyncClient::new(options(endpoint), 4 * WINDOW);
         let (sender, mut events) = mpsc::channel(64);
         tokio::spawn(pump(event_loop, sender));
         let connack = match timeout(CONNECT_TIME, events.recv()).await {
             Ok(Some(Ok(Event::Incoming(Packet::ConnAck(connack))))) => connack,
-            Ok(Some(Ok(_)) | None) | Err(_) => return Err(ClientError::NoAnswer(place)),
-            Ok(Some(Err(ConnectionError::Io(error)))) => {
-                let why = error.kind() != ErrorKind::ConnectionRefused;
-                return Err(ClientError::NoBroker(place, why.then(|| error.to_string())));
-            }
-            Ok(Some(Err(error))) => return Err(explain(error, &place)),
+            Ok(Some(Ok(_)) | None) | Err(_) => return Err(ClientError::NoAnswer(server)),
+            Ok(Some(Err(error))) => return Err(failure::at_first(error, server)),
         };
         let (packet_limit, qos_limit) = limits(&connack);
         Ok(Client {
-            place,
+            server,
             requests,
             events,
             unnumbered: VecDeque::new(),
@@ -237,7 +188,7 @@ impl Client {
                         return Ok(happening);
                     }
                 }
-                Some(Err(error)) => return Err(explain(error, &self.place)),
+                Some(Err(error)) => return Err(failure::later(error, &self.server)),
                 None => return Err(ClientError::Lost("it is not open any more".to_owned())),
             }
         }
@@ -251,7 +202,7 @@ impl Client {
     ) -> Result<Result<(), Refusal>, E> {
         loop {
             match timeout(ANSWER_TIME, self.next()).await {
-                Err(_) => return Err(ClientError::NoAnswer(self.place.clone()).into()),
+                Err(_) => return Err(ClientError::NoAnswer(self.server.clone()).into()),
                 Ok(Err(error)) => return Err(error.into()),
                 Ok(Ok(Happening::Message(message))) => on_message(message)?,
                 Ok(Ok(Happening::Answered(t, outcome))) if t == ticket => return Ok(outcome),
@@ -321,7 +272,20 @@ impl Client {
 }
 
 fn options(endpoint: &Endpoint) -> MqttOptions {
-    let mut options = MqttOptions::new(&endpoint.client_id, &endpoint.host, endpoint.port);
+    let (place, port, transport) = match (&endpoint.server, &endpoint.tls) {
+        (Address::Socket(path), _) => {
+            let path = path.to_string_lossy().into_owned();
+            (path, 0, Transport::unix())
+        }
+        // The certificate is compared with it, so without brackets.
+        (Address::Host { host, port, .. }, Some(tls)) => {
+            let tls = TlsConfiguration::Rustls(Arc::clone(tls));
+            (host.clone(), *port, Transport::tls_with_config(tls))
+        }
+        (Address::Host { host, port, .. }, None) => (bracketed(host), *port, Transport::tcp()),
+    };
+    let mut options = MqttOptions::new(&endpoint.client_id, place, port);
+    options.set_transport(transport);
     options.set_keep_alive(Duration::from_secs(30));
     options.set_connection_timeout(CONNECT_TIME.as_secs());
     options.set_outgoing_inflight_upper_limit(PACKET_IDS);
@@ -384,26 +348,4 @@ fn refused(code: u8, reason: Option<String>) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal { code, reason })
-}
-
-fn explain(error: ConnectionError, place: &str) -> ClientError {
-    let lost = |why: &str| ClientError::Lost(why.to_owned());
-    match error {
-        ConnectionError::ConnectionRefused(code) => ClientError::Refused(Refusal {
-            code: codes::connack(code),
-            reason: None,
-        }),
-        ConnectionError::MqttState(StateError::ServerDisconnect {
-            reason_code,
-            reason_string,
-        }) => ClientError::Ended(Refusal {
-            code: reason_code as u8,
-            reason: reason_string,
-        }),
-        ConnectionError::Timeout(_) => ClientError::NoAnswer(place.to_owned()),
-        ConnectionError::MqttState(StateError::ConnectionAborted) => lost("the server closed it"),
-        ConnectionError::Io(io) => lost(&io.to_string()),
-        ConnectionError::MqttState(StateError::AwaitPingResp) => lost("the server fell silent"),
-        other => lost(&other.to_string()),
-    }
 }

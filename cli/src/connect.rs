@@ -2,29 +2,18 @@
 
 use crate::args::{ClientArgs, LoginArgs};
 use crate::client::Endpoint;
+use crate::tls;
 use anyhow::{Context, anyhow, bail};
-use std::fmt;
 use std::fs;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
-use std::net::Ipv6Addr;
 use std::path::Path;
-use std::str::FromStr;
-
-/// MQTT's port.
-const PORT: u16 = 1883;
-
-/// Where a server is. The host is as it stands before a port, an IPv6 address in brackets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
-    host: String,
-    port: u16,
-}
+use std::sync::Arc;
 
 /// Where and as whom.
 pub(crate) fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
-    let Address { host, port } = args.login.server.clone();
+    let tls = tls::config(&args.login)?.map(Arc::new);
     let credentials = credentials(&args.login)?;
     let client_id = match args.client_id.as_deref() {
         Some("") => bail!("--client-id is empty: name one, or leave it out"),
@@ -32,8 +21,8 @@ pub(crate) fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
         None => fresh_client_id(),
     };
     Ok(Endpoint {
-        host,
-        port,
+        server: args.login.server.clone(),
+        tls,
         client_id,
         credentials,
     })
@@ -63,39 +52,6 @@ pub(crate) fn converse<T>(talk: impl Future<Output = anyhow::Result<T>>) -> anyh
         .build()
         .context("no runtime could be started")?
         .block_on(talk)
-}
-
-impl FromStr for Address {
-    type Err = anyhow::Error;
-
-    /// `HOST:PORT`, `HOST`, `[V6]:PORT`, `[V6]` or `V6`.
-    fn from_str(text: &str) -> anyhow::Result<Address> {
-        if text.parse::<Ipv6Addr>().is_ok() {
-            let host = format!("[{text}]");
-            return Ok(Address { host, port: PORT });
-        }
-        let wrong = || anyhow!("write it like 127.0.0.1:1883");
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => {
-                (host, port.parse().map_err(|_| wrong())?)
-            }
-            _ => (text, PORT),
-        };
-        let bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
-        if host.is_empty() || bare_v6 || port == 0 || host.contains(char::is_whitespace) {
-            return Err(wrong());
-        }
-        Ok(Address {
-            host: host.to_owned(),
-            port,
-        })
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
 }
 
 fn password(user: &str, file: Option<&Path>) -> anyhow::Result<String> {
@@ -134,41 +90,10 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn servers() {
-        for (text, host, port) in [
-            ("127.0.0.1:1883", "127.0.0.1", 1883),
-            ("broker.example:8883", "broker.example", 8883),
-            ("localhost", "localhost", 1883),
-            ("[::1]:7", "[::1]", 7),
-            ("[::1]", "[::1]", 1883),
-            ("::1", "[::1]", 1883),
-        ] {
-            let address: Address = text.parse().unwrap();
-            assert_eq!(
-                (address.host.as_str(), address.port),
-                (host, port),
-                "{text}"
-            );
-        }
-        for text in [
-            "",
-            ":1883",
-            "host:",
-            "host:port",
-            "host:70000",
-            "host:0",
-            "a b:1",
-            "a:b:1",
-        ] {
-            assert!(text.parse::<Address>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn names() {
         let mut endpoint = Endpoint {
-            host: String::new(),
-            port: 1,
+            server: "h:1".parse().unwrap(),
+            tls: None,
             client_id: "cli-1".to_owned(),
             credentials: None,
         };

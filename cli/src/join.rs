@@ -97,8 +97,8 @@ impl Visit<'_> {
             })?;
             self.screen = Screen::Edited(printer);
             self.screen.show(&format!(
-                "* you are in {} on {}:{}; /who, /quit or Ctrl-D",
-                self.name, endpoint.host, endpoint.port
+                "* you are in {} on {}; /who, /quit or Ctrl-D",
+                self.name, endpoint.server
             ))?;
             Some(lines)
         } else {

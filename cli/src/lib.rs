@@ -3,6 +3,7 @@
 //! Architecture invariant: no rule about rooms lives here. The server's rules are the bridge's, plugged into
 //! the broker by [`start`]; the client commands see only what any MQTT client sees.
 
+mod address;
 mod args;
 mod bench;
 mod client;
@@ -20,6 +21,7 @@ mod serve;
 mod shown;
 mod signals;
 mod table;
+mod tls;
 mod typed;
 mod who;
 

@@ -1,13 +1,19 @@
 //! What the user typed for `roommq bench`, and the checked plan that it means.
 
 use super::client::{Dialer, Seat};
+use super::stream::Secure;
 use super::wire::{Login, STAMP_BYTES, Version};
+use crate::address::{Address, bracketed};
 use crate::args::LoginArgs;
-use crate::connect::{self, Address};
+use crate::{connect, tls};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Measure an MQTT server on this machine: throughput, latency, loss, order, CPU and memory.
 ///
@@ -141,6 +147,7 @@ impl Plan {
         Ok(Plan {
             dialer: Dialer {
                 server,
+                secure: secure(&args.login)?,
                 version,
                 login,
                 qos: args.qos,
@@ -203,10 +210,28 @@ impl Plan {
     }
 }
 
+/// TLS, where the server is named so. No session is resumed: each connection stands for another client, which has been
+/// here for the first time.
+fn secure(login: &LoginArgs) -> anyhow::Result<Option<Secure>> {
+    let Some(mut config) = tls::config(login)? else {
+        return Ok(None);
+    };
+    config.resumption = Resumption::disabled();
+    let Address::Host { host, .. } = &login.server else {
+        return Ok(None);
+    };
+    let name = ServerName::try_from(host.clone())
+        .with_context(|| format!("a certificate cannot be for {host}"))?;
+    let connector = TlsConnector::from(Arc::new(config));
+    Ok(Some(Secure { connector, name }))
+}
+
 /// The address of `server`; another machine's only when the user says that it is theirs.
 fn resolve(server: &Address, any_machine: bool) -> anyhow::Result<SocketAddr> {
-    let addresses: Vec<SocketAddr> = server
-        .to_string()
+    let Address::Host { host, port, .. } = server else {
+        bail!("roommq bench does not go by Unix sockets: name a listener for mqtt:// or mqtts://");
+    };
+    let addresses: Vec<SocketAddr> = format!("{}:{port}", bracketed(host))
         .to_socket_addrs()
         .with_context(|| format!("the address of {server} cannot be found"))?
         .collect();
@@ -255,7 +280,12 @@ pub mod tests {
 
     #[test]
     fn another_machine_is_refused_unless_owned() {
-        for server in ["192.0.2.1:1883", "[2001:db8::1]:1883", "0.0.0.0:1883"] {
+        for server in [
+            "mqtts://192.0.2.1",
+            "192.0.2.1:1883",
+            "[2001:db8::1]:1883",
+            "0.0.0.0:1883",
+        ] {
             let text = refusal(&["--server", server]);
             assert!(text.contains("--i-own-this-server"), "{text}");
             Plan::new(typed(&["--server", server, "--i-own-this-server"])).unwrap();
@@ -277,6 +307,16 @@ pub mod tests {
         assert!(refusal(&["--server", "127.0.0.1:1", "--rate", "0"]).contains("--rate"));
         assert!(refusal(&["--server", "127.0.0.1:1", "--topic", "a/b"]).contains("{room}"));
         assert!(refusal(&["--server", "127.0.0.1:1", "--topic", "{room}/#"]).contains("wildcard"));
+    }
+
+    #[test]
+    fn tls_is_what_the_server_is_named_by() {
+        let plan = Plan::new(typed(&["--server", "mqtt://127.0.0.1"])).unwrap();
+        assert!(plan.dialer.secure.is_none());
+        assert_eq!(plan.dialer.server.port(), 1883);
+        let told = refusal(&["--server", "mqtts://127.0.0.1", "--ca", "/nowhere/ca.pem"]);
+        assert!(told.contains("--ca /nowhere/ca.pem"), "{told}");
+        assert!(refusal(&["--server", "unix:/x"]).contains("mqtts://"));
     }
 
     #[test]

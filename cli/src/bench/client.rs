@@ -2,13 +2,13 @@
 
 use super::figures::wide;
 use super::histogram::Histogram;
+use super::stream::{Secure, Stream};
 use super::wire::{self, Login, Packet, Version};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -26,6 +26,8 @@ const FAILURES_TOLERATED: u64 = 100;
 pub struct Dialer {
     /// The server.
     pub server: SocketAddr,
+    /// Where it is spoken to in TLS.
+    pub secure: Option<Secure>,
     /// Protocol version.
     pub version: Version,
     /// Credentials; none connects anonymously.
@@ -45,8 +47,8 @@ pub struct Seat {
 
 /// A connection past its handshake.
 pub struct Connection {
-    /// The socket.
-    pub stream: TcpStream,
+    /// The socket, or TLS on it.
+    pub stream: Stream,
     /// What came after the last answer.
     pub unread: Vec<u8>,
     /// Unacknowledged QoS 1 messages that the server takes.
@@ -77,15 +79,17 @@ impl Dialer {
     }
 
     async fn connect(&self, seat: &Seat) -> anyhow::Result<Connection> {
-        let stream = TcpStream::connect(self.server).await.with_context(|| {
+        let socket = TcpStream::connect(self.server).await.with_context(|| {
             format!(
                 "no broker at {}: start one, or name another with --server",
                 self.server
             )
         })?;
-        stream.set_nodelay(true)?;
+        socket.set_nodelay(true)?;
         let mut connection = Connection {
-            stream,
+            stream: Stream::on(socket, self.secure.as_ref())
+                .await
+                .map_err(|why| anyhow!("no TLS with {}: {why}", self.server))?,
             unread: Vec::new(),
             receive_maximum: u16::MAX,
         };
@@ -99,7 +103,14 @@ impl Dialer {
                 } => Some((*code, *receive_maximum)),
                 _ => None,
             })
-            .await?;
+            .await
+            .with_context(|| match self.secure {
+                None => format!(
+                    "no MQTT at {}; a server for TLS is named by mqtts://",
+                    self.server
+                ),
+                Some(_) => format!("no MQTT in TLS at {}", self.server),
+            })?;
         if code != 0 {
             bail!(
                 "the server refused the connection with code 0x{code:02X}; see --user and --password-file"
@@ -239,7 +250,11 @@ impl Connection {
                 }
             }
             let mut bytes = [0; 1024];
-            let count = self.stream.read(&mut bytes).await?;
+            let count = self
+                .stream
+                .read(&mut bytes)
+                .await
+                .map_err(|why| anyhow!(why))?;
             if count == 0 {
                 bail!("the server closed the connection");
             }

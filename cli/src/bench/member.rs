@@ -1,24 +1,9 @@
-//! The receiving side: one task a connection, one read buffer for all of them.
+//! The receiving side: one task a connection.
 
 use super::board::{Board, Flow, add};
+use super::stream::{Reader, Scratch, Writer};
 use super::wire::{Malformed, Packet, Stamp, Version, next_packet, put_puback};
-use std::cell::RefCell;
-use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-
-/// The read buffer that all connections share: only one reads at a time, on the one thread.
-pub type Scratch = Rc<RefCell<Vec<u8>>>;
-
-/// Large enough that a fast server's backlog is taken in few reads.
-const SCRATCH_BYTES: usize = 256 << 10;
-
-/// A new shared read buffer.
-pub fn scratch() -> Scratch {
-    Rc::new(RefCell::new(vec![0; SCRATCH_BYTES]))
-}
 
 /// Messages of one publisher in one room, as this member sees them.
 pub struct Stream {
@@ -59,8 +44,8 @@ impl Member {
     pub async fn run(
         mut self,
         unread: Vec<u8>,
-        mut reader: OwnedReadHalf,
-        writer: Rc<OwnedWriteHalf>,
+        mut reader: Reader,
+        writer: Rc<Writer>,
         scratch: Scratch,
     ) {
         let why = match self.take(&unread) {
@@ -70,24 +55,16 @@ impl Member {
         self.board.connection_lost("member", &why);
     }
 
-    async fn read_on(
-        &mut self,
-        reader: &mut OwnedReadHalf,
-        writer: &OwnedWriteHalf,
-        scratch: &Scratch,
-    ) -> String {
+    async fn read_on(&mut self, reader: &mut Reader, writer: &Writer, scratch: &Scratch) -> String {
         loop {
             if !self.acks.is_empty() {
-                if let Err(error) = write_all(writer, &self.acks).await {
+                if let Err(error) = writer.write_all(&self.acks).await {
                     return error.to_string();
                 }
                 self.acks.clear();
             }
-            match read_into(reader, scratch, |bytes| self.take(bytes)).await {
-                Ok(Some(Ok(()))) => {}
-                Ok(Some(Err(malformed))) => return malformed.to_string(),
-                Ok(None) => return "the server closed it".to_owned(),
-                Err(error) => return error.to_string(),
+            if let Err(why) = reader.read(scratch, |bytes| self.take(bytes)).await {
+                return why;
             }
         }
     }
@@ -146,38 +123,6 @@ impl Member {
         add(&self.board.delivered, delivered);
         Ok(used)
     }
-}
-
-/// Reads once into the shared buffer and hands over what came; `None` at the end of the stream.
-pub async fn read_into<T>(
-    reader: &mut OwnedReadHalf,
-    scratch: &Scratch,
-    mut take: impl FnMut(&[u8]) -> T,
-) -> io::Result<Option<T>> {
-    // The buffer is borrowed only while the socket is read, never across a wait.
-    std::future::poll_fn(|context| {
-        let mut scratch = scratch.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut scratch);
-        Pin::new(&mut *reader)
-            .poll_read(context, &mut buffer)
-            .map_ok(|()| {
-                let bytes = buffer.filled();
-                (!bytes.is_empty()).then(|| take(bytes))
-            })
-    })
-    .await
-}
-
-/// Writes all of `bytes`, waiting where the socket is full.
-pub async fn write_all(writer: &OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match writer.try_write(bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => writer.writable().await?,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod progress;
 mod publisher;
 mod report;
 mod scenarios;
+mod stream;
 mod trial;
 mod wire;
 
@@ -38,6 +39,7 @@ const SPARE_DESCRIPTORS: u64 = 64;
 #[derive(Serialize)]
 struct Outcome<'a> {
     server: String,
+    tls: bool,
     protocol: u8,
     results: &'a [Report],
 }
@@ -58,6 +60,7 @@ pub fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
     if json {
         let outcome = Outcome {
             server: plan.dialer.server.to_string(),
+            tls: plan.dialer.secure.is_some(),
             protocol: plan.asked.protocol,
             results: &reports,
         };

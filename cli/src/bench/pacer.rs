@@ -3,9 +3,9 @@
 use super::board::Clock;
 use super::figures::wide;
 use super::histogram::Histogram;
+use super::stream::Socket;
 use super::wire::{Packet, Stamp, Template, Version, next_packet};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -16,10 +16,10 @@ const LATE: Duration = Duration::from_millis(1);
 /// Between two tries to write to a full socket.
 const FULL: Duration = Duration::from_micros(100);
 
-/// One publishing socket (non-blocking) and what it sends.
+/// One publishing connection (non-blocking) and what it sends.
 pub struct Sender {
-    /// The socket.
-    pub socket: TcpStream,
+    /// The connection.
+    pub socket: Socket,
     /// The encoded message.
     pub template: Template,
     /// The stream number in the stamps.
@@ -58,7 +58,7 @@ pub struct Ended {
 
 impl Ended {
     /// The sockets, to be closed in order.
-    pub fn sockets(&mut self) -> impl Iterator<Item = &mut TcpStream> {
+    pub fn sockets(&mut self) -> impl Iterator<Item = &mut Socket> {
         self.senders.iter_mut().map(|sender| &mut sender.socket)
     }
 }
@@ -174,7 +174,7 @@ impl Drive {
         Ok(())
     }
 
-    fn write(&self, socket: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, socket: &mut Socket, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match socket.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
@@ -192,7 +192,7 @@ impl Drive {
 
     /// Takes what acknowledgements are there. A packet cut in two by the read is rare (they are
     /// 4 to 6 bytes and come one by one); its rest is read with the next one's.
-    fn read_acks(&self, socket: &mut TcpStream) -> io::Result<()> {
+    fn read_acks(&self, socket: &mut Socket) -> io::Result<()> {
         let mut bytes = [0; 4096];
         let count = match socket.read(&mut bytes) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),

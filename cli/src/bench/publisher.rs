@@ -2,11 +2,10 @@
 
 use super::board::{Board, Flow, add};
 use super::client::Connection;
-use super::member::{Scratch, read_into, write_all};
+use super::stream::{Reader, Scratch, Writer};
 use super::wire::{Packet, Stamp, Template, Version, next_packet};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// A full window without a delivery or an acknowledgement for so long is written off.
 const STANDSTILL: Duration = Duration::from_secs(1);
@@ -33,13 +32,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// Publishes until stopped or the budget is spent, and counts PUBACKs until dropped.
-    pub async fn run(
-        self,
-        unread: Vec<u8>,
-        reader: OwnedReadHalf,
-        writer: Rc<OwnedWriteHalf>,
-        scratch: Scratch,
-    ) {
+    pub async fn run(self, unread: Vec<u8>, reader: Reader, writer: Rc<Writer>, scratch: Scratch) {
         let why = tokio::select! {
             why = self.count_acks(unread, reader, scratch) => why,
             why = self.send(&writer) => why,
@@ -47,7 +40,7 @@ impl Publisher {
         self.board.connection_lost("publisher", &why);
     }
 
-    async fn send(&self, writer: &OwnedWriteHalf) -> String {
+    async fn send(&self, writer: &Writer) -> String {
         let mut out = Vec::new();
         let (mut next, mut id, mut round) = (0, 0_u16, 1_u32);
         while !self.board.stopped.get() && !self.flow.is_done() {
@@ -75,7 +68,7 @@ impl Publisher {
                 }
             }
             self.flow.count_sent(free);
-            if let Err(error) = write_all(writer, &out).await {
+            if let Err(error) = writer.write_all(&out).await {
                 return error.to_string();
             }
         }
@@ -86,18 +79,16 @@ impl Publisher {
     async fn count_acks(
         &self,
         mut unread: Vec<u8>,
-        mut reader: OwnedReadHalf,
+        mut reader: Reader,
         scratch: Scratch,
     ) -> String {
         loop {
-            match read_into(&mut reader, &scratch, |bytes| {
+            let read = reader.read(&scratch, |bytes| {
                 unread.extend_from_slice(bytes);
-            })
-            .await
-            {
-                Ok(Some(())) => {}
-                Ok(None) => return "the server closed it".to_owned(),
-                Err(error) => return error.to_string(),
+                Ok(())
+            });
+            if let Err(why) = read.await {
+                return why;
             }
             let (mut used, mut acks) = (0, 0);
             loop {

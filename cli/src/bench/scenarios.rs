@@ -158,7 +158,7 @@ pub async fn connect(
     let before = usage()?;
     let shown = Rc::clone(progress);
     let tick = move |done| shown.count("connect", done, u64::from(clients));
-    let opened = plan.dialer.open_all(seats, true, tick).await?;
+    let mut opened = plan.dialer.open_all(seats, true, tick).await?;
     let after = usage()?;
     progress.text(|| "connect: settling".to_owned());
     sleep(SETTLE).await;
@@ -176,9 +176,9 @@ pub async fn connect(
         }
         _ => None,
     };
-    for connection in &opened.connections {
+    for connection in &mut opened.connections {
         // As in a trial's end: orderly where the socket lets it.
-        let _ = connection.stream.try_write(&DISCONNECT);
+        connection.stream.offer(&DISCONNECT);
     }
     progress.clear();
     Ok(StormReport {

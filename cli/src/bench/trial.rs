@@ -4,18 +4,18 @@ use super::args::{Plan, Shape};
 use super::board::{Board, Flow};
 use super::client::{Connection, Opened, Seat};
 use super::figures::{a_second, real, thousandths, wide};
-use super::member::{self, Member, Scratch, Stream};
+use super::member::{Member, Stream};
 use super::pacer::{Ended, Pacer};
 use super::process::{self, Usage};
 use super::progress::Progress;
 use super::publisher::{Publisher, Target};
 use super::report::LoadReport;
+use super::stream::{self, Scratch, Writer};
 use super::wire::DISCONNECT;
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -41,7 +41,7 @@ pub struct Trial<'a> {
     first: Option<Usage>,
     scratch: Scratch,
     tasks: JoinSet<()>,
-    writers: Vec<Rc<OwnedWriteHalf>>,
+    writers: Vec<Rc<Writer>>,
     flows: Vec<Rc<Flow>>,
     pacer: Option<(Pacer, u64)>,
 }
@@ -76,7 +76,7 @@ impl<'a> Trial<'a> {
             progress,
             name,
             first: plan.asked.pid.map(process::sample).transpose()?,
-            scratch: member::scratch(),
+            scratch: stream::scratch(),
             tasks: JoinSet::new(),
             writers: Vec::new(),
             flows: Vec::new(),
@@ -102,7 +102,7 @@ impl<'a> Trial<'a> {
 
     /// Starts to read from a member.
     pub fn add_member(&mut self, connection: Connection, streams: Vec<Stream>) {
-        let (reader, writer) = connection.stream.into_split();
+        let (reader, writer) = connection.stream.split();
         let writer = Rc::new(writer);
         self.writers.push(Rc::clone(&writer));
         let member = Member::new(Rc::clone(&self.board), self.plan.dialer.version, streams);
@@ -113,7 +113,7 @@ impl<'a> Trial<'a> {
 
     /// Starts a publisher. It gets its first turn in [`Trial::run`].
     pub fn add_publisher(&mut self, connection: Connection, flow: Rc<Flow>, targets: Vec<Target>) {
-        let (reader, writer) = connection.stream.into_split();
+        let (reader, writer) = connection.stream.split();
         let writer = Rc::new(writer);
         self.writers.push(Rc::clone(&writer));
         self.flows.push(Rc::clone(&flow));
@@ -313,7 +313,7 @@ impl<'a> Trial<'a> {
     async fn close(mut self, ended: Option<Ended>) {
         for writer in &self.writers {
             // What does not fit into a full socket ends without a goodbye.
-            let _ = writer.try_write(&DISCONNECT);
+            writer.offer(&DISCONNECT);
         }
         if let Some(mut ended) = ended {
             for socket in ended.sockets() {

@@ -1,0 +1,213 @@
+//! TLS to a server: whom to trust, what to show, and what a failure means.
+
+use crate::args::LoginArgs;
+use anyhow::{Context, anyhow, bail};
+use jiff::Timestamp;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use tokio_rustls::rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error, RootCertStore,
+};
+
+/// What `--ca`, `--cert` and `--key` mean; none where the server is not spoken to in TLS.
+///
+/// Without `--ca` the roots of this system are trusted, not a list that is compiled in: whoever runs the machine
+/// keeps them up to date, and may have put a CA of the house among them.
+pub(crate) fn config(login: &LoginArgs) -> anyhow::Result<Option<ClientConfig>> {
+    if !login.server.is_tls() {
+        return Ok(None);
+    }
+    let roots = match &login.ca {
+        Some(file) => roots_in(file)?,
+        None => roots_of_the_system()?,
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    let (Some(cert), Some(key)) = (&login.cert, &login.key) else {
+        return Ok(Some(builder.with_no_client_auth()));
+    };
+    let chain = certificates(cert, "--cert", "your certificate")?;
+    let secret = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| unusable("--key", key, "its private key", &error))?;
+    let config = builder.with_client_auth_cert(chain, secret);
+    let config = config.map_err(|error| {
+        let pair = format!("--cert {} and --key {}", cert.display(), key.display());
+        match error {
+            Error::InconsistentKeys(_) => anyhow!("{pair} do not belong together"),
+            _ => anyhow!("{pair} cannot be used: {error}"),
+        }
+    })?;
+    Ok(Some(config))
+}
+
+fn roots_in(file: &Path) -> anyhow::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for root in certificates(file, "--ca", "the CA's certificate")? {
+        let added = roots.add(root);
+        added.with_context(|| format!("--ca {} cannot be used", file.display()))?;
+    }
+    Ok(roots)
+}
+
+fn roots_of_the_system() -> anyhow::Result<RootCertStore> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // Old roots that no verifier takes any more lie about on many systems.
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.first().map(|e| format!(" ({e})"));
+        let why = why.unwrap_or_default();
+        bail!(
+            "this system trusts no CA{why}: name the server's with --ca, or install the system's (ca-certificates)"
+        );
+    }
+    Ok(roots)
+}
+
+/// At least one.
+fn certificates(
+    file: &Path,
+    option: &str,
+    wanted: &str,
+) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let found: Vec<_> = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error| unusable(option, file, wanted, &error))?;
+    if found.is_empty() {
+        return Err(unusable(option, file, wanted, &pem::Error::NoItemsFound));
+    }
+    Ok(found)
+}
+
+fn unusable(option: &str, file: &Path, wanted: &str, error: &pem::Error) -> anyhow::Error {
+    let why = match error {
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => "there is none in it".to_owned(),
+        // Its text could hold a part of the key.
+        _ => "it is not PEM".to_owned(),
+    };
+    anyhow!(
+        "{option} {}: {why}; give a PEM file with {wanted}",
+        file.display()
+    )
+}
+
+/// Why the handshake failed, and what to do; none where the error is not about TLS.
+pub(crate) fn unshaken(error: &io::Error) -> Option<String> {
+    let closed = matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    );
+    broken(error).or(closed.then(|| {
+        "it closed the connection instead; if it is a plain MQTT server, write mqtt:// in place of mqtts://"
+            .to_owned()
+    }))
+}
+
+/// What in TLS ended a connection, and what to do; none where the error is not about TLS.
+pub(crate) fn broken(error: &io::Error) -> Option<String> {
+    let inner = error.get_ref()?.downcast_ref::<Error>()?;
+    Some(refusal(inner))
+}
+
+/// The same for the library's own error.
+pub(crate) fn refusal(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(error) => certificate(error),
+        Error::InvalidMessage(_) => {
+            "what answers there is no TLS; if it is a plain MQTT server, write mqtt:// in place of mqtts://"
+                .to_owned()
+        }
+        Error::AlertReceived(alert) => alarm(*alert),
+        Error::PeerIncompatible(_) => format!("the server is too old for TLS 1.2 and 1.3 ({error})"),
+        _ => error.to_string(),
+    }
+}
+
+fn certificate(error: &CertificateError) -> String {
+    use CertificateError as Bad;
+    match error {
+        Bad::UnknownIssuer | Bad::BadSignature => {
+            "the server's certificate comes from a CA that is not trusted here; name that CA's certificate with --ca"
+                .to_owned()
+        }
+        Bad::NotValidForName => {
+            "the server's certificate is for another name; use that one with --server".to_owned()
+        }
+        Bad::NotValidForNameContext {
+            expected,
+            presented,
+        } => {
+            let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
+            format!(
+                "the server's certificate is not for {} but for {}; use such a name with --server",
+                expected.to_str(),
+                if names.is_empty() { "no name".to_owned() } else { names.join(", ") }
+            )
+        }
+        Bad::Expired => expired(None),
+        Bad::ExpiredContext { not_after, .. } => expired(Some(*not_after)),
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet; is the clock of this machine right?".to_owned()
+        }
+        // The verifier has no name of its own for it in the public error.
+        Bad::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "the server shows a CA's certificate as its own; sign one for it that is no CA's (basicConstraints CA:FALSE)"
+                .to_owned()
+        }
+        Bad::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
+            "the server's certificate is of an old version; make one of version 3, with subjectAltName".to_owned()
+        }
+        other => format!("the server's certificate is not valid: {other}"),
+    }
+}
+
+fn expired(at: Option<UnixTime>) -> String {
+    let at = at.and_then(|at| Timestamp::from_second(i64::try_from(at.as_secs()).ok()?).ok());
+    let at = at.map_or(String::new(), |at| {
+        format!(" on {}", at.strftime("%Y-%m-%d"))
+    });
+    format!("the server's certificate has expired{at}; it needs a new one")
+}
+
+/// The name inside `DnsName("x")` and the like, which is how the verifier shows it.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').map_or(name, |(_, rest)| rest);
+    inner.trim_end_matches(')').trim_matches('"')
+}
+
+/// What the server says with its alert.
+fn alarm(alert: AlertDescription) -> String {
+    use AlertDescription as Alert;
+    match alert {
+        Alert::CertificateRequired | Alert::NoCertificate => {
+            "the server wants a certificate of yours: name it with --cert and --key".to_owned()
+        }
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied
+        | Alert::DecryptError => {
+            format!("the server does not take your certificate ({alert:?}): check --cert and --key")
+        }
+        Alert::HandshakeFailure => {
+            "the server refuses; it may want a certificate of yours (--cert and --key)".to_owned()
+        }
+        Alert::UnrecognisedName => {
+            "the server has no certificate for this name; use another with --server".to_owned()
+        }
+        other => format!("the server refuses ({other:?})"),
+    }
+}
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;
