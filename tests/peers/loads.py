@@ -39,6 +39,14 @@ SCENARIOS = (
              settle=_fanout(64, 1)),
 )
 
+# The same over TLS, where `roommq bench` is the tool: roomload has none.
+TLS_SCENARIOS = (
+    Scenario("tls-1x100", "1 room x 100 members", _fanout(1, 100)),
+    Scenario("tls-100x10", "100 rooms x 10 members", _fanout(100, 10)),
+    Scenario("tls-1x1", "one publisher to one subscriber", _fanout(1, 1)),
+    Scenario("tls-connect", "1,000 clients connect and join", {"kind": "connect", "clients": 1000}, settle=_fanout(64, 1)),
+)
+
 
 class Tool:
     """A load generator. `run` gives figures under names that do not depend on the tool."""
@@ -74,8 +82,8 @@ class Tool:
 
     @staticmethod
     def _roommq(load: dict, server: servers.Server, seconds: float, _warm_up: float | None) -> list[str]:
-        words = ["bench", load["kind"], "--json", "--server", server.address, "--pid", str(server.pid),
-                 "--seconds", str(seconds)]
+        place = ["--server", f"mqtts://{server.address}", "--ca", str(server.ca)] if server.ca else ["--server", server.address]
+        words = ["bench", load["kind"], "--json", *place, "--pid", str(server.pid), "--seconds", str(seconds)]
         options = {"rooms": "--rooms", "members": "--members", "rate": "--rate", "qos": "--qos",
                    "messages": "--messages", "together": "--rooms-per-connection", "clients": "--clients"}
         return words + [word for key, option in options.items() if key in load for word in (option, str(load[key]))]

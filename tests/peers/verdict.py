@@ -15,6 +15,11 @@ def median_of(runs: list[dict]) -> dict:
     return out
 
 
+def medians(runs: dict[str, dict[str, list[dict]]]) -> dict[str, dict[str, dict]]:
+    """scenario -> server -> figures, of what ran at all."""
+    return {scenario: {name: median_of(r) for name, r in by.items() if r} for scenario, by in runs.items()}
+
+
 def marks(medians: dict[str, dict[str, dict]]) -> list[dict]:
     """What issue 2 asks for, as far as it was measured. `medians` is scenario -> server -> figures."""
     out: list[dict] = []
@@ -50,6 +55,21 @@ def marks(medians: dict[str, dict[str, dict]]) -> list[dict]:
     return out
 
 
+def tls_marks(medians: dict[str, dict[str, dict]]) -> list[dict]:
+    """Over TLS: not slower than mosquitto, in any row."""
+    out = []
+    for name, by_server in medians.items():
+        ours, theirs = by_server.get(OURS), by_server.get(PEER)
+        if ours and theirs:
+            value = ours["rate"] / theirs["rate"] if theirs["rate"] else 0.0
+            out.append({"mark": f"{name}: a second, times mosquitto's", "value": round(value, 3), "limit": "at least 1",
+                        "met": value >= 1})
+        if ours:
+            faults = ours["lost"] + ours["disorder"] + ours["wrong"]
+            out.append({"mark": f"{name}: lost, out of order or failed", "value": faults, "limit": "at most 0", "met": faults == 0})
+    return out
+
+
 def failed_runs(failures: list[str]) -> list[dict]:
     """A comparison with holes in it is not passed."""
     return [{"mark": f"{failure}: failed runs", "value": 1, "limit": "at most 0", "met": False} for failure in failures]
@@ -77,28 +97,35 @@ def _short(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.2f}"
 
 
-def tables(titles: dict[str, str], medians: dict, verdicts: list[dict], million: dict | None) -> list[list[list[str]]]:
-    """Tables as rows of cells, the first row the heads."""
+def tables(first: str, titles: dict[str, str], medians: dict) -> list[list[list[str]]]:
+    """Tables as rows of cells, the first row the heads, `first` the first of them."""
     names = [name for name in (OURS, PEER, FLOOR) if any(name in by_server for by_server in medians.values())]
+    if not names:
+        return []
+    with_floor = FLOOR in names
+    heads = [first, *(f"{name}: a second / CPU us" for name in names), "x mosquitto", *(["of the floor"] if with_floor else []),
+             "CPU of mosquitto's"]
+    times = [first, *(f"{name}: p50 / p99 us" for name in names)]
+    rows, slow, idle = [heads], [times], [[first, *(f"{name}: bytes an idle connection" for name in names)]]
+    for scenario, by_server in medians.items():
+        def cells(form, by_server=by_server):
+            return [form(by_server[name]) if name in by_server else "-" for name in names]
+
+        def over(figure, other, by_server=by_server):
+            ours, theirs = by_server.get(OURS, {}).get(figure), by_server.get(other, {}).get(figure)
+            return f"{ours / theirs:.2f}" if ours is not None and theirs else "-"
+
+        rows.append([titles[scenario], *cells(lambda s: f"{_short(s['rate'])} / {s['cpu']:.2f}"),
+                     over("rate", PEER), *([over("rate", FLOOR)] if with_floor else []), over("cpu", PEER)])
+        slow.append([titles[scenario], *cells(lambda s: f"{s['p50']:,.0f} / {s['p99']:,.0f}")])
+        if any("idle_bytes" in figures for figures in by_server.values()):
+            idle.append([titles[scenario], *cells(lambda s: f"{s['idle_bytes']:,.0f}")])
+    return [rows, slow] + ([idle] if len(idle) > 1 else [])
+
+
+def closing_tables(verdicts: list[dict], million: dict | None) -> list[list[list[str]]]:
+    """The million, and the marks."""
     out = []
-    if medians:
-        heads = ["scenario", *(f"{name}: a second / CPU us" for name in names), "x mosquitto", "of the floor", "CPU of mosquitto's"]
-        times = ["scenario", *(f"{name}: p50 / p99 us" for name in names)]
-        rows, slow, idle = [heads], [times], [["scenario", *(f"{name}: bytes an idle connection" for name in names)]]
-        for scenario, by_server in medians.items():
-            def cells(form, by_server=by_server):
-                return [form(by_server[name]) if name in by_server else "-" for name in names]
-
-            def over(figure, other, by_server=by_server):
-                ours, theirs = by_server.get(OURS, {}).get(figure), by_server.get(other, {}).get(figure)
-                return f"{ours / theirs:.2f}" if ours is not None and theirs else "-"
-
-            rows.append([titles[scenario], *cells(lambda s: f"{_short(s['rate'])} / {s['cpu']:.2f}"),
-                         over("rate", PEER), over("rate", FLOOR), over("cpu", PEER)])
-            slow.append([titles[scenario], *cells(lambda s: f"{s['p50']:,.0f} / {s['p99']:,.0f}")])
-            if any("idle_bytes" in figures for figures in by_server.values()):
-                idle.append([titles[scenario], *cells(lambda s: f"{s['idle_bytes']:,.0f}")])
-        out += [rows, slow] + ([idle] if len(idle) > 1 else [])
     if million:
         heads = ["messages at QoS 1, 50 rooms x 10", "deliveries", "lost", "disorder", "seconds", "RSS MiB"]
         out.append([heads] + [
