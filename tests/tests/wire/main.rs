@@ -4,6 +4,7 @@
 
 mod authentication;
 mod command_line;
+mod command_line_tls;
 mod config_cli;
 mod connect;
 mod hostile;
