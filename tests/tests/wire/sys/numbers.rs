@@ -258,13 +258,18 @@ fn what_is_dropped_is_counted_by_its_reason() {
     let server = Broker::with(&format!(
         "{OFTEN}[limits]\noutbox_messages = 3\nqueue_age = '1h'\n"
     ));
-    let topics = ["publish/messages/dropped/#", "publish/bytes/dropped"];
+    let topics = [
+        "publish/messages/dropped/#",
+        "publish/bytes/dropped",
+        "clients/disconnected",
+    ];
     let mut watcher = Watcher::of(&server, &topics);
     let mut sender = Connect::v5("sender").to(server.address());
 
     let mut absent = kept(&server, "absent");
     absent.subscribe("drop/me", 1);
     absent.disconnect(0);
+    watcher.all(&[("clients/disconnected", 1)]);
     for _ in 0..5 {
         sender.publish(&Message::new("drop/me", "1234").qos(1));
     }
