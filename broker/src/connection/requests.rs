@@ -259,7 +259,7 @@ impl Connection {
 
 /// Whether a payload that is said to be text is text (3.3.2.3.2, 3.1.3.2.3). A look at a flag, where it is not.
 pub(super) fn format_holds(said: &PublishProperties, payload: &[u8]) -> Result<(), Refusal> {
-    if !said.payload_is_utf8 {
+    if said.payload_format_indicator != Some(true) {
         return Ok(());
     }
     std::str::from_utf8(payload)

@@ -64,7 +64,7 @@ pub(crate) struct PublishEntry<'a> {
 /// Properties of an application message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PropertiesEntry<'a> {
-    pub payload_is_utf8: bool,
+    pub payload_format_indicator: Option<bool>,
     pub message_expiry: Option<u32>,
     pub content_type: Option<&'a str>,
     pub response_topic: Option<&'a str>,
@@ -205,7 +205,7 @@ impl<'a> PropertiesEntry<'a> {
             return None;
         }
         Some(Box::new(PropertiesEntry {
-            payload_is_utf8: p.payload_is_utf8,
+            payload_format_indicator: p.payload_format_indicator,
             message_expiry: p.message_expiry,
             content_type: p.content_type.as_deref(),
             response_topic: p.response_topic.as_deref(),
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_batch_gives_back_its_entries_in_order() {
         let properties = PropertiesEntry {
-            payload_is_utf8: true,
+            payload_format_indicator: Some(true),
             message_expiry: Some(5),
             content_type: Some("text/plain"),
             response_topic: None,

@@ -416,7 +416,7 @@ fn kept_properties(p: &PublishEntry<'_>, stamps: &Stamps) -> Option<Box<PublishP
         .collect();
     let properties = match &p.properties {
         Some(q) => PublishProperties {
-            payload_is_utf8: q.payload_is_utf8,
+            payload_format_indicator: q.payload_format_indicator,
             message_expiry: q.message_expiry,
             content_type: q.content_type.map(Into::into),
             response_topic: q.response_topic.map(Into::into),

@@ -284,7 +284,7 @@ fn stamps_reach_5_0_and_replace_what_the_client_claimed() {
     s.subscribe(BOB, &["t/a"], |_| ());
     s.sent(BOB);
     let properties = PropertiesEntry {
-        payload_is_utf8: false,
+        payload_format_indicator: None,
         message_expiry: None,
         content_type: None,
         response_topic: None,

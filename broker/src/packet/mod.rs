@@ -157,8 +157,8 @@ pub struct Publish {
 /// Properties that travel with an application message (5.0, 3.3.2.3).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PublishProperties {
-    /// True where the payload is declared to be UTF-8.
-    pub payload_is_utf8: bool,
+    /// Whether the payload is declared to be UTF-8, or bytes of any kind; none where nothing is said.
+    pub payload_format_indicator: Option<bool>,
     /// Seconds that the message may wait.
     pub message_expiry: Option<u32>,
     /// Content type.

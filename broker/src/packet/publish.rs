@@ -25,8 +25,8 @@ pub struct PublishParts<'a> {
     pub retain: bool,
     /// Sent before; never with QoS 0 [MQTT-3.3.1-2].
     pub dup: bool,
-    /// Payload format indicator [MQTT-3.3.2-4].
-    pub payload_is_utf8: bool,
+    /// True: the payload is UTF-8; false: bytes of any kind. As the sender said, or did not [MQTT-3.3.2-4].
+    pub payload_format_indicator: Option<bool>,
     /// Seconds left [MQTT-3.3.2-6].
     pub message_expiry: Option<u32>,
     /// [MQTT-3.3.2-20]
@@ -335,7 +335,7 @@ fn first_byte(parts: &PublishParts<'_>) -> u8 {
 fn properties_len(parts: &PublishParts<'_>) -> usize {
     let field = |bytes: &[u8]| 1 + 2 + bytes.len();
     let mut len = 0;
-    len += if parts.payload_is_utf8 { 2 } else { 0 };
+    len += parts.payload_format_indicator.map_or(0, |_| 2);
     len += parts.message_expiry.map_or(0, |_| 5);
     len += parts.content_type.map_or(0, |kind| field(text(kind)));
     len += parts.response_topic.map_or(0, |topic| field(text(topic)));
@@ -351,8 +351,8 @@ fn properties_len(parts: &PublishParts<'_>) -> usize {
 
 /// All but the expiry, which stands first.
 fn put_properties(out: &mut Vec<u8>, parts: &PublishParts<'_>) {
-    if parts.payload_is_utf8 {
-        out.extend_from_slice(&[0x01, 1]);
+    if let Some(is_text) = parts.payload_format_indicator {
+        out.extend_from_slice(&[0x01, u8::from(is_text)]);
     }
     if let Some(kind) = parts.content_type {
         out.push(0x03);

@@ -42,15 +42,33 @@ fn what_is_said_to_be_text_must_be() {
         assert_eq!(message.properties.number(property::PAYLOAD_FORMAT), Some(1));
     }
     // Who says nothing, or says that it is bytes, is not looked at.
-    client.publish(
-        &Message::new("t", b"\xff")
-            .property(property::PAYLOAD_FORMAT, Value::Byte(0))
-            .qos(1),
-    );
-    assert_eq!(subscriber.message().payload, b"\xff");
     let mut old = Connect::v311("o").to(server.address());
     old.publish(&Message::new("t", b"\xfe").qos(1));
     assert_eq!(subscriber.message().payload, b"\xfe");
+}
+
+/// [MQTT-3.3.2-4]: 0 is not the same as nothing to whoever reads it.
+#[test]
+fn what_is_said_to_be_bytes_goes_on_as_such() {
+    let bytes = || {
+        let message = Message::new("t", b"\xff");
+        message.property(property::PAYLOAD_FORMAT, Value::Byte(0))
+    };
+    let format = |message: Message| message.properties.number(property::PAYLOAD_FORMAT);
+    let server = Broker::with(ONE_LANE);
+    let mut subscriber = Connect::v5("s").to(server.address());
+    subscriber.subscribe("t", 0);
+    let mut client = Connect::v5("c").to(server.address());
+    client.publish(&bytes().qos(1));
+    assert_eq!(format(subscriber.message()), Some(0), "live");
+    client.publish(&Message::new("t", b"\xff").qos(1));
+    assert_eq!(format(subscriber.message()), None, "nothing said");
+    drop(Connect::v5("w").will(bytes()).to(server.address()));
+    assert_eq!(format(subscriber.message()), Some(0), "a will");
+    client.publish(&bytes().retained().qos(1));
+    let mut late = Connect::v5("l").to(server.address());
+    late.subscribe("t", 0);
+    assert_eq!(format(late.message()), Some(0), "retained");
 }
 
 #[test]

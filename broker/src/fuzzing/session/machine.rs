@@ -91,7 +91,7 @@ impl Machine {
             qos: message.qos,
             retain: false,
             dup: false,
-            payload_is_utf8: false,
+            payload_format_indicator: None,
             message_expiry: message.left(self.now),
             content_type: None,
             response_topic: None,

@@ -24,7 +24,7 @@ const MESSAGE: Carriers = Carriers(PUBLISH.0 | WILL.0);
 
 /// A property with its value in range. Those that only the library's reading needs are `Other`.
 pub(super) enum Property {
-    PayloadIsUtf8(bool),
+    PayloadFormat(bool),
     MessageExpiry(u32),
     ContentType(ByteString),
     ResponseTopic(ByteString),
@@ -111,7 +111,7 @@ impl Properties {
     fn value(&mut self, id: u8) -> Result<Property, Fault> {
         let reader = &mut self.reader;
         Ok(match id {
-            0x01 => Property::PayloadIsUtf8(flag(
+            0x01 => Property::PayloadFormat(flag(
                 reader.byte()?,
                 "payload format indicator",
                 "5.0 3.3.2.3.2",
@@ -194,7 +194,7 @@ impl PublishProperties {
     /// Keeps `property` where it is one of an application message; hands it back otherwise.
     pub(super) fn keep(&mut self, property: Property) -> Option<Property> {
         match property {
-            Property::PayloadIsUtf8(is) => self.payload_is_utf8 = is,
+            Property::PayloadFormat(is_text) => self.payload_format_indicator = Some(is_text),
             Property::MessageExpiry(seconds) => self.message_expiry = Some(seconds),
             Property::ContentType(text) => self.content_type = Some(text),
             Property::ResponseTopic(topic) => self.response_topic = Some(topic),

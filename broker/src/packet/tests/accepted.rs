@@ -63,7 +63,7 @@ pub fn accepted() -> Vec<(&'static str, &'static str, Version, &'static [u8], Pa
     ("PUBLISH by alias alone", "3.3.2.3.4", V5, b"0\x08\x00\x00\x03#\x00\x06hi", Publish { topic: None, topic_alias: id(6), ..publish_fields("a", b"hi") }.into()),
     ("PUBLISH that expires at once", "3.3.2.3.3", V5, b"0\x0b\x00\x01a\x05\x02\x00\x00\x00\x00hi", Publish { properties: PublishProperties { message_expiry: Some(0), ..none() }, ..publish_fields("a", b"hi") }.into()),
     ("PUBLISH with the same user property twice", "MQTT-3.3.2-18", V5, b"0\x14\x00\x01a\x0e&\x00\x01k\x00\x01v&\x00\x01k\x00\x01vhi", Publish { properties: PublishProperties { user_properties: vec![key_value(), key_value()], ..none() }, ..publish_fields("a", b"hi") }.into()),
-    ("PUBLISH with payload format 0", "3.3.2.3.2", V5, b"0\x08\x00\x01a\x02\x01\x00hi", publish("a", b"hi")),
+    ("PUBLISH with payload format 0", "MQTT-3.3.2-4", V5, b"0\x08\x00\x01a\x02\x01\x00hi", Publish { properties: PublishProperties { payload_format_indicator: Some(false), ..none() }, ..publish_fields("a", b"hi") }.into()),
     ("PUBLISH with an empty content type", "3.3.2.3.9", V5, b"0\x09\x00\x01a\x03\x03\x00\x00hi", Publish { properties: PublishProperties { content_type: Some("".into()), ..none() }, ..publish_fields("a", b"hi") }.into()),
     ("PUBACK with a reason", "3.4.2.1", V5, b"@\x03\x00\x01\x10", Packet::PubAck(ack(1, NoMatchingSubscribers))),
     ("PUBACK with reason and properties", "3.4.2.2", V5, b"@\x0f\x00\x01\x97\x0b\x1f\x00\x01x&\x00\x01k\x00\x01v", Packet::PubAck(ack(1, QuotaExceeded))),

@@ -106,7 +106,7 @@ struct Message {
     qos: QoS,
     retain: bool,
     dup: bool,
-    is_utf8: bool,
+    format: Option<bool>,
     expiry: Option<u32>,
     texts: [Option<String>; 2],
     correlation: Option<Vec<u8>>,
@@ -120,7 +120,8 @@ fn messages() -> impl Strategy<Value = Message> {
         "[^\0+#]{1,200}",
         prop::collection::vec(any::<u8>(), 0..300),
         0..=2_u8,
-        any::<[bool; 3]>(),
+        any::<[bool; 2]>(),
+        any::<Option<bool>>(),
     );
     let properties = (
         prop::option::of(1..=u32::MAX), // the library that reads it back refuses 0
@@ -130,13 +131,13 @@ fn messages() -> impl Strategy<Value = Message> {
         prop::collection::vec(1..=268_435_455_u32, 0..4),
     );
     (head, properties).prop_map(
-        |((topic, payload, qos, flags), (expiry, texts, correlation, user, ids))| Message {
+        |((topic, payload, qos, flags, format), (expiry, texts, correlation, user, ids))| Message {
             topic,
             payload,
             qos: QoS::from_u8(qos).unwrap(),
             retain: flags[0],
             dup: flags[1],
-            is_utf8: flags[2],
+            format,
             expiry,
             texts,
             correlation,
@@ -158,7 +159,7 @@ fn encode(version: Version, message: &Message) -> PublishFrame {
         qos: message.qos,
         retain: message.retain,
         dup: message.dup,
-        payload_is_utf8: message.is_utf8,
+        payload_format_indicator: message.format,
         message_expiry: message.expiry,
         content_type: message.texts[0].as_deref(),
         response_topic: message.texts[1].as_deref(),
@@ -210,7 +211,7 @@ proptest! {
             prop_assert_eq!(version, Version::V3);
             return Ok(());
         };
-        prop_assert_eq!(read.is_utf8_payload, message.is_utf8);
+        prop_assert_eq!(read.is_utf8_payload, message.format == Some(true));
         prop_assert_eq!(read.message_expiry_interval.map(u32::from), message.expiry);
         prop_assert_eq!(read.content_type.as_deref(), message.texts[0].as_deref());
         prop_assert_eq!(read.response_topic.as_deref(), message.texts[1].as_deref());
@@ -248,7 +249,7 @@ proptest! {
         let to = if from == Version::V3 { Version::V5 } else { Version::V3 };
         let moved = encode(from, &message).translated(to);
         let bare = Message {
-            is_utf8: false,
+            format: None,
             expiry: None,
             texts: [None, None],
             correlation: None,
@@ -278,6 +279,7 @@ proptest! {
         prop_assert_eq!(&read.payload[..], &message.payload[..]);
         prop_assert_eq!((read.qos, read.retain), (message.qos, message.retain));
         if version == Version::V5 {
+            prop_assert_eq!(read.properties.payload_format_indicator, message.format);
             prop_assert_eq!(read.properties.message_expiry, message.expiry);
             prop_assert_eq!(read.properties.user_properties.len(), message.user.len());
         }
@@ -292,7 +294,7 @@ fn a_frame_has_one_allocation_of_its_size() {
         qos: QoS::AtLeastOnce,
         retain: false,
         dup: true,
-        is_utf8: false,
+        format: None,
         expiry: None,
         texts: [None, None],
         correlation: None,
@@ -319,7 +321,7 @@ fn what_is_longer_than_a_string_is_cut_at_a_character() {
         qos: QoS::AtMostOnce,
         retain: false,
         dup: false,
-        is_utf8: false,
+        format: None,
         expiry: None,
         texts: [None, None],
         correlation: Some(vec![0; 70_000]),

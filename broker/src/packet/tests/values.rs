@@ -65,7 +65,7 @@ pub fn none() -> PublishProperties {
 
 pub fn all_properties(message_expiry: u32) -> PublishProperties {
     PublishProperties {
-        payload_is_utf8: true,
+        payload_format_indicator: Some(true),
         message_expiry: Some(message_expiry),
         content_type: Some("t".into()),
         response_topic: Some("r".into()),

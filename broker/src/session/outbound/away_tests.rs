@@ -210,7 +210,7 @@ fn topics_become_numbers_for_a_client_that_takes_them() {
             qos: QoS::AtMostOnce,
             retain: false,
             dup: false,
-            payload_is_utf8: false,
+            payload_format_indicator: None,
             message_expiry: None,
             content_type: None,
             response_topic: None,

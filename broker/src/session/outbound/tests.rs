@@ -19,7 +19,7 @@ fn parts(qos: QoS, payload: &[u8]) -> PublishParts<'_> {
         qos,
         retain: false,
         dup: false,
-        payload_is_utf8: false,
+        payload_format_indicator: None,
         message_expiry: None,
         content_type: None,
         response_topic: None,
