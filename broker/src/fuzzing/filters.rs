@@ -59,6 +59,9 @@ fn points_right(text: &str, error: NameError) {
         NameError::Empty => text.is_empty(),
         NameError::TooLong(bytes) => bytes == text.len() && bytes > 65_535,
         NameError::Null(at) => found(at, '\0'),
+        NameError::Control(at) => text
+            .get(at..)
+            .is_some_and(|rest| rest.starts_with(char::is_control) && !rest.starts_with('\0')),
         NameError::WildcardInName { wildcard, at }
         | NameError::ShareNameWildcard { wildcard, at } => found(at, wildcard),
         NameError::MultiLevel(at) => found(at, '#'),

@@ -12,7 +12,7 @@ pub(super) fn is_topic(text: &str) -> bool {
 }
 
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 65_535 && !text.contains('\0')
+    !text.is_empty() && text.len() <= 65_535 && !text.contains(char::is_control)
 }
 
 /// The filter that `text` is; none where it is malformed.

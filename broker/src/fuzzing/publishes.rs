@@ -3,8 +3,8 @@
 use super::client::{Received, receive_one};
 use super::{names, packets};
 use crate::packet::{
-    Packet, Patch, Publish, PublishFrame, PublishParts, PublishProperties, QoS, TopicAlias,
-    TopicFilter, Version, encode_publish,
+    NameError, Packet, Patch, Publish, PublishFrame, PublishParts, PublishProperties, QoS,
+    TopicAlias, TopicFilter, Version, encode_publish,
 };
 use rmqtt_codec::{types, v3, v5};
 use std::borrow::Cow;
@@ -52,12 +52,14 @@ pub(super) fn holds(version: Option<Version>, packet: &Packet, raw: &[u8]) {
 }
 
 fn is_text(text: &str) {
-    assert!(text.len() <= 65_535 && !text.contains('\0'), "{text:?}");
+    let control = text.contains(char::is_control);
+    assert!(text.len() <= 65_535 && !control, "{text:?}");
 }
 
-fn filter_holds<E: std::fmt::Debug>(filter: &Result<TopicFilter, E>) {
-    if let Ok(filter) = filter {
-        assert!(names::filter(filter.as_str()).is_some(), "{filter:?}");
+fn filter_holds(filter: &Result<TopicFilter, NameError>) {
+    match filter {
+        Ok(filter) => assert!(names::filter(filter.as_str()).is_some(), "{filter:?}"),
+        Err(error) => assert_ne!(*error, NameError::Empty),
     }
 }
 
@@ -70,8 +72,8 @@ fn properties_hold(version: Version, properties: &PublishProperties) {
     user.chain(&properties.content_type)
         .chain(&properties.response_topic)
         .for_each(|text| is_text(text));
-    let wild = |topic: &str| topic.contains(['+', '#']);
-    assert!(!properties.response_topic.as_deref().is_some_and(wild));
+    let response = properties.response_topic.as_deref();
+    assert!(response.is_none_or(names::is_topic), "{response:?}");
 }
 
 fn publish_holds(version: Version, publish: &Publish, raw: &[u8]) {

@@ -11,6 +11,7 @@ mod publish;
 mod reason;
 #[cfg(test)]
 mod tests;
+mod text;
 mod topic;
 mod wire;
 
@@ -189,8 +190,8 @@ pub struct Subscribe {
     pub identifier: Option<std::num::NonZeroU32>,
     /// User properties (5.0).
     pub user_properties: UserProperties,
-    /// At least one [MQTT-3.8.3-3]. A filter that is malformed as a filter is kept as the error, since
-    /// 5.0 answers it in its place of the SUBACK (0x8F).
+    /// At least one [MQTT-3.8.3-3]. A filter that has characters and is malformed as a filter is kept as the
+    /// error, since 5.0 answers it in its place of the SUBACK (0x8F).
     pub filters: Vec<(Result<TopicFilter, NameError>, SubscribeOptions)>,
 }
 

@@ -1,6 +1,7 @@
 //! Topic names and topic filters (4.7), and the `$share` syntax of 5.0 (4.8.2). Clause ids of 4.7.1 are
 //! 3.1.1's; 5.0 counts the same three from [MQTT-4.7.0-1].
 
+use super::text::{first_control, is_printable};
 use bytestring::ByteString;
 use std::fmt;
 
@@ -21,6 +22,9 @@ pub enum NameError {
     /// [MQTT-4.7.3-2]
     #[error("a null character at byte {0}; a topic has none")]
     Null(usize),
+    /// U+0001 to U+001F, U+007F to U+009F (3.1.1 1.5.3, 5.0 1.5.4).
+    #[error("a control character at byte {0}; a topic here has none")]
+    Control(usize),
     /// [MQTT-4.7.1-1], [MQTT-3.3.2-2]
     #[error("`{wildcard}` at byte {at}; a topic name has no wildcards, only filters do")]
     WildcardInName {
@@ -69,23 +73,22 @@ impl NameError {
 pub struct TopicName(ByteString);
 
 impl TopicName {
-    /// Checks `text`: 1 to 65,535 bytes, no null character, no wildcard
+    /// Checks `text`: 1 to 65,535 bytes, no null or other control character (5.0 1.5.4), no wildcard
     /// [MQTT-4.7.1-1, MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-4.7.3-3].
     pub fn new(text: ByteString) -> Result<TopicName, NameError> {
         check_length(&text)?;
-        let forbidden = |byte: u8| matches!(byte, 0 | b'+' | b'#');
-        // Every PUBLISH comes by here: a loop without a way out takes many bytes at a time.
-        if !text.bytes().fold(false, |bad, byte| bad | forbidden(byte)) {
+        // Every PUBLISH comes by here: a loop without a way out takes many bytes at a time. What is no printable
+        // ASCII is looked at again, for C1 controls have two bytes.
+        let doubtful = |byte: u8| !is_printable(byte) | matches!(byte, b'+' | b'#');
+        if !text.bytes().fold(false, |bad, byte| bad | doubtful(byte)) {
             return Ok(TopicName(text));
         }
-        let at = text.bytes().position(forbidden).unwrap_or_default();
-        Err(match text.as_bytes()[at] {
-            0 => NameError::Null(at),
-            wildcard => NameError::WildcardInName {
-                wildcard: wildcard.into(),
-                at,
-            },
-        })
+        let forbidden = |c: char| c.is_control() || matches!(c, '+' | '#');
+        match text.char_indices().find(|(_, c)| forbidden(*c)) {
+            None => Ok(TopicName(text)),
+            Some((at, wildcard @ ('+' | '#'))) => Err(NameError::WildcardInName { wildcard, at }),
+            Some((at, control)) => Err(control_error(at, control)),
+        }
     }
 
     /// The text.
@@ -117,13 +120,13 @@ pub struct TopicFilter {
 }
 
 impl TopicFilter {
-    /// Checks `text`: 1 to 65,535 bytes, no null character, wildcards alone in their level and `#` last
-    /// [MQTT-4.7.1-2, MQTT-4.7.1-3, MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-4.7.3-3]; after `$share/` a group and a
+    /// Checks `text`: 1 to 65,535 bytes, no null or other control character (5.0 1.5.4), wildcards alone in their
+    /// level and `#` last [MQTT-4.7.1-2, MQTT-4.7.1-3, MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-4.7.3-3]; after `$share/` a group and a
     /// filter [MQTT-4.8.2-1, MQTT-4.8.2-2].
     pub fn new(text: ByteString) -> Result<TopicFilter, NameError> {
         check_length(&text)?;
-        if let Some(at) = text.bytes().position(|b| b == 0) {
-            return Err(NameError::Null(at));
+        if let Some((at, control)) = first_control(&text) {
+            return Err(control_error(at, control));
         }
         let inner_at = if text.starts_with(SHARE) {
             // What no filter may have is told first: it is wrong in 3.1.1 too.
@@ -213,6 +216,13 @@ fn check_length(text: &str) -> Result<(), NameError> {
         0 => Err(NameError::Empty),
         1..=MAX_BYTES => Ok(()),
         more => Err(NameError::TooLong(more)),
+    }
+}
+
+fn control_error(at: usize, control: char) -> NameError {
+    match control {
+        '\0' => NameError::Null(at), // [MQTT-4.7.3-2]
+        _ => NameError::Control(at),
     }
 }
 

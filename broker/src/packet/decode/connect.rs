@@ -2,7 +2,7 @@
 
 use super::error::{DecodeError, Fault};
 use super::properties::{self, Properties, Property};
-use super::reader::{Reader, without_null};
+use super::reader::{Reader, without_controls};
 use crate::packet::{
     Connect, PublishProperties, QoS, TopicName, UserProperties, Version, Will, library,
 };
@@ -118,8 +118,8 @@ fn connect_v5(first: u8, body: &Bytes) -> Result<Connect, Fault> {
 }
 
 fn check_strings(client_id: &ByteString, user_name: Option<&str>) -> Result<(), Fault> {
-    without_null(client_id)?;
-    without_null(user_name.unwrap_or_default())
+    without_controls(client_id)?;
+    without_controls(user_name.unwrap_or_default())
 }
 
 /// Where the parts of a CONNECT lie, once its flags and its length are known to agree.

@@ -222,6 +222,12 @@ fn not_zero(value: u32, what: &'static str, clause: &'static str) -> Result<(), 
 }
 
 fn response_topic(topic: ByteString) -> Result<ByteString, Fault> {
+    if topic.is_empty() {
+        return Err(Fault::malformed(
+            "the response topic has no characters",
+            "5.0 MQTT-4.7.3-1",
+        ));
+    }
     if topic.contains(['+', '#']) {
         return Err(Fault::protocol(
             "the response topic has a wildcard",

@@ -1,6 +1,7 @@
 //! Reads the data types of the wire (1.5) off the front of a packet's body, without copying.
 
 use super::error::Fault;
+use crate::packet::text::first_control;
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 
@@ -76,7 +77,7 @@ impl Reader {
         self.take(len.into())
     }
 
-    /// A string for whose null characters the caller looks itself.
+    /// A string for whose control characters the caller looks itself.
     pub(super) fn utf8(&mut self) -> Result<ByteString, Fault> {
         ByteString::try_from(self.binary()?).map_err(|_| {
             Fault::malformed(
@@ -88,18 +89,22 @@ impl Reader {
 
     pub(super) fn string(&mut self) -> Result<ByteString, Fault> {
         let text = self.utf8()?;
-        without_null(&text)?;
+        without_controls(&text)?;
         Ok(text)
     }
 }
 
-/// An error where a string has a null character in it.
-pub(super) fn without_null(text: &str) -> Result<(), Fault> {
-    if text.as_bytes().contains(&0) {
-        return Err(Fault::malformed(
+/// An error where a string has a control character in it.
+pub(super) fn without_controls(text: &str) -> Result<(), Fault> {
+    match first_control(text) {
+        None => Ok(()),
+        Some((_, '\0')) => Err(Fault::malformed(
             "a string has a null character in it",
             "3.1.1 MQTT-1.5.3-2, 5.0 MQTT-1.5.4-2",
-        ));
+        )),
+        Some(_) => Err(Fault::malformed(
+            "a string has a control character in it",
+            "3.1.1 1.5.3, 5.0 1.5.4",
+        )),
     }
-    Ok(())
 }

@@ -53,11 +53,13 @@ pub(super) fn packet(first: u8, body: &Bytes) -> Result<Packet, Fault> {
     })
 }
 
-/// A filter, or what is wrong with it as a filter; a null character spoils the whole packet
-/// [3.1.1 MQTT-1.5.3-2, 5.0 MQTT-1.5.4-2].
+/// A filter, or what is wrong with it as a filter; no characters at all [MQTT-4.7.3-1], or a control character
+/// [3.1.1 MQTT-1.5.3-2, 5.0 MQTT-1.5.4-2], spoil the whole packet.
 pub(super) fn filter(text: ByteString) -> Result<Result<TopicFilter, NameError>, Fault> {
     match TopicFilter::new(text) {
-        Err(null @ NameError::Null(_)) => Err(null.into()),
+        Err(spoilt @ (NameError::Empty | NameError::Null(_) | NameError::Control(_))) => {
+            Err(spoilt.into())
+        }
         other => Ok(other),
     }
 }

@@ -58,7 +58,6 @@ pub fn accepted() -> Vec<(&'static str, &'static str, Version, &'static [u8], Pa
     ("UNSUBSCRIBE from a filter that is none in 5.0", "MQTT-4.7.1-2", V5, b"\xa2\x07\x00\x04\x00\x00\x02a+", unsubscribe(4, &["a+"])),
     ("PINGREQ in 5.0", "3.12", V5, b"\xc0\x00", Packet::PingReq),
     ("DISCONNECT in 5.0", "3.14", V5, b"\xe0\x00", disconnect(Success, None)),
-    ("SUBSCRIBE with an empty filter in 5.0", "MQTT-4.7.3-1", V5, b"\x82\x06\x00\x03\x00\x00\x00\x00", subscribe(3, &[("", AtMostOnce)])),
     ("PUBLISH with all properties", "3.3.2.3", V5, b"0#\x00\x01a\x1d\x01\x01\x02\x00\x00\x00\x04#\x00\x06\x03\x00\x01t\x08\x00\x01r\x09\x00\x01c&\x00\x01k\x00\x01vhi", Publish { topic_alias: id(6), properties: all_properties(4), ..publish_fields("a", b"hi") }.into()),
     ("PUBLISH by alias alone", "3.3.2.3.4", V5, b"0\x08\x00\x00\x03#\x00\x06hi", Publish { topic: None, topic_alias: id(6), ..publish_fields("a", b"hi") }.into()),
     ("PUBLISH that expires at once", "3.3.2.3.3", V5, b"0\x0b\x00\x01a\x05\x02\x00\x00\x00\x00hi", Publish { properties: PublishProperties { message_expiry: Some(0), ..none() }, ..publish_fields("a", b"hi") }.into()),
@@ -78,5 +77,14 @@ pub fn accepted() -> Vec<(&'static str, &'static str, Version, &'static [u8], Pa
     ("AUTH that goes on", "3.15", V5, b"\xf0\x15\x18\x13\x15\x00\x01m\x16\x00\x01d\x1f\x00\x01x&\x00\x01k\x00\x01v", Packet::Auth(Auth { reason: ContinueAuthentication, method: Some("m".into()), data: Some("d".into()) })),
     ("AUTH with empty data", "3.15.2.2.3", V5, b"\xf0\x09\x18\x07\x15\x00\x01m\x16\x00\x00", Packet::Auth(Auth { reason: ContinueAuthentication, method: Some("m".into()), data: Some(Bytes::new()) })),
     ("AUTH again", "3.15.2.1", V5, b"\xf0\x06\x19\x04\x15\x00\x01m", Packet::Auth(Auth { reason: ReAuthenticate, method: Some("m".into()), data: None })),
+    ("PUBLISH to a topic with the letter after the last control character in 3.1.1", "1.5.3", V3, b"0\x08\x00\x04\xc2\xa0/~hi", publish("\u{a0}/~", b"hi")),
+    ("PUBLISH with control characters in the payload in 3.1.1", "3.3.3", V3, b"0\x06\x00\x01a\x00\x01\x7f", publish("a", b"\0\x01\x7f")),
+    ("CONNECT with control characters in the password in 3.1.1", "3.1.3.5", V3, b"\x10\x14\x00\x04MQTT\x04\xc2\x00<\x00\x01a\x00\x01u\x00\x02\x00\x01", Connect { user_name: Some("u".into()), password: Some(Bytes::from_static(b"\0\x01")), ..connect_fields(V3) }.into()),
+    ("SUBSCRIBE to letters whose bytes are like those of control characters in 3.1.1", "1.5.3", V3, b"\x82\x0b\x00\x03\x00\x06\xd0\x80/\xe2\x82\x80\x00", subscribe(3, &[("\u{400}/\u{2080}", AtMostOnce)])),
+    ("PUBLISH to a topic with the letter after the last control character in 5.0", "1.5.4", V5, b"0\x09\x00\x04\xc2\xa0/~\x00hi", publish("\u{a0}/~", b"hi")),
+    ("PUBLISH with control characters in the payload in 5.0", "3.3.3", V5, b"0\x07\x00\x01a\x00\x00\x01\x7f", publish("a", b"\0\x01\x7f")),
+    ("CONNECT with control characters in the password in 5.0", "3.1.3.6", V5, b"\x10\x15\x00\x04MQTT\x05\xc2\x00<\x00\x00\x01a\x00\x01u\x00\x02\x00\x01", Connect { user_name: Some("u".into()), password: Some(Bytes::from_static(b"\0\x01")), ..connect_fields(V5) }.into()),
+    ("SUBSCRIBE to letters whose bytes are like those of control characters in 5.0", "1.5.4", V5, b"\x82\x0c\x00\x03\x00\x00\x06\xd0\x80/\xe2\x82\x80\x00", subscribe(3, &[("\u{400}/\u{2080}", AtMostOnce)])),
+    ("PUBLISH with control characters in the correlation data", "3.3.2.3.6", V5, b"0\x0b\x00\x01a\x05\x09\x00\x02\x00\x01hi", Publish { properties: PublishProperties { correlation_data: Some(Bytes::from_static(b"\0\x01")), ..none() }, ..publish_fields("a", b"hi") }.into()),
     ]
 }

@@ -115,9 +115,9 @@ struct Message {
 }
 
 fn messages() -> impl Strategy<Value = Message> {
-    let text = "[^\0+#]{0,20}";
+    let (text, response) = ("[^\\p{Cc}+#]{0,20}", "[^\\p{Cc}+#]{1,20}");
     let head = (
-        "[^\0+#]{1,200}",
+        "[^\\p{Cc}+#]{1,200}",
         prop::collection::vec(any::<u8>(), 0..300),
         0..=2_u8,
         any::<[bool; 2]>(),
@@ -125,7 +125,7 @@ fn messages() -> impl Strategy<Value = Message> {
     );
     let properties = (
         prop::option::of(1..=u32::MAX), // the library that reads it back refuses 0
-        [prop::option::of(text), prop::option::of(text)],
+        [prop::option::of(text), prop::option::of(response)],
         prop::option::of(prop::collection::vec(any::<u8>(), 0..20)),
         prop::collection::vec((text, text), 0..8),
         prop::collection::vec(1..=268_435_455_u32, 0..4),

@@ -38,6 +38,30 @@ fn names() {
     assert_eq!(name(&"a".repeat(65_536)), Err(NameError::TooLong(65_536)));
 }
 
+/// 1.5.4: C0 has one byte, C1 two that other letters have too.
+#[test]
+fn control_characters() {
+    for c in (0..=0x3000).filter_map(char::from_u32) {
+        let text = format!("a/{c}");
+        let expected = match c {
+            '\0' => Some(NameError::Null(2)),
+            '\u{1}'..='\u{1f}' | '\u{7f}'..='\u{9f}' => Some(NameError::Control(2)),
+            _ => None,
+        };
+        if !matches!(c, '+' | '#') {
+            assert_eq!(name(&text).err(), expected, "{text:?}");
+        }
+        assert_eq!(filter(&text).err(), expected, "{text:?}");
+    }
+    assert_eq!(name("é\u{80}+"), Err(NameError::Control(2)));
+    assert_eq!(filter("+\n"), Err(NameError::Control(1)));
+    let wildcard = '+';
+    assert_eq!(
+        name("+\n"),
+        Err(NameError::WildcardInName { wildcard, at: 0 })
+    );
+}
+
 #[test]
 fn filters() {
     for good in [
