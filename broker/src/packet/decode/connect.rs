@@ -1,5 +1,6 @@
 //! CONNECT: which version it is, the checks that the library leaves out, then the library.
 
+use super::Level;
 use super::error::{DecodeError, Fault};
 use super::properties::{self, Properties, Property};
 use super::reader::{Reader, without_controls};
@@ -11,6 +12,7 @@ use bytestring::ByteString;
 use rmqtt_codec::{v3, v5};
 use std::ops::Range;
 
+const RESERVED: u8 = 0b1;
 const CLEAN: u8 = 0b10;
 const WILL: u8 = 0b100;
 const WILL_QOS: u8 = 0b1_1000;
@@ -19,31 +21,33 @@ const PASSWORD: u8 = 0b100_0000;
 const USER_NAME: u8 = 0b1000_0000;
 
 /// Reads a CONNECT. The error says whether, and how, it is answered.
-pub(super) fn connect(first: u8, body: &Bytes) -> Result<Connect, DecodeError> {
-    let version = version(body).map_err(|fault| DecodeError::in_connect(fault, None))?;
-    let read = match version {
-        Version::V3 => connect_v3(first, body),
-        Version::V5 => connect_v5(first, body),
+pub(super) fn connect(first: u8, body: &Bytes) -> Result<(Level, Connect), DecodeError> {
+    let level = level(body).map_err(|fault| DecodeError::in_connect(fault, None))?;
+    let read = match level {
+        Level::V31 | Level::V311 => connect_v3(level, first, body),
+        Level::V5 => connect_v5(first, body),
     };
-    read.map_err(|fault| DecodeError::in_connect(fault, Some(version)))
+    let connect = read.map_err(|fault| DecodeError::in_connect(fault, Some(level.version())))?;
+    Ok((level, connect))
 }
 
 /// The version by name and level [MQTT-3.1.2-1, MQTT-3.1.2-2].
-fn version(body: &Bytes) -> Result<Version, Fault> {
+fn level(body: &Bytes) -> Result<Level, Fault> {
     let mut reader = Reader::new(body.clone());
     let name = reader.binary()?;
     let level = reader.byte()?;
     match (&name[..], level) {
-        (b"MQIsdp", 3) | (b"MQTT", 4) => Ok(Version::V3),
-        (b"MQTT", 5) => Ok(Version::V5),
+        (b"MQIsdp", 3) => Ok(Level::V31),
+        (b"MQTT", 4) => Ok(Level::V311),
+        (b"MQTT", 5) => Ok(Level::V5),
         (b"MQIsdp" | b"MQTT", level) => Err(Fault::UnknownLevel(level)),
         _ => Err(Fault::NotMqtt),
     }
 }
 
-fn connect_v3(first: u8, body: &Bytes) -> Result<Connect, Fault> {
-    let outline = Outline::of(Version::V3, body)?;
-    let v3::Packet::Connect(read) = library::read_v3(first, &[body])? else {
+fn connect_v3(level: Level, first: u8, body: &Bytes) -> Result<Connect, Fault> {
+    let outline = Outline::of(level, body)?;
+    let v3::Packet::Connect(read) = outline.read_v3(first, body)? else {
         return Err(Fault::NotMqtt);
     };
     check_strings(&read.client_id, read.username.as_deref())?;
@@ -78,7 +82,7 @@ fn connect_v3(first: u8, body: &Bytes) -> Result<Connect, Fault> {
 }
 
 fn connect_v5(first: u8, body: &Bytes) -> Result<Connect, Fault> {
-    let outline = Outline::of(Version::V5, body)?;
+    let outline = Outline::of(Level::V5, body)?;
     let v5::Packet::Connect(read) = outline.read_v5(first, body)? else {
         return Err(Fault::NotMqtt);
     };
@@ -131,25 +135,32 @@ struct Outline {
 }
 
 impl Outline {
-    fn of(version: Version, body: &Bytes) -> Result<Outline, Fault> {
+    fn of(level: Level, body: &Bytes) -> Result<Outline, Fault> {
         let mut reader = Reader::new(body.clone());
         let at = |reader: &Reader| body.len() - reader.left();
         reader.binary()?;
         reader.byte()?;
         let flags_at = at(&reader);
-        let flags = reader.byte()?;
-        check_flags(version, flags)?;
+        let mut flags = reader.byte()?;
+        if level == Level::V31 {
+            flags &= !RESERVED; // 3.1 does not use it, and does not say what it has to be (3.1 3.1)
+        }
+        check_flags(level.version(), flags)?;
         reader.two_bytes()?;
-        if version == Version::V5 {
+        if level == Level::V5 {
             check_properties(&mut reader)?;
         }
         let client_id = reader.binary()?;
-        if version == Version::V3 && client_id.is_empty() && flags & CLEAN == 0 {
-            return Err(Fault::ClientIdMissing);
+        match level {
+            Level::V31 if client_id.is_empty() => return Err(Fault::ClientIdEmpty),
+            Level::V311 if client_id.is_empty() && flags & CLEAN == 0 => {
+                return Err(Fault::ClientIdMissing);
+            }
+            _ => {}
         }
         let mut will_properties = 0..0;
         if flags & WILL != 0 {
-            if version == Version::V5 {
+            if level == Level::V5 {
                 let start = at(&reader);
                 Properties::of(properties::WILL, &mut reader)?;
                 will_properties = start..at(&reader);
@@ -186,6 +197,12 @@ impl Outline {
         ))
     }
 
+    /// As the library knows 3.1: with the flag clear that 3.1.1 has reserved.
+    fn read_v3(&self, first: u8, body: &[u8]) -> Result<v3::Packet, Fault> {
+        let (before, after) = (&body[..self.flags_at], &body[self.flags_at + 1..]);
+        Ok(library::read_v3(first, &[before, &[self.flags], after])?)
+    }
+
     /// The library refuses an empty client id without clean start, which 5.0 allows [5.0 MQTT-3.1.3-6], and a
     /// will that expires at once. So it is shown a clean start, and no will properties; we read both.
     fn read_v5(&self, first: u8, body: &[u8]) -> Result<v5::Packet, Fault> {
@@ -218,7 +235,7 @@ impl Outline {
 }
 
 fn check_flags(version: Version, flags: u8) -> Result<(), Fault> {
-    if flags & 1 != 0 {
+    if flags & RESERVED != 0 {
         return Err(Fault::malformed(
             "CONNECT's reserved flag is set",
             "MQTT-3.1.2-3",

@@ -23,7 +23,7 @@ impl DecodeError {
             Fault::TopicAliasZero => ReasonCode::TopicAliasInvalid,
             Fault::TooLarge { .. } => ReasonCode::PacketTooLarge,
             Fault::UnknownLevel(_) | Fault::NotMqtt => ReasonCode::UnsupportedProtocolVersion,
-            Fault::ClientIdMissing => ReasonCode::ClientIdentifierNotValid,
+            Fault::ClientIdMissing | Fault::ClientIdEmpty => ReasonCode::ClientIdentifierNotValid,
         }
     }
 
@@ -42,7 +42,8 @@ impl DecodeError {
             // [3.1.1 MQTT-3.1.2-2, 5.0 MQTT-3.1.2-2]. The high bit is how bridges mark themselves.
             Fault::UnknownLevel(level) if level & 0x7F < 5 => Some(Version::V3),
             Fault::UnknownLevel(_) => Some(Version::V5),
-            Fault::ClientIdMissing => Some(Version::V3), // [3.1.1 MQTT-3.1.3-8]
+            // [3.1.1 MQTT-3.1.3-8], 3.1 3.1
+            Fault::ClientIdMissing | Fault::ClientIdEmpty => Some(Version::V3),
             _ => version.filter(|version| *version == Version::V5), // 5.0 4.13.1
         };
         DecodeError { fault, connack }
@@ -85,6 +86,8 @@ pub(super) enum Fault {
     NotMqtt,
     #[error("an empty client id needs a clean session in 3.1.1 [3.1.1 MQTT-3.1.3-8]")]
     ClientIdMissing,
+    #[error("an empty client id; in 3.1 it has 1 to 23 characters (3.1 3.1)")]
+    ClientIdEmpty,
 }
 
 impl Fault {

@@ -21,6 +21,9 @@ use super::{Packet, Version};
 use bytes::{Buf, Bytes};
 use error::Fault;
 
+/// In the first byte.
+const DUP: u8 = 0b1000;
+
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const PUBACK: u8 = 4;
@@ -40,7 +43,25 @@ const AUTH: u8 = 15;
 #[derive(Debug, Clone)]
 pub struct Decoder {
     max_packet_bytes: u32,
-    version: Option<Version>,
+    level: Option<Level>,
+}
+
+/// What a CONNECT says it speaks, by name and level. 3.1 differs from 3.1.1 in what a client may send, and in
+/// nothing that the server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    V31,
+    V311,
+    V5,
+}
+
+impl Level {
+    fn version(self) -> Version {
+        match self {
+            Level::V31 | Level::V311 => Version::V3,
+            Level::V5 => Version::V5,
+        }
+    }
 }
 
 /// A fixed header whose first byte is one that a client may send.
@@ -59,14 +80,14 @@ impl Decoder {
     pub fn new(max_packet_bytes: u32) -> Decoder {
         Decoder {
             max_packet_bytes,
-            version: None,
+            level: None,
         }
     }
 
     /// What the client speaks; none before its CONNECT.
     #[must_use]
     pub fn version(&self) -> Option<Version> {
-        self.version
+        self.level.map(Level::version)
     }
 
     /// Takes the next whole packet off the front of `bytes`, or says none where more is needed; topic and
@@ -83,10 +104,10 @@ impl Decoder {
         }
         let mut body = bytes.split_to(whole);
         body.advance(header.len);
-        match self.version {
+        match self.version() {
             None => {
-                let connect = connect::connect(header.first, &body)?;
-                self.version = Some(connect.version);
+                let (level, connect) = connect::connect(header.first, &body)?;
+                self.level = Some(level);
                 Ok(Some(Packet::Connect(Box::new(connect))))
             }
             Some(version) => Ok(Some(packet(version, header.first, body)?)),
@@ -105,7 +126,7 @@ impl Decoder {
             if byte & 0x80 != 0 {
                 continue;
             }
-            if at > 0 && *byte == 0 && self.version == Some(Version::V5) {
+            if at > 0 && *byte == 0 && self.level == Some(Level::V5) {
                 return Err(Fault::malformed(
                     "the remaining length is in more bytes than it needs",
                     "5.0 MQTT-1.5.5-1",
@@ -136,13 +157,13 @@ impl Decoder {
     /// Whether a client may send a packet with this first byte now.
     fn check_first(&self, first: u8) -> Result<(), Fault> {
         let (kind, flags) = (first >> 4, first & 0x0F);
-        if kind == 0 || (kind == AUTH && self.version == Some(Version::V3)) {
+        if kind == 0 || (kind == AUTH && self.version() == Some(Version::V3)) {
             return Err(Fault::malformed(
                 "there is no such packet",
                 "3.1.1 2.2.1, 5.0 2.1.2",
             ));
         }
-        if self.version.is_none() && kind != CONNECT {
+        if self.level.is_none() && kind != CONNECT {
             return Err(Fault::protocol(
                 "the first packet is not CONNECT",
                 "MQTT-3.1.0-1",
@@ -157,14 +178,16 @@ impl Decoder {
             AUTH => (0, "5.0 MQTT-3.15.1-1"),
             _ => (0, "3.1.1 MQTT-2.2.2-2, 5.0 MQTT-2.1.3-1"),
         };
-        if flags != expected {
+        // 3.1 has DUP on what expects an answer (3.1 2.1); later versions reserve it.
+        let again = self.level == Some(Level::V31) && expected != 0;
+        if flags != expected && !(again && flags == expected | DUP) {
             return Err(Fault::malformed(
                 "the header's reserved flags are wrong",
                 clause,
             ));
         }
         match kind {
-            CONNECT if self.version.is_some() => {
+            CONNECT if self.level.is_some() => {
                 Err(Fault::protocol("a second CONNECT", "MQTT-3.1.0-2"))
             }
             CONNECT | PUBACK..=SUBSCRIBE | UNSUBSCRIBE | PINGREQ | DISCONNECT | AUTH => Ok(()),

@@ -25,7 +25,8 @@ pub(super) fn packet(first: u8, body: &Bytes) -> Result<Packet, Fault> {
         }
         _ => {}
     }
-    Ok(match library::read_v3(first, &[body])? {
+    // Nothing comes of DUP, which 3.1 has on some of these; the library does not know 3.1.
+    Ok(match library::read_v3(first & !super::DUP, &[body])? {
         Read::Subscribe {
             packet_id,
             topic_filters,

@@ -128,3 +128,71 @@ fn who_gets_a_connack() {
         );
     }
 }
+
+/// A decoder after this CONNECT of 3.1.
+fn connected_by_3_1(connect: &'static [u8]) -> Decoder {
+    let mut decoder = Decoder::new(MOST);
+    let packet = decoder.decode(&mut Bytes::from_static(connect)).unwrap();
+    assert!(matches!(packet, Some(super::Packet::Connect(_))));
+    assert_eq!(decoder.version(), Some(Version::V3));
+    decoder
+}
+
+/// 3.1 2.1, 3.6, 3.8, 3.10: what expects an answer has DUP where it is sent again; 3.1.1 reserves that bit
+/// [3.1.1 MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1].
+#[test]
+fn what_a_3_1_client_sends_again_says_so() {
+    let connect = b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00<\x00\x01a";
+    let packets: [(&[u8], &[u8]); 3] = [
+        (b"\x62\x02\x00\x01", b"\x6a\x02\x00\x01"),
+        (
+            b"\x82\x06\x00\x01\x00\x01a\x01",
+            b"\x8a\x06\x00\x01\x00\x01a\x01",
+        ),
+        (b"\xa2\x05\x00\x01\x00\x01a", b"\xaa\x05\x00\x01\x00\x01a"),
+    ];
+    for (once, again) in packets {
+        let read = |bytes| {
+            let mut bytes = Bytes::from_static(bytes);
+            connected_by_3_1(connect).decode(&mut bytes).unwrap()
+        };
+        assert_eq!(read(again), read(once), "{again:?}");
+        for version in [Version::V3, Version::V5] {
+            let error = decode_one(version, again).unwrap_err();
+            assert_eq!(error.reason(), ReasonCode::MalformedPacket, "{again:?}");
+        }
+    }
+    // The other flags are as they are; what expects no answer is never sent again.
+    for wrong in [
+        &b"\x68\x02\x00\x01"[..],
+        b"\x6b\x02\x00\x01",
+        b"\x48\x02\x00\x01",
+        b"\xc8\x00",
+        b"\xe8\x00",
+    ] {
+        let mut bytes = Bytes::from_static(wrong);
+        let error = connected_by_3_1(connect).decode(&mut bytes).unwrap_err();
+        assert_eq!(error.reason(), ReasonCode::MalformedPacket, "{wrong:?}");
+    }
+}
+
+/// 3.1 3.1: the lowest connect flag is not used; a client id has 1 to 23 characters, of which we demand the one.
+#[test]
+fn what_3_1_says_of_connect() {
+    for good in [
+        &b"\x10\x0f\x00\x06MQIsdp\x03\x03\x00<\x00\x01a"[..],
+        b"\x10\x16\x00\x06MQIsdp\x03\x07\x00<\x00\x01a\x00\x01w\x00\x02hi",
+        b"\x10\x26\x00\x06MQIsdp\x03\x02\x00<\x00\x18aaaaaaaaaaaaaaaaaaaaaaaa",
+    ] {
+        connected_by_3_1(good);
+    }
+    for empty in [
+        &b"\x10\x0e\x00\x06MQIsdp\x03\x02\x00<\x00\x00"[..],
+        b"\x10\x0e\x00\x06MQIsdp\x03\x00\x00<\x00\x00",
+    ] {
+        let error = decode_one(Version::V3, empty).unwrap_err();
+        assert_eq!(error.reason(), ReasonCode::ClientIdentifierNotValid);
+        assert_eq!(error.connack_version(), Some(Version::V3));
+        assert!(error.to_string().contains("1 to 23"), "{error}");
+    }
+}
