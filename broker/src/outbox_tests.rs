@@ -88,7 +88,7 @@ fn what_it_holds_is_counted_until_it_ends() {
         qos: QoS::AtLeastOnce,
         retain: false,
         dup: false,
-        payload_is_utf8: false,
+        payload_format_indicator: None,
         message_expiry: None,
         content_type: None,
         response_topic: None,

@@ -23,7 +23,7 @@ use crate::outbox::Outbox;
 use crate::packet::{DecodeError, Decoder, ReasonCode, Reply};
 use crate::policy::{Peer, Policy, Principal, PublishPermit, SessionId};
 use crate::server::{Gate, Inside};
-use crate::session::{Close, Session, Step};
+use crate::session::{Close, Outbound, Session, Step, WrongKind};
 use crate::sessions::Sessions;
 use crate::sys::Counters;
 use crate::transport::{Arrival, Socket, Turns};
@@ -264,7 +264,11 @@ impl Connection {
                                 break Some(Ending::closed(close));
                             }
                         }
-                        Ok(step) => self.take(step).await,
+                        Ok(step) => {
+                            if let Err(close) = self.take(step).await {
+                                break Some(Ending::closed(close));
+                            }
+                        }
                         Err(ending) => break Some(ending),
                     }
                 }
@@ -291,7 +295,7 @@ impl Connection {
         ended.map_or(Ok(()), Err)
     }
 
-    async fn take(&mut self, step: Step) {
+    async fn take(&mut self, step: Step) -> Result<(), Close> {
         match step {
             // Not acknowledged, so the client knows that it was not taken.
             Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if self.draining => {}
@@ -301,13 +305,28 @@ impl Connection {
             }
             Step::Subscribe(subscribe) => self.subscribe(&subscribe).await,
             Step::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
-            Step::Acked(id) => drop(self.outbox.queue(|out| out.acked(id, now_ms()))),
-            Step::Received(id) => drop(self.outbox.queue(|out| out.received(id, now_ms()))),
-            Step::Refused(id) => drop(self.outbox.queue(|out| out.refused(id, now_ms()))),
-            Step::Completed(id) => drop(self.outbox.queue(|out| out.completed(id, now_ms()))),
+            Step::Acked(id) => self.acknowledged(|out| out.acked(id, now_ms()))?,
+            Step::Received(id) => self.acknowledged(|out| out.received(id, now_ms()))?,
+            Step::Refused(id) => self.acknowledged(|out| out.refused(id, now_ms()))?,
+            Step::Completed(id) => self.acknowledged(|out| out.completed(id, now_ms()))?,
             Step::Released(id, code) => self.acks.push(Reply::PubComp(id, code)),
             Step::Ping => self.acks.push(Reply::PingResp),
             Step::Leave | Step::Auth(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What the client acknowledges; an id that is not known is passed over.
+    fn acknowledged(
+        &self,
+        fill: impl FnOnce(&mut Outbound) -> Result<bool, WrongKind>,
+    ) -> Result<(), Close> {
+        match self.outbox.queue(fill) {
+            Some(Err(wrong)) => Err(Close {
+                reason: ReasonCode::ProtocolError,
+                text: wrong.to_string(),
+            }),
+            _ => Ok(()),
         }
     }
 

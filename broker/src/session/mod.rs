@@ -7,7 +7,7 @@ mod inbound;
 mod outbound;
 
 pub(crate) use inbound::{Close, Inbound, Session, Start, Step};
-pub(crate) use outbound::{Answer, DropReason, Frame, Held, Outbound, Share, Tally};
+pub(crate) use outbound::{Answer, DropReason, Frame, Held, Outbound, Share, Tally, WrongKind};
 
 /// What bounds the sending half of one session.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,6 @@
 //! The messages of QoS 1 and 2 that have come out and are not acknowledged to the end, over all connections of a session.
 
+use super::actions::Ack;
 use super::published::Published;
 use crate::packet::{PacketId, QoS};
 use crate::session::OutboundLimits;
@@ -145,6 +146,16 @@ impl InFlight {
     pub(super) fn lose(&mut self) {
         for message in &mut self.messages {
             message.end = None;
+        }
+    }
+
+    /// Whether the message waits for an acknowledgement of another kind. PUBREC may come again.
+    pub(super) fn is_wrong(&self, ack: Ack, id: PacketId) -> bool {
+        let message = self.messages.iter().find(|m| m.id == id);
+        match message.map(|m| m.qos) {
+            Some(QoS::ExactlyOnce) => ack != Ack::Received,
+            Some(_) => ack != Ack::Taken,
+            None => ack == Ack::Taken && self.released.contains(&id),
         }
     }
 

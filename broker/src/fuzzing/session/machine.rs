@@ -8,7 +8,7 @@ use crate::packet::{
     ConnAck, Packet, PacketId, PublishParts, PublishProperties, QoS, ReasonCode, Reply, Version,
     Will, encode_publish,
 };
-use crate::session::{Answer, Close, Frame, Outbound, Session, Start, Step};
+use crate::session::{Answer, Close, Frame, Outbound, Session, Start, Step, WrongKind};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::io::IoSlice;
@@ -141,19 +141,19 @@ impl Machine {
         self.out.reply(reply);
     }
 
-    pub(super) fn acked(&mut self, id: PacketId) -> bool {
+    pub(super) fn acked(&mut self, id: PacketId) -> Result<bool, WrongKind> {
         self.out.acked(id, self.now)
     }
 
-    pub(super) fn received(&mut self, id: PacketId) {
-        self.out.received(id, self.now);
+    pub(super) fn received(&mut self, id: PacketId) -> Result<bool, WrongKind> {
+        self.out.received(id, self.now)
     }
 
-    pub(super) fn refused(&mut self, id: PacketId) -> bool {
+    pub(super) fn refused(&mut self, id: PacketId) -> Result<bool, WrongKind> {
         self.out.refused(id, self.now)
     }
 
-    pub(super) fn completed(&mut self, id: PacketId) -> bool {
+    pub(super) fn completed(&mut self, id: PacketId) -> Result<bool, WrongKind> {
         self.out.completed(id, self.now)
     }
 

@@ -7,7 +7,7 @@ use super::receiving::{Message, Receiving};
 use super::sending::{self, Due, Sending};
 use super::wire::{Kind, Sent, Told, Wire};
 use crate::packet::{Disconnect, Packet, PacketId, QoS, ReasonCode, Reply, Version};
-use crate::session::{Answer, Step};
+use crate::session::{Answer, Step, WrongKind};
 use std::collections::{HashSet, VecDeque};
 
 /// The largest packet that an action can make.
@@ -207,6 +207,12 @@ impl Trial {
         }
     }
 
+    /// The broker ends the connection.
+    fn close(&mut self) {
+        assert_eq!(self.machine.end(), (false, true), "it leaves its will");
+        self.lose();
+    }
+
     fn lose(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Open) {
             Stage::Open => {
@@ -293,6 +299,7 @@ impl Trial {
         let refuse = refuse && self.terms.version == Version::V5;
         let step = self.machine.take(sending::ack(ack, id, refuse));
         let in_flight = &mut self.receiving.in_flight;
+        let is_wrong = in_flight.is_wrong(ack, id);
         let (did, expected) = match (ack, step) {
             (Ack::Taken, Ok(Step::Acked(of))) if of == id => {
                 (self.machine.acked(id), in_flight.acked(id))
@@ -301,16 +308,21 @@ impl Trial {
                 (self.machine.refused(id), in_flight.refused(id))
             }
             (Ack::Received, Ok(Step::Received(of))) if of == id && !refuse => {
-                self.machine.received(id);
-                let reason = found(in_flight.received(id));
-                return self.must_come(Kind::PubRel, id.get(), &[reason]);
+                (self.machine.received(id), in_flight.received(id))
             }
             (Ack::Complete, Ok(Step::Completed(of))) if of == id => {
                 (self.machine.completed(id), in_flight.completed(id))
             }
             (ack, step) => panic!("{ack:?} of {id}: {step:?}"),
         };
-        assert_eq!(did, expected, "{ack:?} of {id}");
+        if is_wrong {
+            assert_eq!(did, Err(WrongKind(id)), "{ack:?} of {id}");
+            return self.close();
+        }
+        assert_eq!(did, Ok(expected), "{ack:?} of {id}");
+        if ack == Ack::Received && !refuse {
+            self.must_come(Kind::PubRel, id.get(), &[found(expected)]);
+        }
     }
 
     fn publish(&mut self, (qos, id, dup): (QoS, u16, bool), topic: Option<u8>, alias: Option<u16>) {
@@ -322,8 +334,7 @@ impl Trial {
         let step = self.machine.take(Packet::Publish(publish.clone()));
         sending::check(&publish, &due, &step);
         if let Due::Close(_) = due {
-            assert_eq!(self.machine.end(), (false, true), "it leaves its will");
-            return self.lose();
+            return self.close();
         }
         let success = ReasonCode::Success;
         let (kind, reply) = match qos {

@@ -41,10 +41,12 @@ fn what_was_not_acknowledged_comes_again_in_order_and_marked() {
     assert_eq!(wake(&mut out, 0), expected);
     out.sleep(0);
     assert_eq!(wake(&mut out, 0), expected, "as often as it takes");
-    assert!(out.acked(id(1), 0) && out.acked(id(2), 0));
+    assert_eq!(out.acked(id(1), 0), Ok(true));
+    assert_eq!(out.acked(id(2), 0), Ok(true));
     let rest = [publish1(3, b"c"), publish1(4, b"d")].concat();
     assert_eq!(sent(&mut out), rest);
-    assert!(out.acked(id(3), 0) && out.acked(id(4), 0));
+    assert_eq!(out.acked(id(3), 0), Ok(true));
+    assert_eq!(out.acked(id(4), 0), Ok(true));
     assert!(out.is_settled());
     assert_eq!(out.dropped(), 0, "QoS 0 to nobody is not a loss");
 }
@@ -59,8 +61,8 @@ fn exactly_once_goes_on_where_it_was() {
     for p in [b"a", b"b", b"c"] {
         out.deliver(0, &frame(QoS::ExactlyOnce, p), 0);
     }
-    out.received(id(2), 0);
-    out.received(id(1), 0);
+    out.received(id(2), 0).unwrap();
+    out.received(id(1), 0).unwrap();
     out.sleep(0);
     out.wake(Version::V3, limits, &connack(), 0);
     let mut expected = vec![0xD0, 0, 0x62, 2, 0, 2, 0x62, 2, 0, 1];
@@ -68,9 +70,11 @@ fn exactly_once_goes_on_where_it_was() {
     third[0] = 0x3C;
     expected.extend(third);
     assert_eq!(sent(&mut out), expected, "PUBREL in the order of PUBREC");
-    assert!(out.completed(id(1), 0) && out.completed(id(2), 0));
-    out.received(id(3), 0);
-    assert!(out.completed(id(3), 0) && out.is_settled());
+    assert_eq!(out.completed(id(1), 0), Ok(true));
+    assert_eq!(out.completed(id(2), 0), Ok(true));
+    out.received(id(3), 0).unwrap();
+    assert_eq!(out.completed(id(3), 0), Ok(true));
+    assert!(out.is_settled());
 }
 
 #[test]
@@ -86,9 +90,9 @@ fn a_smaller_window_takes_the_old_messages_one_by_one() {
     };
     out.wake(Version::V3, narrow, &connack(), 0);
     assert_eq!(sent(&mut out)[2..], again(1, b"a"));
-    assert!(out.acked(id(1), 0));
+    assert_eq!(out.acked(id(1), 0), Ok(true));
     assert_eq!(sent(&mut out), again(2, b"b"));
-    assert!(out.acked(id(2), 0));
+    assert_eq!(out.acked(id(2), 0), Ok(true));
     assert_eq!(sent(&mut out), publish1(3, b"c"));
 }
 

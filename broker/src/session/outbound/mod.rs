@@ -3,12 +3,14 @@
 //! It outlives connections where the session does: between two of them it is asleep. Pure: bytes go into a
 //! queue, `now` is passed in.
 
+mod acks;
 mod aliases;
 mod answers;
 mod away;
 mod frame;
 mod tally;
 
+pub(crate) use acks::WrongKind;
 pub(crate) use answers::Answer;
 pub(crate) use frame::{Frame, Share};
 pub(crate) use tally::{DropReason, Held, Tally};
@@ -314,67 +316,6 @@ impl Outbound {
 
     fn find(&self, id: PacketId) -> Option<usize> {
         self.in_flight.iter().position(|f| f.id == id)
-    }
-
-    /// PUBACK: false where no such message was on the way [MQTT-4.3.2-5].
-    pub(crate) fn acked(&mut self, id: PacketId, now: u64) -> bool {
-        self.done(id, QoS::AtLeastOnce, now)
-    }
-
-    /// PUBREC with an error: the message is over, no PUBREL follows [MQTT-4.3.3-3].
-    pub(crate) fn refused(&mut self, id: PacketId, now: u64) -> bool {
-        self.done(id, QoS::ExactlyOnce, now)
-    }
-
-    /// PUBREC with a reason below 0x80: answers PUBREL, with 0x92 where the id is not known.
-    pub(crate) fn received(&mut self, id: PacketId, now: u64) {
-        let known = self.take_in_flight(id, QoS::ExactlyOnce);
-        if known {
-            self.released.push_back(id);
-        }
-        let reason = if known || self.released.contains(&id) {
-            ReasonCode::Success
-        } else {
-            ReasonCode::PacketIdentifierNotFound
-        };
-        self.reply(&Reply::PubRel(id, reason));
-        self.refill(now);
-    }
-
-    /// PUBCOMP: false where none was awaited.
-    pub(crate) fn completed(&mut self, id: PacketId, now: u64) -> bool {
-        let Some(at) = self.released.iter().position(|r| *r == id) else {
-            return false;
-        };
-        self.released.remove(at);
-        self.refill(now);
-        true
-    }
-
-    fn done(&mut self, id: PacketId, qos: QoS, now: u64) -> bool {
-        let known = self.take_in_flight(id, qos);
-        if known {
-            self.refill(now);
-        }
-        known
-    }
-
-    fn take_in_flight(&mut self, id: PacketId, qos: QoS) -> bool {
-        let Some(at) = self.find(id) else {
-            return false;
-        };
-        if self.in_flight.get(at).is_none_or(|f| f.frame.qos != qos) {
-            return false;
-        }
-        if let Some(over) = self.in_flight.remove(at) {
-            self.in_flight_bytes -= over.frame.len();
-            self.held_payload -= over.frame.packet.payload_len();
-            self.sent -= usize::from(at < self.sent);
-        }
-        if self.in_flight.is_empty() && self.in_flight.capacity() > 64 {
-            self.in_flight = VecDeque::new();
-        }
-        true
     }
 
     /// Sends of what waits as much as the window takes.

@@ -85,7 +85,7 @@ proptest! {
                 0 | 1 => drop(out.deliver(0, &frame(QoS::AtLeastOnce, &vec![0; size]), now)),
                 2 => drop(out.deliver(0, &frame(QoS::ExactlyOnce, &vec![0; size]), now)),
                 3 => drop(out.acked(id, now)),
-                4 => out.received(id, now),
+                4 => drop(out.received(id, now)),
                 5 => drop(out.completed(id, now)),
                 6 => drop(out.sleep(now)),
                 7 => out.wake(Version::V3, LIMITS, &Reply::PingResp, now),

@@ -68,13 +68,15 @@ fn the_window_is_kept_and_refilled_in_order() {
         sent(&mut out),
         [publish1(1, b"a"), publish1(2, b"b")].concat()
     );
-    assert!(!out.acked(id(9), 0), "nothing was sent as 9");
-    assert!(
+    assert_eq!(out.acked(id(9), 0), Ok(false), "nothing was sent as 9");
+    assert_eq!(
         out.acked(id(2), 0),
+        Ok(true),
         "acknowledgements may come in any order"
     );
     assert_eq!(sent(&mut out), publish1(3, b"c"));
-    assert!(out.acked(id(1), 0) && !out.acked(id(1), 0));
+    assert_eq!(out.acked(id(1), 0), Ok(true));
+    assert_eq!(out.acked(id(1), 0), Ok(false));
     assert_eq!(sent(&mut out), publish1(4, b"d"));
     assert!(!out.overflowed());
 }
@@ -102,7 +104,7 @@ fn ids_in_use_are_not_given_again() {
     for n in 2..=u32::from(u16::MAX) + 1 {
         out.deliver(0, &frame(QoS::AtLeastOnce, b"x"), 0);
         let n = u16::try_from(n).unwrap_or(2);
-        assert!(out.acked(id(n), 0), "id {n}");
+        assert_eq!(out.acked(id(n), 0), Ok(true), "id {n}");
         sent(&mut out);
     }
 }
@@ -112,24 +114,57 @@ fn exactly_once_goes_its_four_steps() {
     let mut out = Outbound::new(Version::V3, LIMITS);
     out.deliver(0, &frame(QoS::ExactlyOnce, b"a"), 0);
     sent(&mut out);
-    assert!(!out.acked(id(1), 0), "a PUBACK does not end QoS 2");
-    assert!(!out.completed(id(1), 0), "PUBCOMP before PUBREC");
-    out.received(id(1), 0);
+    assert_eq!(out.received(id(1), 0), Ok(true));
     assert_eq!(sent(&mut out), [0x62, 2, 0, 1]);
-    out.received(id(1), 0);
+    assert_eq!(out.received(id(1), 0), Ok(true));
     assert_eq!(
         sent(&mut out),
         [0x62, 2, 0, 1],
         "PUBREC again, PUBREL again"
     );
-    assert!(out.completed(id(1), 0));
+    assert_eq!(out.completed(id(1), 0), Ok(true));
     out.deliver(0, &frame(QoS::ExactlyOnce, b"b"), 0);
     sent(&mut out);
-    assert!(
+    assert_eq!(
         out.refused(id(2), 0),
+        Ok(true),
         "an error PUBREC ends it [MQTT-4.3.3-3]"
     );
     assert!(sent(&mut out).is_empty());
+}
+
+/// Who gets the kinds mixed up is not understood; an id that nothing waits under is passed over, or told.
+#[test]
+fn an_acknowledgement_is_of_the_kind_that_is_awaited() {
+    let limits = OutboundLimits {
+        receive_maximum: 9,
+        ..LIMITS
+    };
+    let mut out = Outbound::new(Version::V3, limits);
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::ExactlyOnce] {
+        out.deliver(0, &frame(qos, b"a"), 0);
+    }
+    out.received(id(3), 0).unwrap();
+    sent(&mut out);
+    let wrong = |n| Err(WrongKind(id(n)));
+    // 1 waits for PUBACK, 2 for PUBREC, 3 for PUBCOMP.
+    assert_eq!(out.received(id(1), 0), wrong(1));
+    assert_eq!(out.refused(id(1), 0), wrong(1));
+    assert_eq!(out.completed(id(1), 0), wrong(1));
+    assert_eq!(out.acked(id(2), 0), wrong(2));
+    assert_eq!(out.completed(id(2), 0), wrong(2));
+    assert_eq!(out.acked(id(3), 0), wrong(3));
+    assert!(sent(&mut out).is_empty());
+    assert_eq!(out.refused(id(3), 0), Ok(false), "PUBREC again");
+    assert_eq!(out.acked(id(4), 0), Ok(false));
+    assert_eq!(out.refused(id(4), 0), Ok(false));
+    assert_eq!(out.completed(id(4), 0), Ok(false));
+    assert_eq!(out.received(id(4), 0), Ok(false));
+    assert_eq!(sent(&mut out), [0x62, 2, 0, 4]);
+    // Nothing has changed by all that.
+    assert_eq!(out.acked(id(1), 0), Ok(true));
+    assert_eq!(out.received(id(2), 0), Ok(true));
+    assert_eq!(out.completed(id(3), 0), Ok(true));
 }
 
 #[test]
@@ -218,16 +253,18 @@ fn the_window_is_bounded_in_bytes_too() {
         "two of four fit: {both} bytes"
     );
     assert!(!out.is_settled() && !out.overflowed());
-    out.received(id(1), 0);
+    out.received(id(1), 0).unwrap();
     let third = sent(&mut out).len();
     assert!(
         (4_000..5_000).contains(&third),
         "a released message is held no more"
     );
-    out.received(id(2), 0);
-    out.received(id(3), 0);
+    out.received(id(2), 0).unwrap();
+    out.received(id(3), 0).unwrap();
     assert!(out.is_settled());
-    assert!(out.completed(id(1), 0) && out.completed(id(2), 0) && out.completed(id(3), 0));
+    for n in 1..=3 {
+        assert_eq!(out.completed(id(n), 0), Ok(true));
+    }
     assert_eq!(
         out.in_flight_bytes,
         4_000 + 7 + 1,

@@ -1,0 +1,83 @@
+//! What the client says of the messages that it was sent (4.3.2, 4.3.3).
+
+use super::Outbound;
+use crate::packet::{PacketId, QoS, ReasonCode, Reply};
+
+/// An acknowledgement of another kind than the one that its message waits for, such as PUBACK where the message
+/// has QoS 2: the two sides do not mean the same, so it is a protocol error [3.1.1 MQTT-4.8.0-1, 5.0 MQTT-4.13.1-1].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "packet id {0} is acknowledged by a packet of the wrong kind; PUBACK is for QoS 1, PUBREC and then PUBCOMP for QoS 2 (4.3)"
+)]
+pub(crate) struct WrongKind(pub PacketId);
+
+impl Outbound {
+    /// PUBACK: false where no such message was on the way [MQTT-4.3.2-5].
+    pub(crate) fn acked(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
+        let known = self.take_in_flight(id, QoS::AtLeastOnce)?;
+        if known {
+            self.refill(now);
+        } else if self.released.contains(&id) {
+            return Err(WrongKind(id));
+        }
+        Ok(known)
+    }
+
+    /// PUBREC with an error: the message is over, no PUBREL follows [MQTT-4.3.3-3]. False where none waited for it.
+    pub(crate) fn refused(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
+        let known = self.take_in_flight(id, QoS::ExactlyOnce)?;
+        if known {
+            self.refill(now);
+        }
+        Ok(known)
+    }
+
+    /// PUBREC with a reason below 0x80, perhaps not for the first time: answers PUBREL, with 0x92 where the id is not
+    /// known.
+    pub(crate) fn received(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
+        if self.take_in_flight(id, QoS::ExactlyOnce)? {
+            self.released.push_back(id);
+        }
+        let known = self.released.contains(&id);
+        let reason = if known {
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound
+        };
+        self.reply(&Reply::PubRel(id, reason));
+        self.refill(now);
+        Ok(known)
+    }
+
+    /// PUBCOMP: false where none was awaited.
+    pub(crate) fn completed(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
+        let Some(at) = self.released.iter().position(|r| *r == id) else {
+            return match self.find(id) {
+                Some(_) => Err(WrongKind(id)),
+                None => Ok(false),
+            };
+        };
+        self.released.remove(at);
+        self.refill(now);
+        Ok(true)
+    }
+
+    /// Takes out a message that was sent with `qos`; false where there is none of that id.
+    fn take_in_flight(&mut self, id: PacketId, qos: QoS) -> Result<bool, WrongKind> {
+        let Some(at) = self.find(id) else {
+            return Ok(false);
+        };
+        if self.in_flight.get(at).is_none_or(|f| f.frame.qos != qos) {
+            return Err(WrongKind(id));
+        }
+        if let Some(over) = self.in_flight.remove(at) {
+            self.in_flight_bytes -= over.frame.len();
+            self.held_payload -= over.frame.packet.payload_len();
+            self.sent -= usize::from(at < self.sent);
+        }
+        if self.in_flight.is_empty() && self.in_flight.capacity() > 64 {
+            self.in_flight = std::collections::VecDeque::new();
+        }
+        Ok(true)
+    }
+}
