@@ -149,6 +149,10 @@ pub(in crate::fuzzing) enum Action {
         largest: Option<u32>,
         aliases: u16,
     },
+    /// So many messages have come and gone that this id was the last one given.
+    Skip {
+        last: u16,
+    },
     /// Milliseconds pass.
     Wait(u64),
 }
@@ -221,6 +225,9 @@ impl Action {
                 window: WINDOWS[usize::from(b) % WINDOWS.len()],
                 largest: LARGEST[usize::from(c & 3)],
                 aliases: ALIASES[usize::from(c >> 2 & 3)],
+            },
+            29 => Action::Skip {
+                last: u16::from(b % 32).wrapping_sub(2),
             },
             28 => Action::Wait(u64::from(a) * u64::from(b)),
             _ => match a % 8 {

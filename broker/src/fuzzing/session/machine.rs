@@ -141,6 +141,10 @@ impl Machine {
         self.out.reply(reply);
     }
 
+    pub(super) fn skip_ids_to(&mut self, last: u16) {
+        self.out.skip_ids_to(last);
+    }
+
     pub(super) fn acked(&mut self, id: PacketId) -> Result<bool, WrongKind> {
         self.out.acked(id, self.now)
     }

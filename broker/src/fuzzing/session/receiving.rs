@@ -194,27 +194,24 @@ impl Receiving {
             .retain(|a| a.held || a.message.qos != QoS::AtMostOnce);
     }
 
-    /// The connection is over, and the session is not.
-    pub(super) fn sleep(&mut self) {
+    /// The connection is over, and the session is not. `holder` is the first ticket that holds a lane's messages
+    /// back: what is held goes on to wait ticket by ticket.
+    pub(super) fn sleep(&mut self, holder: impl Fn(u16) -> Option<u32>) {
         self.awake = false;
         self.in_flight.lose();
         let sent_off = |a: &&Awaited| !a.held && a.message.qos == QoS::AtMostOnce;
         self.lost += self.awaited.iter().filter(sent_off).count() as u64;
         self.drop_qos_0();
-        let (mut held, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.awaited)
-            .into_iter()
-            .partition(|a| a.held);
-        held.retain(|a: &Awaited| a.message.qos != QoS::AtMostOnce);
-        self.awaited = rest;
+        let all = std::mem::take(&mut self.awaited);
+        let (mut held, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|a| a.held);
+        held.retain(|a| a.message.qos != QoS::AtMostOnce);
+        held.sort_by_key(|a| holder(a.message.lane));
+        self.awaited = rest.into();
         for mut awaited in held {
             (awaited.held, awaited.message.after) = (false, Vec::new());
             self.awaited.push_back(awaited);
         }
-        let (waiting, bytes) = self.waiting();
-        if waiting > self.limits().messages || bytes > self.limits().bytes {
-            // Which of those held were the newest is the product's business.
-            self.awaited.iter_mut().for_each(|a| a.may_be_lost = true);
-        }
+        self.only_newest_are_sure();
     }
 
     /// There is a connection again, on these terms.

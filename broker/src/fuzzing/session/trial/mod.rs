@@ -1,13 +1,15 @@
 //! One run: actions go to the product and to the models, and both must agree.
 
-use super::actions::{Ack, Action, LANES, Setup, Terms, terms};
+mod packets;
+
+use super::actions::{Action, LANES, Setup, Terms, terms};
 use super::answering::{Answering, Asked, Request};
 use super::machine::Machine;
 use super::receiving::{Message, Receiving};
-use super::sending::{self, Due, Sending};
+use super::sending::Sending;
 use super::wire::{Kind, Sent, Told, Wire};
-use crate::packet::{Disconnect, Packet, PacketId, QoS, ReasonCode, Reply, Version};
-use crate::session::{Answer, Step, WrongKind};
+use crate::packet::{PacketId, QoS, ReasonCode, Version};
+use crate::session::Answer;
 use std::collections::{HashSet, VecDeque};
 
 /// The largest packet that an action can make.
@@ -75,6 +77,7 @@ impl Trial {
                 self.machine.now += milliseconds;
                 self.receiving.pass(self.machine.now);
             }
+            Action::Skip { last } => self.machine.skip_ids_to(last),
             Action::Lose => self.lose(),
             Action::Resume {
                 version,
@@ -114,11 +117,7 @@ impl Trial {
                 alias,
             } => self.publish((qos, id, dup), topic, alias),
             Action::Release { id } => self.release(id),
-            Action::Ping => {
-                let step = self.machine.take(Packet::PingReq);
-                assert!(matches!(step, Ok(Step::Ping)), "{step:?}");
-                self.reply(Kind::PingResp, 0, &[], &Reply::PingResp);
-            }
+            Action::Ping => self.ping(),
             Action::Leave { reason } => self.leave(reason),
         }
         self.overflowed |= self.machine.overflowed();
@@ -226,8 +225,10 @@ impl Trial {
             }
             asleep @ Stage::Asleep(_) => return self.stage = asleep,
         }
+        let answering = &self.answering;
+        let holder = |lane| answering.before(lane).first().copied();
+        self.receiving.sleep(holder);
         self.answering.forget();
-        self.receiving.sleep();
         self.wire = Wire::new(&self.terms);
     }
 
@@ -261,119 +262,12 @@ impl Trial {
         }
     }
 
-    /// The broker answers a packet of the client's.
-    fn reply(&mut self, kind: Kind, id: u16, codes: &[ReasonCode], reply: &Reply) {
-        self.machine.reply(reply);
-        self.must_come(kind, id, codes);
-    }
-
     fn must_come(&mut self, kind: Kind, id: u16, codes: &[ReasonCode]) {
         let codes = match self.terms.version {
             Version::V3 => Vec::new(),
             Version::V5 => codes.iter().map(|code| *code as u8).collect(),
         };
         self.due.push_back(Told { kind, id, codes });
-    }
-
-    /// Acknowledges one of the messages that the client has read.
-    fn confirm(&mut self, which: usize, refuse: bool) {
-        let in_flight = &self.receiving.in_flight;
-        let read = |end: Option<usize>| end.is_some_and(|end| end <= self.wire.written);
-        let messages = in_flight.messages().iter().filter(|m| read(m.end));
-        let released = in_flight.released().iter();
-        let open: Vec<(Ack, u16)> = messages
-            .map(|m| match m.qos {
-                QoS::ExactlyOnce => (Ack::Received, m.id.get()),
-                _ => (Ack::Taken, m.id.get()),
-            })
-            .chain(released.map(|id| (Ack::Complete, id.get())))
-            .collect();
-        if !open.is_empty() {
-            let (ack, id) = open[which % open.len()];
-            self.acknowledge(ack, id, refuse);
-        }
-    }
-
-    fn acknowledge(&mut self, ack: Ack, id: u16, refuse: bool) {
-        let Some(id) = PacketId::new(id) else { return };
-        let refuse = refuse && self.terms.version == Version::V5;
-        let step = self.machine.take(sending::ack(ack, id, refuse));
-        let in_flight = &mut self.receiving.in_flight;
-        let is_wrong = in_flight.is_wrong(ack, id);
-        let (did, expected) = match (ack, step) {
-            (Ack::Taken, Ok(Step::Acked(of))) if of == id => {
-                (self.machine.acked(id), in_flight.acked(id))
-            }
-            (Ack::Received, Ok(Step::Refused(of))) if of == id && refuse => {
-                (self.machine.refused(id), in_flight.refused(id))
-            }
-            (Ack::Received, Ok(Step::Received(of))) if of == id && !refuse => {
-                (self.machine.received(id), in_flight.received(id))
-            }
-            (Ack::Complete, Ok(Step::Completed(of))) if of == id => {
-                (self.machine.completed(id), in_flight.completed(id))
-            }
-            (ack, step) => panic!("{ack:?} of {id}: {step:?}"),
-        };
-        if is_wrong {
-            assert_eq!(did, Err(WrongKind(id)), "{ack:?} of {id}");
-            return self.close();
-        }
-        assert_eq!(did, Ok(expected), "{ack:?} of {id}");
-        if ack == Ack::Received && !refuse {
-            self.must_come(Kind::PubRel, id.get(), &[found(expected)]);
-        }
-    }
-
-    fn publish(&mut self, (qos, id, dup): (QoS, u16, bool), topic: Option<u8>, alias: Option<u16>) {
-        let Some(id) = PacketId::new(id) else { return };
-        let version = self.terms.version;
-        let (publish, due) =
-            self.sending
-                .publish(&self.setup, version, (qos, id, dup), topic, alias);
-        let step = self.machine.take(Packet::Publish(publish.clone()));
-        sending::check(&publish, &due, &step);
-        if let Due::Close(_) = due {
-            return self.close();
-        }
-        let success = ReasonCode::Success;
-        let (kind, reply) = match qos {
-            QoS::AtMostOnce => return,
-            QoS::AtLeastOnce => (Kind::PubAck, Reply::PubAck(id, success, None)),
-            QoS::ExactlyOnce => (Kind::PubRec, Reply::PubRec(id, success, None)),
-        };
-        self.reply(kind, id.get(), &[success], &reply);
-    }
-
-    fn release(&mut self, id: u16) {
-        let Some(id) = PacketId::new(id) else { return };
-        let packet = Packet::PubRel(crate::packet::Ack {
-            packet_id: id,
-            reason: ReasonCode::Success,
-        });
-        let reason = found(self.sending.release(id));
-        match self.machine.take(packet) {
-            Ok(Step::Released(of, code)) => assert_eq!((of, code), (id, reason)),
-            other => panic!("PUBREL of {id}: {other:?}"),
-        }
-        let reply = Reply::PubComp(id, reason);
-        self.reply(Kind::PubComp, id.get(), &[reason], &reply);
-    }
-
-    fn leave(&mut self, reason: ReasonCode) {
-        let goodbye = Disconnect {
-            reason,
-            session_expiry: None,
-        };
-        let step = self.machine.take(Packet::Disconnect(goodbye));
-        assert!(matches!(step, Ok(Step::Leave)), "{step:?}");
-        let will = reason != ReasonCode::Success;
-        assert_eq!(
-            self.machine.end(),
-            (true, will),
-            "DISCONNECT with {reason:?}"
-        );
-        self.lose();
     }
 
     /// Reads what has come out.
@@ -432,14 +326,5 @@ impl Trial {
         assert!(self.machine.is_settled());
         self.receiving
             .finish(self.machine.dropped(), self.overflowed);
-    }
-}
-
-/// The code for an id that is known, or not.
-fn found(known: bool) -> ReasonCode {
-    if known {
-        ReasonCode::Success
-    } else {
-        ReasonCode::PacketIdentifierNotFound
     }
 }
