@@ -101,6 +101,9 @@ macro_rules! key {
 /// The greatest MQTT packet: five bytes of fixed header and the greatest remaining length.
 const LARGEST_PACKET: u64 = 268_435_455 + 5;
 
+/// Hardly more than the shortest CONNECT (14 bytes in 3.1.1, 13 in 5.0) and a client id.
+const SMALLEST_PACKET: u64 = 20;
+
 /// Keep-alive is a two-byte number of seconds (5.0, section 3.1.2.10).
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(65_535);
 
@@ -130,7 +133,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
         "limits.packet_bytes",
         limits.packet_bytes,
         size,
-        128..=LARGEST_PACKET
+        SMALLEST_PACKET..=LARGEST_PACKET
     ),
     key!(
         "limits.outbox_bytes",
@@ -267,7 +270,7 @@ pub(crate) static LISTENER: &[Key<ListenerDraft>] = &[
         "listener.packet_bytes",
         limits.packet_bytes,
         size,
-        128..=LARGEST_PACKET
+        SMALLEST_PACKET..=LARGEST_PACKET
     ),
 ];
 
