@@ -7,7 +7,7 @@ use super::{Connection, Link, Shared};
 use crate::clock::now_ms;
 use crate::listener::Port;
 use crate::outbox::Outbox;
-use crate::packet::{Authentication, ConnAck, Connect, ReasonCode, Reply, Version};
+use crate::packet::{Authentication, ConnAck, Connect, ReasonCode, Reply, Version, encode};
 use crate::policy::{GoneReason, Principal, Refusal, SessionId};
 use crate::session::{OutboundLimits, Session, Start};
 use crate::sessions::{Entered, Kept};
@@ -167,6 +167,13 @@ pub(super) async fn open(
     let mut terms = Terms::of(&connect, &client_id, port, &shared.limits);
     terms.connack.authentication = authentication;
     terms.connack.response_information = answers_to(&connect, &who, shared);
+    if !fits(&terms) {
+        // Who would wait for it in vain is better told by the close [MQTT-3.1.2-24].
+        let (peer, client, most) = (door.peer, &connect.client_id, connect.maximum_packet_size);
+        tracing::info!(%peer, %client, ?most, "closed: CONNACK is larger than the client's maximum packet size");
+        door.close().await;
+        return None;
+    }
     let resumes = !connect.clean;
     let place = match take_place(who, client_id, resumes, &terms, shared).await {
         Ok(place) => place,
@@ -254,6 +261,18 @@ pub(super) fn plain(reason: ReasonCode) -> ConnAck {
         response_information: None,
         authentication: None,
     }
+}
+
+/// Whether the client takes a packet as large as its CONNACK.
+fn fits(terms: &Terms) -> bool {
+    let largest = terms.outbound.maximum_packet_size;
+    if largest.is_none() {
+        return true;
+    }
+    let connack = Reply::ConnAck(Box::new(terms.connack.clone()));
+    let mut bytes = Vec::new();
+    encode(terms.version, &connack, true, largest, &mut bytes);
+    !bytes.is_empty()
 }
 
 /// Where the client's answers come, told to who asks [MQTT-3.1.2-28].

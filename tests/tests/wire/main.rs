@@ -24,6 +24,7 @@ mod shared;
 mod shutdown;
 mod spanning;
 mod stamps;
+mod strict;
 mod subscriptions;
 mod sys;
 mod takeover;
