@@ -3,6 +3,9 @@
 //! Architecture invariant: this crate names no rule about any topic. It asks [`policy::Policy`] before an
 //! entry is appended and shows entries to [`policy::LaneHook`] in their order.
 //!
+//! It connects to no other server, so it is never a client [3.1.1 MQTT-7.0.0-1], and needs no extension of MQTT in
+//! its peers [3.1.1 MQTT-7.0.0-2].
+//!
 //! The way of a PUBLISH: `listener` accepts the socket; `transport` lies between it and MQTT; `connection` reads and checks packets and asks
 //! the pure `session`; a permit from the policy lets the message into its lane's log (`lane::log`); a
 //! keeper applies the log's entries in order and fills outboxes; it writes them to the sockets.

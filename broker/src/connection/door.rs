@@ -11,7 +11,7 @@ use crate::packet::{
 use crate::policy::{Peer, Refusal};
 use tokio::time::Instant;
 
-/// A peer that has no session yet.
+/// A peer that has no session yet. It is told AUTH and one CONNACK, never DISCONNECT [5.0 MQTT-3.2.0-2, MQTT-3.14.0-1].
 pub(super) struct Door<'a> {
     pub link: Link,
     pub outlet: Outlet,
@@ -75,7 +75,8 @@ impl Door<'_> {
         self.link.send(&bytes).await.map_err(|_| None)
     }
 
-    /// CONNACK with an error, and the close [MQTT-3.1.4-2].
+    /// CONNACK with an error, and the close [MQTT-3.1.4-2, 3.1.1 MQTT-3.2.2-5, 5.0 MQTT-4.12.0-4, MQTT-4.13.2-1]. What
+    /// the peer still sends is thrown away [3.1.1 MQTT-3.1.4-5, 5.0 MQTT-3.1.4-6].
     pub(super) async fn refuse(mut self, (version, largest): Spoken, refusal: &Refusal) {
         let reply = Reply::ConnAck(Box::new(ConnAck {
             reason_string: Some(refusal.reason.as_str().into()),

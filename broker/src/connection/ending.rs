@@ -37,6 +37,7 @@ impl Ending {
 }
 
 impl Connection {
+    /// Closes, after the last words where there are any [5.0 MQTT-3.14.4-2, MQTT-4.13.2-1].
     pub(super) async fn end(mut self: Box<Self>, ending: Ending, mut link: Link) {
         let reason = match &ending {
             _ if self.session.left_in_order() => GoneReason::Orderly,
@@ -79,7 +80,8 @@ impl Connection {
         }
     }
 
-    /// The end of the connection for everybody but its peer: last words, will, lanes, registry.
+    /// The end of the connection for everybody but its peer: last words, will, lanes, registry. The session stays where
+    /// it has time left [5.0 MQTT-3.1.2-23].
     pub(super) async fn part(&mut self, last: Option<&Close>, reason: &GoneReason) -> Outbox {
         self.parted = true;
         let now = clock::now_ms();
@@ -155,7 +157,8 @@ impl Drop for Connection {
     }
 }
 
-/// Publishes a will; it is judged again, for rights may have gone since it was set.
+/// Publishes a will, retained or not as it says [3.1.1 MQTT-3.1.2-16, MQTT-3.1.2-17, 5.0 MQTT-3.1.2-14, MQTT-3.1.2-15];
+/// it is judged again, for rights may have gone since it was set.
 pub(super) async fn send_will(shared: &Shared, id: SessionId, who: &Principal, will: &Will) {
     let permit = match shared.policy.publish(who, &will.topic, will.retain) {
         Ok(permit) => permit,

@@ -109,7 +109,8 @@ fn too_many(port: &Port, shared: &Shared) -> Option<usize> {
     passed.map(|(_, most)| most)
 }
 
-/// Who it is, by which client id, and how it was found out where a method was named; `Err(None)` where it went.
+/// Who it is, by which client id, and how it was found out where a method was named; `Err(None)` where it went. Any
+/// client id that is given is taken [MQTT-3.1.3-5].
 async fn admit(
     connect: &Connect,
     certificate_user: Option<String>,

@@ -83,7 +83,8 @@ struct Connection {
     method: Option<Box<Method>>,
     /// Entries of this read, by lane.
     batches: Vec<(u16, Batch)>,
-    /// Acknowledgements that go out once `batches` are in the log.
+    /// Acknowledgements that go out once `batches` are in the log, in the order of what they answer
+    /// [3.1.1 MQTT-4.6.0-2, MQTT-4.6.0-3].
     acks: Vec<Reply>,
     /// Notices that follow them.
     notices: Vec<crate::policy::Notice>,
@@ -277,7 +278,7 @@ impl Connection {
             }
         };
         self.shared.counters.received(intake.received());
-        // What came before the end counts.
+        // What came before the end counts. Where it cannot be appended, that is the end [3.1.1 MQTT-4.8.0-2].
         self.append_all()
             .await
             .map_err(|e| Ending::lost(&e.to_string()))?;
@@ -295,6 +296,7 @@ impl Connection {
         ended.map_or(Ok(()), Err)
     }
 
+    /// Acts on it, or answers at once, as PINGREQ [MQTT-3.12.4-1].
     async fn take(&mut self, step: Step) -> Result<(), Close> {
         match step {
             // Not acknowledged, so the client knows that it was not taken.

@@ -35,7 +35,7 @@ impl Terms {
     fn of(connect: &Connect, client_id: &ByteString, port: &Port, limits: &Limits) -> Self {
         let version = connect.version;
         let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        // Only 5.0 can be told of another keep-alive than it asked for [MQTT-3.1.2-21].
+        // Only 5.0 can be told of another keep-alive than it asked for [5.0 MQTT-3.1.2-21, MQTT-3.2.2-22].
         let shorter = version == Version::V5
             && longest < u16::MAX
             && (connect.keep_alive == 0 || connect.keep_alive > longest);
@@ -65,6 +65,7 @@ impl Terms {
                 session_expiry: (expiry != asked).then_some(expiry),
                 receive_maximum: Some(limits.inflight),
                 maximum_packet_size: Some(port.layers.packet_bytes),
+                // [5.0 MQTT-3.1.3-7, MQTT-3.2.2-16]
                 assigned_client_id: connect.client_id.is_empty().then(|| client_id.clone()),
                 topic_alias_maximum: ALIAS_MAXIMUM,
                 server_keep_alive: shorter.then_some(longest),
@@ -92,7 +93,8 @@ struct Place {
     woken: bool,
 }
 
-/// Enters the session or wakes it, once the connection before it has ended.
+/// Enters the session, or wakes it where it `resumes` [5.0 MQTT-3.1.2-5, MQTT-3.1.4-4], once the connection before it
+/// has ended.
 async fn take_place(
     who: Principal,
     client_id: ByteString,
@@ -150,7 +152,8 @@ async fn take_place(
     })
 }
 
-/// Enters or wakes the session and sends CONNACK, the first packet of all [MQTT-3.2.0-1].
+/// Enters or wakes the session and sends CONNACK, the first packet of all
+/// [MQTT-3.2.0-1, 3.1.1 MQTT-3.1.4-4, 5.0 MQTT-3.1.4-5].
 pub(super) async fn open(
     admitted: Admitted,
     door: Door<'_>,
@@ -188,7 +191,7 @@ pub(super) async fn open(
         kept,
         woken,
     } = place;
-    terms.connack.session_present = woken; // [MQTT-3.2.2-2, MQTT-3.2.2-3]
+    terms.connack.session_present = woken; // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
     let session = Session::new(Start {
         version: terms.version,
         will: connect.will,
@@ -244,7 +247,8 @@ pub(super) async fn open(
     Some((connection, door.link, terms.keep_alive))
 }
 
-/// One without any property.
+/// One without any property. Every QoS is taken, and anything may be retained: nothing has to be refused for being above
+/// what is told [5.0 MQTT-3.2.2-9, MQTT-3.2.2-10, MQTT-3.2.2-12, MQTT-3.2.2-13].
 pub(super) fn plain(reason: ReasonCode) -> ConnAck {
     ConnAck {
         session_present: false,

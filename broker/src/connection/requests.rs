@@ -65,8 +65,9 @@ impl Connection {
         Ok(permit)
     }
 
+    /// Nothing, PUBACK or PUBREC, as the QoS asks [MQTT-3.3.4-1, 3.1.1 MQTT-4.3.2-2, 5.0 MQTT-4.3.2-4, MQTT-4.3.3-8].
     /// A 5.0 client is told of a refusal by its acknowledgement; 3.1.1 and QoS 0 know none, so there a
-    /// notice goes out.
+    /// notice goes out [3.1.1 MQTT-3.3.5-2].
     fn acknowledge(&mut self, inbound: &Inbound, refusal: Option<Refusal>) {
         let told = self.session.version() == Version::V5 && inbound.qos != QoS::AtMostOnce;
         if let Some(refusal) = &refusal {
@@ -183,6 +184,7 @@ impl Connection {
         Ok(grant)
     }
 
+    /// One answer for all filters, whether they were held or not [MQTT-3.10.4-5, MQTT-3.10.4-6].
     pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         let mut resolved = Vec::new();

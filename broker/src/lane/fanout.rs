@@ -30,7 +30,7 @@ pub(super) struct Outgoing<'a> {
     pub now: u64,
 }
 
-/// Fills the outboxes of all subscribers.
+/// Fills the outboxes of all subscribers, of those asleep too [MQTT-4.5.0-1].
 pub(super) fn fan_out(
     message: &Outgoing<'_>,
     index: &Subscriptions,
@@ -123,6 +123,7 @@ fn share_out(
     let Some((member, outbox)) = chosen else {
         return;
     };
+    // By the member's own QoS and identifier [5.0 MQTT-3.3.4-5, MQTT-4.8.2-3].
     let mut frame = frames.for_group(&[*member], outbox.version()).clone();
     if frame.qos != QoS::AtMostOnce {
         frame.share = Some(Arc::new(Share {
@@ -171,9 +172,12 @@ impl<'a> Frames<'a> {
         self.batch.get_or_insert_with(write).clone()
     }
 
+    /// The form for a receiver whom `group` reaches: with all its identifiers [5.0 MQTT-3.3.4-4], and a DUP of its own
+    /// [MQTT-3.3.1-3].
     fn for_group(&mut self, group: &[&Subscription], version: Version) -> &Frame {
         let entry = self.message.entry;
-        // The highest of the matching subscriptions, and no more than the message's own [MQTT-3.3.4-2, MQTT-3.8.4-8].
+        // The highest of the matching subscriptions, and no more than the message's own
+        // [3.1.1 MQTT-3.3.5-1, MQTT-3.8.4-6, 5.0 MQTT-3.3.4-2, MQTT-3.8.4-8].
         let granted = group.iter().map(|s| s.options.qos).max();
         let qos = entry.qos.min(granted.unwrap_or(QoS::AtMostOnce));
         let as_published = group.iter().any(|s| s.options.retain_as_published);
@@ -281,7 +285,7 @@ fn identifiers<'a>(subscriptions: impl Iterator<Item = &'a Subscription>) -> Vec
         .collect()
 }
 
-/// The topic as the receiver knows it.
+/// The topic as the receiver knows it: it matches the filter [MQTT-3.3.2-3].
 fn shown<'a>(topic: &'a str, mount: Option<&Mount>) -> Cow<'a, str> {
     match mount.and_then(|m| Some((m, topic.strip_prefix(m.real.as_str())?))) {
         Some((mount, rest)) => Cow::Owned(format!("{}{rest}", mount.shown)),

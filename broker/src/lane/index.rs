@@ -61,7 +61,8 @@ impl Index {
         true
     }
 
-    /// Takes the slot's subscription to this filter away; true where there was one.
+    /// Takes the slot's subscription to this very filter away [MQTT-3.10.4-1], and `topic`s reach it no more
+    /// [MQTT-3.10.4-2]; true where there was one.
     pub(crate) fn remove(&mut self, filter: &str, slot: Slot) -> bool {
         if is_literal(filter) {
             let Some(list) = self.literal.get_mut(filter) else {
@@ -99,8 +100,8 @@ impl Index {
         self.literal.is_empty() && self.wild.is_empty() && self.wild_count == 0
     }
 
-    /// Calls `found` with every subscription that `topic` reaches; a slot with several filters comes
-    /// several times.
+    /// Calls `found` with every subscription that `topic` reaches, byte by byte [MQTT-4.7.3-4]; a slot with
+    /// several filters comes several times.
     pub(crate) fn matches<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a Subscription)) {
         if let Some(list) = self.literal.get(topic) {
             list.iter().for_each(&mut found);

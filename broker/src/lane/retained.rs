@@ -36,7 +36,7 @@ pub(crate) fn remaining(expiry: u32, at: u64, now: u64) -> u32 {
     expiry.saturating_sub(waited)
 }
 
-/// The store.
+/// The store: no part of any session, and none's end clears it [3.1.1 MQTT-3.1.2-7].
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
     by_topic: BTreeMap<Box<str>, Kept>,
@@ -47,7 +47,8 @@ pub(crate) struct Retained {
 }
 
 impl Retained {
-    /// Keeps `message`, or clears the topic where its payload is empty [MQTT-3.3.1-6].
+    /// Keeps `message`, of whatever QoS, in place of the one before [MQTT-3.3.1-5, 3.1.1 MQTT-3.3.1-7], or clears the
+    /// topic where its payload is empty [MQTT-3.3.1-6, 3.1.1 MQTT-3.3.1-10, MQTT-3.3.1-11, 5.0 MQTT-3.3.1-7].
     pub(crate) fn set(&mut self, topic: &str, message: Kept) {
         if let Some(old) = self.by_topic.get(topic) {
             self.bytes -= old.payload.len();

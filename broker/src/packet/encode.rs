@@ -22,6 +22,10 @@ const PUBCOMP: u8 = 0x70;
 /// [5.0 MQTT-3.2.2-19, MQTT-3.4.2-2, MQTT-3.5.2-2, MQTT-3.9.2-1, MQTT-3.14.2-3, MQTT-3.15.2-2]. A packet that is over
 /// `max_packet` even so is not written at all [5.0 MQTT-3.1.2-24, MQTT-3.1.2-25].
 ///
+/// User properties are never written, nor are reason strings in PUBREL, PUBCOMP and UNSUBACK: they make no packet too
+/// large [5.0 MQTT-3.2.2-20, MQTT-3.4.2-3, MQTT-3.5.2-3, MQTT-3.6.2-2, MQTT-3.6.2-3, MQTT-3.7.2-2, MQTT-3.7.2-3,
+/// MQTT-3.9.2-2, MQTT-3.11.2-1, MQTT-3.11.2-2, MQTT-3.14.2-4, MQTT-3.15.2-3].
+///
 /// A reason that the packet does not have is written as `UnspecifiedError` (0x80).
 pub fn encode(
     version: Version,
@@ -90,7 +94,8 @@ fn suback_v3(reason: ReasonCode) -> SubscribeReturnCode {
     }
 }
 
-/// PUBACK and its kind without properties: there is one a message, so it is written by hand.
+/// PUBACK and its kind without properties: there is one a message, so it is written by hand. `id` is that of the
+/// PUBLISH [3.1.1 MQTT-2.3.1-6, 5.0 MQTT-2.2.1-5].
 fn put_ack(out: &mut Vec<u8>, first: u8, id: PacketId, code: Option<u8>) {
     let [high, low] = id.get().to_be_bytes();
     match code.filter(|code| *code != 0) {
@@ -138,6 +143,7 @@ impl V5<'_> {
             }),
             Reply::PingResp => self.put(None, |_| v5::Packet::PingResponse),
             Reply::Disconnect(reason, text) => self.put(text.as_ref(), |text| {
+                // Without a session expiry interval [5.0 MQTT-3.14.2-2].
                 v5::Packet::Disconnect(v5::Disconnect {
                     reason_string: text.cloned(),
                     ..v5::Disconnect::new(code(*reason, DisconnectReasonCode::UnspecifiedError))
@@ -222,7 +228,7 @@ impl V5<'_> {
     }
 }
 
-/// `reason` among the codes that a packet has.
+/// `reason` among the codes that a packet has [5.0 MQTT-3.2.2-8, MQTT-3.11.3-2].
 fn code<C: TryFrom<u8>>(reason: ReasonCode, otherwise: C) -> C {
     C::try_from(reason as u8).unwrap_or(otherwise)
 }
@@ -238,7 +244,7 @@ fn connack(ack: &ConnAck, text: Option<&ByteString>) -> v5::Packet {
     let receive_max = ack.receive_maximum.and_then(NonZeroU16::new);
     let authentication = ack.authentication.as_ref();
     v5::Packet::from(v5::ConnectAck {
-        // [5.0 MQTT-3.2.2-6]
+        // The library writes all other flags as 0 [5.0 MQTT-3.2.2-1, MQTT-3.2.2-6].
         session_present: ack.session_present && ack.reason == ReasonCode::Success,
         reason_code: code(ack.reason, v5::ConnectAckReason::UnspecifiedError),
         session_expiry_interval_secs: ack.session_expiry,

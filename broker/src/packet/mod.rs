@@ -213,9 +213,9 @@ pub struct SubscribeOptions {
 pub enum RetainHandling {
     /// At every subscribe.
     Send,
-    /// Only where the subscription is new.
+    /// Only where the subscription is new [5.0 MQTT-3.3.1-10].
     SendIfNew,
-    /// Never.
+    /// Never [5.0 MQTT-3.3.1-11].
     DoNotSend,
 }
 
@@ -314,7 +314,7 @@ pub struct ConnAck {
 }
 
 impl QoS {
-    /// The SUBACK code that grants it (3.9.3).
+    /// The SUBACK code that grants it (3.9.3) [5.0 MQTT-3.8.4-7].
     #[must_use]
     pub fn granted(self) -> ReasonCode {
         match self {

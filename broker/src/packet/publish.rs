@@ -328,7 +328,7 @@ pub fn encode_publish(version: Version, parts: &PublishParts<'_>) -> PublishFram
 }
 
 fn first_byte(parts: &PublishParts<'_>) -> u8 {
-    let dup = parts.dup && parts.qos != QoS::AtMostOnce; // [MQTT-3.3.1-2]
+    let dup = parts.dup && parts.qos != QoS::AtMostOnce; // [MQTT-3.3.1-2, MQTT-4.3.1-1]
     0x30 | (u8::from(dup) << 3) | ((parts.qos as u8) << 1) | u8::from(parts.retain)
 }
 

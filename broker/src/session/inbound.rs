@@ -62,9 +62,10 @@ pub(crate) struct Session {
     /// Aliases that the client has set (3.3.2.3.4).
     aliases: HashMap<NonZeroU16, TopicName>,
     alias_maximum: u16,
-    /// QoS 2 ids taken and not yet released.
+    /// QoS 2 ids taken and not yet released [3.1.1 MQTT-4.3.3-2], whatever became of the message [5.0 MQTT-4.3.3-13].
     unreleased: HashSet<PacketId>,
     receive_maximum: u16,
+    /// Kept from CONNECT on [5.0 MQTT-3.1.2-7].
     will: Option<Will>,
     /// Seconds that the session outlives its connection.
     expiry: u32,
@@ -132,7 +133,8 @@ impl Session {
             }
             Packet::PubRec(Ack { packet_id, .. }) => Step::Received(packet_id),
             Packet::PubRel(Ack { packet_id, .. }) => {
-                // An id that is not known is answered, never a close [MQTT-4.3.3-11].
+                // An id that is not known is answered, never a close [MQTT-4.3.3-11]; then any id is new
+                // [5.0 MQTT-4.3.3-12].
                 let code = if self.unreleased.remove(&packet_id) {
                     ReasonCode::Success
                 } else {
@@ -218,6 +220,7 @@ impl Session {
         self.unreleased.remove(&id);
     }
 
+    /// Every alias up to our own maximum is taken [5.0 MQTT-3.3.2-12].
     fn topic_of(
         &mut self,
         topic: Option<TopicName>,

@@ -16,7 +16,7 @@ pub(crate) struct OutboundLimits {
     pub bytes: usize,
     /// QoS 1 and 2 messages that may wait for the window.
     pub messages: usize,
-    /// The window: the smaller of the client's and ours.
+    /// The window: the smaller of the client's and ours, never 0 [5.0 MQTT-4.9.0-1].
     pub receive_maximum: u16,
     /// The largest packet that the client takes, in bytes.
     pub maximum_packet_size: Option<u32>,

@@ -27,7 +27,7 @@ pub(crate) struct Asleep {
     pub kept: Kept,
     /// Milliseconds since the Unix epoch.
     pub since: u64,
-    /// When it ends [MQTT-3.1.2-11, 4.1]; `u64::MAX`: never.
+    /// When it ends [MQTT-3.1.2-11, 5.0 MQTT-4.1.0-2]; `u64::MAX`: never.
     pub expires: u64,
     /// Sent when it is due, or at the session's end where that is earlier [MQTT-3.1.2-8, 3.1.3.2.2].
     pub will: Option<DelayedWill>,

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-/// A client's place: client ids are scoped by user, so that nobody can evict a stranger.
+/// A client's place [MQTT-3.1.3-2]: client ids are scoped by user, so that nobody can evict a stranger.
 type Client = (Arc<str>, ByteString);
 
 /// The registry.
@@ -53,7 +53,8 @@ struct Registered {
     client: Client,
     incarnation: u64,
     outbox: Arc<Outbox>,
-    /// None while a connection serves it or ends it.
+    /// None while a connection serves it or ends it; only one that sleeps ends by itself
+    /// [MQTT-4.1.0-1, 3.1.1 MQTT-4.1.0-2].
     asleep: Option<Box<Asleep>>,
     /// It slept, and has ended.
     ending: bool,

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-/// What was accepted.
+/// What was accepted: bytes in their order and without loss, both ways [3.1.1 MQTT-7.1.1-1, 5.0 MQTT-4.2-1].
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),

@@ -218,7 +218,7 @@ impl Outline {
         Ok(packet?)
     }
 
-    /// The will's delay and its message's properties.
+    /// The will's delay and its message's properties, those of the user in their order [5.0 MQTT-3.1.3-10].
     fn will_properties(&self, body: &Bytes) -> Result<(u32, PublishProperties), Fault> {
         // A copy: a will is kept as long as its session, the read buffer should not be.
         let bytes = Bytes::copy_from_slice(&body[self.will_properties.clone()]);

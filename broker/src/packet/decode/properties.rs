@@ -221,6 +221,7 @@ fn not_zero(value: u32, what: &'static str, clause: &'static str) -> Result<(), 
     Ok(())
 }
 
+/// A string that is a topic name [5.0 MQTT-3.3.2-13].
 fn response_topic(topic: ByteString) -> Result<ByteString, Fault> {
     if topic.is_empty() {
         return Err(Fault::malformed(

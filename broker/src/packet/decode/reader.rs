@@ -77,7 +77,8 @@ impl Reader {
         self.take(len.into())
     }
 
-    /// A string for whose control characters the caller looks itself.
+    /// A string for whose control characters the caller looks itself. Nothing is taken from it, U+FEFF neither
+    /// [3.1.1 MQTT-1.5.3-3, 5.0 MQTT-1.5.4-3].
     pub(super) fn utf8(&mut self) -> Result<ByteString, Fault> {
         ByteString::try_from(self.binary()?).map_err(|_| {
             Fault::malformed(

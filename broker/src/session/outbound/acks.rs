@@ -12,7 +12,8 @@ use crate::packet::{PacketId, QoS, ReasonCode, Reply};
 pub(crate) struct WrongKind(pub PacketId);
 
 impl Outbound {
-    /// PUBACK: false where no such message was on the way [MQTT-4.3.2-5].
+    /// PUBACK: false where no such message was on the way [5.0 MQTT-4.3.2-3]. Whatever its reason, the message is over
+    /// for this client [5.0 MQTT-4.4.0-2], and for a group [5.0 MQTT-4.8.2-6].
     pub(crate) fn acked(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
         let known = self.take_in_flight(id, QoS::AtLeastOnce)?;
         if known {
@@ -23,7 +24,7 @@ impl Outbound {
         Ok(known)
     }
 
-    /// PUBREC with an error: the message is over, no PUBREL follows [MQTT-4.3.3-3]. False where none waited for it.
+    /// PUBREC with an error: the message is over, no PUBREL follows [5.0 MQTT-4.4.0-2]. False where none waited for it.
     pub(crate) fn refused(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
         let known = self.take_in_flight(id, QoS::ExactlyOnce)?;
         if known {
@@ -33,7 +34,7 @@ impl Outbound {
     }
 
     /// PUBREC with a reason below 0x80, perhaps not for the first time: answers PUBREL, with 0x92 where the id is not
-    /// known.
+    /// known [5.0 MQTT-4.3.3-4]. The message is forgotten [5.0 MQTT-4.3.3-6], its id awaits PUBCOMP [5.0 MQTT-4.3.3-5].
     pub(crate) fn received(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
         if self.take_in_flight(id, QoS::ExactlyOnce)? {
             self.released.push_back(id);

@@ -28,7 +28,7 @@ impl Aliases {
         })
     }
 
-    /// The alias to send a frame with. `largest`: the packet that the client takes.
+    /// The alias to send a frame with [5.0 MQTT-3.3.2-11]. `largest`: the packet that the client takes.
     pub(super) fn of(&mut self, frame: &PublishFrame, largest: Option<u32>) -> Option<TopicAlias> {
         let topic = frame.topic();
         if let Some(number) = self.by_topic.get(topic) {

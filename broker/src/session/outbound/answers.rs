@@ -84,6 +84,9 @@ impl Outbound {
         self.settle(now);
     }
 
+    /// Sends what is complete: SUBACK or UNSUBACK [MQTT-3.8.4-1, MQTT-3.10.4-4], by the packet id of what it answers
+    /// [MQTT-3.8.4-2, MQTT-3.10.4-5, 3.1.1 MQTT-2.3.1-7, 5.0 MQTT-2.2.1-6], with a code for each filter in its place
+    /// [MQTT-3.9.3-1, 5.0 MQTT-3.8.4-6, MQTT-3.11.3-1].
     fn settle(&mut self, now: u64) {
         while let Some(at) = self.owed.iter().position(|o| o.lanes_left == 0) {
             let owed = self.owed.remove(at);

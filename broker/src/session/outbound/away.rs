@@ -42,7 +42,8 @@ impl Outbound {
         self.refill(now);
     }
 
-    /// Sends again, in their order, what an earlier connection left unacknowledged [MQTT-4.6.0-1].
+    /// Sends again, in their order, what an earlier connection left unacknowledged [MQTT-4.6.0-1], with DUP 1
+    /// [MQTT-3.3.1-1]; also what has expired since [5.0 MQTT-4.3.3-7].
     pub(super) fn resend(&mut self, now: u64) {
         while self.sent < self.in_flight.len() && self.window_is_open() {
             let message = &self.in_flight[self.sent];
@@ -65,7 +66,7 @@ impl Outbound {
         }
     }
 
-    /// Keeps a QoS 1 or 2 message for the next connection; false where it can never fit.
+    /// Keeps a QoS 1 or 2 message for the next connection [3.1.1 MQTT-3.1.2-5]; false where it can never fit.
     pub(super) fn keep(&mut self, frame: Frame, now: u64) -> bool {
         if frame.len() > self.limits.bytes {
             self.drop_for(DropReason::QueueFull, frame.packet.payload_len());

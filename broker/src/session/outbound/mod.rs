@@ -150,7 +150,7 @@ impl Outbound {
         self.overflowed
     }
 
-    /// Queues anything but a PUBLISH.
+    /// Queues anything but a PUBLISH, which no window holds up [5.0 MQTT-3.3.4-10, MQTT-4.9.0-3].
     pub(crate) fn reply(&mut self, reply: &Reply) {
         let before = self.queue.tail().len();
         encode(
@@ -243,11 +243,13 @@ impl Outbound {
         many && (large || self.in_flight.is_empty())
     }
 
+    /// Whether one more may be on its way [5.0 MQTT-4.9.0-2].
     fn window_is_open(&self) -> bool {
         self.sent + self.released.len() < usize::from(self.limits.receive_maximum)
     }
 
-    /// Sends within the window; the caller has seen that there is room [MQTT-3.3.4-9].
+    /// Sends within the window; the caller has seen that there is room [MQTT-3.3.4-9]. DUP is 0, and the message stands
+    /// in `in_flight` until it is acknowledged [3.1.1 MQTT-4.3.2-1, 5.0 MQTT-4.3.2-2, MQTT-4.3.2-3, MQTT-4.3.3-2].
     fn transmit(&mut self, frame: Frame, now: u64) {
         // What is over is not begun any more [MQTT-3.3.2-5].
         let payload = frame.packet.payload_len();
@@ -301,7 +303,8 @@ impl Outbound {
         }
     }
 
-    /// An id that is not in use [MQTT-2.2.1-3]; the window is smaller than the ids are many.
+    /// An id that is not in use [3.1.1 MQTT-2.3.1-4, 5.0 MQTT-2.2.1-4, MQTT-4.3.2-1]; the window is smaller than the
+    /// ids are many.
     fn free_id(&mut self) -> PacketId {
         loop {
             self.last_id = self.last_id.wrapping_add(1);
