@@ -220,20 +220,34 @@ impl Outbox {
             }
             Stage::Open | Stage::Draining => fill(&mut state.outbound),
         }
-        if state.outbound.overflowed() && state.closing.is_none() {
-            state.closing = Some(Close {
-                reason: ReasonCode::QuotaExceeded,
-                text: "reads too slowly: QoS 1 and 2 messages have filled its queue".to_owned(),
-            });
-            self.attention.notify_one();
-        }
+        self.see_to_the_end(&mut state);
         !std::mem::replace(&mut state.touched, true)
+    }
+
+    /// Closes where what must reach the client cannot.
+    fn see_to_the_end(&self, state: &mut State) {
+        if state.closing.is_some() {
+            return;
+        }
+        let (reason, text) = if state.outbound.overflowed() {
+            let text = "reads too slowly: QoS 1 and 2 messages have filled its queue";
+            (ReasonCode::QuotaExceeded, text)
+        } else if state.outbound.is_unanswerable() {
+            let text = "an answer is larger than the maximum packet size of CONNECT";
+            (ReasonCode::PacketTooLarge, text)
+        } else {
+            return;
+        };
+        let text = text.to_owned();
+        state.closing = Some(Close { reason, text });
+        self.attention.notify_one();
     }
 
     /// Whether bytes wait that nobody has seen to; the caller has to, by a [`Outbox::flush`].
     pub(crate) fn wants_flush(&self) -> bool {
         let mut state = self.state.lock();
         self.report(&mut state);
+        self.see_to_the_end(&mut state);
         !state.outbound.queue().is_empty() && !std::mem::replace(&mut state.touched, true)
     }
 

@@ -181,3 +181,21 @@ fn a_lost_connection_is_noticed_while_messages_wait_for_it() {
     assert!(dropped.elapsed() < Duration::from_secs(1));
     room::event(&mut watcher, "left", "~gone");
 }
+
+#[test]
+fn an_answer_that_the_client_cannot_take_is_a_close() {
+    let server = Broker::start();
+    for unsubscribe in [false, true] {
+        let connect = Connect::v5("small").property(property::MAXIMUM_PACKET_SIZE, Value::Four(24));
+        let mut client = connect.to(server.address());
+        let mut bytes = vec![0x82, 83, 0, 1, 0];
+        let mut filter = vec![0, 1, b'x', 0];
+        if unsubscribe {
+            (bytes, filter) = (vec![0xA2, 63, 0, 1, 0], vec![0, 1, b'x']);
+        }
+        bytes.extend(filter.repeat(20));
+        client.send(&bytes);
+        // [MQTT-3.1.2-24]: it cannot be sent, and without it the client would wait for ever.
+        assert_eq!(client.closed(), Some(0x95));
+    }
+}

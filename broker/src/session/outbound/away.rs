@@ -15,6 +15,7 @@ impl Outbound {
         self.asleep = true;
         self.sent = 0;
         self.overflowed = false;
+        self.unanswerable = false;
         self.aliases = None;
         self.forgive(now);
         std::mem::take(&mut self.queue)

@@ -54,6 +54,7 @@ pub(crate) struct Outbound {
     dropped: u64,
     tally: Tally,
     overflowed: bool,
+    unanswerable: bool,
 }
 
 #[derive(Debug)]
@@ -92,6 +93,7 @@ impl Outbound {
             dropped: 0,
             tally: Tally::default(),
             overflowed: false,
+            unanswerable: false,
         }
     }
 
@@ -150,6 +152,11 @@ impl Outbound {
         self.overflowed
     }
 
+    /// Whether an answer was larger than any packet that the client takes: the connection is to be closed.
+    pub(crate) fn is_unanswerable(&self) -> bool {
+        self.unanswerable
+    }
+
     /// Queues anything but a PUBLISH, which no window holds up [5.0 MQTT-3.3.4-10, MQTT-4.9.0-3].
     pub(crate) fn reply(&mut self, reply: &Reply) {
         let before = self.queue.tail().len();
@@ -160,7 +167,11 @@ impl Outbound {
             self.limits.maximum_packet_size,
             self.queue.tail(),
         );
-        self.tally.others += u64::from(self.queue.tail().len() > before);
+        let written = self.queue.tail().len() > before;
+        self.tally.others += u64::from(written);
+        // An answer that the client must get and cannot take [5.0 MQTT-3.1.2-24, MQTT-3.8.4-1, MQTT-3.10.4-4].
+        let owed = matches!(reply, Reply::SubAck(..) | Reply::UnsubAck(..));
+        self.unanswerable |= owed && !written;
     }
 
     /// Takes a message that `lane` delivers; false where it found no room.
