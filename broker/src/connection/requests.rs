@@ -98,6 +98,8 @@ impl Connection {
     }
 
     pub(super) async fn subscribe(&mut self, subscribe: &Subscribe) {
+        // Before any is asked for again: they would pile up.
+        self.forget_refused();
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         let mut reason = None;
         let mut granted = Vec::new();
@@ -170,9 +172,6 @@ impl Connection {
         }
         let most = self.shared.limits.subscriptions;
         let name = ByteString::from(filter.as_str());
-        if self.filters.len() >= most {
-            self.forget_refused();
-        }
         if self.filters.len() >= most && !self.filters.contains(&name) {
             return Err(Refusal {
                 code: ReasonCode::QuotaExceeded,

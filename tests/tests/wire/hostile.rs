@@ -316,3 +316,20 @@ fn who_subscribes_again_and_again_does_not_keep_the_room_busy() {
     late.subscribe("rooms/calm/t", 0);
     bystanders.were_undisturbed();
 }
+
+#[test]
+fn refused_filters_are_forgotten() {
+    let server = Broker::start();
+    let mut client = Connect::v5("asks").to(server.address());
+    let filter = format!("inbox/another/{}", "x".repeat(60_000));
+    let mut ask = |times| {
+        for _ in 0..times {
+            assert_eq!(client.subscribe(&filter, 0), 0x87);
+        }
+    };
+    ask(50);
+    let before = resident_bytes(server.id());
+    ask(1_000);
+    let grown = resident_bytes(server.id()).saturating_sub(before);
+    assert!(grown < 20 << 20, "{grown} bytes for 1,000 refusals");
+}

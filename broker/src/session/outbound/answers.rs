@@ -3,7 +3,7 @@
 use super::{Frame, Outbound};
 use crate::packet::{PacketId, QoS, ReasonCode, Reply};
 use bytestring::ByteString;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// An answer in the making.
 #[derive(Debug)]
@@ -92,9 +92,14 @@ impl Outbound {
             let owed = self.owed.remove(at);
             match owed.kind {
                 Answer::SubAck(id, filters) => {
-                    let answered = filters.into_iter().zip(&owed.codes);
-                    let refused = answered.filter(|(_, code)| code.is_error());
-                    self.refused.extend(refused.map(|(filter, _)| filter));
+                    let answered = filters.into_iter().zip(owed.codes.iter().zip(&owed.known));
+                    for (filter, (code, known)) in answered {
+                        if !code.is_error() {
+                            self.refused.remove(&filter);
+                        } else if *known {
+                            self.refused.insert(filter);
+                        }
+                    }
                     let reason = owed.reason.map(Into::into);
                     self.reply(&Reply::SubAck(id, owed.codes, reason));
                 }
@@ -108,8 +113,8 @@ impl Outbound {
         }
     }
 
-    /// Filters that lanes have refused since this was asked last.
-    pub(crate) fn take_refused(&mut self) -> Vec<ByteString> {
+    /// Filters that lanes have refused, and not let in later, since this was asked last.
+    pub(crate) fn take_refused(&mut self) -> BTreeSet<ByteString> {
         std::mem::take(&mut self.refused)
     }
 

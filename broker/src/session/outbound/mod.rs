@@ -21,7 +21,7 @@ use crate::write_queue::{SHARE_FROM, WriteQueue};
 use aliases::Aliases;
 use answers::Owed;
 use bytestring::ByteString;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The sending half of a session.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(crate) struct Outbound {
     last_id: u16,
     owed: Vec<Owed>,
     /// Filters that a lane refused, for whoever counts them.
-    refused: Vec<ByteString>,
+    refused: BTreeSet<ByteString>,
     /// The lanes' answers to a session that wants to go on.
     resumed: Option<Vec<ReasonCode>>,
     aliases: Option<Box<Aliases>>,
@@ -87,7 +87,7 @@ impl Outbound {
             waiting_bytes: 0,
             last_id: 0,
             owed: Vec::new(),
-            refused: Vec::new(),
+            refused: BTreeSet::new(),
             resumed: None,
             aliases: Aliases::new(limits.topic_aliases),
             dropped: 0,
@@ -355,6 +355,9 @@ impl Outbound {
             } else {
                 self.transmit(next.frame, now);
             }
+        }
+        if self.waiting.is_empty() && self.waiting.capacity() > 64 {
+            self.waiting = VecDeque::new();
         }
     }
 }

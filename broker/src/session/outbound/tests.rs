@@ -341,3 +341,25 @@ fn time_passes_for_what_is_held_too() {
     assert_eq!(sent(&mut out), expected);
     assert_eq!(out.dropped(), 1, "two seconds were over");
 }
+
+#[test]
+fn filters_that_were_refused_do_not_pile_up() {
+    let mut out = Outbound::new(Version::V5, LIMITS);
+    let denied = ReasonCode::NotAuthorized;
+    let ask = |out: &mut Outbound, ticket, code, lanes| {
+        let answer = Answer::SubAck(id(1), vec!["t".into()]);
+        out.owe(ticket, answer, vec![code], None, lanes, 0);
+    };
+    // By the policy: the session never held it.
+    ask(&mut out, 1, denied, 0);
+    assert!(out.take_refused().is_empty());
+    // By a lane, and then let in.
+    ask(&mut out, 2, ReasonCode::Success, 1);
+    ask(&mut out, 3, ReasonCode::Success, 1);
+    out.answer(2, 0, [(0, denied, None)], 0);
+    out.answer(3, 0, [(0, ReasonCode::GrantedQoS1, None)], 0);
+    assert!(out.take_refused().is_empty(), "it is held after all");
+    ask(&mut out, 4, ReasonCode::Success, 1);
+    out.answer(4, 0, [(0, denied, None)], 0);
+    assert!(out.take_refused().iter().eq(["t"]));
+}
