@@ -124,7 +124,8 @@ async fn admit(
         }
         format!("auto-{}", uuid::Uuid::new_v4().simple()).into()
     } else {
-        connect.client_id.clone()
+        // A copy: it lives as long as the session, and what is read of a CONNECT is a slice of all of it.
+        ByteString::from(&*connect.client_id)
     };
     let request = ConnectRequest {
         client_id: client_id.to_string(),

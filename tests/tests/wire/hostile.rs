@@ -318,6 +318,26 @@ fn who_subscribes_again_and_again_does_not_keep_the_room_busy() {
 }
 
 #[test]
+fn what_a_client_sent_to_be_let_in_is_not_held_as_long_as_its_session() {
+    let server = Broker::start();
+    let connect = |n: u32| {
+        Connect::v311(&format!("kept{n}"))
+            .clean(false)
+            .will(Message::new("w", vec![7; 60_000]))
+    };
+    let come = |numbers: std::ops::Range<u32>| {
+        for n in numbers {
+            connect(n).to(server.address()).disconnect(0);
+        }
+    };
+    come(0..50);
+    let before = resident_bytes(server.id());
+    come(50..1_050);
+    let grown = resident_bytes(server.id()).saturating_sub(before);
+    assert!(grown < 20 << 20, "{grown} bytes for 1,000 sessions");
+}
+
+#[test]
 fn refused_filters_are_forgotten() {
     let server = Broker::start();
     let mut client = Connect::v5("asks").to(server.address());
