@@ -3,7 +3,7 @@
 use super::Connection;
 use super::requests::filter_entry;
 use crate::clock;
-use crate::lane::{Entry, FilterEntry, LogError, Origin, SubscribeEntry};
+use crate::lane::{Entry, FilterEntry, Index, LogError, Origin, SubscribeEntry, Subscription};
 use crate::packet::{QoS, ReasonCode, RetainHandling, SubscribeOptions, TopicFilter};
 use crate::policy::{Attempt, SubscribeGrant};
 use crate::session::{Answer, Outbound};
@@ -17,6 +17,10 @@ const KNOWN: SubscribeOptions = SubscribeOptions {
     retain_as_published: false,
     retain_handling: RetainHandling::DoNotSend,
 };
+
+/// Places in a [`Sight`].
+const REFUSED: u32 = 0;
+const HELD: u32 = 1;
 
 impl Connection {
     /// Asks the policy and then the lanes for all that the session held; what is refused is taken out of the
@@ -77,6 +81,11 @@ impl Connection {
         for notice in self.notices.drain(..) {
             self.shared.courier.send(notice);
         }
+        let guarded: HashSet<&ByteString> = granted
+            .iter()
+            .filter(|(_, grant)| grant.guarded)
+            .filter_map(|(place, _)| names.get(usize::from(*place)))
+            .collect();
         let with = |wanted: &dyn Fn(ReasonCode) -> bool| -> HashSet<ByteString> {
             let those = names.iter().zip(&codes).filter(|(_, code)| wanted(**code));
             those.map(|(name, _)| name.clone()).collect()
@@ -87,19 +96,77 @@ impl Connection {
         let refused = with(&|code| code.is_error());
         if !refused.is_empty() {
             self.filters.retain(|name| !refused.contains(name));
-            let (refused, held) = (parsed(&refused), parsed(&self.filters));
-            let matches = |filters: &[TopicFilter], topic: &str| {
-                filters.iter().any(|filter| filter.matches(topic))
-            };
-            // What an UNSUBSCRIBE left on its way is still delivered [MQTT-3.10.4-3].
-            let may_see = |topic: &str| !matches(&refused, topic) || matches(&held, topic);
-            self.outbox.queue(|out| out.purge(may_see));
+            // A filter that shows only what its holder may see now entitles to nothing that waits.
+            let held = self.filters.iter().filter(|name| !guarded.contains(*name));
+            let topics = Sight::new(refused.iter(), held);
+            self.outbox
+                .queue(|out| out.purge(|topic| topics.allow(topic)));
         }
         Ok(())
     }
 }
 
-fn parsed(names: &HashSet<ByteString>) -> Vec<TopicFilter> {
-    let filters = names.iter().cloned().map(TopicFilter::new);
-    filters.filter_map(Result::ok).collect()
+/// What may be seen of the messages that wait, and there may be thousands of both. An index, for lanes wait where an
+/// outbox is locked.
+struct Sight(Index);
+
+impl Sight {
+    fn new<'a>(
+        refused: impl Iterator<Item = &'a ByteString>,
+        held: impl Iterator<Item = &'a ByteString>,
+    ) -> Self {
+        let mut index = Index::default();
+        let mut add = |name: &ByteString, slot| {
+            if let Ok(filter) = TopicFilter::new(name.clone()) {
+                let subscription = Subscription {
+                    slot,
+                    options: KNOWN,
+                    identifier: None,
+                    guarded: false,
+                    mount: None,
+                };
+                index.insert(filter.inner(), subscription);
+            }
+        };
+        refused.for_each(|name| add(name, REFUSED));
+        let own = |name: &&ByteString| !name.starts_with("$share/");
+        held.filter(own).for_each(|name| add(name, HELD));
+        Sight(index)
+    }
+
+    /// What an UNSUBSCRIBE left on its way is still delivered [MQTT-3.10.4-3].
+    fn allow(&self, topic: &str) -> bool {
+        let (mut refused, mut held) = (false, false);
+        self.0.matches(topic, |found| match found.slot {
+            REFUSED => refused = true,
+            _ => held = true,
+        });
+        held || !refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_is_seen_only_by_another_filter() {
+        let names = |all: &[&'static str]| -> Vec<ByteString> {
+            all.iter().map(|name| (*name).into()).collect()
+        };
+        let refused = names(&["a/#", "b/+", "c"]);
+        let held = names(&["a/x", "+/y", "$share/g/#"]);
+        let sight = Sight::new(refused.iter(), held.iter());
+        for (topic, allowed) in [
+            ("a", false),
+            ("a/x", true),
+            ("a/x/y", false),
+            ("b/y", true),
+            ("b/z", false),
+            ("c", false),
+            ("d", true),
+        ] {
+            assert_eq!(sight.allow(topic), allowed, "{topic}");
+        }
+    }
 }

@@ -29,9 +29,7 @@ pub(crate) use entry::{
     Batch, Entry, FilterEntry, GoneEntry, Origin, PropertiesEntry, PublishEntry, SubscribeEntry,
     UnsubscribeEntry,
 };
-pub(crate) use index::MOST_LEVELS;
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use index::{Index, Subscription};
+pub(crate) use index::{Index, MOST_LEVELS, Subscription};
 pub(crate) use keeper::{Barriers, Keeper, Surroundings};
 pub(crate) use log::{LaneLog, LogError};
 #[cfg(any(test, feature = "fuzzing"))]

@@ -316,3 +316,25 @@ fn who_is_let_in_no_more_loses_subscription_and_queue() {
     client.publish(&Message::new("quiet", "end").qos(1));
     assert_eq!(client.messages_until("end"), []);
 }
+
+#[test]
+fn a_filter_that_spans_rooms_shows_nothing_of_one_that_refuses() {
+    let rule = "[presence]\ngrace = \"50ms\"\n[[room]]\nmatch = \"tiny\"\nmax_members = 1\n";
+    let server = Broker::with(&format!("{ONE_LANE}{rule}"));
+    let mut other = Connect::v5("other").to(server.address());
+    other.subscribe("rooms/tiny/_info", 0);
+    let (mut client, _) = come(&keeps(Version::V311, "first"), &server);
+    client.subscribe("rooms/tiny/#", 1);
+    client.subscribe("#", 1);
+    other.message_where(|m| m.text().contains("\"count\":1"));
+    client.disconnect(0);
+    let left = |m: &Message| m.text().is_empty() || m.text().contains("\"count\":0");
+    other.message_where(left);
+    assert_eq!(other.subscribe("rooms/tiny/#", 1), 1);
+    other.publish(&Message::new("rooms/tiny", "secret").qos(1));
+    let (mut client, present) = come(&keeps(Version::V311, "first"), &server);
+    assert!(present);
+    client.publish(&Message::new("quiet", "end").qos(1));
+    let got = client.messages_until("end");
+    assert!(got.iter().all(|m| m.text() != "secret"), "{got:?}");
+}
