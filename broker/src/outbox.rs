@@ -207,21 +207,26 @@ impl Outbox {
     /// Puts something in. True where the caller is the first since the last flush, and so has to see to
     /// a [`Outbox::flush`]; nothing happens once the session is over.
     pub(crate) fn fill(&self, fill: impl FnOnce(&mut Outbound)) -> bool {
+        self.try_fill(fill).unwrap_or(false)
+    }
+
+    /// The same; none where nothing happened.
+    pub(crate) fn try_fill(&self, fill: impl FnOnce(&mut Outbound)) -> Option<bool> {
         let mut state = self.state.lock();
         match state.stage {
-            Stage::Over => return false,
+            Stage::Over => return None,
             Stage::Asleep => {
                 fill(&mut state.outbound);
                 self.report(&mut state);
                 if state.outbound.has_resumed() {
                     self.attention.notify_one();
                 }
-                return false;
+                return Some(false);
             }
             Stage::Open | Stage::Draining => fill(&mut state.outbound),
         }
         self.see_to_the_end(&mut state);
-        !std::mem::replace(&mut state.touched, true)
+        Some(!std::mem::replace(&mut state.touched, true))
     }
 
     /// Closes where what must reach the client cannot.

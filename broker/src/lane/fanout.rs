@@ -106,25 +106,36 @@ fn share_out(
     subscribers: &Subscribers,
     reach: &mut dyn Reach,
 ) {
-    let mut turn = Vec::with_capacity(group.members().len());
-    for member in group.in_turn().filter(|m| Some(m.slot) != but) {
-        let subscriber = subscribers.get(member.slot);
-        if let Some(outbox) = subscriber.and_then(|s| s.outbox.as_ref()) {
-            turn.push((member, outbox));
+    let turn = group.in_turn().filter(|m| Some(m.slot) != but);
+    let turn = turn.filter_map(|m| Some((m, subscribers.get(m.slot)?.outbox.as_ref()?)));
+    let has_room = |outbox: &Outbox| outbox.has_room(message.entry.payload.len());
+    // The best first; most of the time that is the first of all. The last but one would be closed for it.
+    let ranks: [&dyn Fn(&Outbox) -> bool; 4] = [
+        &|outbox| outbox.is_awake() && has_room(outbox),
+        &|outbox| has_room(outbox),
+        &|outbox| outbox.is_awake(),
+        &|_| true,
+    ];
+    for is_of_rank in ranks {
+        for (member, outbox) in turn.clone().filter(|(_, outbox)| is_of_rank(outbox)) {
+            if give(message, group, member, outbox, frames, reach) {
+                return;
+            }
         }
     }
-    let awake = |(_, outbox): &&(&Subscription, &Arc<Outbox>)| outbox.is_awake();
-    let has_room = |outbox: &Outbox| outbox.has_room(message.entry.payload.len());
-    let chosen = turn
-        .iter()
-        .find(|(_, outbox)| outbox.is_awake() && has_room(outbox))
-        .or_else(|| turn.iter().find(awake))
-        .or_else(|| turn.first());
-    let Some((member, outbox)) = chosen else {
-        return;
-    };
+}
+
+/// Gives a message to a member of a group; false where its session is over, of which the lane has not heard yet.
+fn give(
+    message: &Outgoing<'_>,
+    group: &Group,
+    member: &Subscription,
+    outbox: &Arc<Outbox>,
+    frames: &mut Frames<'_>,
+    reach: &mut dyn Reach,
+) -> bool {
     // By the member's own QoS and identifier [5.0 MQTT-3.3.4-5, MQTT-4.8.2-3].
-    let mut frame = frames.for_group(&[*member], outbox.version()).clone();
+    let mut frame = frames.for_group(&[member], outbox.version()).clone();
     if frame.qos != QoS::AtMostOnce {
         frame.share = Some(Arc::new(Share {
             lane: message.lane,
@@ -136,9 +147,11 @@ fn share_out(
     let deliver = |out: &mut Outbound| {
         out.deliver(message.lane, &frame, message.now);
     };
-    if outbox.fill(deliver) {
+    let taken = outbox.try_fill(deliver);
+    if taken == Some(true) {
         reach.touch(outbox);
     }
+    taken.is_some()
 }
 
 /// The forms in which one message has been encoded.

@@ -459,3 +459,26 @@ fn an_unsubscribe_says_what_it_found() {
         "a session with nothing here is forgotten"
     );
 }
+
+#[test]
+fn what_a_group_gets_between_the_end_of_a_member_and_word_of_it_goes_to_another() {
+    let mut s = allow_all();
+    for who in [ALICE, BOB] {
+        s.subscribe(who, &["$share/g/t"], |_| ());
+        s.sent(who);
+    }
+    // Alice's session is over with her connection, Bob's is kept; the lane knows neither yet.
+    s.world.outboxes[&ALICE.session].part(None, false, 0);
+    s.world.outboxes[&BOB.session].part(None, true, 0);
+    for _ in 0..4 {
+        s.apply(&Entry::Publish(PublishEntry {
+            qos: QoS::AtLeastOnce,
+            ..message(None, "t", b"m", false)
+        }));
+    }
+    let held = |who: Origin<'_>| {
+        let outbox = &s.world.outboxes[&who.session];
+        outbox.queue(|out| out.held().messages)
+    };
+    assert_eq!((held(ALICE), held(BOB)), (None, Some(4)));
+}

@@ -169,7 +169,7 @@ impl Subscriptions {
 
 impl Group {
     /// All members, each in its turn first.
-    pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Subscription> {
+    pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Subscription> + Clone {
         let first = self.next.get() % self.members.len().max(1);
         self.next.set(first + 1);
         let (before, from) = self.members.split_at(first);

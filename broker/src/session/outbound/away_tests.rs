@@ -268,3 +268,22 @@ fn a_message_is_measured_as_the_new_connection_gets_it() {
         assert_eq!(out.dropped(), u64::from(!sent_again));
     }
 }
+
+#[test]
+fn what_is_kept_for_other_members_of_a_group_takes_room_too() {
+    let shared = |payload: &[u8]| Frame {
+        share: Some(Arc::new(Share {
+            lane: 0,
+            group: "$share/g/t".into(),
+            batch: vec![0; 4_000].into(),
+            mark: Mark::default(),
+        })),
+        ..frame(QoS::AtLeastOnce, payload)
+    };
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.sleep(0);
+    for p in [b"a", b"b", b"c"] {
+        assert!(out.deliver(0, &shared(p), 0));
+    }
+    assert_eq!((out.held().messages, out.dropped()), (2, 1));
+}

@@ -31,9 +31,10 @@ pub(crate) struct Share {
 impl Frame {
     pub(crate) const FOR_EVER: u64 = u64::MAX;
 
-    /// Bytes that are kept for it.
+    /// Bytes that are kept for it. In a group the message as it came may be much larger than what 3.1.1 is sent of it.
     pub(super) fn len(&self) -> usize {
-        self.packet.len()
+        let batch = self.share.as_ref().map_or(0, |share| share.batch.len());
+        self.packet.len().max(batch)
     }
 
     /// With what a receiver is told at `now` of the time left [MQTT-3.3.2-6].
