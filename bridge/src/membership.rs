@@ -2,7 +2,7 @@
 
 use crate::presence::Standing;
 use roommq_broker::policy::{Actor, SessionId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A user in a room. Holds a seat while it is online, and when lost until the grace period is over.
 #[derive(Debug)]
@@ -19,14 +19,12 @@ pub(crate) struct Member {
 struct Device {
     session: SessionId,
     /// Those that join; never empty, except while being filled.
-    filters: Vec<Box<str>>,
+    filters: HashSet<Box<str>>,
 }
 
 impl Device {
     fn add(&mut self, filter: &str) {
-        if !self.filters.iter().any(|held| **held == *filter) {
-            self.filters.push(filter.into());
-        }
+        self.filters.insert(filter.into());
     }
 }
 
@@ -113,7 +111,7 @@ impl Members {
     pub fn come(&mut self, who: Actor<'_>, filter: &str, now: u64) -> Coming {
         let device = |filter: &str| Device {
             session: who.session,
-            filters: vec![filter.into()],
+            filters: HashSet::from([filter.into()]),
         };
         let Some(member) = self.users.get_mut(who.user) else {
             let member = Member {
@@ -159,9 +157,7 @@ impl Members {
         if device.session != who.session {
             return Going::Nothing;
         }
-        let held = device.filters.len();
-        device.filters.retain(|held| **held != *filter);
-        if device.filters.is_empty() && held > 0 {
+        if device.filters.remove(filter) && device.filters.is_empty() {
             member.going(place)
         } else {
             Going::Nothing

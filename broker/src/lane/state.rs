@@ -49,6 +49,9 @@ pub(crate) struct Lane {
 /// The key of the lane's own timer; hooks have none that starts so.
 const ENDS: &str = "\0retained";
 
+/// Retained messages whose time is over that are taken away in one go.
+const ENDS_AT_ONCE: usize = 1_000;
+
 impl Lane {
     pub(crate) fn new(number: u16, hook: Box<dyn LaneHook>) -> Self {
         Lane {
@@ -190,7 +193,11 @@ impl Lane {
 
     fn end_retained(&mut self, reach: &mut dyn Reach) {
         self.waits_until = None;
-        while let Some(topic) = self.retained.take_over(self.now) {
+        // The rest by the next timer, at once: others have something to say in between.
+        for _ in 0..ENDS_AT_ONCE {
+            let Some(topic) = self.retained.take_over(self.now) else {
+                break;
+            };
             self.ask(|hook, cx| hook.expired(cx, &topic));
         }
         self.carry_out(reach);
@@ -309,8 +316,16 @@ impl Lane {
                 continue;
             }
             let frame = retained_frame(topic, kept, self.now, subscription, outbox.version());
-            if outbox.fill(|out| room &= out.deliver(self.number, &frame, self.now)) {
+            let mut closing = false;
+            let taken = outbox.try_fill(|out| {
+                room &= out.deliver(self.number, &frame, self.now);
+                closing = out.overflowed();
+            });
+            if taken == Some(true) {
                 reach.touch(outbox);
+            }
+            if closing || taken.is_none() {
+                return;
             }
         }
     }

@@ -482,3 +482,55 @@ fn what_a_group_gets_between_the_end_of_a_member_and_word_of_it_goes_to_another(
     };
     assert_eq!((held(ALICE), held(BOB)), (None, Some(4)));
 }
+
+/// Counts how often it is asked what may be seen.
+#[derive(Default)]
+struct Asked(Arc<std::sync::atomic::AtomicUsize>);
+
+impl LaneHook for Asked {
+    fn judge(
+        &mut self,
+        _: &mut HookContext<'_>,
+        _: Actor<'_>,
+        requests: &[Request<'_>],
+    ) -> Vec<Result<(), Refusal>> {
+        requests.iter().map(|_| Ok(())).collect()
+    }
+    fn publish(
+        &mut self,
+        _: &mut HookContext<'_>,
+        _: Actor<'_>,
+        message: Message<'_>,
+    ) -> Result<Verdict, Refusal> {
+        let (mark, keep) = (Mark::default(), message.retain);
+        Ok(Verdict { mark, keep })
+    }
+    fn may_see(&self, _: Actor<'_>, _: &str) -> bool {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        true
+    }
+}
+
+#[test]
+fn no_lane_works_for_who_is_about_to_be_closed_or_is_gone() {
+    let asked = Asked::default();
+    let count = asked.0.clone();
+    let mut s = Scene::new(Box::new(asked));
+    for n in 0..200 {
+        let topic = format!("t/{n}");
+        s.apply(&Entry::Publish(PublishEntry {
+            qos: QoS::AtLeastOnce,
+            ..message(Some(BOB), &topic, b"m", true)
+        }));
+    }
+    // A window of 100, and ten may wait.
+    s.subscribe(ALICE, &["#"; 50], |f| f.guarded = true);
+    let asked = |wanted: usize| {
+        let asked = count.swap(0, std::sync::atomic::Ordering::Relaxed);
+        assert!(asked <= wanted, "{asked}");
+    };
+    asked(120 + 50);
+    s.world.outboxes[&BOB.session].part(None, false, 0);
+    s.subscribe(BOB, &["#"; 50], |f| f.guarded = true);
+    asked(50);
+}

@@ -4,7 +4,7 @@ use super::entry::Origin;
 use super::index::Slot;
 use crate::outbox::Outbox;
 use crate::policy::{Actor, SessionId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A session with something in this lane.
@@ -14,7 +14,8 @@ pub(super) struct Subscriber {
     pub user: Box<str>,
     /// None where the session is gone from here, or is another node's.
     pub outbox: Option<Arc<Outbox>>,
-    filters: Vec<Box<str>>,
+    /// Thousands, for some: none is looked for one by one.
+    filters: HashSet<Box<str>>,
 }
 
 /// All of a lane. A session that has nothing any more is taken out, and its place used again.
@@ -34,7 +35,7 @@ impl Subscriber {
     }
 
     /// Its filters, once it has been taken out.
-    pub(super) fn into_filters(self) -> Vec<Box<str>> {
+    pub(super) fn into_filters(self) -> HashSet<Box<str>> {
         self.filters
     }
 }
@@ -55,7 +56,7 @@ impl Subscribers {
             session: who.session,
             user: who.user.into(),
             outbox,
-            filters: Vec::new(),
+            filters: HashSet::new(),
         };
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -83,20 +84,20 @@ impl Subscribers {
     /// What the session at `slot` holds.
     pub(super) fn filters(&self, slot: Slot) -> Vec<Box<str>> {
         self.get(slot)
-            .map_or_else(Vec::new, |subscriber| subscriber.filters.clone())
+            .map_or_else(Vec::new, |s| s.filters.iter().cloned().collect())
     }
 
     /// The session at `slot` holds one more filter.
     pub(super) fn add_filter(&mut self, slot: Slot, filter: &str) {
         if let Some(Some(subscriber)) = self.places.get_mut(slot as usize) {
-            subscriber.filters.push(filter.into());
+            subscriber.filters.insert(filter.into());
         }
     }
 
     /// And one less.
     pub(super) fn drop_filter(&mut self, slot: Slot, filter: &str) {
         if let Some(Some(subscriber)) = self.places.get_mut(slot as usize) {
-            subscriber.filters.retain(|f| **f != *filter);
+            subscriber.filters.remove(filter);
         }
     }
 
