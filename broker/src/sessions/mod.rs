@@ -156,13 +156,21 @@ impl Sessions {
         Claim::Entered(Entered::Woken(session, old, theirs, asleep))
     }
 
-    /// A connection has been opened: it ends at once where a newcomer waits for its place already.
+    /// A connection has been opened: it ends at once where a newcomer waits for its place already, or the server
+    /// is shutting down, which could not be told before.
     pub(crate) fn opened(&self, session: SessionId) {
         let state = self.state.lock();
-        if let Some(known) = state.by_number.get(&session.client)
-            && known.incarnation == session.incarnation
-            && known.over.is_some()
-        {
+        let known = state.by_number.get(&session.client);
+        let Some(known) = known.filter(|k| k.incarnation == session.incarnation) else {
+            return;
+        };
+        if state.shut {
+            known.outbox.stop_reading();
+            known.outbox.close(Close {
+                reason: ReasonCode::ServerShuttingDown,
+                text: "the server is shutting down".to_owned(),
+            });
+        } else if known.over.is_some() {
             known.outbox.close(taken_over());
         }
     }

@@ -187,3 +187,20 @@ fn the_longest_asleep_makes_room() {
     sessions.leave(ids[1]);
     assert_eq!(sessions.clients(), expected);
 }
+
+#[test]
+fn a_connection_that_opens_while_the_server_shuts_down_ends() {
+    let sessions = Sessions::new(10);
+    let late = Arc::new(Outbox::asleep(Version::V5, LIMITS, Arc::default()));
+    let Some(Entered::New(id)) = enter(&sessions, "alice", &late, true) else {
+        panic!()
+    };
+    for outbox in sessions.shut() {
+        outbox.stop_reading();
+    }
+    let nothing = crate::packet::Reply::PingResp;
+    late.open(None, Version::V5, LIMITS, &nothing, 0);
+    sessions.opened(id);
+    assert_eq!(closing(&late), Some(ReasonCode::ServerShuttingDown));
+    assert!(late.condition().draining);
+}
