@@ -152,7 +152,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
         "limits.subscriptions",
         limits.subscriptions,
         number,
-        1..=100_000_000
+        1..=65_535
     ),
     key!(
         "limits.room_retained",
