@@ -49,11 +49,16 @@ impl Asleep {
     }
 }
 
+fn rank(number: u64, asleep: &Asleep) -> (bool, u64, u64) {
+    (asleep.kept.who.authenticated, asleep.since, number)
+}
+
 /// Who is next.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     due: BTreeSet<(u64, u64)>,
-    asleep: BTreeSet<(u64, u64)>,
+    /// Those without credentials first, then by the time since when: anybody can make as many as there may be.
+    asleep: BTreeSet<(bool, u64, u64)>,
 }
 
 impl Order {
@@ -63,7 +68,7 @@ impl Order {
 
     /// True where nothing else is due earlier.
     pub(super) fn add(&mut self, number: u64, asleep: &Asleep) -> bool {
-        self.asleep.insert((asleep.since, number));
+        self.asleep.insert(rank(number, asleep));
         self.again(number, asleep);
         self.next() == Some(asleep.next())
     }
@@ -76,12 +81,13 @@ impl Order {
     }
 
     pub(super) fn forget(&mut self, number: u64, asleep: &Asleep) {
-        self.asleep.remove(&(asleep.since, number));
+        self.asleep.remove(&rank(number, asleep));
         self.due.remove(&(asleep.next(), number));
     }
 
-    pub(super) fn longest_asleep(&self) -> Option<u64> {
-        self.asleep.first().map(|(_, number)| *number)
+    /// Who makes room for others.
+    pub(super) fn first_to_go(&self) -> Option<u64> {
+        self.asleep.first().map(|(_, _, number)| *number)
     }
 
     /// When the next is due.

@@ -176,7 +176,7 @@ impl Sessions {
     }
 
     /// The connection of a session is over, and the lanes know it; the session sleeps. Gives back one that
-    /// has to end for it, where too many sleep: the one that has slept longest.
+    /// has to end for it, where too many sleep: the one that has slept longest, of those without credentials first.
     pub(crate) fn sleep(&self, session: SessionId, asleep: Box<Asleep>) -> Option<Due> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -191,7 +191,7 @@ impl Sessions {
             self.sooner.notify_one();
         }
         (state.order.len() > self.most_asleep)
-            .then(|| state.order.longest_asleep())
+            .then(|| state.order.first_to_go())
             .flatten()
             .and_then(|number| state.end(number))
     }

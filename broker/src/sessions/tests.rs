@@ -204,3 +204,18 @@ fn a_connection_that_opens_while_the_server_shuts_down_ends() {
     assert_eq!(closing(&late), Some(ReasonCode::ServerShuttingDown));
     assert!(late.condition().draining);
 }
+
+#[test]
+fn strangers_make_room_before_users_do() {
+    let sessions = Sessions::new(2);
+    let ids: Vec<_> = ["user", "~1", "~2"].map(|u| new(&sessions, u)).into();
+    let stranger = |since| {
+        let mut asleep = asleep(since, 100, None);
+        asleep.kept.who.authenticated = false;
+        asleep
+    };
+    assert!(sessions.sleep(ids[0], asleep(1, 100, None)).is_none());
+    assert!(sessions.sleep(ids[1], stranger(2)).is_none());
+    let ended = sessions.sleep(ids[2], stranger(3));
+    assert!(matches!(ended, Some(Due::End(id, _)) if id == ids[1]));
+}
