@@ -197,7 +197,11 @@ pub(super) async fn open(
         will: connect.will,
         expiry: terms.expiry,
         alias_maximum: ALIAS_MAXIMUM,
-        receive_maximum: shared.limits.inflight,
+        // [MQTT-3.3.4-7] is of 5.0.
+        receive_maximum: match terms.version {
+            Version::V5 => shared.limits.inflight,
+            Version::V3 => u16::MAX,
+        },
         unreleased: kept.unreleased,
     });
     let peer = door.peer;

@@ -62,8 +62,11 @@ pub(crate) struct Session {
     /// Aliases that the client has set (3.3.2.3.4).
     aliases: HashMap<NonZeroU16, TopicName>,
     alias_maximum: u16,
-    /// QoS 2 ids taken and not yet released [3.1.1 MQTT-4.3.3-2], whatever became of the message [5.0 MQTT-4.3.3-13].
+    /// QoS 2 ids taken on this connection and not yet released [3.1.1 MQTT-4.3.3-2], whatever became of the message
+    /// [5.0 MQTT-4.3.3-13].
     unreleased: HashSet<PacketId>,
+    /// Those of earlier connections, which have not come again on this one.
+    earlier: HashSet<PacketId>,
     receive_maximum: u16,
     /// Kept from CONNECT on [5.0 MQTT-3.1.2-7].
     will: Option<Will>,
@@ -80,6 +83,7 @@ pub(crate) struct Start {
     /// Seconds that the session outlives its connection.
     pub expiry: u32,
     pub alias_maximum: u16,
+    /// QoS 2 messages that the client may have on the way: what 5.0 was told in CONNACK. 3.1.1 knows no such limit.
     pub receive_maximum: u16,
     /// QoS 2 ids that an earlier connection took and did not release [MQTT-4.4.0-1].
     pub unreleased: HashSet<PacketId>,
@@ -91,7 +95,8 @@ impl Session {
             version: start.version,
             aliases: HashMap::new(),
             alias_maximum: start.alias_maximum,
-            unreleased: start.unreleased,
+            unreleased: HashSet::new(),
+            earlier: start.unreleased,
             receive_maximum: start.receive_maximum,
             will: start.will,
             expiry: start.expiry,
@@ -106,7 +111,9 @@ impl Session {
 
     /// QoS 2 ids that wait for their PUBREL, for the next connection.
     pub(crate) fn take_unreleased(&mut self) -> HashSet<PacketId> {
-        std::mem::take(&mut self.unreleased)
+        let mut all = std::mem::take(&mut self.unreleased);
+        all.extend(self.earlier.drain());
+        all
     }
 
     pub(crate) fn version(&self) -> Version {
@@ -135,7 +142,7 @@ impl Session {
             Packet::PubRel(Ack { packet_id, .. }) => {
                 // An id that is not known is answered, never a close [MQTT-4.3.3-11]; then any id is new
                 // [5.0 MQTT-4.3.3-12].
-                let code = if self.unreleased.remove(&packet_id) {
+                let code = if self.forget(packet_id) {
                     ReasonCode::Success
                 } else {
                     ReasonCode::PacketIdentifierNotFound
@@ -196,6 +203,7 @@ impl Session {
             if self.unreleased.contains(&id) {
                 return Ok(Step::Repeated(id));
             }
+            // What an earlier connection sent is none of this one's quota, until it comes again [MQTT-4.9.0-2].
             if self.unreleased.len() >= usize::from(self.receive_maximum) {
                 let text = format!(
                     "more than {} QoS 2 messages without PUBREL [MQTT-3.3.4-7]",
@@ -204,6 +212,9 @@ impl Session {
                 return Err(close(ReasonCode::ReceiveMaximumExceeded, &text));
             }
             self.unreleased.insert(id);
+            if self.earlier.remove(&id) {
+                return Ok(Step::Repeated(id));
+            }
         }
         Ok(Step::Publish(Inbound {
             topic,
@@ -215,9 +226,10 @@ impl Session {
         }))
     }
 
-    /// A QoS 2 message was refused, so its id is free again [MQTT-4.3.3-9].
-    pub(crate) fn forget(&mut self, id: PacketId) {
-        self.unreleased.remove(&id);
+    /// A QoS 2 message was released, or refused: its id is free again [MQTT-4.3.3-9, MQTT-4.3.3-12]. False where it
+    /// was not in use.
+    pub(crate) fn forget(&mut self, id: PacketId) -> bool {
+        self.unreleased.remove(&id) | self.earlier.remove(&id)
     }
 
     /// Every alias up to our own maximum is taken [5.0 MQTT-3.3.2-12].

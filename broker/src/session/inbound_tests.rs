@@ -92,6 +92,34 @@ fn a_qos_2_message_is_taken_once_until_released() {
 }
 
 #[test]
+fn the_receive_maximum_is_of_a_connection_and_its_ids_of_the_session() {
+    let ids = |ids: [u16; 2]| ids.map(|id| PacketId::new(id).unwrap());
+    let mut s = Session::new(Start {
+        version: Version::V5,
+        will: None,
+        expiry: 9,
+        alias_maximum: 0,
+        receive_maximum: 1,
+        unreleased: HashSet::from(ids([1, 2])),
+    });
+    let qos = QoS::ExactlyOnce;
+    assert_eq!(topic_of(s.step(publish(qos, 7, Some("a"), 0))), "a");
+    let over = s.step(publish(qos, 1, Some("a"), 0)).unwrap_err();
+    assert_eq!(over.reason, ReasonCode::ReceiveMaximumExceeded);
+    let [one, two] = ids([1, 2]);
+    for id in [two, PacketId::new(7).unwrap()] {
+        let released = s.step(Packet::PubRel(ack(id.get(), ReasonCode::Success)));
+        assert_eq!(released, Ok(Step::Released(id, ReasonCode::Success)));
+    }
+    let again = Ok(Step::Repeated(one));
+    assert_eq!(s.step(publish(qos, 1, Some("a"), 0)), again);
+    assert_eq!(s.step(publish(qos, 1, Some("a"), 0)), again);
+    let over = s.step(publish(qos, 2, Some("a"), 0)).unwrap_err();
+    assert_eq!(over.reason, ReasonCode::ReceiveMaximumExceeded);
+    assert_eq!(s.take_unreleased(), HashSet::from([one]));
+}
+
+#[test]
 fn only_an_orderly_disconnect_drops_the_will() {
     for (reason, left) in [
         (ReasonCode::Success, false),

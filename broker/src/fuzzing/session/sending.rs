@@ -14,6 +14,8 @@ pub(super) struct Sending {
     aliases: BTreeMap<u16, u8>,
     /// QoS 2 messages taken and not released.
     unreleased: BTreeSet<PacketId>,
+    /// Of these, what has come on this connection.
+    here: BTreeSet<PacketId>,
     count: u32,
 }
 
@@ -83,13 +85,13 @@ impl Sending {
             },
         };
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
-            if self.unreleased.contains(&id) {
-                return Due::Repeated; // [MQTT-4.3.3-10]
-            }
-            if self.unreleased.len() >= usize::from(setup.receive_maximum) {
+            if !self.here.contains(&id) && self.here.len() >= usize::from(setup.receive_maximum) {
                 return Due::Close(ReasonCode::ReceiveMaximumExceeded); // [MQTT-3.3.4-7]
             }
-            self.unreleased.insert(id);
+            self.here.insert(id);
+            if !self.unreleased.insert(id) {
+                return Due::Repeated; // [MQTT-4.3.3-10]
+            }
         }
         Due::Message(topic)
     }
@@ -97,6 +99,7 @@ impl Sending {
     /// The connection is over: its aliases with it, and not the ids [MQTT-3.3.2-7].
     pub(super) fn lose(&mut self, unreleased: &HashSet<PacketId>) {
         self.aliases.clear();
+        self.here.clear();
         assert!(
             self.unreleased
                 .iter()
@@ -106,6 +109,7 @@ impl Sending {
 
     /// PUBREL: whether the id was one.
     pub(super) fn release(&mut self, id: PacketId) -> bool {
+        self.here.remove(&id);
         self.unreleased.remove(&id)
     }
 }
