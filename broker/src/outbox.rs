@@ -23,7 +23,7 @@ const PIECES: usize = 64;
 /// One session's outbox.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// Whether 5.0 is spoken.
+    /// Whether 5.0 is spoken, or may be the next time.
     v5: AtomicBool,
     /// Whether a connection serves it: what may go to somebody else should.
     awake: AtomicBool,
@@ -126,6 +126,8 @@ impl Outbox {
             self.write(&mut state);
         }
         self.awake.store(false, Ordering::Relaxed);
+        // What waits has to lose nothing where the client comes back in another version.
+        self.v5.store(true, Ordering::Relaxed);
         state.stage = if stays { Stage::Asleep } else { Stage::Over };
         state.closing = None;
         let mut rest = state.outbound.bare();
@@ -160,7 +162,7 @@ impl Outbox {
         }
     }
 
-    /// The version to encode for; a frame of another is translated on its way.
+    /// The version to encode for, while asleep the one that says more; a frame of another is translated on its way.
     pub(crate) fn version(&self) -> Version {
         if self.v5.load(Ordering::Relaxed) {
             Version::V5

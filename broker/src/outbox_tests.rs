@@ -69,6 +69,17 @@ fn who_asks_and_does_not_read_chokes() {
 }
 
 #[test]
+fn what_waits_for_an_absent_client_is_encoded_with_all_that_it_says() {
+    let outbox = Outbox::asleep(Version::V3, LIMITS, Arc::default());
+    outbox.open(None, Version::V3, LIMITS, &Reply::PingResp, 0);
+    assert_eq!(outbox.version(), Version::V3);
+    drop(outbox.part(None, true, 0));
+    assert_eq!(outbox.version(), Version::V5);
+    outbox.open(None, Version::V3, LIMITS, &Reply::PingResp, 0);
+    assert_eq!(outbox.version(), Version::V3);
+}
+
+#[test]
 fn what_it_holds_is_counted_until_it_ends() {
     let counters = Arc::new(Counters::default());
     let limits = OutboundLimits {

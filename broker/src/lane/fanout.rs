@@ -233,7 +233,7 @@ impl<'a> Frames<'a> {
                 user_properties: &user_properties,
                 subscription_ids: &ids,
             };
-            let packet = encode_publish(version, &parts);
+            let packet = encode_publish(version, &parts).forwarded();
             self.plain[place] = Some(Frame {
                 qos,
                 packet,

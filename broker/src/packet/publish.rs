@@ -53,6 +53,8 @@ pub struct PublishFrame {
     expiry_at: u32,
     /// Bytes of the application message, which is the end of the packet.
     payload: u32,
+    /// Whether RETAIN is the publisher's own.
+    as_published: bool,
 }
 
 /// What a frame is sent with, beyond what all of its receivers get.
@@ -158,6 +160,16 @@ impl PublishFrame {
         copy.into()
     }
 
+    /// Of a standing subscription: where RETAIN is set, then by the publisher [5.0 MQTT-3.3.1-13]. In 3.1.1, which
+    /// cannot ask for that, it is 0 [3.1.1 MQTT-3.3.1-9].
+    #[must_use]
+    pub fn forwarded(self) -> PublishFrame {
+        PublishFrame {
+            as_published: true,
+            ..self
+        }
+    }
+
     /// The same message for receivers of another version: 3.1.1 has no properties.
     #[must_use]
     pub fn translated(&self, to: Version) -> PublishFrame {
@@ -186,7 +198,8 @@ impl PublishFrame {
         };
         let remaining = head.len() + none.len() + rest.len();
         let mut out = Vec::with_capacity(5 + remaining);
-        out.push(self.bytes[0]);
+        let retain = !(self.as_published && to == Version::V3);
+        out.push(self.bytes[0] & (0xFE | u8::from(retain)));
         put_variable(&mut out, remaining);
         let moved = out.len();
         out.extend_from_slice(head);
@@ -204,6 +217,7 @@ impl PublishFrame {
             properties_at,
             expiry_at: 0,
             payload: self.payload,
+            as_published: self.as_published,
         }
     }
 
@@ -324,6 +338,7 @@ pub fn encode_publish(version: Version, parts: &PublishParts<'_>) -> PublishFram
         properties_at,
         expiry_at,
         payload: u32::try_from(parts.payload.len()).unwrap_or(0),
+        as_published: false,
     }
 }
 

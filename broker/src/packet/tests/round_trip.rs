@@ -263,6 +263,11 @@ proptest! {
         prop_assert_eq!(moved.patched(&patch), expected.patched(&patch));
         prop_assert_eq!(moved.version(), to);
         prop_assert_eq!(moved.payload_len(), expected.payload_len());
+        // What is as the publisher said is so in 5.0 only.
+        let forwarded = encode(from, &bare).forwarded().translated(to);
+        let retain = bare.retain && to == Version::V5;
+        let expected = encode(to, &Message { retain, ..bare });
+        prop_assert_eq!(forwarded.as_bytes(), expected.as_bytes());
     }
 
     #[test]
