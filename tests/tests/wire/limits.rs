@@ -199,3 +199,16 @@ fn an_answer_that_the_client_cannot_take_is_a_close() {
         assert_eq!(client.closed(), Some(0x95));
     }
 }
+
+#[test]
+fn clients_of_3_1_1_know_no_receive_maximum() {
+    let server = Broker::with("[limits]\ninflight = 5\n");
+    let mut client = Connect::v311("a").to(server.address());
+    let ids: Vec<u16> = (0..20)
+        .map(|_| client.start_publish(&Message::new("a/b", "x").qos(2)))
+        .collect();
+    for id in ids {
+        assert_eq!(client.pubrec(id).0, 0);
+    }
+    client.ping();
+}
