@@ -11,6 +11,7 @@
 #![allow(clippy::must_use_candidate)]
 
 pub mod broker;
+pub mod everywhere;
 pub mod program;
 pub mod room;
 pub mod tls;

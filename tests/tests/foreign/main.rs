@@ -1,21 +1,27 @@
-//! Clients that others wrote and that cargo does not bring: Debian's mosquitto clients, and Paho for Python.
-//! `tests/run` installs them.
+//! Clients that others wrote and that cargo does not bring: Debian's mosquitto clients, paho-mqtt and MQTT.js.
+//! `tests/run` installs them. rumqttc and rust-mqtt are among the tests on the wire.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code
 
+mod mosquitto;
+mod mosquitto_sessions;
+mod mosquitto_transports;
+mod mqttjs;
+mod paho;
+
+use roommq_tests::PATIENCE;
 use roommq_tests::broker::Broker;
 use roommq_tests::program::Program;
-use roommq_tests::room;
-use roommq_tests::wire::{Connect, Message};
-use roommq_tests::workspace;
-use rustix::process::Signal;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 /// The versions that mosquitto's clients speak.
 const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
 
 const SHORT_GRACE: &str = "[presence]\ngrace = \"300ms\"\n";
+
+/// Where the scripts live their lives: a room that none of them may join, and members that leave soon.
+const LIFE: &str = "[presence]\ngrace = \"300ms\"\n\
+                    [[room]]\nmatch = \"staff\"\naccess = \"list\"\nmembers = [\"~boss\"]\n";
 
 fn mosquitto(program: &str, server: &Broker, version: &str, arguments: &[&str]) -> Command {
     let address = server.address();
@@ -35,200 +41,26 @@ fn sub(server: &Broker, version: &str, id: &str, filter: &str) -> Program {
 
 fn publish(server: &Broker, version: &str, arguments: &[&str]) {
     let mut command = mosquitto("mosquitto_pub", server, version, arguments);
-    let done = Program::run(&mut command, "");
-    assert_eq!(done.code, Some(0), "{version}: {}", done.stderr);
+    succeed(&mut command, "");
 }
 
-#[test]
-fn mosquitto_sub_shows_roster_notices_and_messages() {
-    for version in VERSIONS {
-        let server = Broker::start();
-        let mut alice = Connect::v5("alice").to(server.address());
-        alice.subscribe("rooms/lobby/#", 0);
-        room::event(&mut alice, "joined", "~alice");
-        let bob = sub(&server, version, "bob", "rooms/lobby/#");
-        let roster = bob.stdout.line_with("rooms/lobby/_presence/~alice ");
-        assert!(roster.contains("\"state\":\"online\""), "{roster}");
-        bob.stdout.line_with("rooms/lobby/_presence/~bob ");
-        let joined = bob.stdout.line_with("rooms/lobby/_events ");
-        assert!(
-            joined.contains("joined") && joined.contains("~bob"),
-            "{joined}"
-        );
-        room::event(&mut alice, "joined", "~bob");
-        alice.publish(&Message::new("rooms/lobby", "hello"));
-        assert_eq!(bob.stdout.line_with("hello"), "rooms/lobby hello");
-        alice.disconnect(0);
-        let left = bob.stdout.line_with("\"left\"");
-        assert!(left.contains("~alice"), "{left}");
-        // The roster's entry is cleared: an empty payload.
-        bob.stdout
-            .line(|line| line.trim_end() == "rooms/lobby/_presence/~alice (null)");
+/// Runs a program that must end well, with this input; what it printed.
+fn succeed(command: &mut Command, input: &str) -> String {
+    let done = Program::run(command, input);
+    let said = format!("{command:?}\n{}\n{}", done.stdout, done.stderr);
+    assert_eq!(done.code, Some(0), "{said}");
+    done.stdout
+}
+
+/// Runs a script that lives these lives, and says so after each.
+fn live(command: &mut Command, lives: &[&str]) {
+    let mut script = Program::start(command);
+    for life in lives {
+        let well = format!("{life}: well");
+        let said = script.stdout.line_within(3 * PATIENCE, |line| line == well);
+        let (stdout, stderr) = (&script.stdout, &script.stderr);
+        let all = || format!("{command:?}: {life}\n{}\n{}", stdout.text(), stderr.text());
+        assert!(said.is_some(), "{}", all());
     }
-}
-
-#[test]
-fn a_killed_mosquitto_sub_is_lost_within_a_second_and_gone_after_the_grace_period() {
-    for version in VERSIONS {
-        let server = Broker::with(SHORT_GRACE);
-        let watcher = sub(&server, "mqttv311", "watcher", "rooms/lobby/#");
-        watcher.stdout.line_with("joined");
-        let mut victim = sub(&server, version, "victim", "rooms/lobby/#");
-        watcher
-            .stdout
-            .line(|line| line.contains("joined") && line.contains("~victim"));
-        victim.kill();
-        let killed = Instant::now();
-        let lost = watcher.stdout.line_with("\"lost\"");
-        assert!(
-            killed.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            killed.elapsed()
-        );
-        assert!(
-            lost.contains("~victim") && lost.contains("\"reason\""),
-            "{lost}"
-        );
-        let left = watcher.stdout.line_with("\"left\"");
-        assert!(left.contains("~victim"), "{left}");
-        assert!(
-            killed.elapsed() >= Duration::from_millis(250),
-            "not before the grace period"
-        );
-    }
-}
-
-#[test]
-fn a_terminated_mosquitto_sub_leaves() {
-    for version in VERSIONS {
-        let server = Broker::start();
-        let watcher = sub(&server, "mqttv5", "watcher", "rooms/lobby/#");
-        watcher.stdout.line_with("joined");
-        let leaver = sub(&server, version, "leaver", "rooms/lobby/#");
-        // The last thing that it is told about its own join.
-        leaver.stdout.line_with("rooms/lobby/_info ");
-        // mosquitto_sub says DISCONNECT when it is terminated.
-        leaver.signal(Signal::TERM);
-        let left = watcher.stdout.line_with("\"left\"");
-        assert!(left.contains("~leaver"), "{left}");
-    }
-}
-
-#[test]
-fn mosquitto_pub_reaches_a_room_at_every_qos() {
-    let server = Broker::start();
-    let mut alice = Connect::v5("alice").to(server.address());
-    alice.subscribe("rooms/lobby/#", 2);
-    for version in VERSIONS {
-        for qos in 0..=2_u8 {
-            let text = format!("{version} {qos}");
-            let level = qos.to_string();
-            publish(
-                &server,
-                version,
-                &["-i", "pub", "-t", "rooms/lobby", "-m", &text, "-q", &level],
-            );
-            let heard = alice.message_where(|m| m.topic == "rooms/lobby");
-            assert_eq!((heard.text(), heard.qos), (text.as_str(), qos));
-            assert_eq!(heard.properties.user("from"), Some("~pub"));
-        }
-    }
-}
-
-#[test]
-fn retained_messages_and_wills_of_mosquitto_clients_work() {
-    for version in VERSIONS {
-        let server = Broker::start();
-        publish(
-            &server,
-            version,
-            &["-t", "rooms/lobby/topic", "-m", "kept", "-r", "-q", "1"],
-        );
-        let bob = sub(&server, version, "bob", "rooms/lobby/#");
-        assert_eq!(bob.stdout.line_with("kept"), "rooms/lobby/topic kept");
-        let will = ["--will-topic", "rooms/lobby", "--will-payload", "farewell"];
-        let mut command = mosquitto(
-            "mosquitto_sub",
-            &server,
-            version,
-            &["-i", "doomed", "-t", "rooms/lobby"],
-        );
-        let mut doomed = Program::start(command.args(will));
-        bob.stdout
-            .line(|line| line.contains("joined") && line.contains("~doomed"));
-        doomed.kill();
-        bob.stdout.line_with("farewell");
-    }
-}
-
-#[test]
-fn a_refused_mosquitto_sub_says_so() {
-    let staff = "[[room]]\nmatch = \"staff\"\naccess = \"list\"\nmembers = [\"~boss\"]\n";
-    let server = Broker::with(staff);
-    for version in VERSIONS {
-        // -E: end after the SUBACK. mosquitto_sub complains where every filter was refused.
-        let arguments = ["-i", "eve", "-t", "rooms/staff/#", "-E", "-d"];
-        let done = Program::run(
-            &mut mosquitto("mosquitto_sub", &server, version, &arguments),
-            "",
-        );
-        let said = format!("{}{}", done.stdout, done.stderr);
-        let code = if version == "mqttv5" { "135" } else { "128" };
-        assert!(said.contains(code), "{version}: {said}");
-    }
-    let arguments = [
-        "-i",
-        "adam",
-        "-t",
-        "inbox/me/#",
-        "-t",
-        "rooms/staff/#",
-        "-v",
-    ];
-    let eve = Program::start(&mut mosquitto(
-        "mosquitto_sub",
-        &server,
-        "mqttv311",
-        &arguments,
-    ));
-    let told = eve.stdout.line_with("inbox/me/error");
-    assert!(told.contains("staff is for its members"), "{told}");
-}
-
-#[test]
-fn passwords_work_with_mosquitto_clients() {
-    let config = "[auth]\nanonymous = false\nusers_file = \"@users@\"\n";
-    let server = Broker::with_users(config, &[("alice", "pw")]);
-    for version in VERSIONS {
-        let good = ["-u", "alice", "-P", "pw", "-t", "rooms/lobby", "-m", "x"];
-        publish(&server, version, &good);
-        let bad = ["-u", "alice", "-P", "no", "-t", "rooms/lobby", "-m", "x"];
-        let refused = Program::run(&mut mosquitto("mosquitto_pub", &server, version, &bad), "");
-        assert_ne!(refused.code, Some(0), "{version}");
-    }
-}
-
-#[test]
-fn the_servers_copy_and_paste_line_works() {
-    let mut command = roommq_tests::program::roommq();
-    command.args(["serve", "--listen", "127.0.0.1:0"]);
-    let server = Program::start(&mut command);
-    let line = server.stdout.line_with("mosquitto_sub");
-    let pasted = Program::start(Command::new("sh").args(["-c", &format!("exec {}", line.trim())]));
-    pasted.stdout.line_with("joined");
-}
-
-#[test]
-fn paho_for_python_lives_in_rooms_in_both_versions() {
-    let config = "[presence]\ngrace = \"300ms\"\n\
-                  [[room]]\nmatch = \"staff\"\naccess = \"list\"\nmembers = [\"~boss\"]\n";
-    let server = Broker::with(config);
-    let tests = workspace::root().join("tests");
-    let mut command = Command::new(tests.join(".venv/bin/python"));
-    command
-        .arg(tests.join("foreign/paho_rooms.py"))
-        .arg(server.address().ip().to_string())
-        .arg(server.address().port().to_string());
-    let done = Program::run(&mut command, "");
-    assert_eq!(done.code, Some(0), "{}\n{}", done.stdout, done.stderr);
+    assert!(script.wait().success());
 }

@@ -1,8 +1,8 @@
 //! What each listener may cost, where it listens, and handshakes that hang.
 
 use crate::hostile::Bystanders;
-use crate::transports::{Everywhere, TRANSPORTS};
 use roommq_tests::broker::Broker;
+use roommq_tests::everywhere::{Everywhere, TRANSPORTS};
 use roommq_tests::tls;
 use roommq_tests::wire::{Client, Connect, Message, Missing, Packet, Version, property};
 use std::io::Write;

@@ -1,65 +1,8 @@
 //! What holds on every transport.
 
-use roommq_tests::broker::Broker;
-use roommq_tests::tls::{self, Authority};
-use roommq_tests::wire::{BOTH, Connect, Message, Packet, Stream, WebSocket};
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use roommq_tests::everywhere::{Everywhere, TRANSPORTS};
+use roommq_tests::wire::{BOTH, Connect, Message, Packet};
 use std::thread;
-use tokio_rustls::rustls::ClientConfig;
-
-/// A server with a listener of each kind, and plain TCP first; `more` is the rest of its configuration.
-pub(crate) struct Everywhere {
-    pub server: Broker,
-    trust: Arc<ClientConfig>,
-}
-
-/// Each transport, as a client dials it.
-pub(crate) const TRANSPORTS: [&str; 5] = ["tcp", "tls", "ws", "wss", "unix"];
-
-impl Everywhere {
-    pub(crate) fn start(more: &str) -> Everywhere {
-        let authority = Authority::new();
-        let identity = authority.server();
-        let ip = |transport: &str, keys: &str| {
-            format!("[[listener]]\nbind = '127.0.0.1:0'\ntransport = '{transport}'\n{keys}")
-        };
-        let files = "certificate = 'server.pem'\nkey = 'server.key'\n";
-        let config = [
-            &ip("tcp", ""),
-            &ip("tls", files),
-            &ip("ws", ""),
-            &ip("wss", files),
-            "[[listener]]\ntransport = 'unix'\npath = 'mqtt.sock'\n",
-            more,
-        ]
-        .concat();
-        let files = [
-            ("server.pem", &*identity.certificate),
-            ("server.key", &*identity.key),
-        ];
-        Everywhere {
-            server: Broker::listening(&config, &files),
-            trust: authority.trusted_by(None),
-        }
-    }
-
-    pub(crate) fn dial(&self, transport: &str) -> Box<dyn Stream> {
-        let number = TRANSPORTS.iter().position(|known| *known == transport);
-        let number = number.unwrap();
-        let address = self.server.place(number);
-        match transport {
-            "tcp" => Box::new(tls::tcp(address)),
-            "tls" => tls::to(address, &self.trust),
-            "ws" => Box::new(WebSocket::open(Box::new(tls::tcp(address)))),
-            "wss" => Box::new(WebSocket::open(tls::to(address, &self.trust))),
-            _ => {
-                let path = self.server.url(number).strip_prefix("unix:").unwrap();
-                Box::new(UnixStream::connect(path).unwrap())
-            }
-        }
-    }
-}
 
 #[test]
 fn the_server_says_how_each_is_reached() {
