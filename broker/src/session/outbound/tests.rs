@@ -128,7 +128,7 @@ fn exactly_once_goes_its_four_steps() {
     assert_eq!(
         out.refused(id(2), 0),
         Ok(true),
-        "an error PUBREC ends it [MQTT-4.3.3-3]"
+        "an error PUBREC ends it [MQTT-4.4.0-2]"
     );
     assert!(sent(&mut out).is_empty());
 }
