@@ -191,3 +191,40 @@ fn rows_that_are_wrong_fail() {
     }
     assert_eq!(outcome.failures.len(), outcome.runs);
 }
+
+const RIGHT: &str = r#"
+== it comes to either, who then has a name
+3.1.1: 3.1.0-1
+5.0: 3.1.0-1
+a> connect
+a< connack
+b> connect
+b< connack
+b> subscribe "{id}/t" qos=1
+b< suback 1
+c is 5.0
+c> connect
+c< connack
+c> publish "{id}/t" "x" qos=1 id=$p
+c< puback id=$p
+a|b< publish "{id}/t" "x" qos=1 id=$q before=5s
+w> puback id=$q
+w< nothing
+l drop
+w> disconnect
+b< closed silently
+"#;
+
+#[test]
+fn rows_that_are_right_pass() {
+    let (mut rows, mut unread) = (Vec::new(), Vec::new());
+    crate::row::parse("right.rows", RIGHT, &mut rows, &mut unread);
+    assert!(unread.is_empty(), "{unread:?}");
+    let outcome = play(&rows);
+    assert_eq!(outcome.runs, 2);
+    assert!(
+        outcome.failures.is_empty(),
+        "{}",
+        outcome.failures.join("\n")
+    );
+}
