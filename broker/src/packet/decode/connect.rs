@@ -23,12 +23,23 @@ const USER_NAME: u8 = 0b1000_0000;
 /// Reads a CONNECT. The error says whether, and how, it is answered.
 pub(super) fn connect(first: u8, body: &Bytes) -> Result<(Level, Connect), DecodeError> {
     let level = level(body).map_err(|fault| DecodeError::in_connect(fault, None))?;
-    let read = match level {
+    let read = header_flags(level, first).and_then(|first| match level {
         Level::V31 | Level::V311 => connect_v3(level, first, body),
         Level::V5 => connect_v5(first, body),
-    };
+    });
     let connect = read.map_err(|fault| DecodeError::in_connect(fault, Some(level.version())))?;
     Ok((level, connect))
+}
+
+/// The first byte without flags, which 3.1 does not use (3.1 3.1) and later versions reserve.
+fn header_flags(level: Level, first: u8) -> Result<u8, Fault> {
+    if level != Level::V31 && first & 0x0F != 0 {
+        return Err(Fault::malformed(
+            "the header's reserved flags are wrong",
+            "3.1.1 MQTT-2.2.2-2, 5.0 MQTT-2.1.3-1",
+        ));
+    }
+    Ok(first & 0xF0)
 }
 
 /// The version by name and level [MQTT-3.1.2-1, MQTT-3.1.2-2].

@@ -171,6 +171,7 @@ impl Decoder {
         }
         let (expected, clause) = match kind {
             PUBLISH => return Ok(()),
+            CONNECT if self.level.is_none() => return Ok(()), // its level says, in `connect`
             PUBREL => (0b0010, "MQTT-3.6.1-1"),
             SUBSCRIBE => (0b0010, "MQTT-3.8.1-1"),
             UNSUBSCRIBE => (0b0010, "MQTT-3.10.1-1"),

@@ -176,12 +176,13 @@ fn what_a_3_1_client_sends_again_says_so() {
     }
 }
 
-/// 3.1 3.1: the lowest connect flag is not used; a client id has 1 to 23 characters, of which we demand the one.
+/// 3.1 3.1: the header's flags and the lowest connect flag are not used; a client id has 1 to 23 characters, of which we demand the one.
 #[test]
 fn what_3_1_says_of_connect() {
     for good in [
         &b"\x10\x0f\x00\x06MQIsdp\x03\x03\x00<\x00\x01a"[..],
         b"\x10\x16\x00\x06MQIsdp\x03\x07\x00<\x00\x01a\x00\x01w\x00\x02hi",
+        b"\x1a\x0f\x00\x06MQIsdp\x03\x02\x00<\x00\x01a",
         b"\x10\x26\x00\x06MQIsdp\x03\x02\x00<\x00\x18aaaaaaaaaaaaaaaaaaaaaaaa",
     ] {
         connected_by_3_1(good);
