@@ -122,6 +122,7 @@ async fn admit(
             let reason = "an empty client id needs clean session [MQTT-3.1.3-8]";
             return Err(Some(wrong(ReasonCode::ClientIdentifierNotValid, reason)));
         }
+        // [3.1.1 MQTT-3.1.3-6]
         format!("auto-{}", uuid::Uuid::new_v4().simple()).into()
     } else {
         // A copy: it lives as long as the session, and what is read of a CONNECT is a slice of all of it.

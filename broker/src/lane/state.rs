@@ -252,6 +252,7 @@ impl Lane {
             reach.touch(outbox);
         }
         for (f, _, new) in &granted {
+            // [5.0 MQTT-3.8.4-4]
             let wanted = match f.options.retain_handling {
                 RetainHandling::Send => true,
                 RetainHandling::SendIfNew => *new,

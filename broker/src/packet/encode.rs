@@ -84,7 +84,7 @@ fn return_code(reason: ReasonCode) -> v3::ConnectAckReason {
     }
 }
 
-/// Granted, or 0x80 [3.1.1 MQTT-3.9.3-2].
+/// Granted, or 0x80 [3.1.1 MQTT-3.8.4-5, MQTT-3.9.3-2, 5.0 MQTT-3.9.3-2].
 fn suback_v3(reason: ReasonCode) -> SubscribeReturnCode {
     match reason {
         ReasonCode::Success => SubscribeReturnCode::Success(types::QoS::AtMostOnce),

@@ -68,7 +68,7 @@ pub(crate) struct Session {
     /// Those of earlier connections, which have not come again on this one.
     earlier: HashSet<PacketId>,
     receive_maximum: u16,
-    /// Kept from CONNECT on [5.0 MQTT-3.1.2-7].
+    /// Kept from CONNECT on [5.0 MQTT-3.1.2-7]; none without the flag [3.1.1 MQTT-3.1.2-12].
     will: Option<Will>,
     /// Seconds that the session outlives its connection.
     expiry: u32,
@@ -197,6 +197,7 @@ impl Session {
         })
     }
 
+    /// QoS 1 is new whenever it comes: what its id meant before is over [5.0 MQTT-4.3.2-5].
     fn publish(&mut self, publish: Publish) -> Result<Step, Close> {
         let topic = self.topic_of(publish.topic, publish.topic_alias)?;
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {

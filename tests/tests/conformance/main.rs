@@ -131,6 +131,30 @@ fn clauses_in_the_sources_exist() {
 }
 
 #[test]
+fn statements_stand_beside_the_code_that_obeys_them() {
+    let of_the_product = |place: &str| {
+        let (path, _) = place.split_once(':').unwrap_or((place, ""));
+        let product = path.starts_with("broker/src/") || path.starts_with("bridge/src/");
+        product && !path.contains("tests")
+    };
+    let named: Vec<sources::Named> = sources::clauses()
+        .into_iter()
+        .filter(|named| of_the_product(&named.place))
+        .collect();
+    let stands = |clause: &Clause| {
+        named.iter().any(|named| {
+            named.number == clause.number && named.version.is_none_or(|v| v == clause.version)
+        })
+    };
+    let missing: Vec<String> = clause::all()
+        .iter()
+        .filter(|(clause, statement)| statement.binds_server() && !stands(clause))
+        .map(|(clause, statement)| format!("{clause}: {}", statement.says))
+        .collect();
+    none("statements that no line of the product names", &missing);
+}
+
+#[test]
 fn the_document_is_up_to_date() {
     let path = root().join("docs/conformance.md");
     let expected = document::text(&clause::all(), &row::all(), &sources::tests());

@@ -177,6 +177,7 @@ impl Decoder {
             UNSUBSCRIBE => (0b0010, "MQTT-3.10.1-1"),
             DISCONNECT => (0, "MQTT-3.14.1-1"),
             AUTH => (0, "5.0 MQTT-3.15.1-1"),
+            // [3.1.1 MQTT-2.2.2-1]
             _ => (0, "3.1.1 MQTT-2.2.2-2, 5.0 MQTT-2.1.3-1"),
         };
         // 3.1 has DUP on what expects an answer (3.1 2.1); later versions reserve it.

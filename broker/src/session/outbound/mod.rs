@@ -31,7 +31,7 @@ pub(crate) struct Outbound {
     queue: WriteQueue,
     /// There is no connection: QoS 1 and 2 wait, QoS 0 is lost (4.3.1).
     asleep: bool,
-    /// PUBLISH sent, PUBACK or PUBREC awaited; in the order sent [MQTT-4.6.0-6].
+    /// PUBLISH sent, PUBACK or PUBREC awaited [5.0 MQTT-4.3.3-3]; in the order sent [MQTT-4.6.0-6].
     in_flight: VecDeque<InFlight>,
     /// Of messages that may have to be sent again.
     in_flight_bytes: usize,
