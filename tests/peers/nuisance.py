@@ -1,7 +1,7 @@
 """Peers that mean no good, as a process of their own: `python3 nuisance.py KIND --port PORT …`.
 
 They connect in a steady stream over --ramp seconds, print "ready" when all of them stand, and from then on replace each one
-that the server closes. At the end of stdin they print one JSON object about what happened. The process is nice:
+that the server closes. At the end of stdin they print one JSON object about what happened. The process is idle-scheduled:
 those who attack a server do not run on its processors.
 """
 
@@ -211,7 +211,8 @@ def main() -> None:
     parser.add_argument("--ramp", type=float, default=10.0)
     parser.add_argument("--handshakes", type=float, default=0.0, help="whole TLS handshakes a second beside")
     args = parser.parse_args()
-    os.nice(10)
+    # The peers have a machine of their own in life: here they must not take the load's processors.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     crowd = Crowd(args.kind, args.port, args.count)

@@ -191,7 +191,7 @@ pub(super) async fn open(
         kept,
         woken,
     } = place;
-    terms.connack.session_present = woken; // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
+    terms.connack.session_present = woken && connect.level > 3; // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
     let session = Session::new(Start {
         version: terms.version,
         will: connect.will,

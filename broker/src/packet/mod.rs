@@ -109,6 +109,8 @@ pub struct Connect {
     pub request_response_information: bool,
     /// Whether reason strings and user properties may be sent (5.0; true where absent).
     pub request_problem_information: bool,
+    /// 3 for 3.1, which is served as 3.1.1 (4) but for a CONNACK without a session present flag; 5 for 5.0 (3.1.2.2).
+    pub level: u8,
     /// Enhanced authentication (5.0).
     pub authentication_method: Option<ByteString>,
     /// Enhanced authentication (5.0).

@@ -338,3 +338,19 @@ fn a_filter_that_spans_rooms_shows_nothing_of_one_that_refuses() {
     let got = client.messages_until("end");
     assert!(got.iter().all(|m| m.text() != "secret"), "{got:?}");
 }
+
+#[test]
+fn clients_of_3_1_find_their_session_and_no_flag() {
+    let server = Broker::start();
+    let connect = keeps(Version::V31, "old");
+    let (mut client, present) = come(&connect, &server);
+    assert!(!present);
+    client.subscribe("old/news", 1);
+    drop(client);
+    let mut sender = Connect::v5("sender").to(server.address());
+    sender.publish(&Message::new("old/news", "x").qos(1));
+    let (mut client, present) = come(&connect, &server);
+    // The second byte of CONNACK is reserved in 3.1 (3.2).
+    assert!(!present);
+    assert_eq!(client.message().text(), "x");
+}

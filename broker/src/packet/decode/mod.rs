@@ -46,8 +46,8 @@ pub struct Decoder {
     level: Option<Level>,
 }
 
-/// What a CONNECT says it speaks, by name and level. 3.1 differs from 3.1.1 in what a client may send, and in
-/// nothing that the server does.
+/// What a CONNECT says it speaks, by name and level. 3.1 differs from 3.1.1 in what a client may send, and in a
+/// CONNACK without the flag of a session that goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
     V31,

@@ -4,7 +4,7 @@ use super::values::*;
 
 pub fn accepted() -> Vec<(&'static str, &'static str, Version, &'static [u8], Packet)> {
     vec![
-    ("CONNECT in 3.1", "MQTT-3.1.2-1", V3, b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00<\x00\x01a", connect(V3)),
+    ("CONNECT in 3.1", "MQTT-3.1.2-1", V3, b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00<\x00\x01a", Connect { level: 3, ..connect_fields(V3) }.into()),
     ("CONNECT in 3.1.1", "3.1", V3, b"\x10\x0d\x00\x04MQTT\x04\x02\x00<\x00\x01a", connect(V3)),
     ("CONNECT in 3.1.1 with all there is", "3.1", V3, b"\x10\x1b\x00\x04MQTT\x04\xee\x00\x09\x00\x01a\x00\x01w\x00\x03bye\x00\x01u\x00\x01p", Connect { keep_alive: 9, will: Some(last_will(AtLeastOnce, true)), user_name: Some("u".into()), password: Some("p".into()), ..connect_fields(V3) }.into()),
     ("CONNECT in 3.1.1 with an empty client id", "MQTT-3.1.3-7", V3, b"\x10\x0c\x00\x04MQTT\x04\x02\x00<\x00\x00", Connect { client_id: "".into(), ..connect_fields(V3) }.into()),
