@@ -93,20 +93,7 @@ fn what_it_holds_is_counted_until_it_ends() {
             (n, n * 5, n.min(1))
         );
     };
-    let parts = PublishParts {
-        topic: "t",
-        payload: b"12345",
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        dup: false,
-        payload_format_indicator: None,
-        message_expiry: None,
-        content_type: None,
-        response_topic: None,
-        correlation_data: None,
-        user_properties: &[],
-        subscription_ids: &[],
-    };
+    let parts = PublishParts::new("t", b"12345", QoS::AtLeastOnce);
     let frame = Frame {
         qos: QoS::AtLeastOnce,
         packet: encode_publish(Version::V5, &parts),

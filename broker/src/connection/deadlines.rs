@@ -1,6 +1,7 @@
 //! By when a peer must have done what it owes. Pure: `now` is passed in.
 
 use super::intake::Rest;
+use crate::outbox::Condition;
 use crate::packet::ReasonCode;
 use crate::session::Close;
 use roommq_config::Limits;
@@ -79,6 +80,20 @@ impl Deadlines {
             (Some((since, before)), Some(written)) if before == written => Some((since, written)),
             (_, Some(written)) => Some((now, written)),
         };
+    }
+
+    /// Takes what the outbox shows, and whether its bytes are still on their way through a stream: whether the
+    /// connection is blocked, and whether it is choked.
+    pub(super) fn see(
+        &mut self,
+        now: Instant,
+        shown: &Condition,
+        on_the_way: bool,
+    ) -> (bool, bool) {
+        let blocked = shown.blocked || on_the_way;
+        self.blocked(now, blocked.then_some(shown.written));
+        self.pause(now, shown.choked);
+        (blocked, shown.choked)
     }
 
     /// The end comes at `last`.

@@ -2,7 +2,6 @@
 
 use super::ending::LAST_WORDS;
 use super::intake::{Intake, Woken};
-use super::opening::plain;
 use super::{Link, Shared};
 use crate::outlet::Outlet;
 use crate::packet::{
@@ -80,7 +79,7 @@ impl Door<'_> {
     pub(super) async fn refuse(mut self, (version, largest): Spoken, refusal: &Refusal) {
         let reply = Reply::ConnAck(Box::new(ConnAck {
             reason_string: Some(refusal.reason.as_str().into()),
-            ..plain(refusal.code)
+            ..ConnAck::new(refusal.code)
         }));
         let mut bytes = Vec::new();
         // [MQTT-3.2.2-19]

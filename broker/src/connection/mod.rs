@@ -199,9 +199,7 @@ impl Connection {
                     }
                     Ok(Woken::Wrote) => {
                         let condition = outbox.condition();
-                        (blocked, choked) = (condition.blocked || link.holds_bytes(), condition.choked);
-                        deadlines.blocked(Instant::now(), blocked.then_some(condition.written));
-                        deadlines.pause(Instant::now(), choked);
+                        (blocked, choked) = deadlines.see(Instant::now(), &condition, link.holds_bytes());
                     }
                     Err(error) => return broken(&error),
                 },
@@ -211,6 +209,7 @@ impl Connection {
                         self.draining = true;
                         drop(reading.take());
                     }
+                    (blocked, choked) = deadlines.see(Instant::now(), &condition, link.holds_bytes());
                     match condition.closing {
                         Some(close) if close.reason == ReasonCode::ServerShuttingDown => {
                             deadlines.finish_by(Instant::now() + self.shared.limits.shutdown_time / 2);
@@ -222,9 +221,6 @@ impl Connection {
                         Some(close) => return Ending::closed(close),
                         None => {}
                     }
-                    (blocked, choked) = (condition.blocked || link.holds_bytes(), condition.choked);
-                    deadlines.blocked(Instant::now(), blocked.then_some(condition.written));
-                    deadlines.pause(Instant::now(), choked);
                 }
                 () = &mut timer => {
                     if let Some(close) = deadlines.passed(Instant::now()) {

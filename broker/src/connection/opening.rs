@@ -69,7 +69,7 @@ impl Terms {
                 assigned_client_id: connect.client_id.is_empty().then(|| client_id.clone()),
                 topic_alias_maximum: ALIAS_MAXIMUM,
                 server_keep_alive: shorter.then_some(longest),
-                ..plain(ReasonCode::Success)
+                ..ConnAck::new(ReasonCode::Success)
             },
         }
     }
@@ -249,26 +249,6 @@ pub(super) async fn open(
     shared.sessions.opened(connection.id);
     tracing::debug!(user = %connection.who.user, client = %connection.client_id, %peer, version = ?terms.version, "connected");
     Some((connection, door.link, terms.keep_alive))
-}
-
-/// One without any property. Every QoS is taken, and anything may be retained: nothing has to be refused for being above
-/// what is told [5.0 MQTT-3.2.2-9, MQTT-3.2.2-10, MQTT-3.2.2-12, MQTT-3.2.2-13].
-pub(super) fn plain(reason: ReasonCode) -> ConnAck {
-    ConnAck {
-        session_present: false,
-        reason,
-        reason_string: None,
-        session_expiry: None,
-        receive_maximum: None,
-        maximum_qos: None,
-        maximum_packet_size: None,
-        assigned_client_id: None,
-        topic_alias_maximum: 0,
-        server_keep_alive: None,
-        shared_subscriptions: true,
-        response_information: None,
-        authentication: None,
-    }
 }
 
 /// Whether the client takes a packet as large as its CONNACK.

@@ -4,19 +4,14 @@ use super::Connection;
 use super::requests::filter_entry;
 use crate::clock;
 use crate::lane::{Entry, FilterEntry, Index, LogError, Origin, SubscribeEntry, Subscription};
-use crate::packet::{QoS, ReasonCode, RetainHandling, SubscribeOptions, TopicFilter};
+use crate::packet::{QoS, ReasonCode, SubscribeOptions, TopicFilter};
 use crate::policy::{Attempt, SubscribeGrant};
 use crate::session::{Answer, Outbound};
 use bytestring::ByteString;
 use std::collections::{BTreeMap, HashSet};
 
 /// The lanes know the options of a subscription that goes on.
-const KNOWN: SubscribeOptions = SubscribeOptions {
-    qos: QoS::AtMostOnce,
-    no_local: false,
-    retain_as_published: false,
-    retain_handling: RetainHandling::DoNotSend,
-};
+const KNOWN: SubscribeOptions = SubscribeOptions::of(QoS::AtMostOnce);
 
 /// Places in a [`Sight`].
 const REFUSED: u32 = 0;

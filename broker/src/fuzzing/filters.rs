@@ -2,7 +2,7 @@
 
 use super::names;
 use crate::lane::{Index, Kept, MOST_LEVELS, Retained, Subscription, lane_of, lane_of_filter};
-use crate::packet::{NameError, QoS, RetainHandling, SubscribeOptions, TopicFilter, TopicName};
+use crate::packet::{NameError, QoS, SubscribeOptions, TopicFilter, TopicName};
 use bytes::Bytes;
 use std::num::NonZeroU32;
 
@@ -116,12 +116,7 @@ fn check_filter(text: &str) -> Option<TopicFilter> {
 fn subscription(slot: u32, identifier: NonZeroU32) -> Subscription {
     Subscription {
         slot,
-        options: SubscribeOptions {
-            qos: QoS::AtMostOnce,
-            no_local: false,
-            retain_as_published: false,
-            retain_handling: RetainHandling::Send,
-        },
+        options: SubscribeOptions::of(QoS::AtMostOnce),
         identifier: Some(identifier),
         guarded: false,
         mount: None,

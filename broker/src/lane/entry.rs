@@ -2,7 +2,7 @@
 //! that every follower of the log comes to the same state.
 
 use crate::packet::{PublishProperties, QoS, SubscribeOptions};
-use crate::policy::{Actor, GoneReason, Mount, SessionId};
+use crate::policy::{Actor, GoneReason, Mount, Request, SessionId};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// First byte of every batch.
@@ -99,6 +99,16 @@ pub(crate) struct FilterEntry<'a> {
     pub guarded: bool,
     #[serde(borrow, serialize_with = "as_bytes")]
     pub proof: &'a [u8],
+}
+
+impl<'a> FilterEntry<'a> {
+    /// What the hook is asked.
+    pub(crate) fn request(&self) -> Request<'a> {
+        Request {
+            filter: self.filter,
+            proof: self.proof,
+        }
+    }
 }
 
 /// Filters that go.

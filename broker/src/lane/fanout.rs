@@ -1,9 +1,8 @@
 //! One message to all whom it reaches: encoded once for each form that receivers need, not once a receiver.
 
-use super::entry::{Batch, Entry};
-use super::entry::{Origin, PublishEntry};
+use super::entry::{Batch, Entry, Origin, PublishEntry};
 use super::index::{Slot, Subscription};
-use super::retained::Kept;
+use super::retained::{Kept, end, remaining};
 use super::state::Reach;
 use super::subscribers::Subscribers;
 use super::subscriptions::{Group, Subscriptions};
@@ -24,10 +23,25 @@ pub(super) struct Outgoing<'a> {
     pub entry: &'a PublishEntry<'a>,
     /// Who sent it and what the hook remembers; none: the server.
     pub marked: Option<(Origin<'a>, Mark)>,
-    /// Seconds left to live.
-    pub expiry: Option<u32>,
     /// The lane's time.
     pub now: u64,
+}
+
+impl Outgoing<'_> {
+    fn expiry(&self) -> Option<u32> {
+        self.entry.properties.as_ref()?.message_expiry
+    }
+
+    /// Seconds left to live.
+    fn left(&self) -> Option<u32> {
+        Some(remaining(self.expiry()?, self.entry.at, self.now))
+    }
+
+    /// When it is worth nothing any more.
+    fn end(&self) -> u64 {
+        self.expiry()
+            .map_or(Frame::FOR_EVER, |expiry| end(expiry, self.entry.at))
+    }
 }
 
 /// Fills the outboxes of all subscribers, of those asleep too [MQTT-4.5.0-1].
@@ -38,6 +52,9 @@ pub(super) fn fan_out(
     hook: &dyn LaneHook,
     reach: &mut dyn Reach,
 ) {
+    if message.end() <= message.now {
+        return;
+    }
     let mut matches: Vec<&Subscription> = Vec::new();
     let mut groups: Vec<&Group> = Vec::new();
     let sender = message.entry.origin.map(|o| o.session.client);
@@ -93,6 +110,9 @@ pub(super) fn pass_on(
     hook: &dyn LaneHook,
     reach: &mut dyn Reach,
 ) {
+    if message.end() <= message.now {
+        return;
+    }
     let mut frames = Frames::new(message, hook);
     share_out(message, group, Some(from), &mut frames, subscribers, reach);
 }
@@ -226,7 +246,7 @@ impl<'a> Frames<'a> {
                 retain,
                 dup: false,
                 payload_format_indicator: properties.and_then(|p| p.payload_format_indicator),
-                message_expiry: self.message.expiry,
+                message_expiry: self.message.left(),
                 content_type: properties.and_then(|p| p.content_type),
                 response_topic: properties.and_then(|p| p.response_topic),
                 correlation_data: properties.and_then(|p| p.correlation_data),
@@ -237,7 +257,7 @@ impl<'a> Frames<'a> {
             self.plain[place] = Some(Frame {
                 qos,
                 packet,
-                expires: expires(properties.and_then(|p| p.message_expiry), entry.at),
+                expires: self.message.end(),
                 share: None,
             });
         }
@@ -280,16 +300,9 @@ pub(super) fn retained_frame(
     Frame {
         qos,
         packet: encode_publish(version, &parts),
-        expires: expires(properties.and_then(|p| p.message_expiry), kept.at),
+        expires: kept.end().unwrap_or(Frame::FOR_EVER),
         share: None,
     }
-}
-
-/// When a message that was taken at `at` is over.
-fn expires(expiry: Option<u32>, at: u64) -> u64 {
-    expiry.map_or(Frame::FOR_EVER, |seconds| {
-        at.saturating_add(u64::from(seconds) * 1000)
-    })
 }
 
 fn identifiers<'a>(subscriptions: impl Iterator<Item = &'a Subscription>) -> Vec<u32> {

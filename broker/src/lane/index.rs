@@ -219,18 +219,13 @@ fn take_slot(list: &mut Vec<Subscription>, slot: Slot) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::packet::{QoS, RetainHandling, TopicFilter};
+    use crate::packet::{QoS, TopicFilter};
     use proptest::prelude::*;
 
     fn subscription(slot: Slot) -> Subscription {
         Subscription {
             slot,
-            options: SubscribeOptions {
-                qos: QoS::AtMostOnce,
-                no_local: false,
-                retain_as_published: false,
-                retain_handling: RetainHandling::Send,
-            },
+            options: SubscribeOptions::of(QoS::AtMostOnce),
             identifier: None,
             guarded: false,
             mount: None,

@@ -72,15 +72,10 @@ impl Lane {
             let Some(Ok(Entry::Publish(entry))) = entries.next() else {
                 continue;
             };
-            let expiry = self.left(&entry);
-            if expiry == Some(0) {
-                continue;
-            }
             let message = Outgoing {
                 lane: self.number,
                 entry: &entry,
                 marked: entry.origin.map(|origin| (origin, share.mark)),
-                expiry,
                 now: self.now,
             };
             pass_on(
@@ -110,13 +105,7 @@ impl Lane {
                 codes.push((f.slot, ReasonCode::NoSubscriptionExisted, None));
             }
         }
-        let requests: Vec<_> = asked
-            .iter()
-            .map(|f| Request {
-                filter: f.filter,
-                proof: f.proof,
-            })
-            .collect();
+        let requests: Vec<_> = asked.iter().map(|f| f.request()).collect();
         let verdicts = self.ask(|hook, cx| hook.judge(cx, r.who.into(), &requests));
         let mut granted = Vec::with_capacity(requests.len());
         for ((f, request), verdict) in asked.iter().zip(&requests).zip(verdicts) {

@@ -23,11 +23,16 @@ impl Kept {
         Some(remaining(expiry, self.at, now))
     }
 
-    /// When its time is over.
-    fn end(&self) -> Option<u64> {
+    /// When its time is over; none: never.
+    pub(crate) fn end(&self) -> Option<u64> {
         let expiry = self.properties.as_ref()?.message_expiry?;
-        Some(self.at.saturating_add(u64::from(expiry) * 1000))
+        Some(end(expiry, self.at))
     }
+}
+
+/// When `expiry` seconds of a message taken at `at` are over.
+pub(crate) fn end(expiry: u32, at: u64) -> u64 {
+    at.saturating_add(u64::from(expiry) * 1000)
 }
 
 /// Seconds of `expiry` that are left at `now` of a message taken at `at` [MQTT-3.3.2-6].

@@ -1,17 +1,17 @@
 //! The state of one lane, and what each entry does to it.
 
-use super::entry::{Entry, Origin, PublishEntry, SubscribeEntry, UnsubscribeEntry};
+use super::entry::{Entry, FilterEntry, Origin, PublishEntry, SubscribeEntry, UnsubscribeEntry};
 use super::fanout::{Outgoing, fan_out, retained_frame, stamped, stamps};
 use super::index::{Slot, Subscription};
-use super::retained::{Kept, Retained, remaining};
+use super::retained::{Kept, Retained};
 use super::stock::LaneStock;
 use super::subscribers::Subscribers;
 use super::subscriptions::{Subscriptions, is_shared};
 use crate::outbox::Outbox;
 use crate::packet::{PublishProperties, QoS, ReasonCode, RetainHandling, TopicFilter, Version};
 use crate::policy::{
-    Actor, Attempt, Effect, HookContext, LaneHook, Mark, Message, Notice, Refusal, Request,
-    SessionId, Stamps,
+    Actor, Attempt, Effect, HookContext, LaneHook, Mark, Message, Notice, Refusal, SessionId,
+    Stamps,
 };
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -160,15 +160,10 @@ impl Lane {
             self.retained.set(p.topic, message);
             self.wait_for_end(reach);
         }
-        let left = self.left(p);
-        if left == Some(0) {
-            return;
-        }
         let outgoing = Outgoing {
             lane: self.number,
             entry: p,
             marked,
-            expiry: left,
             now: self.now,
         };
         fan_out(
@@ -204,25 +199,12 @@ impl Lane {
         self.wait_for_end(reach);
     }
 
-    /// Seconds that a message has left.
-    pub(super) fn left(&self, p: &PublishEntry<'_>) -> Option<u32> {
-        let expiry = p.properties.as_ref()?.message_expiry?;
-        Some(remaining(expiry, p.at, self.now))
-    }
-
     fn subscribe(&mut self, s: &SubscribeEntry<'_>, reach: &mut dyn Reach) {
         self.pass_time(s.at);
         let Some(slot) = self.slot_of(s.who, reach) else {
             return;
         };
-        let requests: Vec<_> = s
-            .filters
-            .iter()
-            .map(|f| Request {
-                filter: f.filter,
-                proof: f.proof,
-            })
-            .collect();
+        let requests: Vec<_> = s.filters.iter().map(FilterEntry::request).collect();
         let verdicts = self.ask(|hook, cx| hook.judge(cx, s.who.into(), &requests));
         let mut codes = Vec::with_capacity(requests.len());
         let mut granted = Vec::with_capacity(requests.len());
@@ -271,7 +253,7 @@ impl Lane {
         self.subscribers.take_if_unused(slot);
     }
 
-    fn add(&mut self, slot: Slot, f: &super::FilterEntry<'_>, identifier: u32) -> bool {
+    fn add(&mut self, slot: Slot, f: &FilterEntry<'_>, identifier: u32) -> bool {
         let subscription = Subscription {
             slot,
             options: f.options,
@@ -287,7 +269,7 @@ impl Lane {
     }
 
     /// Sends the retained messages that a subscription matches.
-    fn replay(&self, slot: Slot, f: &super::FilterEntry<'_>, reach: &mut dyn Reach) {
+    fn replay(&self, slot: Slot, f: &FilterEntry<'_>, reach: &mut dyn Reach) {
         let (Ok(parsed), Some(outbox)) = (TopicFilter::new(f.filter.into()), self.outbox(slot))
         else {
             return;

@@ -2,7 +2,7 @@
 use super::super::entry::{FilterEntry, GoneEntry, PropertiesEntry};
 use super::*;
 use crate::packet::{SubscribeOptions, Version};
-use crate::policy::{GoneReason, LaneHooks, Mount, Verdict};
+use crate::policy::{AllowAll, GoneReason, LaneHooks, Mount, Request, Verdict};
 use crate::session::{Answer, OutboundLimits};
 use std::collections::HashMap;
 
@@ -237,7 +237,7 @@ fn message<'a>(
 }
 
 fn allow_all() -> Scene {
-    Scene::new(crate::policy::AllowAll.open(0))
+    Scene::new(AllowAll.open(0))
 }
 
 #[test]
@@ -490,20 +490,19 @@ struct Asked(Arc<std::sync::atomic::AtomicUsize>);
 impl LaneHook for Asked {
     fn judge(
         &mut self,
-        _: &mut HookContext<'_>,
-        _: Actor<'_>,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
         requests: &[Request<'_>],
     ) -> Vec<Result<(), Refusal>> {
-        requests.iter().map(|_| Ok(())).collect()
+        AllowAll.judge(cx, who, requests)
     }
     fn publish(
         &mut self,
-        _: &mut HookContext<'_>,
-        _: Actor<'_>,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
         message: Message<'_>,
     ) -> Result<Verdict, Refusal> {
-        let (mark, keep) = (Mark::default(), message.retain);
-        Ok(Verdict { mark, keep })
+        LaneHook::publish(&mut AllowAll, cx, who, message)
     }
     fn may_see(&self, _: Actor<'_>, _: &str) -> bool {
         self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -3,7 +3,7 @@
 //! A shared group stands in the index as one subscription, whose slot is a number above all sessions'.
 
 use super::index::{Index, Slot, Subscription};
-use crate::packet::{QoS, RetainHandling, SubscribeOptions, TopicFilter};
+use crate::packet::{QoS, SubscribeOptions, TopicFilter};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -204,12 +204,7 @@ fn shared_inner(filter: &str) -> Option<String> {
 fn stand_in(slot: Slot) -> Subscription {
     Subscription {
         slot,
-        options: SubscribeOptions {
-            qos: QoS::AtMostOnce,
-            no_local: false,
-            retain_as_published: false,
-            retain_handling: RetainHandling::DoNotSend,
-        },
+        options: SubscribeOptions::of(QoS::AtMostOnce),
         identifier: None,
         guarded: false,
         mount: None,

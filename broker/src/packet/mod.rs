@@ -315,6 +315,42 @@ pub struct ConnAck {
     pub authentication: Option<Authentication>,
 }
 
+impl ConnAck {
+    /// One without any property. Every QoS is taken, and anything may be retained: nothing has to be refused for being
+    /// above what is told [5.0 MQTT-3.2.2-9, MQTT-3.2.2-10, MQTT-3.2.2-12, MQTT-3.2.2-13].
+    #[must_use]
+    pub fn new(reason: ReasonCode) -> ConnAck {
+        ConnAck {
+            session_present: false,
+            reason,
+            reason_string: None,
+            session_expiry: None,
+            receive_maximum: None,
+            maximum_qos: None,
+            maximum_packet_size: None,
+            assigned_client_id: None,
+            topic_alias_maximum: 0,
+            server_keep_alive: None,
+            shared_subscriptions: true,
+            response_information: None,
+            authentication: None,
+        }
+    }
+}
+
+impl SubscribeOptions {
+    /// Those of 3.1.1, which knows no other than the QoS.
+    #[must_use]
+    pub const fn of(qos: QoS) -> SubscribeOptions {
+        SubscribeOptions {
+            qos,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: RetainHandling::Send,
+        }
+    }
+}
+
 impl QoS {
     /// The SUBACK code that grants it (3.9.3) [5.0 MQTT-3.8.4-7].
     #[must_use]

@@ -41,6 +41,27 @@ pub struct PublishParts<'a> {
     pub subscription_ids: &'a [u32],
 }
 
+impl<'a> PublishParts<'a> {
+    /// A live message that was sent without properties.
+    #[must_use]
+    pub fn new(topic: &'a str, payload: &'a [u8], qos: QoS) -> PublishParts<'a> {
+        PublishParts {
+            topic,
+            payload,
+            qos,
+            retain: false,
+            dup: false,
+            payload_format_indicator: None,
+            message_expiry: None,
+            content_type: None,
+            response_topic: None,
+            correlation_data: None,
+            user_properties: &[],
+            subscription_ids: &[],
+        }
+    }
+}
+
 /// One PUBLISH encoded for one protocol version; what differs between receivers is patched in.
 #[derive(Debug, Clone)]
 pub struct PublishFrame {

@@ -61,18 +61,7 @@ impl Machine {
         self.session = session(setup, terms, unreleased);
         let connack = Reply::ConnAck(Box::new(ConnAck {
             session_present: true,
-            reason: ReasonCode::Success,
-            reason_string: None,
-            session_expiry: None,
-            receive_maximum: None,
-            maximum_qos: None,
-            maximum_packet_size: None,
-            assigned_client_id: None,
-            topic_alias_maximum: 0,
-            server_keep_alive: None,
-            shared_subscriptions: true,
-            response_information: None,
-            authentication: None,
+            ..ConnAck::new(ReasonCode::Success)
         }));
         self.out
             .wake(terms.version, terms.outbound, &connack, self.now);

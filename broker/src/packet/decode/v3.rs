@@ -4,8 +4,8 @@ use super::SUBSCRIBE;
 use super::error::Fault;
 use super::reader::Reader;
 use crate::packet::{
-    Disconnect, NameError, Packet, QoS, ReasonCode, RetainHandling, Subscribe, SubscribeOptions,
-    TopicFilter, Unsubscribe, UserProperties, library,
+    Disconnect, NameError, Packet, QoS, ReasonCode, Subscribe, SubscribeOptions, TopicFilter,
+    Unsubscribe, UserProperties, library,
 };
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -36,7 +36,7 @@ pub(super) fn packet(first: u8, body: &Bytes) -> Result<Packet, Fault> {
             user_properties: UserProperties::new(),
             filters: topic_filters
                 .into_iter()
-                .map(|(text, qos)| Ok((filter(text)?, options(qos))))
+                .map(|(text, qos)| Ok((filter(text)?, SubscribeOptions::of(self::qos(qos)))))
                 .collect::<Result<_, Fault>>()?,
         }),
         Read::Unsubscribe {
@@ -99,13 +99,4 @@ fn check_requested_qos(mut reader: Reader) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-fn options(asked: types::QoS) -> SubscribeOptions {
-    SubscribeOptions {
-        qos: qos(asked),
-        no_local: false,
-        retain_as_published: false,
-        retain_handling: RetainHandling::Send,
-    }
 }

@@ -2,24 +2,6 @@
 
 use super::values::*;
 
-fn connack(reason: ReasonCode) -> ConnAck {
-    ConnAck {
-        session_present: false,
-        reason,
-        reason_string: None,
-        session_expiry: None,
-        receive_maximum: None,
-        maximum_qos: None,
-        maximum_packet_size: None,
-        assigned_client_id: None,
-        topic_alias_maximum: 0,
-        server_keep_alive: None,
-        shared_subscriptions: true,
-        response_information: None,
-        authentication: None,
-    }
-}
-
 fn by_method(data: Option<&'static str>) -> Authentication {
     Authentication {
         method: "m".into(),
@@ -39,12 +21,12 @@ fn encoded(version: Version, reply: &Reply, problems: bool, most: Option<u32>) -
 }
 
 fn connack_of(reason: ReasonCode) -> Reply {
-    Reply::ConnAck(Box::new(connack(reason)))
+    Reply::ConnAck(Box::new(ConnAck::new(reason)))
 }
 
 #[rustfmt::skip] // a table
 fn rows() -> Vec<(&'static str, &'static str, Version, Reply, &'static [u8])> {
-    let resumed = |reason| Reply::ConnAck(Box::new(ConnAck { session_present: true, ..connack(reason) }));
+    let resumed = |reason| Reply::ConnAck(Box::new(ConnAck { session_present: true, ..ConnAck::new(reason) }));
     vec![
         ("welcome in 3.1.1", "3.2", V3, connack_of(Success), b"\x20\x02\x00\x00"),
         ("welcome back in 3.1.1", "MQTT-3.2.2-2", V3, resumed(Success), b"\x20\x02\x01\x00"),
@@ -61,10 +43,10 @@ fn rows() -> Vec<(&'static str, &'static str, Version, Reply, &'static [u8])> {
         ("CONNACK with all that it has", "3.2.2.3", V5, Reply::ConnAck(Box::new(ConnAck {
             reason_string: Some("why".into()), session_expiry: Some(7), receive_maximum: Some(10), maximum_qos: Some(AtLeastOnce),
             maximum_packet_size: Some(1024), assigned_client_id: Some("id".into()), topic_alias_maximum: 3, server_keep_alive: Some(30),
-            shared_subscriptions: false, response_information: Some("r".into()), ..connack(Success) })),
+            shared_subscriptions: false, response_information: Some("r".into()), ..ConnAck::new(Success) })),
             b"\x20\x29\x00\x00\x26\x11\x00\x00\x00\x07\x21\x00\x0a\x24\x01\x27\x00\x00\x04\x00\x12\x00\x02id\x22\x00\x03\x2a\x00\x13\x00\x1e\x1a\x00\x01r\x1f\x00\x03why"),
-        ("CONNACK at the end of an authentication", "MQTT-4.12.0-5", V5, Reply::ConnAck(Box::new(ConnAck { authentication: Some(by_method(Some("d"))), ..connack(Success) })), b"\x20\x0b\x00\x00\x08\x15\x00\x01m\x16\x00\x01d"),
-        ("CONNACK in 3.1.1 has no such thing", "3.2", V3, Reply::ConnAck(Box::new(ConnAck { authentication: Some(by_method(Some("d"))), ..connack(Success) })), b"\x20\x02\x00\x00"),
+        ("CONNACK at the end of an authentication", "MQTT-4.12.0-5", V5, Reply::ConnAck(Box::new(ConnAck { authentication: Some(by_method(Some("d"))), ..ConnAck::new(Success) })), b"\x20\x0b\x00\x00\x08\x15\x00\x01m\x16\x00\x01d"),
+        ("CONNACK in 3.1.1 has no such thing", "3.2", V3, Reply::ConnAck(Box::new(ConnAck { authentication: Some(by_method(Some("d"))), ..ConnAck::new(Success) })), b"\x20\x02\x00\x00"),
         ("PUBACK in 3.1.1, a refusal like a yes", "3.4", V3, Reply::PubAck(one(), NotAuthorized, Some("no".into())), b"\x40\x02\x00\x01"),
         ("PUBREC in 3.1.1", "3.5", V3, Reply::PubRec(one(), Success, None), b"\x50\x02\x00\x01"),
         ("PUBREL in 3.1.1", "MQTT-3.6.1-1", V3, Reply::PubRel(one(), Success), b"\x62\x02\x00\x01"),
@@ -119,7 +101,7 @@ fn a_client_that_wants_no_reasons_gets_them_with_a_refused_connection_only() {
     assert!(!silent(&Reply::Disconnect(ProtocolError, text())));
     let refused = ConnAck {
         reason_string: text(),
-        ..connack(NotAuthorized)
+        ..ConnAck::new(NotAuthorized)
     };
     assert!(!silent(&Reply::ConnAck(Box::new(refused))));
 }
@@ -131,7 +113,7 @@ fn nothing_is_over_the_clients_limit() {
     let replies = [
         Reply::ConnAck(Box::new(ConnAck {
             reason_string: long(),
-            ..connack(NotAuthorized)
+            ..ConnAck::new(NotAuthorized)
         })),
         Reply::PubAck(one(), NotAuthorized, long()),
         Reply::PubRec(one(), NotAuthorized, long()),

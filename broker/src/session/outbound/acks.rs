@@ -71,11 +71,7 @@ impl Outbound {
         if self.in_flight.get(at).is_none_or(|f| f.frame.qos != qos) {
             return Err(WrongKind(id));
         }
-        if let Some(over) = self.in_flight.remove(at) {
-            self.in_flight_bytes -= over.frame.len();
-            self.held_payload -= over.frame.packet.payload_len();
-            self.sent -= usize::from(at < self.sent);
-        }
+        self.remove_in_flight(at);
         if self.in_flight.is_empty() && self.in_flight.capacity() > 64 {
             self.in_flight = std::collections::VecDeque::new();
         }

@@ -49,11 +49,9 @@ impl Outbound {
         while self.sent < self.in_flight.len() && self.window_is_open() {
             let message = &self.in_flight[self.sent];
             if self.is_too_large(&message.frame) {
-                let payload = message.frame.packet.payload_len();
-                self.in_flight_bytes -= message.frame.len();
-                self.held_payload -= payload;
-                self.in_flight.remove(self.sent);
-                self.drop_for(DropReason::TooLarge, payload);
+                if let Some(over) = self.remove_in_flight(self.sent) {
+                    self.drop_for(DropReason::TooLarge, over.frame.packet.payload_len());
+                }
                 continue;
             }
             let patch = Patch {
@@ -83,11 +81,9 @@ impl Outbound {
             } else {
                 break;
             };
-            let payload = oldest.frame.packet.payload_len();
-            self.waiting_bytes -= oldest.frame.len();
-            self.held_payload -= payload;
-            self.waiting.pop_front();
-            self.drop_for(reason, payload);
+            if let Some(oldest) = self.pop_waiting() {
+                self.drop_for(reason, oldest.frame.packet.payload_len());
+            }
         }
         self.push_waiting(frame, now);
         true

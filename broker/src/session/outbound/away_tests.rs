@@ -208,20 +208,7 @@ fn topics_become_numbers_for_a_client_that_takes_them() {
         ..LIMITS
     };
     let named = |topic: &str| {
-        let parts = crate::packet::PublishParts {
-            topic,
-            payload: b"x",
-            qos: QoS::AtMostOnce,
-            retain: false,
-            dup: false,
-            payload_format_indicator: None,
-            message_expiry: None,
-            content_type: None,
-            response_topic: None,
-            correlation_data: None,
-            user_properties: &[],
-            subscription_ids: &[],
-        };
+        let parts = crate::packet::PublishParts::new(topic, b"x", QoS::AtMostOnce);
         Frame {
             packet: crate::packet::encode_publish(Version::V5, &parts),
             ..frame(QoS::AtMostOnce, b"")

@@ -39,11 +39,10 @@ impl Frame {
 
     /// With what a receiver is told at `now` of the time left [MQTT-3.3.2-6].
     pub(super) fn patch(&self, now: u64) -> Patch {
-        let left = self.expires.saturating_sub(now).div_ceil(1000);
-        let left = u32::try_from(left).unwrap_or(u32::MAX);
-        let expiry = (self.expires != Self::FOR_EVER).then_some(left);
+        let left = || self.expires.saturating_sub(now).div_ceil(1000);
         Patch {
-            expiry,
+            expiry: (self.expires != Self::FOR_EVER)
+                .then(|| u32::try_from(left()).unwrap_or(u32::MAX)),
             ..Patch::default()
         }
     }

@@ -234,6 +234,21 @@ impl Outbound {
         self.waiting.push_back(Waiting { frame, since });
     }
 
+    fn pop_waiting(&mut self) -> Option<Waiting> {
+        let oldest = self.waiting.pop_front()?;
+        self.waiting_bytes -= oldest.frame.len();
+        self.held_payload -= oldest.frame.packet.payload_len();
+        Some(oldest)
+    }
+
+    fn remove_in_flight(&mut self, at: usize) -> Option<InFlight> {
+        let over = self.in_flight.remove(at)?;
+        self.in_flight_bytes -= over.frame.len();
+        self.held_payload -= over.frame.packet.payload_len();
+        self.sent -= usize::from(at < self.sent);
+        Some(over)
+    }
+
     fn no_room(&mut self, frame: &Frame) -> bool {
         // QoS 0 may be lost (4.3.1); anything else not, so its receiver is told by a close.
         let reason = if frame.qos == QoS::AtMostOnce {
@@ -345,13 +360,10 @@ impl Outbound {
             .waiting
             .front()
             .is_some_and(|w| self.window_takes(w.frame.len()))
-            && let Some(next) = self.waiting.pop_front()
+            && let Some(next) = self.pop_waiting()
         {
-            let payload = next.frame.packet.payload_len();
-            self.waiting_bytes -= next.frame.len();
-            self.held_payload -= payload;
             if self.is_too_old(next.since, now) {
-                self.drop_for(DropReason::TooOld, payload);
+                self.drop_for(DropReason::TooOld, next.frame.packet.payload_len());
             } else {
                 self.transmit(next.frame, now);
             }

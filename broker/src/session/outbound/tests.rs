@@ -13,20 +13,7 @@ pub(super) const LIMITS: OutboundLimits = OutboundLimits {
 };
 
 fn parts(qos: QoS, payload: &[u8]) -> PublishParts<'_> {
-    PublishParts {
-        topic: "t",
-        payload,
-        qos,
-        retain: false,
-        dup: false,
-        payload_format_indicator: None,
-        message_expiry: None,
-        content_type: None,
-        response_topic: None,
-        correlation_data: None,
-        user_properties: &[],
-        subscription_ids: &[],
-    }
+    PublishParts::new("t", payload, qos)
 }
 
 pub(super) fn frame(qos: QoS, payload: &[u8]) -> Frame {
