@@ -54,12 +54,34 @@ impl LaneRooms {
         seats.is_some_and(|seats| seats.incarnation > who.session.incarnation)
     }
 
-    fn may_join(&self, who: Actor<'_>, room: &str, proof: &[u8]) -> Result<(), Refusal> {
-        match self.rooms.get(room) {
-            Some(room) => room.seat(who.user),
-            None if JoinProof::from_bytes(proof).may_create => Ok(()),
-            None => Err(notice::no_room(room, false)),
+    /// `born`: rooms that come to life by what was granted before, in the same packet.
+    fn may_join<'a>(
+        &self,
+        who: Actor<'_>,
+        room: &'a str,
+        proof: &[u8],
+        born: &mut BTreeSet<&'a str>,
+    ) -> Result<(), Refusal> {
+        if let Some(room) = self.rooms.get(room) {
+            return room.seat(who.user);
         }
+        if !JoinProof::from_bytes(proof).may_create {
+            return Err(notice::no_room(room, false));
+        }
+        if !born.contains(room) {
+            self.has_place_for(room, born.len())?;
+            born.insert(room);
+        }
+        Ok(())
+    }
+
+    /// Whether one more room may live in this lane, after `born` others.
+    fn has_place_for(&self, name: &str, born: usize) -> Result<(), Refusal> {
+        let full = self.rooms.len().saturating_add(born) >= self.rules.lane_rooms;
+        if full && !self.rules.of(name).of_one {
+            return Err(notice::too_many_rooms(self.rules.rooms));
+        }
+        Ok(())
     }
 
     fn new_room(&mut self, cx: &HookContext<'_>, name: &str) -> Room {
@@ -112,6 +134,7 @@ impl LaneRooms {
                 keep: message.retain && message.payload.is_empty(),
             });
         }
+        self.has_place_for(name, 0)?;
         let mut room = self.new_room(cx, name);
         // Nothing of this life stands at the topic, whatever the lane remembers of another.
         let message = Message {
@@ -148,15 +171,20 @@ impl LaneHook for LaneRooms {
         requests: &[Request<'_>],
     ) -> Vec<Result<(), Refusal>> {
         let stale = self.is_stale(who);
-        let judge = |request: &Request<'_>| match topics::reach(request.filter) {
-            _ if stale => Err(Refusal {
-                code: ReasonCode::UnspecifiedError,
-                reason: "another connection has taken this session over".to_owned(),
-            }),
-            Reach::Room { room, peek: false } => self.may_join(who, room, request.proof),
-            _ => Ok(()),
-        };
-        requests.iter().map(judge).collect()
+        let mut born = BTreeSet::new();
+        let judged = requests
+            .iter()
+            .map(|request| match topics::reach(request.filter) {
+                _ if stale => Err(Refusal {
+                    code: ReasonCode::UnspecifiedError,
+                    reason: "another connection has taken this session over".to_owned(),
+                }),
+                Reach::Room { room, peek: false } => {
+                    self.may_join(who, room, request.proof, &mut born)
+                }
+                _ => Ok(()),
+            });
+        judged.collect()
     }
 
     fn subscribed(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, requests: &[Request<'_>]) {

@@ -141,6 +141,14 @@ pub(crate) fn no_room(room: &str, nobody_creates: bool) -> Refusal {
     }
 }
 
+/// A room would come to life, and as many live as may.
+pub(crate) fn too_many_rooms(limit: usize) -> Refusal {
+    Refusal {
+        code: ReasonCode::QuotaExceeded,
+        reason: format!("full: the server has {limit} rooms; join one that is there, or try later"),
+    }
+}
+
 /// At most one notice a second for a user, room and code; in bounded memory.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {

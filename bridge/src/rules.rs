@@ -17,6 +17,8 @@ pub(crate) struct Rule {
     pub members_publish: bool,
     /// Who brings the room to life. A room that a rule names is always there for those it admits.
     pub create: Create,
+    /// Whether it is the rule of one room only, so that strangers' rooms must not keep it from coming to life.
+    pub of_one: bool,
 }
 
 /// All rules, and the bounds that rooms live in.
@@ -34,6 +36,10 @@ pub(crate) struct Rules {
     pub grace: u64,
     /// Retained messages of the application in one room.
     pub room_retained: usize,
+    /// Rooms of the whole server, as its operator says.
+    pub rooms: usize,
+    /// A lane's share of them: a lane knows no rooms but its own, and answers by the log alone.
+    pub lane_rooms: usize,
 }
 
 impl Rule {
@@ -79,6 +85,7 @@ impl Rules {
                     limit: rule.max_members.map(std::num::NonZeroU32::get),
                     members_publish: rule.publish == PublishRule::Members,
                     create: Create::Anyone,
+                    of_one: names_one(&rule.pattern.text),
                 };
                 (rule.pattern.matcher.clone(), Arc::new(rule_of_room))
             })
@@ -88,6 +95,7 @@ impl Rules {
             limit: None,
             members_publish: false,
             create: settings.rooms.create,
+            of_one: false,
         });
         let strict_publish = unnamed.is_strict() || named.iter().any(|(_, rule)| rule.is_strict());
         Rules {
@@ -98,6 +106,11 @@ impl Rules {
             sys: settings.sys.read,
             grace: u64::try_from(settings.presence.grace.as_millis()).unwrap_or(u64::MAX),
             room_retained: settings.limits.room_retained,
+            rooms: settings.limits.rooms,
+            lane_rooms: settings
+                .limits
+                .rooms
+                .div_ceil(settings.lanes.count.max(1).into()),
         }
     }
 
@@ -108,6 +121,11 @@ impl Rules {
             .find(|(pattern, _)| pattern.is_match(room))
             .map_or(&self.unnamed, |(_, rule)| rule)
     }
+}
+
+/// Whether a pattern is a room's name, and no glob.
+fn names_one(pattern: &str) -> bool {
+    !pattern.contains(['*', '?', '[', ']', '{', '}', '\\', '!'])
 }
 
 #[cfg(test)]
@@ -192,6 +210,22 @@ pub(crate) mod tests {
             assert_eq!(rules.of("lobby").may_create(true), authenticated);
             assert!(rules.of("duo").may_create(false));
         }
+    }
+
+    #[test]
+    fn lanes_share_the_rooms_and_none_is_left_without() {
+        for (rooms, lanes, share) in [(1_000_000, 16, 62_500), (17, 16, 2), (3, 16, 1), (5, 1, 5)] {
+            let mut settings = Settings::default();
+            (settings.limits.rooms, settings.lanes.count) = (rooms, lanes);
+            assert_eq!(Rules::new(&settings).lane_rooms, share, "{rooms} {lanes}");
+        }
+    }
+
+    #[test]
+    fn a_rule_of_one_room_is_told_from_a_glob() {
+        let rules = Rules::new(&settings());
+        assert!(rules.of("duo").of_one && rules.of("staff-open").of_one);
+        assert!(!rules.of("staff-1").of_one && !rules.of("lobby").of_one);
     }
 
     #[test]

@@ -155,6 +155,13 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
         1..=65_535
     ),
     key!(
+        "limits.topic_aliases",
+        limits.topic_aliases,
+        number,
+        0..=65_535
+    ),
+    key!("limits.rooms", limits.rooms, number, 1..=100_000_000),
+    key!(
         "limits.room_retained",
         limits.room_retained,
         number,
@@ -187,7 +194,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!(
         "limits.session_expiry",
         limits.session_expiry,
-        time::seconds,
+        time::seconds_or_never,
         Duration::ZERO..=LONGEST_EXPIRY
     ),
     key!(

@@ -153,6 +153,10 @@ pub struct Limits {
     pub inflight: u16,
     /// Filters one session may hold.
     pub subscriptions: usize,
+    /// Topic aliases that a client may set in one connection; 0: none.
+    pub topic_aliases: u16,
+    /// Rooms that live at one time, those that rules name among them. Each lane has an equal share.
+    pub rooms: usize,
     /// Retained messages of the application in one room.
     pub room_retained: usize,
     /// From accept to a whole CONNECT.
@@ -163,8 +167,8 @@ pub struct Limits {
     pub write_stall: Duration,
     /// The longest keep-alive granted; 0 (never) becomes this.
     pub keep_alive: Duration,
-    /// The longest that a session outlives its connection; 0 keeps none.
-    pub session_expiry: Duration,
+    /// The longest that a session outlives its connection; 0 keeps none, none: as long as its client asks.
+    pub session_expiry: Option<Duration>,
     /// Sessions that may wait for their clients at one time; past it the longest absent ends.
     pub kept_sessions: usize,
     /// A QoS 1 or 2 message that has waited longer is dropped.

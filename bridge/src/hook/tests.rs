@@ -383,5 +383,6 @@ fn who_may_not_create_joins_only_what_is_alive() {
     assert_eq!(lane.subscribe_with(&[], guest, &["rooms/a/#"]).0, []);
 }
 
+mod crowd;
 mod messages;
 mod sight;

@@ -1,5 +1,6 @@
 //! How a connection ends: the last words, the will, and word to every lane that knew the session.
 
+use super::opening::{FOR_EVER, longest_expiry};
 use super::{Connection, Link, Shared};
 use crate::clock;
 use crate::lane::{Batch, Entry, GoneEntry, Origin, PropertiesEntry, PublishEntry, lane_of};
@@ -86,15 +87,15 @@ impl Connection {
         self.parted = true;
         let now = clock::now_ms();
         let sessions = self.shared.sessions.clone();
-        let longest = self.shared.limits.session_expiry.as_secs();
-        let expiry = u64::from(self.session.expiry()).min(longest);
+        let expiry = self.session.expiry();
+        let expiry = expiry.min(longest_expiry(&self.shared.limits));
         let stays = expiry > 0 && !sessions.is_shut();
         let rest = self.outbox.part(last, stays, now);
         self.forget_refused();
         let mut will = self.session.take_will();
         let delayed = will.take_if(|will| stays && will.delay > 0).map(|will| {
-            let delay = u64::from(will.delay).min(expiry);
-            (will, now + delay * 1000)
+            let delay = will.delay.min(expiry);
+            (will, now + u64::from(delay) * 1000)
         });
         // A will that is due stands in the log before the end of its session.
         if let Some(will) = will {
@@ -115,7 +116,10 @@ impl Connection {
                 ticket: self.ticket,
             },
             since: now,
-            expires: now + expiry * 1000,
+            expires: match expiry {
+                FOR_EVER => u64::MAX,
+                seconds => now + u64::from(seconds) * 1000,
+            },
             will: delayed,
         };
         if let Some(due) = sessions.sleep(self.id, Box::new(asleep)) {

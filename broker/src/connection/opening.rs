@@ -16,9 +16,18 @@ use roommq_config::Limits;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-/// Topic aliases that a client may use, and is sent: each keeps a topic of up to 64 KiB for as long as the
-/// connection lives.
-const ALIAS_MAXIMUM: u16 = 64;
+/// Topic aliases that a client is sent, where it takes as many: each keeps a topic of up to 64 KiB for as long as
+/// the connection lives. How many it may set itself is `limits.topic_aliases`.
+const ALIASES_SENT: u16 = 64;
+
+/// Seconds; a session with as many as can be said never ends by its time (3.1.2.11.2).
+pub(super) const FOR_EVER: u32 = u32::MAX;
+
+/// The longest that a session may outlive its connection, in seconds; [`FOR_EVER`] without a cap.
+pub(super) fn longest_expiry(limits: &Limits) -> u32 {
+    let capped = limits.session_expiry.map(|cap| cap.as_secs());
+    capped.map_or(FOR_EVER, |cap| u32::try_from(cap).unwrap_or(FOR_EVER))
+}
 
 /// What both sides hold themselves to.
 struct Terms {
@@ -43,11 +52,10 @@ impl Terms {
         let asked = match version {
             // 3.1.1 keeps what is not clean for as long as the server will [MQTT-3.1.2-4].
             Version::V3 if connect.clean => 0,
-            Version::V3 => u32::MAX,
+            Version::V3 => FOR_EVER,
             Version::V5 => connect.session_expiry,
         };
-        let most = u32::try_from(limits.session_expiry.as_secs()).unwrap_or(u32::MAX);
-        let expiry = asked.min(most);
+        let expiry = asked.min(longest_expiry(limits));
         Terms {
             version,
             keep_alive,
@@ -58,16 +66,18 @@ impl Terms {
                 receive_maximum: connect.receive_maximum.min(limits.inflight),
                 maximum_packet_size: connect.maximum_packet_size,
                 problem_information: connect.request_problem_information,
-                topic_aliases: connect.topic_alias_maximum.min(ALIAS_MAXIMUM),
+                topic_aliases: connect.topic_alias_maximum.min(ALIASES_SENT),
                 age: u64::try_from(limits.queue_age.as_millis()).unwrap_or(u64::MAX),
             },
             connack: ConnAck {
+                // Only where it is not what was asked for (3.2.2.3.2): without a cap it always is.
                 session_expiry: (expiry != asked).then_some(expiry),
                 receive_maximum: Some(limits.inflight),
                 maximum_packet_size: Some(port.layers.packet_bytes),
                 // [5.0 MQTT-3.1.3-7, MQTT-3.2.2-16]
                 assigned_client_id: connect.client_id.is_empty().then(|| client_id.clone()),
-                topic_alias_maximum: ALIAS_MAXIMUM,
+                // 0 is left out: no alias may be set then (3.2.2.3.8).
+                topic_alias_maximum: limits.topic_aliases,
                 server_keep_alive: shorter.then_some(longest),
                 ..ConnAck::new(ReasonCode::Success)
             },
@@ -196,7 +206,7 @@ pub(super) async fn open(
         version: terms.version,
         will: connect.will,
         expiry: terms.expiry,
-        alias_maximum: ALIAS_MAXIMUM,
+        alias_maximum: shared.limits.topic_aliases,
         // [MQTT-3.3.4-7] is of 5.0.
         receive_maximum: match terms.version {
             Version::V5 => shared.limits.inflight,

@@ -52,6 +52,31 @@ pub(crate) mod seconds {
     }
 }
 
+/// The same, and `never`: there is no bound.
+pub(crate) mod seconds_or_never {
+    use super::{Duration, RangeInclusive, ValueKind, Wanted};
+
+    const NEVER: &str = "never";
+
+    pub(crate) fn read(
+        value: &ValueKind,
+        limits: RangeInclusive<Duration>,
+    ) -> Result<Option<Duration>, Wanted> {
+        if super::text(value) == Some(NEVER) {
+            return Ok(None);
+        }
+        let time = super::seconds::read(value, limits).map(Some);
+        time.map_err(|wanted| format!("{wanted}, or `{NEVER}`"))
+    }
+
+    pub(crate) fn show(time: &Option<Duration>) -> Option<toml::Value> {
+        match time {
+            Some(time) => super::show(time),
+            None => Some(toml::Value::String(NEVER.to_owned())),
+        }
+    }
+}
+
 /// Times that need not be set.
 pub(crate) mod optional {
     use super::{Duration, RangeInclusive, ValueKind, Wanted};
@@ -65,5 +90,33 @@ pub(crate) mod optional {
 
     pub(crate) fn show(time: &Option<Duration>) -> Option<toml::Value> {
         super::show(time.as_ref()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_or_whole_seconds() {
+        let read = |text: &str| {
+            let limits = Duration::ZERO..=HOUR;
+            seconds_or_never::read(&ValueKind::from(text), limits)
+        };
+        for right in ["never", "0s", "7s", "1h"] {
+            let time = read(right);
+            let shown = time.as_ref().map(seconds_or_never::show);
+            let same = Some(toml::Value::String(right.to_owned()));
+            assert_eq!(shown, Ok(same));
+        }
+        for (wrong, part) in [
+            ("", "give a duration such as `10s` or `2m`, or `never`"),
+            ("Never", "or `never`"),
+            ("2h", "from 0s to 1h, or `never`"),
+            ("1500ms", "whole seconds"),
+        ] {
+            let told = read(wrong).err().unwrap_or_default();
+            assert!(told.contains(part), "{wrong}: {told}");
+        }
     }
 }

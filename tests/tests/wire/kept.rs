@@ -274,6 +274,32 @@ fn nothing_is_kept_where_the_server_keeps_nothing() {
 }
 
 #[test]
+fn a_session_is_kept_for_as_long_as_its_client_asks() {
+    let ever = || Value::Four(u32::MAX);
+    let told = |server: &Broker| {
+        let connect = Connect::v5("ever").clean(false);
+        let (client, connack) = connect
+            .property(property::SESSION_EXPIRY, ever())
+            .attempt(server.address());
+        client.disconnect(0);
+        match connack {
+            Packet::ConnAck { properties, .. } => properties.number(property::SESSION_EXPIRY),
+            other => panic!("{other:?}"),
+        }
+    };
+    // (3.2.2.3.2) Where it is what was asked for, nothing is said.
+    assert_eq!(told(&Broker::start()), None);
+    let capped = Broker::with("[limits]\nsession_expiry = \"1s\"\n[sys]\ninterval = \"30ms\"\n");
+    assert_eq!(told(&capped), Some(1));
+    // A session of 3.1.1 that is not clean has the same end.
+    come(&keeps(Version::V311, "old"), &capped).0.disconnect(0);
+    let mut watcher = Connect::v5("watcher").to(capped.address());
+    watcher.subscribe("$SYS/broker/clients/expired", 0);
+    watcher.message_where(|m| m.text() == "2");
+    assert!(!come(&keeps(Version::V311, "old"), &capped).1);
+}
+
+#[test]
 fn an_absent_member_gives_up_its_seat_and_comes_back_to_what_it_missed() {
     let server = Broker::with("[presence]\ngrace = \"50ms\"\n");
     let mut watcher = Connect::v5("watcher").to(server.address());

@@ -212,3 +212,63 @@ fn clients_of_3_1_1_know_no_receive_maximum() {
     }
     client.ping();
 }
+
+#[test]
+fn a_client_sets_as_many_topic_aliases_as_the_server_takes() {
+    for (limit, told) in [("10", Some(10)), ("65535", Some(65_535)), ("0", None)] {
+        let server = Broker::with(&format!("[limits]\ntopic_aliases = {limit}\n"));
+        let (mut client, connack) = Connect::v5("a").attempt(server.address());
+        let Packet::ConnAck { properties, .. } = connack else {
+            panic!("{connack:?}");
+        };
+        // Absent is 0 (3.2.2.3.8).
+        assert_eq!(properties.number(property::TOPIC_ALIAS_MAXIMUM), told);
+        let alias = |topic: &str, number| {
+            let message = Message::new(topic, "x").qos(1);
+            message.property(property::TOPIC_ALIAS, Value::Two(number))
+        };
+        if let Some(most) = told.and_then(|most| u16::try_from(most).ok()) {
+            client.publish(&alias("a/b", most));
+            client.publish(&alias("", most));
+        }
+        if limit != "65535" {
+            client.start_publish(&alias("a/b", 11));
+            assert_eq!(client.closed(), Some(0x94), "{limit}");
+        }
+    }
+}
+
+#[test]
+fn no_more_rooms_come_to_life_than_may() {
+    let rule = "[[room]]\nmatch = \"lobby\"\n";
+    let server = Broker::with(&format!("{ONE_LANE}[limits]\nrooms = 2\n{rule}"));
+    let full = "full: the server has 2 rooms";
+    let mut first = Connect::v5("first").to(server.address());
+    first.subscribe("rooms/a/#", 0);
+    first.subscribe("rooms/b/#", 0);
+    let mut new = Connect::v5("new").to(server.address());
+    let (codes, properties) = new.subscribe_with(&Subscribe::to("rooms/c/#", 0));
+    assert_eq!(codes, [0x97]);
+    assert!(properties.reason().starts_with(full), "{properties:?}");
+    let mut old = Connect::v311("old").to(server.address());
+    old.subscribe("inbox/me/error", 0);
+    assert_eq!(old.subscribe("rooms/c/#", 0), 0x80);
+    let error = old.message();
+    assert_eq!(
+        (error.field("error"), error.json()["code"].as_u64()),
+        ("full".to_owned(), Some(0x97))
+    );
+    assert!(error.field("reason").starts_with(full));
+    // What would be kept in a new room is known to be too much in the room's own order only.
+    new.subscribe("inbox/me/error", 0);
+    new.publish(&Message::new("rooms/d/x", "kept").qos(1).retained());
+    let error = new.message();
+    assert_eq!(error.field("topic"), "rooms/d/x");
+    assert!(error.field("reason").starts_with(full));
+    // A room that is there, and one that the config names, are for everybody.
+    assert_eq!(new.subscribe("rooms/a/x", 0), 0);
+    assert_eq!(new.subscribe("rooms/lobby/x", 0), 0);
+    new.unsubscribe("rooms/lobby/x");
+    first.unsubscribe("rooms/b/#");
+    assert_eq!(new.subscribe("rooms/c/x", 0), 0);
+}

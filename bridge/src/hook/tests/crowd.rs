@@ -1,0 +1,90 @@
+//! As many rooms as may live: who is turned away, and who never is.
+
+use super::*;
+
+const FULL: &str = "full: the server has 3 rooms; join one that is there, or try later";
+
+/// One lane with a place for `rooms`.
+fn lane_of(rooms: usize) -> Lane {
+    let mut settings = settings();
+    (settings.limits.rooms, settings.lanes.count) = (rooms, 1);
+    Lane::new(&settings)
+}
+
+fn is_full(refusal: &Refusal) -> bool {
+    refusal.code == ReasonCode::QuotaExceeded && refusal.reason == FULL
+}
+
+#[test]
+fn a_join_brings_no_room_to_life_past_the_limit() {
+    let (mut lane, al) = (lane_of(3), who("al", 1, 1));
+    lane.join(al, &["rooms/a/#", "rooms/b/#", "rooms/c"]);
+    let (refusals, effects) = lane.subscribe(who("bob", 2, 2), &["rooms/d/#"]);
+    assert!(refusals.iter().all(is_full) && refusals.len() == 1);
+    assert_eq!(effects, []);
+    // Rooms that live take members as before, and others may be looked at.
+    lane.join(who("bob", 2, 2), &["rooms/a/#", "rooms/d/_info"]);
+    // One goes, another may come.
+    lane.unsubscribe(al, &["rooms/c"]);
+    lane.join(who("bob", 2, 2), &["rooms/d/#"]);
+}
+
+#[test]
+fn one_packet_joins_no_more_new_rooms_than_there_is_place_for() {
+    let (mut lane, al) = (lane_of(3), who("al", 1, 1));
+    lane.join(al, &["rooms/a/#"]);
+    let filters = [
+        "rooms/b/#",
+        "rooms/b/x",
+        "rooms/c/#",
+        "rooms/d/#",
+        "rooms/b/y",
+        "rooms/a/x",
+    ];
+    let (refusals, _) = lane.subscribe(al, &filters);
+    assert!(refusals.iter().all(is_full) && refusals.len() == 1);
+    assert_eq!(lane.hook.rooms.len(), 3);
+}
+
+#[test]
+fn what_would_be_kept_in_a_room_too_many_is_refused() {
+    let (mut lane, al) = (lane_of(3), who("al", 1, 1));
+    for room in ["a", "b", "c"] {
+        let topic = format!("rooms/{room}/x");
+        assert!(lane.send(al, &topic, "1", true, false).0.unwrap().keep);
+    }
+    let (refused, effects) = lane.send(al, "rooms/d/x", "1", true, false);
+    assert!(is_full(&refused.unwrap_err()));
+    assert_eq!(effects, []);
+    // What leaves no trace needs no room, and those that live take more.
+    assert!(lane.send(al, "rooms/d/x", "1", false, false).0.is_ok());
+    assert!(lane.send(al, "rooms/d/x", "", true, false).0.is_ok());
+    assert!(lane.send(al, "rooms/a/y", "1", true, false).0.unwrap().keep);
+    lane.send(al, "rooms/c/x", "", true, true).0.unwrap();
+    assert!(lane.send(al, "rooms/d/x", "1", true, false).0.unwrap().keep);
+}
+
+#[test]
+fn a_room_that_a_rule_names_in_full_always_comes_to_life() {
+    let (mut lane, al) = (lane_of(3), who("al", 1, 1));
+    lane.join(al, &["rooms/a/#", "rooms/b/#", "rooms/c/#", "rooms/duo/#"]);
+    assert!(
+        lane.send(al, "rooms/staff-open/x", "1", true, false)
+            .0
+            .unwrap()
+            .keep
+    );
+    // By a glob there could be any number.
+    let (refusals, _) = lane.subscribe(al, &["rooms/talk-1/#"]);
+    assert!(is_full(&refusals[0]));
+}
+
+#[test]
+fn a_member_who_is_waited_for_keeps_its_room_alive() {
+    let (mut lane, al) = (lane_of(3), who("al", 1, 1));
+    lane.join(al, &["rooms/a/#", "rooms/b/#", "rooms/c/#"]);
+    let (key, generation) = wake(&lane.lose(al));
+    assert_eq!(lane.subscribe(who("bob", 2, 2), &["rooms/d/#"]).0.len(), 1);
+    lane.timer(&key, generation);
+    lane.join(who("bob", 2, 2), &["rooms/d/#"]);
+}
