@@ -133,6 +133,9 @@ impl Outbox {
         let mut rest = state.outbound.bare();
         *rest.queue() = state.outbound.sleep(now);
         self.report(&mut state);
+        if !stays {
+            state.outbound.let_go();
+        }
         let outlet = state.outlet.take();
         Outbox::of(rest, Stage::Open, outlet, self.counters.clone())
     }
@@ -189,6 +192,11 @@ impl Outbox {
         taken
     }
 
+    /// Bytes of it that count for `limits.kept_bytes`.
+    pub(crate) fn kept(&self) -> u64 {
+        self.state.lock().counted.kept
+    }
+
     /// Tells the counters what has been sent and dropped, and what waits.
     fn report(&self, state: &mut State) {
         let held = match state.stage {
@@ -218,7 +226,12 @@ impl Outbox {
         match state.stage {
             Stage::Over => return None,
             Stage::Asleep => {
+                let before = state.outbound.held().kept;
                 fill(&mut state.outbound);
+                let more = state.outbound.held().kept.saturating_sub(before);
+                if more > 0 && !self.counters.kept.takes(more) {
+                    state.outbound.give_way(before);
+                }
                 self.report(&mut state);
                 if state.outbound.has_resumed() {
                     self.attention.notify_one();

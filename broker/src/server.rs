@@ -131,7 +131,8 @@ impl Server {
         let threads = or_cores(options.lanes.keepers).min(lanes.into());
         let places = Places::new((0..lanes).map(|l| Lane::new(l, hooks.open(l))));
         let places = Arc::new(places);
-        let counters = Arc::new(Counters::new(runtimes.len() + threads));
+        let kept = u64::try_from(options.limits.kept_bytes).unwrap_or(u64::MAX);
+        let counters = Arc::new(Counters::new(runtimes.len() + threads, kept));
         let keepers = start_keepers(&log, lanes, threads, &places, &surroundings)?;
         let (reading, open, living) = (Gate::default(), Gate::default(), Gate::default());
         let mut workers = Vec::new();

@@ -89,6 +89,7 @@ impl Default for Limits {
             keep_alive: Duration::from_secs(65_535),
             session_expiry: None,
             kept_sessions: 100_000,
+            kept_bytes: 1 << 30,
             queue_age: Duration::from_hours(7 * 24),
             shutdown_time: Duration::from_secs(5),
             password_checks: 2,

@@ -3,7 +3,7 @@
 use crate::settings::{
     ClientCertificates, ListenerLimits, PublishRule, RoomPattern, Settings, Transport, UserFrom,
 };
-use crate::value::size::{GIB, KIB, MIB};
+use crate::value::size::{GIB, KIB, MIB, TIB};
 use crate::value::time::{HOUR, MILLISECOND, MONTH, SECOND};
 use crate::value::word::AccessWord;
 use crate::value::{self, Wanted};
@@ -203,6 +203,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
         number,
         0..=100_000_000
     ),
+    key!("limits.kept_bytes", limits.kept_bytes, size, KIB..=TIB),
     key!(
         "limits.queue_age",
         limits.queue_age,

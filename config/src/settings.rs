@@ -171,6 +171,8 @@ pub struct Limits {
     pub session_expiry: Option<Duration>,
     /// Sessions that may wait for their clients at one time; past it the longest absent ends.
     pub kept_sessions: usize,
+    /// Bytes that wait in the queues of all sessions whose clients are away; before it is reached, sessions end.
+    pub kept_bytes: usize,
     /// A QoS 1 or 2 message that has waited longer is dropped.
     pub queue_age: Duration,
     /// From the signal to the end of the process.

@@ -125,6 +125,8 @@ impl Connection {
         if let Some(due) = sessions.sleep(self.id, Box::new(asleep)) {
             super::sleepers::settle(&self.shared, due).await;
         }
+        // Only from now on it can be one of those that end for the others.
+        self.shared.counters.kept.call();
         rest
     }
 

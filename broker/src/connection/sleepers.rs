@@ -5,9 +5,12 @@ use super::ending::{send_will, tell_lanes};
 use crate::clock;
 use crate::lane::Origin;
 use crate::policy::{GoneReason, SessionId};
-use crate::sessions::{Asleep, Due};
+use crate::sessions::{Asleep, Due, MadeRoom};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// From one line of the log about ends for `limits.kept_bytes` to the next, in milliseconds.
+const TOLD_EVERY: u64 = 10_000;
 
 /// The one task that looks after sessions that sleep.
 pub(crate) struct Sleepers {
@@ -17,22 +20,86 @@ pub(crate) struct Sleepers {
 impl Sleepers {
     /// Does what is due, for ever.
     pub(crate) async fn run(self) {
-        let sessions = &self.shared.sessions;
+        let (sessions, kept) = (&self.shared.sessions, &self.shared.counters.kept);
+        let mut ended = Ended::default();
         loop {
+            ended.note(make_room(&self.shared).await);
+            if let Some((count, bytes)) = ended.untold(clock::now_ms()) {
+                let limit = self.shared.limits.kept_bytes;
+                tracing::warn!(
+                    sessions = count,
+                    bytes,
+                    limit,
+                    "sessions of absent clients were ended: limits.kept_bytes is all but reached"
+                );
+            }
             let (due, next) = sessions.due(clock::now_ms());
             for due in due {
                 settle(&self.shared, due).await;
             }
-            let sooner = sessions.sooner.notified();
-            match next {
-                Some(at) => {
-                    let left = at.saturating_sub(clock::now_ms());
-                    let wait = tokio::time::sleep(Duration::from_millis(left));
-                    tokio::select! { () = wait => {}, () = sooner => {} }
-                }
-                None => sooner.await,
+            let (sooner, crowded) = (sessions.sooner.notified(), kept.crowded.notified());
+            let next = next.unwrap_or(u64::MAX).min(ended.next());
+            if next == u64::MAX {
+                tokio::select! { () = sooner => {}, () = crowded => {} }
+                continue;
             }
+            let left = next.saturating_sub(clock::now_ms());
+            let wait = tokio::time::sleep(Duration::from_millis(left));
+            tokio::select! { () = wait => {}, () = sooner => {}, () = crowded => {} }
         }
+    }
+}
+
+/// Ends sessions where too much waits for absent clients; how many, and what they held.
+async fn make_room(shared: &Shared) -> (u64, u64) {
+    let leaving = shared.sessions.make_room(&shared.counters.kept);
+    // All of the room at once, before the lanes are told one by one.
+    for made in &leaving {
+        made.outbox.part(None, false, clock::now_ms());
+    }
+    let mut ended = (0, 0);
+    for MadeRoom { due, bytes, .. } in leaving {
+        ended = (ended.0 + 1, ended.1 + bytes);
+        settle(shared, due).await;
+    }
+    ended
+}
+
+/// Ends for `limits.kept_bytes` that the log has not been told of.
+#[derive(Debug, Default)]
+struct Ended {
+    sessions: u64,
+    bytes: u64,
+    /// When it was told last.
+    told: Option<u64>,
+}
+
+impl Ended {
+    fn note(&mut self, (sessions, bytes): (u64, u64)) {
+        self.sessions += sessions;
+        self.bytes += bytes;
+    }
+
+    /// When there is something to tell; `u64::MAX`: there is nothing.
+    fn next(&self) -> u64 {
+        match self.told {
+            _ if self.sessions == 0 => u64::MAX,
+            Some(told) => told.saturating_add(TOLD_EVERY),
+            None => 0,
+        }
+    }
+
+    /// Sessions and bytes to tell of at `now`.
+    fn untold(&mut self, now: u64) -> Option<(u64, u64)> {
+        // Told of before as of later: the clock was set back.
+        let later = self.told.is_some_and(|told| told > now);
+        if self.sessions == 0 || (self.next() > now && !later) {
+            return None;
+        }
+        self.told = Some(now);
+        let told = (self.sessions, self.bytes);
+        (self.sessions, self.bytes) = (0, 0);
+        Some(told)
     }
 }
 
@@ -43,6 +110,9 @@ pub(super) async fn settle(shared: &Shared, due: Due) {
         Due::End(id, asleep) => {
             let (user, client) = (asleep.kept.who.user.clone(), asleep.kept.client_id.clone());
             tracing::debug!(%user, %client, "a session has ended without its client");
+            if let Some(outbox) = shared.sessions.outbox(id) {
+                outbox.part(None, false, clock::now_ms());
+            }
             bury(shared, id, *asleep).await;
             shared.sessions.leave(id);
         }
@@ -61,4 +131,25 @@ pub(super) async fn bury(shared: &Shared, id: SessionId, asleep: Asleep) {
     };
     let reason = GoneReason::Lost("the session has ended".to_owned());
     tell_lanes(shared, who, &kept.lanes, &reason, false).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_told_now_and_then_and_none_is_forgotten() {
+        let mut ended = Ended::default();
+        assert_eq!((ended.untold(5), ended.next()), (None, u64::MAX));
+        ended.note((1, 100));
+        assert_eq!(ended.untold(5), Some((1, 100)));
+        assert_eq!(ended.next(), u64::MAX);
+        ended.note((2, 200));
+        ended.note((3, 300));
+        assert_eq!((ended.untold(6), ended.next()), (None, 5 + TOLD_EVERY));
+        assert_eq!(ended.untold(5 + TOLD_EVERY), Some((5, 500)));
+        assert_eq!(ended.untold(u64::MAX), None);
+        ended.note((1, 1));
+        assert_eq!(ended.untold(0), Some((1, 1)), "the clock was set back");
+    }
 }

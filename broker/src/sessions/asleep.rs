@@ -90,6 +90,12 @@ impl Order {
         self.asleep.first().map(|(_, _, number)| *number)
     }
 
+    /// Those with credentials or those without, from the one whose client has been away longest.
+    pub(super) fn longest_away(&self, authenticated: bool) -> impl Iterator<Item = u64> {
+        let all = (authenticated, 0, 0)..=(authenticated, u64::MAX, u64::MAX);
+        self.asleep.range(all).map(|(_, _, number)| *number)
+    }
+
     /// When the next is due.
     pub(super) fn next(&self) -> Option<u64> {
         self.due.first().map(|(at, _)| *at)

@@ -5,8 +5,10 @@
 //! `now` is passed in, in milliseconds since the Unix epoch.
 
 mod asleep;
+mod kept_bytes;
 
 pub(crate) use asleep::{Asleep, Due, Kept};
+pub(crate) use kept_bytes::{KeptBytes, MadeRoom};
 
 use crate::outbox::Outbox;
 use crate::packet::{ReasonCode, Will};
@@ -45,6 +47,9 @@ struct State {
     most_awake: usize,
     /// Sessions that have ended without their client.
     expired: u64,
+    /// Those of them for which there were too many, and for which too much waited.
+    for_number: u64,
+    for_bytes: u64,
     shut: bool,
 }
 
@@ -190,10 +195,12 @@ impl Sessions {
         if first {
             self.sooner.notify_one();
         }
-        (state.order.len() > self.most_asleep)
-            .then(|| state.order.first_to_go())
-            .flatten()
-            .and_then(|number| state.end(number))
+        if state.order.len() <= self.most_asleep {
+            return None;
+        }
+        let number = state.order.first_to_go()?;
+        state.for_number += 1;
+        state.end(number)
     }
 
     /// Takes a session out that has ended; a later incarnation stays.
@@ -273,6 +280,8 @@ impl Sessions {
             asleep: state.order.len() as u64,
             maximum: state.most_awake as u64,
             expired: state.expired,
+            for_number: state.for_number,
+            for_bytes: state.for_bytes,
         }
     }
 
@@ -294,8 +303,12 @@ pub(crate) struct Clients {
     pub asleep: u64,
     /// The most that had a connection at one time.
     pub maximum: u64,
-    /// Those that ended while their client was away: their time was over, or too many were kept.
+    /// Those that ended while their client was away: their time was over, or others needed the room.
     pub expired: u64,
+    /// Of them, those that ended for `limits.kept_sessions`.
+    pub for_number: u64,
+    /// And for `limits.kept_bytes`.
+    pub for_bytes: u64,
 }
 
 impl State {

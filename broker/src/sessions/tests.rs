@@ -179,6 +179,8 @@ fn the_longest_asleep_makes_room() {
         asleep: 2,
         maximum: 3,
         expired: 1,
+        for_number: 1,
+        for_bytes: 0,
     };
     assert_eq!(sessions.clients(), expected, "one is ending");
     new(&sessions, "d");

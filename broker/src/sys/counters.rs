@@ -6,6 +6,7 @@
 
 use crate::packet::{Packet, ReasonCode};
 use crate::session::{DropReason, Held, Tally};
+use crate::sessions::KeptBytes;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// All counters of a server.
@@ -19,6 +20,8 @@ pub(crate) struct Counters {
     refused: AtomicU64,
     /// By reason code: connections that the server refused or ended.
     errors: [AtomicU64; 256],
+    /// What waits for absent clients: one number for all threads, since it is a bound too.
+    pub(crate) kept: KeptBytes,
 }
 
 /// What one thread has counted; on cache lines of its own, neighbours fetched together included.
@@ -85,6 +88,8 @@ pub(crate) struct Totals {
     pub held_payload: u64,
     /// Those of them that wait for an acknowledgement.
     pub in_flight: u64,
+    /// Bytes that count for `limits.kept_bytes`.
+    pub kept: u64,
     /// In the order of [`DropReason::ALL`].
     pub dropped: [u64; DropReason::ALL.len()],
     pub dropped_payload: u64,
@@ -103,13 +108,13 @@ thread_local! {
 
 impl Default for Counters {
     fn default() -> Self {
-        Counters::new(1)
+        Counters::new(1, u64::MAX)
     }
 }
 
 impl Counters {
-    /// For a server of so many threads.
-    pub(crate) fn new(threads: usize) -> Self {
+    /// For a server of so many threads, and with so many bytes for absent clients.
+    pub(crate) fn new(threads: usize, most_kept: u64) -> Self {
         // Other threads of the process are numbered too, so some room keeps the busy ones apart.
         let shards = (threads.max(1) * 2).next_power_of_two();
         Counters {
@@ -117,6 +122,7 @@ impl Counters {
             sockets: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             errors: [const { AtomicU64::new(0) }; 256],
+            kept: KeptBytes::new(most_kept),
         }
     }
 
@@ -147,6 +153,7 @@ impl Counters {
         add(&shard.payload_sent, taken.payload);
         add(&shard.others_sent, taken.others);
         let was = std::mem::replace(known, held);
+        self.kept.change(was.kept, held.kept);
         change(&shard.held, was.messages, held.messages);
         change(&shard.held_payload, was.payload, held.payload);
         change(&shard.in_flight, was.in_flight, held.in_flight);
@@ -221,6 +228,7 @@ impl Counters {
             held: level(|s| &s.held),
             held_payload: level(|s| &s.held_payload),
             in_flight: level(|s| &s.in_flight),
+            kept: self.kept.now(),
             dropped,
             dropped_payload: of(|s| &s.dropped_payload),
             sockets: self.sockets.load(Ordering::Relaxed),
@@ -251,12 +259,13 @@ mod tests {
             messages,
             payload: messages * 10,
             in_flight: messages / 2,
+            kept: messages * 100,
         }
     }
 
     #[test]
     fn threads_add_up_and_levels_go_down_again_elsewhere() {
-        let counters = Arc::new(Counters::new(2));
+        let counters = Arc::new(Counters::new(2, u64::MAX));
         let work = |n: u64| {
             let counters = Arc::clone(&counters);
             std::thread::spawn(move || {
@@ -285,11 +294,13 @@ mod tests {
         assert_eq!(sum.dropped.iter().sum::<u64>(), 3_000);
         assert_eq!(sum.dropped_payload, 9_000);
         assert_eq!(sum.held, left.iter().map(|h| h.messages).sum::<u64>());
+        assert_eq!(sum.kept, sum.held * 100);
         for mut known in left {
             counters.outbound(&mut Tally::default(), Held::default(), &mut known);
         }
         let sum = counters.sum();
         assert_eq!((sum.held, sum.held_payload, sum.in_flight), (0, 0, 0));
+        assert_eq!(sum.kept, 0);
     }
 
     #[test]

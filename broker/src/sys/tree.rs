@@ -49,6 +49,8 @@ const NUMBERS: &[Number] = &[
     ("clients/connected", |f| f.clients.connected),
     ("clients/disconnected", |f| f.clients.asleep),
     ("clients/expired", |f| f.clients.expired),
+    ("clients/expired/kept_bytes", |f| f.clients.for_bytes),
+    ("clients/expired/kept_sessions", |f| f.clients.for_number),
     ("clients/inactive", |f| f.clients.asleep),
     ("clients/maximum", |f| f.clients.maximum),
     ("clients/total", |f| f.clients.connected + f.clients.asleep),
@@ -66,6 +68,7 @@ const NUMBERS: &[Number] = &[
         f.counted.received.publishes
     }),
     ("publish/messages/sent", |f| f.counted.publishes_sent),
+    ("queue/kept/bytes", |f| f.counted.kept),
     ("queue/messages/bytes", |f| f.counted.held_payload),
     ("queue/messages/count", |f| f.counted.held),
     ("retained messages/bytes", |f| f.stock.retained_bytes),

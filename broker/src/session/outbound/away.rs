@@ -9,6 +9,10 @@ use crate::session::OutboundLimits;
 use crate::write_queue::WriteQueue;
 use std::sync::Arc;
 
+/// What a message costs an absent client's queue besides its own bytes: its place there, with the slack of a queue
+/// that grows by doubling, and the block of memory that it is.
+pub(super) const MESSAGE_COST: usize = 128;
+
 impl Outbound {
     /// The connection is over. Gives back what waited for its socket.
     pub(crate) fn sleep(&mut self, now: u64) -> WriteQueue {
@@ -87,6 +91,41 @@ impl Outbound {
         }
         self.push_waiting(frame, now);
         true
+    }
+
+    /// Bytes of what waits and what is on its way, as `limits.kept_bytes` counts them.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        let messages = self.waiting.len() + self.in_flight.len();
+        (self.waiting_bytes + self.in_flight_bytes + messages * MESSAGE_COST) as u64
+    }
+
+    /// There was no room for more than `most` bytes over all sessions that sleep: what waits here makes room for
+    /// what came last, oldest first. What was sent and is not acknowledged stays, as ever.
+    pub(crate) fn give_way(&mut self, most: u64) {
+        let newest = self.waiting.back().map_or(0, |w| w.frame.len());
+        let least = (newest + self.in_flight_bytes) + (1 + self.in_flight.len()) * MESSAGE_COST;
+        // One that does not fit without the others either drops no other.
+        if least as u64 > most
+            && let Some(newest) = self.waiting.pop_back()
+        {
+            self.waiting_bytes -= newest.frame.len();
+            let payload = newest.frame.packet.payload_len();
+            self.held_payload -= payload;
+            self.drop_for(DropReason::KeptFull, payload);
+        }
+        while self.kept_bytes() > most
+            && let Some(oldest) = self.pop_waiting()
+        {
+            self.drop_for(DropReason::KeptFull, oldest.frame.packet.payload_len());
+        }
+    }
+
+    /// The session is over: only what others of a shared group may take is needed any more.
+    pub(crate) fn let_go(&mut self) {
+        let shared = |frame: &Frame| frame.share.is_some();
+        self.waiting.retain(|w| shared(&w.frame));
+        self.in_flight.retain(|m| shared(&m.frame));
+        self.count_anew();
     }
 
     pub(super) fn is_too_old(&self, since: u64, now: u64) -> bool {

@@ -274,3 +274,59 @@ fn what_is_kept_for_other_members_of_a_group_takes_room_too() {
     }
     assert_eq!((out.held().messages, out.dropped()), (2, 1));
 }
+
+#[test]
+fn a_place_in_a_queue_costs_no_more_than_is_counted() {
+    let place = size_of::<Waiting>().max(size_of::<InFlight>());
+    assert!(place < away::MESSAGE_COST, "{place}");
+}
+
+#[test]
+fn where_all_queues_are_full_the_oldest_of_this_one_makes_room_for_a_newer() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"sent"), 0);
+    out.sleep(0);
+    let add = |out: &mut Outbound, payload: &[u8]| {
+        let before = out.held().kept;
+        out.deliver(0, &frame(QoS::AtLeastOnce, payload), 0);
+        out.give_way(before);
+        assert!(out.held().kept <= before);
+        out.waiting.len()
+    };
+    assert_eq!(add(&mut out, b"a"), 0, "there was none to go for it");
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"b"), 0);
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"c"), 0);
+    assert_eq!(add(&mut out, b"d"), 2);
+    assert_eq!(
+        add(&mut out, &[b'e'; 400]),
+        2,
+        "one that is too large drops no other"
+    );
+    assert_eq!(
+        add(&mut out, &[b'f'; 100]),
+        1,
+        "a larger one takes the room of two"
+    );
+    assert_eq!(out.held().payload, 4 + 100);
+    assert_eq!(out.dropped(), 1 + 1 + 1 + 2);
+}
+
+#[test]
+fn a_session_that_is_over_keeps_only_what_others_may_take() {
+    let shared = Frame {
+        share: Some(Arc::new(Share {
+            lane: 0,
+            group: "$share/g/t".into(),
+            batch: vec![1].into(),
+            mark: Mark::default(),
+        })),
+        ..frame(QoS::AtLeastOnce, b"x")
+    };
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.sleep(0);
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"own"), 0);
+    out.deliver(0, &shared, 0);
+    out.let_go();
+    assert_eq!((out.held().messages, out.held().payload), (1, 1));
+    assert_eq!(out.take_shared(0, &|_| true).len(), 1);
+}

@@ -128,6 +128,7 @@ impl Outbound {
             messages: (self.in_flight.len() + self.waiting.len()) as u64,
             payload: self.held_payload as u64,
             in_flight: (self.in_flight.len() + self.released.len()) as u64,
+            kept: if self.asleep { self.kept_bytes() } else { 0 },
         }
     }
 

@@ -17,17 +17,20 @@ pub(crate) enum DropReason {
     TooLarge,
     /// The client may not see it any more.
     Forbidden,
+    /// As much waits for absent clients as may, for all of them together: the oldest of this one goes.
+    KeptFull,
 }
 
 impl DropReason {
     /// Each in the place of its number.
-    pub(crate) const ALL: [DropReason; 6] = [
+    pub(crate) const ALL: [DropReason; 7] = [
         DropReason::QueueFull,
         DropReason::SlowReader,
         DropReason::TooOld,
         DropReason::Expired,
         DropReason::TooLarge,
         DropReason::Forbidden,
+        DropReason::KeptFull,
     ];
 
     /// As it stands in a topic.
@@ -39,6 +42,7 @@ impl DropReason {
             DropReason::Expired => "expired",
             DropReason::TooLarge => "too_large",
             DropReason::Forbidden => "forbidden",
+            DropReason::KeptFull => "kept_full",
         }
     }
 }
@@ -82,6 +86,8 @@ pub(crate) struct Held {
     pub payload: u64,
     /// Sent, and PUBACK, PUBREC or PUBCOMP awaited; a QoS 2 message after its PUBREC counts here only.
     pub in_flight: u64,
+    /// Bytes that count for `limits.kept_bytes`; 0 while a connection serves the session.
+    pub kept: u64,
 }
 
 #[cfg(test)]

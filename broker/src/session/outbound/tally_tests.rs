@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::away::MESSAGE_COST;
 use super::tests::{LIMITS, frame, sent};
 use super::*;
 use proptest::prelude::*;
@@ -98,6 +99,7 @@ proptest! {
                 messages: frames.len() as u64,
                 payload: frames.iter().map(|f| f.packet.payload_len() as u64).sum(),
                 in_flight: (out.in_flight.len() + out.released.len()) as u64,
+                kept: frames.iter().filter(|_| out.asleep).map(|f| (f.len() + MESSAGE_COST) as u64).sum(),
             };
             prop_assert_eq!(out.held(), held);
         }

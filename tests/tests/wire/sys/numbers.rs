@@ -2,7 +2,7 @@
 
 use super::{OFTEN, Watcher};
 use roommq_tests::broker::Broker;
-use roommq_tests::wire::{Client, Connect, Message, Value, property};
+use roommq_tests::wire::{Client, Connect, Message, Packet, Value, property};
 
 /// A client whose session is kept.
 fn kept(server: &Broker, id: &str) -> Client {
@@ -292,4 +292,62 @@ fn what_is_dropped_is_counted_by_its_reason() {
         ("publish/messages/dropped/notice", 0),
         ("publish/bytes/dropped", 208),
     ]);
+}
+
+#[test]
+fn sessions_end_where_too_much_waits_for_absent_clients() {
+    let server = Broker::with(&format!("{OFTEN}[limits]\nkept_bytes = '64KiB'\n"));
+    let topics = [
+        "clients/expired/+",
+        "clients/disconnected",
+        "queue/kept/bytes",
+        "publish/messages/dropped",
+    ];
+    let mut watcher = Watcher::of(&server, &topics);
+    let mut sender = Connect::v5("sender").to(server.address());
+    // The one away longest holds little, and keeps it.
+    for (away, id) in (1..).zip(["small", "first", "second", "third"]) {
+        let mut client = kept(&server, id);
+        client.subscribe(&format!("fill/{id}"), 1);
+        client.disconnect(0);
+        watcher.all(&[("clients/disconnected", away)]);
+    }
+    let mut put = |id: &str| {
+        let message = Message::new(&format!("fill/{id}"), vec![b'x'; 4_000]);
+        sender.publish(&message.qos(1));
+    };
+    put("small");
+    for id in ["third", "second", "first"] {
+        (0..4).for_each(|_| put(id));
+    }
+    // Thirteen of some 4,150 bytes, which is less than 15/16 of 64 KiB; with two more it is not.
+    watcher.read_until("13 messages", |w| {
+        (w.number("queue/kept/bytes")? > 13 * 4_100).then_some(())
+    });
+    assert_eq!(watcher.number("clients/expired/kept_bytes"), Some(0));
+    (0..2).for_each(|_| put("third"));
+    watcher.all(&[
+        ("clients/expired/kept_bytes", 1),
+        ("clients/expired/kept_sessions", 0),
+        ("clients/disconnected", 3),
+        ("publish/messages/dropped", 0),
+    ]);
+    watcher.read_until("room", |w| {
+        (w.number("queue/kept/bytes")? < 12 * 4_200).then_some(())
+    });
+    server.log().line_with("limits.kept_bytes");
+    for (id, waits) in [("first", 0), ("small", 1), ("second", 4), ("third", 6)] {
+        let expiry = Value::Four(3600);
+        let connect = Connect::v5(id).property(property::SESSION_EXPIRY, expiry);
+        let (mut client, connack) = connect.clean(false).attempt(server.address());
+        let Packet::ConnAck {
+            session_present, ..
+        } = connack
+        else {
+            panic!("{connack:?}");
+        };
+        assert_eq!(session_present, waits > 0, "{id}");
+        (0..waits).for_each(|_| drop(client.message()));
+    }
+    watcher.all(&[("queue/kept/bytes", 0)]);
 }
