@@ -6,6 +6,7 @@ use crate::clock;
 use crate::lane::Origin;
 use crate::policy::{GoneReason, SessionId};
 use crate::sessions::{Asleep, Due, MadeRoom};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,17 +53,20 @@ impl Sleepers {
 
 /// Ends sessions where too much waits for absent clients; how many, and what they held.
 async fn make_room(shared: &Shared) -> (u64, u64) {
-    let leaving = shared.sessions.make_room(&shared.counters.kept);
-    // All of the room at once, before the lanes are told one by one.
-    for made in &leaving {
-        made.outbox.part(None, false, clock::now_ms());
-    }
     let mut ended = (0, 0);
-    for MadeRoom { due, bytes, .. } in leaving {
-        ended = (ended.0 + 1, ended.1 + bytes);
-        settle(shared, due).await;
+    let mut leaving = VecDeque::new();
+    loop {
+        // Between any two, since lanes may be busy: their queues are let go at once.
+        for MadeRoom { due, outbox, bytes } in shared.sessions.make_room(&shared.counters.kept) {
+            outbox.part(None, false, clock::now_ms());
+            ended = (ended.0 + 1, ended.1 + bytes);
+            leaving.push_back(due);
+        }
+        match leaving.pop_front() {
+            Some(due) => settle(shared, due).await,
+            None => return ended,
+        }
     }
-    ended
 }
 
 /// Ends for `limits.kept_bytes` that the log has not been told of.
