@@ -23,7 +23,7 @@ use crate::outbox::Outbox;
 use crate::packet::{DecodeError, Decoder, ReasonCode, Reply};
 use crate::policy::{Peer, Policy, Principal, PublishPermit, SessionId};
 use crate::server::{Gate, Inside};
-use crate::session::{Close, Outbound, Session, Step, WrongKind};
+use crate::session::{Close, Outbound, Session, Step, UNKNOWN_ID, WrongKind};
 use crate::sessions::Sessions;
 use crate::sys::Counters;
 use crate::transport::{Arrival, Socket, Turns};
@@ -307,7 +307,10 @@ impl Connection {
             Step::Received(id) => self.acknowledged(|out| out.received(id, now_ms()))?,
             Step::Refused(id) => self.acknowledged(|out| out.refused(id, now_ms()))?,
             Step::Completed(id) => self.acknowledged(|out| out.completed(id, now_ms()))?,
-            Step::Released(id, code) => self.acks.push(Reply::PubComp(id, code)),
+            Step::Released(id, code) => {
+                let text = code.is_error().then_some(UNKNOWN_ID).map(Into::into);
+                self.acks.push(Reply::PubComp(id, code, text));
+            }
             Step::Ping => self.acks.push(Reply::PingResp),
             Step::Leave | Step::Auth(_) => {}
         }

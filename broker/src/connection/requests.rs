@@ -15,6 +15,9 @@ use crate::session::{Answer, Inbound, Outbound};
 use bytestring::ByteString;
 use std::collections::BTreeMap;
 
+/// Of the filters in one packet, counted by 16 bits.
+const TOO_MANY: &str = "one packet may name 65,536 filters";
+
 impl Connection {
     pub(super) fn publish(&mut self, inbound: &Inbound) {
         let permit = self.permit(inbound).and_then(|permit| {
@@ -107,6 +110,7 @@ impl Connection {
             // Entries count places by 16 bits; no packet limit keeps a client from sending more.
             let Ok(place) = u16::try_from(place) else {
                 codes.push(ReasonCode::QuotaExceeded);
+                reason.get_or_insert_with(|| TOO_MANY.to_owned());
                 continue;
             };
             match self.grant(filter).await {
@@ -186,16 +190,23 @@ impl Connection {
     /// One answer for all filters, whether they were held or not [MQTT-3.10.4-5, MQTT-3.10.4-6].
     pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
+        let mut reason = None;
         let mut resolved = Vec::new();
         for (place, filter) in unsubscribe.filters.iter().enumerate() {
             match (u16::try_from(place), filter) {
-                (Err(_), _) => codes.push(ReasonCode::UnspecifiedError),
+                (Err(_), _) => {
+                    codes.push(ReasonCode::UnspecifiedError);
+                    reason.get_or_insert_with(|| TOO_MANY.to_owned());
+                }
                 (Ok(place), Ok(filter)) => {
                     self.filters.remove(filter.as_str());
                     codes.push(ReasonCode::Success);
                     resolved.push((place, self.shared.policy.resolve(&self.who, filter)));
                 }
-                (Ok(_), Err(_)) => codes.push(ReasonCode::TopicFilterInvalid),
+                (Ok(_), Err(error)) => {
+                    codes.push(ReasonCode::TopicFilterInvalid);
+                    reason.get_or_insert_with(|| error.to_string());
+                }
             }
         }
         let mut by_lane: BTreeMap<u16, Vec<(u16, &str)>> = BTreeMap::new();
@@ -210,7 +221,7 @@ impl Connection {
         self.ticket = self.ticket.wrapping_add(1);
         let ticket = self.ticket;
         let answer = Answer::UnsubAck(unsubscribe.packet_id);
-        self.owe(answer, codes, None, by_lane.len());
+        self.owe(answer, codes, reason, by_lane.len());
         let at = clock::now_ms();
         let user = self.who.user.clone();
         for (lane, filters) in by_lane {

@@ -113,10 +113,10 @@ fn reply(input: &mut Input<'_>) -> Reply {
         })),
         1 => Reply::PubAck(id, reason, text(input)),
         2 => Reply::PubRec(id, reason, text(input)),
-        3 => Reply::PubRel(id, reason),
-        4 => Reply::PubComp(id, reason),
+        3 => Reply::PubRel(id, reason, text(input)),
+        4 => Reply::PubComp(id, reason, text(input)),
         5 => Reply::SubAck(id, reasons(input), text(input)),
-        6 => Reply::UnsubAck(id, reasons(input)),
+        6 => Reply::UnsubAck(id, reasons(input), text(input)),
         7 => Reply::PingResp,
         8 => Reply::Auth(reason, authentication(input), text(input)),
         _ => Reply::Disconnect(reason, text(input)),
@@ -138,7 +138,10 @@ fn text_of(reply: &Reply) -> Option<&str> {
         Reply::ConnAck(ack) => ack.reason_string.as_deref(),
         Reply::PubAck(_, _, text)
         | Reply::PubRec(_, _, text)
+        | Reply::PubRel(_, _, text)
+        | Reply::PubComp(_, _, text)
         | Reply::SubAck(_, _, text)
+        | Reply::UnsubAck(_, _, text)
         | Reply::Disconnect(_, text)
         | Reply::Auth(_, _, text) => text.as_deref(),
         _ => None,
@@ -151,7 +154,10 @@ fn without_text(reply: &Reply) -> Reply {
         Reply::ConnAck(ack) => ack.reason_string = None,
         Reply::PubAck(_, _, text)
         | Reply::PubRec(_, _, text)
+        | Reply::PubRel(_, _, text)
+        | Reply::PubComp(_, _, text)
         | Reply::SubAck(_, _, text)
+        | Reply::UnsubAck(_, _, text)
         | Reply::Disconnect(_, text)
         | Reply::Auth(_, _, text) => *text = None,
         _ => {}
@@ -170,7 +176,7 @@ fn same_v3(reply: &Reply, read: &v3::Packet) {
         | (Reply::PubRec(id, ..), v3::Packet::PublishReceived { packet_id })
         | (Reply::PubRel(id, ..), v3::Packet::PublishRelease { packet_id })
         | (Reply::PubComp(id, ..), v3::Packet::PublishComplete { packet_id })
-        | (Reply::UnsubAck(id, _), v3::Packet::UnsubscribeAck { packet_id }) => id == packet_id,
+        | (Reply::UnsubAck(id, ..), v3::Packet::UnsubscribeAck { packet_id }) => id == packet_id,
         (Reply::SubAck(id, codes, _), v3::Packet::SubscribeAck { packet_id, status }) => {
             let granted = |code: &ReasonCode| match *code as u8 {
                 level @ 0..=2 => v3::SubscribeReturnCode::Success(
@@ -207,8 +213,8 @@ fn same_v5<'a>(reply: &Reply, read: &'a v5::Packet) -> Option<&'a str> {
             *id == read.packet_id && code(*reason, read.reason_code.into(), 0x80),
             &read.reason_string,
         ),
-        (Reply::PubRel(id, reason), v5::Packet::PublishRelease(read))
-        | (Reply::PubComp(id, reason), v5::Packet::PublishComplete(read)) => (
+        (Reply::PubRel(id, reason, _), v5::Packet::PublishRelease(read))
+        | (Reply::PubComp(id, reason, _), v5::Packet::PublishComplete(read)) => (
             *id == read.packet_id && code(*reason, read.reason_code.into(), 0x92),
             &read.reason_string,
         ),
@@ -219,7 +225,7 @@ fn same_v5<'a>(reply: &Reply, read: &'a v5::Packet) -> Option<&'a str> {
                 &read.reason_string,
             )
         }
-        (Reply::UnsubAck(id, reasons), v5::Packet::UnsubscribeAck(read)) => {
+        (Reply::UnsubAck(id, reasons, _), v5::Packet::UnsubscribeAck(read)) => {
             let status = read.status.iter().map(|code| (*code).into()).collect();
             (
                 *id == read.packet_id && codes(reasons, status),

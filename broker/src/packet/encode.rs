@@ -19,12 +19,12 @@ const PUBCOMP: u8 = 0x70;
 ///
 /// A reason string is left out where `problem_information` is false, CONNACK and DISCONNECT apart
 /// [5.0 MQTT-3.1.2-29], and where the packet would be over `max_packet` bytes with it
-/// [5.0 MQTT-3.2.2-19, MQTT-3.4.2-2, MQTT-3.5.2-2, MQTT-3.9.2-1, MQTT-3.14.2-3, MQTT-3.15.2-2]. A packet that is over
-/// `max_packet` even so is not written at all [5.0 MQTT-3.1.2-24, MQTT-3.1.2-25].
+/// [5.0 MQTT-3.2.2-19, MQTT-3.4.2-2, MQTT-3.5.2-2, MQTT-3.6.2-2, MQTT-3.7.2-2, MQTT-3.9.2-1, MQTT-3.11.2-1,
+/// MQTT-3.14.2-3, MQTT-3.15.2-2]. A packet that is over `max_packet` even so is not written at all
+/// [5.0 MQTT-3.1.2-24, MQTT-3.1.2-25].
 ///
-/// User properties are never written, nor are reason strings in PUBREL, PUBCOMP and UNSUBACK: they make no packet too
-/// large [5.0 MQTT-3.2.2-20, MQTT-3.4.2-3, MQTT-3.5.2-3, MQTT-3.6.2-2, MQTT-3.6.2-3, MQTT-3.7.2-2, MQTT-3.7.2-3,
-/// MQTT-3.9.2-2, MQTT-3.11.2-1, MQTT-3.11.2-2, MQTT-3.14.2-4, MQTT-3.15.2-3].
+/// User properties are never written: they make no packet too large [5.0 MQTT-3.2.2-20, MQTT-3.4.2-3, MQTT-3.5.2-3,
+/// MQTT-3.6.2-3, MQTT-3.7.2-3, MQTT-3.9.2-2, MQTT-3.11.2-2, MQTT-3.14.2-4, MQTT-3.15.2-3].
 ///
 /// A reason that the packet does not have is written as `UnspecifiedError` (0x80).
 pub fn encode(
@@ -54,13 +54,13 @@ fn encode_v3(reply: &Reply, out: &mut Vec<u8>) {
         })),
         Reply::PubAck(id, ..) => return put_ack(out, PUBACK, *id, None),
         Reply::PubRec(id, ..) => return put_ack(out, PUBREC, *id, None),
-        Reply::PubRel(id, _) => return put_ack(out, PUBREL, *id, None),
-        Reply::PubComp(id, _) => return put_ack(out, PUBCOMP, *id, None),
+        Reply::PubRel(id, ..) => return put_ack(out, PUBREL, *id, None),
+        Reply::PubComp(id, ..) => return put_ack(out, PUBCOMP, *id, None),
         Reply::SubAck(packet_id, reasons, _) => write_v3(v3::Packet::SubscribeAck {
             packet_id: *packet_id,
             status: reasons.iter().map(|reason| suback_v3(*reason)).collect(),
         }),
-        Reply::UnsubAck(packet_id, _) => write_v3(v3::Packet::UnsubscribeAck {
+        Reply::UnsubAck(packet_id, ..) => write_v3(v3::Packet::UnsubscribeAck {
             packet_id: *packet_id,
         }),
         Reply::PingResp => write_v3(v3::Packet::PingResponse),
@@ -120,8 +120,12 @@ impl V5<'_> {
             Reply::PubRec(id, reason, text) => {
                 self.put_message_ack(PUBREC, *id, *reason, text.as_ref());
             }
-            Reply::PubRel(id, reason) => self.put_release(PUBREL, *id, *reason),
-            Reply::PubComp(id, reason) => self.put_release(PUBCOMP, *id, *reason),
+            Reply::PubRel(id, reason, text) => {
+                self.put_release(PUBREL, *id, *reason, text.as_ref());
+            }
+            Reply::PubComp(id, reason, text) => {
+                self.put_release(PUBCOMP, *id, *reason, text.as_ref());
+            }
             Reply::SubAck(packet_id, reasons, text) => {
                 let text = text.as_ref().filter(|_| self.problem_information);
                 self.put(text, |text| {
@@ -133,14 +137,17 @@ impl V5<'_> {
                     })
                 });
             }
-            Reply::UnsubAck(packet_id, reasons) => self.put(None, |_| {
-                v5::Packet::UnsubscribeAck(v5::UnsubscribeAck {
-                    packet_id: *packet_id,
-                    properties: Vec::new(),
-                    reason_string: None,
-                    status: codes(reasons, v5::UnsubscribeAckReason::UnspecifiedError),
-                })
-            }),
+            Reply::UnsubAck(packet_id, reasons, text) => {
+                let text = text.as_ref().filter(|_| self.problem_information);
+                self.put(text, |text| {
+                    v5::Packet::UnsubscribeAck(v5::UnsubscribeAck {
+                        packet_id: *packet_id,
+                        properties: Vec::new(),
+                        reason_string: text.cloned(),
+                        status: codes(reasons, v5::UnsubscribeAckReason::UnspecifiedError),
+                    })
+                });
+            }
             Reply::PingResp => self.put(None, |_| v5::Packet::PingResponse),
             Reply::Disconnect(reason, text) => self.put(text.as_ref(), |text| {
                 // Without a session expiry interval [5.0 MQTT-3.14.2-2].
@@ -177,33 +184,60 @@ impl V5<'_> {
         text: Option<&ByteString>,
     ) {
         let reason_code = code(reason, PublishAckReason::UnspecifiedError);
-        if let Some(text) = text.filter(|_| self.problem_information) {
+        let with_text = |text: &ByteString| {
             let ack = v5::PublishAck {
                 packet_id,
                 reason_code,
                 properties: Vec::new(),
                 reason_string: Some(text.clone()),
             };
-            let packet = if first == PUBACK {
+            if first == PUBACK {
                 v5::Packet::PublishAck(ack)
             } else {
                 v5::Packet::PublishReceived(ack)
-            };
-            if let Some(bytes) = self.within_limit(packet) {
-                return self.out.extend_from_slice(&bytes);
             }
-        }
-        self.put_short(first, packet_id, reason_code.into());
+        };
+        self.put_ack(first, packet_id, reason_code.into(), text.map(with_text));
     }
 
     /// PUBREL or PUBCOMP.
-    fn put_release(&mut self, first: u8, packet_id: PacketId, reason: ReasonCode) {
+    fn put_release(
+        &mut self,
+        first: u8,
+        packet_id: PacketId,
+        reason: ReasonCode,
+        text: Option<&ByteString>,
+    ) {
         // The only other code that they have.
         let reason_code = code(reason, PublishAck2Reason::PacketIdNotFound);
-        self.put_short(first, packet_id, reason_code.into());
+        let with_text = |text: &ByteString| {
+            let ack = v5::PublishAck2 {
+                packet_id,
+                reason_code,
+                properties: Vec::new(),
+                reason_string: Some(text.clone()),
+            };
+            if first == PUBREL {
+                v5::Packet::PublishRelease(ack)
+            } else {
+                v5::Packet::PublishComplete(ack)
+            }
+        };
+        self.put_ack(first, packet_id, reason_code.into(), text.map(with_text));
     }
 
-    fn put_short(&mut self, first: u8, packet_id: PacketId, code: u8) {
+    /// The packet with its reason string, where there is one and the client wants it, or else the short form.
+    fn put_ack(
+        &mut self,
+        first: u8,
+        packet_id: PacketId,
+        code: u8,
+        with_text: Option<v5::Packet>,
+    ) {
+        let with_text = with_text.filter(|_| self.problem_information);
+        if let Some(bytes) = with_text.and_then(|packet| self.within_limit(packet)) {
+            return self.out.extend_from_slice(&bytes);
+        }
         let before = self.out.len();
         put_ack(self.out, first, packet_id, Some(code));
         if self.out.len() - before > self.most {

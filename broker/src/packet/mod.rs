@@ -260,13 +260,13 @@ pub enum Reply {
     /// PUBREC
     PubRec(PacketId, ReasonCode, Option<ByteString>),
     /// PUBREL
-    PubRel(PacketId, ReasonCode),
+    PubRel(PacketId, ReasonCode, Option<ByteString>),
     /// PUBCOMP
-    PubComp(PacketId, ReasonCode),
+    PubComp(PacketId, ReasonCode, Option<ByteString>),
     /// SUBACK: a code a filter, and one reason string for 5.0. For 3.1.1 every code from 0x80 up becomes 0x80.
     SubAck(PacketId, Vec<ReasonCode>, Option<ByteString>),
-    /// UNSUBACK: a code a filter (5.0 only on the wire).
-    UnsubAck(PacketId, Vec<ReasonCode>),
+    /// UNSUBACK: a code a filter, and one reason string (5.0 only on the wire).
+    UnsubAck(PacketId, Vec<ReasonCode>, Option<ByteString>),
     /// PINGRESP
     PingResp,
     /// DISCONNECT (5.0; nothing is written for 3.1.1), with a reason string.

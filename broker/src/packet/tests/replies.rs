@@ -49,21 +49,25 @@ fn rows() -> Vec<(&'static str, &'static str, Version, Reply, &'static [u8])> {
         ("CONNACK in 3.1.1 has no such thing", "3.2", V3, Reply::ConnAck(Box::new(ConnAck { authentication: Some(by_method(Some("d"))), ..ConnAck::new(Success) })), b"\x20\x02\x00\x00"),
         ("PUBACK in 3.1.1, a refusal like a yes", "3.4", V3, Reply::PubAck(one(), NotAuthorized, Some("no".into())), b"\x40\x02\x00\x01"),
         ("PUBREC in 3.1.1", "3.5", V3, Reply::PubRec(one(), Success, None), b"\x50\x02\x00\x01"),
-        ("PUBREL in 3.1.1", "MQTT-3.6.1-1", V3, Reply::PubRel(one(), Success), b"\x62\x02\x00\x01"),
-        ("PUBCOMP in 3.1.1", "3.7", V3, Reply::PubComp(one(), Success), b"\x70\x02\x00\x01"),
+        ("PUBREL in 3.1.1", "MQTT-3.6.1-1", V3, Reply::PubRel(one(), Success, None), b"\x62\x02\x00\x01"),
+        ("PUBCOMP in 3.1.1", "3.7", V3, Reply::PubComp(one(), Success, None), b"\x70\x02\x00\x01"),
         ("PUBACK", "3.4.2.1", V5, Reply::PubAck(one(), Success, None), b"\x40\x02\x00\x01"),
         ("PUBACK with a reason", "MQTT-3.4.2-1", V5, Reply::PubAck(one(), QuotaExceeded, None), b"\x40\x03\x00\x01\x97"),
         ("PUBACK with a reason string", "3.4.2.2.2", V5, Reply::PubAck(one(), NotAuthorized, Some("no".into())), b"\x40\x09\x00\x01\x87\x05\x1f\x00\x02no"),
         ("PUBACK with a code that it has not", "MQTT-3.4.2-1", V5, Reply::PubAck(one(), Banned, None), b"\x40\x03\x00\x01\x80"),
         ("PUBREC with a reason string", "3.5.2.2.2", V5, Reply::PubRec(one(), NotAuthorized, Some("no".into())), b"\x50\x09\x00\x01\x87\x05\x1f\x00\x02no"),
-        ("PUBREL", "MQTT-3.6.1-1", V5, Reply::PubRel(one(), Success), b"\x62\x02\x00\x01"),
-        ("PUBCOMP without such an id", "MQTT-3.7.2-1", V5, Reply::PubComp(one(), PacketIdentifierNotFound), b"\x70\x03\x00\x01\x92"),
+        ("PUBREL", "MQTT-3.6.1-1", V5, Reply::PubRel(one(), Success, None), b"\x62\x02\x00\x01"),
+        ("PUBCOMP without such an id", "MQTT-3.7.2-1", V5, Reply::PubComp(one(), PacketIdentifierNotFound, None), b"\x70\x03\x00\x01\x92"),
+        ("PUBREL with a reason string", "3.6.2.2.2", V5, Reply::PubRel(one(), PacketIdentifierNotFound, Some("no".into())), b"\x62\x09\x00\x01\x92\x05\x1f\x00\x02no"),
+        ("PUBCOMP with a reason string", "3.7.2.2.2", V5, Reply::PubComp(one(), PacketIdentifierNotFound, Some("no".into())), b"\x70\x09\x00\x01\x92\x05\x1f\x00\x02no"),
+        ("PUBCOMP in 3.1.1 without such an id", "3.7", V3, Reply::PubComp(one(), PacketIdentifierNotFound, Some("no".into())), b"\x70\x02\x00\x01"),
         ("SUBACK in 3.1.1", "MQTT-3.9.3-2", V3, Reply::SubAck(one(), vec![Success, GrantedQoS1, GrantedQoS2, NotAuthorized], Some("no".into())), b"\x90\x06\x00\x01\x00\x01\x02\x80"),
         ("SUBACK", "MQTT-3.9.3-2", V5, Reply::SubAck(one(), vec![GrantedQoS1, NotAuthorized, SharedSubscriptionsNotSupported], None), b"\x90\x06\x00\x01\x00\x01\x87\x9e"),
         ("SUBACK with a reason string", "3.9.2.1.2", V5, Reply::SubAck(one(), vec![QuotaExceeded], Some("full".into())), b"\x90\x0b\x00\x01\x07\x1f\x00\x04full\x97"),
         ("SUBACK with a code that it has not", "MQTT-3.9.3-2", V5, Reply::SubAck(one(), vec![Banned], None), b"\x90\x04\x00\x01\x00\x80"),
-        ("UNSUBACK in 3.1.1", "3.11", V3, Reply::UnsubAck(one(), vec![Success]), b"\xb0\x02\x00\x01"),
-        ("UNSUBACK", "MQTT-3.11.3-1", V5, Reply::UnsubAck(one(), vec![Success, NoSubscriptionExisted]), b"\xb0\x05\x00\x01\x00\x00\x11"),
+        ("UNSUBACK in 3.1.1", "3.11", V3, Reply::UnsubAck(one(), vec![Success], Some("no".into())), b"\xb0\x02\x00\x01"),
+        ("UNSUBACK", "MQTT-3.11.3-1", V5, Reply::UnsubAck(one(), vec![Success, NoSubscriptionExisted], None), b"\xb0\x05\x00\x01\x00\x00\x11"),
+        ("UNSUBACK with a reason string", "3.11.2.1.2", V5, Reply::UnsubAck(one(), vec![TopicFilterInvalid], Some("no".into())), b"\xb0\x09\x00\x01\x05\x1f\x00\x02no\x8f"),
         ("PINGRESP in 3.1.1", "3.13", V3, Reply::PingResp, b"\xd0\x00"),
         ("PINGRESP", "3.13", V5, Reply::PingResp, b"\xd0\x00"),
         ("3.1.1 has no DISCONNECT from the server", "3.14", V3, Reply::Disconnect(ServerShuttingDown, None), b""),
@@ -96,6 +100,10 @@ fn a_client_that_wants_no_reasons_gets_them_with_a_refused_connection_only() {
     assert!(silent(&Reply::PubAck(one(), NotAuthorized, text())));
     assert!(silent(&Reply::PubRec(one(), NotAuthorized, text())));
     assert!(silent(&Reply::SubAck(one(), vec![NotAuthorized], text())));
+    assert!(silent(&Reply::UnsubAck(one(), vec![TopicFilterInvalid], text())));
+    let code = PacketIdentifierNotFound;
+    assert!(silent(&Reply::PubRel(one(), code, text())));
+    assert!(silent(&Reply::PubComp(one(), code, text())));
     let auth = Reply::Auth(ContinueAuthentication, by_method(None), text());
     assert!(silent(&auth));
     assert!(!silent(&Reply::Disconnect(ProtocolError, text())));
@@ -106,7 +114,7 @@ fn a_client_that_wants_no_reasons_gets_them_with_a_refused_connection_only() {
     assert!(!silent(&Reply::ConnAck(Box::new(refused))));
 }
 
-/// [5.0 MQTT-3.2.2-19, MQTT-3.4.2-2, MQTT-3.9.2-1, MQTT-3.14.2-3], [5.0 MQTT-3.1.2-24]
+/// [5.0 MQTT-3.2.2-19, MQTT-3.4.2-2, MQTT-3.6.2-2, MQTT-3.7.2-2, MQTT-3.9.2-1, MQTT-3.11.2-1, MQTT-3.14.2-3], [5.0 MQTT-3.1.2-24]
 #[test]
 fn nothing_is_over_the_clients_limit() {
     let long = || Some(ByteString::from("x".repeat(50)));
@@ -118,10 +126,13 @@ fn nothing_is_over_the_clients_limit() {
         Reply::PubAck(one(), NotAuthorized, long()),
         Reply::PubRec(one(), NotAuthorized, long()),
         Reply::SubAck(one(), vec![NotAuthorized], long()),
+        Reply::UnsubAck(one(), vec![TopicFilterInvalid], long()),
+        Reply::PubRel(one(), PacketIdentifierNotFound, long()),
+        Reply::PubComp(one(), PacketIdentifierNotFound, long()),
         Reply::Disconnect(ProtocolError, long()),
         Reply::Auth(Success, by_method(Some("d")), long()),
         Reply::PingResp,
-        Reply::PubRel(one(), Success),
+        Reply::PubRel(one(), Success, None),
     ];
     for reply in &replies {
         let full = encoded(V5, reply, true, None).len();

@@ -2,6 +2,7 @@
 
 use super::Outbound;
 use crate::packet::{PacketId, QoS, ReasonCode, Reply};
+use crate::session::UNKNOWN_ID;
 
 /// An acknowledgement of another kind than the one that its message waits for, such as PUBACK where the message
 /// has QoS 2: the two sides do not mean the same, so it is a protocol error [3.1.1 MQTT-4.8.0-1, 5.0 MQTT-4.13.1-1].
@@ -40,12 +41,12 @@ impl Outbound {
             self.released.push_back(id);
         }
         let known = self.released.contains(&id);
-        let reason = if known {
-            ReasonCode::Success
+        let (reason, text) = if known {
+            (ReasonCode::Success, None)
         } else {
-            ReasonCode::PacketIdentifierNotFound
+            (ReasonCode::PacketIdentifierNotFound, Some(UNKNOWN_ID))
         };
-        self.reply(&Reply::PubRel(id, reason));
+        self.reply(&Reply::PubRel(id, reason, text.map(Into::into)));
         self.refill(now);
         Ok(known)
     }

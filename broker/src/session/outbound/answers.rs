@@ -90,6 +90,7 @@ impl Outbound {
     fn settle(&mut self, now: u64) {
         while let Some(at) = self.owed.iter().position(|o| o.lanes_left == 0) {
             let owed = self.owed.remove(at);
+            let reason = owed.reason.map(Into::into);
             match owed.kind {
                 Answer::SubAck(id, filters) => {
                     let answered = filters.into_iter().zip(owed.codes.iter().zip(&owed.known));
@@ -100,10 +101,9 @@ impl Outbound {
                             self.refused.insert(filter);
                         }
                     }
-                    let reason = owed.reason.map(Into::into);
                     self.reply(&Reply::SubAck(id, owed.codes, reason));
                 }
-                Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, owed.codes)),
+                Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, owed.codes, reason)),
                 Answer::Resume => self.resumed = Some(owed.codes),
             }
             // Through `deliver`: the same lane may have answered a later request that waits for others.

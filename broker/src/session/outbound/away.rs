@@ -42,7 +42,7 @@ impl Outbound {
         self.reply(connack);
         for n in 0..self.released.len() {
             let id = self.released[n];
-            self.reply(&Reply::PubRel(id, ReasonCode::Success));
+            self.reply(&Reply::PubRel(id, ReasonCode::Success, None));
         }
         self.refill(now);
     }

@@ -107,7 +107,7 @@ impl Trial {
             Ok(Step::Released(of, code)) => assert_eq!((of, code), (id, reason)),
             other => panic!("PUBREL of {id}: {other:?}"),
         }
-        let reply = Reply::PubComp(id, reason);
+        let reply = Reply::PubComp(id, reason, None);
         self.reply(Kind::PubComp, id.get(), &[reason], &reply);
     }
 
