@@ -2,6 +2,7 @@
 
 use super::authentication::Method;
 use super::door::{Door, speaks, wrong};
+use super::ending::send_will;
 use super::sleepers::bury;
 use super::{Connection, Link, Shared};
 use crate::clock::now_ms;
@@ -103,8 +104,8 @@ struct Place {
     woken: bool,
 }
 
-/// Enters the session, or wakes it where it `resumes` [5.0 MQTT-3.1.2-5, MQTT-3.1.4-4], once the connection before it
-/// has ended.
+/// Enters the session, or wakes it where it `resumes` and still can [5.0 MQTT-3.1.2-5, MQTT-3.1.4-4], once the
+/// connection before it has ended.
 async fn take_place(
     who: Principal,
     client_id: ByteString,
@@ -119,7 +120,7 @@ async fn take_place(
     ));
     let entering = shared
         .sessions
-        .enter(&who.user, &client_id, &fresh, resumes);
+        .enter(&who.user, &client_id, &fresh, resumes, now_ms);
     let limit = shared.limits.connect_time;
     let Ok(entered) = tokio::time::timeout(limit, entering).await else {
         let text = "the connection that uses this client id did not end in time; try again";
@@ -130,8 +131,13 @@ async fn take_place(
             let text = "the server is shutting down";
             return Err(wrong(ReasonCode::ServerUnavailable, text));
         }
-        // A will that was not due yet is not sent [MQTT-3.1.3-9].
-        Entered::Woken(id, _, outbox, asleep) if resumes => {
+        Entered::Woken(id, old, outbox, asleep) => {
+            // A will that was not due yet is not sent [MQTT-3.1.3-9].
+            if let Some((will, due)) = &asleep.will
+                && *due <= now_ms()
+            {
+                send_will(shared, old, &asleep.kept.who, will).await;
+            }
             return Ok(Place {
                 id,
                 outbox,
@@ -139,11 +145,11 @@ async fn take_place(
                 woken: true,
             });
         }
-        Entered::Woken(id, old, theirs, asleep) => (id, Some((old, theirs, asleep))),
+        Entered::Replaced(id, old, theirs, asleep) => (id, Some((old, theirs, asleep))),
         Entered::New(id) => (id, None),
     };
     if let Some((old, theirs, asleep)) = old {
-        // Clean start: what there was ends here [MQTT-3.1.2-4, MQTT-3.1.2-6].
+        // Clean start, or its time was over: what there was ends here [MQTT-3.1.2-4, MQTT-3.1.2-6, MQTT-4.1.0-2].
         theirs.part(None, false, now_ms());
         bury(shared, old, *asleep).await;
     }

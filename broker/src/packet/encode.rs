@@ -227,13 +227,7 @@ impl V5<'_> {
     }
 
     /// The packet with its reason string, where there is one and the client wants it, or else the short form.
-    fn put_ack(
-        &mut self,
-        first: u8,
-        packet_id: PacketId,
-        code: u8,
-        with_text: Option<v5::Packet>,
-    ) {
+    fn put_ack(&mut self, first: u8, packet_id: PacketId, code: u8, with_text: Option<v5::Packet>) {
         let with_text = with_text.filter(|_| self.problem_information);
         if let Some(bytes) = with_text.and_then(|packet| self.within_limit(packet)) {
             return self.out.extend_from_slice(&bytes);

@@ -39,6 +39,9 @@ pub(crate) struct Sessions {
 struct State {
     by_client: HashMap<Client, u64>,
     by_number: HashMap<u64, Registered>,
+    /// Newcomers, who wait in the order in which they came. One is let in by each end of a connection: were all of them
+    /// woken each time, a flood of them would cost the square of its number.
+    waiting: HashMap<Client, Arc<Notify>>,
     order: Order,
     last: u64,
     /// Those that have ended and not left yet.
@@ -63,8 +66,6 @@ struct Registered {
     asleep: Option<Box<Asleep>>,
     /// It slept, and has ended.
     ending: bool,
-    /// For newcomers that wait for this connection's end.
-    over: Option<Arc<Notify>>,
 }
 
 /// How a newcomer finds its place.
@@ -72,8 +73,10 @@ struct Registered {
 pub(crate) enum Entered {
     /// It has the place to itself.
     New(SessionId),
-    /// There is a session that slept: the newcomer's own, and the old one's id.
+    /// It goes on with a session that slept: its own id, and the one before.
     Woken(SessionId, SessionId, Arc<Outbox>, Box<Asleep>),
+    /// A session that slept is over, which the newcomer has to tell: its own id, and the old one's.
+    Replaced(SessionId, SessionId, Arc<Outbox>, Box<Asleep>),
     /// The server is shutting down.
     Shut,
 }
@@ -92,7 +95,8 @@ impl Sessions {
         }
     }
 
-    /// Enters a session that sends from `outbox`, unless an earlier one is woken and goes on with its own.
+    /// Enters a session that sends from `outbox`, unless an earlier one is woken and goes on with its own: not where its
+    /// time is over by `now`, even if nobody has seen to that yet [MQTT-3.1.2-11, 5.0 MQTT-3.1.2-23].
     /// A connection that serves the client now is told to end [MQTT-3.1.4-3] and waited for.
     pub(crate) async fn enter(
         &self,
@@ -100,9 +104,10 @@ impl Sessions {
         id: &ByteString,
         outbox: &Arc<Outbox>,
         resumes: bool,
+        now: impl Fn() -> u64,
     ) -> Entered {
         loop {
-            match self.claim(user, id, outbox, resumes) {
+            match self.claim(user, id, outbox, resumes, now()) {
                 Claim::Entered(entered) => return entered,
                 Claim::Wait(over) => over.await,
             }
@@ -115,6 +120,7 @@ impl Sessions {
         id: &ByteString,
         outbox: &Arc<Outbox>,
         resumes: bool,
+        now: u64,
     ) -> Claim {
         let client: Client = (user.clone(), id.clone());
         let mut guard = self.state.lock();
@@ -136,7 +142,6 @@ impl Sessions {
                 outbox: outbox.clone(),
                 asleep: None,
                 ending: false,
-                over: None,
             };
             state.by_number.insert(number, registered);
             state.note_awake();
@@ -144,7 +149,7 @@ impl Sessions {
         };
         let Some(asleep) = known.asleep.take() else {
             known.outbox.close(taken_over());
-            let over = known.over.get_or_insert_default().clone();
+            let over = state.waiting.entry(client).or_default().clone();
             // Made under the lock, so that the end cannot be missed.
             return Claim::Wait(over.notified_owned());
         };
@@ -154,11 +159,16 @@ impl Sessions {
             incarnation: std::mem::replace(&mut known.incarnation, incarnation),
         };
         let theirs = known.outbox.clone();
-        if !resumes {
+        let over = asleep.expires <= now;
+        state.expired += u64::from(over);
+        let entered = if resumes && !over {
+            Entered::Woken(session, old, theirs, asleep)
+        } else {
             known.outbox = outbox.clone();
-        }
+            Entered::Replaced(session, old, theirs, asleep)
+        };
         state.note_awake();
-        Claim::Entered(Entered::Woken(session, old, theirs, asleep))
+        Claim::Entered(entered)
     }
 
     /// A connection has been opened: it ends at once where a newcomer waits for its place already, or the server
@@ -175,7 +185,7 @@ impl Sessions {
                 reason: ReasonCode::ServerShuttingDown,
                 text: "the server is shutting down".to_owned(),
             });
-        } else if known.over.is_some() {
+        } else if state.waiting.get(&known.client).is_some_and(is_awaited) {
             known.outbox.close(taken_over());
         }
     }
@@ -189,9 +199,8 @@ impl Sessions {
         let known = state.by_number.get_mut(&session.client).filter(own)?;
         let first = state.order.add(session.client, &asleep);
         known.asleep = Some(asleep);
-        if let Some(over) = known.over.take() {
-            over.notify_waiters();
-        }
+        let client = known.client.clone();
+        state.let_in(&client);
         if first {
             self.sooner.notify_one();
         }
@@ -212,9 +221,7 @@ impl Sessions {
         {
             state.by_client.remove(&registered.client);
             state.ending -= usize::from(registered.ending);
-            if let Some(over) = registered.over {
-                over.notify_waiters();
-            }
+            state.let_in(&registered.client);
         }
     }
 
@@ -258,12 +265,10 @@ impl Sessions {
     pub(crate) fn shut(&self) -> Vec<Arc<Outbox>> {
         let mut state = self.state.lock();
         state.shut = true;
-        let all = state.by_number.values_mut().map(|r| {
-            if let Some(over) = r.over.take() {
-                over.notify_waiters();
-            }
-            r.outbox.clone()
-        });
+        for (_, over) in state.waiting.drain() {
+            over.notify_waiters();
+        }
+        let all = state.by_number.values().map(|r| r.outbox.clone());
         all.collect()
     }
 
@@ -320,6 +325,18 @@ impl State {
         self.most_awake = self.most_awake.max(self.awake());
     }
 
+    /// A connection of this client is over: the first of those who wait may look.
+    fn let_in(&mut self, client: &Client) {
+        let Some(over) = self.waiting.get(client) else {
+            return;
+        };
+        if is_awaited(over) {
+            over.notify_one();
+        } else {
+            self.waiting.remove(client);
+        }
+    }
+
     /// A session that sleeps is to end: nobody can wake it any more.
     fn end(&mut self, number: u64) -> Option<Due> {
         let known = self.by_number.get_mut(&number)?;
@@ -333,6 +350,11 @@ impl State {
         };
         Some(Due::End(id, asleep))
     }
+}
+
+/// Whether somebody waits; each who does holds a part of it.
+fn is_awaited(over: &Arc<Notify>) -> bool {
+    Arc::strong_count(over) > 1
 }
 
 fn taken_over() -> Close {

@@ -51,7 +51,17 @@ fn asleep(since: u64, expires: u64, will: Option<u64>) -> Box<Asleep> {
 }
 
 fn enter(sessions: &Sessions, user: &str, outbox: &Arc<Outbox>, resumes: bool) -> Option<Entered> {
-    match sessions.claim(&user.into(), &"tv".into(), outbox, resumes) {
+    enter_at(sessions, user, outbox, resumes, 0)
+}
+
+fn enter_at(
+    sessions: &Sessions,
+    user: &str,
+    outbox: &Arc<Outbox>,
+    resumes: bool,
+    now: u64,
+) -> Option<Entered> {
+    match sessions.claim(&user.into(), &"tv".into(), outbox, resumes, now) {
         Claim::Entered(entered) => Some(entered),
         Claim::Wait(_) => None,
     }
@@ -110,12 +120,93 @@ fn a_session_that_slept_goes_on_with_its_own_outbox() {
     assert!(Arc::ptr_eq(&sessions.outbox(id).unwrap(), &first));
     assert_eq!(sessions.count(), (1, 0));
     sessions.sleep(id, asleep(6, 100, None));
-    let Some(Entered::Woken(fresh, _, theirs, _)) = enter(&sessions, "alice", &third, false) else {
+    let replaced = enter(&sessions, "alice", &third, false);
+    let Some(Entered::Replaced(fresh, _, theirs, _)) = replaced else {
         panic!()
     };
     assert!(Arc::ptr_eq(&theirs, &first), "to be ended by the newcomer");
     assert!(Arc::ptr_eq(&sessions.outbox(fresh).unwrap(), &third));
     assert_eq!(sessions.due(1_000).0.len(), 0, "nobody sleeps any more");
+}
+
+/// [MQTT-3.1.2-11, 5.0 MQTT-3.1.2-23, MQTT-4.1.0-2]
+#[test]
+fn a_session_whose_time_is_over_is_not_resumed_though_nobody_has_ended_it() {
+    for (now, goes_on) in [(99, true), (100, false), (5_000, false)] {
+        let sessions = Sessions::new(10);
+        let (first, second) = (outbox(), outbox());
+        let Some(Entered::New(old)) = enter(&sessions, "alice", &first, true) else {
+            panic!()
+        };
+        sessions.sleep(old, asleep(5, 100, Some(300)));
+        let entered = enter_at(&sessions, "alice", &second, true, now);
+        let (id, theirs) = match entered {
+            Some(Entered::Woken(id, was, theirs, _)) if goes_on && was == old => (id, theirs),
+            Some(Entered::Replaced(id, was, theirs, asleep)) if !goes_on && was == old => {
+                assert!(asleep.will.is_some(), "its end sends the will");
+                (id, theirs)
+            }
+            other => panic!("at {now}: {other:?}"),
+        };
+        assert!(Arc::ptr_eq(&theirs, &first));
+        let own = if goes_on { &first } else { &second };
+        assert!(Arc::ptr_eq(&sessions.outbox(id).unwrap(), own));
+        assert!(sessions.outbox(old).is_none());
+        assert_eq!(sessions.clients().expired, u64::from(!goes_on));
+        assert!(sessions.due(10_000).0.is_empty(), "it ends once");
+    }
+}
+
+#[test]
+fn an_end_lets_in_one_of_those_who_wait_in_their_order() {
+    use std::task::{Context, Poll, Waker};
+    let sessions = Sessions::new(10);
+    let first = new(&sessions, "alice");
+    let claims = std::cell::Cell::new(0);
+    let own = outbox();
+    let now = || {
+        claims.set(claims.get() + 1);
+        0
+    };
+    let (user, id): (Arc<str>, ByteString) = ("alice".into(), "tv".into());
+    let cx = &mut Context::from_waker(Waker::noop());
+    let newcomer = || Box::pin(sessions.enter(&user, &id, &own, true, now));
+    let mut waiting: std::collections::VecDeque<_> = (0..100).map(|_| newcomer()).collect();
+    for one in &mut waiting {
+        assert!(one.as_mut().poll(cx).is_pending());
+    }
+    // Who gives up while it is its turn leaves that to the next.
+    sessions.leave(first);
+    drop(waiting.pop_front());
+    while let Some(mut next) = waiting.pop_front() {
+        let later = waiting.iter_mut().any(|l| l.as_mut().poll(cx).is_ready());
+        assert!(!later, "it came later");
+        let Poll::Ready(Entered::New(here)) = next.as_mut().poll(cx) else {
+            panic!("nobody was let in")
+        };
+        sessions.leave(here);
+    }
+    assert_eq!(claims.get(), 100 + 99, "each looks twice");
+    assert!(sessions.state.lock().waiting.is_empty());
+}
+
+#[test]
+fn who_waits_for_an_end_is_told_of_a_shutdown() {
+    use std::task::{Context, Poll, Waker};
+    let sessions = Sessions::new(10);
+    new(&sessions, "alice");
+    let own = outbox();
+    let (user, id): (Arc<str>, ByteString) = ("alice".into(), "tv".into());
+    let cx = &mut Context::from_waker(Waker::noop());
+    let newcomer = || Box::pin(sessions.enter(&user, &id, &own, true, || 0));
+    let mut waiting: Vec<_> = (0..3).map(|_| newcomer()).collect();
+    for one in &mut waiting {
+        assert!(one.as_mut().poll(cx).is_pending());
+    }
+    sessions.shut();
+    for mut one in waiting {
+        assert!(matches!(one.as_mut().poll(cx), Poll::Ready(Entered::Shut)));
+    }
 }
 
 #[test]
@@ -125,12 +216,24 @@ fn a_newcomer_that_waits_while_another_is_being_opened_is_not_forgotten() {
     let Some(Entered::New(id)) = enter(&sessions, "alice", &first, true) else {
         panic!()
     };
-    assert!(enter(&sessions, "alice", &outbox(), true).is_none());
+    let (user, client) = ("alice".into(), "tv".into());
+    let waits = sessions.claim(&user, &client, &outbox(), true, 0);
+    assert!(matches!(waits, Claim::Wait(_)));
     assert_eq!(closing(&first), None, "there is no connection to close yet");
     let nothing = crate::packet::Reply::PingResp;
     first.open(None, Version::V5, LIMITS, &nothing, 0);
     sessions.opened(id);
     assert_eq!(closing(&first), Some(ReasonCode::SessionTakenOver));
+    drop(waits);
+    // Who has given up ends nobody.
+    sessions.leave(id);
+    let Some(Entered::New(id)) = enter(&sessions, "alice", &first, true) else {
+        panic!()
+    };
+    first.part(None, true, 0);
+    first.open(None, Version::V5, LIMITS, &nothing, 0);
+    sessions.opened(id);
+    assert_eq!(closing(&first), None);
 }
 
 #[test]

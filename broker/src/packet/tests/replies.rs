@@ -100,7 +100,11 @@ fn a_client_that_wants_no_reasons_gets_them_with_a_refused_connection_only() {
     assert!(silent(&Reply::PubAck(one(), NotAuthorized, text())));
     assert!(silent(&Reply::PubRec(one(), NotAuthorized, text())));
     assert!(silent(&Reply::SubAck(one(), vec![NotAuthorized], text())));
-    assert!(silent(&Reply::UnsubAck(one(), vec![TopicFilterInvalid], text())));
+    assert!(silent(&Reply::UnsubAck(
+        one(),
+        vec![TopicFilterInvalid],
+        text()
+    )));
     let code = PacketIdentifierNotFound;
     assert!(silent(&Reply::PubRel(one(), code, text())));
     assert!(silent(&Reply::PubComp(one(), code, text())));
