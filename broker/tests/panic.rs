@@ -12,10 +12,12 @@ use roommq_config::{Endpoint, Settings};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Panics where a client publishes to `panic`.
-struct Faulty;
+/// Panics where a client publishes to `panic`, and where it publishes to `later` for the second time.
+#[derive(Default)]
+struct Faulty(AtomicBool);
 
 impl Policy for Faulty {
     fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>> {
@@ -40,7 +42,12 @@ impl Policy for Faulty {
         topic: &TopicName,
         retain: bool,
     ) -> Result<PublishPermit, Refusal> {
-        assert!(topic.as_str() != "panic", "a fault, on purpose");
+        let faulty = match topic.as_str() {
+            "panic" => true,
+            "later" => self.0.swap(true, Ordering::Relaxed),
+            _ => false,
+        };
+        assert!(!faulty, "a fault, on purpose");
         AllowAll.publish(who, topic, retain)
     }
 
@@ -50,22 +57,33 @@ impl Policy for Faulty {
 }
 
 /// A 3.1.1 client that keeps its session.
-fn connect(server: SocketAddr) -> TcpStream {
+const KEEPS: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x00\x00\x01a";
+
+fn connect(server: SocketAddr, packet: &[u8]) -> TcpStream {
     let mut client = TcpStream::connect(server).unwrap();
     client
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
-    client
-        .write_all(b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x00\x00\x01a")
-        .unwrap();
+    client.write_all(packet).unwrap();
     let mut connack = [0; 4];
     client.read_exact(&mut connack).unwrap();
     assert_eq!(connack, [0x20, 2, 0, 0], "no session is left either");
     client
 }
 
-#[test]
-fn its_client_id_is_free_again() {
+/// SUBSCRIBE to `t` at QoS 1.
+fn subscribe(client: &mut TcpStream) {
+    client.write_all(b"\x82\x06\x00\x01\x00\x01t\x01").unwrap();
+    let mut suback = [0; 5];
+    client.read_exact(&mut suback).unwrap();
+}
+
+fn fault(client: &mut TcpStream) {
+    client.write_all(b"\x30\x07\x00\x05panic").unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap_or(0), 0, "closed");
+}
+
+fn serve() -> (Server, SocketAddr) {
     let settings = Settings::default();
     let mut listeners = settings.listeners;
     for listener in &mut listeners {
@@ -77,17 +95,39 @@ fn its_client_id_is_free_again() {
         lanes: settings.lanes,
         sys_interval: Duration::ZERO,
     };
-    let policy: Arc<dyn Policy> = Arc::new(Faulty);
+    let policy: Arc<dyn Policy> = Arc::new(Faulty::default());
     let server = Server::start(options, &policy, &AllowAll).unwrap();
     let address = server.listening()[0].plain().unwrap();
+    (server, address)
+}
+
+#[test]
+fn its_client_id_is_free_again() {
+    let (server, address) = serve();
     for _ in 0..3 {
-        let mut client = connect(address);
-        client.write_all(b"\x82\x06\x00\x01\x00\x01t\x01").unwrap();
-        let mut suback = [0; 5];
-        client.read_exact(&mut suback).unwrap();
-        client.write_all(b"\x30\x07\x00\x05panic").unwrap();
-        assert_eq!(client.read(&mut [0]).unwrap_or(0), 0, "closed");
+        let mut client = connect(address, KEEPS);
+        subscribe(&mut client);
+        fault(&mut client);
     }
-    drop(connect(address));
+    drop(connect(address, KEEPS));
+    server.shutdown();
+}
+
+/// [MQTT-3.1.2-8]
+#[test]
+fn its_will_is_sent() {
+    let (server, address) = serve();
+    let watcher = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01w";
+    let mut watcher = connect(address, watcher);
+    subscribe(&mut watcher);
+    let dies = b"\x10\x15\x00\x04MQTT\x04\x06\x00\x00\x00\x01a\x00\x01t\x00\x03bye";
+    fault(&mut connect(address, dies));
+    let mut will = [0; 8];
+    watcher.read_exact(&mut will).unwrap();
+    assert_eq!(&will, b"\x30\x06\x00\x01tbye");
+    // A will that fails as its connection did leaves no ghost either.
+    let later = b"\x10\x17\x00\x04MQTT\x04\x06\x00\x00\x00\x01a\x00\x05later\x00\x01x";
+    fault(&mut connect(address, later));
+    drop(connect(address, KEEPS));
     server.shutdown();
 }

@@ -138,7 +138,8 @@ impl Connection {
     }
 }
 
-/// A task that panics leaves no ghost behind, neither in a room nor for whoever comes with its client id.
+/// A task that panics leaves no ghost behind, neither in a room nor for whoever comes with its client id; its will is sent
+/// as after any other loss [MQTT-3.1.2-8].
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.parted || !std::thread::panicking() {
@@ -148,10 +149,19 @@ impl Drop for Connection {
         self.outbox.part(None, false, clock::now_ms());
         let (shared, id, user) = (self.shared.clone(), self.id, self.who.user.clone());
         let lanes = std::mem::take(&mut self.lanes);
+        // A delay is over with the session (3.1.3.2.2).
+        let will = self.session.take_will();
+        let whose = self.who.clone();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
         runtime.spawn(async move {
+            if let Some(will) = will {
+                let shared = shared.clone();
+                let sent = async move { send_will(&shared, id, &whose, &will).await };
+                // In a task of its own: whatever failed may fail for the will as well, and the lanes are to be told.
+                let _ = tokio::spawn(sent).await;
+            }
             let who = Origin {
                 session: id,
                 user: &user,
