@@ -83,6 +83,8 @@ struct Connection {
     method: Option<Box<Method>>,
     /// Entries of this read, by lane.
     batches: Vec<(u16, Batch)>,
+    /// Filters in them.
+    asked: usize,
     /// Acknowledgements that go out once `batches` are in the log, in the order of what they answer
     /// [3.1.1 MQTT-4.6.0-2, MQTT-4.6.0-3].
     acks: Vec<Reply>,
@@ -301,7 +303,7 @@ impl Connection {
             Step::Repeated(id) => {
                 self.acks.push(Reply::PubRec(id, ReasonCode::Success, None));
             }
-            Step::Subscribe(subscribe) => self.subscribe(&subscribe).await,
+            Step::Subscribe(subscribe) => self.subscribe(&subscribe).await?,
             Step::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
             Step::Acked(id) => self.acknowledged(|out| out.acked(id, now_ms()))?,
             Step::Received(id) => self.acknowledged(|out| out.received(id, now_ms()))?,
@@ -344,6 +346,7 @@ impl Connection {
     /// Appends what has been collected. Waits where a lane is full: so this client is slowed down, and
     /// nobody else.
     async fn append_all(&mut self) -> Result<(), LogError> {
+        self.asked = 0;
         for (lane, batch) in self.batches.drain(..) {
             self.shared.entrance.append(lane, batch).await?;
         }

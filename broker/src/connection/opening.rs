@@ -236,6 +236,7 @@ pub(super) async fn open(
         permit: None,
         method: terms.connack.authentication.as_ref().map(Method::of),
         batches: Vec::new(),
+        asked: 0,
         acks: Vec::new(),
         notices: Vec::new(),
         draining: false,

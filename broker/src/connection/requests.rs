@@ -3,17 +3,20 @@
 use super::Connection;
 use crate::clock;
 use crate::lane::{
-    Entry, FilterEntry, MOST_LEVELS, Origin, PropertiesEntry, PublishEntry, SubscribeEntry,
-    UnsubscribeEntry, lane_of, lane_of_filter,
+    Entry, FilterEntry, LogError, MOST_LEVELS, Origin, PropertiesEntry, PublishEntry,
+    SubscribeEntry, UnsubscribeEntry, lane_of, lane_of_filter,
 };
 use crate::packet::{
     NameError, PublishProperties, QoS, ReasonCode, Reply, Subscribe, SubscribeOptions, TopicFilter,
     Unsubscribe, Version, levels,
 };
 use crate::policy::{Attempt, PublishPermit, Refusal, SubscribeGrant};
-use crate::session::{Answer, Inbound, Outbound};
+use crate::session::{Answer, Close, Inbound, Outbound};
 use bytestring::ByteString;
 use std::collections::BTreeMap;
+
+/// Filters that one connection asks for before others have their turn.
+const AT_ONCE: usize = 64;
 
 /// Of the filters in one packet, counted by 16 bits.
 const TOO_MANY: &str = "one packet may name 65,536 filters";
@@ -100,7 +103,8 @@ impl Connection {
         self.notices.extend(notice);
     }
 
-    pub(super) async fn subscribe(&mut self, subscribe: &Subscribe) {
+    /// Asked for in pieces, of which each is whole in its lane; the answer is one, when all of them have theirs.
+    pub(super) async fn subscribe(&mut self, subscribe: &Subscribe) -> Result<(), Close> {
         // Before any is asked for again: they would pile up.
         self.forget_refused();
         let mut codes = Vec::with_capacity(subscribe.filters.len());
@@ -113,6 +117,7 @@ impl Connection {
                 reason.get_or_insert_with(|| TOO_MANY.to_owned());
                 continue;
             };
+            take_turns(place.into()).await;
             match self.grant(filter).await {
                 Ok(grant) => {
                     codes.push(ReasonCode::Success);
@@ -141,23 +146,34 @@ impl Connection {
             ByteString::from(name)
         });
         let answer = Answer::SubAck(subscribe.packet_id, names.collect());
-        self.owe(answer, codes, reason, by_lane.len());
-        let at = clock::now_ms();
+        let pieces = by_lane
+            .values()
+            .map(|filters| filters.chunks(AT_ONCE).len());
+        self.owe(answer, codes, reason, pieces.sum());
         let user = self.who.user.clone();
         for (lane, filters) in by_lane {
             self.lanes.insert(lane);
-            let who = Origin {
-                session: self.id,
-                user: &user,
-            };
-            self.batch(lane).push(&Entry::Subscribe(SubscribeEntry {
-                at,
-                who,
-                ticket,
-                identifier: subscribe.identifier.map_or(0, Into::into),
-                filters,
-            }));
+            for piece in filters.chunks(AT_ONCE) {
+                let who = Origin {
+                    session: self.id,
+                    user: &user,
+                };
+                self.batch(lane).push(&Entry::Subscribe(SubscribeEntry {
+                    at: clock::now_ms(),
+                    who,
+                    ticket,
+                    identifier: subscribe.identifier.map_or(0, Into::into),
+                    filters: piece.to_vec(),
+                }));
+                let asked = self.ask(piece.len()).await;
+                // It did not get into the log.
+                asked.map_err(|error| Close {
+                    reason: ReasonCode::UnspecifiedError,
+                    text: error.to_string(),
+                })?;
+            }
         }
+        Ok(())
     }
 
     async fn grant(
@@ -238,6 +254,17 @@ impl Connection {
         }
     }
 
+    /// `filters` more are asked of a lane. Where they are many, those so far go in, and the others of this thread come
+    /// before the next: each may bring what is retained, and one packet may name thousands.
+    pub(super) async fn ask(&mut self, filters: usize) -> Result<(), LogError> {
+        self.asked += filters;
+        if self.asked >= AT_ONCE {
+            self.append_all().await?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
     pub(super) fn owe(
         &self,
         kind: Answer,
@@ -266,6 +293,13 @@ impl Connection {
             Some(lane) => lane..lane + 1,
             None => 0..self.shared.lanes,
         }
+    }
+}
+
+/// Lets the others of this thread come before this one of many filters.
+pub(super) async fn take_turns(place: usize) {
+    if place % AT_ONCE == AT_ONCE - 1 {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! A client that comes back to its session: its subscriptions are asked for again before anything goes out.
 
 use super::Connection;
-use super::requests::filter_entry;
+use super::requests::{filter_entry, take_turns};
 use crate::clock;
 use crate::lane::{Entry, FilterEntry, Index, LogError, Origin, SubscribeEntry, Subscription};
 use crate::packet::{QoS, ReasonCode, SubscribeOptions, TopicFilter};
@@ -30,6 +30,7 @@ impl Connection {
                 codes.push(ReasonCode::TopicFilterInvalid);
                 continue;
             };
+            take_turns(usize::from(place)).await;
             match self.shared.policy.subscribe(&self.who, &filter).await {
                 Ok(grant) => {
                     codes.push(ReasonCode::Success);
@@ -57,6 +58,7 @@ impl Connection {
                 session: self.id,
                 user: &user,
             };
+            let asked = filters.len();
             let entry = Entry::Resume(SubscribeEntry {
                 at: clock::now_ms(),
                 who,
@@ -65,6 +67,8 @@ impl Connection {
                 filters,
             });
             self.batch(lane).push(&entry);
+            // A lane is asked once: what it is not asked for there ends.
+            self.ask(asked).await?;
         }
         self.append_all().await?;
         let codes = loop {

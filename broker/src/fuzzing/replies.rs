@@ -144,7 +144,7 @@ fn text_of(reply: &Reply) -> Option<&str> {
         | Reply::UnsubAck(_, _, text)
         | Reply::Disconnect(_, text)
         | Reply::Auth(_, _, text) => text.as_deref(),
-        _ => None,
+        Reply::PingResp => None,
     }
 }
 
@@ -160,7 +160,7 @@ fn without_text(reply: &Reply) -> Reply {
         | Reply::UnsubAck(_, _, text)
         | Reply::Disconnect(_, text)
         | Reply::Auth(_, _, text) => *text = None,
-        _ => {}
+        Reply::PingResp => {}
     }
     reply
 }

@@ -32,7 +32,7 @@ pub(crate) enum Answer {
 }
 
 impl Outbound {
-    /// Promises an answer once `lanes` lanes have given theirs. `codes` holds what is settled already.
+    /// Promises an answer once lanes have given `lanes` of theirs. `codes` holds what is settled already.
     pub(crate) fn owe(
         &mut self,
         ticket: u32,
@@ -56,7 +56,7 @@ impl Outbound {
         self.settle(now);
     }
 
-    /// A lane's answer for some of the filters; the last one sends the whole and what was held.
+    /// A lane's answer for some of the filters, of which it may give several; the last one sends the whole and what was held.
     pub(crate) fn answer(
         &mut self,
         ticket: u32,
@@ -79,7 +79,10 @@ impl Outbound {
             }
             owed.reason = owed.reason.take().or(reason);
         }
-        owed.answered.push(lane);
+        // More than once where it is asked in pieces.
+        if !owed.answered.contains(&lane) {
+            owed.answered.push(lane);
+        }
         owed.lanes_left = owed.lanes_left.saturating_sub(1);
         self.settle(now);
     }

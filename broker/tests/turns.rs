@@ -1,0 +1,214 @@
+//! A SUBSCRIBE with thousands of filters: the other connections of its thread have their turns in between.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use parking_lot::Mutex;
+use roommq_broker::packet::{TopicFilter, TopicName};
+use roommq_broker::policy::{
+    Actor, AllowAll, Attempt, BoxFuture, ConnectRequest, HookContext, LaneHook, LaneHooks, Message,
+    Notice, Policy, Principal, PublishPermit, Refusal, Request, SubscribeGrant, Verdict,
+};
+use roommq_broker::{Options, Server};
+use roommq_config::{Endpoint, Settings};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+const FILTERS: usize = 10_000;
+
+/// One stage of a SUBSCRIBE: how many filters have come to it, and how many had when the other client's message did.
+struct Stage {
+    filters: AtomicUsize,
+    between: AtomicUsize,
+    /// At the first filter the thread stands still until the test has written that message.
+    begun: SyncSender<()>,
+    written: Mutex<Receiver<()>>,
+}
+
+impl Stage {
+    fn new() -> (Arc<Stage>, Receiver<()>, SyncSender<()>) {
+        let ((begun, has_begun), (has_written, written)) = (sync_channel(1), sync_channel(1));
+        let stage = Stage {
+            filters: AtomicUsize::new(0),
+            between: AtomicUsize::new(usize::MAX),
+            begun,
+            written: Mutex::new(written),
+        };
+        (Arc::new(stage), has_begun, has_written)
+    }
+
+    fn came(&self, filters: usize) {
+        if self.filters.fetch_add(filters, Ordering::SeqCst) == 0 {
+            self.begun.send(()).unwrap();
+            self.written.lock().recv().unwrap();
+        }
+    }
+
+    fn message(&self) {
+        let so_far = self.filters.load(Ordering::SeqCst);
+        self.between.store(so_far, Ordering::SeqCst);
+    }
+
+    fn between(&self) -> usize {
+        self.between.load(Ordering::SeqCst)
+    }
+}
+
+struct Judged(Arc<Stage>);
+
+impl Policy for Judged {
+    fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>> {
+        AllowAll.connect(request)
+    }
+
+    fn resolve(&self, who: &Principal, filter: &TopicFilter) -> TopicFilter {
+        AllowAll.resolve(who, filter)
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        who: &'a Principal,
+        filter: &'a TopicFilter,
+    ) -> BoxFuture<'a, Result<SubscribeGrant, Refusal>> {
+        self.0.came(1);
+        AllowAll.subscribe(who, filter)
+    }
+
+    fn publish(
+        &self,
+        who: &Principal,
+        topic: &TopicName,
+        retain: bool,
+    ) -> Result<PublishPermit, Refusal> {
+        if topic.as_str() == "1" {
+            self.0.message();
+        }
+        AllowAll.publish(who, topic, retain)
+    }
+
+    fn notice(&self, _: &Principal, _: Attempt<'_>, _: &Refusal, _: u64) -> Option<Notice> {
+        None
+    }
+}
+
+#[derive(Clone)]
+struct Applied(Arc<Stage>);
+
+impl LaneHooks for Applied {
+    fn open(&self, _: u16) -> Box<dyn LaneHook> {
+        Box::new(self.clone())
+    }
+}
+
+impl LaneHook for Applied {
+    fn judge(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
+        requests: &[Request<'_>],
+    ) -> Vec<Result<(), Refusal>> {
+        self.0.came(requests.len());
+        AllowAll.judge(cx, who, requests)
+    }
+
+    fn publish(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
+        message: Message<'_>,
+    ) -> Result<Verdict, Refusal> {
+        if message.topic == "2" {
+            self.0.message();
+        }
+        LaneHook::publish(&mut AllowAll, cx, who, message)
+    }
+
+    fn may_see(&self, who: Actor<'_>, topic: &str) -> bool {
+        AllowAll.may_see(who, topic)
+    }
+}
+
+fn connect(server: SocketAddr, id: u8) -> TcpStream {
+    let mut client = TcpStream::connect(server).unwrap();
+    client
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut packet = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01".to_vec();
+    packet.push(id);
+    client.write_all(&packet).unwrap();
+    let mut connack = [0; 4];
+    client.read_exact(&mut connack).unwrap();
+    assert_eq!(connack, [0x20, 2, 0, 0]);
+    client
+}
+
+/// Filters of four digits, all of QoS 0; those of one digit are nobody's.
+fn subscribe() -> Vec<u8> {
+    let length = 2 + FILTERS * 7;
+    let low = |n: usize| u8::try_from(n & 0x7F).unwrap();
+    let mut packet = vec![
+        0x82,
+        low(length) | 0x80,
+        low(length >> 7) | 0x80,
+        low(length >> 14),
+        0,
+        1,
+    ];
+    for n in 0..FILTERS {
+        packet.extend([0, 4]);
+        packet.extend(format!("{n:04}\0").bytes());
+    }
+    packet
+}
+
+#[test]
+fn others_come_between_the_filters_of_one_packet() {
+    let settings = Settings::default();
+    let mut listeners = settings.listeners;
+    for listener in &mut listeners {
+        listener.at = Endpoint::Address(([127, 0, 0, 1], 0).into());
+    }
+    let mut lanes = settings.lanes;
+    (lanes.count, lanes.io_threads) = (1, 1);
+    let options = Options {
+        listeners,
+        limits: settings.limits,
+        lanes,
+        sys_interval: Duration::ZERO,
+    };
+    let (judged, first, go_on) = Stage::new();
+    let (applied, second, then) = Stage::new();
+    let policy: Arc<dyn Policy> = Arc::new(Judged(judged.clone()));
+    let server = Server::start(options, &policy, &Applied(applied.clone())).unwrap();
+    let address = server.listening()[0].plain().unwrap();
+    let (mut many, mut other) = (connect(address, b'a'), connect(address, b'b'));
+    let asking = std::thread::spawn(move || {
+        many.write_all(&subscribe()).unwrap();
+        many
+    });
+    for (begun, written, topic) in [(first, go_on, b'1'), (second, then, b'2')] {
+        begun.recv_timeout(Duration::from_secs(20)).unwrap();
+        let publish = [0x30, 4, 0, 1, topic, b'x'];
+        other.write_all(&publish).unwrap();
+        written.send(()).unwrap();
+    }
+    let mut many = asking.join().unwrap();
+    let mut suback = vec![1; 5 + FILTERS];
+    many.read_exact(&mut suback).unwrap();
+    assert_eq!(suback[..5], [0x90, 0x92, 0x4E, 0, 1]);
+    assert!(
+        suback[5..].iter().all(|code| *code == 0),
+        "one answer, complete"
+    );
+    for (stage, name) in [(judged, "the policy"), (applied, "the lane")] {
+        let between = stage.between();
+        assert!(
+            between < FILTERS / 10,
+            "{between} filters came first to {name}"
+        );
+    }
+    server.shutdown();
+}
