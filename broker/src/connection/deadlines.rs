@@ -55,6 +55,15 @@ impl Deadlines {
         };
     }
 
+    /// A layer below `holds` the front of something that is not whole, or no more; what came before ends with `rest`.
+    pub(super) fn begun(&mut self, now: Instant, holds: bool, rest: Rest) {
+        self.partial_since = match (holds, rest) {
+            (true, _) => self.partial_since.or(Some(now)),
+            (false, Rest::Nothing) => None,
+            (false, _) => self.partial_since,
+        };
+    }
+
     /// The server stops reading, or reads again.
     pub(super) fn pause(&mut self, now: Instant, paused: bool) {
         if self.paused && !paused {
@@ -182,6 +191,23 @@ mod tests {
         );
         d.blocked(start + seconds(22), None);
         assert_eq!(d.passed(start + seconds(60)), None);
+    }
+
+    #[test]
+    fn what_a_layer_below_holds_back_has_begun() {
+        let start = Instant::now();
+        let limits = Limits::default();
+        let over = |d: &mut Deadlines, n| d.passed(start + seconds(n) + limits.packet_time);
+        let mut d = Deadlines::new(0, &limits, start);
+        d.begun(start + seconds(1), true, Rest::Nothing);
+        assert_eq!(d.next(), start + seconds(1) + limits.packet_time);
+        d.begun(start + seconds(2), false, Rest::Nothing);
+        assert_eq!(over(&mut d, 100), None, "it came to nothing");
+        d.read(start + seconds(3), Rest::Begun);
+        d.begun(start + seconds(4), true, Rest::Begun);
+        d.begun(start + seconds(5), false, Rest::Begun);
+        assert_eq!(over(&mut d, 2), None);
+        assert!(over(&mut d, 3).is_some(), "a packet goes on");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) struct Intake {
     begun: BytesMut,
     /// Bytes that `begun` needs before the decoder is asked again.
     needed: usize,
+    /// Whether the link was seen to hold the front of something when nothing could be read.
+    held_back: bool,
     /// Whether a packet has become whole since the last read.
     whole: bool,
     /// Not reported yet.
@@ -52,6 +54,8 @@ pub(super) enum Woken {
     Read(usize),
     /// Some of what was blocked has been written, or the socket is broken and will say so.
     Wrote,
+    /// There is nothing to read; but the peer has begun something that is not whole, or it came to nothing.
+    Begun(bool),
 }
 
 impl Intake {
@@ -72,7 +76,15 @@ impl Intake {
             if !reads {
                 return Poll::Pending;
             }
-            self.poll_read(link, cx).map_ok(Woken::Read)
+            let read = self.poll_read(link, cx);
+            if read.is_pending() && link.has_begun() != self.held_back {
+                self.held_back = !self.held_back;
+                return Poll::Ready(Ok(Woken::Begun(self.held_back)));
+            }
+            if read.is_ready() {
+                self.held_back = false;
+            }
+            read.map_ok(Woken::Read)
         })
         .await
     }

@@ -15,9 +15,12 @@ use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::time::Instant;
 
 /// Bytes in both directions over whatever lies between.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Whether the peer has begun something that cannot be read before it is whole.
+    fn has_begun(&self) -> bool {
+        false
+    }
+}
 
 /// What the connection's task holds of its link.
 pub(crate) enum Link {
@@ -56,6 +59,11 @@ impl Link {
     /// Whether bytes that the outbox has given may still be on their way to the socket.
     pub(super) fn holds_bytes(&self) -> bool {
         matches!(self, Link::Framed(framed) if framed.holds_bytes)
+    }
+
+    /// Whether the peer has begun something of which nothing can be read yet.
+    pub(super) fn has_begun(&self) -> bool {
+        matches!(self, Link::Framed(framed) if framed.stream.has_begun())
     }
 
     pub(super) fn poll_read(
@@ -211,6 +219,8 @@ mod tests {
     use crate::session::OutboundLimits;
     use std::sync::Arc;
     use std::time::Duration;
+
+    impl Duplex for tokio::io::DuplexStream {}
 
     fn outbox(outlet: Outlet) -> Arc<Outbox> {
         let limits = OutboundLimits {

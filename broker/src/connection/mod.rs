@@ -34,7 +34,7 @@ use ending::Ending;
 use intake::{Intake, READ, Woken};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use intake::{Rest, in_pieces};
-pub(crate) use link::Link;
+pub(crate) use link::{Duplex, Link};
 use roommq_config::Limits;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -203,6 +203,7 @@ impl Connection {
                         let condition = outbox.condition();
                         (blocked, choked) = deadlines.see(Instant::now(), &condition, link.holds_bytes());
                     }
+                    Ok(Woken::Begun(held)) => deadlines.begun(Instant::now(), held, intake.rest()),
                     Err(error) => return broken(&error),
                 },
                 () = outbox.attention() => {

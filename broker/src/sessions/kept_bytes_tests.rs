@@ -57,7 +57,9 @@ impl House {
         };
         let outbox = Outbox::asleep(Version::V5, LIMITS, self.counters.clone());
         let outbox = Arc::new(outbox);
-        let claim = self.sessions.claim(&who.user, &"id".into(), &outbox, true, 0);
+        let claim = self
+            .sessions
+            .claim(&who.user, &"id".into(), &outbox, true, 0);
         let super::super::Claim::Entered(Entered::New(id)) = claim else {
             panic!("{name} is there already");
         };

@@ -3,6 +3,7 @@
 //! Architecture invariant: all of it happens in the connection's own task and under the listener's one deadline,
 //! so a peer that hangs in any of them delays nobody.
 
+mod framing;
 mod proxy;
 mod tls;
 mod turns;

@@ -1,5 +1,6 @@
 //! TLS for a listener: its certificate, renewed while it runs, and who its clients are by theirs.
 
+use crate::connection::Duplex;
 use parking_lot::{Mutex, RwLock};
 use roommq_config::{ClientCertificates, UserFrom};
 use std::io;
@@ -16,6 +17,8 @@ use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{Error, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use x509_parser::extensions::GeneralName;
+
+impl Duplex for TlsStream<TcpStream> {}
 
 /// What is wrong with a listener's files.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +61,15 @@ pub enum TlsError {
 pub(crate) struct Tls {
     files: roommq_config::Tls,
     current: RwLock<Arc<ServerConfig>>,
-    /// Of the files as they were read last.
-    stamps: Mutex<Vec<Option<Stamp>>>,
+    read: Mutex<LastRead>,
+}
+
+/// What is known of the files since they were read last.
+#[derive(Debug)]
+struct LastRead {
+    stamps: Vec<Option<Stamp>>,
+    /// Why they could not be used, as it was logged.
+    failure: Option<String>,
 }
 
 /// By what a changed file is told: time, length and inode.
@@ -73,29 +83,42 @@ impl Tls {
         Ok(Tls {
             current: RwLock::new(Arc::new(server_config(files)?)),
             files: files.clone(),
-            stamps: Mutex::new(stamps),
+            read: Mutex::new(LastRead {
+                stamps,
+                failure: None,
+            }),
         })
     }
 
-    /// Reads the files again, where they have changed or `always`. Connections go on with what they began with; what
+    /// Reads the files again, where they have changed, could not be used the last time (a stamp may stay while the rest of
+    /// a file comes, or while its rights change), or `always`. Connections go on with what they began with; what
     /// cannot be used changes nothing. A new configuration knows no earlier TLS sessions: who lost the right
     /// to connect cannot resume one.
     ///
     /// Blocks for the files.
     pub(crate) fn reload(&self, always: bool) {
-        let mut known = self.stamps.lock();
+        let mut known = self.read.lock();
         let stamps = stamps(&self.files);
-        if !always && *known == stamps {
+        let changed = known.stamps != stamps;
+        if !always && !changed && known.failure.is_none() {
             return;
         }
-        *known = stamps;
+        known.stamps = stamps;
         let certificate = self.files.certificate.display();
         match server_config(&self.files) {
             Ok(config) => {
                 *self.current.write() = Arc::new(config);
+                known.failure = None;
                 tracing::info!(%certificate, "TLS files have been read again");
             }
-            Err(error) => tracing::error!(%error, "TLS files cannot be used; the old ones stay"),
+            Err(error) => {
+                let error = error.to_string();
+                // Told once, not each time that they are looked at.
+                if always || changed || known.failure.as_ref() != Some(&error) {
+                    tracing::error!(%error, "TLS files cannot be used; the old ones stay");
+                }
+                known.failure = Some(error);
+            }
         }
     }
 
@@ -334,5 +357,30 @@ mod tests {
         std::fs::write(&files.key, &key).unwrap();
         tls.reload(true);
         assert_ne!(config(), before);
+    }
+
+    #[test]
+    fn files_that_could_not_be_used_are_read_again_though_their_stamps_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = files(directory.path());
+        let (certificate, key, _) = pair("a");
+        std::fs::write(&files.certificate, &certificate).unwrap();
+        std::fs::write(&files.key, &key).unwrap();
+        let tls = Tls::load(&files).unwrap();
+        let config = || Arc::as_ptr(&tls.current.read());
+        let before = config();
+        let write = |text: &str| {
+            std::fs::write(&files.key, text).unwrap();
+            let file = std::fs::File::options().write(true).open(&files.key);
+            file.unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            tls.reload(false);
+        };
+        write(&"n".repeat(key.len()));
+        assert_eq!(config(), before, "it cannot be used");
+        write(&key);
+        assert_ne!(config(), before, "whole now, and with the same stamp");
+        let good = config();
+        tls.reload(false);
+        assert_eq!(config(), good);
     }
 }

@@ -3,6 +3,8 @@
 //! Packets and frames know nothing of each other: a packet may span messages, and a message may hold many packets
 //! [MQTT-6.0.0-2]. What waits goes out as one binary message for each write.
 
+use super::framing::Watched;
+use crate::connection::Duplex;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
 use std::io::{self, IoSlice};
@@ -25,7 +27,7 @@ const SLACK: usize = 64 << 10;
 
 /// The byte stream inside a WebSocket.
 pub(super) struct Frames<S> {
-    socket: WebSocketStream<S>,
+    socket: WebSocketStream<Watched<S>>,
     /// Of a message that has been read in part.
     rest: Bytes,
     reading: Reading,
@@ -65,6 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
             .max_frame_size(Some(most))
             .max_message_size(Some(most));
         let role = Role::Server;
+        let stream = Watched::new(stream, &early);
         Frames {
             socket: WebSocketStream::from_partially_read(stream, early, role, Some(config)).await,
             rest: Bytes::new(),
@@ -103,6 +106,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
             self.reading = Reading::Failed;
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
         }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for Frames<S> {
+    fn has_begun(&self) -> bool {
+        self.socket.get_ref().framing.is_within_message()
     }
 }
 

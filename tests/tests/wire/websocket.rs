@@ -275,3 +275,54 @@ fn a_client_is_refused_in_a_frame() {
     assert_eq!(second.closed(), None);
     drop(first);
 }
+
+/// A message may be in as many fragments as the client likes, but not for as long.
+#[test]
+fn a_message_that_has_begun_must_be_whole_in_time() {
+    let config = format!("{WS}[limits]\npacket_time = '500ms'\n");
+    let server = Broker::listening(&config, &[]);
+    let connected = || {
+        let mut socket = open(&server);
+        socket
+            .write_all(&Connect::new(Version::V311, "c").bytes())
+            .unwrap();
+        let mut connack = [0; 4];
+        socket.read_exact(&mut connack).unwrap();
+        assert_eq!(connack, [0x20, 2, 0, 0]);
+        socket
+    };
+    let fragment = |opcode, last, payload: &[u8]| {
+        let payload = payload.to_vec();
+        Frame {
+            last,
+            opcode,
+            payload,
+        }
+        .bytes()
+    };
+    let ping = [0xC0, 0];
+    let begun = [
+        fragment(2, false, &ping[..1]),
+        fragment(2, false, &[]),
+        Frame::whole(2, &ping).bytes()[..7].to_vec(),
+        [fragment(2, false, &ping), Frame::whole(9, b"").bytes()].concat(),
+    ];
+    for bytes in begun {
+        let mut socket = connected();
+        socket.send_raw(&bytes);
+        assert_eq!(socket.close_code(), 1000, "{bytes:x?}");
+    }
+    // What is whole in time, and control frames, end nobody; keep-alive is 0 here.
+    let mut socket = connected();
+    socket.send_raw(&fragment(2, false, &ping[..1]));
+    socket.send_raw(&fragment(0, true, &ping[1..]));
+    let mut answer = [0; 2];
+    socket.read_exact(&mut answer).unwrap();
+    let control = Frame::whole(9, b"still there?").bytes();
+    socket.send_raw(&control[..5]);
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    socket.send_raw(&control[5..]);
+    socket.write_all(&ping).unwrap();
+    socket.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [0xD0, 0]);
+}
