@@ -1,6 +1,7 @@
 //! May-I answers, as pure functions of the rules. What needs a room's state (full, banned, not there yet)
 //! is judged in the lane; what was found out here travels there as proof.
 
+use crate::filters::starts_wild;
 use crate::notice::no_room;
 use crate::rules::Rules;
 use crate::topics::{self, Place, Reach};
@@ -70,10 +71,10 @@ pub(crate) fn connect<'a>(
             ReasonCode::BadUserNameOrPassword,
             "a password needs a user name",
         )),
-        (None, false) if anonymous => Ok(Claim::Anonymous(Principal {
-            user: topics::anonymous_level(client_id).into(),
-            authenticated: false,
-        })),
+        (None, false) if anonymous => {
+            let user = topics::anonymous_level(client_id);
+            Ok(Claim::Anonymous(Principal::new(user, false)))
+        }
         (None, false) => Err(refused(
             ReasonCode::NotAuthorized,
             "connect with a user name and a password; nobody is let in without",
@@ -104,10 +105,7 @@ pub(crate) fn certified<'a>(
 
 /// Who the user is, once that is proved.
 pub(crate) fn principal(user_name: &str) -> Principal {
-    Principal {
-        user: topics::user_level(user_name).into(),
-        authenticated: true,
-    }
+    Principal::new(topics::user_level(user_name), true)
 }
 
 /// The filter that `filter` stands for; one that would be too long stands for itself.
@@ -134,10 +132,19 @@ pub(crate) fn subscribe(
         Reach::Outside if topics::is_sys(inner) => {
             tells_of_itself(rules.sys, who).map(|()| granted(false, Vec::new()))
         }
-        Reach::Outside if rules.outside || inner.starts_with('$') => Ok(granted(false, Vec::new())),
-        Reach::Outside => Err(outside_denied()),
-        // Of rooms and inboxes a group that spans them gets nothing: see `LaneHook::may_share`.
-        Reach::Spanning if inner.starts_with(['+', '#']) => Ok(granted(true, Vec::new())),
+        Reach::Outside => {
+            rules.access.subscribe(who, filter)?;
+            Ok(granted(false, Vec::new()))
+        }
+        Reach::Spanning if starts_wild(inner) => {
+            // Of rooms and inboxes a group that spans them gets nothing (see `LaneHook::may_share`); of all else
+            // whatever its filter says, since nobody asks which member may see what.
+            match filter.share_group() {
+                Some(_) => rules.access.subscribe(who, filter)?,
+                None => rules.access.span(who, filter)?,
+            }
+            Ok(granted(true, Vec::new()))
+        }
         _ if filter.share_group().is_some() => Err(refused(
             ReasonCode::SharedSubscriptionsNotSupported,
             "shared subscriptions in rooms are off",
@@ -230,12 +237,10 @@ pub(crate) fn publish(
             ReasonCode::TopicNameInvalid,
             format!("`{topic}` alone names nothing; PUBLISH to rooms/<room>"),
         )),
-        Place::Outside if topic.as_str().starts_with('$') => Err(refused(
-            ReasonCode::NotAuthorized,
-            "topics that start with `$` are the server's",
-        )),
-        Place::Outside if rules.outside => permit(topic.clone()),
-        Place::Outside => Err(outside_denied()),
+        Place::Outside => {
+            rules.access.publish(who, topic)?;
+            permit(topic.clone())
+        }
     }
 }
 
@@ -263,13 +268,6 @@ fn reserved(level: &str) -> Refusal {
         format!("`{level}` is reserved: levels in rooms that start with `_` are the server's")
     };
     refused(ReasonCode::NotAuthorized, reason)
-}
-
-fn outside_denied() -> Refusal {
-    refused(
-        ReasonCode::NotAuthorized,
-        "only topics under rooms/ and inbox/ are served here",
-    )
 }
 
 #[cfg(test)]

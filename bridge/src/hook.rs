@@ -334,7 +334,7 @@ impl LaneHook for LaneRooms {
             }
             Place::Inbox { user, .. } => user == who.user,
             Place::Rooms | Place::Inboxes => false,
-            Place::Outside => self.rules.outside,
+            Place::Outside => self.rules.access.may_see(who.user, topic),
         }
     }
 

@@ -3,9 +3,11 @@
 //! It answers the two traits that the broker owns: [`Policy`] before an entry is appended, [`LaneHooks`] in
 //! a lane's order. Everything but `credentials` is pure: no socket, no runtime, no clock.
 
+mod access;
 mod authorize;
 mod credentials;
 mod epoch;
+mod filters;
 mod hook;
 mod login;
 mod membership;

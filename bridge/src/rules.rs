@@ -1,8 +1,9 @@
 //! Which rule holds for a room: the first `[[room]]` whose pattern matches, else `[rooms]`.
 
+use crate::access::Access;
 use crate::topics;
 use globset::GlobMatcher;
-use roommq_config::{Access, Create, OutsideRooms, PublishRule, Settings, SysReaders};
+use roommq_config::{Access as Joining, Create, PublishRule, Settings, SysReaders};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ pub(crate) struct Rules {
     unnamed: Arc<Rule>,
     /// Whether a message into a room that is not alive needs a look at its rule.
     pub strict_publish: bool,
-    /// Whether topics besides rooms and inboxes are served.
-    pub outside: bool,
+    /// Who may publish and subscribe to what, besides rooms and inboxes.
+    pub access: Access,
     /// Who sees what the server tells of itself.
     pub sys: SysReaders,
     /// Milliseconds from `lost` to `left`.
@@ -74,8 +75,8 @@ impl Rules {
             .iter()
             .map(|rule| {
                 let members = match &rule.access {
-                    Access::Open => None,
-                    Access::List(users) => {
+                    Joining::Open => None,
+                    Joining::List(users) => {
                         let levels = users.iter().map(|user| topics::user_level(user).into());
                         Some(levels.collect())
                     }
@@ -102,7 +103,7 @@ impl Rules {
             named,
             unnamed,
             strict_publish,
-            outside: settings.topics.outside_rooms == OutsideRooms::Allow,
+            access: Access::new(settings),
             sys: settings.sys.read,
             grace: u64::try_from(settings.presence.grace.as_millis()).unwrap_or(u64::MAX),
             room_retained: settings.limits.room_retained,
@@ -144,9 +145,9 @@ pub(crate) mod tests {
                 matcher: globset::Glob::new(pattern).unwrap().compile_matcher(),
             },
             access: if list.is_empty() {
-                Access::Open
+                Joining::Open
             } else {
-                Access::List(users)
+                Joining::List(users)
             },
             max_members: NonZeroU32::new(limit),
             publish,

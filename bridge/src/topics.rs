@@ -2,6 +2,8 @@
 //!
 //! Parsing takes no memory and looks at a topic once: it runs for each message.
 
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Bytes of a room name, at most.
@@ -172,6 +174,13 @@ pub fn is_sys(name: &str) -> bool {
     first_level(name) == "$SYS"
 }
 
+/// Whether nobody but the server names such a topic: `$SYS` is its own, and a subscriber who names `$share/…` means
+/// something else (4.8.2).
+#[must_use]
+pub fn is_reserved(topic: &str) -> bool {
+    matches!(first_level(topic), "$SYS" | "$share")
+}
+
 /// Whether the levels after `rooms/<room>/` are those of the room's facts.
 #[must_use]
 pub fn is_info(rest: &str) -> bool {
@@ -222,6 +231,12 @@ pub fn user_level(name: &str) -> String {
         let _ = write!(level, "-{hash:016x}");
     }
     level
+}
+
+/// The name that [`user_level`] was made from; of one that was shortened, what is left of it.
+#[must_use]
+pub fn name_of_level(level: &str) -> Cow<'_, str> {
+    percent_decode_str(level).decode_utf8_lossy()
 }
 
 /// The name of somebody without credentials.

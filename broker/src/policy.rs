@@ -7,6 +7,7 @@
 
 use crate::packet::{ReasonCode, TopicFilter, TopicName};
 use bytes::Bytes;
+use bytestring::ByteString;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -21,8 +22,22 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct Principal {
     /// The user's name as it stands in a topic level.
     pub user: Arc<str>,
+    /// By which client id, raw; empty until the broker has let the session in.
+    pub client_id: ByteString,
     /// Whether credentials were shown.
     pub authenticated: bool,
+}
+
+impl Principal {
+    /// Somebody whose client id the broker will fill in.
+    #[must_use]
+    pub fn new(user: impl Into<Arc<str>>, authenticated: bool) -> Principal {
+        Principal {
+            user: user.into(),
+            client_id: ByteString::new(),
+            authenticated,
+        }
+    }
 }
 
 /// A CONNECT as policy sees it.
@@ -367,12 +382,7 @@ impl Policy for AllowAll {
         let name = request.certificate_user.or(request.user_name);
         let authenticated = name.is_some();
         let user = name.unwrap_or(request.client_id);
-        Box::pin(async move {
-            Ok(Principal {
-                user: user.into(),
-                authenticated,
-            })
-        })
+        Box::pin(async move { Ok(Principal::new(user, authenticated)) })
     }
 
     fn resolve(&self, _: &Principal, filter: &TopicFilter) -> TopicFilter {

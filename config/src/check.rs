@@ -1,7 +1,9 @@
 //! What holds between values.
 
+mod access;
 mod listener;
 
+pub(crate) use access::topics;
 pub(crate) use listener::{Bound, listeners};
 
 use crate::keys::RoomDraft;

@@ -2,7 +2,7 @@
 
 use crate::settings::{
     Auth, Create, Endpoint, Lanes, Limits, Listener, ListenerLimits, Log, LogFormat, OutsideRooms,
-    Presence, Rooms, Settings, Sys, SysReaders, Topics,
+    Permission, Presence, Rooms, Settings, Sys, SysReaders, Topics,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,6 +14,7 @@ impl Default for Settings {
             listeners: vec![Listener::default()],
             auth: Auth::default(),
             topics: Topics::default(),
+            access_rules: Vec::new(),
             room_rules: Vec::new(),
             rooms: Rooms::default(),
             presence: Presence::default(),
@@ -51,6 +52,7 @@ impl Default for Topics {
     fn default() -> Self {
         Topics {
             outside_rooms: OutsideRooms::Allow,
+            dollar: Permission::Allow,
         }
     }
 }

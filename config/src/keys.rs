@@ -121,6 +121,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
         4_096..=10_000_000
     ),
     key!("topics.outside_rooms", topics.outside_rooms, word, ()),
+    key!("topics.dollar", topics.dollar, word, ()),
     key!("rooms.create", rooms.create, word, ()),
     key!("presence.grace", presence.grace, time, MILLISECOND..=MONTH),
     key!(
@@ -296,6 +297,10 @@ pub(crate) static ROOM: &[Key<RoomDraft>] = &[
     key!("room.publish", publish, word, ()),
 ];
 
+mod access;
+
+pub(crate) use access::{ACCESS, AccessDraft};
+
 /// How a section is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
@@ -311,6 +316,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let settings = SETTINGS.iter().map(|key| key.name);
     listener
         .chain(settings)
+        .chain(ACCESS.iter().map(|key| key.name))
         .chain(ROOM.iter().map(|key| key.name))
 }
 
@@ -322,7 +328,7 @@ pub(crate) fn section(name: &str) -> &str {
 /// How the section of this name is written, if there is one.
 pub(crate) fn shape(name: &str) -> Option<Shape> {
     match name {
-        "listener" | "room" => Some(Shape::List),
+        "listener" | "access" | "room" => Some(Shape::List),
         _ => names()
             .any(|key| section(key) == name)
             .then_some(Shape::Table),

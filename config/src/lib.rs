@@ -1,7 +1,7 @@
 //! Settings of RoomMQ: defaults, file, environment and flags, checked into types in which only valid values exist.
 //!
 //! [`load`] is the way in. A later layer wins: built-in defaults, the TOML file, the environment
-//! (`ROOMMQ__SECTION__KEY`), flags. A list (`[[listener]]`, `[[room]]`) is replaced as a whole.
+//! (`ROOMMQ__SECTION__KEY`), flags. A list (`[[listener]]`, `[[access]]`, `[[room]]`) is replaced as a whole.
 
 mod check;
 mod defaults;
@@ -15,9 +15,10 @@ mod value;
 pub use load::{Loaded, Origin, load};
 pub use problem::{ConfigError, Place, Problem};
 pub use settings::{
-    Access, Auth, ClientCertificates, Create, Endpoint, Lanes, Limits, Listener, ListenerLimits,
-    Log, LogFormat, OutsideRooms, Presence, PublishRule, RoomPattern, RoomRule, Rooms, Settings,
-    Sys, SysReaders, Tls, Topics, Transport, UserFrom, WebSocket,
+    Access, AccessRule, Auth, ClientCertificates, Create, Endpoint, Lanes, Limits, Listener,
+    ListenerLimits, Log, LogFormat, OutsideRooms, Permission, Presence, PublishRule, RoomPattern,
+    RoomRule, Rooms, Settings, Sys, SysReaders, Tls, Topics, Transport, UserFrom, UserPattern,
+    WebSocket,
 };
 
 use std::collections::BTreeMap;

@@ -17,7 +17,7 @@ const DEFAULTS: &str = include_str!("../default.toml");
 pub struct Loaded {
     /// What holds.
     pub settings: Settings,
-    /// Every key: listeners first, then the sections, then rules for rooms.
+    /// Every key: listeners first, then the sections, then rules for topics and for rooms.
     pub origins: Vec<Origin>,
 }
 
@@ -157,11 +157,13 @@ impl Reader<'_> {
         let places = &entry.places;
         self.resolve(places, "auth.users_file", &mut entry.read.auth.users_file);
         self.record(keys::SETTINGS, &entry);
+        let access = self.list("access", keys::ACCESS, tree, |_, _| {});
         let rooms = self.list("room", keys::ROOM, tree, |_, _| {});
 
         let listeners = listeners.map(|entries| check::listeners(entries, &mut self.problems));
         let rooms = rooms.map(|entries| check::rooms(entries, &mut self.problems));
-        let (bound, Some(rules)) = (listeners?, rooms) else {
+        let access = access.map(|entries| check::topics(entries, &mut self.problems));
+        let (bound, Some(rules), Some(access)) = (listeners?, rooms, access) else {
             return None;
         };
         if !self.misread("auth") {
@@ -169,6 +171,7 @@ impl Reader<'_> {
         }
         let mut settings = entry.read;
         settings.listeners = bound.into_iter().map(|bound| bound.read).collect();
+        settings.access_rules = access;
         settings.room_rules = rules;
         Some(settings)
     }

@@ -1,7 +1,9 @@
 //! Settings as checked values: what does not hold cannot be built by the loader.
 
+mod access;
 mod listener;
 
+pub use access::{AccessRule, Permission, UserPattern};
 pub use listener::{
     ClientCertificates, Endpoint, Listener, ListenerLimits, Tls, Transport, UserFrom, WebSocket,
 };
@@ -21,6 +23,8 @@ pub struct Settings {
     pub auth: Auth,
     /// Topics that are no rooms.
     pub topics: Topics,
+    /// Rules for topics that are no rooms; the first that decides wins.
+    pub access_rules: Vec<AccessRule>,
     /// Rules for rooms by name; the first that matches wins.
     pub room_rules: Vec<RoomRule>,
     /// What holds for a room that no rule matches.
@@ -51,8 +55,10 @@ pub struct Auth {
 /// Topics besides `rooms/` and `inbox/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
-    /// Whether they are served.
+    /// Whether they are served, where no rule decides.
     pub outside_rooms: OutsideRooms,
+    /// The same of those that start with `$`, where others are served; never of `$SYS`, which is the server's.
+    pub dollar: Permission,
 }
 
 /// Whether ordinary MQTT topics are served beside the rooms.

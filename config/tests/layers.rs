@@ -330,6 +330,7 @@ fn the_shipped_defaults_are_the_defaults() {
     source.file = Some(copy);
     let all = load(&source).unwrap();
     assert_eq!(all.settings.room_rules.len(), 1);
+    assert_eq!(all.settings.access_rules.len(), 1);
     let transports: Vec<_> = all
         .settings
         .listeners
@@ -358,7 +359,7 @@ fn the_shipped_example_loads() {
     };
     let settings = load(&source).unwrap().settings;
     assert_eq!(settings.auth.users_file, Some(shipped("users.toml")));
-    assert!(settings.room_rules.len() > 2);
+    assert!(settings.room_rules.len() > 2 && settings.access_rules.len() > 2);
 }
 
 /// `docs/configuration.md` has a row for every key, with its default, and for none that there is not.
@@ -376,7 +377,11 @@ fn the_documentation_has_every_key() {
 
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("roommq.toml");
-    std::fs::write(&file, "[[room]]\nmatch = '*'").unwrap();
+    std::fs::write(
+        &file,
+        "[[access]]\ntopics = ['#']\npublish = 'deny'\n[[room]]\nmatch = '*'",
+    )
+    .unwrap();
     let loaded = load(&Source {
         file: Some(file),
         ..Source::default()
@@ -388,7 +393,9 @@ fn the_documentation_has_every_key() {
         .map(|origin| {
             let key = origin.key.replace("[0]", "");
             let value = match &origin.value {
-                Some(_) if key == "room.match" => "required".to_owned(),
+                Some(_) if key == "room.match" || key == "access.topics" => "required".to_owned(),
+                // One of two has to be there.
+                Some(_) if key == "access.publish" => "none".to_owned(),
                 Some(value) => value.to_string(),
                 None => "none".to_owned(),
             };
@@ -399,8 +406,8 @@ fn the_documentation_has_every_key() {
 }
 
 fn toml_like() -> impl Strategy<Value = String> {
-    let names = "(auth|topics|room|rooms|listener|presence|limits|lanes|log|x)";
-    let keys = "(anonymous|users_file|match|access|members|bind|grace|packet_bytes|count|level|x)";
+    let names = "(auth|topics|access|room|rooms|listener|presence|limits|lanes|log|x)";
+    let keys = "(anonymous|users_file|topics|users|publish|match|access|members|bind|grace|packet_bytes|count|level|x)";
     let values = r#"(true|[0-9]{1,20}|-1|1\.5|"[a-z0-9*:.{}\[\]_~/ ]{0,8}"|\["[a-z~_]{0,3}"\]|\{\}|2026-01-01|"1MiB"|"list"|"10s")"#;
     let line = prop_oneof![
         names.prop_map(|name| name),

@@ -1,17 +1,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
 use crate::rules::tests::settings;
-use roommq_config::{OutsideRooms, Settings};
+use roommq_config::{OutsideRooms, Permission, Settings};
 
 fn alice() -> Principal {
     principal("alice")
 }
 
 fn probe() -> Principal {
-    Principal {
-        user: "~probe".into(),
-        authenticated: false,
-    }
+    Principal::new("~probe", false)
 }
 
 fn rules() -> Rules {
@@ -43,10 +40,7 @@ fn assert_refused<T: std::fmt::Debug>(answer: Result<T, Refusal>, code: ReasonCo
 fn a_connect_says_who_it_is_or_is_refused() {
     use ReasonCode::{BadUserNameOrPassword as Bad, NotAuthorized as Not};
     let anonymous = connect(true, "c/1", None, false).unwrap();
-    let principal = Principal {
-        user: "~c%2F1".into(),
-        authenticated: false,
-    };
+    let principal = Principal::new("~c%2F1", false);
     assert_eq!(anonymous, Claim::Anonymous(principal));
     let claim = connect(false, "c", Some("al"), true).unwrap();
     assert_eq!(claim, Claim::Password("al"));
@@ -69,10 +63,7 @@ fn a_certificate_says_who_it_is() {
     use ReasonCode::NotAuthorized as Not;
     for user_name in [None, Some("a/l")] {
         let claim = certified("a/l", user_name).unwrap();
-        let principal = Principal {
-            user: "a%2Fl".into(),
-            authenticated: true,
-        };
+        let principal = Principal::new("a%2Fl", true);
         assert_eq!(claim, Claim::Certificate(principal));
     }
     assert_refused(certified("al", Some("bob")), Not, "that of al;");
@@ -291,7 +282,35 @@ fn topics_outside_follow_the_config() {
         "rooms/ and inbox/",
     );
     assert!(ask(&denied, &probe(), "$SYS/#").is_ok());
-    assert_refused(send(&rules(), &alice(), "$SYS/x"), not, "`$`");
+    for topic in ["$SYS/x", "$SYS", "$share/g/a", "$share"] {
+        assert_refused(send(&rules(), &alice(), topic), not, "`$SYS` and `$share`");
+    }
+}
+
+#[test]
+fn topics_that_start_with_dollar_follow_the_config() {
+    let not = ReasonCode::NotAuthorized;
+    let kept_off = with(|s| s.topics.dollar = Permission::Deny);
+    let denied = with(|s| s.topics.outside_rooms = OutsideRooms::Deny);
+    for topic in ["$aws/things/x", "$queue/a", "$SYSTEM", "$"] {
+        assert!(send(&rules(), &probe(), topic).is_ok(), "{topic}");
+        assert!(!ask(&rules(), &probe(), topic).unwrap().guarded, "{topic}");
+        assert_refused(send(&kept_off, &probe(), topic), not, "start with `$`");
+        assert_refused(ask(&kept_off, &probe(), topic), not, "start with `$`");
+        // Where only rooms are served, that is so for these too.
+        assert_refused(send(&denied, &probe(), topic), not, "only topics under");
+        assert_refused(ask(&denied, &probe(), topic), not, "only topics under");
+    }
+    assert!(send(&kept_off, &probe(), "a/$b").is_ok());
+    assert!(ask(&kept_off, &probe(), "$SYS/#").is_ok());
+}
+
+#[test]
+fn spanning_groups_get_only_what_is_open_to_all_their_members() {
+    let denied = with(|s| s.topics.outside_rooms = OutsideRooms::Deny);
+    let not = ReasonCode::NotAuthorized;
+    assert_refused(ask(&denied, &probe(), "$share/g/#"), not, "rooms/ and");
+    assert!(ask(&denied, &probe(), "#").is_ok());
 }
 
 #[test]

@@ -142,3 +142,13 @@ proptest! {
         prop_assert_eq!(place(&error), Place::Inbox { user, rest });
     }
 }
+
+proptest! {
+    #[test]
+    fn names_come_back_from_their_levels(name in any::<String>()) {
+        let level = user_level(&name);
+        if level.len() < USER_NAME_BYTES {
+            prop_assert_eq!(name_of_level(&level), name);
+        }
+    }
+}

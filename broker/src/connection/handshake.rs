@@ -136,13 +136,14 @@ async fn admit(
         peer: door.peer,
     };
     let policy = &*shared.policy;
-    let (who, authentication) = match &connect.authentication_method {
+    let (mut who, authentication) = match &connect.authentication_method {
         None => (policy.connect(request).await?, None),
         Some(method) => {
             let talk = converse(method, connect, request, door, policy).await?;
             (talk.0, Some(talk.1))
         }
     };
+    who.client_id = client_id.clone();
     if let Some(will) = &connect.will {
         let permit = policy.publish(&who, &will.topic, will.retain);
         let whole = permit.and_then(|_| format_holds(&will.properties, &will.payload));

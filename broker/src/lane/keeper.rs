@@ -169,10 +169,7 @@ impl Reach for Around<'_> {
 
     fn refused(&mut self, who: Actor<'_>, attempt: Attempt<'_>, refusal: &Refusal, now: u64) {
         tracing::debug!(user = who.user, ?attempt, %refusal, "refused in its lane");
-        let principal = Principal {
-            user: who.user.into(),
-            authenticated: false,
-        };
+        let principal = Principal::new(who.user, false);
         let policy = &self.surroundings.policy;
         if let Some(notice) = policy.notice(&principal, attempt, refusal, now) {
             self.tell(notice);

@@ -51,10 +51,7 @@ impl House {
 
     /// A session goes to sleep, later than all before it.
     fn sleeper(&mut self, name: &str) -> (SessionId, Arc<Outbox>) {
-        let who = Principal {
-            user: name.into(),
-            authenticated: !name.starts_with('~'),
-        };
+        let who = Principal::new(name, !name.starts_with('~'));
         let outbox = Outbox::asleep(Version::V5, LIMITS, self.counters.clone());
         let outbox = Arc::new(outbox);
         let claim = self

@@ -32,10 +32,7 @@ fn asleep(since: u64, expires: u64, will: Option<u64>) -> Box<Asleep> {
         (will, due)
     });
     let kept = Kept {
-        who: Principal {
-            user: "alice".into(),
-            authenticated: true,
-        },
+        who: Principal::new("alice", true),
         client_id: "tv".into(),
         unreleased: HashSet::new(),
         filters: HashSet::new(),

@@ -2,8 +2,8 @@
 
 use super::{Wanted, text};
 use crate::settings::{
-    ClientCertificates, Create, LogFormat, OutsideRooms, PublishRule, SysReaders, Transport,
-    UserFrom,
+    ClientCertificates, Create, LogFormat, OutsideRooms, Permission, PublishRule, SysReaders,
+    Transport, UserFrom,
 };
 use config::ValueKind;
 
@@ -26,6 +26,10 @@ impl Word for AccessWord {
 }
 
 impl Word for OutsideRooms {
+    const WORDS: &'static [(&'static str, Self)] = &[("allow", Self::Allow), ("deny", Self::Deny)];
+}
+
+impl Word for Permission {
     const WORDS: &'static [(&'static str, Self)] = &[("allow", Self::Allow), ("deny", Self::Deny)];
 }
 
@@ -96,4 +100,17 @@ pub(crate) fn read<T: Word>(value: &ValueKind, (): ()) -> Result<T, Wanted> {
 pub(crate) fn show<T: Word>(word: &T) -> Option<toml::Value> {
     let (name, _) = T::WORDS.iter().find(|(_, meaning)| meaning == word)?;
     Some(toml::Value::String((*name).to_owned()))
+}
+
+/// Words that need not be said.
+pub(crate) mod optional {
+    use super::{ValueKind, Wanted, Word};
+
+    pub(crate) fn read<T: Word>(value: &ValueKind, (): ()) -> Result<Option<T>, Wanted> {
+        super::read(value, ()).map(Some)
+    }
+
+    pub(crate) fn show<T: Word>(word: &Option<T>) -> Option<toml::Value> {
+        super::show(word.as_ref()?)
+    }
 }

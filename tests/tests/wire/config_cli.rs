@@ -57,6 +57,14 @@ fn every_mistake_names_its_key_and_what_would_be_right() {
         ),
         ("[[listener]]\nbind = \"nonsense\"\n", &["listener", "bind"]),
         ("[[room]]\naccess = \"open\"\n", &["room", "match"]),
+        (
+            "[[access]]\ntopics = [\"a/#/b\"]\npublish = \"deny\"\n",
+            &["access[0].topics", "a/#/b", "roommq.toml:2"],
+        ),
+        (
+            "[[access]]\ntopics = [\"a\"]\n",
+            &["access[0].publish", "subscribe"],
+        ),
         ("[limits]\npacket_bytes = -1\n", &["limits.packet_bytes"]),
         ("[colour]\n", &["colour"]),
         ("not toml", &["roommq.toml"]),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code
 
+mod access;
 mod authentication;
 mod command_line;
 mod command_line_tls;

@@ -55,10 +55,16 @@ fn wildcards_do_not_reach_topics_of_the_server() {
     client.subscribe("#", 0);
     client.subscribe("+/own", 0);
     let mut sender = Connect::v5("s").to(server.address());
-    sender.publish(&Message::new("$x/own", "hidden"));
+    sender.publish(&Message::new("$x/own", "hidden").retained());
     sender.publish(&Message::new("end/own", "end"));
     // [MQTT-4.7.2-1]
     assert_eq!(client.messages_until("end"), []);
+    client.subscribe("+/own", 0);
+    sender.publish(&Message::new("end/own", "end"));
+    assert_eq!(client.messages_until("end"), []);
+    // Whoever names it finds it.
+    assert_eq!(client.subscribe("$x/+", 0), 0);
+    assert_eq!(client.message().text(), "hidden");
 }
 
 #[test]

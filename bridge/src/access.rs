@@ -1,0 +1,275 @@
+//! The access rules of the config: who may publish and subscribe to what, outside rooms and inboxes.
+//!
+//! The first `[[access]]` that names the user and the topic, and says something about the action, decides; then
+//! `topics.outside_rooms` and `topics.dollar`. For a SUBSCRIBE a rule is held against the whole filter, so a
+//! granted filter needs no look at any message. Only those that start with a wildcard are looked at by message, as
+//! they are for rooms ([decision 14](../../docs/decisions/0014-access-rules.md)).
+
+use crate::filters::{covers, overlaps};
+use crate::topics;
+use globset::GlobMatcher;
+use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
+use roommq_broker::policy::{Principal, Refusal};
+use roommq_config::{AccessRule, OutsideRooms, Permission, Settings};
+use std::borrow::Cow;
+
+/// All rules, in their order, and what holds where none decides.
+#[derive(Debug)]
+pub(crate) struct Access {
+    rules: Vec<Rule>,
+    /// Whether other topics outside rooms are served.
+    outside: bool,
+    /// The same of those that start with `$`.
+    dollar: bool,
+}
+
+#[derive(Debug)]
+struct Rule {
+    patterns: Vec<Pattern>,
+    /// None: everybody.
+    users: Option<Vec<GlobMatcher>>,
+    publish: Option<Permission>,
+    subscribe: Option<Permission>,
+}
+
+/// A filter, perhaps with the words that stand for whoever asks.
+#[derive(Debug)]
+struct Pattern {
+    text: Box<str>,
+    has_user: bool,
+    has_client: bool,
+}
+
+/// Who asks, by names as in topic levels.
+struct Asker<'a> {
+    user: &'a str,
+    /// None where it is not known, as in a lane, or would have to be shortened: others could be shortened to the same.
+    client: Option<String>,
+}
+
+impl<'a> Asker<'a> {
+    fn of(who: &'a Principal) -> Self {
+        let id = &*who.client_id;
+        let level = (id.len() <= topics::USER_NAME_BYTES).then(|| topics::user_level(id));
+        Asker {
+            user: &who.user,
+            client: level.filter(|level| topics::name_of_level(level) == id),
+        }
+    }
+}
+
+impl Pattern {
+    fn new(text: &str) -> Pattern {
+        Pattern {
+            text: text.into(),
+            has_user: text.contains("%u"),
+            has_client: text.contains("%c"),
+        }
+    }
+
+    /// The filter that it is for `who`. Where a client id is wanted and not known there: the one that is it for
+    /// everybody if the rule denies, and none if it allows, so that nothing is shown that might not be.
+    fn of(&self, who: &Asker<'_>, permission: Permission) -> Option<Cow<'_, str>> {
+        if !(self.has_user || self.has_client) {
+            return Some(Cow::Borrowed(&self.text));
+        }
+        let allows = permission == Permission::Allow;
+        if self.has_client && who.client.is_none() && allows {
+            return None;
+        }
+        let levels = self.text.split('/').map(|level| match &who.client {
+            None if level.contains("%c") => Cow::Borrowed("+"),
+            _ if !level.contains('%') => Cow::Borrowed(level),
+            client => fill(level, who.user, client.as_deref().unwrap_or_default()).into(),
+        });
+        let filter = levels.collect::<Vec<_>>().join("/");
+        // No name opens what starts with `$`, as no wildcard does.
+        let by_name = self.text.starts_with('%') && filter.starts_with('$');
+        (!(by_name && allows)).then_some(filter.into())
+    }
+}
+
+/// A level with the words in it replaced, in one pass: a name may itself hold such a word once it is encoded.
+fn fill(level: &str, user: &str, client: &str) -> String {
+    let mut filled = String::with_capacity(level.len() + user.len());
+    let mut rest = level;
+    while let Some(at) = rest.find('%') {
+        filled.push_str(&rest[..at]);
+        let (word, skip) = match rest.as_bytes().get(at + 1) {
+            Some(b'u') => (user, 2),
+            Some(b'c') => (client, 2),
+            _ => ("%", 1),
+        };
+        filled.push_str(word);
+        rest = &rest[at + skip..];
+    }
+    filled + rest
+}
+
+impl Rule {
+    fn new(rule: &AccessRule) -> Rule {
+        let matcher = |pattern: &roommq_config::UserPattern| pattern.matcher.clone();
+        Rule {
+            patterns: rule.topics.iter().map(|text| Pattern::new(text)).collect(),
+            users: rule
+                .users
+                .as_ref()
+                .map(|users| users.iter().map(matcher).collect()),
+            publish: rule.publish,
+            subscribe: rule.subscribe,
+        }
+    }
+
+    /// Whether one of its filters, as it is for `who`, holds against `name`, and the rule is for that user.
+    fn holds(
+        &self,
+        who: &Asker<'_>,
+        permission: Permission,
+        name: &str,
+        test: fn(&str, &str) -> bool,
+    ) -> bool {
+        let pattern = |pattern: &Pattern| {
+            let filter = pattern.of(who, permission);
+            filter.is_some_and(|filter| test(&filter, name))
+        };
+        // Globs cost more than filters.
+        self.patterns.iter().any(pattern) && self.is_for(who.user)
+    }
+
+    fn is_for(&self, user: &str) -> bool {
+        let Some(users) = &self.users else {
+            return true;
+        };
+        let name = topics::name_of_level(user);
+        users.iter().any(|glob| glob.is_match(&*name))
+    }
+}
+
+impl Access {
+    pub fn new(settings: &Settings) -> Access {
+        let outside = settings.topics.outside_rooms == OutsideRooms::Allow;
+        Access {
+            rules: settings.access_rules.iter().map(Rule::new).collect(),
+            outside,
+            dollar: outside && settings.topics.dollar == Permission::Allow,
+        }
+    }
+
+    /// May `who` publish to `topic`, which lies outside rooms and inboxes?
+    pub fn publish(&self, who: &Principal, topic: &TopicName) -> Result<(), Refusal> {
+        let topic = topic.as_str();
+        if topics::is_reserved(topic) {
+            return Err(refused(
+                "topics under `$SYS` and `$share` are the server's".to_owned(),
+            ));
+        }
+        if self.rules.is_empty() && self.serves(topic) {
+            return Ok(());
+        }
+        let asker = Asker::of(who);
+        let said = |rule: &Rule| {
+            let permission = rule.publish?;
+            let holds = rule.holds(&asker, permission, topic, covers);
+            holds.then_some(permission)
+        };
+        match self.rules.iter().find_map(said) {
+            Some(Permission::Allow) => Ok(()),
+            Some(Permission::Deny) => Err(ruled_out("publish to this topic")),
+            None if self.serves(topic) => Ok(()),
+            None => Err(self.not_served("publish to this topic")),
+        }
+    }
+
+    /// May `who` see all that `filter` reaches outside rooms and inboxes? A rule that denies a part of it denies it.
+    pub fn subscribe(&self, who: &Principal, filter: &TopicFilter) -> Result<(), Refusal> {
+        let (filter, asker) = (filter.inner(), Asker::of(who));
+        for rule in &self.rules {
+            match rule.subscribe {
+                Some(Permission::Allow)
+                    if rule.holds(&asker, Permission::Allow, filter, covers) =>
+                {
+                    return Ok(());
+                }
+                Some(Permission::Deny)
+                    if rule.holds(&asker, Permission::Deny, filter, overlaps) =>
+                {
+                    return Err(ruled_out("subscribe to all that this filter matches"));
+                }
+                _ => {}
+            }
+        }
+        if self.serves(filter) {
+            return Ok(());
+        }
+        Err(self.not_served("subscribe to all that this filter matches"))
+    }
+
+    /// May `who` subscribe to `filter`, which starts with a wildcard and is to be guarded by [`Access::may_see`]? Refused
+    /// only where a rule denies all of it, with none before that allows some.
+    pub fn span(&self, who: &Principal, filter: &TopicFilter) -> Result<(), Refusal> {
+        let (filter, asker) = (filter.inner(), Asker::of(who));
+        for rule in &self.rules {
+            match rule.subscribe {
+                Some(Permission::Allow)
+                    if rule.holds(&asker, Permission::Allow, filter, overlaps) =>
+                {
+                    return Ok(());
+                }
+                Some(Permission::Deny) if rule.holds(&asker, Permission::Deny, filter, covers) => {
+                    return Err(ruled_out("subscribe to this filter"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `user` (as in a topic level) may see `topic`, outside rooms and inboxes, by whatever session.
+    pub fn may_see(&self, user: &str, topic: &str) -> bool {
+        let who = Asker { user, client: None };
+        let said = |rule: &Rule| {
+            let permission = rule.subscribe?;
+            let holds = rule.holds(&who, permission, topic, covers);
+            holds.then_some(permission)
+        };
+        match self.rules.iter().find_map(said) {
+            Some(permission) => permission == Permission::Allow,
+            None => self.serves(topic),
+        }
+    }
+
+    /// What holds where no rule decides.
+    fn serves(&self, name: &str) -> bool {
+        if name.starts_with('$') {
+            self.dollar
+        } else {
+            self.outside
+        }
+    }
+
+    fn not_served(&self, what: &str) -> Refusal {
+        if !self.rules.is_empty() {
+            return ruled_out(what);
+        }
+        refused(if self.outside {
+            "topics that start with `$` are not served here".to_owned()
+        } else {
+            "only topics under rooms/ and inbox/ are served here".to_owned()
+        })
+    }
+}
+
+/// The topic itself is told beside it, and which rule it was is nobody else's business.
+fn ruled_out(what: &str) -> Refusal {
+    refused(format!("the access rules do not let you {what}"))
+}
+
+fn refused(reason: String) -> Refusal {
+    Refusal {
+        code: ReasonCode::NotAuthorized,
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests;

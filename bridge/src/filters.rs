@@ -1,0 +1,178 @@
+//! How two filters lie to each other (4.7), as pure functions of their texts. A topic name is a filter that matches
+//! itself alone, so both also say whether a filter matches a topic.
+//!
+//! Filters are taken to be well formed, and without `$share/<group>/`.
+
+/// Whether every topic that `inner` matches is matched by `outer`. `+/#` covers `#`, for no topic is without a level;
+/// `a/+/#` does not cover `a/#`, which matches `a`. What starts with a wildcard covers nothing that starts with `$`
+/// [MQTT-4.7.2-1].
+#[must_use]
+pub fn covers(outer: &str, inner: &str) -> bool {
+    if keeps_off_dollar(outer, inner) {
+        return false;
+    }
+    let (mut outer, mut inner) = (levels(outer), levels(inner));
+    loop {
+        match (outer.next(), inner.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some("+"), Some(level)) if level != "#" => {}
+            (Some(level), Some(other)) if level == other => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether there is a topic that both match.
+#[must_use]
+pub fn overlaps(one: &str, other: &str) -> bool {
+    if keeps_off_dollar(one, other) || keeps_off_dollar(other, one) {
+        return false;
+    }
+    let (mut one, mut other) = (levels(one), levels(other));
+    loop {
+        match (one.next(), other.next()) {
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
+            (Some(level), Some(other)) if level == other => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether a filter starts with a wildcard.
+#[must_use]
+pub fn starts_wild(filter: &str) -> bool {
+    filter.starts_with(['+', '#'])
+}
+
+fn keeps_off_dollar(wild: &str, other: &str) -> bool {
+    starts_wild(wild) && other.starts_with('$')
+}
+
+/// The levels; of `#` and `/#` as one would write them who knows that no topic is empty.
+fn levels(filter: &str) -> impl Iterator<Item = &str> {
+    let filter = match filter {
+        "#" => "+/#",
+        "/#" => "/+/#",
+        filter => filter,
+    };
+    filter.split('/')
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use roommq_broker::packet::TopicFilter;
+
+    #[test]
+    fn covering() {
+        for (outer, inner, wanted) in [
+            ("#", "#", true),
+            ("+/#", "#", true),
+            ("#", "+/#", true),
+            ("#", "a/+/b", true),
+            ("#", "/", true),
+            ("+", "#", false),
+            ("+", "+", true),
+            ("+", "a", true),
+            ("a", "+", false),
+            ("a/#", "a", true),
+            ("a/#", "a/b/+/#", true),
+            ("a/+/#", "a/#", false),
+            ("a/+/#", "a/b", true),
+            ("a/+", "a/#", false),
+            ("a/+", "a/+", true),
+            ("a/+", "a", false),
+            ("a", "a/#", false),
+            ("a/+/c", "a/b/c", true),
+            ("a/b/c", "a/+/c", false),
+            ("+/b", "a/+", false),
+            ("#", "$a/b", false),
+            ("+/b", "$a/b", false),
+            ("$a/#", "$a/b", true),
+            ("$a/#", "$a/+", true),
+            ("$a/#", "#", false),
+            ("a/+", "a/$b", true),
+        ] {
+            assert_eq!(covers(outer, inner), wanted, "{outer} covers {inner}");
+        }
+    }
+
+    #[test]
+    fn overlapping() {
+        for (one, other, wanted) in [
+            ("#", "#", true),
+            ("#", "a", true),
+            ("a/#", "a", true),
+            ("a/+/#", "a", false),
+            ("a/+", "+/b", true),
+            ("a/+/c", "+/b/#", true),
+            ("a/b", "a/c", false),
+            ("a/+", "a/b/c", false),
+            ("a/b/#", "a/+", true),
+            ("+", "#", true),
+            ("#", "$a", false),
+            ("+/b", "$a/b", false),
+            ("$a/+", "$a/#", true),
+            ("$a/+", "$b/#", false),
+            ("/", "+/+", true),
+            ("/#", "+", false),
+        ] {
+            assert_eq!(overlaps(one, other), wanted, "{one} and {other}");
+            assert_eq!(overlaps(other, one), wanted, "{other} and {one}");
+        }
+    }
+
+    /// Filters of up to four levels.
+    fn filter() -> impl Strategy<Value = String> {
+        let level = prop::sample::select(vec!["a", "b", "", "$", "+"]);
+        (prop::collection::vec(level, 0..4), any::<bool>()).prop_filter_map(
+            "not empty",
+            |(mut levels, hash)| {
+                levels.extend(hash.then_some("#"));
+                Some(levels.join("/")).filter(|text| !text.is_empty())
+            },
+        )
+    }
+
+    /// Every topic that can tell two such filters apart: one level more than they have, and a word (`c`) that is in
+    /// neither, so that it stands for all others.
+    fn topics() -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        let mut last = vec![String::new()];
+        for length in 1..=5 {
+            last = last
+                .iter()
+                .flat_map(|head| {
+                    ["a", "b", "", "$", "c"].map(|level| match length {
+                        1 => level.to_owned(),
+                        _ => format!("{head}/{level}"),
+                    })
+                })
+                .collect();
+            all.extend(last.iter().filter(|topic| !topic.is_empty()).cloned());
+        }
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn both_say_what_every_topic_says(one in filter(), other in filter()) {
+            let parsed = |text: &str| text.parse::<TopicFilter>().unwrap();
+            let (first, second) = (parsed(&one), parsed(&other));
+            let (mut within, mut shared) = (true, false);
+            for topic in topics() {
+                let (a, b) = (first.matches(&topic), second.matches(&topic));
+                within &= a || !b;
+                shared |= a && b;
+                prop_assert_eq!(covers(&one, &topic), a, "{} covers {}", one, topic);
+                prop_assert_eq!(overlaps(&one, &topic), a, "{} and {}", one, topic);
+            }
+            prop_assert_eq!(covers(&one, &other), within, "{} covers {}", one, other);
+            prop_assert_eq!(overlaps(&one, &other), shared, "{} and {}", one, other);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Keys of an `[[access]]`.
+
+use super::Key;
+use crate::settings::{Permission, UserPattern};
+use crate::value;
+
+/// An `[[access]]` as far as it has been read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AccessDraft {
+    pub topics: Vec<String>,
+    pub users: Option<Vec<UserPattern>>,
+    pub publish: Option<Permission>,
+    pub subscribe: Option<Permission>,
+}
+
+pub(crate) static ACCESS: &[Key<AccessDraft>] = &[
+    key!("access.topics", topics, filters, ()),
+    key!("access.users", users, user_patterns, ()),
+    key!("access.publish", publish, word::optional, ()),
+    key!("access.subscribe", subscribe, word::optional, ()),
+];

@@ -1,0 +1,114 @@
+//! Lists of topic filters, outside rooms and inboxes.
+
+use super::{Wanted, text};
+use config::ValueKind;
+
+/// The most that a string of MQTT holds, in bytes [MQTT-4.7.3-3].
+const LONGEST: usize = 65_535;
+/// The most that the server takes in a SUBSCRIBE.
+const MOST_LEVELS: usize = 128;
+
+/// Well-formed filters, at least one; `%u` and `%c` may stand in them.
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Vec<String>, Wanted> {
+    const WANTED: &str = r#"give a list of topic filters, such as ["sensors/#", "site/%u/+"]"#;
+    let ValueKind::Array(items) = value else {
+        return Err(WANTED.to_owned());
+    };
+    if items.is_empty() {
+        return Err(format!("{WANTED}; one at least"));
+    }
+    let filter = |item: &config::Value| {
+        let filter = text(&item.kind).ok_or(WANTED)?;
+        check(filter)
+            .map(|()| filter.to_owned())
+            .map_err(|wrong| format!("{:?} {wrong}", shortened(filter)))
+    };
+    items.iter().map(filter).collect()
+}
+
+pub(crate) fn show(filters: &[String]) -> Option<toml::Value> {
+    if filters.is_empty() {
+        return None;
+    }
+    let filters = filters.iter().cloned();
+    Some(toml::Value::Array(
+        filters.map(toml::Value::String).collect(),
+    ))
+}
+
+fn shortened(filter: &str) -> String {
+    filter.chars().take(super::SHOWN_CHARACTERS).collect()
+}
+
+/// What is wrong with a filter.
+fn check(filter: &str) -> Result<(), &'static str> {
+    if filter.is_empty() || filter.len() > LONGEST {
+        return Err("is no topic filter: that has 1 to 65535 bytes");
+    }
+    if filter.chars().any(char::is_control) {
+        return Err("is no topic filter: that has no control characters");
+    }
+    if filter.split('/').count() > MOST_LEVELS {
+        return Err("is no topic filter: that has at most 128 levels");
+    }
+    let mut levels = filter.split('/').peekable();
+    while let Some(level) = levels.next() {
+        // [MQTT-4.7.1-2]
+        if level.contains('#') && (level != "#" || levels.peek().is_some()) {
+            return Err("is no topic filter: `#` stands alone in its level, and that is the last");
+        }
+        // [MQTT-4.7.1-3]
+        if level.contains('+') && level != "+" {
+            return Err("is no topic filter: `+` stands alone in its level");
+        }
+    }
+    match filter.split('/').next() {
+        Some("rooms") => {
+            Err("lies in rooms, which have rules of their own: write `[[room]]` for those")
+        }
+        Some("inbox") => Err("lies in the inboxes, where rules say nothing: they are private"),
+        Some("$SYS") => {
+            Err("is the server's: `sys.read` says who may subscribe, and nobody publishes there")
+        }
+        Some("$share") => {
+            Err("is shared: write the filter alone, it holds for shared subscriptions too")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters() {
+        for right in [
+            "a", "/", "a//b", "#", "+", "+/#", "a/+/#", "%u/#", "a/%c-x", "$aws/#", "roomsx",
+            "a%2Fb", "x/rooms",
+        ] {
+            assert_eq!(check(right), Ok(()), "{right}");
+        }
+        for (wrong, part) in [
+            ("", "1 to 65535"),
+            ("a\nb", "control"),
+            ("a#", "`#` stands alone"),
+            ("#/a", "`#` stands alone"),
+            ("a/#/", "`#` stands alone"),
+            ("a/b+", "`+` stands alone"),
+            ("+a/b", "`+` stands alone"),
+            ("rooms", "[[room]]"),
+            ("rooms/lobby/#", "[[room]]"),
+            ("inbox/+", "private"),
+            ("$SYS/#", "sys.read"),
+            ("$share/g/a", "shared"),
+        ] {
+            assert!(
+                check(wrong).is_err_and(|told| told.contains(part)),
+                "{wrong}"
+            );
+        }
+        assert!(check(&"x".repeat(65_536)).is_err());
+        assert!(check(&"/".repeat(127)).is_ok() && check(&"/".repeat(128)).is_err());
+    }
+}

@@ -1,0 +1,92 @@
+//! Lists of globs on users' names.
+
+use super::{Wanted, text};
+use crate::settings::UserPattern;
+use config::ValueKind;
+use globset::GlobBuilder;
+
+/// As long as a user's name in a topic. It also keeps braces from nesting deeper than a matcher can be made of:
+/// globset would panic there.
+const LONGEST: usize = 128;
+
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<UserPattern>>, Wanted> {
+    const WANTED: &str = r#"give a list of users or globs, such as ["alice", "sensor-*", "~*"]"#;
+    let ValueKind::Array(items) = value else {
+        return Err(WANTED.to_owned());
+    };
+    if items.is_empty() {
+        return Err("the rule would be for nobody; leave `users` out to mean everybody".to_owned());
+    }
+    let pattern = |item: &config::Value| -> Result<UserPattern, Wanted> {
+        let text = text(&item.kind).ok_or(WANTED)?;
+        if text.is_empty() || text.len() > LONGEST {
+            return Err(format!("{WANTED}, 1 to {LONGEST} bytes each"));
+        }
+        if text == "me" || text.starts_with('_') {
+            return Err(format!("{WANTED}; no user is called {text:?}"));
+        }
+        // A backslash may stand in a name, and `[*]` says what `\\*` would.
+        let glob = GlobBuilder::new(text).backslash_escape(false).build();
+        let glob = glob.map_err(|e| format!("{WANTED}; {text:?}: {}", e.kind()))?;
+        Ok(UserPattern {
+            text: text.to_owned(),
+            matcher: glob.compile_matcher(),
+        })
+    };
+    items
+        .iter()
+        .map(pattern)
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+pub(crate) fn show(patterns: &Option<Vec<UserPattern>>) -> Option<toml::Value> {
+    let texts = patterns.as_ref()?.iter().map(|pattern| &pattern.text);
+    Some(toml::Value::Array(
+        texts.cloned().map(toml::Value::String).collect(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn one(text: &str) -> Result<UserPattern, Wanted> {
+        let found = read(&ValueKind::from(vec![text]), ())?;
+        Ok(found.unwrap().remove(0))
+    }
+
+    #[test]
+    fn patterns() {
+        for (text, yes, no) in [
+            ("alice", "alice", "alicea"),
+            ("~*", "~a/b c", "a"),
+            ("*", "~x", ""),
+            ("*@example.org", "a+b/c@example.org", "a@example.com"),
+            ("house\\*", "house\\al", "house"),
+            ("{al,bob}", "bob", "eve"),
+        ] {
+            let pattern = one(text).unwrap();
+            assert!(pattern.matcher.is_match(yes), "{text} {yes}");
+            assert!(
+                no.is_empty() || !pattern.matcher.is_match(no),
+                "{text} {no}"
+            );
+        }
+        for wrong in ["", "me", "_x", "[a", "{a", &"x".repeat(129)] {
+            assert!(one(wrong).is_err(), "{wrong}");
+        }
+        assert!(read(&ValueKind::from("alice"), ()).is_err());
+        assert!(read(&ValueKind::from(Vec::<&str>::new()), ()).is_err());
+        let _ = one(&format!("{}{}", "{".repeat(64), "}".repeat(64)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_pattern_panics(text in "[a-c._~*?\\[\\]!^{},\\\\/-]{0,128}") {
+            let _ = one(&text);
+        }
+    }
+}
