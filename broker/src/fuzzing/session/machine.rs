@@ -103,6 +103,7 @@ impl Machine {
         };
         Delivered {
             taken: self.out.deliver(message.lane, &frame, self.now),
+            overflowed: self.out.overflowed(),
             size,
             version,
             queued,
@@ -177,6 +178,7 @@ impl Machine {
         self.out.is_settled()
     }
 
+    /// Whether the connection is to be closed.
     pub(super) fn overflowed(&self) -> bool {
         self.out.overflowed()
     }

@@ -45,6 +45,8 @@ impl Message {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Delivered {
     pub taken: bool,
+    /// Whether the connection is to be closed, for this message or one before it.
+    pub overflowed: bool,
     pub size: Size,
     /// What the lane encoded it for.
     pub version: Version,
@@ -75,8 +77,10 @@ pub(super) struct Receiving {
     lost: u64,
     /// Messages of QoS 0 that were held when a connection was lost: those that had found no more room are counted.
     perhaps: u64,
-    /// One that the session had no right to drop without the end of its connection.
-    lost_one: bool,
+    /// The connection may have found a queue that was filled before it, and is not closed for that.
+    behind: bool,
+    /// The connection was to be closed.
+    pub overflowed: bool,
 }
 
 impl Receiving {
@@ -89,7 +93,8 @@ impl Receiving {
             expiries: Vec::new(),
             lost: 0,
             perhaps: 0,
-            lost_one: false,
+            behind: false,
+            overflowed: false,
         }
     }
 
@@ -110,31 +115,33 @@ impl Receiving {
         self.expiries.push(message.expires);
         let limits = self.limits();
         let (qos, held, length) = (message.qos, !message.after.is_empty(), what.size.kept);
+        let full = self.is_full(&message, what);
+        let begins = what.overflowed && !self.overflowed;
+        self.overflowed = what.overflowed;
+        assert!(
+            !begins || full && qos != QoS::AtMostOnce,
+            "{message:?} of {length} bytes ends the connection, and there was room"
+        );
         if !what.taken {
-            let (waiting, bytes) = self.waiting();
-            let never = !self.awake && length > limits.bytes;
-            let full = if held {
-                let held = self.awaited.iter().filter(|a| a.held).map(|a| a.size.kept);
-                held.sum::<usize>() + length > limits.bytes
-            } else if !self.awake {
-                never
-            } else if qos == QoS::AtMostOnce {
-                what.queued > 0 && what.queued + length > limits.bytes
-            } else {
-                waiting >= limits.messages || bytes + length > limits.bytes
-            };
+            let never = qos == QoS::AtMostOnce || length > limits.bytes;
             assert!(
-                full,
-                "{message:?} of {length} bytes was not taken, and there was room"
+                full && never,
+                "{message:?} of {length} bytes was not taken, and could have been"
             );
-            return self.lose(qos, never);
+            assert!(
+                qos == QoS::AtMostOnce || self.may_drop(),
+                "{message:?} was dropped, and the connection goes on"
+            );
+            self.lost += 1;
+            return;
         }
         if !self.awake && !held && qos == QoS::AtMostOnce {
             return; // lost, and not counted: nobody is there (4.3.1)
         }
         let too_large = self.awake && self.in_flight.is_too_large(what.size);
         if too_large && !held {
-            return self.lose(qos, true);
+            self.lost += 1;
+            return;
         }
         let over = message.expires <= message.at;
         self.awaited.push_back(Awaited {
@@ -143,28 +150,45 @@ impl Receiving {
             may_be_lost: over || too_large || (held && qos == QoS::AtMostOnce),
             held,
         });
-        if !self.awake {
+        if full && self.may_drop() {
             self.only_newest_are_sure();
         }
     }
 
-    /// Who is away keeps the newest that have room, and anything older may go.
-    fn only_newest_are_sure(&mut self) {
-        let limits = self.limits();
-        let (mut many, mut bytes) = (0, 0);
-        for awaited in self.awaited.iter_mut().rev() {
-            if awaited.held || awaited.message.qos == QoS::AtMostOnce {
-                continue;
-            }
-            many += 1;
-            bytes += awaited.size.kept;
-            awaited.may_be_lost |= many > limits.messages || bytes > limits.bytes;
+    /// Whether there may be no room for one more.
+    fn is_full(&self, message: &Message, what: Delivered) -> bool {
+        let (limits, length) = (self.limits(), what.size.kept);
+        if !message.after.is_empty() {
+            let held = self.awaited.iter().filter(|a| a.held).map(|a| a.size.kept);
+            return held.sum::<usize>() + length > limits.bytes;
         }
+        if message.qos == QoS::AtMostOnce {
+            return what.queued > 0 && what.queued + length > limits.bytes;
+        }
+        let (waiting, bytes) = self.waiting();
+        waiting >= limits.messages || bytes + length > limits.bytes
     }
 
-    fn lose(&mut self, qos: QoS, of_right: bool) {
-        self.lost += 1;
-        self.lost_one |= qos != QoS::AtMostOnce && !of_right;
+    /// Whether the oldest may go for the newest: nobody is there, or the connection is to be closed, or it has found
+    /// more than it can have read by now.
+    fn may_drop(&self) -> bool {
+        !self.awake || self.overflowed || self.behind
+    }
+
+    /// The newest that have room are kept, and anything older may go. What is held has room of its own.
+    fn only_newest_are_sure(&mut self) {
+        let limits = self.limits();
+        let (mut many, mut bytes, mut held) = (0, 0, 0);
+        for awaited in self.awaited.iter_mut().rev() {
+            if awaited.held {
+                held += awaited.size.kept;
+                awaited.may_be_lost |= held > limits.bytes;
+            } else if awaited.message.qos != QoS::AtMostOnce {
+                many += 1;
+                bytes += awaited.size.kept;
+                awaited.may_be_lost |= many > limits.messages || bytes > limits.bytes;
+            }
+        }
     }
 
     /// The last answer that `ticket` owed is out, and what it held goes on its way; not where its lane is
@@ -174,8 +198,10 @@ impl Receiving {
         let mut rest = VecDeque::new();
         for mut awaited in std::mem::take(&mut self.awaited) {
             awaited.message.after.retain(|t| *t != ticket);
-            // There may be no room for it now.
-            awaited.may_be_lost |= awaited.held;
+            // There may be no room for it now, and for the others the oldest may go.
+            let never =
+                awaited.message.qos == QoS::AtMostOnce || awaited.size.kept > self.limits().bytes;
+            awaited.may_be_lost |= awaited.held && never;
             if awaited.held && !still_held(awaited.message.lane) {
                 awaited.held = false;
                 released.push_back(awaited);
@@ -188,8 +214,8 @@ impl Receiving {
         self.awaited.append(&mut released);
         if !self.awake {
             self.drop_qos_0();
-            self.only_newest_are_sure();
         }
+        self.only_newest_are_sure();
     }
 
     fn drop_qos_0(&mut self) {
@@ -201,6 +227,7 @@ impl Receiving {
     /// back: what is held goes on to wait ticket by ticket.
     pub(super) fn sleep(&mut self, holder: impl Fn(u16) -> Option<u32>) {
         self.awake = false;
+        self.overflowed = false;
         self.in_flight.lose();
         let sent_off = |a: &&Awaited| !a.held && a.message.qos == QoS::AtMostOnce;
         self.lost += self.awaited.iter().filter(sent_off).count() as u64;
@@ -222,6 +249,7 @@ impl Receiving {
     /// There is a connection again, on these terms.
     pub(super) fn wake(&mut self, limits: OutboundLimits) {
         self.awake = true;
+        self.behind = true;
         self.in_flight.limits = limits;
         for at in 0..self.awaited.len() {
             let too_large = self.in_flight.is_too_large(self.awaited[at].size);
@@ -302,10 +330,11 @@ impl Receiving {
         }
         self.lost += self.in_flight.give_up();
         self.in_flight.holds();
+        let (waiting, bytes) = self.waiting();
+        self.behind &= waiting * 2 > self.limits().messages || bytes * 2 > self.limits().bytes;
         if self.awaited.iter().any(|a| a.may_be_lost) {
             return;
         }
-        let (waiting, bytes) = self.waiting();
         assert!(waiting <= self.limits().messages && bytes <= self.limits().bytes);
         let mut awaited = self.awaited.iter();
         assert!(
@@ -321,7 +350,7 @@ impl Receiving {
     }
 
     /// Nothing more is to come: `dropped` is what the session counted.
-    pub(super) fn finish(self, dropped: u64, overflowed: bool) {
+    pub(super) fn finish(self, dropped: u64) {
         assert!(self.in_flight.is_empty());
         for awaited in &self.awaited {
             assert!(awaited.may_be_lost, "{awaited:?} never came");
@@ -331,10 +360,6 @@ impl Receiving {
         assert!(
             counted.contains(&dropped),
             "{counted:?} went missing, {dropped} are counted"
-        );
-        assert!(
-            overflowed || !self.lost_one,
-            "lost, and the session goes on"
         );
     }
 }

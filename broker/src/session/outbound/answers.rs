@@ -1,6 +1,6 @@
 //! Answers that several lanes may owe, and what is held back until they are complete.
 
-use super::{Frame, Outbound};
+use super::{DropReason, Frame, Outbound};
 use crate::packet::{PacketId, QoS, ReasonCode, Reply};
 use bytestring::ByteString;
 use std::collections::{BTreeSet, VecDeque};
@@ -114,6 +114,38 @@ impl Outbound {
                 self.deliver(lane, &frame, now);
             }
         }
+    }
+
+    /// Holds a message back for the answer `at` this place, by the rules of what waits: QoS 0 that finds no room is
+    /// lost (4.3.1), for anything else the oldest go, and the connection is closed. False where it is lost.
+    pub(super) fn hold(&mut self, at: usize, lane: u16, frame: &Frame) -> bool {
+        let most = self.limits.bytes;
+        let owed = &mut self.owed[at];
+        let full = owed.held_bytes + frame.len() > most;
+        let may_be_lost = frame.qos == QoS::AtMostOnce;
+        let taken = !full || !may_be_lost && frame.len() <= most;
+        self.overflowed |= full && !may_be_lost;
+        let mut lost = Vec::new();
+        if taken {
+            while owed.held_bytes + frame.len() > most
+                && let Some((_, oldest)) = owed.held.pop_front()
+            {
+                owed.held_bytes -= oldest.len();
+                lost.push(oldest);
+            }
+            owed.held_bytes += frame.len();
+            owed.held.push_back((lane, frame.clone()));
+        } else {
+            lost.push(frame.clone());
+        }
+        for frame in lost {
+            let reason = match frame.qos {
+                QoS::AtMostOnce => DropReason::SlowReader,
+                QoS::AtLeastOnce | QoS::ExactlyOnce => DropReason::QueueFull,
+            };
+            self.drop_for(reason, frame.packet.payload_len());
+        }
+        taken
     }
 
     /// Filters that lanes have refused, and not let in later, since this was asked last.

@@ -1,7 +1,8 @@
 //! Between two connections: what is kept, what is dropped, and what goes out first on the next.
 //!
-//! The rule for a queue that is full: while the client is away the oldest message that waits goes, and is
-//! counted. What the client was sent and has not acknowledged is never dropped for room.
+//! The rule for a queue that is full: the oldest message that waits goes, and is counted. A client that is there is
+//! closed for it, unless the queue was filled before it came. What the client was sent and has not acknowledged is never
+//! dropped for room.
 
 use super::{DropReason, Frame, Outbound, Share};
 use crate::packet::{Patch, QoS, ReasonCode, Reply, Version};
@@ -39,6 +40,8 @@ impl Outbound {
         self.limits = limits;
         self.aliases = super::Aliases::new(limits.topic_aliases);
         self.queue = WriteQueue::default();
+        // Closed for what it has not had the time to read, it would never get to the end of it.
+        self.behind = true;
         self.reply(connack);
         for n in 0..self.released.len() {
             let id = self.released[n];
@@ -69,7 +72,8 @@ impl Outbound {
         }
     }
 
-    /// Keeps a QoS 1 or 2 message for the next connection [3.1.1 MQTT-3.1.2-5]; false where it can never fit.
+    /// Keeps a QoS 1 or 2 message, for the next connection if need be [3.1.1 MQTT-3.1.2-5]; the oldest go for it. False
+    /// where it can never fit.
     pub(super) fn keep(&mut self, frame: Frame, now: u64) -> bool {
         if frame.len() > self.limits.bytes {
             self.drop_for(DropReason::QueueFull, frame.packet.payload_len());

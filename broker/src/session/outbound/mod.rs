@@ -8,6 +8,7 @@ mod aliases;
 mod answers;
 mod away;
 mod frame;
+mod ids;
 mod tally;
 
 pub(crate) use acks::WrongKind;
@@ -21,6 +22,7 @@ use crate::write_queue::{SHARE_FROM, WriteQueue};
 use aliases::Aliases;
 use answers::Owed;
 use bytestring::ByteString;
+use ids::PacketIds;
 use std::collections::{BTreeSet, VecDeque};
 
 /// The sending half of a session.
@@ -44,7 +46,7 @@ pub(crate) struct Outbound {
     /// QoS 1 and 2 that the window has no room for.
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
-    last_id: u16,
+    ids: PacketIds,
     owed: Vec<Owed>,
     /// Filters that a lane refused, for whoever counts them.
     refused: BTreeSet<ByteString>,
@@ -54,6 +56,8 @@ pub(crate) struct Outbound {
     dropped: u64,
     tally: Tally,
     overflowed: bool,
+    /// A connection has found a queue that was filled before it, and has not yet halved it.
+    behind: bool,
     unanswerable: bool,
 }
 
@@ -85,7 +89,7 @@ impl Outbound {
             released: VecDeque::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            last_id: 0,
+            ids: PacketIds::default(),
             owed: Vec::new(),
             refused: BTreeSet::new(),
             resumed: None,
@@ -93,6 +97,7 @@ impl Outbound {
             dropped: 0,
             tally: Tally::default(),
             overflowed: false,
+            behind: false,
             unanswerable: false,
         }
     }
@@ -148,7 +153,8 @@ impl Outbound {
         self.queue.len() > self.limits.bytes
     }
 
-    /// Whether a message that must not be lost found no room: the connection is to be closed.
+    /// Whether QoS 1 or 2 found no room: the connection is to be closed. Until then, and longer where the session is
+    /// kept, the oldest goes for the newest.
     pub(crate) fn overflowed(&self) -> bool {
         self.overflowed
     }
@@ -175,18 +181,13 @@ impl Outbound {
         self.unanswerable |= owed && !written;
     }
 
-    /// Takes a message that `lane` delivers; false where it found no room.
+    /// Takes a message that `lane` delivers; false where it is lost, for want of room.
     pub(crate) fn deliver(&mut self, lane: u16, frame: &Frame, now: u64) -> bool {
-        if let Some(owed) = self.owed.iter_mut().find(|o| o.answered.contains(&lane)) {
-            let held = owed.held_bytes + frame.len();
-            if held <= self.limits.bytes {
-                owed.held_bytes = held;
-                owed.held.push_back((lane, frame.clone()));
-                return true;
-            }
-            return self.no_room(frame);
+        // Who is away waits for everything, in the order in which it came.
+        match self.owed.iter().position(|o| o.answered.contains(&lane)) {
+            Some(at) if !self.asleep => self.hold(at, lane, frame),
+            _ => self.send(frame, now),
         }
-        self.send(frame, now)
     }
 
     fn send(&mut self, frame: &Frame, now: u64) -> bool {
@@ -195,7 +196,8 @@ impl Outbound {
                 return true;
             }
             if self.queue.len() + frame.len() > self.limits.bytes && !self.queue.is_empty() {
-                return self.no_room(frame);
+                self.drop_for(DropReason::SlowReader, frame.packet.payload_len());
+                return false;
             }
             if frame.expires <= now {
                 // Held for an answer, it has become too old.
@@ -208,15 +210,17 @@ impl Outbound {
         if self.asleep {
             return self.keep(frame.clone(), now);
         }
-        if self.is_too_large(frame) {
+        if self.waiting.is_empty() && self.window_takes(frame.len()) {
+            let frame = frame.clone();
+            self.transmit(Waiting { frame, since: now }, now);
+        } else if self.is_too_large(frame) {
             // It would only take room from what can be sent.
             self.drop_for(DropReason::TooLarge, frame.packet.payload_len());
-        } else if self.waiting.is_empty() && self.window_takes(frame.len()) {
-            self.transmit(frame.clone(), now);
         } else if self.waiting.len() >= self.limits.messages
             || self.waiting_bytes + frame.len() > self.limits.bytes
         {
-            return self.no_room(frame);
+            self.overflowed |= !self.behind;
+            return self.keep(frame.clone(), now);
         } else {
             self.push_waiting(frame.clone(), now);
         }
@@ -250,18 +254,6 @@ impl Outbound {
         Some(over)
     }
 
-    fn no_room(&mut self, frame: &Frame) -> bool {
-        // QoS 0 may be lost (4.3.1); anything else not, so its receiver is told by a close.
-        let reason = if frame.qos == QoS::AtMostOnce {
-            DropReason::SlowReader
-        } else {
-            self.overflowed = true;
-            DropReason::QueueFull
-        };
-        self.drop_for(reason, frame.packet.payload_len());
-        false
-    }
-
     /// Whether the window has room: for so many messages [MQTT-3.3.4-9], and so many bytes, for a client that
     /// reads and does not acknowledge holds all of them. What was on the way before goes first.
     fn window_takes(&self, len: usize) -> bool {
@@ -277,16 +269,21 @@ impl Outbound {
 
     /// Sends within the window; the caller has seen that there is room [MQTT-3.3.4-9]. DUP is 0, and the message stands
     /// in `in_flight` until it is acknowledged [3.1.1 MQTT-4.3.2-1, 5.0 MQTT-4.3.2-2, MQTT-4.3.2-3, MQTT-4.3.3-2].
-    fn transmit(&mut self, frame: Frame, now: u64) {
-        // What is over is not begun any more [MQTT-3.3.2-5].
+    /// Its turn has come with its packet id: one that is not sent after all has used that up.
+    fn transmit(&mut self, next: Waiting, now: u64) {
+        let Waiting { frame, since } = next;
+        let id = self.next_id();
         let payload = frame.packet.payload_len();
+        if self.is_too_old(since, now) {
+            return self.drop_for(DropReason::TooOld, payload);
+        }
+        // What is over is not begun any more [MQTT-3.3.2-5].
         if frame.expires <= now {
             return self.drop_for(DropReason::Expired, payload);
         }
         if self.is_too_large(&frame) {
             return self.drop_for(DropReason::TooLarge, payload);
         }
-        let id = self.free_id();
         let patch = Patch {
             id: Some(id),
             ..frame.patch(now)
@@ -330,24 +327,15 @@ impl Outbound {
         }
     }
 
-    /// An id that is not in use [3.1.1 MQTT-2.3.1-4, 5.0 MQTT-2.2.1-4, MQTT-4.3.2-1]; the window is smaller than the
-    /// ids are many.
-    fn free_id(&mut self) -> PacketId {
-        loop {
-            self.last_id = self.last_id.wrapping_add(1);
-            if let Some(id) = PacketId::new(self.last_id)
-                && self.find(id).is_none()
-                && !self.released.contains(&id)
-            {
-                return id;
-            }
-        }
+    fn next_id(&mut self) -> PacketId {
+        let in_flight = self.in_flight.iter().map(|f| f.id);
+        self.ids.next(in_flight.chain(self.released.iter().copied()))
     }
 
     /// As if `last` had been the last id given: a whole round of ids is more than a test sends.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn skip_ids_to(&mut self, last: u16) {
-        self.last_id = last;
+        self.ids.skip_to(last);
     }
 
     fn find(&self, id: PacketId) -> Option<usize> {
@@ -363,12 +351,11 @@ impl Outbound {
             .is_some_and(|w| self.window_takes(w.frame.len()))
             && let Some(next) = self.pop_waiting()
         {
-            if self.is_too_old(next.since, now) {
-                self.drop_for(DropReason::TooOld, next.frame.packet.payload_len());
-            } else {
-                self.transmit(next.frame, now);
-            }
+            self.transmit(next, now);
         }
+        let half = self.waiting.len() * 2 <= self.limits.messages
+            && self.waiting_bytes * 2 <= self.limits.bytes;
+        self.behind &= !half;
         if self.waiting.is_empty() && self.waiting.capacity() > 64 {
             self.waiting = VecDeque::new();
         }
@@ -377,6 +364,8 @@ impl Outbound {
 
 #[cfg(test)]
 mod away_tests;
+#[cfg(test)]
+mod overflow_tests;
 #[cfg(test)]
 mod tally_tests;
 #[cfg(test)]

@@ -91,6 +91,11 @@ fn ids_in_use_are_not_given_again() {
     for n in 2..=u32::from(u16::MAX) + 1 {
         out.deliver(0, &frame(QoS::AtLeastOnce, b"x"), 0);
         let n = u16::try_from(n).unwrap_or(2);
+        if n == 40_000 {
+            // The round goes on over connections.
+            out.sleep(0);
+            out.wake(Version::V3, LIMITS, &Reply::PingResp, 0);
+        }
         assert_eq!(out.acked(id(n), 0), Ok(true), "id {n}");
         sent(&mut out);
     }
@@ -161,10 +166,15 @@ fn what_the_client_cannot_take_is_not_sent() {
         ..LIMITS
     };
     let mut out = Outbound::new(Version::V5, limits);
-    out.deliver(0, &frame(QoS::AtMostOnce, b"longer than ten"), 0);
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        out.deliver(0, &frame(qos, b"longer than ten"), 0);
+    }
     assert!(sent(&mut out).is_empty());
     out.deliver(0, &frame(QoS::AtMostOnce, b"ok"), 0);
     assert_eq!(sent(&mut out), [0x30, 6, 0, 1, b't', 0, b'o', b'k']);
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"k"), 0);
+    let third = [0x32, 7, 0, 1, b't', 0, 3, 0, b'k'];
+    assert_eq!(sent(&mut out), third, "each has used up an id");
 }
 
 #[test]

@@ -43,7 +43,6 @@ pub(super) struct Trial {
     /// Tickets of the answers among them.
     answered: VecDeque<u32>,
     serial: u32,
-    overflowed: bool,
 }
 
 impl Trial {
@@ -60,7 +59,6 @@ impl Trial {
             due: VecDeque::new(),
             answered: VecDeque::new(),
             serial: 0,
-            overflowed: false,
         }
     }
 
@@ -120,7 +118,8 @@ impl Trial {
             Action::Ping => self.ping(),
             Action::Leave { reason } => self.leave(reason),
         }
-        self.overflowed |= self.machine.overflowed();
+        // By what an answer held back, too.
+        self.receiving.overflowed = self.machine.overflowed();
         self.look();
         self.receiving.holds();
     }
@@ -134,7 +133,11 @@ impl Trial {
             padding,
             at: self.machine.now,
             expires: self.machine.now.saturating_add(life),
-            after: self.answering.before(lane),
+            // Nothing is held back from a client that is away: all of it waits.
+            after: match self.stage {
+                Stage::Open => self.answering.before(lane),
+                Stage::Asleep(_) | Stage::Resuming(..) => Vec::new(),
+            },
         };
         let delivered = self.machine.deliver(&message);
         self.receiving.delivered(message, delivered);
@@ -324,7 +327,6 @@ impl Trial {
             });
         }
         assert!(self.machine.is_settled());
-        self.receiving
-            .finish(self.machine.dropped(), self.overflowed);
+        self.receiving.finish(self.machine.dropped());
     }
 }
