@@ -179,11 +179,6 @@ impl Outbox {
         self.awake.load(Ordering::Relaxed)
     }
 
-    /// Whether a message of about this size can be taken without a loss.
-    pub(crate) fn has_room(&self, len: usize) -> bool {
-        self.state.lock().outbound.has_room(len)
-    }
-
     /// What other members of a lane's shared groups may have; see [`Outbound::take_shared`].
     pub(crate) fn take_shared(&self, lane: u16, can: &dyn Fn(&Share) -> bool) -> Vec<Arc<Share>> {
         let mut state = self.state.lock();

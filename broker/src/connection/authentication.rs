@@ -119,7 +119,8 @@ impl Connection {
             Ok(Err(refusal)) => Err(failed(&refusal.reason)),
             Ok(Ok(AuthStep::Continue(data))) => {
                 let code = ReasonCode::ContinueAuthentication;
-                self.acks.push(reply(code, &method.name, some(data)));
+                let reply = reply(code, &method.name, some(data));
+                self.acks.push(reply.into());
                 method.exchange = Some(exchange);
                 Ok(())
             }
@@ -129,8 +130,8 @@ impl Connection {
             }
             Ok(Ok(AuthStep::Done(_, data))) => {
                 tracing::debug!(user = %self.who.user, client = %self.client_id, "authenticated again");
-                self.acks
-                    .push(reply(ReasonCode::Success, &method.name, data));
+                let reply = reply(ReasonCode::Success, &method.name, data);
+                self.acks.push(reply.into());
                 Ok(())
             }
         }

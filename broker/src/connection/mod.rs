@@ -2,6 +2,7 @@
 //!
 //! It never writes messages itself unless the socket was full: that is the keepers' work.
 
+mod appending;
 mod authentication;
 mod deadlines;
 mod door;
@@ -17,7 +18,7 @@ mod sleepers;
 pub(crate) use sleepers::Sleepers;
 
 use crate::clock::now_ms;
-use crate::lane::{Batch, Courier, Entrance, LogError};
+use crate::lane::{Batch, Courier, Entrance};
 use crate::listener::Port;
 use crate::outbox::Outbox;
 use crate::packet::{DecodeError, Decoder, ReasonCode, Reply};
@@ -27,6 +28,7 @@ use crate::session::{Close, Outbound, Session, Step, UNKNOWN_ID, WrongKind};
 use crate::sessions::Sessions;
 use crate::sys::Counters;
 use crate::transport::{Arrival, Socket, Turns};
+use appending::Ack;
 use authentication::Method;
 use bytestring::ByteString;
 use deadlines::Deadlines;
@@ -87,7 +89,7 @@ struct Connection {
     asked: usize,
     /// Acknowledgements that go out once `batches` are in the log, in the order of what they answer
     /// [3.1.1 MQTT-4.6.0-2, MQTT-4.6.0-3].
-    acks: Vec<Reply>,
+    acks: Vec<Ack>,
     /// Notices that follow them.
     notices: Vec<crate::policy::Notice>,
     /// The server is shutting down: acknowledgements are still taken, nothing new is.
@@ -281,11 +283,6 @@ impl Connection {
         self.append_all()
             .await
             .map_err(|e| Ending::lost(&e.to_string()))?;
-        let acks = std::mem::take(&mut self.acks);
-        if !acks.is_empty() {
-            self.outbox
-                .queue(|out| acks.iter().for_each(|ack| out.reply(ack)));
-        }
         for notice in self.notices.drain(..) {
             self.shared.courier.send(notice);
         }
@@ -302,7 +299,8 @@ impl Connection {
             Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if self.draining => {}
             Step::Publish(inbound) => self.publish(&inbound),
             Step::Repeated(id) => {
-                self.acks.push(Reply::PubRec(id, ReasonCode::Success, None));
+                let pubrec = Reply::PubRec(id, ReasonCode::Success, None);
+                self.acks.push(pubrec.into());
             }
             Step::Subscribe(subscribe) => self.subscribe(&subscribe).await?,
             Step::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
@@ -312,9 +310,9 @@ impl Connection {
             Step::Completed(id) => self.acknowledged(|out| out.completed(id, now_ms()))?,
             Step::Released(id, code) => {
                 let text = code.is_error().then_some(UNKNOWN_ID).map(Into::into);
-                self.acks.push(Reply::PubComp(id, code, text));
+                self.acks.push(Reply::PubComp(id, code, text).into());
             }
-            Step::Ping => self.acks.push(Reply::PingResp),
+            Step::Ping => self.acks.push(Reply::PingResp.into()),
             Step::Leave | Step::Auth(_) => {}
         }
         Ok(())
@@ -332,26 +330,6 @@ impl Connection {
             }),
             _ => Ok(()),
         }
-    }
-
-    /// The batch of a lane.
-    fn batch(&mut self, lane: u16) -> &mut Batch {
-        let known = self.batches.iter().position(|(l, _)| *l == lane);
-        let at = known.unwrap_or_else(|| {
-            self.batches.push((lane, Batch::default()));
-            self.batches.len() - 1
-        });
-        &mut self.batches[at].1
-    }
-
-    /// Appends what has been collected. Waits where a lane is full: so this client is slowed down, and
-    /// nobody else.
-    async fn append_all(&mut self) -> Result<(), LogError> {
-        self.asked = 0;
-        for (lane, batch) in self.batches.drain(..) {
-            self.shared.entrance.append(lane, batch).await?;
-        }
-        Ok(())
     }
 }
 

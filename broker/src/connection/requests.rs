@@ -45,6 +45,9 @@ impl Connection {
                     retain: inbound.retain,
                     properties: PropertiesEntry::of(&inbound.properties),
                 });
+                if inbound.qos == QoS::ExactlyOnce && !self.filters.is_empty() {
+                    return self.publish_and_receive(lane, &entry, inbound.packet_id);
+                }
                 self.batch(lane).push(&entry);
                 None
             }
@@ -87,14 +90,15 @@ impl Connection {
             Some(refusal) if told => (refusal.code, Some(refusal.reason.into())),
             _ => (ReasonCode::Success, None),
         };
-        self.acks.push(if inbound.qos == QoS::AtLeastOnce {
+        let reply = if inbound.qos == QoS::AtLeastOnce {
             Reply::PubAck(id, code, reason)
         } else {
             if code != ReasonCode::Success {
                 self.session.forget(id);
             }
             Reply::PubRec(id, code, reason)
-        });
+        };
+        self.acks.push(reply.into());
     }
 
     pub(super) fn notify(&mut self, attempt: Attempt<'_>, refusal: &Refusal) {

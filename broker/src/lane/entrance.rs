@@ -86,12 +86,25 @@ impl Entrance {
 
     /// Resolves when the batch has its place in the lane's order. Waits where the lane is full.
     pub(crate) async fn append(&self, lane: u16, batch: Batch) -> Result<(), LogError> {
+        self.append_and(lane, batch, || {}).await
+    }
+
+    /// The same; calls `taken` once, as soon as the batch has its place. Where it is applied in place that is before
+    /// it has any effect; by the log the keeper may have applied it meanwhile. The lane may be locked.
+    pub(crate) async fn append_and(
+        &self,
+        lane: u16,
+        batch: Batch,
+        mut taken: impl FnMut(),
+    ) -> Result<(), LogError> {
         let place = self.places.of(lane)?;
         let batch = batch.into_bytes();
-        if self.in_place && self.apply(lane, place, &batch) {
+        if self.in_place && self.apply(lane, place, &batch, &mut taken) {
             return Ok(());
         }
-        self.to_log(lane, place, batch).await
+        self.to_log(lane, place, batch).await?;
+        taken();
+        Ok(())
     }
 
     /// Appends by the log, for entries that the keeper itself is to see.
@@ -101,7 +114,7 @@ impl Entrance {
     }
 
     /// False where the lane is not idle.
-    fn apply(&self, number: u16, place: &Place, batch: &[u8]) -> bool {
+    fn apply(&self, number: u16, place: &Place, batch: &[u8], taken: impl FnOnce()) -> bool {
         let Some(mut lane) = place.state.try_lock() else {
             return false;
         };
@@ -110,6 +123,7 @@ impl Entrance {
             return false;
         }
         let _no_half_state = AbortOnPanic;
+        taken();
         let mut touched = self.flusher.touched.lock();
         let mut around = Around {
             surroundings: &self.surroundings,

@@ -128,50 +128,53 @@ fn share_out(
 ) {
     let turn = group.in_turn().filter(|m| Some(m.slot) != but);
     let turn = turn.filter_map(|m| Some((m, subscribers.get(m.slot)?.outbox.as_ref()?)));
-    let has_room = |outbox: &Outbox| outbox.has_room(message.entry.payload.len());
     // The best first; most of the time that is the first of all. The last but one would be closed for it.
-    let ranks: [&dyn Fn(&Outbox) -> bool; 4] = [
-        &|outbox| outbox.is_awake() && has_room(outbox),
-        &|outbox| has_room(outbox),
-        &|outbox| outbox.is_awake(),
-        &|_| true,
-    ];
-    for is_of_rank in ranks {
-        for (member, outbox) in turn.clone().filter(|(_, outbox)| is_of_rank(outbox)) {
-            if give(message, group, member, outbox, frames, reach) {
+    let ranks = [(true, true), (false, true), (true, false), (false, false)];
+    for (awake, room) in ranks {
+        for (member, outbox) in turn.clone().filter(|(_, o)| o.is_awake() || !awake) {
+            if give(message, group, (member, room), outbox, frames, reach) {
                 return;
             }
         }
     }
 }
 
-/// Gives a message to a member of a group; false where its session is over, of which the lane has not heard yet.
+/// Gives a message to a member of a group, where asked only if there is `room` for all that is kept of it, properties
+/// and the entry included; false where there is not, or where its session is over, of which the lane has not heard yet.
 fn give(
     message: &Outgoing<'_>,
     group: &Group,
-    member: &Subscription,
+    (member, room): (&Subscription, bool),
     outbox: &Arc<Outbox>,
     frames: &mut Frames<'_>,
     reach: &mut dyn Reach,
 ) -> bool {
-    // By the member's own QoS and identifier [5.0 MQTT-3.3.4-5, MQTT-4.8.2-3].
-    let mut frame = frames.for_group(&[member], outbox.version()).clone();
-    if frame.qos != QoS::AtMostOnce {
-        frame.share = Some(Arc::new(Share {
-            lane: message.lane,
-            group: group.key.clone(),
-            batch: frames.batch(),
-            mark: message.marked.map_or_else(Mark::default, |(_, mark)| mark),
-        }));
-    }
+    let version = outbox.version();
+    let mut given = false;
     let deliver = |out: &mut Outbound| {
-        out.deliver(message.lane, &frame, message.now);
+        // Nothing is encoded for those who cannot even take the payload.
+        if room && !out.has_room(message.entry.payload.len()) {
+            return;
+        }
+        // By the member's own QoS and identifier [5.0 MQTT-3.3.4-5, MQTT-4.8.2-3].
+        let mut frame = frames.for_group(&[member], version).clone();
+        if frame.qos != QoS::AtMostOnce {
+            frame.share = Some(Arc::new(Share {
+                lane: message.lane,
+                group: group.key.clone(),
+                batch: frames.batch(),
+                mark: message.marked.map_or_else(Mark::default, |(_, mark)| mark),
+            }));
+        }
+        given = !room || out.has_room(frame.len());
+        if given {
+            out.deliver(message.lane, &frame, message.now);
+        }
     };
-    let taken = outbox.try_fill(deliver);
-    if taken == Some(true) {
+    if outbox.try_fill(deliver) == Some(true) {
         reach.touch(outbox);
     }
-    taken.is_some()
+    given
 }
 
 /// The forms in which one message has been encoded.

@@ -483,6 +483,36 @@ fn what_a_group_gets_between_the_end_of_a_member_and_word_of_it_goes_to_another(
     assert_eq!((held(ALICE), held(BOB)), (None, Some(4)));
 }
 
+/// What is kept of a message is more than its payload: the message as it came, with its properties, for other members.
+#[test]
+fn a_group_looks_for_room_for_all_of_a_message() {
+    let mut s = allow_all();
+    s.subscribe(ALICE, &["$share/g/t", "$share/own/a"], |_| ());
+    s.subscribe(BOB, &["$share/g/t"], |_| ());
+    let long = "x".repeat(6_000);
+    let properties = Some(Box::new(PropertiesEntry {
+        payload_format_indicator: None,
+        message_expiry: None,
+        content_type: None,
+        response_topic: None,
+        correlation_data: None,
+        user_properties: vec![("k", &long)],
+    }));
+    // Of two one waits, and there is no room for a third.
+    for topic in ["a", "a", "t", "t"] {
+        s.apply(&Entry::Publish(PublishEntry {
+            qos: QoS::AtLeastOnce,
+            properties: properties.clone(),
+            ..message(None, topic, b"m", false)
+        }));
+    }
+    for who in [ALICE, BOB] {
+        let outbox = &s.world.outboxes[&who.session];
+        let held = outbox.queue(|out| (out.held().messages, out.overflowed(), out.dropped()));
+        assert_eq!(held, Some((2, false, 0)), "{}", who.user);
+    }
+}
+
 /// Counts how often it is asked what may be seen.
 #[derive(Default)]
 struct Asked(Arc<std::sync::atomic::AtomicUsize>);

@@ -13,6 +13,7 @@ mod inbox;
 mod kept;
 mod limits;
 mod listeners;
+mod outbound;
 mod payload_format;
 mod presence;
 mod proxy;

@@ -1,6 +1,6 @@
 //! Answers that several lanes may owe, and what is held back until they are complete.
 
-use super::{DropReason, Frame, Outbound};
+use super::{DropReason, Frame, Outbound, Room};
 use crate::packet::{PacketId, QoS, ReasonCode, Reply};
 use bytestring::ByteString;
 use std::collections::{BTreeSet, VecDeque};
@@ -124,7 +124,9 @@ impl Outbound {
         let full = owed.held_bytes + frame.len() > most;
         let may_be_lost = frame.qos == QoS::AtMostOnce;
         let taken = !full || !may_be_lost && frame.len() <= most;
-        self.overflowed |= full && !may_be_lost;
+        if full && !may_be_lost {
+            self.room = Room::Overflowed;
+        }
         let mut lost = Vec::new();
         if taken {
             while owed.held_bytes + frame.len() > most

@@ -4,7 +4,7 @@
 //! closed for it, unless the queue was filled before it came. What the client was sent and has not acknowledged is never
 //! dropped for room.
 
-use super::{DropReason, Frame, Outbound, Share};
+use super::{DropReason, Frame, Outbound, Room, Share};
 use crate::packet::{Patch, QoS, ReasonCode, Reply, Version};
 use crate::session::OutboundLimits;
 use crate::write_queue::WriteQueue;
@@ -19,7 +19,7 @@ impl Outbound {
     pub(crate) fn sleep(&mut self, now: u64) -> WriteQueue {
         self.asleep = true;
         self.sent = 0;
-        self.overflowed = false;
+        self.room = Room::Enough;
         self.unanswerable = false;
         self.aliases = None;
         self.forgive(now);
@@ -41,7 +41,7 @@ impl Outbound {
         self.aliases = super::Aliases::new(limits.topic_aliases);
         self.queue = WriteQueue::default();
         // Closed for what it has not had the time to read, it would never get to the end of it.
-        self.behind = true;
+        self.room = Room::Behind;
         self.reply(connack);
         for n in 0..self.released.len() {
             let id = self.released[n];

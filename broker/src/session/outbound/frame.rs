@@ -32,7 +32,8 @@ impl Frame {
     pub(crate) const FOR_EVER: u64 = u64::MAX;
 
     /// Bytes that are kept for it. In a group the message as it came may be much larger than what 3.1.1 is sent of it.
-    pub(super) fn len(&self) -> usize {
+    #[allow(clippy::len_without_is_empty)] // a frame is never empty
+    pub(crate) fn len(&self) -> usize {
         let batch = self.share.as_ref().map_or(0, |share| share.batch.len());
         self.packet.len().max(batch)
     }

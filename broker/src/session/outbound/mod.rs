@@ -55,10 +55,18 @@ pub(crate) struct Outbound {
     aliases: Option<Box<Aliases>>,
     dropped: u64,
     tally: Tally,
-    overflowed: bool,
-    /// A connection has found a queue that was filled before it, and has not yet halved it.
-    behind: bool,
+    room: Room,
     unanswerable: bool,
+}
+
+/// How a connection stands with what waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Enough,
+    /// It has found a queue that was filled before it, and has not yet halved it.
+    Behind,
+    /// It is to be closed.
+    Overflowed,
 }
 
 #[derive(Debug)]
@@ -96,8 +104,7 @@ impl Outbound {
             aliases: Aliases::new(limits.topic_aliases),
             dropped: 0,
             tally: Tally::default(),
-            overflowed: false,
-            behind: false,
+            room: Room::Enough,
             unanswerable: false,
         }
     }
@@ -156,7 +163,7 @@ impl Outbound {
     /// Whether QoS 1 or 2 found no room: the connection is to be closed. Until then, and longer where the session is
     /// kept, the oldest goes for the newest.
     pub(crate) fn overflowed(&self) -> bool {
-        self.overflowed
+        self.room == Room::Overflowed
     }
 
     /// Whether an answer was larger than any packet that the client takes: the connection is to be closed.
@@ -219,7 +226,9 @@ impl Outbound {
         } else if self.waiting.len() >= self.limits.messages
             || self.waiting_bytes + frame.len() > self.limits.bytes
         {
-            self.overflowed |= !self.behind;
+            if self.room == Room::Enough {
+                self.room = Room::Overflowed;
+            }
             return self.keep(frame.clone(), now);
         } else {
             self.push_waiting(frame.clone(), now);
@@ -227,7 +236,7 @@ impl Outbound {
         true
     }
 
-    /// Whether a message of about this size can be taken without a loss.
+    /// Whether a message of which so many bytes are [kept](Frame::len) can be taken without a loss.
     pub(crate) fn has_room(&self, len: usize) -> bool {
         self.waiting.len() < self.limits.messages
             && self.waiting_bytes.max(self.queue.len()) + len <= self.limits.bytes
@@ -329,7 +338,8 @@ impl Outbound {
 
     fn next_id(&mut self) -> PacketId {
         let in_flight = self.in_flight.iter().map(|f| f.id);
-        self.ids.next(in_flight.chain(self.released.iter().copied()))
+        let in_use = in_flight.chain(self.released.iter().copied());
+        self.ids.next(&in_use)
     }
 
     /// As if `last` had been the last id given: a whole round of ids is more than a test sends.
@@ -355,7 +365,9 @@ impl Outbound {
         }
         let half = self.waiting.len() * 2 <= self.limits.messages
             && self.waiting_bytes * 2 <= self.limits.bytes;
-        self.behind &= !half;
+        if half && self.room == Room::Behind {
+            self.room = Room::Enough;
+        }
         if self.waiting.is_empty() && self.waiting.capacity() > 64 {
             self.waiting = VecDeque::new();
         }

@@ -4,8 +4,7 @@
 /// Why a message did not go to a client for which it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DropReason {
-    /// QoS 1 or 2, and as much waits as may: the oldest of an absent client goes; one that is there and
-    /// does not keep up is closed.
+    /// QoS 1 or 2, and as much waits as may: the oldest goes. A client that is there is closed for it.
     QueueFull,
     /// QoS 0, for a client whose socket takes nothing.
     SlowReader,
