@@ -13,8 +13,8 @@ use crate::rules::Rules;
 use crate::topics::{self, Place, Reach};
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{
-    Actor, Attempt, Effect, GoneReason, HookContext, LaneHook, Mark, Message, Refusal, Request,
-    Stamps, Verdict,
+    Actor, Attempt, Effect, GoneReason, HookContext, LaneHook, Limit, Mark, Message, Refusal,
+    Request, Stamps, Verdict,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -132,6 +132,7 @@ impl LaneRooms {
             return Ok(Verdict {
                 mark: Mark::default(),
                 keep: message.retain && message.payload.is_empty(),
+                limit: Limit::None,
             });
         }
         self.has_place_for(name, 0)?;
@@ -291,11 +292,13 @@ impl LaneHook for LaneRooms {
                 Ok(Verdict {
                     mark: Mark::default(),
                     keep: false,
+                    limit: Limit::None,
                 })
             }
             Place::Rooms | Place::Inboxes | Place::Outside => Ok(Verdict {
                 mark: Mark::default(),
                 keep: message.retain,
+                limit: Limit::OfLane,
             }),
         }
     }

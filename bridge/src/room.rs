@@ -7,7 +7,9 @@ use crate::rules::{Rule, Rules};
 use crate::topics;
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
-use roommq_broker::policy::{Actor, Effect, GoneReason, HookContext, Message, Refusal, Verdict};
+use roommq_broker::policy::{
+    Actor, Effect, GoneReason, HookContext, Limit, Message, Refusal, Verdict,
+};
 use std::sync::Arc;
 
 /// A room that is alive: it has members (online, or lost within the grace period) or retained messages of
@@ -155,6 +157,7 @@ impl Room {
         Ok(Verdict {
             mark: self.epoch.mark(self.offset),
             keep,
+            limit: Limit::None,
         })
     }
 

@@ -273,6 +273,18 @@ pub struct Verdict {
     pub mark: Mark,
     /// Whether it may be kept, where the sender asked for that.
     pub keep: bool,
+    /// What bounds how many are kept.
+    pub limit: Limit,
+}
+
+/// What bounds the retained messages of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// The hook: it counts, and is told of each that ends.
+    None,
+    /// The lane keeps as many as its share of `limits.retained` and `limits.retained_bytes` allows. What finds no room is
+    /// delivered all the same and its sender told; what stood at its topic is gone.
+    OfLane,
 }
 
 /// User properties that the server sets: a value, or none where the name is only taken away from what
@@ -440,6 +452,7 @@ impl LaneHook for AllowAll {
         Ok(Verdict {
             mark: Mark::default(),
             keep: message.retain,
+            limit: Limit::OfLane,
         })
     }
 

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::connection::{Shared, Sleepers};
 use crate::lane::{
     Barriers, Batch, Courier, Embedded, Entrance, Entry, Keeper, Lane, LaneLog, LogError, Places,
-    Surroundings, Timers,
+    Portion, Surroundings, Timers,
 };
 use crate::listener::{self, Bound, Place, SocketFile, Worker};
 use crate::packet::ReasonCode;
@@ -98,13 +98,7 @@ impl Server {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let or_cores = |n: u16| if n == 0 { cores } else { n.into() };
         let lanes = options.lanes.count.max(1);
-        let runtimes: Vec<Runtime> = (0..or_cores(options.lanes.io_threads))
-            .map(|_| {
-                tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-            })
-            .collect::<io::Result<_>>()?;
+        let runtimes = build_runtimes(or_cores(options.lanes.io_threads))?;
         let first = runtimes.first().map(|r| r.handle().clone());
         let first = first.ok_or_else(|| io::Error::other("no thread for sockets"))?;
         let mut listeners = {
@@ -129,7 +123,8 @@ impl Server {
             barriers: Arc::default(),
         });
         let threads = or_cores(options.lanes.keepers).min(lanes.into());
-        let places = Places::new((0..lanes).map(|l| Lane::new(l, hooks.open(l))));
+        let portion = Portion::of(&options.limits, lanes);
+        let places = Places::new((0..lanes).map(|l| Lane::new(l, hooks.open(l), portion)));
         let places = Arc::new(places);
         let kept = u64::try_from(options.limits.kept_bytes).unwrap_or(u64::MAX);
         let counters = Arc::new(Counters::new(runtimes.len() + threads, kept));
@@ -317,6 +312,16 @@ fn start_keepers(
         );
     }
     Ok(keepers)
+}
+
+/// One for each thread that serves sockets (decision 0004).
+fn build_runtimes(threads: usize) -> io::Result<Vec<Runtime>> {
+    let build = |_| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+    };
+    (0..threads).map(build).collect()
 }
 
 fn run_all(runtimes: Vec<Runtime>, stop: &Arc<Notify>) -> io::Result<Vec<JoinHandle<()>>> {

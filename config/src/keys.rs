@@ -156,6 +156,24 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
         1..=65_535
     ),
     key!(
+        "limits.subscription_bytes",
+        limits.subscription_bytes,
+        size,
+        KIB..=16 * GIB
+    ),
+    key!(
+        "limits.retained",
+        limits.retained,
+        number,
+        0..=1_000_000_000
+    ),
+    key!(
+        "limits.retained_bytes",
+        limits.retained_bytes,
+        size,
+        KIB..=1_024 * GIB
+    ),
+    key!(
         "limits.topic_aliases",
         limits.topic_aliases,
         number,

@@ -159,6 +159,12 @@ pub struct Limits {
     pub inflight: u16,
     /// Filters one session may hold.
     pub subscriptions: usize,
+    /// Bytes of all filters that one session may hold.
+    pub subscription_bytes: usize,
+    /// Retained messages outside rooms; each lane keeps its equal part of them.
+    pub retained: usize,
+    /// Bytes of their topics, payloads and properties; each lane keeps its equal part.
+    pub retained_bytes: usize,
     /// Topic aliases that a client may set in one connection; 0: none.
     pub topic_aliases: u16,
     /// Rooms that live at one time, those that rules name among them. Each lane has an equal share.

@@ -24,7 +24,7 @@ use crate::outbox::Outbox;
 use crate::packet::{DecodeError, Decoder, ReasonCode, Reply};
 use crate::policy::{Peer, Policy, Principal, PublishPermit, SessionId};
 use crate::server::{Gate, Inside};
-use crate::session::{Close, Outbound, Session, Step, UNKNOWN_ID, WrongKind};
+use crate::session::{Close, Filters, Outbound, Session, Step, UNKNOWN_ID, WrongKind};
 use crate::sessions::Sessions;
 use crate::sys::Counters;
 use crate::transport::{Arrival, Socket, Turns};
@@ -38,7 +38,7 @@ use intake::{Intake, READ, Woken};
 pub(crate) use intake::{Rest, in_pieces};
 pub(crate) use link::{Duplex, Link};
 use roommq_config::Limits;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -76,7 +76,7 @@ struct Connection {
     /// Lanes in which the session has had something.
     lanes: BTreeSet<u16>,
     /// As the client named them.
-    filters: HashSet<ByteString>,
+    filters: Filters,
     /// Number of the last SUBSCRIBE or UNSUBSCRIBE.
     ticket: u32,
     /// For the topic that was published to last.

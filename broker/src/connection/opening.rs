@@ -10,7 +10,7 @@ use crate::listener::Port;
 use crate::outbox::Outbox;
 use crate::packet::{Authentication, ConnAck, Connect, ReasonCode, Reply, Version, encode};
 use crate::policy::{GoneReason, Principal, Refusal, SessionId};
-use crate::session::{OutboundLimits, Session, Start};
+use crate::session::{Filters, OutboundLimits, Session, Start};
 use crate::sessions::{Entered, Kept};
 use bytestring::ByteString;
 use roommq_config::Limits;
@@ -160,7 +160,7 @@ async fn take_place(
             who,
             client_id,
             unreleased: HashSet::new(),
-            filters: HashSet::new(),
+            filters: Filters::default(),
             lanes: BTreeSet::new(),
             ticket: 0,
         },

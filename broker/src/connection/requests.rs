@@ -3,15 +3,15 @@
 use super::Connection;
 use crate::clock;
 use crate::lane::{
-    Entry, FilterEntry, LogError, MOST_LEVELS, Origin, PropertiesEntry, PublishEntry,
-    SubscribeEntry, UnsubscribeEntry, lane_of, lane_of_filter,
+    Entry, FilterEntry, LogError, Origin, PropertiesEntry, PublishEntry, SubscribeEntry,
+    UnsubscribeEntry, lane_of, lane_of_filter,
 };
 use crate::packet::{
     NameError, PublishProperties, QoS, ReasonCode, Reply, Subscribe, SubscribeOptions, TopicFilter,
-    Unsubscribe, Version, levels,
+    Unsubscribe, Version,
 };
 use crate::policy::{Attempt, PublishPermit, Refusal, SubscribeGrant};
-use crate::session::{Answer, Close, Inbound, Outbound};
+use crate::session::{Answer, Close, FilterLimits, Inbound, Outbound};
 use bytestring::ByteString;
 use std::collections::BTreeMap;
 
@@ -188,22 +188,13 @@ impl Connection {
             code: ReasonCode::TopicFilterInvalid,
             reason: error.to_string(),
         })?;
-        if levels(filter.as_str()).nth(MOST_LEVELS).is_some() {
-            return Err(Refusal {
-                code: ReasonCode::TopicFilterInvalid,
-                reason: format!("a filter may have {MOST_LEVELS} levels"),
-            });
-        }
-        let most = self.shared.limits.subscriptions;
-        let name = ByteString::from(filter.as_str());
-        if self.filters.len() >= most && !self.filters.contains(&name) {
-            return Err(Refusal {
-                code: ReasonCode::QuotaExceeded,
-                reason: format!("a session may hold {most} filters"),
-            });
-        }
+        let limits = FilterLimits {
+            number: self.shared.limits.subscriptions,
+            bytes: self.shared.limits.subscription_bytes,
+        };
+        self.filters.may_hold(filter.as_str(), limits)?;
         let grant = self.shared.policy.subscribe(&self.who, filter).await?;
-        self.filters.insert(name);
+        self.filters.insert(ByteString::from(filter.as_str()));
         Ok(grant)
     }
 

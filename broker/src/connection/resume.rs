@@ -91,10 +91,14 @@ impl Connection {
         };
         // The connection ended before a lane refused it.
         let never = with(&|code| code == ReasonCode::NoSubscriptionExisted);
-        self.filters.retain(|name| !never.contains(name));
+        for name in &never {
+            self.filters.remove(name);
+        }
         let refused = with(&|code| code.is_error());
         if !refused.is_empty() {
-            self.filters.retain(|name| !refused.contains(name));
+            for name in &refused {
+                self.filters.remove(name);
+            }
             // A filter that shows only what its holder may see now entitles to nothing that waits.
             let held = self.filters.iter().filter(|name| !guarded.contains(*name));
             let topics = Sight::new(refused.iter(), held);

@@ -203,11 +203,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::lane::{
-        Barriers, Courier, Embedded, Entry, Keeper, LaneLog, Origin, PublishEntry, Timers,
+        Barriers, Courier, Embedded, Entry, Keeper, LaneLog, Origin, Portion, PublishEntry, Timers,
     };
     use crate::packet::QoS;
     use crate::policy::{
-        Actor, AllowAll, HookContext, LaneHook, Mark, Message, Refusal, Request, SessionId, Verdict,
+        Actor, AllowAll, HookContext, LaneHook, Limit, Mark, Message, Refusal, Request, SessionId,
+        Verdict,
     };
     use crate::sessions::Sessions;
     use std::collections::HashMap;
@@ -237,6 +238,7 @@ mod tests {
             Ok(Verdict {
                 mark: Mark::default(),
                 keep: false,
+                limit: Limit::None,
             })
         }
         fn may_see(&self, _: Actor<'_>, _: &str) -> bool {
@@ -274,6 +276,10 @@ mod tests {
         let places = Arc::new(Places::new(std::iter::once(Lane::new(
             0,
             Box::new(Notes(Arc::clone(&notes))),
+            Portion {
+                messages: 1,
+                bytes: 1,
+            },
         ))));
         let surroundings = Arc::new(Surroundings {
             sessions: Arc::new(Sessions::new(0)),

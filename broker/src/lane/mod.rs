@@ -12,6 +12,7 @@ mod fanout;
 mod index;
 mod keeper;
 mod log;
+mod replay;
 mod resume;
 mod retained;
 mod state;
@@ -19,6 +20,8 @@ mod stock;
 mod subscribers;
 mod subscriptions;
 mod timers;
+mod tree;
+mod walk;
 
 pub use embedded::QUIET_TARGETS;
 
@@ -29,9 +32,10 @@ pub(crate) use entry::{
     Batch, Entry, FilterEntry, GoneEntry, Origin, PropertiesEntry, PublishEntry, SubscribeEntry,
     UnsubscribeEntry,
 };
-pub(crate) use index::{Index, MOST_LEVELS, Subscription};
+pub(crate) use index::{Index, Subscription};
 pub(crate) use keeper::{Barriers, Keeper, Surroundings};
 pub(crate) use log::{LaneLog, LogError};
+pub(crate) use retained::Portion;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use retained::{Kept, Retained};
 pub(crate) use state::Lane;

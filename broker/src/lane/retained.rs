@@ -1,9 +1,11 @@
-//! Retained messages of a lane, in the order of their topics.
+//! Retained messages of a lane, in the order of their topics: level by level, what stands above before what is below.
 
-use crate::packet::{PublishProperties, QoS, TopicFilter};
+use super::walk::{Walk, key_of, topic_of};
+use crate::packet::{PublishProperties, QoS};
 use bytes::Bytes;
+use roommq_config::Limits;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::ops::ControlFlow;
 
 /// A message that is kept.
 #[derive(Debug, Clone)]
@@ -14,6 +16,8 @@ pub(crate) struct Kept {
     pub qos: QoS,
     /// With what was stamped; none where all are unset.
     pub properties: Option<Box<PublishProperties>>,
+    /// Whether it counts towards the lane's [`Portion`].
+    pub limited: bool,
 }
 
 impl Kept {
@@ -28,6 +32,17 @@ impl Kept {
         let expiry = self.properties.as_ref()?.message_expiry?;
         Some(end(expiry, self.at))
     }
+
+    /// Bytes that it counts for at a topic of so many.
+    fn weight(&self, topic: usize) -> usize {
+        let properties = self.properties.as_deref().map_or(0, |p| {
+            let texts = [&p.content_type, &p.response_topic];
+            let texts = texts.into_iter().flatten().map(|text| text.len());
+            let user = p.user_properties.iter().map(|(n, v)| n.len() + v.len());
+            texts.chain(user).sum::<usize>() + p.correlation_data.as_ref().map_or(0, Bytes::len)
+        });
+        topic + self.payload.len() + properties
+    }
 }
 
 /// When `expiry` seconds of a message taken at `at` are over.
@@ -41,38 +56,117 @@ pub(crate) fn remaining(expiry: u32, at: u64, now: u64) -> u32 {
     expiry.saturating_sub(waited)
 }
 
+/// What one lane may keep of messages that count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Portion {
+    pub messages: usize,
+    /// Of topics, payloads and properties.
+    pub bytes: usize,
+}
+
+impl Portion {
+    /// A lane's part of what all may keep: which lane a topic is in is settled, so each decides alone, and on every
+    /// node alike.
+    pub(crate) fn of(all: &Limits, lanes: u16) -> Self {
+        let lanes = usize::from(lanes.max(1));
+        Portion {
+            messages: all.retained.div_ceil(lanes),
+            bytes: all.retained_bytes.div_ceil(lanes),
+        }
+    }
+}
+
 /// The store: no part of any session, and none's end clears it [3.1.1 MQTT-3.1.2-7].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Retained {
-    by_topic: BTreeMap<Box<str>, Kept>,
+    /// By what [`key_of`] makes of the topic.
+    by_key: BTreeMap<Box<str>, Kept>,
     /// Of all payloads.
     bytes: usize,
-    /// Those that end by themselves, by when.
+    portion: Portion,
+    /// What of the portion is taken.
+    taken: Portion,
+    /// Those that end by themselves, by when; with their keys.
     mortal: BTreeSet<(u64, Box<str>)>,
 }
 
 impl Retained {
+    pub(crate) fn new(portion: Portion) -> Self {
+        Retained {
+            by_key: BTreeMap::new(),
+            bytes: 0,
+            portion,
+            taken: Portion {
+                messages: 0,
+                bytes: 0,
+            },
+            mortal: BTreeSet::new(),
+        }
+    }
+
     /// Keeps `message`, of whatever QoS, in place of the one before [MQTT-3.3.1-5, 3.1.1 MQTT-3.3.1-7], or clears the
-    /// topic where its payload is empty [MQTT-3.3.1-6, 3.1.1 MQTT-3.3.1-10, MQTT-3.3.1-11, 5.0 MQTT-3.3.1-7].
-    pub(crate) fn set(&mut self, topic: &str, message: Kept) {
-        if let Some(old) = self.by_topic.get(topic) {
-            self.bytes -= old.payload.len();
-            if let Some(end) = old.end() {
-                self.mortal.remove(&(end, topic.into()));
-            }
-        }
-        self.bytes += message.payload.len();
+    /// topic where its payload is empty [MQTT-3.3.1-6, 3.1.1 MQTT-3.3.1-10, MQTT-3.3.1-11, 5.0 MQTT-3.3.1-7]. False where it
+    /// finds no room; the one before is gone even so: it is no longer what the topic has.
+    pub(crate) fn set(&mut self, topic: &str, message: Kept) -> bool {
+        let key = key_of(topic);
+        let weight = message.weight(key.len());
         if message.payload.is_empty() {
-            self.by_topic.remove(topic);
-            return;
+            if let Some(old) = self.by_key.remove(key.as_str()) {
+                self.forget(&key, &old);
+            }
+            return true;
         }
-        if let Some(end) = message.end() {
-            self.mortal.insert((end, topic.into()));
-        }
-        if let Some(kept) = self.by_topic.get_mut(topic) {
-            *kept = message;
+        if let Some(known) = self.by_key.get_mut(key.as_str()) {
+            let old = std::mem::replace(known, message);
+            let (end, payload, limited) = (known.end(), known.payload.len(), known.limited);
+            self.forget(&key, &old);
+            if limited && !self.has_room(weight) {
+                self.by_key.remove(key.as_str());
+                return false;
+            }
+            self.note(key, weight, payload, end, limited);
         } else {
-            self.by_topic.insert(topic.into(), message);
+            let (end, payload, limited) = (message.end(), message.payload.len(), message.limited);
+            if limited && !self.has_room(weight) {
+                return false;
+            }
+            self.by_key.insert(key.as_str().into(), message);
+            self.note(key, weight, payload, end, limited);
+        }
+        true
+    }
+
+    fn has_room(&self, weight: usize) -> bool {
+        let bytes = self.taken.bytes.saturating_add(weight);
+        self.taken.messages < self.portion.messages && bytes <= self.portion.bytes
+    }
+
+    fn note(
+        &mut self,
+        key: String,
+        weight: usize,
+        payload: usize,
+        end: Option<u64>,
+        limited: bool,
+    ) {
+        self.bytes += payload;
+        if limited {
+            self.taken.messages += 1;
+            self.taken.bytes += weight;
+        }
+        if let Some(end) = end {
+            self.mortal.insert((end, key.into()));
+        }
+    }
+
+    fn forget(&mut self, key: &str, old: &Kept) {
+        self.bytes -= old.payload.len();
+        if old.limited {
+            self.taken.messages -= 1;
+            self.taken.bytes -= old.weight(key.len());
+        }
+        if let Some(end) = old.end() {
+            self.mortal.remove(&(end, key.into()));
         }
     }
 
@@ -82,52 +176,63 @@ impl Retained {
     }
 
     /// Takes the next one away whose time is over at `now`; its topic.
-    pub(crate) fn take_over(&mut self, now: u64) -> Option<Box<str>> {
+    pub(crate) fn take_over(&mut self, now: u64) -> Option<String> {
         if self.next_end()? > now {
             return None;
         }
-        let (_, topic) = self.mortal.pop_first()?;
-        let over = self.by_topic.remove(&topic);
-        self.bytes -= over.map_or(0, |message| message.payload.len());
-        Some(topic)
+        let (_, key) = self.mortal.pop_first()?;
+        if let Some(over) = self.by_key.remove(&key) {
+            self.forget(&key, &over);
+        }
+        Some(topic_of(&key))
     }
 
     /// How many there are, and the bytes of their payloads.
     pub(crate) fn size(&self) -> (usize, usize) {
-        (self.by_topic.len(), self.bytes)
+        (self.by_key.len(), self.bytes)
+    }
+
+    /// What each of all lanes may keep.
+    pub(crate) fn portion(&self) -> Portion {
+        self.portion
     }
 
     /// Whether a message stands at the topic.
     pub(crate) fn holds(&self, topic: &str) -> bool {
-        self.by_topic.contains_key(topic)
+        self.by_key.contains_key(key_of(topic).as_str())
     }
 
-    /// All that match, in the order of their topics, those apart whose time is over.
-    pub(crate) fn matching<'a>(
-        &'a self,
-        filter: &'a TopicFilter,
+    /// Shows `visit` all that any of these filters matches (none of them shared), in the order of topics, those apart
+    /// whose time is over, with the places of the filters, in order. Costs what the filters can
+    /// match, not what is kept; ends where `visit` breaks off.
+    pub(crate) fn matching<'f>(
+        &self,
+        filters: impl Iterator<Item = &'f str>,
         now: u64,
-    ) -> impl Iterator<Item = (&'a str, &'a Kept)> {
-        let text = filter.inner();
-        let prefix = text.find(['+', '#']).map_or(text, |at| &text[..at]);
-        // `a/#` matches `a` too, which sorts before `a/`.
-        let from = prefix.strip_suffix('/').unwrap_or(prefix);
-        self.by_topic
-            .range::<str, _>((Bound::Included(from), Bound::Unbounded))
-            .take_while(move |(topic, _)| topic.starts_with(from))
-            .filter(move |(topic, kept)| filter.matches(topic) && kept.left(now) != Some(0))
-            .map(|(topic, kept)| (&**topic, kept))
+        mut visit: impl FnMut(&str, &Kept, &[usize]) -> ControlFlow<()>,
+    ) {
+        Walk::new(filters).over(&self.by_key, |key, kept, places| {
+            if kept.left(now) == Some(0) {
+                return ControlFlow::Continue(());
+            }
+            visit(&topic_of(key), kept, places)
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    const PORTION: Portion = Portion {
+        messages: 100,
+        bytes: 1_000,
+    };
 
     fn kept(payload: &'static str, expiry: Option<u32>) -> Kept {
         Kept {
             at: 1_000,
+            limited: true,
             payload: payload.into(),
             qos: QoS::AtMostOnce,
             properties: expiry.map(|e| {
@@ -140,14 +245,17 @@ mod tests {
     }
 
     fn topics(store: &Retained, filter: &str, now: u64) -> Vec<String> {
-        let filter = TopicFilter::new(filter.into()).unwrap();
-        let found = store.matching(&filter, now);
-        found.map(|(t, _)| t.to_owned()).collect()
+        let mut found = Vec::new();
+        store.matching([filter].into_iter(), now, |topic, _, _| {
+            found.push(topic.to_owned());
+            ControlFlow::Continue(())
+        });
+        found
     }
 
     #[test]
     fn finds_by_filter_in_order() {
-        let mut store = Retained::default();
+        let mut store = Retained::new(PORTION);
         for topic in ["a", "a/b", "a/c", "a-b", "ab", "b/c", "$s/c"] {
             store.set(topic, kept("x", None));
         }
@@ -156,7 +264,7 @@ mod tests {
         assert_eq!(topics(&store, "+/c", 0), ["a/c", "b/c"]);
         assert_eq!(
             topics(&store, "#", 0),
-            ["a", "a-b", "a/b", "a/c", "ab", "b/c"]
+            ["a", "a/b", "a/c", "a-b", "ab", "b/c"]
         );
         assert_eq!(topics(&store, "a/+", 0), ["a/b", "a/c"]);
         store.set("a/b", kept("", None));
@@ -166,7 +274,7 @@ mod tests {
 
     #[test]
     fn its_size_follows() {
-        let mut store = Retained::default();
+        let mut store = Retained::new(PORTION);
         store.set("a", kept("123", None));
         store.set("b", kept("12345", Some(2)));
         store.set("a", kept("1", Some(1)));
@@ -180,7 +288,7 @@ mod tests {
 
     #[test]
     fn what_is_over_is_not_sent() {
-        let mut store = Retained::default();
+        let mut store = Retained::new(PORTION);
         store.set("a", kept("x", Some(2)));
         assert_eq!(topics(&store, "a", 2_999), ["a"]);
         assert!(topics(&store, "a", 3_000).is_empty());
@@ -189,7 +297,7 @@ mod tests {
 
     #[test]
     fn what_is_over_is_taken_away_once() {
-        let mut store = Retained::default();
+        let mut store = Retained::new(PORTION);
         for (topic, expiry) in [("a", Some(2)), ("b", Some(1)), ("c", None), ("d", Some(1))] {
             store.set(topic, kept("x", expiry));
         }
@@ -201,5 +309,39 @@ mod tests {
         assert_eq!(store.take_over(4_000).as_deref(), Some("b"));
         assert_eq!(store.take_over(u64::MAX), None);
         assert!(store.holds("c") && !store.holds("a") && store.mortal.is_empty());
+    }
+
+    #[test]
+    fn past_the_share_nothing_new_is_kept() {
+        let portion = Portion {
+            messages: 2,
+            bytes: 10,
+        };
+        let all = Limits {
+            retained: 4,
+            retained_bytes: 19,
+            ..Limits::default()
+        };
+        assert_eq!(Portion::of(&all, 2), portion);
+        let mut store = Retained::new(portion);
+        let unlimited = Kept {
+            limited: false,
+            ..kept("as long as it likes", Some(1))
+        };
+        assert!(store.set("free", unlimited));
+        assert!(store.set("a", kept("1", None)) && store.set("b", kept("1", Some(1))));
+        assert!(!store.set("c", kept("1", None)), "the third");
+        assert!(store.set("b", kept("1234567", None)), "in its place");
+        assert!(!store.set("a", kept("12", None)), "too long");
+        assert!(!store.holds("a"), "the old one is not the topic's any more");
+        assert!(store.set("c", kept("1", Some(1))));
+        assert!(store.set("b", kept("", None)) && store.set("d", kept("1", None)));
+        while store.take_over(9_000).is_some() {}
+        assert!(store.set("d", kept("", None)));
+        let nothing = Portion {
+            messages: 0,
+            bytes: 0,
+        };
+        assert_eq!((store.taken, store.size()), (nothing, (0, 0)));
     }
 }

@@ -1,17 +1,17 @@
 //! The state of one lane, and what each entry does to it.
 
 use super::entry::{Entry, FilterEntry, Origin, PublishEntry, SubscribeEntry, UnsubscribeEntry};
-use super::fanout::{Outgoing, fan_out, retained_frame, stamped, stamps};
+use super::fanout::{Outgoing, fan_out, stamped, stamps};
 use super::index::{Slot, Subscription};
-use super::retained::{Kept, Retained};
+use super::retained::{Kept, Portion, Retained};
 use super::stock::LaneStock;
 use super::subscribers::Subscribers;
 use super::subscriptions::{Subscriptions, is_shared};
 use crate::outbox::Outbox;
-use crate::packet::{PublishProperties, QoS, ReasonCode, RetainHandling, TopicFilter, Version};
+use crate::packet::{PublishProperties, QoS, ReasonCode, RetainHandling, Version};
 use crate::policy::{
-    Actor, Attempt, Effect, HookContext, LaneHook, Mark, Message, Notice, Refusal, SessionId,
-    Stamps,
+    Actor, Attempt, Effect, HookContext, LaneHook, Limit, Mark, Message, Notice, Refusal,
+    SessionId, Stamps,
 };
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(crate) struct Lane {
     pub(super) now: u64,
     position: u64,
     pub(super) index: Subscriptions,
-    retained: Retained,
+    pub(super) retained: Retained,
     pub(super) subscribers: Subscribers,
     pub(super) hook: Box<dyn LaneHook>,
     effects: Vec<Effect>,
@@ -53,13 +53,14 @@ const ENDS: &str = "\0retained";
 const ENDS_AT_ONCE: usize = 1_000;
 
 impl Lane {
-    pub(crate) fn new(number: u16, hook: Box<dyn LaneHook>) -> Self {
+    /// `portion` is what it may keep of retained messages that nobody else limits.
+    pub(crate) fn new(number: u16, hook: Box<dyn LaneHook>, portion: Portion) -> Self {
         Lane {
             number,
             now: 0,
             position: 0,
             index: Subscriptions::default(),
-            retained: Retained::default(),
+            retained: Retained::new(portion),
             subscribers: Subscribers::default(),
             hook,
             effects: Vec::new(),
@@ -121,7 +122,8 @@ impl Lane {
     fn publish(&mut self, p: &PublishEntry<'_>, reach: &mut dyn Reach) {
         self.pass_time(p.at);
         let Some(origin) = p.origin else {
-            self.send_out(p, None, p.retain, reach);
+            let keep = p.retain.then_some(Limit::None);
+            self.send_out(p, None, keep, reach);
             return;
         };
         let message = Message {
@@ -132,7 +134,8 @@ impl Lane {
         };
         match self.ask(|hook, cx| hook.publish(cx, origin.into(), message)) {
             Ok(verdict) => {
-                self.send_out(p, Some((origin, verdict.mark)), verdict.keep, reach);
+                let keep = verdict.keep.then_some(verdict.limit);
+                self.send_out(p, Some((origin, verdict.mark)), keep, reach);
             }
             Err(refusal) => {
                 reach.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
@@ -141,24 +144,29 @@ impl Lane {
         self.carry_out(reach);
     }
 
-    /// Keeps the message where `keep` says so, and fills the outboxes of all it reaches.
+    /// Keeps the message where `keep` is given, and fills the outboxes of all it reaches.
     fn send_out(
         &mut self,
         p: &PublishEntry<'_>,
         marked: Option<(Origin<'_>, Mark)>,
-        keep: bool,
+        keep: Option<Limit>,
         reach: &mut dyn Reach,
     ) {
-        if keep {
+        if let Some(limit) = keep {
             let stamps = stamps(self.hook.as_ref(), p, marked);
             let message = Kept {
                 at: p.at,
                 payload: bytes::Bytes::copy_from_slice(p.payload),
                 qos: p.qos,
                 properties: kept_properties(p, &stamps),
+                limited: limit == Limit::OfLane,
             };
-            self.retained.set(p.topic, message);
-            self.wait_for_end(reach);
+            if self.retained.set(p.topic, message) {
+                self.wait_for_end(reach);
+            } else if let Some(origin) = p.origin {
+                let refusal = not_kept(self.retained.portion());
+                reach.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
+            }
         }
         let outgoing = Outgoing {
             lane: self.number,
@@ -228,12 +236,7 @@ impl Lane {
                 }
             }
         }
-        if let Some(outbox) = self.outbox(slot)
-            && outbox.fill(|out| out.answer(s.ticket, self.number, codes, self.now))
-        {
-            reach.touch(outbox);
-        }
-        for (f, _, new) in &granted {
+        let wanted = granted.iter().filter_map(|(f, _, new)| {
             // [5.0 MQTT-3.8.4-4]
             let wanted = match f.options.retain_handling {
                 RetainHandling::Send => true,
@@ -241,10 +244,10 @@ impl Lane {
                 RetainHandling::DoNotSend => false,
             };
             // A shared subscription gets none (4.8.2).
-            if wanted && !is_shared(f.filter) {
-                self.replay(slot, f, reach);
-            }
-        }
+            (wanted && !is_shared(f.filter)).then_some(*f)
+        });
+        let wanted: Vec<_> = wanted.collect();
+        self.answer(slot, s, codes, &wanted, reach);
         let granted: Vec<_> = granted.into_iter().map(|(_, r, _)| r).collect();
         if !granted.is_empty() {
             self.ask(|hook, cx| hook.subscribed(cx, s.who.into(), &granted));
@@ -254,63 +257,13 @@ impl Lane {
     }
 
     fn add(&mut self, slot: Slot, f: &FilterEntry<'_>, identifier: u32) -> bool {
-        let subscription = Subscription {
-            slot,
-            options: f.options,
-            identifier: NonZeroU32::new(identifier),
-            guarded: f.guarded,
-            mount: f.mount.clone().map(Arc::new),
-        };
-        let new = self.index.insert(f.filter, subscription);
+        let new = self
+            .index
+            .insert(f.filter, subscription(slot, f, identifier));
         if new {
             self.subscribers.add_filter(slot, f.filter);
         }
         new
-    }
-
-    /// Sends the retained messages that a subscription matches.
-    fn replay(&self, slot: Slot, f: &FilterEntry<'_>, reach: &mut dyn Reach) {
-        let (Ok(parsed), Some(outbox)) = (TopicFilter::new(f.filter.into()), self.outbox(slot))
-        else {
-            return;
-        };
-        let Some(subscriber) = self.subscribers.get(slot) else {
-            return;
-        };
-        let Some(subscription) = self.index.find(f.filter, slot) else {
-            return;
-        };
-        // The same filter may come again in this SUBSCRIBE [3.1.1 MQTT-3.8.4-4, 5.0 MQTT-3.8.4-5].
-        let subscription = &Subscription {
-            options: f.options,
-            ..subscription.clone()
-        };
-        let who = subscriber.actor();
-        // Whoever subscribes again and again and does not read shall not keep the lane busy with it.
-        let mut room = true;
-        for (topic, kept) in self.retained.matching(&parsed, self.now) {
-            if !room && subscription.options.qos == QoS::AtMostOnce {
-                return;
-            }
-            if !room && kept.qos == QoS::AtMostOnce {
-                continue;
-            }
-            if subscription.guarded && !self.hook.may_see(who, topic) {
-                continue;
-            }
-            let frame = retained_frame(topic, kept, self.now, subscription, outbox.version());
-            let mut closing = false;
-            let taken = outbox.try_fill(|out| {
-                room &= out.deliver(self.number, &frame, self.now);
-                closing = out.overflowed();
-            });
-            if taken == Some(true) {
-                reach.touch(outbox);
-            }
-            if closing || taken.is_none() {
-                return;
-            }
-        }
     }
 
     fn unsubscribe(&mut self, u: &UnsubscribeEntry<'_>, reach: &mut dyn Reach) {
@@ -364,7 +317,7 @@ impl Lane {
                         retain,
                         properties: None,
                     };
-                    self.send_out(&entry, None, retain, reach);
+                    self.send_out(&entry, None, retain.then_some(Limit::None), reach);
                 }
                 Effect::Wake {
                     key,
@@ -401,8 +354,29 @@ impl Lane {
         outbox
     }
 
-    fn outbox(&self, slot: Slot) -> Option<&Arc<Outbox>> {
+    pub(super) fn outbox(&self, slot: Slot) -> Option<&Arc<Outbox>> {
         self.subscribers.get(slot)?.outbox.as_ref()
+    }
+}
+
+pub(super) fn subscription(slot: Slot, f: &FilterEntry<'_>, identifier: u32) -> Subscription {
+    Subscription {
+        slot,
+        options: f.options,
+        identifier: NonZeroU32::new(identifier),
+        guarded: f.guarded,
+        mount: f.mount.clone().map(Arc::new),
+    }
+}
+
+fn not_kept(portion: Portion) -> Refusal {
+    let Portion { messages, bytes } = portion;
+    Refusal {
+        code: ReasonCode::RetainNotSupported,
+        reason: format!(
+            "delivered but not kept: there is no room for it; {messages} retained messages of {bytes} bytes together \
+             are kept in its part of the topics"
+        ),
     }
 }
 

@@ -6,6 +6,11 @@ use crate::policy::{AllowAll, GoneReason, LaneHooks, Mount, Request, Verdict};
 use crate::session::{Answer, OutboundLimits};
 use std::collections::HashMap;
 
+const PORTION: Portion = Portion {
+    messages: 4,
+    bytes: 100,
+};
+
 /// What a lane did, in a world of two sessions.
 struct World {
     outboxes: HashMap<SessionId, Arc<Outbox>>,
@@ -75,6 +80,7 @@ impl LaneHook for Picky {
         Ok(Verdict {
             mark: Mark(1, 2),
             keep,
+            limit: Limit::OfLane,
         })
     }
     fn stamps(&self, who: Actor<'_>, _: &str, mark: Mark, _: u64) -> Stamps {
@@ -125,7 +131,7 @@ impl Scene {
             world.outboxes.insert(who.session, outbox(version));
         }
         Scene {
-            lane: Lane::new(0, hook),
+            lane: Lane::new(0, hook, PORTION),
             world,
         }
     }
@@ -380,6 +386,24 @@ fn guarded_and_mounted_subscriptions() {
     s.sent(ALICE);
     s.publish(BOB, "t/x/y", false);
     assert_eq!(s.topics(ALICE), ["me/y"]);
+}
+
+#[test]
+fn past_its_portion_a_lane_delivers_and_tells_and_does_not_keep() {
+    let mut s = allow_all();
+    s.subscribe(BOB, &["live/#"], |f| f.options.qos = QoS::AtMostOnce);
+    s.sent(BOB);
+    for n in 0..5 {
+        s.publish(ALICE, &format!("live/{n}"), true);
+    }
+    assert_eq!(s.topics(BOB).len(), 5, "live for all");
+    assert_eq!(s.world.refused.len(), 1);
+    assert!(s.world.refused[0].starts_with("alice Publish(\"live/4\") delivered but not kept"));
+    // What the server itself says is not counted, and finds room.
+    s.apply(&Entry::Publish(message(None, "live/own", b"m", true)));
+    s.subscribe(ALICE, &["+/+"], |_| ());
+    let kept = s.topics(ALICE);
+    assert_eq!(kept, ["live/0", "live/1", "live/2", "live/3", "live/own"]);
 }
 
 #[test]

@@ -3,9 +3,11 @@
 //! Architecture invariant: no socket, no clock, no task. [`Session`] takes a packet and says what is to be
 //! done; [`Outbound`] takes messages and acknowledgements and yields bytes.
 
+mod filters;
 mod inbound;
 mod outbound;
 
+pub(crate) use filters::{FilterLimits, Filters};
 pub(crate) use inbound::{Close, Inbound, Session, Start, Step};
 pub(crate) use outbound::{Answer, DropReason, Frame, Held, Outbound, Share, Tally, WrongKind};
 

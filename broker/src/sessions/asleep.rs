@@ -3,6 +3,7 @@
 use super::DelayedWill;
 use crate::packet::{PacketId, Will};
 use crate::policy::{Principal, SessionId};
+use crate::session::Filters;
 use bytestring::ByteString;
 use std::collections::{BTreeSet, HashSet};
 
@@ -14,7 +15,7 @@ pub(crate) struct Kept {
     /// QoS 2 ids taken and not yet released.
     pub unreleased: HashSet<PacketId>,
     /// As the client named them.
-    pub filters: HashSet<ByteString>,
+    pub filters: Filters,
     /// Lanes in which the session has had something.
     pub lanes: BTreeSet<u16>,
     /// Number of the last SUBSCRIBE or UNSUBSCRIBE.

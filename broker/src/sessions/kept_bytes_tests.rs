@@ -2,7 +2,7 @@
 use super::*;
 use crate::packet::{PublishParts, QoS, Version, encode_publish};
 use crate::policy::{Principal, SessionId};
-use crate::session::{DropReason, Frame, OutboundLimits};
+use crate::session::{DropReason, Filters, Frame, OutboundLimits};
 use crate::sessions::{Asleep, Entered, Kept};
 use crate::sys::Counters;
 use std::collections::{BTreeSet, HashSet};
@@ -65,7 +65,7 @@ impl House {
             who,
             client_id: "id".into(),
             unreleased: HashSet::new(),
-            filters: HashSet::new(),
+            filters: Filters::default(),
             lanes: BTreeSet::new(),
             ticket: 0,
         };

@@ -2,7 +2,7 @@
 use super::*;
 use crate::packet::{PublishProperties, QoS, TopicName, Version};
 use crate::policy::Principal;
-use crate::session::OutboundLimits;
+use crate::session::{Filters, OutboundLimits};
 use std::collections::{BTreeSet, HashSet};
 
 const LIMITS: OutboundLimits = OutboundLimits {
@@ -35,7 +35,7 @@ fn asleep(since: u64, expires: u64, will: Option<u64>) -> Box<Asleep> {
         who: Principal::new("alice", true),
         client_id: "tv".into(),
         unreleased: HashSet::new(),
-        filters: HashSet::new(),
+        filters: Filters::default(),
         lanes: BTreeSet::new(),
         ticket: 0,
     };

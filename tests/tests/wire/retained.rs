@@ -133,6 +133,115 @@ fn retain_handling_says_when_kept_messages_are_sent() {
 }
 
 #[test]
+fn what_is_kept_comes_level_by_level_whatever_lane_it_is_in() {
+    let server = Broker::start();
+    let mut sender = sender(&server);
+    let topics = [
+        "1",
+        "1/2",
+        "1/2/3/4",
+        "1/2/3/4/5/6/7",
+        "1/2/3-",
+        "1/20",
+        "1-",
+        "1-/2",
+        "10/1",
+        "2/1/1",
+        "a",
+        "a/",
+        "a/b",
+        "b/c",
+    ];
+    let mut shuffled = topics;
+    shuffled.sort_by_key(|topic| topic.bytes().rev().collect::<Vec<_>>());
+    for (n, topic) in shuffled.iter().enumerate() {
+        let qos = u8::try_from(n % 2).unwrap();
+        sender.publish(&Message::new(topic, topic).qos(qos).retained());
+    }
+    sender.ping();
+    for version in BOTH {
+        let mut client = Connect::new(version, "all").to(server.address());
+        client.subscribe("end", 0);
+        client.subscribe_with(&Subscribe::to("#", 2));
+        client.publish(&Message::new("end", "end"));
+        let found: Vec<String> = client
+            .messages_until("end")
+            .into_iter()
+            .map(|m| m.topic)
+            .collect();
+        assert_eq!(found, topics);
+    }
+    let mut client = Connect::v5("two").to(server.address());
+    client.subscribe("end", 0);
+    // Overlapping filters in one packet: each topic in its place, for each filter.
+    client.subscribe_with(&Subscribe::to("1/#", 0).and("+/+", 0));
+    client.publish(&Message::new("end", "end"));
+    let found: Vec<String> = client
+        .messages_until("end")
+        .into_iter()
+        .map(|m| m.topic)
+        .collect();
+    let expected = [
+        "1",
+        "1/2",
+        "1/2",
+        "1/2/3/4",
+        "1/2/3/4/5/6/7",
+        "1/2/3-",
+        "1/20",
+        "1/20",
+        "1-/2",
+        "10/1",
+        "a/",
+        "a/b",
+        "b/c",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn past_the_limit_a_message_is_delivered_and_not_kept_and_its_sender_is_told() {
+    let config = "[lanes]\ncount = 1\n[limits]\nretained = 2\nretained_bytes = \"1KiB\"\n";
+    let server = Broker::with(config);
+    let mut client = Connect::v5("a").to(server.address());
+    client.subscribe("inbox/me/#", 0);
+    let mut watcher = Connect::v311("w").to(server.address());
+    watcher.subscribe("keep/#", 0);
+    let large = "x".repeat(1_020);
+    // The third topic is one too many, and so are the bytes that take the second one's place.
+    for (topic, text) in [
+        ("keep/1", "1"),
+        ("keep/2", "2"),
+        ("keep/3", "3"),
+        ("keep/2", &large),
+    ] {
+        client.publish(&Message::new(topic, text).qos(1).retained());
+        assert_eq!(watcher.message().text(), text);
+    }
+    let told = client.message_where(|m| m.topic == "inbox/me/error");
+    assert!(told.text().contains("\"not-kept\"") && told.text().contains("keep/3"));
+    let topics = |found: Vec<Message>| found.into_iter().map(|m| m.topic).collect::<Vec<_>>();
+    assert_eq!(topics(kept(server.address(), "keep/#")), ["keep/1"]);
+    // Rooms have a limit of their own.
+    client.publish(&Message::new("rooms/lobby/x", "x").qos(1).retained());
+    client.publish(&Message::new("keep/3", "3").qos(1).retained());
+    assert_eq!(
+        topics(kept(server.address(), "rooms/lobby/x")),
+        ["rooms/lobby/x"]
+    );
+    assert_eq!(
+        topics(kept(server.address(), "keep/#")),
+        ["keep/1", "keep/3"]
+    );
+    client.publish(&Message::new("keep/1", "").qos(1).retained());
+    client.publish(&Message::new("keep/4", "4").qos(1).retained());
+    assert_eq!(
+        topics(kept(server.address(), "keep/#")),
+        ["keep/3", "keep/4"]
+    );
+}
+
+#[test]
 fn a_room_keeps_no_more_topics_than_its_limit_and_says_so() {
     let server = Broker::with("[lanes]\ncount = 1\n[limits]\nroom_retained = 2\n");
     let mut client = Connect::v5("a").to(server.address());

@@ -246,6 +246,23 @@ fn topics_outside_rooms_can_be_denied() {
 }
 
 #[test]
+fn a_session_holds_filters_of_no_more_bytes_than_the_limit() {
+    let server = Broker::with("[limits]\nsubscription_bytes = \"1KiB\"\n");
+    let half = format!("a/{}", "b".repeat(510));
+    for version in BOTH {
+        let mut client = Connect::new(version, "a").to(server.address());
+        let refused = if version == Version::V5 { 0x97 } else { 0x80 };
+        assert_eq!(client.subscribe(&half, 0), 0);
+        assert_eq!(client.subscribe(&format!("{half}c"), 0), refused);
+        assert_eq!(client.subscribe(&half.replace('a', "c"), 0), 0);
+        assert_eq!(client.subscribe(&half, 0), 0, "no more than before");
+        assert_eq!(client.subscribe("a", 0), refused);
+        client.unsubscribe(&half);
+        assert_eq!(client.subscribe("a", 0), 0);
+    }
+}
+
+#[test]
 fn a_session_holds_no_more_filters_than_the_limit() {
     let server = Broker::with("[limits]\nsubscriptions = 2\n");
     let mut client = Connect::v5("a").to(server.address());

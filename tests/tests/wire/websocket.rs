@@ -281,10 +281,10 @@ fn a_client_is_refused_in_a_frame() {
 fn a_message_that_has_begun_must_be_whole_in_time() {
     let config = format!("{WS}[limits]\npacket_time = '500ms'\n");
     let server = Broker::listening(&config, &[]);
-    let connected = || {
+    let connected = |id| {
         let mut socket = open(&server);
         socket
-            .write_all(&Connect::new(Version::V311, "c").bytes())
+            .write_all(&Connect::new(Version::V311, id).bytes())
             .unwrap();
         let mut connack = [0; 4];
         socket.read_exact(&mut connack).unwrap();
@@ -308,19 +308,22 @@ fn a_message_that_has_begun_must_be_whole_in_time() {
         [fragment(2, false, &ping), Frame::whole(9, b"").bytes()].concat(),
     ];
     for bytes in begun {
-        let mut socket = connected();
+        let mut socket = connected("c");
         socket.send_raw(&bytes);
         assert_eq!(socket.close_code(), 1000, "{bytes:x?}");
     }
     // What is whole in time, and control frames, end nobody; keep-alive is 0 here.
-    let mut socket = connected();
+    let mut socket = connected("c");
     socket.send_raw(&fragment(2, false, &ping[..1]));
     socket.send_raw(&fragment(0, true, &ping[1..]));
     let mut answer = [0; 2];
     socket.read_exact(&mut answer).unwrap();
     let control = Frame::whole(9, b"still there?").bytes();
     socket.send_raw(&control[..5]);
-    std::thread::sleep(std::time::Duration::from_millis(700));
+    // The time is over when it is for another, whose packet has begun later.
+    let mut late = connected("late");
+    late.send_raw(&fragment(2, false, &ping[..1]));
+    assert_eq!(late.close_code(), 1000);
     socket.send_raw(&control[5..]);
     socket.write_all(&ping).unwrap();
     socket.read_exact(&mut answer).unwrap();

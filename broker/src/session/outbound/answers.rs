@@ -17,6 +17,8 @@ pub(super) struct Owed {
     lanes_left: usize,
     /// Lanes that have answered: what they deliver from then on is held until the answer is out.
     pub(super) answered: Vec<u16>,
+    /// What is retained. It goes before all that is held.
+    replayed: Vec<Frame>,
     pub(super) held: VecDeque<(u16, Frame)>,
     pub(super) held_bytes: usize,
 }
@@ -50,6 +52,7 @@ impl Outbound {
             reason,
             lanes_left: lanes,
             answered: Vec::new(),
+            replayed: Vec::new(),
             held: VecDeque::new(),
             held_bytes: 0,
         });
@@ -58,6 +61,19 @@ impl Outbound {
 
     /// A lane's answer for some of the filters, of which it may give several; the last one sends the whole and what was held.
     pub(crate) fn answer(
+        &mut self,
+        ticket: u32,
+        lane: u16,
+        codes: impl IntoIterator<Item = (u16, ReasonCode, Option<String>)>,
+        now: u64,
+    ) {
+        self.begin_answer(ticket, lane, codes, now);
+        self.end_answer(ticket, now);
+    }
+
+    /// The same, by a lane that has more to say before its answer [ends](Outbound::end_answer). One that is asked
+    /// alone keeps nobody waiting: its answer goes out at once.
+    pub(crate) fn begin_answer(
         &mut self,
         ticket: u32,
         lane: u16,
@@ -79,12 +95,43 @@ impl Outbound {
             }
             owed.reason = owed.reason.take().or(reason);
         }
+        let alone = owed.answered.is_empty() && owed.lanes_left == 1;
         // More than once where it is asked in pieces.
         if !owed.answered.contains(&lane) {
             owed.answered.push(lane);
         }
-        owed.lanes_left = owed.lanes_left.saturating_sub(1);
-        self.settle(now);
+        if alone {
+            self.end_answer(ticket, now);
+        }
+    }
+
+    /// A retained message for the answer that `lane` gives, which comes in the order of topics among those of other
+    /// lanes; false where it found no room.
+    pub(crate) fn replay(&mut self, ticket: u32, lane: u16, frame: &Frame, now: u64) -> bool {
+        let first = self.owed.iter_mut().find(|o| o.answered.contains(&lane));
+        // Behind what is held for an answer before this one, it has its place already.
+        let Some(owed) = first.filter(|owed| owed.ticket == ticket) else {
+            return self.deliver(lane, frame, now);
+        };
+        let held = owed.held_bytes + frame.len();
+        if held > self.limits.bytes {
+            if frame.qos != QoS::AtMostOnce {
+                self.room = Room::Overflowed;
+            }
+            self.lose(frame);
+            return false;
+        }
+        owed.held_bytes = held;
+        owed.replayed.push(frame.clone());
+        true
+    }
+
+    /// A lane has said all that belongs to its answer.
+    pub(crate) fn end_answer(&mut self, ticket: u32, now: u64) {
+        if let Some(owed) = self.owed.iter_mut().find(|o| o.ticket == ticket) {
+            owed.lanes_left = owed.lanes_left.saturating_sub(1);
+            self.settle(now);
+        }
     }
 
     /// Sends what is complete: SUBACK or UNSUBACK [MQTT-3.8.4-1, MQTT-3.10.4-4], by the packet id of what it answers
@@ -92,7 +139,7 @@ impl Outbound {
     /// [MQTT-3.9.3-1, 5.0 MQTT-3.8.4-6, MQTT-3.11.3-1].
     fn settle(&mut self, now: u64) {
         while let Some(at) = self.owed.iter().position(|o| o.lanes_left == 0) {
-            let owed = self.owed.remove(at);
+            let mut owed = self.owed.remove(at);
             let reason = owed.reason.map(Into::into);
             match owed.kind {
                 Answer::SubAck(id, filters) => {
@@ -108,6 +155,11 @@ impl Outbound {
                 }
                 Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, owed.codes, reason)),
                 Answer::Resume => self.resumed = Some(owed.codes),
+            }
+            // Each lane's own are in order already, and several of one topic stay as they are.
+            owed.replayed.sort_by(|a, b| levels(a).cmp(levels(b)));
+            for frame in owed.replayed {
+                self.send(&frame, now);
             }
             // Through `deliver`: the same lane may have answered a later request that waits for others.
             for (lane, frame) in owed.held {
@@ -140,14 +192,19 @@ impl Outbound {
         } else {
             lost.push(frame.clone());
         }
-        for frame in lost {
-            let reason = match frame.qos {
-                QoS::AtMostOnce => DropReason::SlowReader,
-                QoS::AtLeastOnce | QoS::ExactlyOnce => DropReason::QueueFull,
-            };
-            self.drop_for(reason, frame.packet.payload_len());
+        for frame in &lost {
+            self.lose(frame);
         }
         taken
+    }
+
+    /// Counts what found no room.
+    fn lose(&mut self, frame: &Frame) {
+        let reason = match frame.qos {
+            QoS::AtMostOnce => DropReason::SlowReader,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => DropReason::QueueFull,
+        };
+        self.drop_for(reason, frame.packet.payload_len());
     }
 
     /// Filters that lanes have refused, and not let in later, since this was asked last.
@@ -168,7 +225,8 @@ impl Outbound {
     /// Nobody waits for an answer any more; what was held for one is kept.
     pub(super) fn forgive(&mut self, now: u64) {
         for owed in std::mem::take(&mut self.owed) {
-            for (_, frame) in owed.held {
+            let held = owed.held.into_iter().map(|(_, frame)| frame);
+            for frame in owed.replayed.into_iter().chain(held) {
                 if frame.qos != QoS::AtMostOnce {
                     self.keep(frame, now);
                 }
@@ -176,4 +234,9 @@ impl Outbound {
         }
         self.resumed = None;
     }
+}
+
+/// What messages are sorted by: what stands above comes before what is below.
+fn levels(frame: &Frame) -> impl Iterator<Item = &[u8]> {
+    frame.packet.topic().split(|byte| *byte == b'/')
 }

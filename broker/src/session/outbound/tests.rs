@@ -206,6 +206,65 @@ fn an_answer_of_several_lanes_comes_before_what_they_deliver() {
 }
 
 #[test]
+fn what_several_lanes_have_retained_comes_in_one_order() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    let of = |topic, text: &'static [u8]| {
+        let parts = PublishParts::new(topic, text, QoS::AtMostOnce);
+        Frame {
+            packet: encode_publish(Version::V3, &parts),
+            ..frame(QoS::AtMostOnce, text)
+        }
+    };
+    let answer = || Answer::SubAck(id(7), Vec::new());
+    out.owe(1, answer(), vec![ReasonCode::Success], None, 2, 0);
+    for (lane, kept) in [
+        (3, [("a/", b"2"), ("a-", b"3")]),
+        (4, [("a", b"1"), ("b", b"4")]),
+    ] {
+        out.begin_answer(1, lane, [(0, ReasonCode::Success, None)], 0);
+        for (topic, text) in kept {
+            assert!(out.replay(1, lane, &of(topic, text), 0));
+        }
+        // Live, and so behind all that was retained.
+        out.deliver(lane, &of("a", b"5"), 0);
+        assert!(sent(&mut out).is_empty());
+        out.end_answer(1, 0);
+    }
+    let bytes = sent(&mut out);
+    assert_eq!(bytes[..5], [0x90, 3, 0, 7, 0]);
+    let texts = bytes.iter().copied().filter(|b| matches!(b, b'1'..=b'5'));
+    assert_eq!(texts.collect::<Vec<_>>(), b"123455");
+    // One lane keeps nothing waiting.
+    out.owe(2, answer(), vec![ReasonCode::Success], None, 1, 0);
+    out.begin_answer(2, 3, [(0, ReasonCode::Success, None)], 0);
+    assert!(out.replay(2, 3, &of("a", b"1"), 0));
+    let expected = [0x90, 3, 0, 7, 0, 0x30, 4, 0, 1, b'a', b'1'];
+    assert_eq!(sent(&mut out), expected);
+    out.end_answer(2, 0);
+    assert!(sent(&mut out).is_empty() && out.is_settled());
+}
+
+#[test]
+fn what_is_retained_stays_behind_what_is_held_for_an_earlier_answer() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    for ticket in [1, 2] {
+        let answer = Answer::SubAck(id(7), Vec::new());
+        out.owe(ticket, answer, vec![ReasonCode::Success], None, 2, 0);
+        out.begin_answer(ticket, 0, [], 0);
+        out.replay(ticket, 0, &frame(QoS::AtMostOnce, b"r"), 0);
+        out.end_answer(ticket, 0);
+        out.deliver(0, &frame(QoS::AtMostOnce, b"l"), 0);
+    }
+    out.answer(2, 1, [], 0);
+    let suback = [0x90, 3, 0, 7, 0];
+    assert_eq!(sent(&mut out), suback);
+    out.answer(1, 1, [], 0);
+    let messages = *b"rlrl";
+    let messages = messages.map(|text| [0x30, 4, 0, 1, b't', text]).concat();
+    assert_eq!(sent(&mut out), [&suback[..], &messages].concat());
+}
+
+#[test]
 fn an_unsubscribe_of_all_lanes_is_known_where_one_lane_knew_it() {
     let mut out = Outbound::new(Version::V5, LIMITS);
     let codes = vec![ReasonCode::Success];

@@ -1,0 +1,83 @@
+//! What a SUBSCRIBE is answered with in a lane: its codes, then the retained messages that its filters match.
+
+use super::entry::{FilterEntry, SubscribeEntry};
+use super::fanout::retained_frame;
+use super::index::Slot;
+use super::state::{Lane, Reach, subscription};
+use crate::packet::{QoS, ReasonCode};
+use std::ops::ControlFlow;
+
+impl Lane {
+    /// Answers a SUBSCRIBE. The filters in `wanted` get what is retained, all at once: each topic comes in its order, as
+    /// often as filters match it [3.1.1 MQTT-3.8.4-4, 5.0 MQTT-3.8.4-5].
+    pub(super) fn answer(
+        &self,
+        slot: Slot,
+        s: &SubscribeEntry<'_>,
+        codes: Vec<(u16, ReasonCode, Option<String>)>,
+        wanted: &[&FilterEntry<'_>],
+        reach: &mut dyn Reach,
+    ) {
+        let Some(outbox) = self.outbox(slot) else {
+            return;
+        };
+        if outbox.fill(|out| out.begin_answer(s.ticket, self.number, codes, self.now)) {
+            reach.touch(outbox);
+        }
+        if !wanted.is_empty() {
+            self.replay(slot, s, wanted, reach);
+        }
+        if outbox.fill(|out| out.end_answer(s.ticket, self.now)) {
+            reach.touch(outbox);
+        }
+    }
+
+    fn replay(
+        &self,
+        slot: Slot,
+        s: &SubscribeEntry<'_>,
+        wanted: &[&FilterEntry<'_>],
+        reach: &mut dyn Reach,
+    ) {
+        let (Some(subscriber), Some(outbox)) = (self.subscribers.get(slot), self.outbox(slot))
+        else {
+            return;
+        };
+        let who = subscriber.actor();
+        let of = |f: &&FilterEntry<'_>| subscription(slot, f, s.identifier);
+        let subscriptions: Vec<_> = wanted.iter().map(of).collect();
+        let unsure = |qos| qos == QoS::AtMostOnce;
+        let all_unsure = subscriptions.iter().all(|s| unsure(s.options.qos));
+        // Whoever subscribes again and again and does not read shall not keep the lane busy with it.
+        let mut room = true;
+        let filters = wanted.iter().map(|f| f.filter);
+        self.retained
+            .matching(filters, self.now, |topic, kept, places| {
+                for subscription in places.iter().filter_map(|place| subscriptions.get(*place)) {
+                    if !room && all_unsure {
+                        return ControlFlow::Break(());
+                    }
+                    if !room && (unsure(kept.qos) || unsure(subscription.options.qos)) {
+                        continue;
+                    }
+                    if subscription.guarded && !self.hook.may_see(who, topic) {
+                        continue;
+                    }
+                    let frame =
+                        retained_frame(topic, kept, self.now, subscription, outbox.version());
+                    let mut closing = false;
+                    let taken = outbox.try_fill(|out| {
+                        room &= out.replay(s.ticket, self.number, &frame, self.now);
+                        closing = out.overflowed();
+                    });
+                    if taken == Some(true) {
+                        reach.touch(outbox);
+                    }
+                    if closing || taken.is_none() {
+                        return ControlFlow::Break(());
+                    }
+                }
+                ControlFlow::Continue(())
+            });
+    }
+}

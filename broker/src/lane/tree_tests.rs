@@ -1,0 +1,107 @@
+use super::*;
+use crate::packet::{QoS, SubscribeOptions};
+
+/// A tree of these filters, each the only one of a slot of its own.
+fn tree<'a>(filters: impl IntoIterator<Item = &'a str>) -> Tree {
+    let mut tree = Tree::default();
+    for (slot, filter) in (0..).zip(filters) {
+        tree.list_mut(filter).push(Subscription {
+            slot,
+            options: SubscribeOptions::of(QoS::AtMostOnce),
+            identifier: None,
+            guarded: false,
+            mount: None,
+        });
+    }
+    tree
+}
+
+/// How many filters a topic reaches, and how many nodes that took.
+fn reached(tree: &Tree, topic: &str) -> (usize, usize) {
+    let mut found = 0;
+    let gone_into = tree.matches(topic, |_| found += 1);
+    (found, gone_into)
+}
+
+#[test]
+fn a_node_stands_only_where_filters_end_or_part() {
+    let filters = [
+        "a/b/+/d",
+        "a/b/+/c/#",
+        "a/b/+/c/+",
+        "a/x/#",
+        "#",
+        "+",
+        "/+",
+        "//+/",
+    ];
+    let mut all = tree(filters);
+    for (filter, topic) in filters.iter().zip([
+        "a/b/x/d",
+        "a/b/x/c/y/z",
+        "a/b/x/c/y",
+        "a/x",
+        "q/q/q",
+        "q",
+        "/q",
+        "//q/",
+    ]) {
+        assert!(all.list(filter).is_some_and(|list| list.len() == 1));
+        assert!(reached(&all, topic).0 >= 1, "{topic}");
+    }
+    // The root, a, a/b/+, its d and its c, that one's +, a/x, +, the empty level, and what follows it twice.
+    assert_eq!(all.nodes.len(), 11);
+    for filter in ["a", "a/b", "a/b/+", "a/b/+/d/#", "a/b/+/c", "//+", "q/+"] {
+        assert!(all.list(filter).is_none_or(<[_]>::is_empty), "{filter}");
+    }
+    for (slot, filter) in (0..).zip(filters) {
+        assert!(
+            !all.remove(filter, 99) && all.remove(filter, slot),
+            "{filter}"
+        );
+        assert!(all.nodes.len() - all.free.len() <= 2 * (filters.len() - slot as usize));
+    }
+    assert!(all.is_empty());
+}
+
+#[test]
+fn filters_at_every_turn_cost_no_more_than_they_are() {
+    // All that a topic of twelve levels can reach: 4,096 filters, and no node twice.
+    let filters: Vec<String> = (0_u32..1 << 12)
+        .map(|bits| {
+            let levels = (0..12).map(|at| if bits >> at & 1 == 0 { "a" } else { "+" });
+            levels.collect::<Vec<_>>().join("/")
+        })
+        .collect();
+    let all = tree(filters.iter().map(String::as_str));
+    let (found, gone_into) = reached(&all, ["a"; 12].join("/").as_str());
+    assert_eq!(found, filters.len());
+    assert!(gone_into <= all.nodes.len() && all.nodes.len() <= 2 * filters.len());
+    // Half of them agree with all but the last level: those are given up where they part, not one by one.
+    let (found, gone_into) = reached(&all, &format!("{}/b", ["a"; 11].join("/")));
+    assert_eq!(found, filters.len() / 2);
+    assert!(gone_into <= all.nodes.len());
+}
+
+#[test]
+fn depth_costs_neither_memory_nor_stack() {
+    let deep = "+/".repeat(32_767);
+    let nested = (0..256).map(|n| "+/".repeat(n * 128) + "#");
+    let filters: Vec<String> = nested
+        .chain([deep.clone() + "+", deep.clone() + "x"])
+        .collect();
+    let mut all = tree(filters.iter().map(String::as_str));
+    assert!(all.nodes.len() <= filters.len() + 2, "{}", all.nodes.len());
+    let topic = "/".repeat(32_767);
+    let (found, gone_into) = reached(&all, &topic);
+    assert_eq!((found, gone_into <= all.nodes.len()), (257, true));
+    // As many levels as there can be, and a node at each of thousands.
+    let chain: Vec<String> = (1..4_000).map(|n| "/".repeat(n) + "+").collect();
+    let chained = tree(chain.iter().map(String::as_str));
+    assert_eq!(reached(&chained, &"/".repeat(3_999)).0, 1);
+    drop(chained);
+    for (slot, filter) in (0..).zip(&filters) {
+        assert!(all.remove(filter, slot));
+    }
+    assert!(all.is_empty());
+}
