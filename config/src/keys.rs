@@ -1,17 +1,10 @@
 //! Every key that there is: its name, how its value is read, and how it is shown.
 
-use crate::settings::{
-    ClientCertificates, ListenerLimits, PublishRule, RoomPattern, Settings, Transport, UserFrom,
-};
+use crate::settings::Settings;
 use crate::value::size::{GIB, KIB, MIB, TIB};
 use crate::value::time::{HOUR, MILLISECOND, MONTH, SECOND};
-use crate::value::word::AccessWord;
 use crate::value::{self, Wanted};
 use config::ValueKind;
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// A key that fills a place in a `T`.
@@ -22,66 +15,6 @@ pub(crate) struct Key<T> {
     pub read: fn(&mut T, &ValueKind) -> Result<(), Wanted>,
     /// The value in TOML; none where it is not set and has no default.
     pub show: fn(&T) -> Option<toml::Value>,
-}
-
-/// A `[[listener]]` as far as it has been read.
-#[derive(Debug, Clone)]
-pub(crate) struct ListenerDraft {
-    pub bind: Option<SocketAddr>,
-    pub transport: Transport,
-    pub path: Option<PathBuf>,
-    pub mode: Option<u32>,
-    pub certificate: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-    pub client_ca: Option<PathBuf>,
-    pub client_certificates: ClientCertificates,
-    pub user_from: UserFrom,
-    pub ws_path: Option<String>,
-    pub allowed_origins: Option<Vec<String>>,
-    pub proxy_protocol: bool,
-    pub limits: ListenerLimits,
-}
-
-/// A `[[room]]` as far as it has been read.
-#[derive(Debug, Clone)]
-pub(crate) struct RoomDraft {
-    pub pattern: Option<RoomPattern>,
-    pub access: AccessWord,
-    pub members: Option<BTreeSet<String>>,
-    pub max_members: Option<NonZeroU32>,
-    pub publish: PublishRule,
-}
-
-impl Default for ListenerDraft {
-    fn default() -> Self {
-        ListenerDraft {
-            bind: None,
-            transport: Transport::Tcp,
-            path: None,
-            mode: None,
-            certificate: None,
-            key: None,
-            client_ca: None,
-            client_certificates: ClientCertificates::Off,
-            user_from: UserFrom::Nothing,
-            ws_path: None,
-            allowed_origins: None,
-            proxy_protocol: false,
-            limits: ListenerLimits::default(),
-        }
-    }
-}
-
-impl Default for RoomDraft {
-    fn default() -> Self {
-        RoomDraft {
-            pattern: None,
-            access: AccessWord::default(),
-            members: None,
-            max_members: None,
-            publish: PublishRule::Anyone,
-        }
-    }
 }
 
 /// `key!(name, field, kind, limits)`; the kinds are the modules of [`value`].
@@ -256,68 +189,13 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!("log.format", log.format, word, ()),
 ];
 
-/// Keys of a `[[listener]]`.
-pub(crate) static LISTENER: &[Key<ListenerDraft>] = &[
-    key!("listener.bind", bind, address, ()),
-    key!("listener.transport", transport, word, ()),
-    key!("listener.path", path, path, ()),
-    key!("listener.mode", mode, mode, ()),
-    key!("listener.certificate", certificate, path, ()),
-    key!("listener.key", key, path, ()),
-    key!("listener.client_ca", client_ca, path, ()),
-    key!(
-        "listener.client_certificates",
-        client_certificates,
-        word,
-        ()
-    ),
-    key!("listener.user_from_certificate", user_from, word, ()),
-    key!("listener.ws_path", ws_path, origin::url_path, ()),
-    key!("listener.allowed_origins", allowed_origins, origin, ()),
-    key!("listener.proxy_protocol", proxy_protocol, switch, ()),
-    key!(
-        "listener.connections",
-        limits.connections,
-        number,
-        1..=10_000_000
-    ),
-    key!(
-        "listener.connect_rate",
-        limits.connect_rate,
-        number,
-        1..=1_000_000
-    ),
-    key!(
-        "listener.handshake_time",
-        limits.handshake_time,
-        time::optional,
-        10 * MILLISECOND..=HOUR
-    ),
-    key!(
-        "listener.packet_bytes",
-        limits.packet_bytes,
-        size,
-        SMALLEST_PACKET..=LARGEST_PACKET
-    ),
-];
-
-/// Keys of a `[[room]]`.
-pub(crate) static ROOM: &[Key<RoomDraft>] = &[
-    key!("room.match", pattern, pattern, ()),
-    key!("room.access", access, word, ()),
-    key!("room.members", members, users, ()),
-    key!(
-        "room.max_members",
-        max_members,
-        number,
-        1..=u64::from(u32::MAX)
-    ),
-    key!("room.publish", publish, word, ()),
-];
-
 mod access;
+mod listener;
+mod room;
 
 pub(crate) use access::{ACCESS, AccessDraft};
+pub(crate) use listener::{LISTENER, ListenerDraft};
+pub(crate) use room::{ROOM, RoomDraft};
 
 /// How a section is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -387,6 +265,7 @@ pub(crate) fn nearest(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn the_nearest_key() {
