@@ -13,7 +13,7 @@ use crate::sys::Counters;
 use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use tokio::sync::Notify;
 
@@ -27,6 +27,8 @@ pub(crate) struct Outbox {
     v5: AtomicBool,
     /// Whether a connection serves it: what may go to somebody else should.
     awake: AtomicBool,
+    /// The largest packet that the connection takes; `u32::MAX`: any.
+    largest: AtomicU32,
     state: Mutex<State>,
     /// Wakes the connection: the socket is full or broken, or the session is to be closed.
     attention: Notify,
@@ -102,6 +104,8 @@ impl Outbox {
             return;
         }
         self.v5.store(version == Version::V5, Ordering::Relaxed);
+        let largest = limits.maximum_packet_size.unwrap_or(u32::MAX);
+        self.largest.store(largest, Ordering::Relaxed);
         self.awake.store(true, Ordering::Relaxed);
         state.outbound.wake(version, limits, connack, now);
         state.outlet = outlet;
@@ -149,6 +153,7 @@ impl Outbox {
         Outbox {
             v5: AtomicBool::new(outbound.version() == Version::V5),
             awake: AtomicBool::new(stage == Stage::Open),
+            largest: AtomicU32::new(outbound.largest()),
             state: Mutex::new(State {
                 outbound,
                 outlet,
@@ -177,6 +182,17 @@ impl Outbox {
     /// Whether a connection serves the session.
     pub(crate) fn is_awake(&self) -> bool {
         self.awake.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection, or the last one, takes a packet of so many bytes [MQTT-3.1.2-24].
+    pub(crate) fn takes_size(&self, bytes: usize) -> bool {
+        let largest = self.largest.load(Ordering::Relaxed);
+        largest == u32::MAX || bytes <= largest as usize
+    }
+
+    /// Whether it holds anything that members of shared groups of `lane` may take over.
+    pub(crate) fn holds_shared(&self, lane: u16) -> bool {
+        self.state.lock().outbound.holds_shared(lane)
     }
 
     /// What other members of a lane's shared groups may have; see [`Outbound::take_shared`].

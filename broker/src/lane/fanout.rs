@@ -1,18 +1,17 @@
 //! One message to all whom it reaches: encoded once for each form that receivers need, not once a receiver.
 
 use super::entry::{Batch, Entry, Origin, PublishEntry};
-use super::index::{Slot, Subscription};
+use super::index::Subscription;
 use super::retained::{Kept, end, remaining};
+use super::sharing::share_out;
 use super::state::Reach;
 use super::subscribers::Subscribers;
 use super::subscriptions::{Group, Subscriptions};
-use crate::outbox::Outbox;
 use crate::packet::{PublishParts, QoS, Version, encode_publish};
 use crate::policy::{LaneHook, Mark, Mount, Stamps};
-use crate::session::{Frame, Outbound, Share};
+use crate::session::{Frame, Outbound};
 use bytes::Bytes;
 use std::borrow::Cow;
-use std::sync::Arc;
 
 /// A user property on its way out.
 type UserProperty<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -38,7 +37,7 @@ impl Outgoing<'_> {
     }
 
     /// When it is worth nothing any more.
-    fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.expiry()
             .map_or(Frame::FOR_EVER, |expiry| end(expiry, self.entry.at))
     }
@@ -97,88 +96,12 @@ pub(super) fn fan_out(
         return;
     }
     for group in groups {
-        share_out(message, group, None, &mut frames, subscribers, reach);
+        share_out(message, group, &mut frames, subscribers, reach);
     }
-}
-
-/// Gives a message that a member of `group` cannot deal with any more to another.
-pub(super) fn pass_on(
-    message: &Outgoing<'_>,
-    group: &Group,
-    from: Slot,
-    subscribers: &Subscribers,
-    hook: &dyn LaneHook,
-    reach: &mut dyn Reach,
-) {
-    if message.end() <= message.now {
-        return;
-    }
-    let mut frames = Frames::new(message, hook);
-    share_out(message, group, Some(from), &mut frames, subscribers, reach);
-}
-
-/// Gives a message to one member of a shared group: who has a connection and room goes first.
-fn share_out(
-    message: &Outgoing<'_>,
-    group: &Group,
-    but: Option<Slot>,
-    frames: &mut Frames<'_>,
-    subscribers: &Subscribers,
-    reach: &mut dyn Reach,
-) {
-    let turn = group.in_turn().filter(|m| Some(m.slot) != but);
-    let turn = turn.filter_map(|m| Some((m, subscribers.get(m.slot)?.outbox.as_ref()?)));
-    // The best first; most of the time that is the first of all. The last but one would be closed for it.
-    let ranks = [(true, true), (false, true), (true, false), (false, false)];
-    for (awake, room) in ranks {
-        for (member, outbox) in turn.clone().filter(|(_, o)| o.is_awake() || !awake) {
-            if give(message, group, (member, room), outbox, frames, reach) {
-                return;
-            }
-        }
-    }
-}
-
-/// Gives a message to a member of a group, where asked only if there is `room` for all that is kept of it, properties
-/// and the entry included; false where there is not, or where its session is over, of which the lane has not heard yet.
-fn give(
-    message: &Outgoing<'_>,
-    group: &Group,
-    (member, room): (&Subscription, bool),
-    outbox: &Arc<Outbox>,
-    frames: &mut Frames<'_>,
-    reach: &mut dyn Reach,
-) -> bool {
-    let version = outbox.version();
-    let mut given = false;
-    let deliver = |out: &mut Outbound| {
-        // Nothing is encoded for those who cannot even take the payload.
-        if room && !out.has_room(message.entry.payload.len()) {
-            return;
-        }
-        // By the member's own QoS and identifier [5.0 MQTT-3.3.4-5, MQTT-4.8.2-3].
-        let mut frame = frames.for_group(&[member], version).clone();
-        if frame.qos != QoS::AtMostOnce {
-            frame.share = Some(Arc::new(Share {
-                lane: message.lane,
-                group: group.key.clone(),
-                batch: frames.batch(),
-                mark: message.marked.map_or_else(Mark::default, |(_, mark)| mark),
-            }));
-        }
-        given = !room || out.has_room(frame.len());
-        if given {
-            out.deliver(message.lane, &frame, message.now);
-        }
-    };
-    if outbox.try_fill(deliver) == Some(true) {
-        reach.touch(outbox);
-    }
-    given
 }
 
 /// The forms in which one message has been encoded.
-struct Frames<'a> {
+pub(super) struct Frames<'a> {
     message: &'a Outgoing<'a>,
     hook: &'a dyn LaneHook,
     stamps: Option<Stamps>,
@@ -189,7 +112,7 @@ struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    fn new(message: &'a Outgoing<'a>, hook: &'a dyn LaneHook) -> Self {
+    pub(super) fn new(message: &'a Outgoing<'a>, hook: &'a dyn LaneHook) -> Self {
         Frames {
             message,
             hook,
@@ -199,7 +122,8 @@ impl<'a> Frames<'a> {
         }
     }
 
-    fn batch(&mut self) -> Bytes {
+    /// The entry itself, as whoever takes the message over later needs it.
+    pub(super) fn batch(&mut self) -> Bytes {
         let write = || {
             let mut batch = Batch::default();
             batch.push(&Entry::Publish(self.message.entry.clone()));
@@ -210,7 +134,7 @@ impl<'a> Frames<'a> {
 
     /// The form for a receiver whom `group` reaches: with all its identifiers [5.0 MQTT-3.3.4-4], and a DUP of its own
     /// [MQTT-3.3.1-3].
-    fn for_group(&mut self, group: &[&Subscription], version: Version) -> &Frame {
+    pub(super) fn for_group(&mut self, group: &[&Subscription], version: Version) -> &Frame {
         let entry = self.message.entry;
         // The highest of the matching subscriptions, and no more than the message's own
         // [3.1.1 MQTT-3.3.5-1, MQTT-3.8.4-6, 5.0 MQTT-3.3.4-2, MQTT-3.8.4-8].

@@ -1,15 +1,12 @@
 //! Sessions that outlive their connections, as their lanes see it.
 
-use super::entry::{self, Entry, GoneEntry, SubscribeEntry};
-use super::fanout::{Outgoing, pass_on};
+use super::entry::{GoneEntry, SubscribeEntry};
 use super::index::Slot;
 use super::state::{Lane, Reach};
-use super::subscriptions::Group;
 use crate::packet::ReasonCode;
 use crate::policy::{Attempt, Refusal, Request, SessionId};
 use crate::session::Share;
 use std::collections::HashSet;
-use std::sync::Arc;
 
 impl Lane {
     /// The connection is over; subscriptions stay, and fill the outbox. What others of a shared group can
@@ -19,10 +16,7 @@ impl Lane {
         if let Some(slot) = self.own_slot(g.who.session)
             && let Some(outbox) = self.subscribers.get(slot).and_then(|s| s.outbox.clone())
         {
-            let others = |share: &Share| {
-                let group = self.index.group(&share.group);
-                group.is_some_and(|g| self.is_attended(g, slot))
-            };
+            let others = |share: &Share| self.has_heir(share, slot, true);
             let taken = outbox.take_shared(self.number, &others);
             self.pass_on(slot, &taken, reach);
         }
@@ -49,44 +43,6 @@ impl Lane {
         let slot = self.subscribers.slot_of(session.client)?;
         let known = self.subscribers.get(slot)?.session;
         (known.incarnation <= session.incarnation).then_some(slot)
-    }
-
-    /// Whether a group has another member with a connection.
-    fn is_attended(&self, group: &Group, but: Slot) -> bool {
-        group.members().iter().any(|member| {
-            let subscriber = self.subscribers.get(member.slot);
-            let outbox = subscriber.and_then(|s| s.outbox.as_ref());
-            member.slot != but && outbox.is_some_and(|o| o.is_awake())
-        })
-    }
-
-    /// Never lost while the group has a member: what `from` was given goes to others.
-    fn pass_on(&self, from: Slot, taken: &[Arc<Share>], reach: &mut dyn Reach) {
-        for share in taken {
-            let Some(group) = self.index.group(&share.group) else {
-                continue;
-            };
-            let Ok(mut entries) = entry::read(&share.batch) else {
-                continue;
-            };
-            let Some(Ok(Entry::Publish(entry))) = entries.next() else {
-                continue;
-            };
-            let message = Outgoing {
-                lane: self.number,
-                entry: &entry,
-                marked: entry.origin.map(|origin| (origin, share.mark)),
-                now: self.now,
-            };
-            pass_on(
-                &message,
-                group,
-                from,
-                &self.subscribers,
-                self.hook.as_ref(),
-                reach,
-            );
-        }
     }
 
     /// The client is back: each of its filters is judged anew, since rights may have gone meanwhile.
@@ -121,7 +77,7 @@ impl Lane {
             }
         }
         if let Some(slot) = slot {
-            self.keep_only(slot, &granted);
+            self.keep_only(slot, &granted, reach);
         }
         if let Some(outbox) = reach.outbox(r.who.session) {
             // Asleep until all lanes have answered, so there is nothing to flush.
@@ -132,7 +88,7 @@ impl Lane {
         }
         self.carry_out(reach);
         if let Some(slot) = slot {
-            self.subscribers.take_if_unused(slot);
+            self.leave_if_unused(slot);
         }
     }
 
@@ -149,13 +105,15 @@ impl Lane {
     }
 
     /// Takes all other filters of a session away.
-    fn keep_only(&mut self, slot: Slot, granted: &[Request<'_>]) {
+    fn keep_only(&mut self, slot: Slot, granted: &[Request<'_>], reach: &mut dyn Reach) {
         let kept: HashSet<&str> = granted.iter().map(|r| r.filter).collect();
-        for filter in self.subscribers.filters(slot) {
-            if !kept.contains(&*filter) {
-                self.index.remove(&filter, slot);
-                self.subscribers.drop_filter(slot, &filter);
-            }
+        let mut gone = self.subscribers.filters(slot);
+        gone.retain(|filter| !kept.contains(&**filter));
+        for filter in &gone {
+            self.index.remove(filter, slot);
+            self.subscribers.drop_filter(slot, filter);
         }
+        let gone: Vec<&str> = gone.iter().map(|filter| &**filter).collect();
+        self.hand_over(slot, &gone, reach);
     }
 }

@@ -59,7 +59,7 @@ impl Lane {
             number,
             now: 0,
             position: 0,
-            index: Subscriptions::default(),
+            index: Subscriptions::of(number),
             retained: Retained::new(portion),
             subscribers: Subscribers::default(),
             hook,
@@ -253,7 +253,7 @@ impl Lane {
             self.ask(|hook, cx| hook.subscribed(cx, s.who.into(), &granted));
         }
         self.carry_out(reach);
-        self.subscribers.take_if_unused(slot);
+        self.leave_if_unused(slot);
     }
 
     fn add(&mut self, slot: Slot, f: &FilterEntry<'_>, identifier: u32) -> bool {
@@ -286,6 +286,7 @@ impl Lane {
             };
             codes.push((*place, code, None));
         }
+        self.hand_over(slot, &gone, reach);
         if let Some(outbox) = self.outbox(slot)
             && outbox.fill(|out| out.answer(u.ticket, self.number, codes, self.now))
         {
@@ -295,7 +296,7 @@ impl Lane {
             self.ask(|hook, cx| hook.unsubscribed(cx, u.who.into(), &gone));
         }
         self.carry_out(reach);
-        self.subscribers.take_if_unused(slot);
+        self.leave_if_unused(slot);
     }
 
     /// What the hook asked for, in order.
@@ -355,7 +356,7 @@ impl Lane {
     }
 
     pub(super) fn outbox(&self, slot: Slot) -> Option<&Arc<Outbox>> {
-        self.subscribers.get(slot)?.outbox.as_ref()
+        self.subscribers.outbox(slot)
     }
 }
 

@@ -529,6 +529,10 @@ fn a_group_looks_for_room_for_all_of_a_message() {
             properties: properties.clone(),
             ..message(None, topic, b"m", false)
         }));
+        // The socket takes what is sent.
+        for outbox in s.world.outboxes.values() {
+            outbox.take_bytes();
+        }
     }
     for who in [ALICE, BOB] {
         let outbox = &s.world.outboxes[&who.session];
@@ -536,6 +540,9 @@ fn a_group_looks_for_room_for_all_of_a_message() {
         assert_eq!(held, Some((2, false, 0)), "{}", who.user);
     }
 }
+
+#[path = "handover_tests.rs"]
+mod handover;
 
 /// Counts how often it is asked what may be seen.
 #[derive(Default)]

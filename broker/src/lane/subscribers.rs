@@ -45,6 +45,11 @@ impl Subscribers {
         self.places.get(slot as usize)?.as_ref()
     }
 
+    /// The outbox of the session at `slot`.
+    pub(super) fn outbox(&self, slot: Slot) -> Option<&Arc<Outbox>> {
+        self.get(slot)?.outbox.as_ref()
+    }
+
     /// The place of a client's session, whichever incarnation it is.
     pub(super) fn slot_of(&self, client: u64) -> Option<Slot> {
         self.by_client.get(&client).copied()
@@ -109,11 +114,9 @@ impl Subscribers {
         Some(subscriber)
     }
 
-    /// Takes the session out where it holds no filter.
-    pub(super) fn take_if_unused(&mut self, slot: Slot) {
-        if self.get(slot).is_some_and(|s| s.filters.is_empty()) {
-            self.take(slot);
-        }
+    /// Whether the session at `slot` holds no filter.
+    pub(super) fn is_unused(&self, slot: Slot) -> bool {
+        self.get(slot).is_some_and(|s| s.filters.is_empty())
     }
 
     #[cfg(test)]

@@ -14,6 +14,7 @@ const GROUPS_FROM: Slot = 1 << 31;
 /// The index and the groups.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
+    lane: u16,
     index: Index,
     by_key: HashMap<Arc<str>, Slot>,
     groups: HashMap<Slot, Group>,
@@ -51,11 +52,20 @@ pub(crate) struct Group {
     pub key: Arc<str>,
     /// Never empty.
     members: Vec<Subscription>,
-    /// Whose turn it is.
+    /// Whose turn it is, modulo their number. It begins elsewhere in each lane, and for each filter: the first members
+    /// would get most of few messages on many topics.
     next: Cell<usize>,
 }
 
 impl Subscriptions {
+    /// Those of a lane.
+    pub(crate) fn of(lane: u16) -> Self {
+        Subscriptions {
+            lane,
+            ..Subscriptions::default()
+        }
+    }
+
     /// Adds a subscription, or replaces the slot's own to the same filter. True where it is new.
     pub(crate) fn insert(&mut self, filter: &str, subscription: Subscription) -> bool {
         let new = self.put(filter, subscription);
@@ -82,7 +92,7 @@ impl Subscriptions {
         let group = Group {
             key,
             members: vec![subscription],
-            next: Cell::new(0),
+            next: Cell::new(usize::from(self.lane) + usize::from(start(filter))),
         };
         self.groups.insert(slot, group);
         self.index.insert(&inner, stand_in(slot))
@@ -168,12 +178,17 @@ impl Subscriptions {
 }
 
 impl Group {
-    /// All members, each in its turn first.
+    /// All members, first whose turn it is.
     pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Subscription> + Clone {
         let first = self.next.get() % self.members.len().max(1);
-        self.next.set(first + 1);
         let (before, from) = self.members.split_at(first);
         from.iter().chain(before)
+    }
+
+    /// The member at this place of [`in_turn`](Self::in_turn) has had its turn; those before it could not take theirs,
+    /// and no other gets twice as much for that.
+    pub(crate) fn has_taken(&self, place: usize) {
+        self.next.set(self.next.get().wrapping_add(place + 1));
     }
 
     pub(crate) fn members(&self) -> &[Subscription] {
@@ -184,6 +199,11 @@ impl Group {
 /// Whether a filter is a shared one (4.8.2).
 pub(crate) fn is_shared(filter: &str) -> bool {
     filter.starts_with("$share/")
+}
+
+/// Where the turns of a filter begin, the same on every node.
+fn start(filter: &str) -> u16 {
+    super::hash(filter.as_bytes().iter(), u16::MAX)
 }
 
 /// Whether a filter lives in every lane.
@@ -213,6 +233,7 @@ fn stand_in(slot: Slot) -> Subscription {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn reached(all: &Subscriptions, topic: &str) -> (Vec<Slot>, Vec<Vec<Slot>>) {
@@ -220,7 +241,10 @@ mod tests {
         all.matches(
             topic,
             |s| own.push(s.slot),
-            |g| groups.push(g.in_turn().map(|m| m.slot).collect()),
+            |g| {
+                groups.push(g.in_turn().map(|m| m.slot).collect());
+                g.has_taken(0);
+            },
         );
         (own, groups)
     }
@@ -243,7 +267,9 @@ mod tests {
                 groups[0][0]
             })
             .collect();
-        assert_eq!(firsts, [1, 2, 3, 1, 2, 3]);
+        // Wherever they begin.
+        assert_eq!(firsts[..3], firsts[3..]);
+        assert_eq!(firsts.iter().sum::<Slot>(), 12, "{firsts:?}");
         assert!(all.remove("$share/g/a/#", 2) && !all.remove("$share/g/a/#", 2));
         assert!(all.find("$share/g/a/#", 2).is_none());
         assert!(all.find("$share/g/a/#", 3).is_some());
@@ -257,6 +283,47 @@ mod tests {
         assert_eq!(reached(&all, "a/b"), (vec![1], vec![]));
         assert!(all.remove("$share/g/b", 1));
         assert!(all.groups.is_empty() && all.by_key.is_empty());
+    }
+
+    /// Whom `$share/g/b/#` gives one message in each of 16 lanes, or in one lane one of each of 16 filters.
+    #[test]
+    fn turns_begin_at_different_members() {
+        let first = |lane: u16, filter: &str| {
+            let mut all = Subscriptions::of(lane);
+            for slot in 0..3 {
+                all.insert(filter, stand_in(slot));
+            }
+            let group = all.group(filter).unwrap();
+            group.in_turn().next().unwrap().slot
+        };
+        let counts =
+            |firsts: Vec<Slot>| [0, 1, 2].map(|s| firsts.iter().filter(|f| **f == s).count());
+        let mut lanes = counts((0..16).map(|lane| first(lane, "$share/g/b/#")).collect());
+        lanes.sort_unstable();
+        assert_eq!(lanes, [5, 5, 6]);
+        let filters = counts(
+            (0..300)
+                .map(|n| first(0, &format!("$share/g/b/{n}")))
+                .collect(),
+        );
+        assert!(filters.iter().all(|n| (70..130).contains(n)), "{filters:?}");
+    }
+
+    #[test]
+    fn who_could_not_take_a_turn_leaves_no_double_one() {
+        let mut all = Subscriptions::default();
+        for slot in 0..3 {
+            all.insert("$share/g/a", stand_in(slot));
+        }
+        let group = all.group("$share/g/a").unwrap();
+        let mut taken = [0; 3];
+        for _ in 0..30 {
+            let able = group.in_turn().enumerate().find(|(_, m)| m.slot != 0);
+            let (place, member) = able.unwrap();
+            taken[member.slot as usize] += 1;
+            group.has_taken(place);
+        }
+        assert_eq!(taken, [0, 15, 15]);
     }
 
     #[test]

@@ -9,7 +9,9 @@ mod outbound;
 
 pub(crate) use filters::{FilterLimits, Filters};
 pub(crate) use inbound::{Close, Inbound, Session, Start, Step};
-pub(crate) use outbound::{Answer, DropReason, Frame, Held, Outbound, Share, Tally, WrongKind};
+pub(crate) use outbound::{
+    Answer, DropReason, Frame, Held, Need, Outbound, Share, Tally, WrongKind,
+};
 
 /// What PUBREL and PUBCOMP say with 0x92, the one failure that they have.
 pub(crate) const UNKNOWN_ID: &str = "no QoS 2 message is under way with this packet id";

@@ -3,6 +3,7 @@
 use crate::ONE_LANE;
 use roommq_tests::broker::Broker;
 use roommq_tests::wire::{Client, Connect, Message, Packet, Subscribe, Value, Version, property};
+use std::time::Duration;
 
 fn member(server: &Broker, version: Version, id: &str, filter: &str, qos: u8) -> Client {
     let mut client = Connect::new(version, id).to(server.address());
@@ -137,4 +138,120 @@ fn no_kept_messages_and_no_no_local() {
     let bytes = Subscribe::to("$share/g/x", 4).bytes(9, Version::V5);
     client.send(&bytes);
     assert_eq!(client.closed(), Some(0x82));
+}
+
+/// A member that takes packets of so many bytes.
+fn small(server: &Broker, id: &str, largest: u32, filter: &str) -> Client {
+    let connect = Connect::v5(id).property(property::MAXIMUM_PACKET_SIZE, Value::Four(largest));
+    let mut client = connect.to(server.address());
+    assert_eq!(client.subscribe(filter, 2), 2);
+    client
+}
+
+/// The next packet, which must be a PUBLISH; not acknowledged.
+fn publish(client: &mut Client) -> Message {
+    match client.packet() {
+        Packet::Publish(message) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Nothing more has come, or does before its PINGRESP.
+fn quiet(client: &mut Client) {
+    client.ping();
+    let next = client.poll(Duration::ZERO);
+    assert!(next.is_err(), "{next:?}");
+}
+
+#[test]
+fn what_is_too_large_for_a_member_goes_to_another() {
+    let server = Broker::start();
+    for qos in 0..=2 {
+        let topic = format!("sizes/{qos}");
+        let filter = format!("$share/g/{topic}");
+        let mut one = small(&server, "one", 60, &filter);
+        let mut two = member(&server, Version::V5, "two", &filter, 2);
+        let mut sender = Connect::v5("sender").to(server.address());
+        for n in 0..6 {
+            let payload = format!("{n}{}", "x".repeat(100));
+            sender.publish(&Message::new(topic.as_str(), payload).qos(qos));
+        }
+        let got: Vec<_> = (0..6)
+            .map(|_| two.message().text()[..1].to_owned())
+            .collect();
+        assert_eq!(got.concat(), "012345");
+        sender.publish(&Message::new(topic.as_str(), "small").qos(qos));
+        sender.publish(&Message::new(topic.as_str(), "small").qos(qos));
+        assert_eq!([one.message().text(), two.message().text()], ["small"; 2]);
+        quiet(&mut one);
+        quiet(&mut two);
+    }
+}
+
+/// Also where the session that goes had been sent it.
+#[test]
+fn what_a_member_leaves_goes_to_one_that_can_take_it() {
+    let server = Broker::with(ONE_LANE);
+    let mut sender = Connect::v5("sender").to(server.address());
+    let mut first = member(&server, Version::V5, "first", "$share/g/left", 1);
+    for n in 0..4 {
+        let payload = format!("{n}{}", "x".repeat(100));
+        sender.publish(&Message::new("left", payload).qos(1));
+    }
+    (0..4).for_each(|_| drop(publish(&mut first)));
+    let mut little = small(&server, "little", 60, "$share/g/left");
+    let mut last = member(&server, Version::V5, "last", "$share/g/left", 1);
+    drop(first);
+    let got: Vec<_> = (0..4)
+        .map(|_| last.message().text()[..1].to_owned())
+        .collect();
+    assert_eq!(got.concat(), "0123");
+    quiet(&mut little);
+}
+
+#[test]
+fn unsubscribe_leaves_to_others_what_was_not_sent_and_the_end_what_was() {
+    let server = Broker::with(ONE_LANE);
+    let connect = Connect::v5("first").property(property::RECEIVE_MAXIMUM, Value::Two(1));
+    let mut first = connect.to(server.address());
+    assert_eq!(first.subscribe("$share/g/rx", 1), 1);
+    let mut second = member(&server, Version::V5, "second", "$share/g/rx", 1);
+    let mut sender = Connect::v5("sender").to(server.address());
+    for n in 0..8 {
+        sender.publish(&Message::new("rx", n.to_string()).qos(1));
+    }
+    let on_its_way = publish(&mut first).text().to_owned();
+    let mut got: Vec<_> = (0..4).map(|_| second.message().text().to_owned()).collect();
+    assert_eq!(first.unsubscribe("$share/g/rx"), [0]);
+    let waited: Vec<_> = (0..3).map(|_| second.message().text().to_owned()).collect();
+    assert!(waited.is_sorted(), "{waited:?}");
+    quiet(&mut second);
+    first.disconnect(0);
+    assert_eq!(second.message().text(), on_its_way);
+    got.extend(waited);
+    got.push(on_its_way);
+    got.sort();
+    assert_eq!(got.concat(), "01234567");
+    quiet(&mut second);
+}
+
+#[test]
+fn members_get_as_much_of_few_messages_on_many_topics() {
+    let server = Broker::start();
+    let mut sender = Connect::v5("sender").to(server.address());
+    for group in ["g", "h", "jobs"] {
+        let filter = format!("$share/{group}/b/#");
+        let mut members =
+            ["one", "two", "three"].map(|id| member(&server, Version::V5, id, &filter, 1));
+        for n in 0..30 {
+            sender.publish(&Message::new(&format!("b/{n}"), "x").qos(1));
+        }
+        let counts = members.each_mut().map(|client| {
+            // Every lane has answered, and so has delivered what came before.
+            client.subscribe("+/of/all/lanes", 0);
+            std::iter::from_fn(|| client.poll(Duration::ZERO).ok()).count()
+        });
+        assert_eq!(counts.iter().sum::<usize>(), 30);
+        assert!(counts.iter().all(|n| (6..=14).contains(n)), "{counts:?}");
+    }
 }

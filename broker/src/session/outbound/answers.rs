@@ -207,6 +207,21 @@ impl Outbound {
         self.drop_for(reason, frame.packet.payload_len());
     }
 
+    /// Takes out of what is held for answers all that is not to `stay`.
+    pub(super) fn take_held(&mut self, mut stay: impl FnMut(&Frame) -> bool) {
+        for owed in &mut self.owed {
+            owed.held.retain(|(_, frame)| stay(frame));
+            let held = owed.held.iter().map(|(_, frame)| frame);
+            owed.held_bytes = held.chain(&owed.replayed).map(Frame::len).sum();
+        }
+    }
+
+    /// What is held for answers.
+    pub(super) fn held_frames(&self) -> impl Iterator<Item = &Frame> {
+        let held = self.owed.iter().flat_map(|owed| &owed.held);
+        held.map(|(_, frame)| frame)
+    }
+
     /// Filters that lanes have refused, and not let in later, since this was asked last.
     pub(crate) fn take_refused(&mut self) -> BTreeSet<ByteString> {
         std::mem::take(&mut self.refused)

@@ -154,8 +154,9 @@ impl Outbound {
         }
     }
 
-    /// Takes out what came by shared groups of `lane` and others may take over, where they `can`: what waits,
-    /// and QoS 1. A QoS 2 message that has been sent is for nobody else [MQTT-4.8.2-4, MQTT-4.8.2-5].
+    /// Takes out what came by shared groups of `lane` and others may take over, where they `can`: what waits, and while
+    /// asleep QoS 1, too, for on a connection what was begun is completed [5.0 MQTT-3.10.4-3]. A QoS 2 message that has
+    /// been sent is for nobody else [MQTT-4.8.2-4, MQTT-4.8.2-5].
     pub(crate) fn take_shared(
         &mut self,
         lane: u16,
@@ -169,14 +170,26 @@ impl Outbound {
             }
             _ => true,
         };
-        self.in_flight
-            .retain(|m| m.frame.qos == QoS::ExactlyOnce || take(&m.frame));
+        if self.asleep {
+            self.in_flight
+                .retain(|m| m.frame.qos == QoS::ExactlyOnce || take(&m.frame));
+        }
         self.waiting.retain(|w| take(&w.frame));
+        self.take_held(take);
         self.count_anew();
         taken
     }
 
-    /// After something was taken out, while asleep.
+    /// Whether anything came by shared groups of `lane` that another may take over in the end.
+    pub(crate) fn holds_shared(&self, lane: u16) -> bool {
+        let sent = self.in_flight.iter().map(|m| &m.frame);
+        let sent = sent.filter(|frame| frame.qos != QoS::ExactlyOnce);
+        let waiting = self.waiting.iter().map(|w| &w.frame);
+        let mut frames = sent.chain(waiting).chain(self.held_frames());
+        frames.any(|frame| frame.share.as_ref().is_some_and(|s| s.lane == lane))
+    }
+
+    /// After something was taken out of what waits, or while asleep.
     fn count_anew(&mut self) {
         self.waiting_bytes = self.waiting.iter().map(|w| w.frame.len()).sum();
         self.in_flight_bytes = self.in_flight.iter().map(|m| m.frame.len()).sum();

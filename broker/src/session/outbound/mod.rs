@@ -9,11 +9,13 @@ mod answers;
 mod away;
 mod frame;
 mod ids;
+mod room;
 mod tally;
 
 pub(crate) use acks::WrongKind;
 pub(crate) use answers::Answer;
 pub(crate) use frame::{Frame, Share};
+pub(crate) use room::Need;
 pub(crate) use tally::{DropReason, Held, Tally};
 
 use super::OutboundLimits;
@@ -234,12 +236,6 @@ impl Outbound {
             self.push_waiting(frame.clone(), now);
         }
         true
-    }
-
-    /// Whether a message of which so many bytes are [kept](Frame::len) can be taken without a loss.
-    pub(crate) fn has_room(&self, len: usize) -> bool {
-        self.waiting.len() < self.limits.messages
-            && self.waiting_bytes.max(self.queue.len()) + len <= self.limits.bytes
     }
 
     fn push_waiting(&mut self, frame: Frame, since: u64) {

@@ -1,0 +1,185 @@
+//! Which member of a shared group gets a message (4.8.2): who can take it, in turn.
+
+use super::fanout::{Frames, Outgoing};
+use super::index::{Slot, Subscription};
+use super::state::Reach;
+use super::subscribers::Subscribers;
+use super::subscriptions::Group;
+use crate::outbox::Outbox;
+use crate::packet::QoS;
+use crate::policy::{LaneHook, Mark};
+use crate::session::{Need, Outbound, Share};
+use std::sync::Arc;
+
+/// Who is asked, the best first; most of the time that is the first of all. True: only those with a connection. Who has
+/// no room is closed for it, and who is away and took no such packet last time perhaps does next time.
+const ABLE: [(bool, Need); 5] = [
+    (true, Need::Room),
+    (false, Need::Room),
+    (true, Need::Size),
+    (false, Need::Size),
+    (false, Need::Later),
+];
+
+/// Nobody can take it: it is dropped where that is counted.
+const UNABLE: [(bool, Need); 2] = [(true, Need::Nothing), (false, Need::Nothing)];
+
+/// A message on its way to a group.
+struct Turn<'a, 'm> {
+    message: &'a Outgoing<'m>,
+    group: &'a Group,
+    /// Who shall not have it.
+    but: Option<Slot>,
+    subscribers: &'a Subscribers,
+}
+
+/// Gives a message to one member of a shared group.
+pub(super) fn share_out(
+    message: &Outgoing<'_>,
+    group: &Group,
+    frames: &mut Frames<'_>,
+    subscribers: &Subscribers,
+    reach: &mut dyn Reach,
+) {
+    let turn = Turn {
+        message,
+        group,
+        but: None,
+        subscribers,
+    };
+    if !turn.take(&ABLE, frames, reach) {
+        turn.take(&UNABLE, frames, reach);
+    }
+}
+
+/// Gives a message that `from` cannot deal with any more to another member. Where none can take it, it stays with `from`
+/// if that one is still a member.
+pub(super) fn pass_on(
+    message: &Outgoing<'_>,
+    group: &Group,
+    from: Slot,
+    subscribers: &Subscribers,
+    hook: &dyn LaneHook,
+    reach: &mut dyn Reach,
+) {
+    if message.end() <= message.now {
+        return;
+    }
+    let mut frames = Frames::new(message, hook);
+    let mut turn = Turn {
+        message,
+        group,
+        but: Some(from),
+        subscribers,
+    };
+    if turn.take(&ABLE, &mut frames, reach) {
+        return;
+    }
+    turn.but = None;
+    if !turn.take(&ABLE, &mut frames, reach) {
+        turn.take(&UNABLE, &mut frames, reach);
+    }
+}
+
+/// The members of a group that could take over what `from` was given; if it is to be `now`, those with a connection.
+/// Their outboxes are not locked, for that of `from` may be.
+#[derive(Clone, Copy)]
+pub(super) struct Heirs<'a> {
+    pub group: &'a Group,
+    pub from: Slot,
+    pub now: bool,
+    pub subscribers: &'a Subscribers,
+}
+
+impl<'a> Heirs<'a> {
+    /// Whether one takes whatever comes, as nearly all do; who is away may, the next time.
+    pub(super) fn take_all(self) -> bool {
+        self.all()
+            .any(|(_, outbox)| !outbox.is_awake() || outbox.takes_size(usize::MAX))
+    }
+
+    /// Whether one takes this message.
+    pub(super) fn take(self, message: &Outgoing<'_>, hook: &dyn LaneHook) -> bool {
+        let mut frames = Frames::new(message, hook);
+        self.all().any(|(member, outbox)| {
+            let frame = frames.for_group(&[member], outbox.version());
+            outbox.takes_size(frame.packet.len())
+        })
+    }
+
+    fn all(self) -> impl Iterator<Item = (&'a Subscription, &'a Arc<Outbox>)> {
+        let others = self.group.members().iter();
+        let others = others.filter(move |m| m.slot != self.from);
+        let others = others.filter_map(move |m| Some((m, self.subscribers.outbox(m.slot)?)));
+        others.filter(move |(member, o)| o.is_awake() || !self.now && keeps(member))
+    }
+}
+
+/// Whether anything is kept for a member while it is away.
+fn keeps(member: &Subscription) -> bool {
+    member.options.qos != QoS::AtMostOnce
+}
+
+impl Turn<'_, '_> {
+    /// Gives the message to the first that meets what is asked; false where none does.
+    fn take(&self, asked: &[(bool, Need)], frames: &mut Frames<'_>, reach: &mut dyn Reach) -> bool {
+        let members = self.group.in_turn().enumerate();
+        let members = members.filter(|(_, member)| Some(member.slot) != self.but);
+        let members = members.filter_map(|(place, member)| {
+            let outbox = self.subscribers.outbox(member.slot)?;
+            Some((place, member, outbox))
+        });
+        for (awake, need) in asked {
+            let may = |member: &Subscription| *need == Need::Nothing || keeps(member);
+            let able = members
+                .clone()
+                .filter(|(_, member, o)| o.is_awake() || !awake && may(member));
+            for (place, member, outbox) in able {
+                if self.give((member, *need), outbox, frames, reach) {
+                    self.group.has_taken(place);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Gives the message to a member that meets what is asked of it, of all that is kept of it, properties and the entry
+    /// included, and of the packet that it would get; false where it does not, or where its session is over, of which
+    /// the lane has not heard yet.
+    fn give(
+        &self,
+        (member, need): (&Subscription, Need),
+        outbox: &Arc<Outbox>,
+        frames: &mut Frames<'_>,
+        reach: &mut dyn Reach,
+    ) -> bool {
+        let message = self.message;
+        let version = outbox.version();
+        let mut given = false;
+        let deliver = |out: &mut Outbound| {
+            // Nothing is encoded for those who cannot even take the payload.
+            if !out.may_meet(need, message.entry.payload.len()) {
+                return;
+            }
+            // By the member's own QoS and identifier [5.0 MQTT-3.3.4-5, MQTT-4.8.2-3].
+            let mut frame = frames.for_group(&[member], version).clone();
+            if frame.qos != QoS::AtMostOnce {
+                frame.share = Some(Arc::new(Share {
+                    lane: message.lane,
+                    group: self.group.key.clone(),
+                    batch: frames.batch(),
+                    mark: message.marked.map_or_else(Mark::default, |(_, mark)| mark),
+                }));
+            }
+            given = out.meets(need, &frame);
+            if given {
+                out.deliver(message.lane, &frame, message.now);
+            }
+        };
+        if outbox.try_fill(deliver) == Some(true) {
+            reach.touch(outbox);
+        }
+        given
+    }
+}
