@@ -33,7 +33,7 @@ pub(crate) fn config(login: &LoginArgs) -> anyhow::Result<Option<ClientConfig>> 
     };
     let chain = certificates(cert, "--cert", "your certificate")?;
     let secret = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| unusable("--key", key, "its private key", &error))?;
+        .map_err(|error| unusable("--key", key, "private key", "its private key", &error))?;
     let config = builder.with_client_auth_cert(chain, secret);
     let config = config.map_err(|error| {
         let pair = format!("--cert {} and --key {}", cert.display(), key.display());
@@ -77,17 +77,24 @@ fn certificates(
 ) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let found: Vec<_> = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)
-        .map_err(|error| unusable(option, file, wanted, &error))?;
+        .map_err(|error| unusable(option, file, "certificate", wanted, &error))?;
     if found.is_empty() {
-        return Err(unusable(option, file, wanted, &pem::Error::NoItemsFound));
+        let none = pem::Error::NoItemsFound;
+        return Err(unusable(option, file, "certificate", wanted, &none));
     }
     Ok(found)
 }
 
-fn unusable(option: &str, file: &Path, wanted: &str, error: &pem::Error) -> anyhow::Error {
+fn unusable(
+    option: &str,
+    file: &Path,
+    item: &str,
+    wanted: &str,
+    error: &pem::Error,
+) -> anyhow::Error {
     let why = match error {
         pem::Error::Io(error) => error.to_string(),
-        pem::Error::NoItemsFound => "there is none in it".to_owned(),
+        pem::Error::NoItemsFound => format!("there is no {item} in it"),
         // Its text could hold a part of the key.
         _ => "it is not PEM".to_owned(),
     };

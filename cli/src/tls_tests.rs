@@ -53,7 +53,11 @@ fn files_that_cannot_be_used_are_named() {
     let absent = directory.join("absent").display().to_string();
     assert!(told(&["--ca", &absent]).contains("absent: No such file"));
     let empty = file("empty", "");
-    assert!(told(&["--ca", &empty]).contains("there is none in it; give a PEM file with the CA's"));
+    let text = told(&["--ca", &empty]);
+    assert!(
+        text.contains("there is no certificate in it; give a PEM file with the CA's"),
+        "{text}"
+    );
     let broken = file(
         "broken",
         "-----BEGIN CERTIFICATE-----\n!secret!\n-----END CERTIFICATE-----\n",

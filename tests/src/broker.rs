@@ -92,6 +92,16 @@ impl Broker {
         self.program.signal(Signal::HUP);
     }
 
+    /// SIGSTOP: it stands still until [`Broker::go_on`].
+    pub fn stop(&self) {
+        self.program.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) {
+        self.program.signal(Signal::CONT);
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

@@ -3,8 +3,8 @@
 use crate::PATIENCE;
 use crate::wire::Stream;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -61,9 +61,28 @@ impl Authority {
         self.sign(name, Vec::new(), ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// For a client, and of nobody.
+    #[must_use]
+    pub fn client_without_a_name(&self) -> Identity {
+        self.sign_for(Vec::new(), ExtendedKeyUsagePurpose::ClientAuth, |params| {
+            params.distinguished_name = DistinguishedName::new();
+        })
+    }
+
     fn sign(&self, name: &str, names: Vec<String>, usage: ExtendedKeyUsagePurpose) -> Identity {
+        self.sign_for(names, usage, |params| {
+            params.distinguished_name.push(DnType::CommonName, name);
+        })
+    }
+
+    fn sign_for(
+        &self,
+        names: Vec<String>,
+        usage: ExtendedKeyUsagePurpose,
+        subject: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
         let mut params = CertificateParams::new(names).expect("good names");
-        params.distinguished_name.push(DnType::CommonName, name);
+        subject(&mut params);
         params.extended_key_usages.push(usage);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");

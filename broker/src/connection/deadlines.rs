@@ -18,7 +18,8 @@ pub(super) struct Deadlines {
     silence: Option<Duration>,
     packet_time: Duration,
     write_stall: Duration,
-    last_read: Instant,
+    /// When a packet has become whole: bytes of one that is not are no sign of life, or a byte now and then would be.
+    last_packet: Instant,
     partial_since: Option<Instant>,
     /// The server itself reads nothing: the peer's silence is not its own.
     paused: bool,
@@ -36,7 +37,7 @@ impl Deadlines {
             silence: (keep_alive > 0).then_some(silence),
             packet_time: limits.packet_time,
             write_stall: limits.write_stall,
-            last_read: now,
+            last_packet: now,
             partial_since: None,
             paused: false,
             blocked: None,
@@ -47,7 +48,9 @@ impl Deadlines {
 
     /// Bytes have come, and end with `rest`.
     pub(super) fn read(&mut self, now: Instant, rest: Rest) {
-        self.last_read = now;
+        if rest != Rest::More {
+            self.last_packet = now;
+        }
         self.partial_since = match rest {
             Rest::Nothing => None,
             Rest::Begun => Some(now),
@@ -67,17 +70,17 @@ impl Deadlines {
     /// The server stops reading, or reads again.
     pub(super) fn pause(&mut self, now: Instant, paused: bool) {
         if self.paused && !paused {
-            self.last_read = now;
+            self.last_packet = now;
             self.partial_since = self.partial_since.map(|_| now);
         }
         self.paused = paused;
     }
 
-    /// Since when the peer owes bytes, in general and of a packet.
+    /// Since when the peer owes a packet, and the rest of one.
     fn owed(&self) -> (Option<Instant>, Option<Instant>) {
         let reads = !self.paused;
         (
-            reads.then_some(self.last_read),
+            reads.then_some(self.last_packet),
             self.partial_since.filter(|_| reads),
         )
     }
@@ -112,9 +115,9 @@ impl Deadlines {
 
     /// When to look again.
     pub(super) fn next(&self) -> Instant {
-        let (last_read, partial_since) = self.owed();
+        let (last_packet, partial_since) = self.owed();
         let times = [
-            self.silence.and_then(|s| Some(last_read? + s)),
+            self.silence.and_then(|s| Some(last_packet? + s)),
             partial_since.map(|s| s + self.packet_time),
             self.blocked.map(|(s, _)| s + self.write_stall),
             self.last,
@@ -126,9 +129,9 @@ impl Deadlines {
     /// The reason to end, where one of the times has passed.
     pub(super) fn passed(&mut self, now: Instant) -> Option<Close> {
         self.checked = now;
-        let (last_read, partial_since) = self.owed();
+        let (last_packet, partial_since) = self.owed();
         let over = |since: Instant, limit: Duration| now >= since + limit;
-        let silent = |limit| last_read.is_some_and(|s| over(s, limit));
+        let silent = |limit| last_packet.is_some_and(|s| over(s, limit));
         let (reason, text) = if self.silence.is_some_and(silent) {
             (ReasonCode::KeepAliveTimeout, "keep-alive passed".to_owned())
         } else if partial_since.is_some_and(|s| over(s, self.packet_time)) {
@@ -191,6 +194,23 @@ mod tests {
         );
         d.blocked(start + seconds(22), None);
         assert_eq!(d.passed(start + seconds(60)), None);
+    }
+
+    #[test]
+    fn only_whole_packets_are_a_sign_of_life() {
+        let start = Instant::now();
+        let mut d = Deadlines::new(2, &Limits::default(), start);
+        for n in 1..3 {
+            d.read(start + seconds(n), Rest::More);
+            d.begun(start + seconds(n), true, Rest::More);
+        }
+        assert_eq!(d.next(), start + seconds(3));
+        d.read(start + seconds(2), Rest::Begun);
+        assert_eq!(d.next(), start + seconds(5));
+        d.read(start + seconds(3), Rest::Nothing);
+        assert_eq!(d.next(), start + seconds(6));
+        let silent = d.passed(start + seconds(6)).map(|close| close.reason);
+        assert_eq!(silent, Some(ReasonCode::KeepAliveTimeout));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(super) struct Door<'a> {
     pub decoder: Decoder,
     pub peer: Peer,
     pub shared: &'a Shared,
+    /// A packet of the peer's is waited for.
+    pub waits: bool,
 }
 
 /// What a reply has to be written in: a version, and the largest packet that the peer takes.
@@ -45,7 +47,10 @@ impl Door<'_> {
     /// The next packet of a client whose CONNECT has been read; `Err(None)` where it went.
     pub(super) async fn next(&mut self) -> Result<Packet, Option<Refusal>> {
         let bad = |error: DecodeError| wrong(error.reason(), &error.to_string());
-        self.whole().await.map_err(|error| error.map(bad))
+        self.waits = true;
+        let packet = self.whole().await;
+        self.waits = false;
+        packet.map_err(|error| error.map(bad))
     }
 
     async fn whole(&mut self) -> Result<Packet, Option<DecodeError>> {

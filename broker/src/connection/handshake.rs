@@ -9,7 +9,7 @@ use super::{Connection, Link, Shared};
 use crate::listener::Port;
 use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
 use crate::policy::{ConnectRequest, Principal, Refusal};
-use crate::transport::Arrival;
+use crate::transport::{Arrival, Nameless};
 use bytestring::ByteString;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -30,6 +30,7 @@ pub(super) async fn accept(
         decoder: Decoder::new(port.layers.packet_bytes),
         peer: arrival.peer,
         shared,
+        waits: false,
     };
     let peer = door.peer;
     let connect = match tokio::time::timeout_at(until, door.first()).await {
@@ -70,12 +71,19 @@ pub(super) async fn accept(
         None => (Instant::now() + limit, ReasonCode::ServerBusy),
         Some(_) => (until, ReasonCode::NotAuthorized),
     };
-    let late = |_| {
-        let text = format!("credentials could not be checked within {limit:?}; try again later");
-        Some(wrong(late, &text))
-    };
     let admitted = admit(&connect, certificate_user, shared, &mut door);
     let admitted = tokio::time::timeout_at(until, admitted).await;
+    let late = |_| {
+        let text = if door.waits {
+            let limit = port.handshake_time;
+            format!(
+                "the client did not answer by AUTH; it has {limit:?} from connecting to the end of its login"
+            )
+        } else {
+            format!("credentials could not be checked within {limit:?}; try again later")
+        };
+        Some(wrong(late, &text))
+    };
     match admitted.map_err(late).flatten() {
         Ok((who, client_id, authentication)) => {
             let admitted = Admitted {
@@ -113,10 +121,12 @@ fn too_many(port: &Port, shared: &Shared) -> Option<usize> {
 /// client id that is given is taken [MQTT-3.1.3-5].
 async fn admit(
     connect: &Connect,
-    certificate_user: Option<String>,
+    certificate_user: Result<Option<String>, Nameless>,
     shared: &Shared,
     door: &mut Door<'_>,
 ) -> Result<(Principal, ByteString, Option<Authentication>), Option<Refusal>> {
+    let nameless = |error: Nameless| wrong(ReasonCode::NotAuthorized, &error.to_string());
+    let certificate_user = certificate_user.map_err(nameless)?;
     let client_id = if connect.client_id.is_empty() {
         if connect.version == Version::V3 && !connect.clean {
             let reason = "an empty client id needs clean session [MQTT-3.1.3-8]";

@@ -228,7 +228,14 @@ impl Connection {
                     }
                 }
                 () = &mut timer => {
-                    if let Some(close) = deadlines.passed(Instant::now()) {
+                    let mut passed = deadlines.passed(Instant::now());
+                    if passed.as_ref().is_some_and(is_owed) {
+                        match Box::pin(self.unread(link, intake, deadlines)).await {
+                            Ok(still) => passed = still,
+                            Err(ending) => return ending,
+                        }
+                    }
+                    if let Some(close) = passed {
                         return Ending::closed(last.take().unwrap_or(close));
                     }
                     timer.as_mut().reset(deadlines.next());
@@ -238,6 +245,26 @@ impl Connection {
                 timer.as_mut().reset(deadlines.next());
             }
         }
+    }
+
+    /// The peer seems to be late. What has come and was not read yet, since this thread was busy, is not its fault: takes
+    /// that, and says what is still to end the connection for.
+    async fn unread(
+        &mut self,
+        link: &mut Link,
+        intake: &mut Intake,
+        deadlines: &mut Deadlines,
+    ) -> Result<Option<Close>, Ending> {
+        // The thread may not have looked at its sockets since.
+        tokio::task::yield_now().await;
+        let n = intake.glance(link).await;
+        if n > 0 {
+            self.packets(intake).await?;
+            deadlines.read(Instant::now(), intake.rest());
+        }
+        let passed = deadlines.passed(Instant::now());
+        // After so much there may be more.
+        Ok(passed.filter(|close| n < READ || !is_owed(close)))
     }
 
     /// Another connection has the client id. What this one had sent before counts: a client that says DISCONNECT and
@@ -333,15 +360,21 @@ impl Connection {
     }
 }
 
-/// What is no frame is the peer's fault, and is told; anything else is the network's.
+/// Whether the time that has passed is one for the peer to send something.
+fn is_owed(close: &Close) -> bool {
+    use ReasonCode::{KeepAliveTimeout, ProtocolError};
+    matches!(close.reason, KeepAliveTimeout | ProtocolError)
+}
+
+/// What is no frame, or too large a one, is the peer's fault, and is told; anything else is the network's.
 fn broken(error: &std::io::Error) -> Ending {
-    if error.kind() == std::io::ErrorKind::InvalidData {
-        return Ending::closed(Close {
-            reason: ReasonCode::ProtocolError,
-            text: error.to_string(),
-        });
-    }
-    Ending::lost(&format!("connection lost: {}", error.kind()))
+    let reason = match error.kind() {
+        std::io::ErrorKind::InvalidData => ReasonCode::ProtocolError,
+        std::io::ErrorKind::FileTooLarge => ReasonCode::PacketTooLarge,
+        kind => return Ending::lost(&format!("connection lost: {kind}")),
+    };
+    let text = error.to_string();
+    Ending::closed(Close { reason, text })
 }
 
 fn bad_packet(error: &DecodeError) -> Close {

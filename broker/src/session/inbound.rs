@@ -83,7 +83,7 @@ pub(crate) struct Start {
     /// Seconds that the session outlives its connection.
     pub expiry: u32,
     pub alias_maximum: u16,
-    /// QoS 2 messages that the client may have on the way: what 5.0 was told in CONNACK. 3.1.1 knows no such limit.
+    /// QoS 1 and 2 messages that the client may have on the way: what 5.0 was told in CONNACK. 3.1.1 knows no such limit.
     pub receive_maximum: u16,
     /// QoS 2 ids that an earlier connection took and did not release [MQTT-4.4.0-1].
     pub unreleased: HashSet<PacketId>,
@@ -204,18 +204,13 @@ impl Session {
             if self.unreleased.contains(&id) {
                 return Ok(Step::Repeated(id));
             }
-            // What an earlier connection sent is none of this one's quota, until it comes again [MQTT-4.9.0-2].
-            if self.unreleased.len() >= usize::from(self.receive_maximum) {
-                let text = format!(
-                    "more than {} QoS 2 messages without PUBREL [MQTT-3.3.4-7]",
-                    self.receive_maximum
-                );
-                return Err(close(ReasonCode::ReceiveMaximumExceeded, &text));
-            }
+            self.has_place()?;
             self.unreleased.insert(id);
             if self.earlier.remove(&id) {
                 return Ok(Step::Repeated(id));
             }
+        } else if publish.qos == QoS::AtLeastOnce {
+            self.has_place()?;
         }
         Ok(Step::Publish(Inbound {
             topic,
@@ -225,6 +220,20 @@ impl Session {
             packet_id: publish.packet_id,
             properties: publish.properties,
         }))
+    }
+
+    /// Whether one more QoS 1 or 2 message is within our receive maximum [5.0 MQTT-3.3.4-7]. QoS 2 has its place until
+    /// PUBREL; what an earlier connection sent has none, until it comes again [MQTT-4.9.0-2]. QoS 1 needs one and
+    /// takes none, since each is acknowledged in its turn: how many came in one read says nothing about the client.
+    fn has_place(&self) -> Result<(), Close> {
+        let most = self.receive_maximum;
+        if self.unreleased.len() < usize::from(most) {
+            return Ok(());
+        }
+        let text = format!(
+            "more than {most} QoS 1 and 2 messages on the way: so many of QoS 2 wait for PUBREL [MQTT-3.3.4-7]"
+        );
+        Err(close(ReasonCode::ReceiveMaximumExceeded, &text))
     }
 
     /// A QoS 2 message was released, or refused: its id is free again [MQTT-4.3.3-9, MQTT-4.3.3-12]. False where it

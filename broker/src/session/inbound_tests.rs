@@ -120,6 +120,25 @@ fn the_receive_maximum_is_of_a_connection_and_its_ids_of_the_session() {
 }
 
 #[test]
+fn the_receive_maximum_counts_qos_1_and_2_together() {
+    let mut s = session();
+    let (once, twice) = (QoS::AtLeastOnce, QoS::ExactlyOnce);
+    // However many come in one read: each is acknowledged in its turn.
+    for id in 1..9 {
+        assert_eq!(topic_of(s.step(publish(once, id, Some("a"), 0))), "a");
+    }
+    s.step(publish(twice, 1, Some("a"), 0)).unwrap();
+    assert_eq!(topic_of(s.step(publish(once, 3, Some("a"), 0))), "a");
+    s.step(publish(twice, 2, Some("a"), 0)).unwrap();
+    let none = QoS::AtMostOnce;
+    assert_eq!(topic_of(s.step(publish(none, 0, Some("a"), 0))), "a");
+    let over = s.step(publish(once, 3, Some("a"), 0)).unwrap_err();
+    assert_eq!(over.reason, ReasonCode::ReceiveMaximumExceeded);
+    s.step(Packet::PubRel(ack(1, ReasonCode::Success))).unwrap();
+    assert_eq!(topic_of(s.step(publish(once, 3, Some("a"), 0))), "a");
+}
+
+#[test]
 fn only_an_orderly_disconnect_drops_the_will() {
     for (reason, left) in [
         (ReasonCode::Success, false),

@@ -46,8 +46,13 @@ pub(crate) struct Arrival {
     pub outlet: Outlet,
     pub peer: Peer,
     /// The user that a verified certificate names.
-    pub certificate_user: Option<String>,
+    pub certificate_user: Result<Option<String>, Nameless>,
 }
+
+/// A verified certificate without the field that would be the user. Told by CONNACK, as any name that is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the client's certificate has no {0}, which would be the user")]
+pub(crate) struct Nameless(pub &'static str);
 
 /// Why nobody arrived.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +61,6 @@ pub(crate) enum ArrivalError {
     Proxy(#[from] proxy::ProxyError),
     #[error("TLS: {0}")]
     Tls(io::Error),
-    #[error("the client's certificate has no {0}, which would be the user")]
-    Nameless(&'static str),
     #[error("WebSocket: {0}")]
     Upgrade(#[from] upgrade::UpgradeError),
 }
@@ -89,7 +92,7 @@ impl Layers {
             (Socket::Tcp(socket), Some(tls)) => {
                 let stream = turns.pace(tls.accept(socket)).await;
                 let stream = stream.map_err(ArrivalError::Tls)?;
-                let user = tls.user(&stream).map_err(ArrivalError::Nameless)?;
+                let user = tls.user(&stream);
                 let mut arrival = self.frames(stream, peer, Link::framed).await?;
                 arrival.certificate_user = user;
                 Ok(arrival)
@@ -119,7 +122,7 @@ impl Layers {
             link,
             outlet,
             peer,
-            certificate_user: None,
+            certificate_user: Ok(None),
         })
     }
 }
@@ -135,7 +138,7 @@ impl Arrival {
             link,
             outlet,
             peer,
-            certificate_user: None,
+            certificate_user: Ok(None),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! TLS for a listener: its certificate, renewed while it runs, and who its clients are by theirs.
 
+use super::Nameless;
 use crate::connection::Duplex;
 use parking_lot::{Mutex, RwLock};
 use roommq_config::{ClientCertificates, UserFrom};
@@ -130,10 +131,7 @@ impl Tls {
 
     /// The user whom the verified certificate of a client names; none where there is no certificate, or it does
     /// not matter. An error names what the certificate lacks.
-    pub(crate) fn user(
-        &self,
-        stream: &TlsStream<TcpStream>,
-    ) -> Result<Option<String>, &'static str> {
+    pub(crate) fn user(&self, stream: &TlsStream<TcpStream>) -> Result<Option<String>, Nameless> {
         let shown = stream.get_ref().1.peer_certificates();
         match shown.and_then(<[_]>::first) {
             Some(certificate) if self.files.user_from != UserFrom::Nothing => {
@@ -144,13 +142,14 @@ impl Tls {
     }
 }
 
-fn user(certificate: &CertificateDer<'_>, from: UserFrom) -> Result<String, &'static str> {
+fn user(certificate: &CertificateDer<'_>, from: UserFrom) -> Result<String, Nameless> {
     let wanted = match from {
         UserFrom::Nothing | UserFrom::CommonName => "common name",
         UserFrom::Email => "e-mail address",
         UserFrom::Dns => "DNS name",
     };
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).map_err(|_| wanted)?;
+    let (_, certificate) =
+        x509_parser::parse_x509_certificate(certificate).map_err(|_| Nameless(wanted))?;
     let alternatives = certificate.subject_alternative_name();
     let alternatives = alternatives
         .ok()
@@ -171,7 +170,7 @@ fn user(certificate: &CertificateDer<'_>, from: UserFrom) -> Result<String, &'st
             _ => None,
         }),
     };
-    name.map(str::to_owned).ok_or(wanted)
+    name.map(str::to_owned).ok_or(Nameless(wanted))
 }
 
 fn stamps(files: &roommq_config::Tls) -> Vec<Option<Stamp>> {
@@ -207,7 +206,7 @@ fn server_config(files: &roommq_config::Tls) -> Result<ServerConfig, TlsError> {
         "the server's certificate and what leads to its root",
     )?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| unusable(&files.key, "a private key", &error))?;
+        .map_err(|error| unusable(&files.key, "private key", "a private key", &error))?;
     let mut config = builder
         .with_single_cert(chain, key)
         .map_err(|error| TlsError::Pair {
@@ -252,17 +251,23 @@ fn certificates(
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
-        .map_err(|error| unusable(path, wanted, &error))?;
+        .map_err(|error| unusable(path, "certificate", wanted, &error))?;
     if found.is_empty() {
-        return Err(unusable(path, wanted, &pem::Error::NoItemsFound));
+        return Err(unusable(
+            path,
+            "certificate",
+            wanted,
+            &pem::Error::NoItemsFound,
+        ));
     }
     Ok(found)
 }
 
-fn unusable(path: &Path, wanted: &'static str, error: &pem::Error) -> TlsError {
+/// A file of which no `item` can be read.
+fn unusable(path: &Path, item: &str, wanted: &'static str, error: &pem::Error) -> TlsError {
     let error = match error {
         pem::Error::Io(error) => error.to_string(),
-        pem::Error::NoItemsFound => "there is none in it".to_owned(),
+        pem::Error::NoItemsFound => format!("there is no {item} in it"),
         // A debug form that could hold a part of the key.
         _ => "it is not PEM".to_owned(),
     };
@@ -317,7 +322,10 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(Vec::new()).unwrap();
         let bare = params.self_signed(&key).unwrap();
-        assert_eq!(user(bare.der(), UserFrom::Email), Err("e-mail address"));
+        assert_eq!(
+            user(bare.der(), UserFrom::Email),
+            Err(Nameless("e-mail address"))
+        );
     }
 
     #[test]
@@ -332,12 +340,16 @@ mod tests {
         );
         let (certificate, key, _) = pair("a");
         std::fs::write(&files.certificate, "").unwrap();
-        assert!(told(&files).contains("there is none in it; give a PEM file with the server's"));
+        assert!(
+            told(&files)
+                .contains("there is no certificate in it; give a PEM file with the server's")
+        );
         std::fs::write(&files.certificate, &certificate).unwrap();
         std::fs::write(&files.key, &certificate).unwrap();
         assert!(
-            told(&files)
-                .contains("server.key: there is none in it; give a PEM file with a private")
+            told(&files).contains(
+                "server.key: there is no private key in it; give a PEM file with a private"
+            )
         );
         std::fs::write(&files.key, pair("b").1).unwrap();
         assert!(

@@ -28,6 +28,8 @@ const SLACK: usize = 64 << 10;
 /// The byte stream inside a WebSocket.
 pub(super) struct Frames<S> {
     socket: WebSocketStream<Watched<S>>,
+    /// Bytes that an incoming message may have.
+    most: usize,
     /// Of a message that has been read in part.
     rest: Bytes,
     reading: Reading,
@@ -70,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         let stream = Watched::new(stream, &early);
         Frames {
             socket: WebSocketStream::from_partially_read(stream, early, role, Some(config)).await,
+            most,
             rest: Bytes::new(),
             reading: Reading::Open,
             writing: Writing::Open,
@@ -77,8 +80,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         }
     }
 
-    /// The next binary message; none at the end.
+    /// The next binary message; none at the end. Errors: `FileTooLarge` for one above the limit, `InvalidData` for all
+    /// else that the peer did wrong.
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let mut kind = io::ErrorKind::InvalidData;
         loop {
             let error = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 Some(Ok(Message::Binary(bytes))) => return Poll::Ready(Ok(Some(bytes))),
@@ -93,9 +98,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
                     self.reading = Reading::Ended;
                     return Poll::Ready(Err(error));
                 }
-                Some(Err(error @ Error::Capacity(_))) => {
+                Some(Err(Error::Capacity(_))) => {
                     self.verdict = CloseCode::Size;
-                    error.to_string()
+                    kind = io::ErrorKind::FileTooLarge;
+                    let (most, slack) = (self.most, SLACK >> 10);
+                    format!(
+                        "a WebSocket message may have {most} bytes, {slack} KiB more than a packet"
+                    )
                 }
                 Some(Err(error)) => {
                     self.verdict = CloseCode::Protocol;
@@ -104,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
                 None => return Poll::Ready(Ok(None)),
             };
             self.reading = Reading::Failed;
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            return Poll::Ready(Err(io::Error::new(kind, error)));
         }
     }
 }

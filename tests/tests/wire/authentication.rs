@@ -265,7 +265,11 @@ fn silence_ends_a_conversation() {
     silent.send(&connect.bytes());
     told(&mut silent, GO_ON);
     let reason = refused(silent, 0x87);
-    assert!(reason.contains("1s"), "{reason}");
+    assert!(
+        reason.contains("the client did not answer by AUTH") && reason.contains("1s"),
+        "{reason}"
+    );
+    server.log().line_with("the client did not answer by AUTH");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod config_cli;
 mod connect;
 mod hostile;
 mod inbox;
+mod keep_alive;
 mod kept;
 mod limits;
 mod listeners;

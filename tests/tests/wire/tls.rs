@@ -155,6 +155,36 @@ fn the_user_is_whom_the_certificate_names() {
     );
 }
 
+/// It is told as a name that nobody may have, each client in its version.
+#[test]
+fn a_certificate_that_names_nobody_is_refused_by_connack() {
+    let authority = Authority::new();
+    let nobody = authority.trusted_by(Some(&authority.client_without_a_name()));
+    let more = "client_ca = 'ca.pem'\nclient_certificates = 'optional'\n\
+                user_from_certificate = 'common_name'\n";
+    let server = server(&authority, more);
+    for (connect, wanted) in [
+        (Connect::v5("a"), 0x87),
+        (Connect::v5("a").user("alice", "secret"), 0x87),
+        (Connect::v311("a"), 5),
+    ] {
+        let (mut client, connack) = connect.attempt_over(tls::to(server.address(), &nobody));
+        let Packet::ConnAck {
+            code, properties, ..
+        } = connack
+        else {
+            panic!("{connack:?}");
+        };
+        assert_eq!(code, wanted);
+        if wanted == 0x87 {
+            let reason = properties.reason();
+            assert!(reason.contains("has no common name"), "{reason}");
+        }
+        assert_eq!(client.closed(), None);
+    }
+    server.log().line_with("has no common name");
+}
+
 #[test]
 fn nobody_gets_in_without_a_good_certificate() {
     let authority = Authority::new();

@@ -172,6 +172,16 @@ fn a_message_longer_than_any_packet_closes() {
         socket.send_raw(&frame.bytes());
     }
     assert_eq!(socket.close_code(), 1009);
+    // Once there is a session its client is told, as of a packet that is too large.
+    let mut client = Connect::v5("c").over(Box::new(open(&server)));
+    assert!(client.try_send(&vec![0; 66_561]).is_ok());
+    let Packet::Disconnect { code, properties } = client.packet() else {
+        panic!("no DISCONNECT");
+    };
+    let reason = properties.reason();
+    assert_eq!(code, 0x95, "{reason}");
+    assert!(reason.contains("66560 bytes"), "{reason}");
+    assert_eq!(client.closed(), None);
 }
 
 #[test]

@@ -84,10 +84,15 @@ impl Sending {
                 None => return Due::Close(ReasonCode::ProtocolError),
             },
         };
-        if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
-            if !self.here.contains(&id) && self.here.len() >= usize::from(setup.receive_maximum) {
-                return Due::Close(ReasonCode::ReceiveMaximumExceeded); // [MQTT-3.3.4-7]
-            }
+        let exactly_once = publish.qos == QoS::ExactlyOnce;
+        let has_place = |id| exactly_once && self.here.contains(&id);
+        if let Some(id) = publish.packet_id
+            && !has_place(id)
+            && self.here.len() >= usize::from(setup.receive_maximum)
+        {
+            return Due::Close(ReasonCode::ReceiveMaximumExceeded); // [MQTT-3.3.4-7]
+        }
+        if let (true, Some(id)) = (exactly_once, publish.packet_id) {
             self.here.insert(id);
             if !self.unreleased.insert(id) {
                 return Due::Repeated; // [MQTT-4.3.3-10]
