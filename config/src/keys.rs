@@ -155,7 +155,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
         number,
         0..=100_000_000
     ),
-    key!("limits.kept_bytes", limits.kept_bytes, size, KIB..=TIB),
+    key!("limits.kept_bytes", limits.kept_bytes, size, 64 * KIB..=TIB),
     key!(
         "limits.queue_age",
         limits.queue_age,

@@ -106,27 +106,26 @@ impl Connection {
             sessions.leave(self.id);
             return rest;
         }
-        let asleep = Asleep {
-            kept: Kept {
-                who: self.who.clone(),
-                client_id: self.client_id.clone(),
-                unreleased: self.session.take_unreleased(),
-                filters: std::mem::take(&mut self.filters),
-                lanes: std::mem::take(&mut self.lanes),
-                ticket: self.ticket,
-            },
-            since: now,
-            expires: match expiry {
-                FOR_EVER => u64::MAX,
-                seconds => now + u64::from(seconds) * 1000,
-            },
-            will: delayed,
+        let kept = Kept {
+            who: self.who.clone(),
+            client_id: self.client_id.clone(),
+            unreleased: self.session.take_unreleased(),
+            filters: std::mem::take(&mut self.filters),
+            lanes: std::mem::take(&mut self.lanes),
+            ticket: self.ticket,
         };
-        if let Some(due) = sessions.sleep(self.id, Box::new(asleep)) {
+        let expires = match expiry {
+            FOR_EVER => u64::MAX,
+            seconds => now + u64::from(seconds) * 1000,
+        };
+        let counters = &self.shared.counters;
+        let asleep = Box::new(Asleep::new(kept, now, expires, delayed, counters));
+        let ended = sessions.find_room(self.id, asleep, &counters.kept, now);
+        // Only from now on it can be one of those that end for the others.
+        counters.kept.call();
+        for due in ended {
             super::sleepers::settle(&self.shared, due).await;
         }
-        // Only from now on it can be one of those that end for the others.
-        self.shared.counters.kept.call();
         rest
     }
 

@@ -133,10 +133,10 @@ async fn take_place(
         }
         Entered::Woken(id, old, outbox, asleep) => {
             // A will that was not due yet is not sent [MQTT-3.1.3-9].
-            if let Some((will, due)) = &asleep.will
-                && *due <= now_ms()
+            if let Some(delayed) = &asleep.will
+                && delayed.due <= now_ms()
             {
-                send_will(shared, old, &asleep.kept.who, will).await;
+                send_will(shared, old, &asleep.kept.who, &delayed.will).await;
             }
             return Ok(Place {
                 id,

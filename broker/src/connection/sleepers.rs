@@ -5,7 +5,7 @@ use super::ending::{send_will, tell_lanes};
 use crate::clock;
 use crate::lane::Origin;
 use crate::policy::{GoneReason, SessionId};
-use crate::sessions::{Asleep, Due, MadeRoom};
+use crate::sessions::{Asleep, Due};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,11 +56,10 @@ async fn make_room(shared: &Shared) -> (u64, u64) {
     let mut ended = (0, 0);
     let mut leaving = VecDeque::new();
     loop {
-        // Between any two, since lanes may be busy: their queues are let go at once.
-        for MadeRoom { due, outbox, bytes } in shared.sessions.make_room(&shared.counters.kept) {
-            outbox.part(None, false, clock::now_ms());
-            ended = (ended.0 + 1, ended.1 + bytes);
-            leaving.push_back(due);
+        // Between any two, since lanes may be busy.
+        for made in shared.sessions.make_room(&shared.counters.kept) {
+            ended = (ended.0 + 1, ended.1 + made.bytes);
+            leaving.push_back(made.let_go(clock::now_ms()));
         }
         match leaving.pop_front() {
             Some(due) => settle(shared, due).await,
@@ -110,7 +109,7 @@ impl Ended {
 /// Sends a will that is due, or ends a session.
 pub(super) async fn settle(shared: &Shared, due: Due) {
     match due {
-        Due::Will(id, who, will) => send_will(shared, id, &who, &will).await,
+        Due::Will(id, who, delayed) => send_will(shared, id, &who, &delayed.will).await,
         Due::End(id, asleep) => {
             let (user, client) = (asleep.kept.who.user.clone(), asleep.kept.client_id.clone());
             tracing::debug!(%user, %client, "a session has ended without its client");
@@ -126,8 +125,8 @@ pub(super) async fn settle(shared: &Shared, due: Due) {
 /// The end of a session that slept [MQTT-3.1.2-8]: a will that is not sent yet is sent now.
 pub(super) async fn bury(shared: &Shared, id: SessionId, asleep: Asleep) {
     let kept = &asleep.kept;
-    if let Some((will, _)) = &asleep.will {
-        send_will(shared, id, &kept.who, will).await;
+    if let Some(delayed) = &asleep.will {
+        send_will(shared, id, &kept.who, &delayed.will).await;
     }
     let who = Origin {
         session: id,

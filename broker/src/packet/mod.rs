@@ -13,6 +13,7 @@ mod reason;
 mod tests;
 mod text;
 mod topic;
+mod will;
 mod wire;
 
 pub use decode::{DecodeError, Decoder};

@@ -55,6 +55,11 @@ impl Filters {
         self.names.is_empty()
     }
 
+    /// Lets go of what was needed for more.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.names.shrink_to_fit();
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ByteString> {
         self.names.iter()
     }

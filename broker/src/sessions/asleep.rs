@@ -1,11 +1,13 @@
 //! Sessions without a connection, in the order in which something is due.
 
-use super::DelayedWill;
+use super::weight::Weight;
 use crate::packet::{PacketId, Will};
 use crate::policy::{Principal, SessionId};
 use crate::session::Filters;
+use crate::sys::Counters;
 use bytestring::ByteString;
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 /// What a session is between two connections, beside its outbox and its subscriptions in the lanes.
 #[derive(Debug)]
@@ -32,21 +34,74 @@ pub(crate) struct Asleep {
     pub expires: u64,
     /// Sent when it is due, or at the session's end where that is earlier [MQTT-3.1.2-8, 3.1.3.2.2].
     pub will: Option<DelayedWill>,
+    weight: Weight,
+}
+
+/// A will that waits, with memory of its own.
+#[derive(Debug)]
+pub(crate) struct DelayedWill {
+    pub will: Will,
+    /// Milliseconds since the Unix epoch.
+    pub due: u64,
+    weight: Weight,
 }
 
 /// What has to be done.
 #[derive(Debug)]
 pub(crate) enum Due {
     /// The will of a session that goes on sleeping.
-    Will(SessionId, Principal, Box<Will>),
+    Will(SessionId, Principal, Box<DelayedWill>),
     /// The session is over, its will too where there still is one.
     End(SessionId, Box<Asleep>),
 }
 
 impl Asleep {
+    /// With a will and when it is due. From here on what it costs counts for `limits.kept_bytes`, until it is dropped;
+    /// the will's part until that is.
+    pub(crate) fn new(
+        mut kept: Kept,
+        since: u64,
+        expires: u64,
+        will: Option<(Will, u64)>,
+        counters: &Arc<Counters>,
+    ) -> Asleep {
+        // They are as large as they once had to be.
+        kept.unreleased.shrink_to_fit();
+        kept.filters.shrink_to_fit();
+        Asleep {
+            weight: Weight::of_session(&kept, counters),
+            kept,
+            since,
+            expires,
+            will: will.map(|(will, due)| DelayedWill {
+                weight: Weight::of_will(&will, counters),
+                will: will.detached(),
+                due,
+            }),
+        }
+    }
+
     fn next(&self) -> u64 {
-        let will = self.will.as_ref().map_or(u64::MAX, |(_, due)| *due);
+        let will = self.will.as_ref().map_or(u64::MAX, |will| will.due);
         self.expires.min(will)
+    }
+
+    /// Bytes that count beside its queue.
+    pub(super) fn bytes(&self) -> u64 {
+        self.weight.bytes() + self.will.as_ref().map_or(0, |will| will.weight.bytes())
+    }
+
+    /// Whether there was room for it.
+    pub(super) fn fits(&self) -> bool {
+        self.weight.fits()
+    }
+
+    /// It ends.
+    pub(super) fn leave(&mut self) {
+        self.weight.leave();
+        if let Some(will) = &mut self.will {
+            will.weight.leave();
+        }
     }
 }
 

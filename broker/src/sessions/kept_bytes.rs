@@ -1,12 +1,13 @@
-//! All that waits in the queues of sessions whose clients are away, and who ends so that it stays within
-//! `limits.kept_bytes`.
+//! All that sessions hold whose clients are away, and who ends so that it stays within `limits.kept_bytes`.
 //!
 //! Each sleeping outbox adds to one number and takes away from it: its messages by their bytes, as
 //! `limits.outbox_bytes` counts them, and a fixed cost for each. Sessions share the
-//! bytes of a message that waits in many queues, so this is the most that they can cost.
+//! bytes of a message that waits in many queues, so this is the most that they can cost. What a session costs beside
+//! its queue, and its will, is a [`Weight`](super::weight::Weight) of each.
 
-use super::{Due, Sessions};
+use super::{Asleep, Due, Sessions};
 use crate::outbox::Outbox;
+use crate::policy::SessionId;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,8 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct KeptBytes {
     now: AtomicU64,
+    /// Wills of sessions that have ended, and the like: still there until they are sent, but nobody has to end for them.
+    leaving: AtomicU64,
     /// Nothing is queued past it.
     most: u64,
     /// It has grown past where sessions end.
@@ -26,6 +29,7 @@ impl KeptBytes {
     pub(crate) fn new(most: u64) -> Self {
         KeptBytes {
             now: AtomicU64::new(0),
+            leaving: AtomicU64::new(0),
             most,
             crowded: Notify::new(),
         }
@@ -45,7 +49,7 @@ impl KeptBytes {
 
     /// Calls whoever makes room, where there is need: more waits than before, or one more session that may end.
     pub(crate) fn call(&self) {
-        if self.now() > self.high() {
+        if self.staying() > self.high() {
             self.crowded.notify_one();
         }
     }
@@ -57,7 +61,24 @@ impl KeptBytes {
 
     /// Bytes that count now.
     pub(crate) fn now(&self) -> u64 {
+        self.staying()
+            .saturating_add(self.leaving.load(Ordering::Relaxed))
+    }
+
+    /// Of them, those that stay unless somebody ends.
+    fn staying(&self) -> u64 {
         self.now.load(Ordering::Relaxed)
+    }
+
+    /// So many of those that stayed are on their way out.
+    pub(super) fn leave(&self, bytes: u64) {
+        self.leaving.fetch_add(bytes, Ordering::Relaxed);
+        self.now.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// So many of those are gone.
+    pub(super) fn left(&self, bytes: u64) {
+        self.leaving.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Past it sessions end; the last sixteenth is for what comes meanwhile.
@@ -74,18 +95,45 @@ impl KeptBytes {
 /// A session that has to end for the others, and its outbox.
 #[derive(Debug)]
 pub(crate) struct MadeRoom {
-    pub due: Due,
-    pub outbox: Arc<Outbox>,
+    due: Due,
+    outbox: Arc<Outbox>,
     /// What it held.
     pub bytes: u64,
 }
 
+impl MadeRoom {
+    /// Its queue goes at once, since lanes may be busy; all else is to be told to them.
+    pub(crate) fn let_go(self, now: u64) -> Due {
+        self.outbox.part(None, false, now);
+        self.due
+    }
+}
+
 impl Sessions {
+    /// A session falls asleep, as by [`Sessions::sleep`]. Where there is no room for it those make some who would have to
+    /// anyway: many clients may go at once, with queues that nobody has counted yet, and the one task that sees to
+    /// it may wait for a lane. Gives back all that have to end.
+    pub(crate) fn find_room(
+        &self,
+        session: SessionId,
+        asleep: Box<Asleep>,
+        kept: &KeptBytes,
+        now: u64,
+    ) -> Vec<Due> {
+        let mut ended = Vec::new();
+        if !kept.takes(0) {
+            let made = self.make_room(kept).into_iter();
+            ended.extend(made.map(|made| made.let_go(now)));
+        }
+        ended.extend(self.sleep(session, asleep));
+        ended
+    }
+
     /// Sessions that have to end where too much waits. The one whose client has been away longest first, of those
     /// without credentials and with more than an even share; then strangers with less; then users with more than
     /// an even share. So nobody loses a small queue to those who fill large ones, and no user's goes for strangers.
     pub(crate) fn make_room(&self, kept: &KeptBytes) -> Vec<MadeRoom> {
-        let now = kept.now();
+        let now = kept.staying();
         if now <= kept.high() {
             return Vec::new();
         }
@@ -110,7 +158,8 @@ impl Sessions {
                 let Some(known) = state.by_number.get(&number) else {
                     continue;
                 };
-                let bytes = known.outbox.kept();
+                let beside = known.asleep.as_ref().map_or(0, |asleep| asleep.bytes());
+                let bytes = beside.saturating_add(known.outbox.kept());
                 if holding.contains(&bytes) {
                     left = left.saturating_sub(bytes);
                     leaving.push((number, known.outbox.clone(), bytes));

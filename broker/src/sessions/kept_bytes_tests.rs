@@ -1,9 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
-use crate::packet::{PublishParts, QoS, Version, encode_publish};
+use crate::packet::{
+    PacketId, PublishParts, PublishProperties, QoS, TopicName, Version, Will, encode_publish,
+};
 use crate::policy::{Principal, SessionId};
 use crate::session::{DropReason, Filters, Frame, OutboundLimits};
-use crate::sessions::{Asleep, Entered, Kept};
+use crate::sessions::{Asleep, Claim, Entered, Kept};
 use crate::sys::Counters;
 use std::collections::{BTreeSet, HashSet};
 
@@ -33,6 +35,27 @@ fn frame(payload: usize) -> Frame {
     }
 }
 
+/// What a session of this user counts that holds nothing.
+fn own(user: &str) -> u64 {
+    (1_500 + user.len() + "id".len()) as u64
+}
+
+fn will(payload: usize) -> Will {
+    Will {
+        topic: TopicName::new("will".into()).unwrap(),
+        payload: vec![b'x'; payload].into(),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        delay: 0,
+        properties: PublishProperties::default(),
+    }
+}
+
+/// What it counts.
+fn will_cost(payload: usize) -> u64 {
+    (4 + payload + 2 * 64) as u64
+}
+
 /// A registry, and the number that its sessions' outboxes add to.
 struct House {
     sessions: Sessions,
@@ -51,17 +74,32 @@ impl House {
 
     /// A session goes to sleep, later than all before it.
     fn sleeper(&mut self, name: &str) -> (SessionId, Arc<Outbox>) {
+        let (id, outbox, ended) = self.falls_asleep(name, None, |_| ());
+        assert!(ended.is_empty(), "{name} found no room");
+        (id, outbox)
+    }
+
+    /// The same, with a will that is due in 50 ms.
+    fn mourned(&mut self, name: &str, payload: usize) -> (SessionId, Arc<Outbox>) {
+        let (id, outbox, ended) = self.falls_asleep(name, Some(payload), |_| ());
+        assert!(ended.is_empty(), "{name} found no room");
+        (id, outbox)
+    }
+
+    fn falls_asleep(
+        &mut self,
+        name: &str,
+        payload: Option<usize>,
+        change: impl FnOnce(&mut Kept),
+    ) -> (SessionId, Arc<Outbox>, Vec<Due>) {
         let who = Principal::new(name, !name.starts_with('~'));
         let outbox = Outbox::asleep(Version::V5, LIMITS, self.counters.clone());
         let outbox = Arc::new(outbox);
-        let claim = self
-            .sessions
-            .claim(&who.user, &"id".into(), &outbox, true, 0);
-        let super::super::Claim::Entered(Entered::New(id)) = claim else {
+        let Entered::New(id) = self.enter(name, &outbox, true) else {
             panic!("{name} is there already");
         };
         self.now += 1;
-        let kept = Kept {
+        let mut kept = Kept {
             who,
             client_id: "id".into(),
             unreleased: HashSet::new(),
@@ -69,14 +107,20 @@ impl House {
             lanes: BTreeSet::new(),
             ticket: 0,
         };
-        let asleep = Asleep {
-            kept,
-            since: self.now,
-            expires: u64::MAX,
-            will: None,
-        };
-        assert!(self.sessions.sleep(id, Box::new(asleep)).is_none());
-        (id, outbox)
+        change(&mut kept);
+        let will = payload.map(|payload| (will(payload), self.now + 50));
+        let asleep = Asleep::new(kept, self.now, u64::MAX, will, &self.counters);
+        let asleep = Box::new(asleep);
+        let ended = self.sessions.find_room(id, asleep, &self.counters.kept, 0);
+        (id, outbox, ended)
+    }
+
+    fn enter(&self, name: &str, outbox: &Arc<Outbox>, resumes: bool) -> Entered {
+        let id = "id".into();
+        match self.sessions.claim(&name.into(), &id, outbox, resumes, 0) {
+            Claim::Entered(entered) => entered,
+            Claim::Wait(_) => panic!("{name} is there already"),
+        }
     }
 
     fn kept(&self) -> u64 {
@@ -86,15 +130,16 @@ impl House {
     /// Who has to end, by users; they do.
     fn make_room(&self) -> Vec<String> {
         let leaving = self.sessions.make_room(&self.counters.kept);
-        let end = |made: MadeRoom| {
-            made.outbox.part(None, false, 0);
-            let Due::End(id, asleep) = made.due else {
-                panic!("{:?}", made.due);
-            };
-            self.sessions.leave(id);
-            asleep.kept.who.user.to_string()
+        leaving.into_iter().map(|m| self.end(m.let_go(0))).collect()
+    }
+
+    /// It ends; whose it was.
+    fn end(&self, due: Due) -> String {
+        let Due::End(id, asleep) = due else {
+            panic!("{due:?}");
         };
-        leaving.into_iter().map(end).collect()
+        self.sessions.leave(id);
+        asleep.kept.who.user.to_string()
     }
 }
 
@@ -110,7 +155,7 @@ fn only_what_waits_for_absent_clients_counts() {
     let (_, outbox) = house.sleeper("al");
     put(&outbox, 100);
     put(&outbox, 50);
-    assert_eq!(house.kept(), cost(100) + cost(50));
+    assert_eq!(house.kept(), own("al") + cost(100) + cost(50));
     outbox.open(
         None,
         Version::V5,
@@ -118,6 +163,8 @@ fn only_what_waits_for_absent_clients_counts() {
         &crate::packet::Reply::PingResp,
         0,
     );
+    assert_eq!(house.kept(), own("al"));
+    drop(house.enter("al", &outbox, true));
     assert_eq!(house.kept(), 0);
     put(&outbox, 10);
     outbox.flush();
@@ -130,7 +177,7 @@ fn only_what_waits_for_absent_clients_counts() {
 
 #[test]
 fn the_longest_away_with_more_than_an_even_share_ends() {
-    let mut house = House::new(40_000);
+    let mut house = House::new(50_000);
     let (_, small) = house.sleeper("small");
     let (_, empty) = house.sleeper("empty");
     let large: Vec<_> = ["1", "2", "3", "4"]
@@ -143,7 +190,8 @@ fn the_longest_away_with_more_than_an_even_share_ends() {
     assert_eq!(house.make_room(), [""; 0], "not yet: {}", house.kept());
     put(&large[3], 1_000);
     assert_eq!(house.make_room(), ["1"]);
-    assert_eq!(house.kept(), cost(8_900) * 3 + cost(1_000) * 2);
+    let left = own("small") + own("empty") + own("2") * 3;
+    assert_eq!(house.kept(), left + cost(8_900) * 3 + cost(1_000) * 2);
     assert_eq!(house.make_room(), [""; 0]);
     assert!(small.kept() > 0 && empty.kept() == 0);
     assert_eq!(house.sessions.clients().for_bytes, 1);
@@ -152,7 +200,7 @@ fn the_longest_away_with_more_than_an_even_share_ends() {
 
 #[test]
 fn strangers_end_before_users_do() {
-    let mut house = House::new(40_000);
+    let mut house = House::new(44_500);
     let (_, user) = house.sleeper("user");
     let strangers: Vec<_> = ["~1", "~2", "~3"].map(|name| house.sleeper(name).1).into();
     put(&user, 30_000);
@@ -161,7 +209,7 @@ fn strangers_end_before_users_do() {
     }
     // Each has less than an even share, and yet goes before the user who has most of it all.
     assert_eq!(house.make_room(), ["~1", "~2"]);
-    put(&user, 5_000);
+    put(&user, 7_500);
     assert_eq!(house.make_room(), ["~3"], "which is enough to go on with");
     put(&user, 4_000);
     assert_eq!(house.make_room(), ["user"]);
@@ -170,7 +218,7 @@ fn strangers_end_before_users_do() {
 
 #[test]
 fn nothing_is_queued_past_the_limit_but_for_what_waits_already() {
-    let mut house = House::new(10_000);
+    let mut house = House::new(10_000 + own("first") + own("second"));
     let (_, first) = house.sleeper("first");
     let (_, second) = house.sleeper("second");
     put(&first, 4_000);
@@ -194,7 +242,7 @@ fn nothing_is_queued_past_the_limit_but_for_what_waits_already() {
 fn whoever_makes_room_is_called_when_it_grows_past_the_bound() {
     use std::future::Future;
     use std::task::{Context, Waker};
-    let mut house = House::new(16_000);
+    let mut house = House::new(17_600);
     let (_, outbox) = house.sleeper("al");
     let counters = house.counters.clone();
     let called = || {
@@ -209,4 +257,123 @@ fn whoever_makes_room_is_called_when_it_grows_past_the_bound() {
     assert!(!called());
     outbox.part(None, false, 0);
     assert!(!called(), "it has become less");
+}
+
+#[test]
+fn a_will_counts_until_it_has_been_sent() {
+    let mut house = House::new(1_000_000);
+    let (id, _) = house.mourned("al", 5_000);
+    assert_eq!(house.kept(), own("al") + will_cost(5_000));
+    let (due, _) = house.sessions.due(51);
+    assert!(matches!(&due[..], [Due::Will(of, ..)] if *of == id));
+    assert_eq!(house.kept(), own("al") + will_cost(5_000), "not sent yet");
+    drop(due);
+    assert_eq!(house.kept(), own("al"));
+}
+
+/// [MQTT-3.1.3-9]
+#[test]
+fn a_will_that_is_cancelled_does_not_count() {
+    for resumes in [true, false] {
+        let mut house = House::new(1_000_000);
+        let (old, outbox) = house.mourned("al", 5_000);
+        match house.enter("al", &outbox, resumes) {
+            Entered::Woken(_, was, _, asleep) if resumes && was == old => drop(asleep),
+            Entered::Replaced(_, was, _, asleep) if !resumes && was == old => {
+                let counts = own("al") + will_cost(5_000);
+                assert_eq!(house.kept(), counts, "its end sends it");
+                drop(asleep);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(house.kept(), 0);
+    }
+}
+
+#[test]
+fn sessions_end_for_large_wills_too_and_no_more_than_need_to() {
+    let mut house = House::new(50_000);
+    house.sleeper("small");
+    for name in ["1", "2", "3"] {
+        house.mourned(name, 12_000);
+    }
+    assert_eq!(house.make_room(), [""; 0], "not yet: {}", house.kept());
+    let (_, last) = house.sleeper("last");
+    put(&last, 3_800);
+    let before = house.kept();
+    let leaving = house.sessions.make_room(&house.counters.kept);
+    let [made] = &leaving[..] else {
+        panic!("{leaving:?}");
+    };
+    assert_eq!(made.bytes, own("1") + will_cost(12_000));
+    let Due::End(_, asleep) = &made.due else {
+        panic!("{leaving:?}");
+    };
+    assert_eq!(&*asleep.kept.who.user, "1");
+    assert!(asleep.will.is_some(), "its end sends it");
+    // Its memory is not free before that, but nobody else has to go.
+    assert_eq!(house.kept(), before);
+    assert_eq!(house.make_room(), [""; 0]);
+    let bytes = made.bytes;
+    drop(leaving);
+    assert_eq!(house.kept(), before - bytes);
+}
+
+#[test]
+fn who_would_pass_the_limit_by_falling_asleep_ends() {
+    let mut house = House::new(20_000);
+    house.mourned("first", 10_000);
+    let (id, _, ended) = house.falls_asleep("large", Some(10_000), |_| ());
+    let [Due::End(of, asleep)] = &ended[..] else {
+        panic!("{ended:?}");
+    };
+    assert!(*of == id && asleep.will.is_some());
+    // What is on its way out takes room as well.
+    let (_, _, next) = house.falls_asleep("next", Some(5_000), |_| ());
+    assert_eq!(house.make_room(), [""; 0]);
+    let names = ended.into_iter().chain(next).map(|due| house.end(due));
+    assert_eq!(names.collect::<Vec<_>>(), ["large", "next"]);
+    house.mourned("later", 5_000);
+    assert_eq!(house.sessions.clients().for_bytes, 2);
+    assert_eq!(house.sessions.clients().asleep, 2);
+}
+
+/// As where the network goes: what they were sent and have not acknowledged comes in addition, at one blow.
+#[test]
+fn who_falls_asleep_does_not_end_for_large_queues_that_came_before() {
+    let mut house = House::new(50_000);
+    let nothing = crate::packet::Reply::PingResp;
+    for name in ["hoarder", "other"] {
+        let (_, outbox) = house.sleeper(name);
+        outbox.open(None, Version::V5, LIMITS, &nothing, 0);
+        (0..3).for_each(|_| put(&outbox, 10_000));
+        drop(outbox.part(None, true, 0));
+    }
+    assert!(house.kept() > 60_000, "{}", house.kept());
+    let (_, outbox, ended) = house.falls_asleep("small", Some(10), |_| ());
+    let names: Vec<_> = ended.into_iter().map(|due| house.end(due)).collect();
+    assert_eq!(names, ["hoarder"]);
+    put(&outbox, 10);
+    let small = own("small") + will_cost(10) + cost(10);
+    assert_eq!(house.kept(), own("other") + cost(10_000) * 3 + small);
+}
+
+#[test]
+fn filters_lanes_and_ids_count() {
+    let mut house = House::new(1_000_000);
+    let ids = |n| (1..=n).filter_map(PacketId::new);
+    let (_, outbox, _) = house.falls_asleep("al", None, |kept| {
+        // Some of its lanes know it for something that has been.
+        kept.lanes.extend([1, 5, 7]);
+        kept.filters.insert("a/b/c".into());
+        kept.filters.insert("+/b".into());
+        kept.unreleased.extend(ids(10_000));
+        kept.unreleased.retain(|id| id.get() <= 4);
+    });
+    let filters = (5 + 350 + 5) + (3 + 3 * (350 + 3));
+    assert_eq!(house.kept(), own("al") + 3 * 300 + filters + 4 * 6);
+    let Entered::Woken(.., asleep) = house.enter("al", &outbox, true) else {
+        panic!("nobody slept");
+    };
+    assert!(asleep.kept.unreleased.capacity() < 10);
 }

@@ -6,12 +6,13 @@
 
 mod asleep;
 mod kept_bytes;
+mod weight;
 
 pub(crate) use asleep::{Asleep, Due, Kept};
-pub(crate) use kept_bytes::{KeptBytes, MadeRoom};
+pub(crate) use kept_bytes::KeptBytes;
 
 use crate::outbox::Outbox;
-use crate::packet::{ReasonCode, Will};
+use crate::packet::ReasonCode;
 use crate::policy::SessionId;
 use crate::session::Close;
 use asleep::Order;
@@ -147,7 +148,7 @@ impl Sessions {
             state.note_awake();
             return Claim::Entered(Entered::New(session));
         };
-        let Some(asleep) = known.asleep.take() else {
+        let Some(mut asleep) = known.asleep.take() else {
             known.outbox.close(taken_over());
             let over = state.waiting.entry(client).or_default().clone();
             // Made under the lock, so that the end cannot be missed.
@@ -165,6 +166,7 @@ impl Sessions {
             Entered::Woken(session, old, theirs, asleep)
         } else {
             known.outbox = outbox.clone();
+            asleep.leave();
             Entered::Replaced(session, old, theirs, asleep)
         };
         state.note_awake();
@@ -191,18 +193,23 @@ impl Sessions {
     }
 
     /// The connection of a session is over, and the lanes know it; the session sleeps. Gives back one that
-    /// has to end for it, where too many sleep: the one that has slept longest, of those without credentials first.
-    pub(crate) fn sleep(&self, session: SessionId, asleep: Box<Asleep>) -> Option<Due> {
+    /// has to end for it, where too many sleep: the one that has slept longest, of those without credentials first;
+    /// this one itself, where what it costs beside its queue would pass `limits.kept_bytes`.
+    fn sleep(&self, session: SessionId, asleep: Box<Asleep>) -> Option<Due> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let own = |r: &&mut Registered| r.incarnation == session.incarnation;
         let known = state.by_number.get_mut(&session.client).filter(own)?;
-        let first = state.order.add(session.client, &asleep);
+        let (first, fits) = (state.order.add(session.client, &asleep), asleep.fits());
         known.asleep = Some(asleep);
         let client = known.client.clone();
         state.let_in(&client);
         if first {
             self.sooner.notify_one();
+        }
+        if !fits {
+            state.for_bytes += 1;
+            return state.end(session.client);
         }
         if state.order.len() <= self.most_asleep {
             return None;
@@ -245,7 +252,7 @@ impl Sessions {
             if asleep.expires <= now {
                 due.extend(state.end(number));
             } else {
-                if let Some((will, _)) = asleep.will.take() {
+                if let Some(will) = asleep.will.take() {
                     due.push(Due::Will(id, asleep.kept.who.clone(), Box::new(will)));
                 }
                 state.order.again(number, asleep);
@@ -340,7 +347,8 @@ impl State {
     /// A session that sleeps is to end: nobody can wake it any more.
     fn end(&mut self, number: u64) -> Option<Due> {
         let known = self.by_number.get_mut(&number)?;
-        let asleep = known.asleep.take()?;
+        let mut asleep = known.asleep.take()?;
+        asleep.leave();
         known.ending = true;
         self.order.forget(number, &asleep);
         (self.ending, self.expired) = (self.ending + 1, self.expired + 1);
@@ -363,9 +371,6 @@ fn taken_over() -> Close {
         text: "another connection uses this client id".to_owned(),
     }
 }
-
-/// A will, and when it is due.
-pub(crate) type DelayedWill = (Will, u64);
 
 #[cfg(test)]
 mod tests;

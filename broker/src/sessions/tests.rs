@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::packet::{PublishProperties, QoS, TopicName, Version};
+use crate::packet::{PublishProperties, QoS, TopicName, Version, Will};
 use crate::policy::Principal;
 use crate::session::{Filters, OutboundLimits};
 use std::collections::{BTreeSet, HashSet};
@@ -39,12 +39,7 @@ fn asleep(since: u64, expires: u64, will: Option<u64>) -> Box<Asleep> {
         lanes: BTreeSet::new(),
         ticket: 0,
     };
-    Box::new(Asleep {
-        kept,
-        since,
-        expires,
-        will,
-    })
+    Box::new(Asleep::new(kept, since, expires, will, &Arc::default()))
 }
 
 fn enter(sessions: &Sessions, user: &str, outbox: &Arc<Outbox>, resumes: bool) -> Option<Entered> {

@@ -5,7 +5,7 @@
 //! dropped for room.
 
 use super::{DropReason, Frame, Outbound, Room, Share};
-use crate::packet::{Patch, QoS, ReasonCode, Reply, Version};
+use crate::packet::{PacketId, Patch, QoS, ReasonCode, Reply, Version};
 use crate::session::OutboundLimits;
 use crate::write_queue::WriteQueue;
 use std::sync::Arc;
@@ -23,6 +23,10 @@ impl Outbound {
         self.unanswerable = false;
         self.aliases = None;
         self.forgive(now);
+        // They are as large as they once had to be, and what is counted is what they hold.
+        self.in_flight.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+        self.released.shrink_to_fit();
         std::mem::take(&mut self.queue)
     }
 
@@ -100,14 +104,21 @@ impl Outbound {
     /// Bytes of what waits and what is on its way, as `limits.kept_bytes` counts them.
     pub(super) fn kept_bytes(&self) -> u64 {
         let messages = self.waiting.len() + self.in_flight.len();
-        (self.waiting_bytes + self.in_flight_bytes + messages * MESSAGE_COST) as u64
+        let bytes = self.waiting_bytes + self.in_flight_bytes + self.released_bytes();
+        (bytes + messages * MESSAGE_COST) as u64
+    }
+
+    /// Of ids whose PUBCOMP is awaited.
+    fn released_bytes(&self) -> usize {
+        self.released.len() * size_of::<PacketId>()
     }
 
     /// There was no room for more than `most` bytes over all sessions that sleep: what waits here makes room for
     /// what came last, oldest first. What was sent and is not acknowledged stays, as ever.
     pub(crate) fn give_way(&mut self, most: u64) {
         let newest = self.waiting.back().map_or(0, |w| w.frame.len());
-        let least = (newest + self.in_flight_bytes) + (1 + self.in_flight.len()) * MESSAGE_COST;
+        let stays = self.in_flight_bytes + self.released_bytes();
+        let least = (newest + stays) + (1 + self.in_flight.len()) * MESSAGE_COST;
         // One that does not fit without the others either drops no other.
         if least as u64 > most
             && let Some(newest) = self.waiting.pop_back()

@@ -1,5 +1,6 @@
 //! What the server tells of itself under `$SYS`, against traffic that is known.
 
+mod kept_bytes;
 mod numbers;
 
 use crate::ONE_LANE;
