@@ -1,4 +1,4 @@
-//! A SUBSCRIBE with thousands of filters: the other connections of its thread have their turns in between.
+//! A SUBSCRIBE or UNSUBSCRIBE with thousands of filters: the other connections of its thread have their turns in between.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -57,7 +57,7 @@ impl Stage {
     }
 }
 
-struct Judged(Arc<Stage>);
+struct Judged(Arc<Stage>, Arc<Stage>);
 
 impl Policy for Judged {
     fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>> {
@@ -65,6 +65,7 @@ impl Policy for Judged {
     }
 
     fn resolve(&self, who: &Principal, filter: &TopicFilter) -> TopicFilter {
+        self.1.came(1);
         AllowAll.resolve(who, filter)
     }
 
@@ -83,8 +84,10 @@ impl Policy for Judged {
         topic: &TopicName,
         retain: bool,
     ) -> Result<PublishPermit, Refusal> {
-        if topic.as_str() == "1" {
-            self.0.message();
+        match topic.as_str() {
+            "1" => self.0.message(),
+            "3" => self.1.message(),
+            _ => {}
         }
         AllowAll.publish(who, topic, retain)
     }
@@ -95,7 +98,7 @@ impl Policy for Judged {
 }
 
 #[derive(Clone)]
-struct Applied(Arc<Stage>);
+struct Applied(Arc<Stage>, Arc<Stage>);
 
 impl LaneHooks for Applied {
     fn open(&self, _: u16) -> Box<dyn LaneHook> {
@@ -120,10 +123,16 @@ impl LaneHook for Applied {
         who: Actor<'_>,
         message: Message<'_>,
     ) -> Result<Verdict, Refusal> {
-        if message.topic == "2" {
-            self.0.message();
+        match message.topic {
+            "2" => self.0.message(),
+            "4" => self.1.message(),
+            _ => {}
         }
         LaneHook::publish(&mut AllowAll, cx, who, message)
+    }
+
+    fn unsubscribed(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, filters: &[&str]) {
+        self.1.came(filters.len());
     }
 
     fn may_see(&self, who: Actor<'_>, topic: &str) -> bool {
@@ -147,10 +156,18 @@ fn connect(server: SocketAddr, id: u8) -> TcpStream {
 
 /// Filters of four digits, all of QoS 0; those of one digit are nobody's.
 fn subscribe() -> Vec<u8> {
-    let length = 2 + FILTERS * 7;
+    request(0x82, "\0")
+}
+
+fn unsubscribe() -> Vec<u8> {
+    request(0xA2, "")
+}
+
+fn request(first: u8, options: &str) -> Vec<u8> {
+    let length = 2 + FILTERS * (6 + options.len());
     let low = |n: usize| u8::try_from(n & 0x7F).unwrap();
     let mut packet = vec![
-        0x82,
+        first,
         low(length) | 0x80,
         low(length >> 7) | 0x80,
         low(length >> 14),
@@ -159,7 +176,7 @@ fn subscribe() -> Vec<u8> {
     ];
     for n in 0..FILTERS {
         packet.extend([0, 4]);
-        packet.extend(format!("{n:04}\0").bytes());
+        packet.extend(format!("{n:04}{options}").bytes());
     }
     packet
 }
@@ -181,21 +198,32 @@ fn others_come_between_the_filters_of_one_packet() {
     };
     let (judged, first, go_on) = Stage::new();
     let (applied, second, then) = Stage::new();
-    let policy: Arc<dyn Policy> = Arc::new(Judged(judged.clone()));
-    let server = Server::start(options, &policy, &Applied(applied.clone())).unwrap();
+    let (resolved, third, after) = Stage::new();
+    let (removed, fourth, last) = Stage::new();
+    let policy: Arc<dyn Policy> = Arc::new(Judged(judged.clone(), resolved.clone()));
+    let hooks = Applied(applied.clone(), removed.clone());
+    let server = Server::start(options, &policy, &hooks).unwrap();
     let address = server.listening()[0].plain().unwrap();
     let (mut many, mut other) = (connect(address, b'a'), connect(address, b'b'));
-    let asking = std::thread::spawn(move || {
-        many.write_all(&subscribe()).unwrap();
-        many
-    });
-    for (begun, written, topic) in [(first, go_on, b'1'), (second, then, b'2')] {
-        begun.recv_timeout(Duration::from_secs(20)).unwrap();
-        let publish = [0x30, 4, 0, 1, topic, b'x'];
-        other.write_all(&publish).unwrap();
-        written.send(()).unwrap();
-    }
-    let mut many = asking.join().unwrap();
+    let mut ask = |mut many: TcpStream, packet: Vec<u8>, stages: [_; 2]| {
+        let asking = std::thread::spawn(move || {
+            many.write_all(&packet).unwrap();
+            many
+        });
+        let stages: [(Receiver<()>, SyncSender<()>, u8); 2] = stages;
+        for (begun, written, topic) in stages {
+            begun.recv_timeout(Duration::from_secs(20)).unwrap();
+            let publish = [0x30, 4, 0, 1, topic, b'x'];
+            other.write_all(&publish).unwrap();
+            written.send(()).unwrap();
+        }
+        asking.join().unwrap()
+    };
+    many = ask(
+        many,
+        subscribe(),
+        [(first, go_on, b'1'), (second, then, b'2')],
+    );
     let mut suback = vec![1; 5 + FILTERS];
     many.read_exact(&mut suback).unwrap();
     assert_eq!(suback[..5], [0x90, 0x92, 0x4E, 0, 1]);
@@ -203,7 +231,17 @@ fn others_come_between_the_filters_of_one_packet() {
         suback[5..].iter().all(|code| *code == 0),
         "one answer, complete"
     );
-    for (stage, name) in [(judged, "the policy"), (applied, "the lane")] {
+    let stages = [(third, after, b'3'), (fourth, last, b'4')];
+    many = ask(many, unsubscribe(), stages);
+    let mut unsuback = [0; 4];
+    many.read_exact(&mut unsuback).unwrap();
+    assert_eq!(unsuback, [0xB0, 2, 0, 1], "one answer");
+    for (stage, name) in [
+        (judged, "the policy"),
+        (applied, "the lane"),
+        (resolved, "the policy, to be resolved,"),
+        (removed, "the lane, to be taken away,"),
+    ] {
         // Not sooner by a number: the system may take its time to hand over what was written.
         assert!(stage.between() < FILTERS, "all came first to {name}");
     }

@@ -330,7 +330,7 @@ impl Connection {
                 self.acks.push(pubrec.into());
             }
             Step::Subscribe(subscribe) => self.subscribe(&subscribe).await?,
-            Step::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
+            Step::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe).await?,
             Step::Acked(id) => self.acknowledged(|out| out.acked(id, now_ms()))?,
             Step::Received(id) => self.acknowledged(|out| out.received(id, now_ms()))?,
             Step::Refused(id) => self.acknowledged(|out| out.refused(id, now_ms()))?,

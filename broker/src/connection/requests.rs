@@ -169,12 +169,7 @@ impl Connection {
                     identifier: subscribe.identifier.map_or(0, Into::into),
                     filters: piece.to_vec(),
                 }));
-                let asked = self.ask(piece.len()).await;
-                // It did not get into the log.
-                asked.map_err(|error| Close {
-                    reason: ReasonCode::UnspecifiedError,
-                    text: error.to_string(),
-                })?;
+                self.ask(piece.len()).await.map_err(|e| not_logged(&e))?;
             }
         }
         Ok(())
@@ -198,12 +193,14 @@ impl Connection {
         Ok(grant)
     }
 
-    /// One answer for all filters, whether they were held or not [MQTT-3.10.4-5, MQTT-3.10.4-6].
-    pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+    /// One answer for all filters, whether they were held or not [MQTT-3.10.4-5, MQTT-3.10.4-6]; in pieces like those of a
+    /// SUBSCRIBE.
+    pub(super) async fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), Close> {
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         let mut reason = None;
         let mut resolved = Vec::new();
         for (place, filter) in unsubscribe.filters.iter().enumerate() {
+            take_turns(place).await;
             match (u16::try_from(place), filter) {
                 (Err(_), _) => {
                     codes.push(ReasonCode::UnspecifiedError);
@@ -232,21 +229,27 @@ impl Connection {
         self.ticket = self.ticket.wrapping_add(1);
         let ticket = self.ticket;
         let answer = Answer::UnsubAck(unsubscribe.packet_id);
-        self.owe(answer, codes, reason, by_lane.len());
-        let at = clock::now_ms();
+        let pieces = by_lane
+            .values()
+            .map(|filters| filters.chunks(AT_ONCE).len());
+        self.owe(answer, codes, reason, pieces.sum());
         let user = self.who.user.clone();
         for (lane, filters) in by_lane {
-            let who = Origin {
-                session: self.id,
-                user: &user,
-            };
-            self.batch(lane).push(&Entry::Unsubscribe(UnsubscribeEntry {
-                at,
-                who,
-                ticket,
-                filters,
-            }));
+            for piece in filters.chunks(AT_ONCE) {
+                let who = Origin {
+                    session: self.id,
+                    user: &user,
+                };
+                self.batch(lane).push(&Entry::Unsubscribe(UnsubscribeEntry {
+                    at: clock::now_ms(),
+                    who,
+                    ticket,
+                    filters: piece.to_vec(),
+                }));
+                self.ask(piece.len()).await.map_err(|e| not_logged(&e))?;
+            }
         }
+        Ok(())
     }
 
     /// `filters` more are asked of a lane. Where they are many, those so far go in, and the others of this thread come
@@ -288,6 +291,14 @@ impl Connection {
             Some(lane) => lane..lane + 1,
             None => 0..self.shared.lanes,
         }
+    }
+}
+
+/// It did not get into the log.
+fn not_logged(error: &LogError) -> Close {
+    Close {
+        reason: ReasonCode::UnspecifiedError,
+        text: error.to_string(),
     }
 }
 
