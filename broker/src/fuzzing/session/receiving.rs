@@ -195,8 +195,10 @@ impl Receiving {
     /// `still_held` for another ticket, though it need not wait for that.
     pub(super) fn answered(&mut self, ticket: u32, still_held: impl Fn(u16) -> bool) {
         let mut released = VecDeque::new();
+        let mut moved = VecDeque::new();
         let mut rest = VecDeque::new();
         for mut awaited in std::mem::take(&mut self.awaited) {
+            let here = awaited.message.after.first() == Some(&ticket);
             awaited.message.after.retain(|t| *t != ticket);
             // There may be no room for it now, and for the others the oldest may go.
             let never =
@@ -205,12 +207,15 @@ impl Receiving {
             if awaited.held && !still_held(awaited.message.lane) {
                 awaited.held = false;
                 released.push_back(awaited);
+            } else if here && awaited.held {
+                moved.push_back(awaited);
             } else {
                 rest.push_back(awaited);
             }
         }
-        // What others delivered meanwhile is ahead of it.
+        // What others delivered meanwhile is ahead of it, and so is what the next ticket held already.
         self.awaited = rest;
+        self.awaited.append(&mut moved);
         self.awaited.append(&mut released);
         if !self.awake {
             self.drop_qos_0();
