@@ -16,6 +16,7 @@ use roommq_broker::policy::{
     Actor, Attempt, Effect, GoneReason, HookContext, LaneHook, Limit, Mark, Message, Refusal,
     Request, Stamps, Verdict,
 };
+use smol_str::SmolStr;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct LaneRooms {
     rules: Arc<Rules>,
-    rooms: HashMap<Arc<str>, Room>,
+    /// A short name stands in the map itself: in a room that is cold, comparing it costs no fetch of its own.
+    rooms: HashMap<SmolStr, Room>,
     /// Where each client has a place, in the order that its end is told.
     seats: HashMap<u64, Seats>,
     /// Grows with each birth of a room and each timer: tells those of one millisecond apart.
@@ -143,7 +145,7 @@ impl LaneRooms {
             ..message
         };
         let verdict = room.publish(cx, &self.rules, who, message)?;
-        self.rooms.insert(Arc::clone(room.name()), room);
+        self.rooms.insert(SmolStr::new(room.name()), room);
         Ok(verdict)
     }
 
@@ -202,7 +204,7 @@ impl LaneHook for LaneRooms {
             };
             if !self.rooms.contains_key(name) {
                 let room = self.new_room(cx, name);
-                self.rooms.insert(Arc::clone(room.name()), room);
+                self.rooms.insert(SmolStr::new(room.name()), room);
             }
             let Some(room) = self.rooms.get_mut(name) else {
                 continue;
@@ -241,7 +243,7 @@ impl LaneHook for LaneRooms {
         };
         let names: Vec<Arc<str>> = seats.rooms.iter().cloned().collect();
         for name in names {
-            let Some(room) = self.rooms.get_mut(&name) else {
+            let Some(room) = self.rooms.get_mut(&*name) else {
                 continue;
             };
             let generation = self.order + 1;
