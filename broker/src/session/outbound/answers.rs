@@ -207,13 +207,20 @@ impl Outbound {
         self.drop_for(reason, frame.packet.payload_len());
     }
 
-    /// Takes out of what is held for answers all that is not to `stay`.
+    /// Takes out of what is held for answers all that is not to `stay`; what is retained came by no group.
     pub(super) fn take_held(&mut self, mut stay: impl FnMut(&Frame) -> bool) {
         for owed in &mut self.owed {
             owed.held.retain(|(_, frame)| stay(frame));
             let held = owed.held.iter().map(|(_, frame)| frame);
             owed.held_bytes = held.chain(&owed.replayed).map(Frame::len).sum();
         }
+    }
+
+    /// How many messages wait for answers, and their bytes.
+    pub(super) fn held_back(&self) -> (usize, usize) {
+        let numbers = |o: &Owed| (o.held.len() + o.replayed.len(), o.held_bytes);
+        let all = self.owed.iter().map(numbers);
+        all.fold((0, 0), |(n, b), (more, bytes)| (n + more, b + bytes))
     }
 
     /// What is held for answers.

@@ -142,3 +142,33 @@ fn a_client_that_waits_to_be_let_in_loses_nothing_else() {
     wake(&mut out);
     assert_eq!(out.held().in_flight, 2);
 }
+
+/// What is held goes on to wait for the window, behind what waits already.
+#[test]
+fn what_an_answer_holds_back_leaves_less_room_for_what_others_could_have() {
+    for (limits, len, held) in [
+        (
+            OutboundLimits {
+                bytes: 100,
+                ..LIMITS
+            },
+            33,
+            2,
+        ),
+        (LIMITS, 1, 3),
+    ] {
+        let mut out = Outbound::new(Version::V3, limits);
+        let codes = vec![ReasonCode::Success];
+        out.owe(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
+        out.answer(1, 0, [], 0);
+        let message = frame(QoS::AtLeastOnce, &vec![b'x'; len]);
+        for n in 0..held {
+            assert!(out.meets(Need::Room, &message), "{n}");
+            out.deliver(0, &message, 0);
+        }
+        assert!(!out.meets(Need::Room, &message) && out.meets(Need::Size, &message));
+        assert!(!out.may_meet(Need::Room, len));
+        out.answer(1, 1, [], 0);
+        assert_eq!((out.dropped(), out.overflowed()), (0, false));
+    }
+}

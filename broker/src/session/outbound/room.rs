@@ -45,9 +45,11 @@ impl Outbound {
         self.limits.maximum_packet_size.unwrap_or(u32::MAX)
     }
 
-    /// Whether a message of which so many bytes are [kept](Frame::len) can be taken without a loss.
+    /// Whether a message of which so many bytes are [kept](Frame::len) can be taken without a loss, once what is held for
+    /// answers has gone on.
     fn has_room(&self, len: usize) -> bool {
-        self.waiting.len() < self.limits.messages
-            && self.waiting_bytes.max(self.queue.len()) + len <= self.limits.bytes
+        let (held, held_bytes) = self.held_back();
+        let bytes = self.waiting_bytes.max(self.queue.len()) + held_bytes;
+        self.waiting.len() + held < self.limits.messages && bytes + len <= self.limits.bytes
     }
 }
