@@ -4,6 +4,10 @@ use super::Connection;
 use crate::lane::{Batch, Entry, LogError};
 use crate::packet::{PacketId, ReasonCode, Reply};
 
+/// Batches that wait together. One for each lane is all that most clients need, but QoS 2 may ask for one a message, and
+/// each message looks for its own among them.
+const BATCHES: usize = 64;
+
 /// An acknowledgement, to go out once all is appended.
 pub(super) struct Ack {
     reply: Reply,
@@ -20,7 +24,7 @@ impl From<Reply> for Ack {
 impl Connection {
     /// A QoS 2 message of a client that may get a copy of it: clients expect the PUBREC first. It goes out as soon as
     /// the message has its place in the lane, so that message joins no batch that is appended before something that
-    /// is acknowledged ahead of it.
+    /// is acknowledged ahead of it, nor one with a QoS 1 message, whose PUBACK would then go ahead of its copy.
     pub(super) fn publish_and_receive(
         &mut self,
         lane: u16,
@@ -49,6 +53,14 @@ impl Connection {
             self.batches.len() - 1
         });
         &mut self.batches[at].1
+    }
+
+    /// Appends where there are too many batches to look through.
+    pub(super) async fn append_many(&mut self) -> Result<(), LogError> {
+        if self.batches.len() < BATCHES {
+            return Ok(());
+        }
+        self.append_all().await
     }
 
     /// Appends what has been collected, and acknowledges. Waits where a lane is full: so this client is slowed down,

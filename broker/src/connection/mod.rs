@@ -37,6 +37,7 @@ use intake::{Intake, READ, Woken};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use intake::{Rest, in_pieces};
 pub(crate) use link::{Duplex, Link};
+use requests::not_logged;
 use roommq_config::Limits;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -324,7 +325,10 @@ impl Connection {
         match step {
             // Not acknowledged, so the client knows that it was not taken.
             Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if self.draining => {}
-            Step::Publish(inbound) => self.publish(&inbound),
+            Step::Publish(inbound) => {
+                self.publish(&inbound);
+                self.append_many().await.map_err(|e| not_logged(&e))?;
+            }
             Step::Repeated(id) => {
                 let pubrec = Reply::PubRec(id, ReasonCode::Success, None);
                 self.acks.push(pubrec.into());

@@ -295,7 +295,7 @@ impl Connection {
 }
 
 /// It did not get into the log.
-fn not_logged(error: &LogError) -> Close {
+pub(super) fn not_logged(error: &LogError) -> Close {
     Close {
         reason: ReasonCode::UnspecifiedError,
         text: error.to_string(),
