@@ -136,10 +136,10 @@ impl Outbox {
         state.closing = None;
         let mut rest = state.outbound.bare();
         *rest.queue() = state.outbound.sleep(now);
-        self.report(&mut state);
         if !stays {
             state.outbound.let_go();
         }
+        self.report(&mut state);
         let outlet = state.outlet.take();
         Outbox::of(rest, Stage::Open, outlet, self.counters.clone())
     }
@@ -211,7 +211,10 @@ impl Outbox {
     /// Tells the counters what has been sent and dropped, and what waits.
     fn report(&self, state: &mut State) {
         let held = match state.stage {
-            Stage::Over => Held::default(),
+            Stage::Over => Held {
+                leaving: state.outbound.held().kept,
+                ..Held::default()
+            },
             _ => state.outbound.held(),
         };
         let tally = state.outbound.tally();

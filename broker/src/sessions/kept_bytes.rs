@@ -17,7 +17,8 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct KeptBytes {
     now: AtomicU64,
-    /// Wills of sessions that have ended, and the like: still there until they are sent, but nobody has to end for them.
+    /// Wills of sessions that have ended, and what their shared groups are to have of their queues: there until they are
+    /// sent, but nobody has to end for them.
     leaving: AtomicU64,
     /// Nothing is queued past it.
     most: u64,
@@ -74,6 +75,14 @@ impl KeptBytes {
     pub(super) fn leave(&self, bytes: u64) {
         self.leaving.fetch_add(bytes, Ordering::Relaxed);
         self.now.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// What one session that is over still holds for others has changed.
+    pub(crate) fn change_leaving(&self, was: u64, is: u64) {
+        if was != is {
+            self.leaving
+                .fetch_add(is.wrapping_sub(was), Ordering::Relaxed);
+        }
     }
 
     /// So many of those are gone.

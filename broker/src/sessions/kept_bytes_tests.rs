@@ -3,8 +3,8 @@ use super::*;
 use crate::packet::{
     PacketId, PublishParts, PublishProperties, QoS, TopicName, Version, Will, encode_publish,
 };
-use crate::policy::{Principal, SessionId};
-use crate::session::{DropReason, Filters, Frame, OutboundLimits};
+use crate::policy::{Mark, Principal, SessionId};
+use crate::session::{DropReason, Filters, Frame, OutboundLimits, Share};
 use crate::sessions::{Asleep, Claim, Entered, Kept};
 use crate::sys::Counters;
 use std::collections::{BTreeSet, HashSet};
@@ -376,4 +376,35 @@ fn filters_lanes_and_ids_count() {
         panic!("nobody slept");
     };
     assert!(asleep.kept.unreleased.capacity() < 10);
+}
+
+#[test]
+fn what_others_are_to_have_of_a_session_that_is_over_counts_until_they_have_it() {
+    let mut house = House::new(1_000_000);
+    let (_, outbox) = house.sleeper("al");
+    let shared = Frame {
+        share: Some(Arc::new(Share {
+            lane: 3,
+            group: "$share/g/t".into(),
+            batch: vec![1].into(),
+            mark: Mark::default(),
+        })),
+        ..frame(100)
+    };
+    for message in [frame(50), shared.clone(), shared] {
+        outbox.fill(|out| drop(out.deliver(3, &message, 0)));
+    }
+    assert_eq!(house.kept(), own("al") + cost(50) + 2 * cost(100));
+    drop(outbox.part(None, false, 0));
+    assert_eq!(house.kept(), own("al") + 2 * cost(100));
+    assert_eq!(
+        house.counters.kept.staying(),
+        own("al"),
+        "nobody ends for it"
+    );
+    assert_eq!(outbox.kept(), 0, "its end makes no more room");
+    assert_eq!(outbox.take_shared(2, &|_| true).len(), 0);
+    assert_eq!(house.kept(), own("al") + 2 * cost(100), "of another lane");
+    assert_eq!(outbox.take_shared(3, &|_| true).len(), 2);
+    assert_eq!(house.kept(), own("al"));
 }

@@ -154,6 +154,7 @@ impl Counters {
         add(&shard.others_sent, taken.others);
         let was = std::mem::replace(known, held);
         self.kept.change(was.kept, held.kept);
+        self.kept.change_leaving(was.leaving, held.leaving);
         change(&shard.held, was.messages, held.messages);
         change(&shard.held_payload, was.payload, held.payload);
         change(&shard.in_flight, was.in_flight, held.in_flight);
@@ -260,6 +261,7 @@ mod tests {
             payload: messages * 10,
             in_flight: messages / 2,
             kept: messages * 100,
+            leaving: 0,
         }
     }
 

@@ -135,11 +135,13 @@ impl Outbound {
         }
     }
 
-    /// The session is over: only what others of a shared group may take is needed any more.
+    /// The session is over: only what others of a shared group may [take](Self::take_shared) is needed any more.
     pub(crate) fn let_go(&mut self) {
         let shared = |frame: &Frame| frame.share.is_some();
         self.waiting.retain(|w| shared(&w.frame));
-        self.in_flight.retain(|m| shared(&m.frame));
+        self.in_flight
+            .retain(|m| m.frame.qos != QoS::ExactlyOnce && shared(&m.frame));
+        self.released.clear();
         self.count_anew();
     }
 

@@ -317,20 +317,23 @@ fn where_all_queues_are_full_the_oldest_of_this_one_makes_room_for_a_newer() {
 
 #[test]
 fn a_session_that_is_over_keeps_only_what_others_may_take() {
-    let shared = Frame {
+    let shared = |qos| Frame {
         share: Some(Arc::new(Share {
             lane: 0,
             group: "$share/g/t".into(),
             batch: vec![1].into(),
             mark: Mark::default(),
         })),
-        ..frame(QoS::AtLeastOnce, b"x")
+        ..frame(qos, b"x")
     };
     let mut out = Outbound::new(Version::V3, LIMITS);
+    // Both sent; the first is for nobody else.
+    out.deliver(0, &shared(QoS::ExactlyOnce), 0);
+    out.deliver(0, &shared(QoS::AtLeastOnce), 0);
     out.sleep(0);
     out.deliver(0, &frame(QoS::AtLeastOnce, b"own"), 0);
-    out.deliver(0, &shared, 0);
+    out.deliver(0, &shared(QoS::ExactlyOnce), 0);
     out.let_go();
-    assert_eq!((out.held().messages, out.held().payload), (1, 1));
-    assert_eq!(out.take_shared(0, &|_| true).len(), 1);
+    assert_eq!((out.held().messages, out.held().payload), (2, 2));
+    assert_eq!(out.take_shared(0, &|_| true).len(), 2);
 }

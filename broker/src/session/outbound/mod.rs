@@ -143,6 +143,7 @@ impl Outbound {
             payload: self.held_payload as u64,
             in_flight: (self.in_flight.len() + self.released.len()) as u64,
             kept: if self.asleep { self.kept_bytes() } else { 0 },
+            leaving: 0,
         }
     }
 

@@ -87,6 +87,8 @@ pub(crate) struct Held {
     pub in_flight: u64,
     /// Bytes that count for `limits.kept_bytes`; 0 while a connection serves the session.
     pub kept: u64,
+    /// The same of a session that is over, for others of its groups.
+    pub leaving: u64,
 }
 
 #[cfg(test)]

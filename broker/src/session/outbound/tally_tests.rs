@@ -102,6 +102,7 @@ proptest! {
                 payload: frames.iter().map(|f| f.packet.payload_len() as u64).sum(),
                 in_flight: (out.in_flight.len() + out.released.len()) as u64,
                 kept: if out.asleep { kept } else { 0 },
+                leaving: 0,
             };
             prop_assert_eq!(out.held(), held);
         }
