@@ -5,13 +5,14 @@
 //! granted filter needs no look at any message. Only those that start with a wildcard are looked at by message, as
 //! they are for rooms ([decision 14](../../docs/decisions/0014-access-rules.md)).
 
-use crate::filters::{covers, overlaps};
+use crate::filters::{covers, levels, overlaps};
 use crate::topics;
 use globset::GlobMatcher;
 use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
 use roommq_broker::policy::{Principal, Refusal};
 use roommq_config::{AccessRule, OutsideRooms, Permission, Settings};
 use std::borrow::Cow;
+use std::str::Split;
 
 /// All rules, in their order, and what holds where none decides.
 #[derive(Debug)]
@@ -36,8 +37,14 @@ struct Rule {
 #[derive(Debug)]
 struct Pattern {
     text: Box<str>,
-    has_user: bool,
     has_client: bool,
+}
+
+/// The levels of a filter as it is for somebody. Nothing is built where a word is a whole level, as nearly all are: rules
+/// are looked at for each message to each holder of `#`.
+struct Filled<'a> {
+    texts: Split<'a, char>,
+    who: &'a Asker<'a>,
 }
 
 /// Who asks, by names as in topic levels.
@@ -62,30 +69,41 @@ impl Pattern {
     fn new(text: &str) -> Pattern {
         Pattern {
             text: text.into(),
-            has_user: text.contains("%u"),
             has_client: text.contains("%c"),
         }
     }
 
     /// The filter that it is for `who`. Where a client id is wanted and not known there: the one that is it for
     /// everybody if the rule denies, and none if it allows, so that nothing is shown that might not be.
-    fn of(&self, who: &Asker<'_>, permission: Permission) -> Option<Cow<'_, str>> {
-        if !(self.has_user || self.has_client) {
-            return Some(Cow::Borrowed(&self.text));
+    fn of<'a>(&'a self, who: &'a Asker<'a>, permission: Permission) -> Option<Filled<'a>> {
+        let filled = || Filled {
+            texts: levels(&self.text),
+            who,
+        };
+        if permission == Permission::Deny {
+            return Some(filled());
         }
-        let allows = permission == Permission::Allow;
-        if self.has_client && who.client.is_none() && allows {
-            return None;
-        }
-        let levels = self.text.split('/').map(|level| match &who.client {
-            None if level.contains("%c") => Cow::Borrowed("+"),
-            _ if !level.contains('%') => Cow::Borrowed(level),
-            client => fill(level, who.user, client.as_deref().unwrap_or_default()).into(),
-        });
-        let filter = levels.collect::<Vec<_>>().join("/");
         // No name opens what starts with `$`, as no wildcard does.
-        let by_name = self.text.starts_with('%') && filter.starts_with('$');
-        (!(by_name && allows)).then_some(filter.into())
+        let opens = || filled().next().is_some_and(|first| first.starts_with('$'));
+        let by_name = self.text.starts_with('%') && opens();
+        let unknown = self.has_client && who.client.is_none();
+        (!by_name && !unknown).then(filled)
+    }
+}
+
+impl<'a> Iterator for Filled<'a> {
+    type Item = Cow<'a, str>;
+
+    fn next(&mut self) -> Option<Cow<'a, str>> {
+        let level = self.texts.next()?;
+        let Asker { user, client } = self.who;
+        Some(match (level, client) {
+            ("%u", _) => Cow::Borrowed(user),
+            ("%c", Some(client)) => Cow::Borrowed(client),
+            _ if !level.contains('%') => Cow::Borrowed(level),
+            (_, None) if level.contains("%c") => Cow::Borrowed("+"),
+            _ => fill(level, user, client.as_deref().unwrap_or_default()).into(),
+        })
     }
 }
 
@@ -121,16 +139,16 @@ impl Rule {
     }
 
     /// Whether one of its filters, as it is for `who`, holds against `name`, and the rule is for that user.
-    fn holds(
-        &self,
-        who: &Asker<'_>,
+    fn holds<'a>(
+        &'a self,
+        who: &'a Asker<'a>,
         permission: Permission,
         name: &str,
-        test: fn(&str, &str) -> bool,
+        test: fn(Filled<'a>, &str) -> bool,
     ) -> bool {
-        let pattern = |pattern: &Pattern| {
+        let pattern = |pattern: &'a Pattern| {
             let filter = pattern.of(who, permission);
-            filter.is_some_and(|filter| test(&filter, name))
+            filter.is_some_and(|filter| test(filter, name))
         };
         // Globs cost more than filters.
         self.patterns.iter().any(pattern) && self.is_for(who.user)

@@ -3,39 +3,45 @@
 //!
 //! Filters are taken to be well formed, and without `$share/<group>/`.
 
-/// Whether every topic that `inner` matches is matched by `outer`. `+/#` covers `#`, for no topic is without a level;
-/// `a/+/#` does not cover `a/#`, which matches `a`. What starts with a wildcard covers nothing that starts with `$`
-/// [MQTT-4.7.2-1].
-#[must_use]
-pub fn covers(outer: &str, inner: &str) -> bool {
-    if keeps_off_dollar(outer, inner) {
-        return false;
-    }
-    let (mut outer, mut inner) = (levels(outer), levels(inner));
+use std::str::Split;
+
+/// Whether every topic that `inner` matches is matched by `outer`, which is given by its [`levels`]. `+/#` covers `#`,
+/// for no topic is without a level; `a/+/#` does not cover `a/#`, which matches `a`. What starts with a wildcard covers
+/// nothing that starts with `$` [MQTT-4.7.2-1].
+pub fn covers<L: AsRef<str>>(mut outer: impl Iterator<Item = L>, inner: &str) -> bool {
+    let mut levels = levels(inner);
+    let mut hidden = inner.starts_with('$');
     loop {
-        match (outer.next(), inner.next()) {
+        let level = outer.next();
+        match (level.as_ref().map(L::as_ref), levels.next()) {
+            (Some("#" | "+"), _) if hidden => return false,
             (Some("#"), _) | (None, None) => return true,
             (Some("+"), Some(level)) if level != "#" => {}
             (Some(level), Some(other)) if level == other => {}
             _ => return false,
         }
+        hidden = false;
     }
 }
 
-/// Whether there is a topic that both match.
-#[must_use]
-pub fn overlaps(one: &str, other: &str) -> bool {
-    if keeps_off_dollar(one, other) || keeps_off_dollar(other, one) {
-        return false;
-    }
-    let (mut one, mut other) = (levels(one), levels(other));
+/// Whether there is a topic that both match; `one` is given by its [`levels`].
+pub fn overlaps<L: AsRef<str>>(mut one: impl Iterator<Item = L>, other: &str) -> bool {
+    let mut others = levels(other);
+    let mut first = true;
     loop {
-        match (one.next(), other.next()) {
+        let level = one.next();
+        match (level.as_ref().map(L::as_ref), others.next()) {
+            (Some("+" | "#"), Some(level)) | (Some(level), Some("+" | "#"))
+                if first && level.starts_with('$') =>
+            {
+                return false;
+            }
             (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
             (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
             (Some(level), Some(other)) if level == other => {}
             _ => return false,
         }
+        first = false;
     }
 }
 
@@ -45,12 +51,8 @@ pub fn starts_wild(filter: &str) -> bool {
     filter.starts_with(['+', '#'])
 }
 
-fn keeps_off_dollar(wild: &str, other: &str) -> bool {
-    starts_wild(wild) && other.starts_with('$')
-}
-
 /// The levels; of `#` and `/#` as one would write them who knows that no topic is empty.
-fn levels(filter: &str) -> impl Iterator<Item = &str> {
+pub fn levels(filter: &str) -> Split<'_, char> {
     let filter = match filter {
         "#" => "+/#",
         "/#" => "/+/#",
@@ -65,6 +67,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use roommq_broker::packet::TopicFilter;
+
+    fn covers(outer: &str, inner: &str) -> bool {
+        super::covers(levels(outer), inner)
+    }
+
+    fn overlaps(one: &str, other: &str) -> bool {
+        super::overlaps(levels(one), other)
+    }
 
     #[test]
     fn covering() {
