@@ -25,7 +25,8 @@ impl Connection {
         names.sort_unstable();
         let mut codes = Vec::with_capacity(names.len());
         let mut granted: Vec<(u16, SubscribeGrant)> = Vec::new();
-        for (place, name) in (0..).zip(&names) {
+        // Names first: as many as there can be use up all places.
+        for (name, place) in names.iter().zip(0..) {
             let Ok(filter) = TopicFilter::new(name.clone()) else {
                 codes.push(ReasonCode::TopicFilterInvalid);
                 continue;
