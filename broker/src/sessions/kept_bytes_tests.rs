@@ -392,7 +392,7 @@ fn what_others_are_to_have_of_a_session_that_is_over_counts_until_they_have_it()
         ..frame(100)
     };
     for message in [frame(50), shared.clone(), shared] {
-        outbox.fill(|out| drop(out.deliver(3, &message, 0)));
+        outbox.fill(|out| assert!(out.deliver(3, &message, 0)));
     }
     assert_eq!(house.kept(), own("al") + cost(50) + 2 * cost(100));
     drop(outbox.part(None, false, 0));
