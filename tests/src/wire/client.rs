@@ -357,13 +357,15 @@ impl Client {
         });
     }
 
-    /// Says good-bye with this reason code (3.1.1: without any), and closes.
+    /// Says good-bye with this reason code (3.1.1: without any), and waits for the server's close: its session has ended or
+    /// sleeps from then on, and what others send next comes behind that.
     pub fn disconnect(mut self, code: u8) {
         if self.version == Version::V5 {
             self.send(&[0xE0, 1, code]);
         } else {
             self.send(&[0xE0, 0]);
         }
+        while self.poll(PATIENCE).is_ok() {}
     }
 
     /// The TCP socket at the bottom.
