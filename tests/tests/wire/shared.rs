@@ -39,7 +39,9 @@ fn each_message_goes_to_one_member_in_turn() {
         seen.sort_unstable();
         assert_eq!(seen, (0..30).collect::<Vec<_>>());
         // Or those of the next round would share with them.
-        members.into_iter().for_each(|client| client.disconnect(0));
+        for client in members {
+            client.disconnect(0);
+        }
     }
 }
 
