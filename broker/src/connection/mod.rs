@@ -4,6 +4,7 @@
 
 mod appending;
 mod authentication;
+mod by_lane;
 mod deadlines;
 mod door;
 mod ending;

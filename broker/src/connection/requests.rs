@@ -1,10 +1,11 @@
 //! PUBLISH, SUBSCRIBE and UNSUBSCRIBE: judged, then made into entries.
 
 use super::Connection;
+use super::by_lane::ByLane;
 use crate::clock;
 use crate::lane::{
     Entry, FilterEntry, LogError, Origin, PropertiesEntry, PublishEntry, SubscribeEntry,
-    UnsubscribeEntry, lane_of, lane_of_filter,
+    UnsubscribeEntry, lane_of,
 };
 use crate::packet::{
     NameError, PublishProperties, QoS, ReasonCode, Reply, Subscribe, SubscribeOptions, TopicFilter,
@@ -13,10 +14,9 @@ use crate::packet::{
 use crate::policy::{Attempt, PublishPermit, Refusal, SubscribeGrant};
 use crate::session::{Answer, Close, FilterLimits, Inbound, Outbound};
 use bytestring::ByteString;
-use std::collections::BTreeMap;
 
 /// Filters that one connection asks for before others have their turn.
-const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE: usize = 64;
 
 /// Of the filters in one packet, counted by 16 bits.
 const TOO_MANY: &str = "one packet may name 65,536 filters";
@@ -136,13 +136,8 @@ impl Connection {
                 }
             }
         }
-        let mut by_lane: BTreeMap<u16, Vec<FilterEntry<'_>>> = BTreeMap::new();
-        for (slot, options, grant) in &granted {
-            for lane in self.lanes_of(&grant.filter) {
-                let entry = filter_entry(*slot, *options, grant);
-                by_lane.entry(lane).or_default().push(entry);
-            }
-        }
+        let filters = granted.iter().map(|(_, _, grant)| &grant.filter);
+        let asked = ByLane::new(self.shared.lanes, filters);
         self.ticket = self.ticket.wrapping_add(1);
         let ticket = self.ticket;
         let names = subscribe.filters.iter().map(|(filter, _)| {
@@ -150,24 +145,24 @@ impl Connection {
             ByteString::from(name)
         });
         let answer = Answer::SubAck(subscribe.packet_id, names.collect());
-        let pieces = by_lane
-            .values()
-            .map(|filters| filters.chunks(AT_ONCE).len());
-        self.owe(answer, codes, reason, pieces.sum());
+        self.owe(answer, codes, reason, asked.pieces());
         let user = self.who.user.clone();
-        for (lane, filters) in by_lane {
+        for lane in asked.lanes() {
             self.lanes.insert(lane);
-            for piece in filters.chunks(AT_ONCE) {
+            for piece in asked.of(lane).chunks(AT_ONCE) {
                 let who = Origin {
                     session: self.id,
                     user: &user,
                 };
+                let filters = piece.iter().filter_map(|at| granted.get(*at));
+                let filters =
+                    filters.map(|(slot, options, grant)| filter_entry(*slot, *options, grant));
                 self.batch(lane).push(&Entry::Subscribe(SubscribeEntry {
                     at: clock::now_ms(),
                     who,
                     ticket,
                     identifier: subscribe.identifier.map_or(0, Into::into),
-                    filters: piece.to_vec(),
+                    filters: filters.collect(),
                 }));
                 self.ask(piece.len()).await.map_err(|e| not_logged(&e))?;
             }
@@ -217,34 +212,26 @@ impl Connection {
                 }
             }
         }
-        let mut by_lane: BTreeMap<u16, Vec<(u16, &str)>> = BTreeMap::new();
-        for (place, filter) in &resolved {
-            for lane in self.lanes_of(filter) {
-                by_lane
-                    .entry(lane)
-                    .or_default()
-                    .push((*place, filter.as_str()));
-            }
-        }
+        let filters = resolved.iter().map(|(_, filter)| filter);
+        let asked = ByLane::new(self.shared.lanes, filters);
         self.ticket = self.ticket.wrapping_add(1);
         let ticket = self.ticket;
         let answer = Answer::UnsubAck(unsubscribe.packet_id);
-        let pieces = by_lane
-            .values()
-            .map(|filters| filters.chunks(AT_ONCE).len());
-        self.owe(answer, codes, reason, pieces.sum());
+        self.owe(answer, codes, reason, asked.pieces());
         let user = self.who.user.clone();
-        for (lane, filters) in by_lane {
-            for piece in filters.chunks(AT_ONCE) {
+        for lane in asked.lanes() {
+            for piece in asked.of(lane).chunks(AT_ONCE) {
                 let who = Origin {
                     session: self.id,
                     user: &user,
                 };
+                let filters = piece.iter().filter_map(|at| resolved.get(*at));
+                let filters = filters.map(|(place, filter)| (*place, filter.as_str()));
                 self.batch(lane).push(&Entry::Unsubscribe(UnsubscribeEntry {
                     at: clock::now_ms(),
                     who,
                     ticket,
-                    filters: piece.to_vec(),
+                    filters: filters.collect(),
                 }));
                 self.ask(piece.len()).await.map_err(|e| not_logged(&e))?;
             }
@@ -283,13 +270,6 @@ impl Connection {
             .unwrap_or_default()
         {
             self.filters.remove(&filter);
-        }
-    }
-
-    pub(super) fn lanes_of(&self, filter: &TopicFilter) -> std::ops::Range<u16> {
-        match lane_of_filter(filter, self.shared.lanes) {
-            Some(lane) => lane..lane + 1,
-            None => 0..self.shared.lanes,
         }
     }
 }

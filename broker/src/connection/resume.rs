@@ -1,14 +1,15 @@
 //! A client that comes back to its session: its subscriptions are asked for again before anything goes out.
 
 use super::Connection;
+use super::by_lane::ByLane;
 use super::requests::{filter_entry, take_turns};
 use crate::clock;
-use crate::lane::{Entry, FilterEntry, Index, LogError, Origin, SubscribeEntry, Subscription};
+use crate::lane::{Entry, Index, LogError, Origin, SubscribeEntry, Subscription};
 use crate::packet::{QoS, ReasonCode, SubscribeOptions, TopicFilter};
 use crate::policy::{Attempt, SubscribeGrant};
 use crate::session::{Answer, Outbound};
 use bytestring::ByteString;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 /// The lanes know the options of a subscription that goes on.
 const KNOWN: SubscribeOptions = SubscribeOptions::of(QoS::AtMostOnce);
@@ -43,22 +44,20 @@ impl Connection {
                 }
             }
         }
-        let mut by_lane: BTreeMap<u16, Vec<FilterEntry<'_>>> =
-            self.lanes.iter().map(|lane| (*lane, Vec::new())).collect();
-        for (place, grant) in &granted {
-            for lane in self.lanes_of(&grant.filter) {
-                let entry = filter_entry(*place, KNOWN, grant);
-                by_lane.entry(lane).or_default().push(entry);
-            }
-        }
+        let places = ByLane::new(self.shared.lanes, granted.iter().map(|(_, g)| &g.filter));
+        let lanes: BTreeSet<u16> = self.lanes.iter().copied().chain(places.lanes()).collect();
         self.ticket = self.ticket.wrapping_add(1);
-        self.owe(Answer::Resume, codes, None, by_lane.len());
+        self.owe(Answer::Resume, codes, None, lanes.len());
         let user = self.who.user.clone();
-        for (lane, filters) in by_lane {
+        for lane in lanes {
             let who = Origin {
                 session: self.id,
                 user: &user,
             };
+            let places = places.of(lane);
+            let filters = places.iter().filter_map(|at| granted.get(*at));
+            let filters = filters.map(|(place, grant)| filter_entry(*place, KNOWN, grant));
+            let filters: Vec<_> = filters.collect();
             let asked = filters.len();
             let entry = Entry::Resume(SubscribeEntry {
                 at: clock::now_ms(),
