@@ -191,9 +191,9 @@ impl Receiving {
         }
     }
 
-    /// The last answer that `ticket` owed is out, and what it held goes on its way; not where its lane is
-    /// `still_held` for another ticket, though it need not wait for that.
-    pub(super) fn answered(&mut self, ticket: u32, still_held: impl Fn(u16) -> bool) {
+    /// The last answer that `ticket` owed is out, and what it held goes on its way; not where its lane has answered
+    /// other tickets: it waits for those then, though it would not have to.
+    pub(super) fn answered(&mut self, ticket: u32, before: impl Fn(u16) -> Vec<u32>) {
         let mut released = VecDeque::new();
         let mut moved = VecDeque::new();
         let mut rest = VecDeque::new();
@@ -204,11 +204,14 @@ impl Receiving {
             let never =
                 awaited.message.qos == QoS::AtMostOnce || awaited.size.kept > self.limits().bytes;
             awaited.may_be_lost |= awaited.held && never;
-            if awaited.held && !still_held(awaited.message.lane) {
-                awaited.held = false;
-                released.push_back(awaited);
-            } else if here && awaited.held {
-                moved.push_back(awaited);
+            if here && awaited.held {
+                awaited.message.after = before(awaited.message.lane);
+                awaited.held = !awaited.message.after.is_empty();
+                if awaited.held {
+                    moved.push_back(awaited);
+                } else {
+                    released.push_back(awaited);
+                }
             } else {
                 rest.push_back(awaited);
             }

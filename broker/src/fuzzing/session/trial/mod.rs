@@ -181,8 +181,8 @@ impl Trial {
 
     fn released(&mut self, ticket: u32) {
         let answering = &self.answering;
-        let still_held = |lane| !answering.before(lane).is_empty();
-        self.receiving.answered(ticket, still_held);
+        self.receiving
+            .answered(ticket, |lane| answering.before(lane));
     }
 
     fn told(&self, asked: &Asked) -> Told {
