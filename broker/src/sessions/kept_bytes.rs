@@ -99,6 +99,11 @@ impl KeptBytes {
     fn low(&self) -> u64 {
         self.most - self.most / 8
     }
+
+    /// What each of so many sessions may hold.
+    fn share(&self, sessions: usize) -> u64 {
+        self.low() / u64::try_from(sessions).unwrap_or(u64::MAX).max(1)
+    }
 }
 
 /// A session that has to end for the others, and its outbox.
@@ -121,7 +126,8 @@ impl MadeRoom {
 impl Sessions {
     /// A session falls asleep, as by [`Sessions::sleep`]. Where there is no room for it those make some who would have to
     /// anyway: many clients may go at once, with queues that nobody has counted yet, and the one task that sees to
-    /// it may wait for a lane. Gives back all that have to end.
+    /// it may wait for a lane. One that holds more than an even share is its own end, and nobody else's. Gives back all
+    /// that have to end.
     pub(crate) fn find_room(
         &self,
         session: SessionId,
@@ -130,7 +136,7 @@ impl Sessions {
         now: u64,
     ) -> Vec<Due> {
         let mut ended = Vec::new();
-        if !kept.takes(0) {
+        if !kept.takes(0) && !self.is_large(session, &asleep, kept) {
             let made = self.make_room(kept).into_iter();
             ended.extend(made.map(|made| made.let_go(now)));
         }
@@ -138,18 +144,26 @@ impl Sessions {
         ended
     }
 
+    /// Whether a session that falls asleep holds more than an even share.
+    fn is_large(&self, session: SessionId, asleep: &Asleep, kept: &KeptBytes) -> bool {
+        let state = self.state.lock();
+        let known = state.by_number.get(&session.client);
+        let queue = known.map_or(0, |known| known.outbox.kept());
+        asleep.bytes().saturating_add(queue) > kept.share(state.order.len() + 1)
+    }
+
     /// Sessions that have to end where too much waits. The one whose client has been away longest first, of those
     /// without credentials and with more than an even share; then strangers with less; then users with more than
     /// an even share. So nobody loses a small queue to those who fill large ones, and no user's goes for strangers.
     pub(crate) fn make_room(&self, kept: &KeptBytes) -> Vec<MadeRoom> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        // Under the lock: two at once would both make room for the same bytes.
         let now = kept.staying();
         if now <= kept.high() {
             return Vec::new();
         }
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let asleep = u64::try_from(state.order.len()).unwrap_or(u64::MAX);
-        let share = kept.low() / asleep.max(1);
+        let share = kept.share(state.order.len());
         let mut left = now - kept.low();
         let mut leaving = Vec::new();
         let more = share.saturating_add(1)..=u64::MAX;

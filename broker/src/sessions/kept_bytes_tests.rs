@@ -408,3 +408,30 @@ fn what_others_are_to_have_of_a_session_that_is_over_counts_until_they_have_it()
     assert_eq!(outbox.take_shared(3, &|_| true).len(), 2);
     assert_eq!(house.kept(), own("al"));
 }
+
+/// By what it holds itself: those who are there already hold less than an even share each.
+#[test]
+fn who_falls_asleep_with_more_than_an_even_share_is_its_own_end_and_nobody_elses() {
+    let mut house = House::new(200_000);
+    for n in 0..5 {
+        house.sleeper(&format!("~quiet{n}"));
+    }
+    for n in 0..10 {
+        house.mourned(&format!("~will{n}"), 14_000);
+    }
+    let before = house.kept();
+    assert_eq!(house.make_room(), [""; 0], "not yet: {before}");
+    let (id, _, ended) = house.falls_asleep("~hog", None, |kept| {
+        for n in 0..200 {
+            kept.filters.insert(format!("+/{n}").into());
+        }
+        kept.lanes.extend(0..4);
+    });
+    let ids: Vec<_> = ended
+        .iter()
+        .map(|due| matches!(due, Due::End(ended, _) if *ended == id))
+        .collect();
+    assert_eq!(ids, [true]);
+    drop(ended);
+    assert_eq!(house.kept(), before);
+}
