@@ -33,6 +33,8 @@ pub(super) struct Frames<S> {
     /// Of a message that has been read in part.
     rest: Bytes,
     reading: Reading,
+    /// What the peer did wrong, where it has.
+    wrong: (io::ErrorKind, String),
     writing: Writing,
     /// What the close frame will say.
     verdict: CloseCode,
@@ -75,9 +77,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
             most,
             rest: Bytes::new(),
             reading: Reading::Open,
+            wrong: (io::ErrorKind::InvalidData, String::new()),
             writing: Writing::Open,
             verdict: CloseCode::Normal,
         }
+    }
+
+    /// What the peer did wrong.
+    fn failure(&self) -> io::Error {
+        let (kind, text) = &self.wrong;
+        io::Error::new(*kind, text.clone())
     }
 
     /// The next binary message; none at the end. Errors: `FileTooLarge` for one above the limit, `InvalidData` for all
@@ -113,7 +122,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
                 None => return Poll::Ready(Ok(None)),
             };
             self.reading = Reading::Failed;
-            return Poll::Ready(Err(io::Error::new(kind, error)));
+            self.wrong = (kind, error);
+            return Poll::Ready(Err(self.failure()));
         }
     }
 }
@@ -133,6 +143,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
         if self.reading == Reading::Failed && self.writing != Writing::Open {
             // Only for the sake of an orderly close.
             return Pin::new(self.socket.get_mut()).poll_read(cx, buffer);
+        }
+        if self.reading == Reading::Failed && self.rest.is_empty() {
+            // Again and again: who looked first may have looked for something else.
+            return Poll::Ready(Err(self.failure()));
         }
         while self.rest.is_empty() && self.reading == Reading::Open {
             let message = ready!(self.poll_message(cx));

@@ -149,6 +149,24 @@ fn anything_but_binary_messages_closes() {
     connected(Version::V311);
 }
 
+/// What is wrong may come with what is right, and is told all the same.
+#[test]
+fn a_frame_that_is_wrong_is_told_also_behind_a_packet() {
+    let server = server();
+    let mut socket = open(&server);
+    socket.write_all(&Connect::v5("c").bytes()).unwrap();
+    let mut connack = [0; 2];
+    socket.read_exact(&mut connack).unwrap();
+    let mut rest = vec![0; connack[1].into()];
+    socket.read_exact(&mut rest).unwrap();
+    let ping = Frame::whole(2, &[0xC0, 0]).bytes();
+    socket.send_raw(&[ping, Frame::whole(1, b"text").bytes()].concat());
+    let mut answers = [0; 5];
+    socket.read_exact(&mut answers).unwrap();
+    assert_eq!((&answers[..3], answers[4]), (&[0xD0, 0, 0xE0][..], 0x82));
+    assert_eq!(socket.close_code(), 1003);
+}
+
 #[test]
 fn a_message_longer_than_any_packet_closes() {
     let server = Broker::listening(&format!("{WS}packet_bytes = 1024\n"), &[]);
