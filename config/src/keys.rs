@@ -98,7 +98,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
         "limits.retained",
         limits.retained,
         number,
-        0..=1_000_000_000
+        1..=1_000_000_000
     ),
     key!(
         "limits.retained_bytes",
