@@ -59,7 +59,7 @@ pub(super) async fn accept(
     let spoken = speaks(&connect);
     if let Some(most) = too_many(port, shared) {
         tracing::warn!(%peer, listener = %port.place, "refused: {most} connections are open");
-        let text = format!("the server has {most} connections, as many as it may");
+        let text = format!("{most} connections are open, as many as may be here");
         let refusal = wrong(ReasonCode::ServerBusy, &text);
         door.refuse(spoken, &refusal).await;
         return None;

@@ -35,7 +35,8 @@ struct Terms {
     version: Version,
     /// Seconds.
     keep_alive: u16,
-    /// Seconds that the session outlives its connection.
+    /// Seconds that the session outlives its connection: asked for, and left of it.
+    asked: u32,
     expiry: u32,
     outbound: OutboundLimits,
     connack: ConnAck,
@@ -60,6 +61,7 @@ impl Terms {
         Terms {
             version,
             keep_alive,
+            asked,
             expiry,
             outbound: OutboundLimits {
                 bytes: limits.outbox_bytes,
@@ -212,6 +214,7 @@ pub(super) async fn open(
         version: terms.version,
         will: connect.will,
         expiry: terms.expiry,
+        may_stay: terms.asked > 0,
         alias_maximum: shared.limits.topic_aliases,
         // [MQTT-3.3.4-7] is of 5.0.
         receive_maximum: match terms.version {

@@ -72,6 +72,7 @@ pub(crate) struct Session {
     will: Option<Will>,
     /// Seconds that the session outlives its connection.
     expiry: u32,
+    may_stay: bool,
     orderly: bool,
 }
 
@@ -82,6 +83,8 @@ pub(crate) struct Start {
     pub will: Option<Will>,
     /// Seconds that the session outlives its connection.
     pub expiry: u32,
+    /// Whether CONNECT asked for any such time, of which the server may have left nothing.
+    pub may_stay: bool,
     pub alias_maximum: u16,
     /// QoS 1 and 2 messages that the client may have on the way: what 5.0 was told in CONNACK. 3.1.1 knows no such limit.
     pub receive_maximum: u16,
@@ -100,6 +103,7 @@ impl Session {
             receive_maximum: start.receive_maximum,
             will: start.will,
             expiry: start.expiry,
+            may_stay: start.may_stay,
             orderly: false,
         }
     }
@@ -174,7 +178,7 @@ impl Session {
             Packet::PingReq => Step::Ping,
             Packet::Disconnect(disconnect) => {
                 if let Some(expiry) = disconnect.session_expiry {
-                    if self.expiry == 0 && expiry > 0 {
+                    if !self.may_stay && expiry > 0 {
                         let text = "a session that was to end with its connection cannot be kept (3.14.2.2.2)";
                         return Err(close(ReasonCode::ProtocolError, text));
                     }

@@ -15,6 +15,7 @@ fn session() -> Session {
         version: Version::V5,
         will: Some(will),
         expiry: 0,
+        may_stay: false,
         alias_maximum: 2,
         receive_maximum: 2,
         unreleased: HashSet::new(),
@@ -98,6 +99,7 @@ fn the_receive_maximum_is_of_a_connection_and_its_ids_of_the_session() {
         version: Version::V5,
         will: None,
         expiry: 9,
+        may_stay: true,
         alias_maximum: 0,
         receive_maximum: 1,
         unreleased: HashSet::from(ids([1, 2])),
@@ -156,6 +158,36 @@ fn only_an_orderly_disconnect_drops_the_will() {
     }
     let mut s = session();
     assert!(s.take_will().is_some(), "a loss sends it");
+}
+
+#[test]
+fn only_who_asked_for_it_at_first_may_keep_the_session_in_the_end() {
+    // Asked for in CONNECT and left by the server, in DISCONNECT: the expiry in the end.
+    for (may_stay, expiry, asked, end) in [
+        (false, 0, 0, Some(0)),
+        (false, 0, 5, None),
+        (true, 0, 5, Some(5)),
+        (true, 9, 0, Some(0)),
+        (true, 9, 5, Some(5)),
+    ] {
+        let mut s = Session::new(Start {
+            version: Version::V5,
+            will: None,
+            expiry,
+            may_stay,
+            alias_maximum: 0,
+            receive_maximum: 1,
+            unreleased: HashSet::new(),
+        });
+        let leave = s.step(Packet::Disconnect(Disconnect {
+            reason: ReasonCode::Success,
+            session_expiry: Some(asked),
+        }));
+        match end {
+            Some(end) => assert_eq!((leave, s.expiry()), (Ok(Step::Leave), end)),
+            None => assert_eq!(leave.unwrap_err().reason, ReasonCode::ProtocolError),
+        }
+    }
 }
 
 #[test]

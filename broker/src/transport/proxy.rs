@@ -12,6 +12,9 @@ const START: usize = v2::PROTOCOL_PREFIX.len();
 /// The part of version 2 that is always there; its last two bytes say how much follows.
 const FIXED: usize = START + 4;
 
+/// Version 2 and LOCAL, in one byte.
+const LOCAL: u8 = 0x20;
+
 /// The longest header of version 1, CR and LF included.
 const LONGEST_V1: usize = 107;
 
@@ -48,6 +51,10 @@ pub(super) async fn read(
         }
         header.resize(FIXED + rest, 0);
         stream.read_exact(&mut header[FIXED..]).await?;
+        // Whatever is in such a header is to be passed over, its family included (2.2 of the protocol).
+        if header[START] == LOCAL {
+            return Ok(None);
+        }
     } else if header.starts_with(b"PROXY ") {
         // Nothing tells where the line ends but its end; what follows is not ours to take.
         while !header.ends_with(b"\r\n") {
@@ -74,7 +81,6 @@ fn address(header: &[u8]) -> Result<Option<Peer>, ProxyError> {
         HeaderResult::V2(header) => {
             let header = header.map_err(|e| bad(&e))?;
             match header.addresses {
-                _ if header.command == v2::Command::Local => None,
                 v2::Addresses::Unspecified => None,
                 v2::Addresses::IPv4(from) => peer((from.source_address, from.source_port).into()),
                 v2::Addresses::IPv6(from) => peer((from.source_address, from.source_port).into()),
@@ -123,6 +129,8 @@ mod tests {
             (v2(0x21, 0x31, &[0; 216]), Some("local")),
             (v2(0x20, 0x00, &[]), None),
             (v2(0x20, 0x11, &four), None),
+            (v2(0x20, 0x11, &[0; 3]), None),
+            (v2(0x20, 0xFF, &[7; 9]), None),
             (v2(0x21, 0x00, &[]), None),
         ];
         for (header, wanted) in table {

@@ -265,12 +265,15 @@ fn nothing_is_kept_where_the_server_keeps_nothing() {
         client.subscribe("kept/session", 1);
         client.disconnect(0);
     }
-    let (_client, connack) = keeps(Version::V5, "keeps5").attempt(server.address());
+    let (mut client, connack) = keeps(Version::V5, "keeps5").attempt(server.address());
     let Packet::ConnAck { properties, .. } = connack else {
         panic!("{connack:?}");
     };
     // [MQTT-3.2.2-21]: what holds instead.
     assert_eq!(properties.number(property::SESSION_EXPIRY), Some(0));
+    // (3.14.2.2.2) It asked for one at first, so it may ask for one now: no error, and nothing is kept.
+    client.send(b"\xE0\x07\x00\x05\x11\x00\x00\x00\x09");
+    assert_eq!(client.closed(), None);
 }
 
 #[test]

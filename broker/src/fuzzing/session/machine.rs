@@ -34,6 +34,7 @@ fn session(setup: &Setup, terms: &Terms, unreleased: HashSet<PacketId>) -> Sessi
         version: terms.version,
         will,
         expiry: 0,
+        may_stay: false,
         alias_maximum: setup.alias_maximum,
         receive_maximum: setup.receive_maximum,
         unreleased,
