@@ -91,6 +91,44 @@ fn fuzz_targets_stand_apart_and_only_call() {
     }
 }
 
+/// Otherwise other code would be fuzzed than is shipped, and nobody could build the targets with `--locked`.
+#[test]
+fn fuzz_targets_are_built_from_what_is_shipped() {
+    let packages = |path: &str| -> Vec<Table> {
+        let packages = manifest(path).remove("package").unwrap();
+        packages.try_into().unwrap()
+    };
+    let (shipped, fuzzed) = (packages("Cargo.lock"), packages("fuzz/Cargo.lock"));
+    let mut wrong = Vec::new();
+    for package in &fuzzed {
+        let same = |other: &&Table| {
+            ["name", "version"]
+                .iter()
+                .all(|key| other[*key] == package[*key])
+        };
+        let own = ["roommq-fuzz", "libfuzzer-sys", "arbitrary", "jobserver"];
+        let name = package["name"].as_str().unwrap();
+        if !own.contains(&name) && !shipped.iter().any(|p| same(&p)) {
+            wrong.push(format!("{name} {}: not in Cargo.lock", package["version"]));
+        }
+    }
+    let broker = package("broker");
+    let locked = fuzzed.iter().find(|p| p["name"].as_str() == Some(&broker));
+    let locked = locked.unwrap()["dependencies"].as_array().unwrap();
+    for name in manifest("broker/Cargo.toml")["dependencies"]
+        .as_table()
+        .unwrap()
+        .keys()
+    {
+        // A version follows where there are several.
+        let names = |entry: &Value| entry.as_str().unwrap().split(' ').next() == Some(name);
+        if !locked.iter().any(names) {
+            wrong.push(format!("{name}: not among the broker's"));
+        }
+    }
+    none("fuzz/Cargo.lock is behind", &wrong);
+}
+
 #[test]
 fn licences_of_all_dependencies_are_free() {
     let host = Command::new("rustc").arg("-vV").output().unwrap();
