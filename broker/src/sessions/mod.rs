@@ -61,6 +61,8 @@ struct State {
 struct Registered {
     client: Client,
     incarnation: u64,
+    /// The incarnation that brought the outbox, with which later ones went on.
+    first: u64,
     outbox: Arc<Outbox>,
     /// None while a connection serves it or ends it; only one that sleeps ends by itself
     /// [MQTT-4.1.0-1, 3.1.1 MQTT-4.1.0-2].
@@ -140,6 +142,7 @@ impl Sessions {
             let registered = Registered {
                 client,
                 incarnation,
+                first: incarnation,
                 outbox: outbox.clone(),
                 asleep: None,
                 ending: false,
@@ -165,7 +168,7 @@ impl Sessions {
         let entered = if resumes && !over {
             Entered::Woken(session, old, theirs, asleep)
         } else {
-            known.outbox = outbox.clone();
+            (known.first, known.outbox) = (incarnation, outbox.clone());
             asleep.leave();
             Entered::Replaced(session, old, theirs, asleep)
         };
@@ -261,11 +264,15 @@ impl Sessions {
         (due, state.order.next())
     }
 
-    /// The outbox of a session that lives.
+    /// The outbox of a session that lives. A lane may come to what an incarnation asked when the next has gone on with its
+    /// session already, and the next is to find it there.
     pub(crate) fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
         let state = self.state.lock();
         let registered = state.by_number.get(&session.client)?;
-        (registered.incarnation == session.incarnation).then(|| registered.outbox.clone())
+        let lives = registered.first..=registered.incarnation;
+        lives
+            .contains(&session.incarnation)
+            .then(|| registered.outbox.clone())
     }
 
     /// Lets nobody in any more; all outboxes.
