@@ -27,6 +27,15 @@ pub(super) enum Ending {
     Closed(Close),
 }
 
+/// How long a session is without a connection. All times in milliseconds since the Unix epoch.
+pub(super) struct Absence {
+    pub since: u64,
+    /// When it ends; `u64::MAX`: never.
+    pub expires: u64,
+    /// With when it is due.
+    pub will: Option<(Will, u64)>,
+}
+
 impl Ending {
     pub(super) fn lost(text: &str) -> Self {
         Ending::Lost(text.to_owned())
@@ -84,21 +93,50 @@ impl Connection {
     /// The end of the connection for everybody but its peer: last words, will, lanes, registry. The session stays where
     /// it has time left [5.0 MQTT-3.1.2-23].
     pub(super) async fn part(&mut self, last: Option<&Close>, reason: &GoneReason) -> Outbox {
-        self.parted = true;
-        let now = clock::now_ms();
-        let sessions = self.shared.sessions.clone();
+        let since = clock::now_ms();
         let expiry = self.session.expiry();
         let expiry = expiry.min(longest_expiry(&self.shared.limits));
-        let stays = expiry > 0 && !sessions.is_shut();
+        let after = |seconds: u32| since + u64::from(seconds) * 1000;
+        let absence = Absence {
+            since,
+            expires: match expiry {
+                FOR_EVER => u64::MAX,
+                seconds => after(seconds),
+            },
+            will: self.session.take_will().map(|will| {
+                let due = after(will.delay.min(expiry));
+                (will, due)
+            }),
+        };
+        self.be_absent(last, reason, absence).await
+    }
+
+    /// The connection could not take its session up. That sleeps on as if nobody had come, by what the connection before
+    /// this one said of its time and its will.
+    pub(super) async fn give_up(&mut self, before: Absence) {
+        let reason = GoneReason::Lost("could not be resumed".to_owned());
+        self.be_absent(None, &reason, before).await;
+    }
+
+    async fn be_absent(
+        &mut self,
+        last: Option<&Close>,
+        reason: &GoneReason,
+        absence: Absence,
+    ) -> Outbox {
+        self.parted = true;
+        let now = clock::now_ms();
+        let Absence {
+            since,
+            expires,
+            mut will,
+        } = absence;
+        let sessions = self.shared.sessions.clone();
+        let stays = expires > now && !sessions.is_shut();
         let rest = self.outbox.part(last, stays, now);
         self.forget_refused();
-        let mut will = self.session.take_will();
-        let delayed = will.take_if(|will| stays && will.delay > 0).map(|will| {
-            let delay = will.delay.min(expiry);
-            (will, now + u64::from(delay) * 1000)
-        });
         // A will that is due stands in the log before the end of its session.
-        if let Some(will) = will {
+        if let Some((will, _)) = will.take_if(|(_, due)| !stays || *due <= now) {
             send_will(&self.shared, self.id, &self.who, &will).await;
         }
         tell_lanes(&self.shared, self.origin(), &self.lanes, reason, stays).await;
@@ -114,12 +152,8 @@ impl Connection {
             lanes: std::mem::take(&mut self.lanes),
             ticket: self.ticket,
         };
-        let expires = match expiry {
-            FOR_EVER => u64::MAX,
-            seconds => now + u64::from(seconds) * 1000,
-        };
         let counters = &self.shared.counters;
-        let asleep = Box::new(Asleep::new(kept, now, expires, delayed, counters));
+        let asleep = Box::new(Asleep::new(kept, since, expires, will, counters));
         let ended = sessions.find_room(self.id, asleep, &counters.kept, now);
         // Only from now on it can be one of those that end for the others.
         counters.kept.call();

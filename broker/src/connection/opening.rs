@@ -2,16 +2,16 @@
 
 use super::authentication::Method;
 use super::door::{Door, speaks, wrong};
-use super::ending::send_will;
+use super::ending::{Absence, send_will};
 use super::sleepers::bury;
 use super::{Connection, Link, Shared};
 use crate::clock::now_ms;
 use crate::listener::Port;
 use crate::outbox::Outbox;
 use crate::packet::{Authentication, ConnAck, Connect, ReasonCode, Reply, Version, encode};
-use crate::policy::{GoneReason, Principal, Refusal, SessionId};
+use crate::policy::{Principal, Refusal, SessionId};
 use crate::session::{Filters, OutboundLimits, Session, Start};
-use crate::sessions::{Entered, Kept};
+use crate::sessions::{Asleep, Entered, Kept};
 use bytestring::ByteString;
 use roommq_config::Limits;
 use std::collections::{BTreeSet, HashSet};
@@ -102,8 +102,8 @@ struct Place {
     id: SessionId,
     outbox: Arc<Outbox>,
     kept: Kept,
-    /// Whether it goes on with what it had.
-    woken: bool,
+    /// Where it goes on with what it had: how it was without a connection.
+    before: Option<Absence>,
 }
 
 /// Enters the session, or wakes it where it `resumes` and still can [5.0 MQTT-3.1.2-5, MQTT-3.1.4-4], once the
@@ -134,17 +134,27 @@ async fn take_place(
             return Err(wrong(ReasonCode::ServerUnavailable, text));
         }
         Entered::Woken(id, old, outbox, asleep) => {
+            let Asleep {
+                kept,
+                since,
+                expires,
+                will,
+                ..
+            } = *asleep;
+            let mut will = will.map(|delayed| (delayed.will, delayed.due));
             // A will that was not due yet is not sent [MQTT-3.1.3-9].
-            if let Some(delayed) = &asleep.will
-                && delayed.due <= now_ms()
-            {
-                send_will(shared, old, &asleep.kept.who, &delayed.will).await;
+            if let Some((will, _)) = will.take_if(|(_, due)| *due <= now_ms()) {
+                send_will(shared, old, &kept.who, &will).await;
             }
             return Ok(Place {
                 id,
                 outbox,
-                kept: Kept { who, ..asleep.kept },
-                woken: true,
+                kept: Kept { who, ..kept },
+                before: Some(Absence {
+                    since,
+                    expires,
+                    will,
+                }),
             });
         }
         Entered::Replaced(id, old, theirs, asleep) => (id, Some((old, theirs, asleep))),
@@ -166,7 +176,7 @@ async fn take_place(
             lanes: BTreeSet::new(),
             ticket: 0,
         },
-        woken: false,
+        before: None,
     })
 }
 
@@ -207,9 +217,9 @@ pub(super) async fn open(
         id,
         outbox,
         kept,
-        woken,
+        before,
     } = place;
-    terms.connack.session_present = woken && connect.level > 3; // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
+    terms.connack.session_present = before.is_some() && connect.level > 3; // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
     let session = Session::new(Start {
         version: terms.version,
         will: connect.will,
@@ -245,13 +255,10 @@ pub(super) async fn open(
         draining: false,
         parted: false,
     });
-    if woken {
+    if let Some(before) = before {
         let went_on = tokio::time::timeout(shared.limits.connect_time, connection.resume()).await;
         if !matches!(went_on, Ok(Ok(()))) {
-            // As if it had not come; the session sleeps on.
-            connection.session.take_will();
-            let reason = GoneReason::Lost("could not be resumed".to_owned());
-            connection.part(None, &reason).await;
+            connection.give_up(before).await;
             let text = "the session could not be resumed in time; try again";
             door.refuse(spoken, &wrong(ReasonCode::ServerBusy, text))
                 .await;
