@@ -6,7 +6,9 @@ use super::index::Slot;
 use super::sharing::{self, Heirs};
 use super::state::{Lane, Reach};
 use super::subscriptions::is_shared;
+use crate::outbox::Outbox;
 use crate::session::Share;
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -23,26 +25,51 @@ impl Lane {
         let Some(outbox) = self.outbox(slot) else {
             return;
         };
-        let others =
-            |share: &Share| left.contains(&*share.group) && self.has_heir(share, slot, false);
-        let taken = outbox.take_shared(self.number, &others);
+        let of_these = |share: &Share| left.contains(&*share.group);
+        let taken = self.take_what_others_can(slot, outbox, false, &of_these);
         self.pass_on(slot, &taken, reach);
     }
 
-    /// Whether another member of its group than `from` can take a message, one with a connection if it is to be `now`.
-    /// Asked while the outbox of `from` is locked, so it locks none.
-    pub(super) fn has_heir(&self, share: &Share, from: Slot, now: bool) -> bool {
-        let Some(group) = self.index.group(&share.group) else {
-            return false;
-        };
-        let heirs = Heirs {
-            group,
-            from,
-            now,
-            subscribers: &self.subscribers,
-        };
-        let take = |message: &Outgoing<'_>| heirs.take(message, self.hook.as_ref());
-        heirs.take_all() || self.with_message(share, take).unwrap_or(false)
+    /// Takes out of the outbox of `from` what the other members of its groups have room for, those with a connection if it
+    /// is to be `now`. What they have not stays: nobody is closed for it.
+    pub(super) fn take_what_others_can(
+        &self,
+        from: Slot,
+        outbox: &Outbox,
+        now: bool,
+        may: &dyn Fn(&Share) -> bool,
+    ) -> Vec<Arc<Share>> {
+        let groups: RefCell<HashSet<Arc<str>>> = RefCell::default();
+        outbox.take_shared(self.number, &|share| {
+            if may(share) && !groups.borrow().contains(&share.group) {
+                groups.borrow_mut().insert(share.group.clone());
+            }
+            false
+        });
+        let groups = groups.into_inner();
+        if groups.is_empty() {
+            return Vec::new();
+        }
+        let mut heirs = Heirs::default();
+        for key in groups {
+            if let Some(group) = self.index.group(&key) {
+                heirs.add(group, from, now, &self.subscribers);
+            }
+        }
+        let heirs = RefCell::new(heirs);
+        outbox.take_shared(self.number, &|share| {
+            let group = self.index.group(&share.group).filter(|_| may(share));
+            group.is_some_and(|group| {
+                let (subscribers, hook) = (&self.subscribers, self.hook.as_ref());
+                let take = |message: &Outgoing<'_>| {
+                    let bytes = share.batch.len();
+                    heirs
+                        .borrow_mut()
+                        .take(message, bytes, group, subscribers, hook)
+                };
+                self.with_message(share, take).unwrap_or(false)
+            })
+        })
     }
 
     /// What `from` was given goes to others.

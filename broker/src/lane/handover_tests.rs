@@ -304,3 +304,87 @@ fn a_filter_that_is_refused_when_its_client_comes_back_leaves_its_messages_to_th
     assert_eq!((s.got(BOB), s.kept(ALICE).0), ("01".to_owned(), 0));
     assert!(s.lane.subscribers.slot_of(ALICE.session.client).is_none());
 }
+
+impl Scene {
+    /// Nobody is closed, and so many messages have been dropped.
+    fn assert_dropped(&self, members: &[Origin<'_>], dropped: u64) {
+        let outboxes = members.iter().map(|who| &self.world.outboxes[&who.session]);
+        assert!(outboxes.clone().all(|o| o.condition().closing.is_none()));
+        let all: u64 = members
+            .iter()
+            .map(|who| self.world.outboxes[&who.session].dropped())
+            .sum();
+        assert_eq!(all, dropped);
+    }
+}
+
+/// Each of both has one on its way and nine that wait, which leaves Bob room for one.
+fn both_nearly_full(qos: QoS) -> Scene {
+    let mut s = group(&[(ALICE, window(1)), (BOB, window(1))]);
+    s.send_all(qos, b"0123456789abcdefghij");
+    assert_eq!((s.got(ALICE).len(), s.got(BOB).len()), (1, 1));
+    s
+}
+
+#[test]
+fn a_member_that_goes_to_sleep_keeps_what_others_have_no_room_for() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut s = both_nearly_full(qos);
+        s.end(ALICE, true);
+        assert_eq!(s.kept(ALICE).0, 9);
+        assert_eq!(s.kept(BOB).0, 11, "one on its way, ten that wait");
+        s.assert_dropped(&[ALICE, BOB], 0);
+    }
+}
+
+#[test]
+fn a_member_that_leaves_is_sent_what_others_have_no_room_for() {
+    let mut s = both_nearly_full(QoS::AtLeastOnce);
+    s.leave(ALICE, "$share/g/t");
+    assert_eq!((s.kept(ALICE).0, s.kept(BOB).0), (9, 11));
+    for id in 1..10 {
+        s.acknowledge(ALICE, id);
+    }
+    assert_eq!(s.got(ALICE).len(), 8);
+    s.assert_dropped(&[ALICE, BOB], 0);
+}
+
+/// Otherwise the end of one member of a busy group could close all, one after the other.
+#[test]
+fn nobody_is_closed_for_what_a_member_left_at_its_end() {
+    let mut s = both_nearly_full(QoS::AtLeastOnce);
+    s.end(ALICE, false);
+    assert_eq!(
+        s.kept(BOB).0,
+        11,
+        "all of its own, and what it had room for"
+    );
+    s.assert_dropped(&[BOB], 9);
+}
+
+#[test]
+fn who_takes_over_may_have_as_many_on_their_way_as_its_window_takes() {
+    let mut s = group(&[(ALICE, window(1)), (BOB, window(15))]);
+    s.send_all(QoS::AtLeastOnce, b"0123456789abcdefghij");
+    assert_eq!(s.got(BOB).len(), 10);
+    s.end(ALICE, true);
+    assert_eq!(s.got(BOB).len(), 5, "into the window");
+    assert_eq!((s.kept(ALICE).0, s.kept(BOB).0), (0, 20));
+    s.assert_dropped(&[ALICE, BOB], 0);
+}
+
+/// One room for both groups that it is in.
+#[test]
+fn room_is_given_away_once() {
+    let mut s = group(&[(ALICE, window(1)), (BOB, window(1))]);
+    for who in [ALICE, BOB] {
+        s.subscribe(who, &["$share/h/t"], |_| ());
+        s.sent(who);
+    }
+    s.send_all(QoS::AtLeastOnce, b"0123456789");
+    let before = s.kept(ALICE).0 + s.kept(BOB).0;
+    s.end(ALICE, true);
+    assert_eq!(s.kept(ALICE).0 + s.kept(BOB).0, before);
+    assert!(s.kept(ALICE).0 > 0);
+    s.assert_dropped(&[ALICE, BOB], 0);
+}

@@ -5,7 +5,6 @@ use super::index::Slot;
 use super::state::{Lane, Reach};
 use crate::packet::ReasonCode;
 use crate::policy::{Attempt, Refusal, Request, SessionId};
-use crate::session::Share;
 use std::collections::HashSet;
 
 impl Lane {
@@ -16,8 +15,7 @@ impl Lane {
         if let Some(slot) = self.own_slot(g.who.session)
             && let Some(outbox) = self.subscribers.get(slot).and_then(|s| s.outbox.clone())
         {
-            let others = |share: &Share| self.has_heir(share, slot, true);
-            let taken = outbox.take_shared(self.number, &others);
+            let taken = self.take_what_others_can(slot, &outbox, true, &|_| true);
             self.pass_on(slot, &taken, reach);
         }
         self.ask(|hook, cx| hook.gone(cx, g.who.into(), &g.reason));

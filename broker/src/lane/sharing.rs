@@ -9,6 +9,7 @@ use crate::outbox::Outbox;
 use crate::packet::QoS;
 use crate::policy::{LaneHook, Mark};
 use crate::session::{Need, Outbound, Share};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Who is asked, the best first; most of the time that is the first of all. True: only those with a connection. Who has
@@ -21,6 +22,13 @@ const ABLE: [(bool, Need); 5] = [
     (false, Need::Later),
 ];
 
+/// The same of what another member left. Nobody is closed for it, or its whole group could go the same way.
+const HEIRS: [(bool, Need); 3] = [
+    (true, Need::Room),
+    (false, Need::Room),
+    (false, Need::Later),
+];
+
 /// Nobody can take it: it is dropped where that is counted.
 const UNABLE: [(bool, Need); 2] = [(true, Need::Nothing), (false, Need::Nothing)];
 
@@ -28,6 +36,8 @@ const UNABLE: [(bool, Need); 2] = [(true, Need::Nothing), (false, Need::Nothing)
 struct Turn<'a, 'm> {
     message: &'a Outgoing<'m>,
     group: &'a Group,
+    /// Whether another member left it.
+    left: bool,
     /// Who shall not have it.
     but: Option<Slot>,
     subscribers: &'a Subscribers,
@@ -44,6 +54,7 @@ pub(super) fn share_out(
     let turn = Turn {
         message,
         group,
+        left: false,
         but: None,
         subscribers,
     };
@@ -69,49 +80,64 @@ pub(super) fn pass_on(
     let mut turn = Turn {
         message,
         group,
+        left: true,
         but: Some(from),
         subscribers,
     };
-    if turn.take(&ABLE, &mut frames, reach) {
+    if turn.take(&HEIRS, &mut frames, reach) {
         return;
     }
     turn.but = None;
-    if !turn.take(&ABLE, &mut frames, reach) {
+    if !turn.take(&HEIRS, &mut frames, reach) {
         turn.take(&UNABLE, &mut frames, reach);
     }
 }
 
-/// The members of a group that could take over what `from` was given; if it is to be `now`, those with a connection.
-/// Their outboxes are not locked, for that of `from` may be.
-#[derive(Clone, Copy)]
-pub(super) struct Heirs<'a> {
-    pub group: &'a Group,
-    pub from: Slot,
-    pub now: bool,
-    pub subscribers: &'a Subscribers,
+/// What the members of groups can take over from one of them, less what they are to have already. Looked up before the
+/// outbox of that one is locked, since theirs are for it.
+#[derive(Default)]
+pub(super) struct Heirs {
+    /// Messages and bytes.
+    room: HashMap<Slot, (usize, usize)>,
 }
 
-impl<'a> Heirs<'a> {
-    /// Whether one takes whatever comes, as nearly all do; who is away may, the next time.
-    pub(super) fn take_all(self) -> bool {
-        self.all()
-            .any(|(_, outbox)| !outbox.is_awake() || outbox.takes_size(usize::MAX))
+impl Heirs {
+    /// With all members of `group` but `from`; if it is to be `now`, those with a connection.
+    pub(super) fn add(&mut self, group: &Group, from: Slot, now: bool, subscribers: &Subscribers) {
+        for member in group.members().iter().filter(|m| m.slot != from) {
+            let Some(outbox) = subscribers.outbox(member.slot) else {
+                continue;
+            };
+            if outbox.is_awake() || !now && keeps(member) {
+                let look = || outbox.queue(|out| out.room()).unwrap_or_default();
+                self.room.entry(member.slot).or_insert_with(look);
+            }
+        }
     }
 
-    /// Whether one takes this message.
-    pub(super) fn take(self, message: &Outgoing<'_>, hook: &dyn LaneHook) -> bool {
+    /// Whether one of `group` takes this message, of which so many bytes are kept for the group.
+    pub(super) fn take(
+        &mut self,
+        message: &Outgoing<'_>,
+        bytes: usize,
+        group: &Group,
+        subscribers: &Subscribers,
+        hook: &dyn LaneHook,
+    ) -> bool {
         let mut frames = Frames::new(message, hook);
-        self.all().any(|(member, outbox)| {
+        group.members().iter().any(|member| {
+            let outbox = subscribers.outbox(member.slot);
+            let (Some(room), Some(outbox)) = (self.room.get_mut(&member.slot), outbox) else {
+                return false;
+            };
             let frame = frames.for_group(&[member], outbox.version());
-            outbox.takes_size(frame.packet.len())
+            let bytes = bytes.max(frame.len());
+            if room.0 == 0 || room.1 < bytes || !outbox.takes_size(frame.packet.len()) {
+                return false;
+            }
+            *room = (room.0 - 1, room.1 - bytes);
+            true
         })
-    }
-
-    fn all(self) -> impl Iterator<Item = (&'a Subscription, &'a Arc<Outbox>)> {
-        let others = self.group.members().iter();
-        let others = others.filter(move |m| m.slot != self.from);
-        let others = others.filter_map(move |m| Some((m, self.subscribers.outbox(m.slot)?)));
-        others.filter(move |(member, o)| o.is_awake() || !self.now && keeps(member))
     }
 }
 
@@ -173,7 +199,9 @@ impl Turn<'_, '_> {
                 }));
             }
             given = out.meets(need, &frame);
-            if given {
+            if given && need == Need::Nothing && self.left {
+                out.forgo(&frame);
+            } else if given {
                 out.deliver(message.lane, &frame, message.now);
             }
         };
