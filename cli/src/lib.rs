@@ -31,9 +31,13 @@ pub use serve::start;
 use args::{Command, ConfigCommand};
 use clap::Parser;
 use clap::error::ErrorKind;
+use roommq_config::{ConfigError, Place, Problem};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+
+/// The exit code where the command line is wrong.
+const WRONG_USAGE: u8 = 2;
 
 /// Does what the command line says, the name of the program first, and says how it went: 0 it is done, 1 it
 /// failed and stderr says why, 2 the command line is wrong.
@@ -51,9 +55,25 @@ where
         Err(error) if reader_has_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say(&told(&error));
-            ExitCode::FAILURE
+            if of_a_flag(&error) {
+                WRONG_USAGE.into()
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
+}
+
+/// Whether a flag of the command line gave a setting a value that it cannot take.
+fn of_a_flag(error: &anyhow::Error) -> bool {
+    let of_flag = |problem: &Problem| {
+        let Problem::BadValue { place, .. } = problem else {
+            return false;
+        };
+        matches!(place, Place::Flag(_))
+    };
+    let problems = error.downcast_ref().map(ConfigError::problems);
+    problems.is_some_and(|problems| problems.iter().any(of_flag))
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -107,7 +127,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         text.insert_str(0, "a command is missing\n\n");
     }
     say(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
-    ExitCode::from(2)
+    WRONG_USAGE.into()
 }
 
 /// One report on stderr. Nothing can be done if that has gone as well.

@@ -68,7 +68,7 @@ impl Refusal {
             ),
             0x87 => (
                 "the server does not let you in",
-                "name yourself with --user and --password-file",
+                "name yourself with --user and --password-file; with --cert, as the certificate does",
             ),
             0x88 | 0x89 | 0x97 | 0x9f => ("the server has too much to do", "try again later"),
             _ => (self.meaning(), ""),

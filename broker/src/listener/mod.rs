@@ -123,7 +123,15 @@ pub(crate) async fn accept(mut bound: Bound, workers: Vec<Worker>) {
     let most = workers.first().map_or(0, |w| w.shared.limits.connections);
     for worker in workers.iter().cycle() {
         let (socket, peer) = loop {
-            match bound.sockets.next().await {
+            let due = bound.rate.as_ref().and_then(Rate::due);
+            let accepted = tokio::select! {
+                accepted = bound.sockets.next() => accepted,
+                () = sleep_until(due) => {
+                    tell_refused(&mut bound.rate, port);
+                    continue;
+                }
+            };
+            match accepted {
                 Ok(accepted) => break accepted,
                 Err(error) => {
                     tracing::warn!(listener = %port.place, %error, "a connection could not be accepted");
@@ -131,15 +139,10 @@ pub(crate) async fn accept(mut bound: Bound, workers: Vec<Worker>) {
                 }
             }
         };
-        if let Some(rate) = &mut bound.rate {
-            let now = Instant::now();
-            let admitted = rate.admits(now);
-            if let Some(refused) = rate.untold(now) {
-                tracing::warn!(listener = %port.place, refused, "more new connections than connect_rate");
-            }
-            if !admitted {
-                continue;
-            }
+        let rate = bound.rate.as_mut();
+        if !rate.is_none_or(|rate| rate.admits(Instant::now())) {
+            tell_refused(&mut bound.rate, port);
+            continue;
         }
         let full = |open: usize, most: usize| open >= most.saturating_add(TOLD);
         let shared = &worker.shared;
@@ -148,6 +151,20 @@ pub(crate) async fn accept(mut bound: Bound, workers: Vec<Worker>) {
             continue;
         }
         hand_over(socket, peer, port.clone(), worker);
+    }
+}
+
+fn tell_refused(rate: &mut Option<Rate>, port: &Port) {
+    if let Some(refused) = rate.as_mut().and_then(|rate| rate.untold(Instant::now())) {
+        tracing::warn!(listener = %port.place, refused, "more new connections than connect_rate");
+    }
+}
+
+/// Never where there is no time.
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -37,10 +37,17 @@ impl Rate {
         false
     }
 
+    /// When those that have been refused are to be told of; none where there are none.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let due = self
+            .told
+            .map_or(self.at, |told| told + Duration::from_secs(1));
+        (self.refused > 0).then_some(due)
+    }
+
     /// How many have been refused and not been told of; once a second at the most.
     pub(super) fn untold(&mut self, now: Instant) -> Option<u64> {
-        let due = |told| now >= told + Duration::from_secs(1);
-        if self.refused == 0 || !self.told.is_none_or(due) {
+        if self.due()? > now {
             return None;
         }
         self.told = Some(now);
@@ -82,7 +89,9 @@ mod tests {
         assert_eq!(rate.untold(start), Some(1));
         assert!(!rate.admits(at(1)) && !rate.admits(at(2)));
         assert_eq!(rate.untold(at(2)), None);
+        assert_eq!(rate.due(), Some(at(1_000)), "though nobody comes any more");
         assert_eq!(rate.untold(at(1_000)), Some(2));
+        assert_eq!(rate.due(), None);
         assert_eq!(rate.untold(at(5_000)), None);
     }
 }

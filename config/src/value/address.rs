@@ -5,7 +5,12 @@ use config::ValueKind;
 use std::net::{Ipv4Addr, SocketAddr};
 
 pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<SocketAddr>, Wanted> {
-    text(value).and_then(address).map(Some).ok_or_else(|| {
+    let port = || u16::try_from(whole(value)?).ok().map(here);
+    let given = match text(value) {
+        Some(text) => address(text),
+        None => port(),
+    };
+    given.map(Some).ok_or_else(|| {
         "give HOST:PORT with an IP address or localhost, such as `127.0.0.1:1883`, `[::1]:1883` or \
          `0.0.0.0:1883` (every interface), or a port alone, which means 127.0.0.1:PORT"
             .to_owned()
@@ -23,12 +28,16 @@ fn address(text: &str) -> Option<SocketAddr> {
         u16::try_from(number).ok()
     };
     if let Some(digits) = text.strip_prefix("localhost:") {
-        return Some((Ipv4Addr::LOCALHOST, port(digits)?).into());
+        return port(digits).map(here);
     }
     match port(text) {
-        Some(port) => Some((Ipv4Addr::LOCALHOST, port).into()),
+        Some(port) => Some(here(port)),
         None => text.parse().ok(),
     }
+}
+
+fn here(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 /// Whether only this machine can reach `bind`.
@@ -71,5 +80,8 @@ mod tests {
             let shown = shown.as_ref().map(|(a, l)| (a.as_str(), *l));
             assert_eq!(shown, *wanted, "{text}");
         }
+        let number = |n: i64| read(&ValueKind::from(n), ()).ok().flatten();
+        assert_eq!(number(1883), address("1883"), "in quotes or not");
+        assert_eq!(number(65_536), None);
     }
 }

@@ -3,7 +3,7 @@
 use super::{Wanted, text};
 use config::ValueKind;
 
-/// Lower case, since browsers send it so.
+/// Lower case and without the port that is the scheme's own, since browsers send it so.
 pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<String>>, Wanted> {
     let wanted = || r#"give a list of origins, such as ["https://example.org"]"#.to_owned();
     let ValueKind::Array(items) = value else {
@@ -17,7 +17,16 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<String>>, Wan
 fn origin(text: &str) -> Option<String> {
     let host = text.split_once("://").map(|(_, host)| host);
     let plain = |host: &str| !host.is_empty() && !host.contains(['/', ' ', '*', '?', '#']);
-    (text == "null" || host.is_some_and(plain)).then(|| text.to_ascii_lowercase())
+    if text != "null" && !host.is_some_and(plain) {
+        return None;
+    }
+    let text = text.to_ascii_lowercase();
+    let own_port = match text.split_once(':') {
+        Some(("https", _)) => ":443",
+        Some(("http", _)) => ":80",
+        _ => return Some(text),
+    };
+    Some(text.strip_suffix(own_port).unwrap_or(&text).to_owned())
 }
 
 pub(crate) fn show(origins: &Option<Vec<String>>) -> Option<toml::Value> {
@@ -53,6 +62,9 @@ mod tests {
         let table = [
             ("https://Example.org", Some("https://example.org")),
             ("http://[::1]:8080", Some("http://[::1]:8080")),
+            ("https://example.org:443", Some("https://example.org")),
+            ("http://example.org:80", Some("http://example.org")),
+            ("http://example.org:443", Some("http://example.org:443")),
             ("null", Some("null")),
             ("https://example.org/", None),
             ("https://*.example.org", None),

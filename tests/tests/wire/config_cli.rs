@@ -178,6 +178,8 @@ fn wrong_usage_has_its_own_exit_code() {
         &["config"],
         &["send", "lobby", "--qos", "3", "x"],
         &["serve", "--no-such-flag"],
+        &["serve", "--listen", "nowhere"],
+        &["serve", "--log-level", "loud"],
     ] {
         let mut command = roommq();
         command.args(arguments);
