@@ -247,10 +247,14 @@ pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     }
     let name = name.to_lowercase();
     let likeness = |known: &str| {
-        let whole = strsim::normalized_damerau_levenshtein(&name, known);
         let last = |dotted: &str| dotted.rsplit('.').next().unwrap_or_default().to_owned();
         // A key in the wrong section is as good as one slip of the pen.
         let key = strsim::normalized_damerau_levenshtein(&last(&name), &last(known));
+        // A section that is right makes no key alike.
+        if section(&name) == section(known) {
+            return key;
+        }
+        let whole = strsim::normalized_damerau_levenshtein(&name, known);
         whole.max(key * 0.9)
     };
     let sections = names().filter(|_| !name.contains('.')).map(section);
@@ -279,6 +283,9 @@ mod tests {
             ("room.acess", Some("room.access")),
             ("limits.packet-bytes", Some("limits.packet_bytes")),
             ("log.colour", None),
+            ("listener.bogus", None),
+            ("lanes.foo", None),
+            ("listener", Some("listener")),
             ("xyzzy", None),
         ];
         for (name, wanted) in table {

@@ -35,7 +35,7 @@ pub enum TlsError {
         error: String,
     },
     /// Certificate and key do not belong together, or are of a kind that is not supported.
-    #[error("{} with {}: {error}", certificate.display(), key.display())]
+    #[error("{} with {}: {}", certificate.display(), key.display(), of_pair(error))]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
@@ -55,6 +55,15 @@ pub enum TlsError {
     /// The system gives no random numbers, for one.
     #[error("TLS: {0}")]
     Library(#[from] Error),
+}
+
+fn of_pair(error: &Error) -> String {
+    match error {
+        Error::InconsistentKeys(_) => {
+            "they do not belong together; give the key that the certificate was made for".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// One listener's TLS.
@@ -352,11 +361,9 @@ mod tests {
             )
         );
         std::fs::write(&files.key, pair("b").1).unwrap();
-        assert!(
-            told(&files).contains("server.pem with "),
-            "{}",
-            told(&files)
-        );
+        let mixed = told(&files);
+        let texts = ["server.pem with ", "do not belong together"];
+        assert!(texts.iter().all(|text| mixed.contains(text)), "{mixed}");
         std::fs::write(&files.key, &key).unwrap();
         let tls = Tls::load(&files).unwrap();
         let config = || Arc::as_ptr(&tls.current.read());
