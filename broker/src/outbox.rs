@@ -8,12 +8,12 @@
 
 use crate::outlet::Outlet;
 use crate::packet::{ReasonCode, Reply, Version};
-use crate::session::{Close, Held, Outbound, OutboundLimits, Share};
+use crate::session::{Close, Held, Outbound, OutboundLimits, Share, Taken};
 use crate::sys::Counters;
 use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use tokio::sync::Notify;
 
@@ -27,8 +27,6 @@ pub(crate) struct Outbox {
     v5: AtomicBool,
     /// Whether a connection serves it: what may go to somebody else should.
     awake: AtomicBool,
-    /// The largest packet that the connection takes; `u32::MAX`: any.
-    largest: AtomicU32,
     state: Mutex<State>,
     /// Wakes the connection: the socket is full or broken, or the session is to be closed.
     attention: Notify,
@@ -104,8 +102,6 @@ impl Outbox {
             return;
         }
         self.v5.store(version == Version::V5, Ordering::Relaxed);
-        let largest = limits.maximum_packet_size.unwrap_or(u32::MAX);
-        self.largest.store(largest, Ordering::Relaxed);
         self.awake.store(true, Ordering::Relaxed);
         state.outbound.wake(version, limits, connack, now);
         state.outlet = outlet;
@@ -153,7 +149,6 @@ impl Outbox {
         Outbox {
             v5: AtomicBool::new(outbound.version() == Version::V5),
             awake: AtomicBool::new(stage == Stage::Open),
-            largest: AtomicU32::new(outbound.largest()),
             state: Mutex::new(State {
                 outbound,
                 outlet,
@@ -184,23 +179,30 @@ impl Outbox {
         self.awake.load(Ordering::Relaxed)
     }
 
-    /// Whether the connection, or the last one, takes a packet of so many bytes [MQTT-3.1.2-24].
-    pub(crate) fn takes_size(&self, bytes: usize) -> bool {
-        let largest = self.largest.load(Ordering::Relaxed);
-        largest == u32::MAX || bytes <= largest as usize
-    }
-
     /// Whether it holds anything that members of shared groups of `lane` may take over.
     pub(crate) fn holds_shared(&self, lane: u16) -> bool {
         self.state.lock().outbound.holds_shared(lane)
     }
 
-    /// What other members of a lane's shared groups may have; see [`Outbound::take_shared`].
-    pub(crate) fn take_shared(&self, lane: u16, can: &dyn Fn(&Share) -> bool) -> Vec<Arc<Share>> {
+    /// Takes out what other members of a lane's shared groups may have; see [`Outbound::take_shared`].
+    pub(crate) fn take_shared(&self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
         let mut state = self.state.lock();
-        let taken = state.outbound.take_shared(lane, can);
+        let taken = state.outbound.take_shared(lane, may);
         self.report(&mut state);
         taken
+    }
+
+    /// Puts back what none of them took; it is lost, and counted, where the session is over. True where the caller has to
+    /// see to a [`Outbox::flush`].
+    pub(crate) fn put_back(&self, left: Vec<Taken>, now: u64) -> bool {
+        let mut state = self.state.lock();
+        match state.stage {
+            Stage::Over => state.outbound.lose_taken(&left),
+            _ => state.outbound.put_back(left, now),
+        }
+        self.report(&mut state);
+        let is_served = matches!(state.stage, Stage::Open | Stage::Draining);
+        is_served && !std::mem::replace(&mut state.touched, true)
     }
 
     /// Bytes of it that count for `limits.kept_bytes`.

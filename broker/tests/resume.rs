@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Comes to no answer on any filter while it is stuck.
 #[derive(Default)]
@@ -109,6 +109,7 @@ fn the_session_sleeps_on_and_its_will_is_sent() {
         .unwrap();
     read(&mut client);
     drop(client);
+    let left = Instant::now();
 
     // Without a will, and with a session that would end at once.
     let back = b"\x10\x0e\x00\x04MQTT\x05\x00\x00\x00\x00\x00\x01a";
@@ -116,6 +117,7 @@ fn the_session_sleeps_on_and_its_will_is_sent() {
     assert_eq!(connect(address, back).1, [0, 0x89]);
     undecided.stuck.store(false, Ordering::SeqCst);
     assert_eq!(read(&mut watcher), b"\x00\x01wbye");
+    assert!(left.elapsed() >= Duration::from_millis(900), "not at once");
     assert_eq!(connect(address, back).1, [1, 0]);
     server.shutdown();
 }

@@ -102,8 +102,8 @@ struct Place {
     id: SessionId,
     outbox: Arc<Outbox>,
     kept: Kept,
-    /// Where it goes on with what it had: how it was without a connection.
-    before: Option<Absence>,
+    /// Where it goes on with what it had: whose it was, and how it was without a connection.
+    before: Option<(Principal, Absence)>,
 }
 
 /// Enters the session, or wakes it where it `resumes` and still can [5.0 MQTT-3.1.2-5, MQTT-3.1.4-4], once the
@@ -149,12 +149,15 @@ async fn take_place(
             return Ok(Place {
                 id,
                 outbox,
+                before: Some((
+                    kept.who.clone(),
+                    Absence {
+                        since,
+                        expires,
+                        will,
+                    },
+                )),
                 kept: Kept { who, ..kept },
-                before: Some(Absence {
-                    since,
-                    expires,
-                    will,
-                }),
             });
         }
         Entered::Replaced(id, old, theirs, asleep) => (id, Some((old, theirs, asleep))),
@@ -255,9 +258,10 @@ pub(super) async fn open(
         draining: false,
         parted: false,
     });
-    if let Some(before) = before {
+    if let Some((who, before)) = before {
         let went_on = tokio::time::timeout(shared.limits.connect_time, connection.resume()).await;
         if !matches!(went_on, Ok(Ok(()))) {
+            connection.who = who;
             connection.give_up(before).await;
             let text = "the session could not be resumed in time; try again";
             door.refuse(spoken, &wrong(ReasonCode::ServerBusy, text))

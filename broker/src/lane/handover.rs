@@ -3,12 +3,11 @@
 use super::entry::{self, Entry};
 use super::fanout::Outgoing;
 use super::index::Slot;
-use super::sharing::{self, Heirs};
+use super::sharing;
 use super::state::{Lane, Reach};
 use super::subscriptions::is_shared;
 use crate::outbox::Outbox;
-use crate::session::Share;
-use std::cell::RefCell;
+use crate::session::{Share, Taken};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -25,64 +24,60 @@ impl Lane {
         let Some(outbox) = self.outbox(slot) else {
             return;
         };
+        // A client that is there is sent what no other that is there takes.
+        let now = outbox.is_awake();
         let of_these = |share: &Share| left.contains(&*share.group);
-        let taken = self.take_what_others_can(slot, outbox, false, &of_these);
-        self.pass_on(slot, &taken, reach);
+        self.pass_on(slot, outbox, now, &of_these, reach);
     }
 
-    /// Takes out of the outbox of `from` what the other members of its groups have room for, those with a connection if it
-    /// is to be `now`. What they have not stays: nobody is closed for it.
-    pub(super) fn take_what_others_can(
+    /// Gives what the outbox of `from` has by its groups, where others `may` have it, to other members, with a connection if
+    /// it is to be `now`, that have room. The rest goes back.
+    pub(super) fn pass_on(
         &self,
         from: Slot,
-        outbox: &Outbox,
+        outbox: &Arc<Outbox>,
         now: bool,
         may: &dyn Fn(&Share) -> bool,
-    ) -> Vec<Arc<Share>> {
-        let groups: RefCell<HashSet<Arc<str>>> = RefCell::default();
-        outbox.take_shared(self.number, &|share| {
-            if may(share) && !groups.borrow().contains(&share.group) {
-                groups.borrow_mut().insert(share.group.clone());
+        reach: &mut dyn Reach,
+    ) {
+        let others = |share: &Share| {
+            let group = self.index.group(&share.group);
+            group.is_some_and(|group| group.members().iter().any(|m| m.slot != from))
+        };
+        let taken = outbox.take_shared(self.number, &|share| may(share) && others(share));
+        let mut left: Vec<Taken> = Vec::new();
+        for message in taken {
+            let share = &message.share;
+            // Nobody gets room meanwhile, most likely, and there may be thousands of both members and messages.
+            let hopeless = left.last().is_some_and(|refused| {
+                let refused = &refused.share;
+                refused.group == share.group && refused.batch.len() <= share.batch.len()
+            });
+            if hopeless || !self.give(share, from, now, reach) {
+                left.push(message);
             }
-            false
-        });
-        let groups = groups.into_inner();
-        if groups.is_empty() {
-            return Vec::new();
         }
-        let mut heirs = Heirs::default();
-        for key in groups {
-            if let Some(group) = self.index.group(&key) {
-                heirs.add(group, from, now, &self.subscribers);
-            }
+        if !left.is_empty() && outbox.put_back(left, self.now) {
+            reach.touch(outbox);
         }
-        let heirs = RefCell::new(heirs);
-        outbox.take_shared(self.number, &|share| {
-            let group = self.index.group(&share.group).filter(|_| may(share));
-            group.is_some_and(|group| {
-                let (subscribers, hook) = (&self.subscribers, self.hook.as_ref());
-                let take = |message: &Outgoing<'_>| {
-                    let bytes = share.batch.len();
-                    heirs
-                        .borrow_mut()
-                        .take(message, bytes, group, subscribers, hook)
-                };
-                self.with_message(share, take).unwrap_or(false)
-            })
-        })
     }
 
-    /// What `from` was given goes to others.
-    pub(super) fn pass_on(&self, from: Slot, taken: &[Arc<Share>], reach: &mut dyn Reach) {
-        for share in taken {
-            let Some(group) = self.index.group(&share.group) else {
-                continue;
-            };
-            self.with_message(share, |message| {
-                let hook = self.hook.as_ref();
-                sharing::pass_on(message, group, from, &self.subscribers, hook, reach);
-            });
-        }
+    /// Whether another member took it, or it has expired.
+    fn give(&self, share: &Share, from: Slot, now: bool, reach: &mut dyn Reach) -> bool {
+        let give = |message: &Outgoing<'_>| {
+            let group = self.index.group(&share.group)?;
+            let (subscribers, hook) = (&self.subscribers, self.hook.as_ref());
+            Some(sharing::pass_on(
+                message,
+                group,
+                from,
+                now,
+                subscribers,
+                hook,
+                reach,
+            ))
+        };
+        self.with_message(share, give).flatten() == Some(true)
     }
 
     /// The message as it came into the lane.

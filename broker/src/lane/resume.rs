@@ -15,8 +15,7 @@ impl Lane {
         if let Some(slot) = self.own_slot(g.who.session)
             && let Some(outbox) = self.subscribers.get(slot).and_then(|s| s.outbox.clone())
         {
-            let taken = self.take_what_others_can(slot, &outbox, true, &|_| true);
-            self.pass_on(slot, &taken, reach);
+            self.pass_on(slot, &outbox, true, &|_| true, reach);
         }
         self.ask(|hook, cx| hook.gone(cx, g.who.into(), &g.reason));
         self.carry_out(reach);
@@ -29,8 +28,7 @@ impl Lane {
         if let Some(slot) = self.own_slot(g.who.session)
             && let Some(outbox) = self.remove(slot)
         {
-            let taken = outbox.take_shared(self.number, &|_| true);
-            self.pass_on(slot, &taken, reach);
+            self.pass_on(slot, &outbox, false, &|_| true, reach);
         }
         self.ask(|hook, cx| hook.gone(cx, g.who.into(), &g.reason));
         self.carry_out(reach);

@@ -9,11 +9,10 @@ use crate::outbox::Outbox;
 use crate::packet::QoS;
 use crate::policy::{LaneHook, Mark};
 use crate::session::{Need, Outbound, Share};
-use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Who is asked, the best first; most of the time that is the first of all. True: only those with a connection. Who has
-/// no room is closed for it, and who is away and took no such packet last time perhaps does next time.
+/// Who is asked, the best first; most of the time that is the first of all. True: those with a connection, false: those
+/// without. Who has no room is closed for it, and who is away and took no such packet last time perhaps does next time.
 const ABLE: [(bool, Need); 5] = [
     (true, Need::Room),
     (false, Need::Room),
@@ -22,22 +21,21 @@ const ABLE: [(bool, Need); 5] = [
     (false, Need::Later),
 ];
 
-/// The same of what another member left. Nobody is closed for it, or its whole group could go the same way.
+/// Nobody can take it: it is dropped where that is counted.
+const UNABLE: [(bool, Need); 2] = [(true, Need::Nothing), (false, Need::Nothing)];
+
+/// Who is asked for what another member left, the first of them only if it is to be now. Nobody is closed for it: who is
+/// leaves all it has to the others, and so the whole group could go.
 const HEIRS: [(bool, Need); 3] = [
     (true, Need::Room),
     (false, Need::Room),
     (false, Need::Later),
 ];
 
-/// Nobody can take it: it is dropped where that is counted.
-const UNABLE: [(bool, Need); 2] = [(true, Need::Nothing), (false, Need::Nothing)];
-
 /// A message on its way to a group.
 struct Turn<'a, 'm> {
     message: &'a Outgoing<'m>,
     group: &'a Group,
-    /// Whether another member left it.
-    left: bool,
     /// Who shall not have it.
     but: Option<Slot>,
     subscribers: &'a Subscribers,
@@ -54,7 +52,6 @@ pub(super) fn share_out(
     let turn = Turn {
         message,
         group,
-        left: false,
         but: None,
         subscribers,
     };
@@ -63,82 +60,28 @@ pub(super) fn share_out(
     }
 }
 
-/// Gives a message that `from` cannot deal with any more to another member. Where none can take it, it stays with `from`
-/// if that one is still a member.
+/// Gives a message that `from` has left to another member that has room, with a connection if it is to be `now`. True
+/// where one took it, or it has expired.
 pub(super) fn pass_on(
     message: &Outgoing<'_>,
     group: &Group,
     from: Slot,
+    now: bool,
     subscribers: &Subscribers,
     hook: &dyn LaneHook,
     reach: &mut dyn Reach,
-) {
+) -> bool {
     if message.end() <= message.now {
-        return;
+        return true;
     }
-    let mut frames = Frames::new(message, hook);
-    let mut turn = Turn {
+    let turn = Turn {
         message,
         group,
-        left: true,
         but: Some(from),
         subscribers,
     };
-    if turn.take(&HEIRS, &mut frames, reach) {
-        return;
-    }
-    turn.but = None;
-    if !turn.take(&HEIRS, &mut frames, reach) {
-        turn.take(&UNABLE, &mut frames, reach);
-    }
-}
-
-/// What the members of groups can take over from one of them, less what they are to have already. Looked up before the
-/// outbox of that one is locked, since theirs are for it.
-#[derive(Default)]
-pub(super) struct Heirs {
-    /// Messages and bytes.
-    room: HashMap<Slot, (usize, usize)>,
-}
-
-impl Heirs {
-    /// With all members of `group` but `from`; if it is to be `now`, those with a connection.
-    pub(super) fn add(&mut self, group: &Group, from: Slot, now: bool, subscribers: &Subscribers) {
-        for member in group.members().iter().filter(|m| m.slot != from) {
-            let Some(outbox) = subscribers.outbox(member.slot) else {
-                continue;
-            };
-            if outbox.is_awake() || !now && keeps(member) {
-                let look = || outbox.queue(|out| out.room()).unwrap_or_default();
-                self.room.entry(member.slot).or_insert_with(look);
-            }
-        }
-    }
-
-    /// Whether one of `group` takes this message, of which so many bytes are kept for the group.
-    pub(super) fn take(
-        &mut self,
-        message: &Outgoing<'_>,
-        bytes: usize,
-        group: &Group,
-        subscribers: &Subscribers,
-        hook: &dyn LaneHook,
-    ) -> bool {
-        let mut frames = Frames::new(message, hook);
-        group.members().iter().any(|member| {
-            let outbox = subscribers.outbox(member.slot);
-            let (Some(room), Some(outbox)) = (self.room.get_mut(&member.slot), outbox) else {
-                return false;
-            };
-            let frame = frames.for_group(&[member], outbox.version());
-            let bytes = bytes.max(frame.len());
-            if room.0 == 0 || room.1 < bytes || !outbox.takes_size(frame.packet.len()) {
-                return false;
-            }
-            *room = (room.0 - 1, room.1 - bytes);
-            true
-        })
-    }
+    let asked = if now { &HEIRS[..1] } else { &HEIRS };
+    turn.take(asked, &mut Frames::new(message, hook), reach)
 }
 
 /// Whether anything is kept for a member while it is away.
@@ -159,7 +102,7 @@ impl Turn<'_, '_> {
             let may = |member: &Subscription| *need == Need::Nothing || keeps(member);
             let able = members
                 .clone()
-                .filter(|(_, member, o)| o.is_awake() || !awake && may(member));
+                .filter(|(_, member, o)| o.is_awake() == *awake && (*awake || may(member)));
             for (place, member, outbox) in able {
                 if self.give((member, *need), outbox, frames, reach) {
                     self.group.has_taken(place);
@@ -199,9 +142,7 @@ impl Turn<'_, '_> {
                 }));
             }
             given = out.meets(need, &frame);
-            if given && need == Need::Nothing && self.left {
-                out.forgo(&frame);
-            } else if given {
+            if given {
                 out.deliver(message.lane, &frame, message.now);
             }
         };

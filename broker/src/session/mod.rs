@@ -10,7 +10,7 @@ mod outbound;
 pub(crate) use filters::{FilterLimits, Filters};
 pub(crate) use inbound::{Close, Inbound, Session, Start, Step};
 pub(crate) use outbound::{
-    Answer, DropReason, Frame, Held, Need, Outbound, Share, Tally, WrongKind,
+    Answer, DropReason, Frame, Held, Need, Outbound, Share, Taken, Tally, WrongKind,
 };
 
 /// What PUBREL and PUBCOMP say with 0x92, the one failure that they have.

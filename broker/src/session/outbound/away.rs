@@ -4,11 +4,10 @@
 //! closed for it, unless the queue was filled before it came. What the client was sent and has not acknowledged is never
 //! dropped for room.
 
-use super::{DropReason, Frame, Outbound, Room, Share};
+use super::{DropReason, Frame, Outbound, Room};
 use crate::packet::{PacketId, Patch, QoS, ReasonCode, Reply, Version};
 use crate::session::OutboundLimits;
 use crate::write_queue::WriteQueue;
-use std::sync::Arc;
 
 /// What a message costs an absent client's queue besides its own bytes: its place there, with the slack of a queue
 /// that grows by doubling, and the block of memory that it is.
@@ -135,7 +134,7 @@ impl Outbound {
         }
     }
 
-    /// The session is over: only what others of a shared group may [take](Self::take_shared) is needed any more.
+    /// The session is over: only what others of a shared group may [have](Self::take_shared) is needed any more.
     pub(crate) fn let_go(&mut self) {
         let shared = |frame: &Frame| frame.share.is_some();
         self.waiting.retain(|w| shared(&w.frame));
@@ -167,43 +166,8 @@ impl Outbound {
         }
     }
 
-    /// Takes out what came by shared groups of `lane` and others may take over, where they `can`: what waits, and while
-    /// asleep QoS 1, too, for on a connection what was begun is completed [5.0 MQTT-3.10.4-3]. A QoS 2 message that has
-    /// been sent is for nobody else [MQTT-4.8.2-4, MQTT-4.8.2-5].
-    pub(crate) fn take_shared(
-        &mut self,
-        lane: u16,
-        can: &dyn Fn(&Share) -> bool,
-    ) -> Vec<Arc<Share>> {
-        let mut taken = Vec::new();
-        let mut take = |frame: &Frame| match &frame.share {
-            Some(share) if share.lane == lane && can(share) => {
-                taken.push(share.clone());
-                false
-            }
-            _ => true,
-        };
-        if self.asleep {
-            self.in_flight
-                .retain(|m| m.frame.qos == QoS::ExactlyOnce || take(&m.frame));
-        }
-        self.waiting.retain(|w| take(&w.frame));
-        self.take_held(take);
-        self.count_anew();
-        taken
-    }
-
-    /// Whether anything came by shared groups of `lane` that another may take over in the end.
-    pub(crate) fn holds_shared(&self, lane: u16) -> bool {
-        let sent = self.in_flight.iter().map(|m| &m.frame);
-        let sent = sent.filter(|frame| frame.qos != QoS::ExactlyOnce);
-        let waiting = self.waiting.iter().map(|w| &w.frame);
-        let mut frames = sent.chain(waiting).chain(self.held_frames());
-        frames.any(|frame| frame.share.as_ref().is_some_and(|s| s.lane == lane))
-    }
-
     /// After something was taken out of what waits, or while asleep.
-    fn count_anew(&mut self) {
+    pub(super) fn count_anew(&mut self) {
         self.waiting_bytes = self.waiting.iter().map(|w| w.frame.len()).sum();
         self.in_flight_bytes = self.in_flight.iter().map(|m| m.frame.len()).sum();
         let frames = self.waiting.iter().map(|w| &w.frame);

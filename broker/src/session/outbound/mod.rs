@@ -10,12 +10,14 @@ mod away;
 mod frame;
 mod ids;
 mod room;
+mod shared;
 mod tally;
 
 pub(crate) use acks::WrongKind;
 pub(crate) use answers::Answer;
 pub(crate) use frame::{Frame, Share};
 pub(crate) use room::Need;
+pub(crate) use shared::Taken;
 pub(crate) use tally::{DropReason, Held, Tally};
 
 use super::OutboundLimits;
