@@ -6,7 +6,7 @@ use crate::clock;
 use crate::lane::Origin;
 use crate::policy::{GoneReason, SessionId};
 use crate::sessions::{Asleep, Due};
-use std::collections::VecDeque;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +23,13 @@ impl Sleepers {
     pub(crate) async fn run(self) {
         let (sessions, kept) = (&self.shared.sessions, &self.shared.counters.kept);
         let mut ended = Ended::default();
+        // Where a lane is full, what is due in others does not wait for it.
+        let mut settling = FuturesUnordered::new();
         loop {
-            ended.note(make_room(&self.shared).await);
+            for made in sessions.make_room(kept) {
+                ended.note((1, made.bytes));
+                settling.push(settle(&self.shared, made.let_go(clock::now_ms())));
+            }
             if let Some((count, bytes)) = ended.untold(clock::now_ms()) {
                 let limit = self.shared.limits.kept_bytes;
                 tracing::warn!(
@@ -35,35 +40,21 @@ impl Sleepers {
                 );
             }
             let (due, next) = sessions.due(clock::now_ms());
-            for due in due {
-                settle(&self.shared, due).await;
-            }
-            let (sooner, crowded) = (sessions.sooner.notified(), kept.crowded.notified());
+            settling.extend(due.into_iter().map(|due| settle(&self.shared, due)));
             let next = next.unwrap_or(u64::MAX).min(ended.next());
-            if next == u64::MAX {
-                tokio::select! { () = sooner => {}, () = crowded => {} }
-                continue;
-            }
             let left = next.saturating_sub(clock::now_ms());
-            let wait = tokio::time::sleep(Duration::from_millis(left));
-            tokio::select! { () = wait => {}, () = sooner => {}, () = crowded => {} }
-        }
-    }
-}
-
-/// Ends sessions where too much waits for absent clients; how many, and what they held.
-async fn make_room(shared: &Shared) -> (u64, u64) {
-    let mut ended = (0, 0);
-    let mut leaving = VecDeque::new();
-    loop {
-        // Between any two, since lanes may be busy.
-        for made in shared.sessions.make_room(&shared.counters.kept) {
-            ended = (ended.0 + 1, ended.1 + made.bytes);
-            leaving.push_back(made.let_go(clock::now_ms()));
-        }
-        match leaving.pop_front() {
-            Some(due) => settle(shared, due).await,
-            None => return ended,
+            let wait = async {
+                match next {
+                    u64::MAX => std::future::pending().await,
+                    _ => tokio::time::sleep(Duration::from_millis(left)).await,
+                }
+            };
+            tokio::select! {
+                () = wait => {}
+                () = sessions.sooner.notified() => {}
+                () = kept.crowded.notified() => {}
+                Some(()) = settling.next() => {}
+            }
         }
     }
 }
@@ -109,8 +100,12 @@ impl Ended {
 /// Sends a will that is due, or ends a session.
 pub(super) async fn settle(shared: &Shared, due: Due) {
     match due {
-        Due::Will(id, who, delayed) => send_will(shared, id, &who, &delayed.will).await,
+        Due::Will(id, who, delayed) => {
+            send_will(shared, id, &who, &delayed.will).await;
+            shared.sessions.will_is_out(id);
+        }
         Due::End(id, asleep) => {
+            shared.sessions.until_will_is_out(id).await;
             let (user, client) = (asleep.kept.who.user.clone(), asleep.kept.client_id.clone());
             tracing::debug!(%user, %client, "a session has ended without its client");
             if let Some(outbox) = shared.sessions.outbox(id) {

@@ -3,6 +3,7 @@
 use super::Entrance;
 use super::entry::{Batch, Entry};
 use crate::clock;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -51,8 +52,14 @@ impl Timers {
         (due, None)
     }
 
-    /// Appends each timer's entry when its time has come.
+    /// Appends each timer's entry when its time has come. Where a lane is full, those of others do not wait for it.
     pub(crate) async fn run(&self, entrance: &Entrance) {
+        let append = async |lane, batch| {
+            if let Err(error) = entrance.append(lane, batch).await {
+                tracing::error!(%error, "a timer was lost");
+            }
+        };
+        let mut appending = FuturesUnordered::new();
         loop {
             let now = clock::now_ms();
             let (due, next) = self.take(now);
@@ -63,17 +70,18 @@ impl Timers {
                     key: &key,
                     generation,
                 });
-                if let Err(error) = entrance.append(lane, batch).await {
-                    tracing::error!(%error, "a timer was lost");
-                }
+                appending.push(append(lane, batch));
             }
-            let changed = self.changed.notified();
-            match next {
-                Some(ms) => {
-                    let wait = tokio::time::sleep(Duration::from_millis(ms));
-                    tokio::select! { () = wait => {}, () = changed => {} }
+            let wait = async {
+                match next {
+                    Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+                    None => std::future::pending().await,
                 }
-                None => changed.await,
+            };
+            tokio::select! {
+                () = wait => {}
+                () = self.changed.notified() => {}
+                Some(()) = appending.next() => {}
             }
         }
     }

@@ -69,6 +69,9 @@ struct Registered {
     asleep: Option<Box<Asleep>>,
     /// It slept, and has ended.
     ending: bool,
+    /// Its will is on its way into the log, and it sleeps on: who comes back waits until it is in, and so does the end. Told
+    /// then.
+    telling: Option<Arc<Notify>>,
 }
 
 /// How a newcomer finds its place.
@@ -146,12 +149,14 @@ impl Sessions {
                 outbox: outbox.clone(),
                 asleep: None,
                 ending: false,
+                telling: None,
             };
             state.by_number.insert(number, registered);
             state.note_awake();
             return Claim::Entered(Entered::New(session));
         };
-        let Some(mut asleep) = known.asleep.take() else {
+        let asleep = &mut known.asleep;
+        let Some(mut asleep) = asleep.take_if(|_| known.telling.is_none()) else {
             known.outbox.close(taken_over());
             let over = state.waiting.entry(client).or_default().clone();
             // Made under the lock, so that the end cannot be missed.
@@ -256,12 +261,40 @@ impl Sessions {
                 due.extend(state.end(number));
             } else {
                 if let Some(will) = asleep.will.take() {
+                    known.telling = Some(Arc::default());
                     due.push(Due::Will(id, asleep.kept.who.clone(), Box::new(will)));
                 }
                 state.order.again(number, asleep);
             }
         }
         (due, state.order.next())
+    }
+
+    /// The will that was [due](Sessions::due) stands in the log, before anything that its client says from now on.
+    pub(crate) fn will_is_out(&self, session: SessionId) {
+        let mut state = self.state.lock();
+        let Some(known) = state.by_number.get_mut(&session.client) else {
+            return;
+        };
+        if let Some(told) = known.telling.take() {
+            told.notify_waiters();
+            let client = known.client.clone();
+            state.let_in(&client);
+        }
+    }
+
+    /// Waits for that.
+    pub(crate) async fn until_will_is_out(&self, session: SessionId) {
+        let told = {
+            let state = self.state.lock();
+            let known = state.by_number.get(&session.client);
+            known
+                .and_then(|known| known.telling.clone())
+                .map(Notify::notified_owned)
+        };
+        if let Some(told) = told {
+            told.await;
+        }
     }
 
     /// The outbox of a session that lives. A lane may come to what an incarnation asked when the next has gone on with its

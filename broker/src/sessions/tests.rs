@@ -71,6 +71,31 @@ fn closing(outbox: &Outbox) -> Option<ReasonCode> {
 }
 
 #[test]
+fn who_comes_back_waits_until_its_will_is_in_the_log_and_so_does_the_end() {
+    use std::task::{Context, Poll, Waker};
+    let sessions = Sessions::new(10);
+    let id = new(&sessions, "alice");
+    sessions.sleep(id, asleep(1, 20, Some(10)));
+    let is_out = |due: &[Due]| matches!(due, [Due::Will(of, ..)] if *of == id);
+    assert!(is_out(&sessions.due(10).0));
+    assert!(enter_at(&sessions, "alice", &outbox(), true, 11).is_none());
+    assert!(matches!(&sessions.due(20).0[..], [Due::End(of, _)] if *of == id));
+    let mut end = Box::pin(sessions.until_will_is_out(id));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert_eq!(end.as_mut().poll(&mut cx), Poll::Pending);
+    sessions.will_is_out(id);
+    assert_eq!(end.as_mut().poll(&mut cx), Poll::Ready(()));
+    // Another that has time left.
+    let id = new(&sessions, "bob");
+    sessions.sleep(id, asleep(1, 99, Some(10)));
+    assert_eq!(sessions.due(10).0.len(), 1);
+    assert!(enter_at(&sessions, "bob", &outbox(), true, 11).is_none());
+    sessions.will_is_out(id);
+    let entered = enter_at(&sessions, "bob", &outbox(), true, 12);
+    assert!(matches!(entered, Some(Entered::Woken(_, was, ..)) if was == id));
+}
+
+#[test]
 fn an_outbox_is_that_of_all_incarnations_that_went_on_with_it() {
     let sessions = Sessions::new(10);
     let (kept, fresh) = (outbox(), outbox());
