@@ -149,6 +149,8 @@ impl Connection {
     async fn run(mut self: Box<Self>, mut link: Link, mut intake: Intake, keep_alive: u16) {
         let _open = self.shared.open.enter();
         let reading = self.shared.reading.enter();
+        // Told before it was among those who read and are waited for.
+        self.draining = self.outbox.condition().draining;
         let mut deadlines = Deadlines::new(keep_alive, &self.shared.limits, Instant::now());
         // What came right behind CONNECT.
         let ending = match self.packets(&mut intake).await {

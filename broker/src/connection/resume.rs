@@ -89,12 +89,9 @@ impl Connection {
             let those = names.iter().zip(&codes).filter(|(_, code)| wanted(**code));
             those.map(|(name, _)| name.clone()).collect()
         };
-        // The connection ended before a lane refused it.
-        let never = with(&|code| code == ReasonCode::NoSubscriptionExisted);
-        for name in &never {
-            self.filters.remove(name);
-        }
-        let refused = with(&|code| code.is_error());
+        // A lane that does not know it has refused it before: the connection had ended, or came too late to be let in.
+        let unknown = ReasonCode::NoSubscriptionExisted;
+        let refused = with(&|code| code.is_error() || code == unknown);
         if !refused.is_empty() {
             for name in &refused {
                 self.filters.remove(name);

@@ -229,9 +229,19 @@ impl Outbound {
         held.map(|(_, frame)| frame)
     }
 
-    /// Filters that lanes have refused, and not let in later, since this was asked last.
+    /// Filters that lanes have refused, and not let in later, since this was asked last. One that has been asked for again
+    /// may yet be let in.
     pub(crate) fn take_refused(&mut self) -> BTreeSet<ByteString> {
-        std::mem::take(&mut self.refused)
+        let asked = |filter: &ByteString| {
+            self.owed.iter().any(|owed| match &owed.kind {
+                Answer::SubAck(_, filters) => filters.contains(filter),
+                Answer::UnsubAck(_) | Answer::Resume => false,
+            })
+        };
+        let all = std::mem::take(&mut self.refused).into_iter();
+        let (open, refused) = all.partition(asked);
+        self.refused = open;
+        refused
     }
 
     /// Whether all lanes have answered a session that goes on.

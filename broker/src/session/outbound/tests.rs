@@ -413,9 +413,13 @@ fn filters_that_were_refused_do_not_pile_up() {
     ask(&mut out, 2, ReasonCode::Success, 1);
     ask(&mut out, 3, ReasonCode::Success, 1);
     out.answer(2, 0, [(0, denied, None)], 0);
+    assert!(out.take_refused().is_empty(), "it is asked for again");
     out.answer(3, 0, [(0, ReasonCode::GrantedQoS1, None)], 0);
     assert!(out.take_refused().is_empty(), "it is held after all");
     ask(&mut out, 4, ReasonCode::Success, 1);
+    ask(&mut out, 5, ReasonCode::Success, 1);
     out.answer(4, 0, [(0, denied, None)], 0);
+    assert!(out.take_refused().is_empty());
+    out.answer(5, 0, [(0, denied, None)], 0);
     assert!(out.take_refused().iter().eq(["t"]));
 }
