@@ -250,9 +250,9 @@ pub(crate) fn nearest(name: &str) -> Option<&'static str> {
         let last = |dotted: &str| dotted.rsplit('.').next().unwrap_or_default().to_owned();
         // A key in the wrong section is as good as one slip of the pen.
         let key = strsim::normalized_damerau_levenshtein(&last(&name), &last(known));
-        // A section that is right makes no key alike.
+        // A section that is right makes no key alike, but counts for a little.
         if section(&name) == section(known) {
-            return key;
+            return 0.2 + 0.8 * key;
         }
         let whole = strsim::normalized_damerau_levenshtein(&name, known);
         whole.max(key * 0.9)
@@ -282,6 +282,7 @@ mod tests {
             ("rooms.match", Some("room.match")),
             ("room.acess", Some("room.access")),
             ("limits.packet-bytes", Some("limits.packet_bytes")),
+            ("limits.topic_alias_maximum", Some("limits.topic_aliases")),
             ("log.colour", None),
             ("listener.bogus", None),
             ("lanes.foo", None),
