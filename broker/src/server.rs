@@ -114,7 +114,7 @@ impl Server {
         let files = files.collect();
 
         let log = Embedded::start(lanes, options.lanes.credit_bytes);
-        let (courier, round) = Courier::new();
+        let (courier, round) = Courier::new(lanes);
         let surroundings = Arc::new(Surroundings {
             sessions: Arc::new(Sessions::new(options.limits.kept_sessions)),
             courier: courier.clone(),
@@ -162,7 +162,7 @@ impl Server {
             let (timers, entrance) = (surroundings.timers.clone(), worker.shared.entrance.clone());
             first.spawn(async move { timers.run(&entrance).await });
             let entrance = worker.shared.entrance.clone();
-            first.spawn(async move { round.run(&entrance, lanes).await });
+            first.spawn(async move { round.run(&entrance).await });
             let shared = worker.shared.clone();
             first.spawn(Sleepers { shared }.run());
             // Before there are listeners: whoever can connect finds it there.

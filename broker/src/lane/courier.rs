@@ -1,38 +1,45 @@
-//! Carries notices from one lane to another, so that no keeper waits for a lane.
+//! Carries notices from one lane to another, so that no keeper waits for a lane, and no lane's notices for another.
 
 use super::Entrance;
 use super::entry::{Batch, Entry, PublishEntry};
 use super::lane_of;
+use super::log::LogError;
 use crate::clock;
 use crate::packet::QoS;
 use crate::policy::Notice;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
-/// Notices on their way at once.
+/// Notices on their way to one lane at once.
 const ROOM: usize = 1024;
+
+/// Notices that make one batch.
+const BATCH: usize = 64;
 
 /// Takes notices, from any thread, without waiting.
 #[derive(Clone)]
 pub(crate) struct Courier {
-    sender: mpsc::Sender<Notice>,
+    /// By lane.
+    senders: Arc<[mpsc::Sender<Notice>]>,
     dropped: Arc<AtomicU64>,
 }
 
 /// The other end.
 pub(crate) struct Round {
-    receiver: mpsc::Receiver<Notice>,
+    /// By lane.
+    receivers: Vec<mpsc::Receiver<Notice>>,
 }
 
 impl Courier {
-    pub(crate) fn new() -> (Self, Round) {
-        let (sender, receiver) = mpsc::channel(ROOM);
+    pub(crate) fn new(lanes: u16) -> (Self, Round) {
+        let (senders, receivers): (Vec<_>, _) = (0..lanes).map(|_| mpsc::channel(ROOM)).unzip();
         let courier = Courier {
-            sender,
+            senders: senders.into(),
             dropped: Arc::default(),
         };
-        (courier, Round { receiver })
+        (courier, Round { receivers })
     }
 
     /// Notices that were dropped.
@@ -40,35 +47,121 @@ impl Courier {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Sends, or drops and counts where too many are on their way.
+    /// Sends, or drops and counts where too many are on their way to the same lane.
     pub(crate) fn send(&self, notice: Notice) {
-        if self.sender.try_send(notice).is_err() {
-            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-            if dropped.is_power_of_two() {
-                tracing::warn!(dropped, "notices are dropped: too many at once");
-            }
+        let lanes = u16::try_from(self.senders.len()).unwrap_or(u16::MAX);
+        let lane = lane_of(&notice.topic, lanes);
+        let sender = self.senders.get(usize::from(lane));
+        if sender.is_some_and(|sender| sender.try_send(notice).is_ok()) {
+            return;
+        }
+        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+        if dropped.is_power_of_two() {
+            tracing::warn!(lane, dropped, "notices are dropped: too many at once");
         }
     }
 }
 
 impl Round {
     /// Appends each notice to its own lane.
-    pub(crate) async fn run(mut self, entrance: &Entrance, lanes: u16) {
-        while let Some(notice) = self.receiver.recv().await {
-            let mut batch = Batch::default();
-            batch.push(&Entry::Publish(PublishEntry {
-                at: clock::now_ms(),
-                origin: None,
-                topic: &notice.topic,
-                payload: &notice.payload,
-                qos: QoS::AtLeastOnce,
-                retain: false,
-                properties: None,
-            }));
-            let lane = lane_of(&notice.topic, lanes);
-            if let Err(error) = entrance.append(lane, batch).await {
-                tracing::error!(%error, "a notice was lost");
+    pub(crate) async fn run(self, entrance: &Entrance) {
+        self.carry(|lane, batch| entrance.append(lane, batch)).await;
+    }
+
+    async fn carry<F: Future<Output = Result<(), LogError>>>(
+        self,
+        append: impl Fn(u16, Batch) -> F,
+    ) {
+        let append = &append;
+        let one = |(lane, mut receiver): (u16, mpsc::Receiver<Notice>)| async move {
+            let mut notices = Vec::new();
+            while receiver.recv_many(&mut notices, BATCH).await > 0 {
+                if let Err(error) = append(lane, batch(notices.drain(..))).await {
+                    tracing::error!(%error, lane, "notices were lost");
+                }
             }
+        };
+        join_all((0..).zip(self.receivers).map(one)).await;
+    }
+}
+
+fn batch(notices: impl Iterator<Item = Notice>) -> Batch {
+    let mut batch = Batch::default();
+    for notice in notices {
+        batch.push(&Entry::Publish(PublishEntry {
+            at: clock::now_ms(),
+            origin: None,
+            topic: &notice.topic,
+            payload: &notice.payload,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: None,
+        }));
+    }
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::lane::entry;
+    use std::cell::RefCell;
+    use tokio::sync::Notify;
+
+    const LANES: u16 = 2;
+
+    fn notice(topic: &str, payload: String) -> Notice {
+        Notice {
+            topic: topic.into(),
+            payload: payload.into(),
         }
+    }
+
+    /// A topic of `lane`.
+    fn topic(lane: u16) -> String {
+        let mut topics = (0..).map(|n| format!("t{n}"));
+        topics.find(|t| lane_of(t, LANES) == lane).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_full_lane_holds_up_and_drops_no_others_notices() {
+        let (courier, round) = Courier::new(LANES);
+        let (full, idle) = (topic(0), topic(1));
+        for n in 0..ROOM + 3 {
+            courier.send(notice(&full, n.to_string()));
+        }
+        for n in 0..ROOM {
+            courier.send(notice(&idle, n.to_string()));
+        }
+        assert_eq!(courier.dropped(), 3, "of the full lane's own");
+        drop(courier);
+
+        let (came, all) = (RefCell::new(Vec::new()), Notify::new());
+        let append = |lane: u16, batch: Batch| {
+            let (came, all) = (&came, &all);
+            async move {
+                if lane == 0 {
+                    return std::future::pending().await;
+                }
+                let bytes = batch.into_bytes();
+                for entry in entry::read(&bytes).unwrap() {
+                    let Ok(Entry::Publish(publish)) = entry else {
+                        panic!("{entry:?}");
+                    };
+                    came.borrow_mut().push(publish.payload.to_vec());
+                }
+                if came.borrow().len() == ROOM {
+                    all.notify_one();
+                }
+                Ok(())
+            }
+        };
+        tokio::select! {
+            () = round.carry(append) => unreachable!("one lane is never taken"),
+            () = all.notified() => {}
+        }
+        let expected: Vec<_> = (0..ROOM).map(|n| n.to_string().into_bytes()).collect();
+        assert_eq!(*came.borrow(), expected, "in order");
     }
 }

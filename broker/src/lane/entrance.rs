@@ -283,7 +283,7 @@ mod tests {
         ))));
         let surroundings = Arc::new(Surroundings {
             sessions: Arc::new(Sessions::new(0)),
-            courier: Courier::new().0,
+            courier: Courier::new(1).0,
             timers: Arc::new(Timers::default()),
             policy: Arc::new(AllowAll),
             barriers: Arc::new(Barriers::default()),
