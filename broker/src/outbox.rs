@@ -185,24 +185,27 @@ impl Outbox {
     }
 
     /// Takes out what other members of a lane's shared groups may have; see [`Outbound::take_shared`].
-    pub(crate) fn take_shared(&self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
+    pub(crate) fn take_shared(&self, lane: u16, may: &mut dyn FnMut(&Share) -> bool) -> Vec<Taken> {
         let mut state = self.state.lock();
         let taken = state.outbound.take_shared(lane, may);
         self.report(&mut state);
         taken
     }
 
-    /// Puts back what none of them took; it is lost, and counted, where the session is over. True where the caller has to
-    /// see to a [`Outbox::flush`].
+    /// Puts back what none of them took. True where the caller has to see to a [`Outbox::flush`].
     pub(crate) fn put_back(&self, left: Vec<Taken>, now: u64) -> bool {
         let mut state = self.state.lock();
-        match state.stage {
-            Stage::Over => state.outbound.lose_taken(&left),
-            _ => state.outbound.put_back(left, now),
-        }
+        state.outbound.put_back(left, now);
         self.report(&mut state);
         let is_served = matches!(state.stage, Stage::Open | Stage::Draining);
         is_served && !std::mem::replace(&mut state.touched, true)
+    }
+
+    /// Counts what none of them took as lost: the session is over, and so is its time in the lane.
+    pub(crate) fn lose_taken(&self, left: &[Taken], now: u64) {
+        let mut state = self.state.lock();
+        state.outbound.lose_taken(left, now);
+        self.report(&mut state);
     }
 
     /// Bytes of it that count for `limits.kept_bytes`.

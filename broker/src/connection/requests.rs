@@ -113,7 +113,7 @@ impl Connection {
         self.forget_refused();
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         let mut reason = None;
-        let mut granted = Vec::new();
+        let (mut names, mut granted) = (Vec::new(), Vec::new());
         for (place, (filter, options)) in subscribe.filters.iter().enumerate() {
             // Entries count places by 16 bits; no packet limit keeps a client from sending more.
             let Ok(place) = u16::try_from(place) else {
@@ -123,8 +123,9 @@ impl Connection {
             };
             take_turns(place.into()).await;
             match self.grant(filter).await {
-                Ok(grant) => {
+                Ok((name, grant)) => {
                     codes.push(ReasonCode::Success);
+                    names.push((place, name));
                     granted.push((place, *options, grant));
                 }
                 Err(refusal) => {
@@ -140,11 +141,7 @@ impl Connection {
         let asked = ByLane::new(self.shared.lanes, filters);
         self.ticket = self.ticket.wrapping_add(1);
         let ticket = self.ticket;
-        let names = subscribe.filters.iter().map(|(filter, _)| {
-            let name = filter.as_ref().map_or("", TopicFilter::as_str);
-            ByteString::from(name)
-        });
-        let answer = Answer::SubAck(subscribe.packet_id, names.collect());
+        let answer = Answer::SubAck(subscribe.packet_id, names);
         self.owe(answer, codes, reason, asked.pieces());
         let user = self.who.user.clone();
         for lane in asked.lanes() {
@@ -170,10 +167,11 @@ impl Connection {
         Ok(())
     }
 
+    /// The filter by the name that the session counts it by, and as lanes are asked for it.
     async fn grant(
         &mut self,
         filter: &Result<TopicFilter, NameError>,
-    ) -> Result<SubscribeGrant, Refusal> {
+    ) -> Result<(ByteString, SubscribeGrant), Refusal> {
         let filter = filter.as_ref().map_err(|error| Refusal {
             code: ReasonCode::TopicFilterInvalid,
             reason: error.to_string(),
@@ -184,8 +182,9 @@ impl Connection {
         };
         self.filters.may_hold(filter.as_str(), limits)?;
         let grant = self.shared.policy.subscribe(&self.who, filter).await?;
-        self.filters.insert(ByteString::from(filter.as_str()));
-        Ok(grant)
+        let name = ByteString::from(filter.as_str());
+        self.filters.insert(name.clone());
+        Ok((name, grant))
     }
 
     /// One answer for all filters, whether they were held or not [MQTT-3.10.4-5, MQTT-3.10.4-6]; in pieces like those of a

@@ -2,7 +2,7 @@
 
 use super::entry::{self, Entry};
 use super::fanout::Outgoing;
-use super::index::Slot;
+use super::index::{Slot, Subscription};
 use super::sharing;
 use super::state::{Lane, Reach};
 use super::subscriptions::is_shared;
@@ -27,12 +27,12 @@ impl Lane {
         // A client that is there is sent what no other that is there takes.
         let now = outbox.is_awake();
         let of_these = |share: &Share| left.contains(&*share.group);
-        self.pass_on(slot, outbox, now, &of_these, reach);
+        self.offer(slot, outbox, now, &of_these, reach);
     }
 
-    /// Gives what the outbox of `from` has by its groups, where others `may` have it, to other members, with a connection if
-    /// it is to be `now`, that have room. The rest goes back.
-    pub(super) fn pass_on(
+    /// Gives what the outbox of `from` has by its groups, where others `may` have it, to other members that have room, with
+    /// a connection if it is to be `now`. The rest stays where it is, also of a session that is over: its end follows.
+    pub(super) fn offer(
         &self,
         from: Slot,
         outbox: &Arc<Outbox>,
@@ -40,11 +40,48 @@ impl Lane {
         may: &dyn Fn(&Share) -> bool,
         reach: &mut dyn Reach,
     ) {
-        let others = |share: &Share| {
-            let group = self.index.group(&share.group);
-            group.is_some_and(|group| group.members().iter().any(|m| m.slot != from))
-        };
-        let taken = outbox.take_shared(self.number, &|share| may(share) && others(share));
+        let mut has_others = self.has_such(|member| {
+            let outbox = self.outbox(member.slot);
+            member.slot != from && (!now || outbox.is_some_and(|outbox| outbox.is_awake()))
+        });
+        let mut may = |share: &Share| may(share) && has_others(share);
+        let taken = outbox.take_shared(self.number, &mut may);
+        let left = self.pass_on(taken, from, now, reach);
+        if outbox.put_back(left, self.now) {
+            reach.touch(outbox);
+        }
+    }
+
+    /// The same for all of a session that is over. What others might have had and none took is lost.
+    pub(super) fn bequeath(&self, from: Slot, outbox: &Outbox, reach: &mut dyn Reach) {
+        let mut may = self.has_such(|member| member.slot != from);
+        let taken = outbox.take_shared(self.number, &mut may);
+        let left = self.pass_on(taken, from, false, reach);
+        outbox.lose_taken(&left, self.now);
+    }
+
+    /// Tells of a message whether any member of its group is such; looks once for all that follow one another in a group.
+    fn has_such(&self, such: impl Fn(&Subscription) -> bool) -> impl FnMut(&Share) -> bool {
+        let mut last: Option<(Arc<str>, bool)> = None;
+        move |share| match &last {
+            Some((group, found)) if *group == share.group => *found,
+            _ => {
+                let group = self.index.group(&share.group);
+                let found = group.is_some_and(|group| group.members().iter().any(&such));
+                last = Some((share.group.clone(), found));
+                found
+            }
+        }
+    }
+
+    /// What nobody took of it.
+    fn pass_on(
+        &self,
+        taken: Vec<Taken>,
+        from: Slot,
+        now: bool,
+        reach: &mut dyn Reach,
+    ) -> Vec<Taken> {
         let mut left: Vec<Taken> = Vec::new();
         for message in taken {
             let share = &message.share;
@@ -57,9 +94,7 @@ impl Lane {
                 left.push(message);
             }
         }
-        if !left.is_empty() && outbox.put_back(left, self.now) {
-            reach.touch(outbox);
-        }
+        left
     }
 
     /// Whether another member took it, or it has expired.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::packet::PacketId;
+use crate::packet::{PacketId, Reply};
 use crate::session::Outbound;
 
 const CAROL: Origin<'static> = origin(3, 3, "carol");
@@ -391,4 +391,58 @@ fn who_is_there_leaves_nothing_to_those_who_are_not() {
     assert_eq!((s.kept(ALICE).0, s.kept(BOB).0), (3, 0));
     s.end(ALICE, false);
     assert_eq!(s.kept(BOB), (3, 0), "at its end");
+}
+
+/// Who is there and has room for nothing.
+const FULL: OutboundLimits = OutboundLimits {
+    messages: 0,
+    ..LIMITS
+};
+
+/// Her connection and her session are over before the lane hears of the first.
+#[test]
+fn what_a_session_that_is_over_has_left_is_for_the_absent_too() {
+    for others in [&[(BOB, LIMITS)][..], &[(BOB, LIMITS), (CAROL, FULL)]] {
+        let mut s = group(&[&[(ALICE, window(1))], others].concat());
+        s.end(BOB, true);
+        s.send_all(QoS::AtLeastOnce, b"01234");
+        assert_eq!((s.kept(ALICE).0, s.kept(BOB).0), (5, 0));
+        let outbox = s.world.outboxes[&ALICE.session].clone();
+        outbox.part(None, true, 40);
+        outbox.part(None, false, 40);
+        let gone = || GoneEntry {
+            at: 40,
+            who: ALICE,
+            reason: GoneReason::Orderly,
+        };
+        s.apply(&Entry::Asleep(gone()));
+        assert_eq!((outbox.dropped(), s.kept(BOB).0), (0, 0), "not yet");
+        s.apply(&Entry::Gone(gone()));
+        assert_eq!((outbox.dropped(), s.kept(BOB).0), (0, 5));
+    }
+}
+
+/// She has each message by the group and by a filter of her own.
+#[test]
+fn what_nobody_took_comes_where_it_was() {
+    for leaves in [false, true] {
+        let mut s = group(&[(ALICE, window(1)), (BOB, FULL)]);
+        s.subscribe(ALICE, &["t"], |f| f.options.qos = QoS::AtLeastOnce);
+        s.sent(ALICE);
+        s.send_all(QoS::AtLeastOnce, b"01234");
+        let mut got = s.got(ALICE);
+        if leaves {
+            s.leave(ALICE, "$share/g/t");
+        } else {
+            s.end(ALICE, true);
+            let outbox = &s.world.outboxes[&ALICE.session];
+            outbox.open(None, Version::V5, window(1), &Reply::PingResp, 50);
+            assert_eq!(s.got(ALICE), got, "again");
+        }
+        for id in 1..=9 {
+            s.acknowledge(ALICE, id);
+            got += &s.got(ALICE);
+        }
+        assert_eq!(got, "0011223344", "{leaves}");
+    }
 }

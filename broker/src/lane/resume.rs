@@ -15,7 +15,7 @@ impl Lane {
         if let Some(slot) = self.own_slot(g.who.session)
             && let Some(outbox) = self.subscribers.get(slot).and_then(|s| s.outbox.clone())
         {
-            self.pass_on(slot, &outbox, true, &|_| true, reach);
+            self.offer(slot, &outbox, true, &|_| true, reach);
         }
         self.ask(|hook, cx| hook.gone(cx, g.who.into(), &g.reason));
         self.carry_out(reach);
@@ -28,7 +28,7 @@ impl Lane {
         if let Some(slot) = self.own_slot(g.who.session)
             && let Some(outbox) = self.remove(slot)
         {
-            self.pass_on(slot, &outbox, false, &|_| true, reach);
+            self.bequeath(slot, &outbox, reach);
         }
         self.ask(|hook, cx| hook.gone(cx, g.who.into(), &g.reason));
         self.carry_out(reach);

@@ -11,25 +11,36 @@ use crate::policy::{LaneHook, Mark};
 use crate::session::{Need, Outbound, Share};
 use std::sync::Arc;
 
-/// Who is asked, the best first; most of the time that is the first of all. True: those with a connection, false: those
-/// without. Who has no room is closed for it, and who is away and took no such packet last time perhaps does next time.
-const ABLE: [(bool, Need); 5] = [
-    (true, Need::Room),
-    (false, Need::Room),
-    (true, Need::Size),
-    (false, Need::Size),
-    (false, Need::Later),
+/// Which members are asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Those with a connection.
+    Here,
+    /// Those without.
+    Away,
+    /// All of them: who comes while they are asked is left out by neither.
+    All,
+}
+
+/// Who is asked, the best first; most of the time that is the first of all. Who has no room is closed for it, and who is
+/// away and took no such packet last time perhaps does next time.
+const ABLE: [(Which, Need); 5] = [
+    (Which::Here, Need::Room),
+    (Which::Away, Need::Room),
+    (Which::Here, Need::Size),
+    (Which::Away, Need::Size),
+    (Which::Away, Need::Later),
 ];
 
 /// Nobody can take it: it is dropped where that is counted.
-const UNABLE: [(bool, Need); 2] = [(true, Need::Nothing), (false, Need::Nothing)];
+const UNABLE: [(Which, Need); 1] = [(Which::All, Need::Nothing)];
 
 /// Who is asked for what another member left, the first of them only if it is to be now. Nobody is closed for it: who is
 /// leaves all it has to the others, and so the whole group could go.
-const HEIRS: [(bool, Need); 3] = [
-    (true, Need::Room),
-    (false, Need::Room),
-    (false, Need::Later),
+const HEIRS: [(Which, Need); 3] = [
+    (Which::Here, Need::Room),
+    (Which::All, Need::Room),
+    (Which::Away, Need::Later),
 ];
 
 /// A message on its way to a group.
@@ -91,18 +102,28 @@ fn keeps(member: &Subscription) -> bool {
 
 impl Turn<'_, '_> {
     /// Gives the message to the first that meets what is asked; false where none does.
-    fn take(&self, asked: &[(bool, Need)], frames: &mut Frames<'_>, reach: &mut dyn Reach) -> bool {
+    fn take(
+        &self,
+        asked: &[(Which, Need)],
+        frames: &mut Frames<'_>,
+        reach: &mut dyn Reach,
+    ) -> bool {
         let members = self.group.in_turn().enumerate();
         let members = members.filter(|(_, member)| Some(member.slot) != self.but);
         let members = members.filter_map(|(place, member)| {
             let outbox = self.subscribers.outbox(member.slot)?;
             Some((place, member, outbox))
         });
-        for (awake, need) in asked {
-            let may = |member: &Subscription| *need == Need::Nothing || keeps(member);
-            let able = members
-                .clone()
-                .filter(|(_, member, o)| o.is_awake() == *awake && (*awake || may(member)));
+        for (which, need) in asked {
+            let able = members.clone().filter(|(_, member, outbox)| {
+                let awake = outbox.is_awake();
+                let asked = match which {
+                    Which::Here => awake,
+                    Which::Away => !awake,
+                    Which::All => true,
+                };
+                asked && (awake || *need == Need::Nothing || keeps(member))
+            });
             for (place, member, outbox) in able {
                 if self.give((member, *need), outbox, frames, reach) {
                     self.group.has_taken(place);

@@ -1,6 +1,6 @@
 //! Answers that several lanes may owe, and what is held back until they are complete.
 
-use super::{DropReason, Frame, Outbound, Room};
+use super::{DropReason, Frame, Outbound, Room, Waiting};
 use crate::packet::{PacketId, QoS, ReasonCode, Reply};
 use bytestring::ByteString;
 use std::collections::{BTreeSet, VecDeque};
@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 /// An answer in the making.
 #[derive(Debug)]
 pub(super) struct Owed {
+    number: u64,
     ticket: u32,
     kind: Answer,
     codes: Vec<ReasonCode>,
@@ -19,15 +20,23 @@ pub(super) struct Owed {
     pub(super) answered: Vec<u16>,
     /// What is retained. It goes before all that is held.
     replayed: Vec<Frame>,
-    pub(super) held: VecDeque<(u16, Frame)>,
-    pub(super) held_bytes: usize,
+    held: VecDeque<HeldBack>,
+    held_bytes: usize,
+}
+
+/// A message that waits for an answer.
+#[derive(Debug)]
+struct HeldBack {
+    number: u64,
+    lane: u16,
+    frame: Frame,
 }
 
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// A SUBSCRIBE to these filters.
-    SubAck(PacketId, Vec<ByteString>),
+    /// A SUBSCRIBE, of which lanes are asked for these filters, each with its place in it.
+    SubAck(PacketId, Vec<(u16, ByteString)>),
     UnsubAck(PacketId),
     /// A session that goes on asks for its subscriptions again.
     Resume,
@@ -44,7 +53,15 @@ impl Outbound {
         lanes: usize,
         now: u64,
     ) {
+        if let Answer::SubAck(_, filters) = &kind {
+            for (_, filter) in filters {
+                self.refused.remove(filter);
+                self.asked.insert(filter.clone(), ticket);
+            }
+        }
+        let number = self.number();
         self.owed.push(Owed {
+            number,
             ticket,
             kind,
             known: vec![false; codes.len()],
@@ -137,20 +154,17 @@ impl Outbound {
     /// Sends what is complete: SUBACK or UNSUBACK [MQTT-3.8.4-1, MQTT-3.10.4-4], by the packet id of what it answers
     /// [MQTT-3.8.4-2, MQTT-3.10.4-5, 3.1.1 MQTT-2.3.1-7, 5.0 MQTT-2.2.1-6], with a code for each filter in its place
     /// [MQTT-3.9.3-1, 5.0 MQTT-3.8.4-6, MQTT-3.11.3-1].
-    fn settle(&mut self, now: u64) {
+    pub(super) fn settle(&mut self, now: u64) {
+        // Meanwhile what is held goes nowhere: it may come back to its place.
+        if self.offers > 0 {
+            return;
+        }
         while let Some(at) = self.owed.iter().position(|o| o.lanes_left == 0) {
             let mut owed = self.owed.remove(at);
             let reason = owed.reason.map(Into::into);
             match owed.kind {
                 Answer::SubAck(id, filters) => {
-                    let answered = filters.into_iter().zip(owed.codes.iter().zip(&owed.known));
-                    for (filter, (code, known)) in answered {
-                        if !code.is_error() {
-                            self.refused.remove(&filter);
-                        } else if *known {
-                            self.refused.insert(filter);
-                        }
-                    }
+                    self.see_refused(owed.ticket, filters, &owed.codes);
                     self.reply(&Reply::SubAck(id, owed.codes, reason));
                 }
                 Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, owed.codes, reason)),
@@ -162,8 +176,21 @@ impl Outbound {
                 self.send(&frame, now);
             }
             // Through `deliver`: the same lane may have answered a later request that waits for others.
-            for (lane, frame) in owed.held {
-                self.deliver(lane, &frame, now);
+            for held in owed.held {
+                self.deliver(held.lane, &held.frame, now);
+            }
+        }
+    }
+
+    /// Of filters that have been asked for again since, what is answered later counts.
+    fn see_refused(&mut self, ticket: u32, filters: Vec<(u16, ByteString)>, codes: &[ReasonCode]) {
+        for (place, filter) in filters {
+            let refused = codes.get(usize::from(place)).is_some_and(|c| c.is_error());
+            if self.asked.get(&filter) == Some(&ticket) {
+                self.asked.remove(&filter);
+                if refused {
+                    self.refused.insert(filter);
+                }
             }
         }
     }
@@ -171,7 +198,7 @@ impl Outbound {
     /// Holds a message back for the answer `at` this place, by the rules of what waits: QoS 0 that finds no room is
     /// lost (4.3.1), for anything else the oldest go, and the connection is closed. False where it is lost.
     pub(super) fn hold(&mut self, at: usize, lane: u16, frame: &Frame) -> bool {
-        let most = self.limits.bytes;
+        let (most, number) = (self.limits.bytes, self.number());
         let owed = &mut self.owed[at];
         let full = owed.held_bytes + frame.len() > most;
         let may_be_lost = frame.qos == QoS::AtMostOnce;
@@ -182,13 +209,17 @@ impl Outbound {
         let mut lost = Vec::new();
         if taken {
             while owed.held_bytes + frame.len() > most
-                && let Some((_, oldest)) = owed.held.pop_front()
+                && let Some(oldest) = owed.held.pop_front()
             {
-                owed.held_bytes -= oldest.len();
-                lost.push(oldest);
+                owed.held_bytes -= oldest.frame.len();
+                lost.push(oldest.frame);
             }
             owed.held_bytes += frame.len();
-            owed.held.push_back((lane, frame.clone()));
+            owed.held.push_back(HeldBack {
+                number,
+                lane,
+                frame: frame.clone(),
+            });
         } else {
             lost.push(frame.clone());
         }
@@ -207,13 +238,38 @@ impl Outbound {
         self.drop_for(reason, frame.packet.payload_len());
     }
 
-    /// Takes out of what is held for answers all that is not to `stay`; what is retained came by no group.
-    pub(super) fn take_held(&mut self, mut stay: impl FnMut(&Frame) -> bool) {
+    /// Takes out of what is held for answers, by ticket and number, all that is not to `stay`; what is retained came by no
+    /// group.
+    pub(super) fn take_held(&mut self, mut stay: impl FnMut(&Frame, u32, u64) -> bool) {
         for owed in &mut self.owed {
-            owed.held.retain(|(_, frame)| stay(frame));
-            let held = owed.held.iter().map(|(_, frame)| frame);
-            owed.held_bytes = held.chain(&owed.replayed).map(Frame::len).sum();
+            let before = owed.held.len();
+            owed.held.retain(|h| stay(&h.frame, owed.ticket, h.number));
+            if owed.held.len() < before {
+                let held = owed.held.iter().map(|h| &h.frame);
+                owed.held_bytes = held.chain(&owed.replayed).map(Frame::len).sum();
+            }
         }
+    }
+
+    /// Puts back what was taken out of there; false where nobody waits for that answer any more.
+    pub(super) fn hold_again(
+        &mut self,
+        (ticket, number): (u32, u64),
+        lane: u16,
+        frame: &Frame,
+    ) -> bool {
+        let Some(owed) = self.owed.iter_mut().find(|o| o.ticket == ticket) else {
+            return false;
+        };
+        let at = owed.held.partition_point(|h| h.number < number);
+        owed.held_bytes += frame.len();
+        let held = HeldBack {
+            number,
+            lane,
+            frame: frame.clone(),
+        };
+        owed.held.insert(at, held);
+        true
     }
 
     /// How many messages wait for answers, and their bytes.
@@ -226,22 +282,12 @@ impl Outbound {
     /// What is held for answers.
     pub(super) fn held_frames(&self) -> impl Iterator<Item = &Frame> {
         let held = self.owed.iter().flat_map(|owed| &owed.held);
-        held.map(|(_, frame)| frame)
+        held.map(|h| &h.frame)
     }
 
-    /// Filters that lanes have refused, and not let in later, since this was asked last. One that has been asked for again
-    /// may yet be let in.
+    /// Filters that lanes have refused, and nobody has asked for again, since this was asked last.
     pub(crate) fn take_refused(&mut self) -> BTreeSet<ByteString> {
-        let asked = |filter: &ByteString| {
-            self.owed.iter().any(|owed| match &owed.kind {
-                Answer::SubAck(_, filters) => filters.contains(filter),
-                Answer::UnsubAck(_) | Answer::Resume => false,
-            })
-        };
-        let all = std::mem::take(&mut self.refused).into_iter();
-        let (open, refused) = all.partition(asked);
-        self.refused = open;
-        refused
+        std::mem::take(&mut self.refused)
     }
 
     /// Whether all lanes have answered a session that goes on.
@@ -257,13 +303,21 @@ impl Outbound {
     /// Nobody waits for an answer any more; what was held for one is kept.
     pub(super) fn forgive(&mut self, now: u64) {
         for owed in std::mem::take(&mut self.owed) {
-            let held = owed.held.into_iter().map(|(_, frame)| frame);
-            for frame in owed.replayed.into_iter().chain(held) {
-                if frame.qos != QoS::AtMostOnce {
-                    self.keep(frame, now);
+            let replayed = owed.replayed.into_iter().map(|f| (f, owed.number));
+            let held = owed.held.into_iter().map(|h| (h.frame, h.number));
+            for (frame, number) in replayed.chain(held) {
+                let next = Waiting {
+                    frame,
+                    since: now,
+                    number,
+                };
+                if next.frame.qos != QoS::AtMostOnce {
+                    self.keep(next, now);
                 }
             }
         }
+        self.sort_waiting();
+        self.asked.clear();
         self.resumed = None;
     }
 }

@@ -4,7 +4,7 @@
 //! closed for it, unless the queue was filled before it came. What the client was sent and has not acknowledged is never
 //! dropped for room.
 
-use super::{DropReason, Frame, Outbound, Room};
+use super::{DropReason, Frame, Outbound, Room, Waiting};
 use crate::packet::{PacketId, Patch, QoS, ReasonCode, Reply, Version};
 use crate::session::OutboundLimits;
 use crate::write_queue::WriteQueue;
@@ -77,7 +77,8 @@ impl Outbound {
 
     /// Keeps a QoS 1 or 2 message, for the next connection if need be [3.1.1 MQTT-3.1.2-5]; the oldest go for it. False
     /// where it can never fit.
-    pub(super) fn keep(&mut self, frame: Frame, now: u64) -> bool {
+    pub(super) fn keep(&mut self, next: Waiting, now: u64) -> bool {
+        let frame = &next.frame;
         if frame.len() > self.limits.bytes {
             self.drop_for(DropReason::QueueFull, frame.packet.payload_len());
             return false;
@@ -96,7 +97,7 @@ impl Outbound {
                 self.drop_for(reason, oldest.frame.packet.payload_len());
             }
         }
-        self.push_waiting(frame, now);
+        self.push_waiting(next);
         true
     }
 

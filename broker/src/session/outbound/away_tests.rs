@@ -174,48 +174,6 @@ fn rights_that_have_gone_take_the_queue_along() {
 }
 
 #[test]
-fn a_group_takes_back_all_but_qos_2_on_its_way() {
-    let shared = |qos, lane| Frame {
-        share: Some(Arc::new(Share {
-            lane,
-            group: "$share/g/t".into(),
-            batch: vec![qos as u8].into(),
-            mark: Mark::default(),
-        })),
-        ..frame(qos, b"x")
-    };
-    let mut out = Outbound::new(Version::V3, LIMITS);
-    out.deliver(0, &shared(QoS::ExactlyOnce, 0), 0);
-    out.deliver(0, &shared(QoS::AtLeastOnce, 0), 0);
-    out.deliver(0, &shared(QoS::ExactlyOnce, 0), 0);
-    out.deliver(0, &shared(QoS::AtLeastOnce, 9), 0);
-    out.sleep(0);
-    let taken = out.take_shared(0, &|_| true);
-    let kinds: Vec<u8> = taken.iter().map(|t| t.share.batch[0]).collect();
-    assert_eq!(kinds, [1, 2]);
-    assert_eq!((out.held().messages, out.waiting.len()), (2, 1));
-    // As if they had not been taken out.
-    out.put_back(taken, 0);
-    let ids = out.in_flight.iter().map(|m| m.id.get());
-    assert_eq!(
-        (ids.collect::<Vec<_>>(), out.waiting.len()),
-        (vec![1, 2], 2)
-    );
-    assert_eq!(out.held().messages, 4);
-    out.take_shared(0, &|_| true);
-    assert_eq!(
-        sent_count(&mut out),
-        2,
-        "QoS 2 on its way, and the other lane's"
-    );
-}
-
-fn sent_count(out: &mut Outbound) -> usize {
-    wake(out, 0);
-    out.in_flight.len()
-}
-
-#[test]
 fn topics_become_numbers_for_a_client_that_takes_them() {
     let limits = OutboundLimits {
         topic_aliases: 1,
@@ -323,58 +281,4 @@ fn where_all_queues_are_full_the_oldest_of_this_one_makes_room_for_a_newer() {
     );
     assert_eq!(out.held().payload, 4 + 100);
     assert_eq!(out.dropped(), 1 + 1 + 1 + 2);
-}
-
-#[test]
-fn a_session_that_is_over_keeps_only_what_others_may_take() {
-    let shared = |qos| Frame {
-        share: Some(Arc::new(Share {
-            lane: 0,
-            group: "$share/g/t".into(),
-            batch: vec![1].into(),
-            mark: Mark::default(),
-        })),
-        ..frame(qos, b"x")
-    };
-    let mut out = Outbound::new(Version::V3, LIMITS);
-    // Both sent; the first is for nobody else.
-    out.deliver(0, &shared(QoS::ExactlyOnce), 0);
-    out.deliver(0, &shared(QoS::AtLeastOnce), 0);
-    out.sleep(0);
-    out.deliver(0, &frame(QoS::AtLeastOnce, b"own"), 0);
-    out.deliver(0, &shared(QoS::ExactlyOnce), 0);
-    out.let_go();
-    assert_eq!((out.held().messages, out.held().payload), (2, 2));
-    assert_eq!(out.take_shared(0, &|_| true).len(), 2);
-}
-
-/// Each of two lanes takes out its own and puts it back; the ids have begun again at 1.
-#[test]
-fn what_nobody_took_is_sent_again_in_the_order_in_which_it_was_sent() {
-    let limits = OutboundLimits {
-        receive_maximum: 10,
-        ..LIMITS
-    };
-    let mut out = Outbound::new(Version::V3, limits);
-    out.skip_ids_to(u16::MAX - 3);
-    for n in 0..6 {
-        let share = Arc::new(Share {
-            lane: n % 2,
-            group: "$share/g/t".into(),
-            batch: bytes::Bytes::new(),
-            mark: Mark::default(),
-        });
-        let message = Frame {
-            share: Some(share),
-            ..frame(QoS::AtLeastOnce, b"x")
-        };
-        out.deliver(n % 2, &message, 0);
-    }
-    out.sleep(0);
-    let [even, odd] = [0, 1].map(|lane| out.take_shared(lane, &|_| true));
-    assert_eq!((even.len(), odd.len(), out.in_flight.len()), (3, 3, 0));
-    out.put_back(odd, 0);
-    out.put_back(even, 0);
-    let ids: Vec<u16> = out.in_flight.iter().map(|m| m.id.get()).collect();
-    assert_eq!(ids, [65_533, 65_534, 65_535, 1, 2, 3]);
 }

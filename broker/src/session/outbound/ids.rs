@@ -53,11 +53,6 @@ impl PacketIds {
         self.free = ahead(self.last);
     }
 
-    /// How many ids ago it was given: of two in use, the one that is older has more.
-    pub(super) fn age(&self, id: PacketId) -> u16 {
-        distance(id.get(), self.last) % ALL
-    }
-
     /// As if `last` had been the last id given: a whole round of ids is more than a test sends.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn skip_to(&mut self, last: u16) {

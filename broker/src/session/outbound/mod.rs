@@ -27,7 +27,7 @@ use aliases::Aliases;
 use answers::Owed;
 use bytestring::ByteString;
 use ids::PacketIds;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The sending half of a session.
 #[derive(Debug)]
@@ -52,8 +52,15 @@ pub(crate) struct Outbound {
     waiting_bytes: usize,
     ids: PacketIds,
     owed: Vec<Owed>,
+    /// The last ticket by which each filter was asked for that is not answered.
+    asked: BTreeMap<ByteString, u32>,
     /// Filters that a lane refused, for whoever counts them.
     refused: BTreeSet<ByteString>,
+    /// Lanes that offer to others what came by their groups. None of what waits is sent: some of it is
+    /// [taken out](Outbound::take_shared), and may come back to its place.
+    offers: usize,
+    /// Of the last message that was held, came to wait, or was sent.
+    last_number: u64,
     /// The lanes' answers to a session that wants to go on.
     resumed: Option<Vec<ReasonCode>>,
     aliases: Option<Box<Aliases>>,
@@ -77,6 +84,8 @@ enum Room {
 struct InFlight {
     id: PacketId,
     frame: Frame,
+    /// Ascending.
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -84,6 +93,8 @@ struct Waiting {
     frame: Frame,
     /// Milliseconds since the Unix epoch.
     since: u64,
+    /// Ascending.
+    number: u64,
 }
 
 impl Outbound {
@@ -103,7 +114,10 @@ impl Outbound {
             waiting_bytes: 0,
             ids: PacketIds::default(),
             owed: Vec::new(),
+            asked: BTreeMap::new(),
             refused: BTreeSet::new(),
+            offers: 0,
+            last_number: 0,
             resumed: None,
             aliases: Aliases::new(limits.topic_aliases),
             dropped: 0,
@@ -157,7 +171,8 @@ impl Outbound {
 
     /// Whether nothing waits for the window or an answer any more; bytes may still wait for the socket.
     pub(crate) fn is_settled(&self) -> bool {
-        self.waiting.is_empty() && self.owed.is_empty() && self.sent == self.in_flight.len()
+        let all_sent = self.waiting.is_empty() && self.sent == self.in_flight.len();
+        all_sent && self.owed.is_empty() && self.offers == 0
     }
 
     /// Whether as much waits for the socket as may. Answers are queued even so: who asks has to stop.
@@ -220,11 +235,11 @@ impl Outbound {
             return true;
         }
         if self.asleep {
-            return self.keep(frame.clone(), now);
+            let next = self.next(frame, now);
+            return self.keep(next, now);
         }
         if self.waiting.is_empty() && self.window_takes(frame.len()) {
-            let frame = frame.clone();
-            self.transmit(Waiting { frame, since: now }, now);
+            self.transmit(frame.clone(), now, now);
         } else if self.is_too_large(frame) {
             // It would only take room from what can be sent.
             self.drop_for(DropReason::TooLarge, frame.packet.payload_len());
@@ -234,17 +249,40 @@ impl Outbound {
             if self.room == Room::Enough {
                 self.room = Room::Overflowed;
             }
-            return self.keep(frame.clone(), now);
+            let next = self.next(frame, now);
+            return self.keep(next, now);
         } else {
-            self.push_waiting(frame.clone(), now);
+            let next = self.next(frame, now);
+            self.push_waiting(next);
         }
         true
     }
 
-    fn push_waiting(&mut self, frame: Frame, since: u64) {
-        self.waiting_bytes += frame.len();
-        self.held_payload += frame.packet.payload_len();
-        self.waiting.push_back(Waiting { frame, since });
+    /// The last of what waits.
+    fn next(&mut self, frame: &Frame, now: u64) -> Waiting {
+        Waiting {
+            frame: frame.clone(),
+            since: now,
+            number: self.number(),
+        }
+    }
+
+    fn push_waiting(&mut self, next: Waiting) {
+        self.waiting_bytes += next.frame.len();
+        self.held_payload += next.frame.packet.payload_len();
+        self.waiting.push_back(next);
+    }
+
+    /// After some were added that came before others.
+    fn sort_waiting(&mut self) {
+        // Few runs, in order each: that is about one pass.
+        let waiting = self.waiting.make_contiguous();
+        waiting.sort_by_key(|w| w.number);
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
     }
 
     fn pop_waiting(&mut self) -> Option<Waiting> {
@@ -265,7 +303,8 @@ impl Outbound {
     /// Whether the window has room: for so many messages [MQTT-3.3.4-9], and so many bytes, for a client that
     /// reads and does not acknowledge holds all of them. What was on the way before goes first.
     fn window_takes(&self, len: usize) -> bool {
-        let many = self.window_is_open() && self.sent == self.in_flight.len();
+        let free = self.offers == 0 && self.sent == self.in_flight.len();
+        let many = free && self.window_is_open();
         let large = self.in_flight_bytes + len <= self.limits.bytes;
         many && (large || self.in_flight.is_empty())
     }
@@ -278,8 +317,7 @@ impl Outbound {
     /// Sends within the window; the caller has seen that there is room [MQTT-3.3.4-9]. DUP is 0, and the message stands
     /// in `in_flight` until it is acknowledged [3.1.1 MQTT-4.3.2-1, 5.0 MQTT-4.3.2-2, MQTT-4.3.2-3, MQTT-4.3.3-2].
     /// Its turn has come with its packet id: one that is not sent after all has used that up.
-    fn transmit(&mut self, next: Waiting, now: u64) {
-        let Waiting { frame, since } = next;
+    fn transmit(&mut self, frame: Frame, since: u64, now: u64) {
         let id = self.next_id();
         let payload = frame.packet.payload_len();
         if self.is_too_old(since, now) {
@@ -300,7 +338,8 @@ impl Outbound {
         self.in_flight_bytes += frame.len();
         self.held_payload += payload;
         self.sent += 1;
-        self.in_flight.push_back(InFlight { id, frame });
+        let number = self.number();
+        self.in_flight.push_back(InFlight { id, frame, number });
     }
 
     /// Whether the client takes no packet of this size [MQTT-3.1.2-24]: it is not sent, as if it had
@@ -360,7 +399,7 @@ impl Outbound {
             .is_some_and(|w| self.window_takes(w.frame.len()))
             && let Some(next) = self.pop_waiting()
         {
-            self.transmit(next, now);
+            self.transmit(next.frame, next.since, now);
         }
         let half = self.waiting.len() * 2 <= self.limits.messages
             && self.waiting_bytes * 2 <= self.limits.bytes;
@@ -377,6 +416,8 @@ impl Outbound {
 mod away_tests;
 #[cfg(test)]
 mod overflow_tests;
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tally_tests;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 pub(crate) struct Taken {
     pub share: Arc<Share>,
     frame: Frame,
+    number: u64,
     place: Place,
 }
 
@@ -18,88 +19,98 @@ enum Place {
     InFlight(PacketId),
     /// Since when, in milliseconds since the Unix epoch.
     Waiting(u64),
-    Held,
-}
-
-impl Taken {
-    fn of(frame: &Frame, place: Place) -> Option<Self> {
-        Some(Taken {
-            share: frame.share.clone()?,
-            frame: frame.clone(),
-            place,
-        })
-    }
+    /// For the answer of this ticket.
+    Held(u32),
 }
 
 impl Outbound {
     /// Takes out what came by shared groups of `lane` and others `may` have: what waits, and while asleep QoS 1, too, for
     /// on a connection what was begun is completed [5.0 MQTT-3.10.4-3]. A QoS 2 message that has been sent is for nobody
-    /// else [MQTT-4.8.2-4, MQTT-4.8.2-5].
-    pub(crate) fn take_shared(&mut self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
+    /// else [MQTT-4.8.2-4, MQTT-4.8.2-5]. Nothing else is sent before what nobody took has been
+    /// [put back](Self::put_back) or [lost](Self::lose_taken).
+    pub(crate) fn take_shared(
+        &mut self,
+        lane: u16,
+        may: &mut dyn FnMut(&Share) -> bool,
+    ) -> Vec<Taken> {
         let mut taken = Vec::new();
-        let goes = |frame: &Frame| {
+        let mut stays = |frame: &Frame, number: u64, place: Place| {
             let share = frame.share.as_ref();
-            share.is_some_and(|share| share.lane == lane && may(share))
+            let Some(share) = share.filter(|share| share.lane == lane && may(share)) else {
+                return true;
+            };
+            taken.push(Taken {
+                share: share.clone(),
+                frame: frame.clone(),
+                number,
+                place,
+            });
+            false
         };
         if self.asleep {
             self.in_flight.retain(|m| {
-                let goes = m.frame.qos != QoS::ExactlyOnce && goes(&m.frame);
-                taken.extend(
-                    goes.then(|| Taken::of(&m.frame, Place::InFlight(m.id)))
-                        .flatten(),
-                );
-                !goes
+                let begun = m.frame.qos == QoS::ExactlyOnce;
+                begun || stays(&m.frame, m.number, Place::InFlight(m.id))
             });
         }
-        self.waiting.retain(|w| {
-            let goes = goes(&w.frame);
-            taken.extend(
-                goes.then(|| Taken::of(&w.frame, Place::Waiting(w.since)))
-                    .flatten(),
-            );
-            !goes
-        });
-        self.take_held(|frame| {
-            let goes = goes(frame);
-            taken.extend(goes.then(|| Taken::of(frame, Place::Held)).flatten());
-            !goes
-        });
+        self.waiting
+            .retain(|w| stays(&w.frame, w.number, Place::Waiting(w.since)));
+        self.take_held(|frame, ticket, number| stays(frame, number, Place::Held(ticket)));
         self.count_anew();
+        self.offers += 1;
         taken
     }
 
-    /// Puts back what nobody took: ahead of all that waits, and what had been sent in the order in which it was
-    /// [MQTT-4.6.0-1].
+    /// Puts what nobody took back to its place, so that all of one topic is sent in the order in which it came, and sent
+    /// again in the order in which it was [MQTT-4.6.0-1, MQTT-4.6.0-6].
     pub(crate) fn put_back(&mut self, left: Vec<Taken>, now: u64) {
-        let mut sent = false;
-        for Taken { frame, place, .. } in left.into_iter().rev() {
+        let none = left.is_empty();
+        for Taken {
+            share,
+            frame,
+            number,
+            place,
+        } in left
+        {
             let since = match place {
                 Place::InFlight(id) => {
-                    self.in_flight.push_front(InFlight { id, frame });
-                    sent = true;
+                    self.in_flight.push_back(InFlight { id, frame, number });
                     continue;
                 }
+                Place::Held(ticket) if self.hold_again((ticket, number), share.lane, &frame) => {
+                    continue;
+                }
+                Place::Held(_) => now,
                 Place::Waiting(since) => since,
-                Place::Held => now,
             };
-            self.waiting.push_front(Waiting { frame, since });
+            self.waiting.push_back(Waiting {
+                frame,
+                since,
+                number,
+            });
         }
-        if sent {
-            // Other lanes may have put back theirs.
-            let age = |m: &InFlight| self.ids.age(m.id);
+        if !none {
             let in_flight = self.in_flight.make_contiguous();
-            in_flight.sort_by_key(|m| std::cmp::Reverse(age(m)));
+            in_flight.sort_by_key(|m| m.number);
+            self.sort_waiting();
+            self.count_anew();
         }
-        self.count_anew();
-        if !self.asleep {
-            self.refill(now);
-        }
+        self.end_offer(now);
     }
 
-    /// Counts what nobody took when the session is over.
-    pub(crate) fn lose_taken(&mut self, left: &[Taken]) {
+    /// Counts what nobody took, at the end of the session.
+    pub(crate) fn lose_taken(&mut self, left: &[Taken], now: u64) {
         for taken in left {
             self.drop_for(DropReason::QueueFull, taken.frame.packet.payload_len());
+        }
+        self.end_offer(now);
+    }
+
+    fn end_offer(&mut self, now: u64) {
+        self.offers = self.offers.saturating_sub(1);
+        self.settle(now);
+        if !self.asleep {
+            self.refill(now);
         }
     }
 

@@ -403,12 +403,9 @@ fn filters_that_were_refused_do_not_pile_up() {
     let mut out = Outbound::new(Version::V5, LIMITS);
     let denied = ReasonCode::NotAuthorized;
     let ask = |out: &mut Outbound, ticket, code, lanes| {
-        let answer = Answer::SubAck(id(1), vec!["t".into()]);
+        let answer = Answer::SubAck(id(1), vec![(0, "t".into())]);
         out.owe(ticket, answer, vec![code], None, lanes, 0);
     };
-    // By the policy: the session never held it.
-    ask(&mut out, 1, denied, 0);
-    assert!(out.take_refused().is_empty());
     // By a lane, and then let in.
     ask(&mut out, 2, ReasonCode::Success, 1);
     ask(&mut out, 3, ReasonCode::Success, 1);
@@ -422,4 +419,29 @@ fn filters_that_were_refused_do_not_pile_up() {
     assert!(out.take_refused().is_empty());
     out.answer(5, 0, [(0, denied, None)], 0);
     assert!(out.take_refused().iter().eq(["t"]));
+}
+
+/// Of two requests for a filter the lane answers the earlier first; the answers are complete the other way round.
+#[test]
+fn what_a_lane_said_last_of_a_filter_counts() {
+    for let_in in [false, true] {
+        let mut out = Outbound::new(Version::V5, LIMITS);
+        let codes = |n| vec![ReasonCode::Success; n];
+        let both = vec![(0, "a/b".into()), (1, "c/d".into())];
+        out.owe(1, Answer::SubAck(id(1), both), codes(2), None, 2, 0);
+        let one = vec![(0, "a/b".into())];
+        out.owe(2, Answer::SubAck(id(2), one), codes(1), None, 1, 0);
+        let (denied, granted) = (ReasonCode::NotAuthorized, ReasonCode::GrantedQoS1);
+        let [first, second] = if let_in {
+            [denied, granted]
+        } else {
+            [granted, denied]
+        };
+        out.answer(1, 0, [(0, first, None)], 0);
+        out.answer(2, 0, [(0, second, None)], 0);
+        out.answer(1, 1, [(1, granted, None)], 0);
+        let refused = out.take_refused();
+        assert_eq!(refused.contains("a/b"), !let_in);
+        assert_eq!(refused.len(), usize::from(!let_in));
+    }
 }
