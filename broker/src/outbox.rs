@@ -193,18 +193,21 @@ impl Outbox {
     }
 
     /// Puts back what none of them took. True where the caller has to see to a [`Outbox::flush`].
-    pub(crate) fn put_back(&self, left: Vec<Taken>, now: u64) -> bool {
+    pub(crate) fn put_back(&self, lane: u16, left: Vec<Taken>, now: u64) -> bool {
         let mut state = self.state.lock();
-        state.outbound.put_back(left, now);
+        state.outbound.put_back(lane, left, now);
         self.report(&mut state);
         let is_served = matches!(state.stage, Stage::Open | Stage::Draining);
+        if is_served {
+            self.see_to_the_end(&mut state);
+        }
         is_served && !std::mem::replace(&mut state.touched, true)
     }
 
     /// Counts what none of them took as lost: the session is over, and so is its time in the lane.
-    pub(crate) fn lose_taken(&self, left: &[Taken], now: u64) {
+    pub(crate) fn lose_taken(&self, lane: u16, left: &[Taken], now: u64) {
         let mut state = self.state.lock();
-        state.outbound.lose_taken(left, now);
+        state.outbound.lose_taken(lane, left, now);
         self.report(&mut state);
     }
 

@@ -8,7 +8,7 @@ use super::state::{Lane, Reach};
 use super::subscriptions::is_shared;
 use crate::outbox::Outbox;
 use crate::session::{Share, Taken};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 impl Lane {
@@ -46,8 +46,11 @@ impl Lane {
         });
         let mut may = |share: &Share| may(share) && has_others(share);
         let taken = outbox.take_shared(self.number, &mut may);
+        if taken.is_empty() {
+            return;
+        }
         let left = self.pass_on(taken, from, now, reach);
-        if outbox.put_back(left, self.now) {
+        if outbox.put_back(self.number, left, self.now) {
             reach.touch(outbox);
         }
     }
@@ -56,21 +59,21 @@ impl Lane {
     pub(super) fn bequeath(&self, from: Slot, outbox: &Outbox, reach: &mut dyn Reach) {
         let mut may = self.has_such(|member| member.slot != from);
         let taken = outbox.take_shared(self.number, &mut may);
+        if taken.is_empty() {
+            return;
+        }
         let left = self.pass_on(taken, from, false, reach);
-        outbox.lose_taken(&left, self.now);
+        outbox.lose_taken(self.number, &left, self.now);
     }
 
-    /// Tells of a message whether any member of its group is such; looks once for all that follow one another in a group.
+    /// Tells of a message whether any member of its group is such; looks once for each group.
     fn has_such(&self, such: impl Fn(&Subscription) -> bool) -> impl FnMut(&Share) -> bool {
-        let mut last: Option<(Arc<str>, bool)> = None;
-        move |share| match &last {
-            Some((group, found)) if *group == share.group => *found,
-            _ => {
+        let mut known: HashMap<Arc<str>, bool> = HashMap::new();
+        move |share| {
+            *known.entry(share.group.clone()).or_insert_with(|| {
                 let group = self.index.group(&share.group);
-                let found = group.is_some_and(|group| group.members().iter().any(&such));
-                last = Some((share.group.clone(), found));
-                found
-            }
+                group.is_some_and(|group| group.members().iter().any(&such))
+            })
         }
     }
 
@@ -82,15 +85,21 @@ impl Lane {
         now: bool,
         reach: &mut dyn Reach,
     ) -> Vec<Taken> {
-        let mut left: Vec<Taken> = Vec::new();
+        let mut left = Vec::new();
+        // By group, the smallest that was refused. Nobody gets room meanwhile, most likely, and there may be thousands of both
+        // members and messages.
+        let mut refused: HashMap<Arc<str>, usize> = HashMap::new();
         for message in taken {
             let share = &message.share;
-            // Nobody gets room meanwhile, most likely, and there may be thousands of both members and messages.
-            let hopeless = left.last().is_some_and(|refused| {
-                let refused = &refused.share;
-                refused.group == share.group && refused.batch.len() <= share.batch.len()
-            });
+            let size = share.batch.len();
+            let hopeless = refused
+                .get(&share.group)
+                .is_some_and(|least| *least <= size);
             if hopeless || !self.give(share, from, now, reach) {
+                refused
+                    .entry(share.group.clone())
+                    .and_modify(|least| *least = size.min(*least))
+                    .or_insert(size);
                 left.push(message);
             }
         }

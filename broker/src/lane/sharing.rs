@@ -32,8 +32,8 @@ const ABLE: [(Which, Need); 5] = [
     (Which::Away, Need::Later),
 ];
 
-/// Nobody can take it: it is dropped where that is counted.
-const UNABLE: [(Which, Need); 1] = [(Which::All, Need::Nothing)];
+/// Nobody can take it: it is dropped where that is counted, and takes no room from what an absent member keeps.
+const UNABLE: [(Which, Need); 2] = [(Which::Here, Need::Nothing), (Which::All, Need::Nothing)];
 
 /// Who is asked for what another member left, the first of them only if it is to be now. Nobody is closed for it: who is
 /// leaves all it has to the others, and so the whole group could go.

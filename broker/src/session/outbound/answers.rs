@@ -8,7 +8,6 @@ use std::collections::{BTreeSet, VecDeque};
 /// An answer in the making.
 #[derive(Debug)]
 pub(super) struct Owed {
-    number: u64,
     ticket: u32,
     kind: Answer,
     codes: Vec<ReasonCode>,
@@ -19,8 +18,10 @@ pub(super) struct Owed {
     /// Lanes that have answered: what they deliver from then on is held until the answer is out.
     pub(super) answered: Vec<u16>,
     /// What is retained. It goes before all that is held.
-    replayed: Vec<Frame>,
+    replayed: Vec<HeldBack>,
     held: VecDeque<HeldBack>,
+    /// Lanes of which anything is held.
+    holding: Vec<u16>,
     held_bytes: usize,
 }
 
@@ -59,9 +60,7 @@ impl Outbound {
                 self.asked.insert(filter.clone(), ticket);
             }
         }
-        let number = self.number();
         self.owed.push(Owed {
-            number,
             ticket,
             kind,
             known: vec![false; codes.len()],
@@ -71,6 +70,7 @@ impl Outbound {
             answered: Vec::new(),
             replayed: Vec::new(),
             held: VecDeque::new(),
+            holding: Vec::new(),
             held_bytes: 0,
         });
         self.settle(now);
@@ -125,9 +125,11 @@ impl Outbound {
     /// A retained message for the answer that `lane` gives, which comes in the order of topics among those of other
     /// lanes; false where it found no room.
     pub(crate) fn replay(&mut self, ticket: u32, lane: u16, frame: &Frame, now: u64) -> bool {
+        let number = self.number();
         let first = self.owed.iter_mut().find(|o| o.answered.contains(&lane));
-        // Behind what is held for an answer before this one, it has its place already.
-        let Some(owed) = first.filter(|owed| owed.ticket == ticket) else {
+        // Behind what is held for an answer before this one, or for an earlier piece of this one, it has its place already.
+        let behind = |owed: &Owed| owed.ticket != ticket || owed.holding.contains(&lane);
+        let Some(owed) = first.filter(|owed| !behind(owed)) else {
             return self.deliver(lane, frame, now);
         };
         let held = owed.held_bytes + frame.len();
@@ -139,7 +141,11 @@ impl Outbound {
             return false;
         }
         owed.held_bytes = held;
-        owed.replayed.push(frame.clone());
+        owed.replayed.push(HeldBack {
+            number,
+            lane,
+            frame: frame.clone(),
+        });
         true
     }
 
@@ -156,7 +162,7 @@ impl Outbound {
     /// [MQTT-3.9.3-1, 5.0 MQTT-3.8.4-6, MQTT-3.11.3-1].
     pub(super) fn settle(&mut self, now: u64) {
         // Meanwhile what is held goes nowhere: it may come back to its place.
-        if self.offers > 0 {
+        if !self.offers.is_empty() {
             return;
         }
         while let Some(at) = self.owed.iter().position(|o| o.lanes_left == 0) {
@@ -164,16 +170,17 @@ impl Outbound {
             let reason = owed.reason.map(Into::into);
             match owed.kind {
                 Answer::SubAck(id, filters) => {
-                    self.see_refused(owed.ticket, filters, &owed.codes);
+                    self.see_refused(owed.ticket, &filters, &owed.codes);
                     self.reply(&Reply::SubAck(id, owed.codes, reason));
                 }
                 Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, owed.codes, reason)),
                 Answer::Resume => self.resumed = Some(owed.codes),
             }
             // Each lane's own are in order already, and several of one topic stay as they are.
-            owed.replayed.sort_by(|a, b| levels(a).cmp(levels(b)));
-            for frame in owed.replayed {
-                self.send(&frame, now);
+            owed.replayed
+                .sort_by(|a, b| levels(&a.frame).cmp(levels(&b.frame)));
+            for replayed in owed.replayed {
+                self.send(&replayed.frame, now);
             }
             // Through `deliver`: the same lane may have answered a later request that waits for others.
             for held in owed.held {
@@ -183,14 +190,22 @@ impl Outbound {
     }
 
     /// Of filters that have been asked for again since, what is answered later counts.
-    fn see_refused(&mut self, ticket: u32, filters: Vec<(u16, ByteString)>, codes: &[ReasonCode]) {
+    fn see_refused(&mut self, ticket: u32, filters: &[(u16, ByteString)], codes: &[ReasonCode]) {
         for (place, filter) in filters {
-            let refused = codes.get(usize::from(place)).is_some_and(|c| c.is_error());
-            if self.asked.get(&filter) == Some(&ticket) {
-                self.asked.remove(&filter);
-                if refused {
-                    self.refused.insert(filter);
-                }
+            let refused = codes.get(usize::from(*place)).is_some_and(|c| c.is_error());
+            if self.asked.get(filter) != Some(&ticket) {
+                continue;
+            }
+            if refused {
+                self.refused.insert(filter.clone());
+            } else {
+                self.refused.remove(filter);
+            }
+        }
+        // Only now: it may name one more than once.
+        for (_, filter) in filters {
+            if self.asked.get(filter) == Some(&ticket) {
+                self.asked.remove(filter);
             }
         }
     }
@@ -215,6 +230,9 @@ impl Outbound {
                 lost.push(oldest.frame);
             }
             owed.held_bytes += frame.len();
+            if !owed.holding.contains(&lane) {
+                owed.holding.push(lane);
+            }
             owed.held.push_back(HeldBack {
                 number,
                 lane,
@@ -245,8 +263,8 @@ impl Outbound {
             let before = owed.held.len();
             owed.held.retain(|h| stay(&h.frame, owed.ticket, h.number));
             if owed.held.len() < before {
-                let held = owed.held.iter().map(|h| &h.frame);
-                owed.held_bytes = held.chain(&owed.replayed).map(Frame::len).sum();
+                let held = owed.held.iter().chain(&owed.replayed);
+                owed.held_bytes = held.map(|h| h.frame.len()).sum();
             }
         }
     }
@@ -303,15 +321,13 @@ impl Outbound {
     /// Nobody waits for an answer any more; what was held for one is kept.
     pub(super) fn forgive(&mut self, now: u64) {
         for owed in std::mem::take(&mut self.owed) {
-            let replayed = owed.replayed.into_iter().map(|f| (f, owed.number));
-            let held = owed.held.into_iter().map(|h| (h.frame, h.number));
-            for (frame, number) in replayed.chain(held) {
-                let next = Waiting {
-                    frame,
-                    since: now,
-                    number,
-                };
-                if next.frame.qos != QoS::AtMostOnce {
+            for held in owed.replayed.into_iter().chain(owed.held) {
+                if held.frame.qos != QoS::AtMostOnce {
+                    let next = Waiting {
+                        frame: held.frame,
+                        since: now,
+                        number: held.number,
+                    };
                     self.keep(next, now);
                 }
             }

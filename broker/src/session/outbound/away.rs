@@ -83,12 +83,24 @@ impl Outbound {
             self.drop_for(DropReason::QueueFull, frame.packet.payload_len());
             return false;
         }
+        // While lanes offer some that is older, the oldest is not known.
+        if self.offers.is_empty() {
+            self.make_room(1, frame.len(), now);
+        }
+        self.push_waiting(next);
+        true
+    }
+
+    /// Drops what is too old, and the oldest as long as there is no room for so many more; whether it had to for that.
+    pub(super) fn make_room(&mut self, messages: usize, bytes: usize, now: u64) -> bool {
+        let mut full = false;
         while let Some(oldest) = self.waiting.front() {
             let reason = if self.is_too_old(oldest.since, now) {
                 DropReason::TooOld
-            } else if self.waiting.len() >= self.limits.messages
-                || self.waiting_bytes + frame.len() > self.limits.bytes
+            } else if self.waiting.len() + messages > self.limits.messages
+                || self.waiting_bytes + bytes > self.limits.bytes
             {
+                full = true;
                 DropReason::QueueFull
             } else {
                 break;
@@ -97,8 +109,7 @@ impl Outbound {
                 self.drop_for(reason, oldest.frame.packet.payload_len());
             }
         }
-        self.push_waiting(next);
-        true
+        full
     }
 
     /// Bytes of what waits and what is on its way, as `limits.kept_bytes` counts them.

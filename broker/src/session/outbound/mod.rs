@@ -27,6 +27,7 @@ use aliases::Aliases;
 use answers::Owed;
 use bytestring::ByteString;
 use ids::PacketIds;
+use shared::Offer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The sending half of a session.
@@ -56,9 +57,8 @@ pub(crate) struct Outbound {
     asked: BTreeMap<ByteString, u32>,
     /// Filters that a lane refused, for whoever counts them.
     refused: BTreeSet<ByteString>,
-    /// Lanes that offer to others what came by their groups. None of what waits is sent: some of it is
-    /// [taken out](Outbound::take_shared), and may come back to its place.
-    offers: usize,
+    /// What lanes offer to others, each of its own groups; it may come back to its place.
+    offers: Vec<Offer>,
     /// Of the last message that was held, came to wait, or was sent.
     last_number: u64,
     /// The lanes' answers to a session that wants to go on.
@@ -116,7 +116,7 @@ impl Outbound {
             owed: Vec::new(),
             asked: BTreeMap::new(),
             refused: BTreeSet::new(),
-            offers: 0,
+            offers: Vec::new(),
             last_number: 0,
             resumed: None,
             aliases: Aliases::new(limits.topic_aliases),
@@ -172,7 +172,7 @@ impl Outbound {
     /// Whether nothing waits for the window or an answer any more; bytes may still wait for the socket.
     pub(crate) fn is_settled(&self) -> bool {
         let all_sent = self.waiting.is_empty() && self.sent == self.in_flight.len();
-        all_sent && self.owed.is_empty() && self.offers == 0
+        all_sent && self.owed.is_empty() && self.offers.is_empty()
     }
 
     /// Whether as much waits for the socket as may. Answers are queued even so: who asks has to stop.
@@ -243,12 +243,11 @@ impl Outbound {
         } else if self.is_too_large(frame) {
             // It would only take room from what can be sent.
             self.drop_for(DropReason::TooLarge, frame.packet.payload_len());
-        } else if self.waiting.len() >= self.limits.messages
-            || self.waiting_bytes + frame.len() > self.limits.bytes
+        } else if self.offers.is_empty()
+            && (self.waiting.len() >= self.limits.messages
+                || self.waiting_bytes + frame.len() > self.limits.bytes)
         {
-            if self.room == Room::Enough {
-                self.room = Room::Overflowed;
-            }
+            self.overflow();
             let next = self.next(frame, now);
             return self.keep(next, now);
         } else {
@@ -256,6 +255,12 @@ impl Outbound {
             self.push_waiting(next);
         }
         true
+    }
+
+    fn overflow(&mut self) {
+        if self.room == Room::Enough {
+            self.room = Room::Overflowed;
+        }
     }
 
     /// The last of what waits.
@@ -303,7 +308,7 @@ impl Outbound {
     /// Whether the window has room: for so many messages [MQTT-3.3.4-9], and so many bytes, for a client that
     /// reads and does not acknowledge holds all of them. What was on the way before goes first.
     fn window_takes(&self, len: usize) -> bool {
-        let free = self.offers == 0 && self.sent == self.in_flight.len();
+        let free = self.offers.is_empty() && self.sent == self.in_flight.len();
         let many = free && self.window_is_open();
         let large = self.in_flight_bytes + len <= self.limits.bytes;
         many && (large || self.in_flight.is_empty())
@@ -401,7 +406,8 @@ impl Outbound {
         {
             self.transmit(next.frame, next.since, now);
         }
-        let half = self.waiting.len() * 2 <= self.limits.messages
+        let half = self.offers.is_empty()
+            && self.waiting.len() * 2 <= self.limits.messages
             && self.waiting_bytes * 2 <= self.limits.bytes;
         if half && self.room == Room::Behind {
             self.room = Room::Enough;

@@ -49,7 +49,9 @@ impl Outbound {
     /// answers has gone on.
     fn has_room(&self, len: usize) -> bool {
         let (held, held_bytes) = self.held_back();
-        let bytes = self.waiting_bytes.max(self.queue.len()) + held_bytes;
-        self.waiting.len() + held < self.limits.messages && bytes + len <= self.limits.bytes
+        let (offered, offered_bytes) = self.offered();
+        let messages = self.waiting.len() + held + offered;
+        let bytes = self.waiting_bytes.max(self.queue.len()) + held_bytes + offered_bytes;
+        messages < self.limits.messages && bytes + len <= self.limits.bytes
     }
 }

@@ -13,6 +13,14 @@ pub(crate) struct Taken {
     place: Place,
 }
 
+/// What a lane has taken out, but for what had been sent.
+#[derive(Debug)]
+pub(super) struct Offer {
+    lane: u16,
+    messages: usize,
+    bytes: usize,
+}
+
 /// Where it was.
 #[derive(Debug)]
 enum Place {
@@ -23,11 +31,17 @@ enum Place {
     Held(u32),
 }
 
+impl Taken {
+    fn waited(&self) -> bool {
+        !matches!(self.place, Place::InFlight(_))
+    }
+}
+
 impl Outbound {
     /// Takes out what came by shared groups of `lane` and others `may` have: what waits, and while asleep QoS 1, too, for
     /// on a connection what was begun is completed [5.0 MQTT-3.10.4-3]. A QoS 2 message that has been sent is for nobody
-    /// else [MQTT-4.8.2-4, MQTT-4.8.2-5]. Nothing else is sent before what nobody took has been
-    /// [put back](Self::put_back) or [lost](Self::lose_taken).
+    /// else [MQTT-4.8.2-4, MQTT-4.8.2-5]. If that is anything, nothing that waits is sent before what nobody took has been
+    /// [put back](Self::put_back) or [lost](Self::lose_taken), and its room is not given away.
     pub(crate) fn take_shared(
         &mut self,
         lane: u16,
@@ -56,15 +70,21 @@ impl Outbound {
         self.waiting
             .retain(|w| stays(&w.frame, w.number, Place::Waiting(w.since)));
         self.take_held(|frame, ticket, number| stays(frame, number, Place::Held(ticket)));
-        self.count_anew();
-        self.offers += 1;
+        if !taken.is_empty() {
+            let waited = taken.iter().filter(|t| t.waited());
+            self.offers.push(Offer {
+                lane,
+                messages: waited.clone().count(),
+                bytes: waited.map(|t| t.frame.len()).sum(),
+            });
+            self.count_anew();
+        }
         taken
     }
 
     /// Puts what nobody took back to its place, so that all of one topic is sent in the order in which it came, and sent
     /// again in the order in which it was [MQTT-4.6.0-1, MQTT-4.6.0-6].
-    pub(crate) fn put_back(&mut self, left: Vec<Taken>, now: u64) {
-        let none = left.is_empty();
+    pub(crate) fn put_back(&mut self, lane: u16, left: Vec<Taken>, now: u64) {
         for Taken {
             share,
             frame,
@@ -89,29 +109,37 @@ impl Outbound {
                 number,
             });
         }
-        if !none {
-            let in_flight = self.in_flight.make_contiguous();
-            in_flight.sort_by_key(|m| m.number);
-            self.sort_waiting();
-            self.count_anew();
-        }
-        self.end_offer(now);
+        let in_flight = self.in_flight.make_contiguous();
+        in_flight.sort_by_key(|m| m.number);
+        self.sort_waiting();
+        self.count_anew();
+        self.end_offer(lane, now);
     }
 
     /// Counts what nobody took, at the end of the session.
-    pub(crate) fn lose_taken(&mut self, left: &[Taken], now: u64) {
+    pub(crate) fn lose_taken(&mut self, lane: u16, left: &[Taken], now: u64) {
         for taken in left {
             self.drop_for(DropReason::QueueFull, taken.frame.packet.payload_len());
         }
-        self.end_offer(now);
+        self.end_offer(lane, now);
     }
 
-    fn end_offer(&mut self, now: u64) {
-        self.offers = self.offers.saturating_sub(1);
+    fn end_offer(&mut self, lane: u16, now: u64) {
+        self.offers.retain(|offer| offer.lane != lane);
         self.settle(now);
         if !self.asleep {
             self.refill(now);
         }
+        // What came meanwhile was let in.
+        if self.offers.is_empty() && self.make_room(0, 0, now) && !self.asleep {
+            self.overflow();
+        }
+    }
+
+    /// Messages that lanes have taken out and may put back, and their bytes.
+    pub(super) fn offered(&self) -> (usize, usize) {
+        let sum = |(n, b), offer: &Offer| (n + offer.messages, b + offer.bytes);
+        self.offers.iter().fold((0, 0), sum)
     }
 
     /// Whether anything came by shared groups of `lane` that another may take over in the end.

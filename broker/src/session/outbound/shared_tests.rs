@@ -58,12 +58,12 @@ fn a_group_takes_back_all_but_qos_2_on_its_way() {
     assert_eq!(payloads(&taken), b"bc");
     assert_eq!((out.held().messages, out.waiting.len()), (2, 1));
     // As if they had not been taken out.
-    out.put_back(taken, 0);
+    out.put_back(0, taken, 0);
     let ids: Vec<u16> = out.in_flight.iter().map(|m| m.id.get()).collect();
     assert_eq!((ids, out.waiting.len()), (vec![1, 2], 2));
     assert_eq!(out.held().messages, 4);
     let taken = out.take_shared(0, &mut |_| true);
-    out.lose_taken(&taken, 0);
+    out.lose_taken(0, &taken, 0);
     assert_eq!(out.dropped(), 2);
     wake(&mut out, LIMITS);
     assert_eq!(out.in_flight.len(), 2, "QoS 2 on its way, and another's");
@@ -96,8 +96,8 @@ fn what_nobody_took_is_sent_again_in_the_order_in_which_it_was_sent() {
     out.sleep(0);
     let [even, odd] = [0, 1].map(|lane| out.take_shared(lane, &mut |_| true));
     assert_eq!((even.len(), odd.len(), out.in_flight.len()), (3, 3, 0));
-    out.put_back(odd, 0);
-    out.put_back(even, 0);
+    out.put_back(1, odd, 0);
+    out.put_back(0, even, 0);
     let ids: Vec<u16> = out.in_flight.iter().map(|m| m.id.get()).collect();
     assert_eq!(ids, [1, 65_534, 65_535, 2, 3, 4]);
 }
@@ -112,18 +112,57 @@ fn while_a_lane_offers_some_of_it_nothing_that_waits_is_sent() {
     let taken = out.take_shared(0, &mut |_| true);
     assert_eq!(out.acked(id(1), 0), Ok(true));
     assert!(sent(&mut out).is_empty() && !out.is_settled());
-    out.put_back(taken, 0);
+    out.put_back(0, taken, 0);
     assert_eq!(sent(&mut out), publish1(2, b"b"));
     assert_eq!(out.acked(id(2), 0), Ok(true));
     assert_eq!(sent(&mut out), publish1(3, b"c"));
-    // Where all of it was taken, too.
-    let taken = out.take_shared(0, &mut |_| true);
-    assert!(taken.is_empty());
+    // Where there is nothing to offer nothing is held up.
+    assert!(out.take_shared(0, &mut |_| true).is_empty());
     assert_eq!(out.acked(id(3), 0), Ok(true));
     out.deliver(0, &frame(QoS::AtLeastOnce, b"d"), 0);
-    assert!(sent(&mut out).is_empty());
-    out.put_back(taken, 0);
     assert_eq!(sent(&mut out), publish1(4, b"d"));
+}
+
+#[test]
+fn what_is_offered_keeps_its_room() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.sleep(0);
+    for payload in [b"a", b"b", b"c"] {
+        out.deliver(0, &shared(QoS::AtLeastOnce, 0, payload), 0);
+    }
+    let taken = out.take_shared(0, &mut |_| true);
+    let other = shared(QoS::AtLeastOnce, 1, b"d");
+    assert!(!out.meets(Need::Room, &other) && !out.may_meet(Need::Room, 1));
+    // Whatever else comes is let in, and the oldest goes for it once it is known which that is.
+    out.deliver(1, &other, 0);
+    assert_eq!((out.waiting.len(), out.dropped()), (1, 0));
+    out.put_back(0, taken, 0);
+    assert_eq!((out.waiting.len(), out.dropped()), (3, 1));
+    let left = out.waiting.iter().map(|w| w.frame.share.clone().unwrap());
+    let left: Vec<u8> = left.map(|share| share.batch[0]).collect();
+    assert_eq!(left, b"bcd");
+}
+
+#[test]
+fn nobody_is_closed_for_what_an_offer_holds_up() {
+    for acknowledged in [true, false] {
+        let mut out = Outbound::new(Version::V3, LIMITS);
+        for n in 0..4 {
+            out.deliver(0, &shared(QoS::AtLeastOnce, 0, &[n]), 0);
+        }
+        assert_eq!((out.in_flight.len(), out.waiting.len()), (2, 2));
+        let taken = out.take_shared(0, &mut |_| true);
+        for n in 4..6 {
+            out.deliver(1, &frame(QoS::AtLeastOnce, &[n]), 0);
+        }
+        if acknowledged {
+            assert_eq!(out.acked(id(1), 0), Ok(true));
+        }
+        assert!(!out.overflowed());
+        out.put_back(0, taken, 0);
+        assert_eq!(out.overflowed(), !acknowledged);
+        assert_eq!(out.dropped(), u64::from(!acknowledged));
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -204,12 +243,12 @@ impl Trial {
                 self.taken.insert(lane, taken);
             }
             Step::Return { lane, which } => {
-                if let Some(taken) = self.taken.remove(&lane) {
+                if let Some(taken) = self.taken.remove(&lane).filter(|t| !t.is_empty()) {
                     let mut nth = 0..;
                     let stays = |_: &Taken| which >> (nth.next().unwrap() % 64) & 1 == 0;
                     let (left, gone): (Vec<_>, Vec<_>) = taken.into_iter().partition(stays);
                     self.gone.extend(payloads(&gone));
-                    self.out.put_back(left, 0);
+                    self.out.put_back(lane, left, 0);
                 }
             }
             Step::Acknowledge => {

@@ -445,3 +445,63 @@ fn what_a_lane_said_last_of_a_filter_counts() {
         assert_eq!(refused.len(), usize::from(!let_in));
     }
 }
+
+/// One packet may name a filter more than once, and the lane be asked in pieces.
+#[test]
+fn of_a_filter_that_is_named_twice_the_last_answer_counts() {
+    for let_in in [false, true] {
+        let mut out = Outbound::new(Version::V5, LIMITS);
+        let twice = vec![(0, "a/b".into()), (1, "a/b".into())];
+        let codes = vec![ReasonCode::Success; 2];
+        out.owe(1, Answer::SubAck(id(1), twice), codes, None, 2, 0);
+        let (denied, granted) = (ReasonCode::NotAuthorized, ReasonCode::GrantedQoS1);
+        let [first, second] = if let_in {
+            [denied, granted]
+        } else {
+            [granted, denied]
+        };
+        out.answer(1, 0, [(0, first, None)], 0);
+        out.answer(1, 0, [(1, second, None)], 0);
+        assert_eq!(out.take_refused().contains("a/b"), !let_in);
+    }
+}
+
+/// A message came before the lane answered, one after, and one between two pieces of a request.
+#[test]
+fn what_is_retained_overtakes_nothing_of_its_lane() {
+    for is_lost in [false, true] {
+        let limits = OutboundLimits {
+            messages: 9,
+            ..LIMITS
+        };
+        let mut out = Outbound::new(Version::V3, limits);
+        let message = |payload: &[u8]| frame(QoS::AtLeastOnce, payload);
+        for payload in [b"x", b"y"] {
+            out.deliver(0, &message(payload), 0);
+        }
+        let kind = Answer::SubAck(id(7), Vec::new());
+        out.owe(1, kind, vec![ReasonCode::Success], None, 3, 0);
+        out.deliver(0, &message(b"p"), 0);
+        out.begin_answer(1, 0, [], 0);
+        assert!(out.replay(1, 0, &message(b"R"), 0));
+        out.end_answer(1, 0);
+        out.deliver(0, &message(b"q"), 0);
+        out.begin_answer(1, 0, [], 0);
+        assert!(out.replay(1, 0, &message(b"S"), 0));
+        out.end_answer(1, 0);
+        sent(&mut out);
+        if is_lost {
+            out.sleep(0);
+            out.wake(Version::V3, limits, &Reply::PingResp, 0);
+        } else {
+            out.answer(1, 1, [], 0);
+        }
+        let mut got: Vec<u8> = Vec::new();
+        for n in 1..=6 {
+            let bytes = sent(&mut out);
+            got.extend(bytes.iter().filter(|b| b"pqRS".contains(b)));
+            assert_eq!(out.acked(id(n), 0), Ok(true));
+        }
+        assert_eq!(got, b"pRqS", "{is_lost}");
+    }
+}
