@@ -8,6 +8,12 @@ use crate::packet::{PacketId, ReasonCode, Reply};
 /// each message looks for its own among them.
 const BATCHES: usize = 64;
 
+/// Answers that wait together: one read may bring thousands of the shortest packets.
+const ANSWERS: usize = 256;
+
+/// A connection keeps the room of so many: a burst must not cost memory for its whole life.
+pub(super) const ANSWERS_KEPT: usize = 8;
+
 /// An acknowledgement, to go out once all is appended.
 pub(super) struct Ack {
     reply: Reply,
@@ -55,9 +61,9 @@ impl Connection {
         &mut self.batches[at].1
     }
 
-    /// Appends where there are too many batches to look through.
+    /// Appends where there are too many batches to look through, or answers to hold.
     pub(super) async fn append_many(&mut self) -> Result<(), LogError> {
-        if self.batches.len() < BATCHES {
+        if self.batches.len() < BATCHES && self.acks.len() < ANSWERS {
             return Ok(());
         }
         self.append_all().await
@@ -86,6 +92,7 @@ impl Connection {
         }
         answer(rest);
         acks.clear();
+        acks.shrink_to(ANSWERS_KEPT);
         self.acks = acks;
         Ok(())
     }

@@ -29,7 +29,7 @@ use crate::session::{Close, Filters, Outbound, Session, Step, UNKNOWN_ID, WrongK
 use crate::sessions::Sessions;
 use crate::sys::Counters;
 use crate::transport::{Arrival, Socket, Turns};
-use appending::Ack;
+use appending::{ANSWERS_KEPT, Ack};
 use authentication::Method;
 use bytestring::ByteString;
 use deadlines::Deadlines;
@@ -103,7 +103,6 @@ struct Connection {
 /// Serves a socket until its end.
 pub(crate) async fn serve(socket: Socket, peer: Peer, port: Arc<Port>, shared: Arc<Shared>) {
     shared.counters.socket();
-    let _inside = (shared.living.enter(), port.open.enter());
     let until = Instant::now() + port.handshake_time;
     let mut intake = Intake::default();
     // Boxed: the handshakes are short and large, the connection after them long and many.
@@ -298,7 +297,7 @@ impl Connection {
                             }
                         }
                         Ok(step) => {
-                            if let Err(close) = self.take(step).await {
+                            if let Err(close) = self.take_and_append(step).await {
                                 break Some(Ending::closed(close));
                             }
                         }
@@ -317,10 +316,16 @@ impl Connection {
         for notice in self.notices.drain(..) {
             self.shared.courier.send(notice);
         }
+        self.notices.shrink_to(ANSWERS_KEPT);
         if self.outbox.wants_flush() {
             self.shared.entrance.flush_soon(&self.outbox);
         }
         ended.map_or(Ok(()), Err)
+    }
+
+    async fn take_and_append(&mut self, step: Step) -> Result<(), Close> {
+        self.take(step).await?;
+        self.append_many().await.map_err(|e| not_logged(&e))
     }
 
     /// Acts on it, or answers at once, as PINGREQ [MQTT-3.12.4-1].
@@ -330,7 +335,6 @@ impl Connection {
             Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if self.draining => {}
             Step::Publish(inbound) => {
                 self.publish(&inbound);
-                self.append_many().await.map_err(|e| not_logged(&e))?;
             }
             Step::Repeated(id) => {
                 let pubrec = Reply::PubRec(id, ReasonCode::Success, None);

@@ -78,6 +78,11 @@ impl Framing {
         self.header[0] & 0x08 != 0
     }
 
+    /// Whether all frames that have begun are whole, and so is the message that they belong to.
+    pub(super) fn is_between_frames(&self) -> bool {
+        !self.open && self.got == 0 && self.left == 0
+    }
+
     /// Whether a message has begun and is not whole. Control frames are none, and short.
     pub(super) fn is_within_message(&self) -> bool {
         let header = self.got > 0 && !self.header_is_control();

@@ -6,12 +6,13 @@
 use super::framing::Watched;
 use crate::connection::Duplex;
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{Sink, Stream};
+use futures_util::{FutureExt, Sink, Stream};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -22,12 +23,18 @@ const FRAME: usize = (16 << 10) - 4;
 /// Bytes taken from the socket at once, and held by an idle connection.
 const READ: usize = 4 << 10;
 
+/// A message of more leaves buffers behind that an idle connection should not hold.
+const BULKY: usize = 2 * READ;
+
 /// What an incoming message may hold besides the largest packet.
 const SLACK: usize = 64 << 10;
 
 /// The byte stream inside a WebSocket.
 pub(super) struct Frames<S> {
-    socket: WebSocketStream<Watched<S>>,
+    /// None only while it is [renewed](Frames::renew).
+    socket: Option<WebSocketStream<Watched<S>>>,
+    /// A bulky message has gone through it.
+    is_bulky: bool,
     /// Bytes that an incoming message may have.
     most: usize,
     /// Of a message that has been read in part.
@@ -64,16 +71,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     pub(super) async fn new(stream: S, early: Vec<u8>, packet_bytes: u32) -> Self {
         let most = usize::try_from(packet_bytes).unwrap_or(usize::MAX);
         let most = most.saturating_add(SLACK);
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ)
-            .write_buffer_size(0)
-            .max_write_buffer_size(4 * FRAME)
-            .max_frame_size(Some(most))
-            .max_message_size(Some(most));
-        let role = Role::Server;
         let stream = Watched::new(stream, &early);
         Frames {
-            socket: WebSocketStream::from_partially_read(stream, early, role, Some(config)).await,
+            socket: Some(socket(stream, early, most).await),
+            is_bulky: false,
             most,
             rest: Bytes::new(),
             reading: Reading::Open,
@@ -89,15 +90,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         io::Error::new(*kind, text.clone())
     }
 
+    fn socket(&mut self) -> io::Result<Pin<&mut WebSocketStream<Watched<S>>>> {
+        let socket = self.socket.as_mut().map(Pin::new);
+        socket.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// The library keeps buffers as large as the largest frame. Between two frames, with nothing to write, there is
+    /// nothing in them, and new ones take their place. True where they did: it must be read from again.
+    fn renew(&mut self, cx: &mut Context<'_>) -> bool {
+        let both_open = self.reading == Reading::Open && self.writing == Writing::Open;
+        if !self.is_bulky || !both_open {
+            return false;
+        }
+        let Some(mut old) = self.socket.take() else {
+            return false;
+        };
+        let flushed = Pin::new(&mut old).poll_flush(cx);
+        if !old.get_ref().framing.is_between_frames() || !matches!(flushed, Poll::Ready(Ok(()))) {
+            self.socket = Some(old);
+            return false;
+        }
+        // It waits for nothing.
+        self.socket = socket(old.into_inner(), Vec::new(), self.most).now_or_never();
+        self.is_bulky = false;
+        true
+    }
+
     /// The next binary message; none at the end. Errors: `FileTooLarge` for one above the limit, `InvalidData` for all
     /// else that the peer did wrong.
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let mut kind = io::ErrorKind::InvalidData;
         loop {
-            let error = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
-                Some(Ok(Message::Binary(bytes))) => return Poll::Ready(Ok(Some(bytes))),
+            let message = match self.socket()?.poll_next(cx) {
+                Poll::Ready(message) => message,
+                Poll::Pending if self.renew(cx) => continue,
+                Poll::Pending => return Poll::Pending,
+            };
+            let error = match message {
+                Some(Ok(Message::Binary(bytes))) => {
+                    self.is_bulky |= bytes.len() > BULKY;
+                    return Poll::Ready(Ok(Some(bytes)));
+                }
                 // Pings and closes are answered by the library, within its reads.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => continue,
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Ok(Message::Close(_))) => {
+                    // It knows what is still to come.
+                    self.is_bulky = false;
+                    continue;
+                }
                 Some(Ok(Message::Text(_) | Message::Frame(_))) => {
                     // [MQTT-6.0.0-1]
                     self.verdict = CloseCode::Unsupported;
@@ -106,6 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
                 Some(Err(Error::Io(error))) => {
                     self.reading = Reading::Ended;
                     return Poll::Ready(Err(error));
+                }
+                // Without a close frame; of those who do not speak WebSocket any more.
+                Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                    return Poll::Ready(Ok(None));
                 }
                 Some(Err(Error::Capacity(_))) => {
                     self.verdict = CloseCode::Size;
@@ -130,7 +174,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for Frames<S> {
     fn has_begun(&self) -> bool {
-        self.socket.get_ref().framing.is_within_message()
+        let socket = self.socket.as_ref();
+        socket.is_some_and(|socket| socket.get_ref().framing.is_within_message())
     }
 }
 
@@ -142,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
     ) -> Poll<io::Result<()>> {
         if self.reading == Reading::Failed && self.writing != Writing::Open {
             // Only for the sake of an orderly close.
-            return Pin::new(self.socket.get_mut()).poll_read(cx, buffer);
+            return Pin::new(self.socket()?.get_mut().get_mut()).poll_read(cx, buffer);
         }
         if self.reading == Reading::Failed && self.rest.is_empty() {
             // Again and again: who looked first may have looked for something else.
@@ -180,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(broken)?;
+        ready!(self.socket()?.poll_ready(cx)).map_err(broken)?;
         let mut payload =
             BytesMut::with_capacity(FRAME.min(pieces.iter().map(|piece| piece.len()).sum()));
         for piece in pieces {
@@ -189,9 +234,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
         }
         let n = payload.len();
         let message = Message::Binary(payload.freeze());
-        Pin::new(&mut self.socket)
-            .start_send(message)
-            .map_err(broken)?;
+        self.socket()?.start_send(message).map_err(broken)?;
+        self.is_bulky |= n > BULKY;
         Poll::Ready(Ok(n))
     }
 
@@ -200,33 +244,144 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx).map_err(broken)
+        self.socket()?.poll_flush(cx).map_err(broken)
     }
 
     /// The close frame; when that has gone out and it is called again, the end of the stream below.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.writing == Writing::Closed {
-            return Pin::new(self.socket.get_mut()).poll_shutdown(cx);
+            return Pin::new(self.socket()?.get_mut().get_mut()).poll_shutdown(cx);
         }
         if self.writing == Writing::Open {
-            ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(broken)?;
+            ready!(self.socket()?.poll_ready(cx)).map_err(broken)?;
             let frame = CloseFrame {
                 code: self.verdict,
                 reason: "".into(),
             };
             // Where the peer has closed first, it has been answered already.
-            let _ = Pin::new(&mut self.socket).start_send(Message::Close(Some(frame)));
+            let _ = self.socket()?.start_send(Message::Close(Some(frame)));
             self.writing = Writing::Closing;
         }
-        let flushed = ready!(Pin::new(&mut self.socket).poll_flush(cx));
+        let flushed = ready!(self.socket()?.poll_flush(cx));
         self.writing = Writing::Closed;
         Poll::Ready(flushed.map_err(broken))
     }
+}
+
+/// Of which `early` has been read already; messages have `most` bytes.
+async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    early: Vec<u8>,
+    most: usize,
+) -> WebSocketStream<S> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ)
+        .write_buffer_size(0)
+        .max_write_buffer_size(4 * FRAME)
+        .max_frame_size(Some(most))
+        .max_message_size(Some(most));
+    WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await
 }
 
 fn broken(error: Error) -> io::Error {
     match error {
         Error::Io(error) => error,
         error => io::Error::new(io::ErrorKind::BrokenPipe, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    /// By a mask that changes nothing.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let length = payload.len() as u64;
+        let head = [&[first, 0xFF][..], &length.to_be_bytes(), &[0; 4]].concat();
+        [&head, payload].concat()
+    }
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap().block_on(test)
+    }
+
+    async fn pair() -> (Frames<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(4 << 20);
+        (Frames::new(ours, Vec::new(), 1 << 20).await, theirs)
+    }
+
+    /// Whether a read that finds nothing leaves it without large buffers.
+    fn is_idle_and_small(frames: &mut Frames<DuplexStream>) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut room = [0; 1];
+        let pending = Pin::new(&mut *frames).poll_read(&mut cx, &mut ReadBuf::new(&mut room));
+        pending.is_pending() && !frames.is_bulky
+    }
+
+    #[test]
+    fn no_large_buffer_is_left_between_frames_and_nothing_is_lost() {
+        run(async {
+            let (mut frames, mut peer) = pair().await;
+            let large: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_be_bytes()[3]).collect();
+            for round in 0..3 {
+                // A message in two frames with a ping between them, and the beginning of another.
+                let (one, two) = large.split_at(700_000);
+                let next = frame(0x82, b"next");
+                let all = [
+                    &frame(0x02, one)[..],
+                    &frame(0x89, b"ping"),
+                    &frame(0x80, two),
+                    &next[..3],
+                ];
+                peer.write_all(&all.concat()).await.unwrap();
+                let mut got = vec![0; large.len()];
+                frames.read_exact(&mut got).await.unwrap();
+                assert!(got == large, "round {round}");
+                assert!(!is_idle_and_small(&mut frames), "within a frame");
+                peer.write_all(&next[3..]).await.unwrap();
+                let mut got = [0; 4];
+                frames.read_exact(&mut got).await.unwrap();
+                assert_eq!(&got, b"next");
+                assert!(is_idle_and_small(&mut frames), "round {round}");
+                // What goes out is whole, too: the pong, and what is written.
+                frames.write_all(&large).await.unwrap();
+                frames.flush().await.unwrap();
+                assert!(frames.is_bulky && is_idle_and_small(&mut frames));
+                let mut head = [0; 6];
+                peer.read_exact(&mut head).await.unwrap();
+                assert_eq!(&head, b"\x8a\x04ping");
+                let mut left = large.len();
+                while left > 0 {
+                    let mut head = [0; 4];
+                    peer.read_exact(&mut head).await.unwrap();
+                    let n = match head[1] {
+                        126 => usize::from(u16::from_be_bytes([head[2], head[3]])),
+                        other => panic!("a frame of {other}"),
+                    };
+                    let mut payload = vec![0; n];
+                    peer.read_exact(&mut payload).await.unwrap();
+                    assert!(payload == large[large.len() - left..][..n]);
+                    left -= n;
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn the_end_of_the_socket_is_the_end_of_the_stream() {
+        for close in [&[][..], &[0x88, 0x80, 0, 0, 0, 0]] {
+            run(async {
+                let (mut frames, mut peer) = pair().await;
+                peer.write_all(&frame(0x82, b"last")).await.unwrap();
+                peer.write_all(close).await.unwrap();
+                peer.shutdown().await.unwrap();
+                let mut all = Vec::new();
+                frames.read_to_end(&mut all).await.unwrap();
+                assert_eq!(all, b"last");
+            });
+        }
     }
 }
