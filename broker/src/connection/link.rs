@@ -35,6 +35,8 @@ pub(crate) struct Framed {
     stream: Box<dyn Duplex>,
     /// It has taken bytes that it may not have written yet.
     holds_bytes: bool,
+    /// How it failed behind the last bytes that were read.
+    failed: Option<(io::ErrorKind, String)>,
 }
 
 impl Link {
@@ -52,6 +54,7 @@ impl Link {
         let framed = Framed {
             stream: Box::new(stream),
             holds_bytes: false,
+            failed: None,
         };
         (Link::Framed(Box::new(framed)), Outlet::Framed)
     }
@@ -174,11 +177,19 @@ impl Framed {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some((kind, text)) = &self.failed {
+            return Poll::Ready(Err(io::Error::new(*kind, text.clone())));
+        }
         while buffer.remaining() > 0 {
             let before = buffer.filled().len();
             match Pin::new(&mut self.stream).poll_read(cx, buffer) {
                 Poll::Ready(Ok(())) if buffer.filled().len() > before => {}
-                // An end or an error comes again with the next read.
+                Poll::Ready(Err(error)) if before > 0 => {
+                    // TLS says it once; who looks first may look for something else.
+                    self.failed = Some((error.kind(), error.to_string()));
+                    break;
+                }
+                // An end comes again with the next read.
                 _ if before > 0 => break,
                 ended => return ended,
             }

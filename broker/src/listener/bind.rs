@@ -1,14 +1,23 @@
 //! Opens listening sockets, and takes the files of Unix sockets away again.
 
+use rustix::net::sockopt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
+
+/// Silence after which the kernel asks whether the peer is there: rarely, for devices that sleep.
+const PROBED_AFTER: Duration = Duration::from_mins(10);
+
+/// How often it asks then, and how many times before it gives the peer up.
+const PROBED_EVERY: Duration = Duration::from_secs(30);
+const PROBES: u32 = 4;
 
 /// Must be called within a runtime.
 pub(super) fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
@@ -18,6 +27,11 @@ pub(super) fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // Only for sockets in TIME_WAIT: two servers on one port stay an error.
     socket.set_reuseaddr(true)?;
+    // Accepted sockets inherit it: a peer that vanished without a word is found though it asked for no keep-alive.
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, PROBED_AFTER)?;
+    sockopt::set_tcp_keepintvl(&socket, PROBED_EVERY)?;
+    sockopt::set_tcp_keepcnt(&socket, PROBES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -88,5 +102,19 @@ mod tests {
         let taken = unix(&path, 0o600).unwrap_err();
         assert_eq!(taken.kind(), ErrorKind::AddrInUse);
         assert_eq!(std::fs::read(&path).unwrap(), b"not a socket");
+    }
+
+    #[test]
+    fn a_peer_that_vanishes_is_looked_for() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap().block_on(async {
+            let listener = tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+            let connect = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+            let (peer, accepted) = tokio::join!(connect, listener.accept());
+            let (socket, _) = accepted.unwrap();
+            assert!(sockopt::socket_keepalive(&socket).unwrap());
+            assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), PROBED_AFTER);
+            drop(peer.unwrap());
+        });
     }
 }

@@ -11,7 +11,7 @@ use crate::connection::{self, Shared};
 use crate::policy::Peer;
 use crate::server::{Gate, StartError};
 use crate::transport::{Layers, Socket, Tls};
-use rate::Rate;
+use rate::{Rate, Refusals};
 use roommq_config::{Endpoint, Limits, Listener};
 use std::io;
 use std::net::SocketAddr;
@@ -121,15 +121,20 @@ pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<Bound, StartE
 pub(crate) async fn accept(mut bound: Bound, workers: Vec<Worker>) {
     let port = &bound.port;
     let most = workers.first().map_or(0, |w| w.shared.limits.connections);
+    let (mut too_fast, mut too_many) = (Refusals::default(), Refusals::default());
     for worker in workers.iter().cycle() {
         let (socket, peer) = loop {
-            let due = bound.rate.as_ref().and_then(Rate::due);
+            let now = Instant::now();
+            if let Some(refused) = too_fast.take(now) {
+                tracing::warn!(listener = %port.place, refused, "more new connections than connect_rate");
+            }
+            if let Some(refused) = too_many.take(now) {
+                tracing::warn!(listener = %port.place, refused, "too many connections are open");
+            }
+            let due = [too_fast.due(now), too_many.due(now)].into_iter().flatten();
             let accepted = tokio::select! {
                 accepted = bound.sockets.next() => accepted,
-                () = sleep_until(due) => {
-                    tell_refused(&mut bound.rate, port);
-                    continue;
-                }
+                () = sleep_until(due.min()) => continue,
             };
             match accepted {
                 Ok(accepted) => break accepted,
@@ -141,22 +146,16 @@ pub(crate) async fn accept(mut bound: Bound, workers: Vec<Worker>) {
         };
         let rate = bound.rate.as_mut();
         if !rate.is_none_or(|rate| rate.admits(Instant::now())) {
-            tell_refused(&mut bound.rate, port);
+            too_fast.add();
             continue;
         }
         let full = |open: usize, most: usize| open >= most.saturating_add(TOLD);
         let shared = &worker.shared;
         if full(shared.living.count(), most) || full(port.open.count(), port.connections) {
-            tracing::warn!(%peer, listener = %port.place, "refused: too many connections are open");
+            too_many.add();
             continue;
         }
         hand_over(socket, peer, port.clone(), worker);
-    }
-}
-
-fn tell_refused(rate: &mut Option<Rate>, port: &Port) {
-    if let Some(refused) = rate.as_mut().and_then(|rate| rate.untold(Instant::now())) {
-        tracing::warn!(listener = %port.place, refused, "more new connections than connect_rate");
     }
 }
 
@@ -208,7 +207,10 @@ impl Accepted {
 
 fn hand_over(socket: Accepted, peer: Peer, port: Arc<Port>, worker: &Worker) {
     let shared = worker.shared.clone();
+    // From now on: that thread may be busy.
+    let inside = (shared.living.enter(), port.open.enter());
     worker.handle.spawn(async move {
+        let _inside = inside;
         match socket.arrive() {
             Ok(socket) => connection::serve(socket, peer, port, shared).await,
             Err(error) => tracing::warn!(%peer, %error, "a socket could not be handed over"),

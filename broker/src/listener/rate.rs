@@ -1,4 +1,4 @@
-//! How many connections a listener takes in a second: a bucket of tokens. Pure.
+//! How many connections a listener takes in a second: a bucket of tokens; and how often it is told that it took none. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,12 @@ pub(super) struct Rate {
     most: f64,
     tokens: f64,
     at: Instant,
-    refused: u64,
+}
+
+/// Refusals that are to be told of.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    untold: u64,
     told: Option<Instant>,
 }
 
@@ -19,8 +24,6 @@ impl Rate {
             most: rate.into(),
             tokens: rate.into(),
             at: now,
-            refused: 0,
-            told: None,
         }
     }
 
@@ -29,29 +32,32 @@ impl Rate {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + passed * self.most).min(self.most);
         self.at = now;
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return true;
+        if self.tokens < 1.0 {
+            return false;
         }
-        self.refused += 1;
-        false
+        self.tokens -= 1.0;
+        true
+    }
+}
+
+impl Refusals {
+    pub(super) fn add(&mut self) {
+        self.untold += 1;
     }
 
-    /// When those that have been refused are to be told of; none where there are none.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let due = self
-            .told
-            .map_or(self.at, |told| told + Duration::from_secs(1));
-        (self.refused > 0).then_some(due)
+    /// When they are to be told of, at `now` or later; none where there are none.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        let due = self.told.map_or(now, |told| told + Duration::from_secs(1));
+        (self.untold > 0).then_some(due)
     }
 
-    /// How many have been refused and not been told of; once a second at the most.
-    pub(super) fn untold(&mut self, now: Instant) -> Option<u64> {
-        if self.due()? > now {
+    /// How many have not been told of; once a second at the most.
+    pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
+        if self.due(now)? > now {
             return None;
         }
         self.told = Some(now);
-        Some(std::mem::take(&mut self.refused))
+        Some(std::mem::take(&mut self.untold))
     }
 }
 
@@ -82,16 +88,17 @@ mod tests {
     fn refusals_are_told_once_a_second_and_none_is_forgotten() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut rate = Rate::new(1, start);
-        assert!(rate.admits(start));
-        assert_eq!(rate.untold(start), None);
-        assert!(!rate.admits(start));
-        assert_eq!(rate.untold(start), Some(1));
-        assert!(!rate.admits(at(1)) && !rate.admits(at(2)));
-        assert_eq!(rate.untold(at(2)), None);
-        assert_eq!(rate.due(), Some(at(1_000)), "though nobody comes any more");
-        assert_eq!(rate.untold(at(1_000)), Some(2));
-        assert_eq!(rate.due(), None);
-        assert_eq!(rate.untold(at(5_000)), None);
+        let mut refusals = Refusals::default();
+        assert_eq!(refusals.take(start), None);
+        refusals.add();
+        assert_eq!(refusals.take(start), Some(1));
+        refusals.add();
+        refusals.add();
+        assert_eq!(refusals.take(at(2)), None);
+        let due = refusals.due(at(2));
+        assert_eq!(due, Some(at(1_000)), "though nobody comes any more");
+        assert_eq!(refusals.take(at(1_000)), Some(2));
+        assert_eq!(refusals.due(at(1_000)), None);
+        assert_eq!(refusals.take(at(5_000)), None);
     }
 }

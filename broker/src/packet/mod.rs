@@ -48,6 +48,10 @@ pub enum QoS {
     ExactlyOnce = 2,
 }
 
+/// Bytes of the greatest packet that there is: five of fixed header, and a remaining length of 268,435,455 (3.1.1 2.2.3, 5.0
+/// 2.1.4).
+pub const LARGEST_PACKET: u32 = 5 + 268_435_455;
+
 /// A packet identifier; never 0 [MQTT-2.3.1-1, MQTT-2.2.1-3].
 pub type PacketId = std::num::NonZeroU16;
 

@@ -21,13 +21,14 @@ pub(super) fn variable_len(value: usize) -> usize {
         0..=0x7F => 1,
         0x80..=0x3FFF => 2,
         0x4000..=0x1F_FFFF => 3,
-        _ => 4,
+        0x20_0000..=0x0FFF_FFFF => 4,
+        _ => 5,
     }
 }
 
-/// Writes a Variable Byte Integer in the fewest bytes [5.0 MQTT-1.5.5-1]; at most 268,435,455.
+/// Writes a Variable Byte Integer in the fewest bytes [5.0 MQTT-1.5.5-1]. Above 268,435,455 it is none, and the packet is
+/// larger than any that is sent ([`LARGEST_PACKET`](super::LARGEST_PACKET)).
 pub(super) fn put_variable(out: &mut impl BufMut, mut value: usize) {
-    debug_assert!(value <= 0x0FFF_FFFF, "{value} is more than four bytes hold");
     while value > 0x7F {
         out.put_u8(value.to_le_bytes()[0] | 0x80);
         value >>= 7;

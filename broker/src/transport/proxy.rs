@@ -71,7 +71,11 @@ pub(super) async fn read(
 
 fn address(header: &[u8]) -> Result<Option<Peer>, ProxyError> {
     let bad = |error: &dyn std::fmt::Display| ProxyError::Bad(error.to_string());
-    let peer = |address: SocketAddr| Some(Peer::from(address));
+    // A proxy that listens on IPv6 may show IPv4 as a part of it.
+    let peer = |from: SocketAddr| {
+        let address = SocketAddr::new(from.ip().to_canonical(), from.port());
+        Some(Peer::from(address))
+    };
     Ok(match HeaderResult::parse(header) {
         HeaderResult::V1(header) => match header.map_err(|e| bad(&e))?.addresses {
             v1::Addresses::Unknown => None,
@@ -121,6 +125,10 @@ mod tests {
                 Some("192.0.2.7:4660"),
             ),
             (b"PROXY TCP6 ::1 ::1 9 80\r\n".to_vec(), Some("[::1]:9")),
+            (
+                b"PROXY TCP6 ::ffff:10.0.0.1 ::1 9 80\r\n".to_vec(),
+                Some("10.0.0.1:9"),
+            ),
             (b"PROXY UNKNOWN\r\n".to_vec(), None),
             (b"PROXY UNKNOWN ::1 ::1 9 80\r\n".to_vec(), None),
             (v2(0x21, 0x11, &four), Some("192.0.2.7:4660")),

@@ -112,12 +112,11 @@ fn answer(request: &Request, rules: &WebSocket) -> Result<Response, No> {
         let status = StatusCode::UPGRADE_REQUIRED;
         return Err((status, "MQTT is served here as a WebSocket of version 13"));
     }
-    let mut response = create_response(request).map_err(|_| {
-        (
-            StatusCode::BAD_REQUEST,
-            "this is no request for a WebSocket",
-        )
-    })?;
+    let bad = (
+        StatusCode::BAD_REQUEST,
+        "this is no request for a WebSocket",
+    );
+    let mut response = create_response(&in_one_line(request)).map_err(|_| bad)?;
     if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
         // [MQTT-6.0.0-4]
         let chosen = subprotocol(headers)
@@ -127,6 +126,19 @@ fn answer(request: &Request, rules: &WebSocket) -> Result<Response, No> {
         response.headers_mut().insert(name, chosen);
     }
     Ok(response)
+}
+
+/// A list may come in several lines (RFC 9110, 5.3); the library looks at the first.
+fn in_one_line(request: &Request) -> Request {
+    let mut request = request.clone();
+    let lines = request.headers().get_all(header::CONNECTION).iter();
+    let all: Vec<&[u8]> = lines.map(HeaderValue::as_bytes).collect();
+    if let Ok(one) = HeaderValue::from_bytes(&all.join(&b", "[..]))
+        && all.len() > 1
+    {
+        request.headers_mut().insert(header::CONNECTION, one);
+    }
+    request
 }
 
 fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
@@ -219,6 +231,11 @@ mod tests {
                 "101",
             ),
             (with("Sec-WebSocket-Protocol: chat\r\n"), "400"),
+            (
+                with("Connection: Upgrade\r\n").replace(", Upgrade", ""),
+                "101",
+            ),
+            (with("").replace(", Upgrade", ""), "400"),
             (with("Sec-WebSocket-Protocol: MQTT\r\n"), "400"),
             (with("Origin: https://A.example\r\n"), "101"),
             (with("Origin: https://b.example\r\n"), "403"),

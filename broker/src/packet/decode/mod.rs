@@ -17,6 +17,7 @@ mod v5;
 
 pub use error::DecodeError;
 
+use super::wire::variable_len;
 use super::{Packet, Version};
 use bytes::{Buf, Bytes};
 use error::Fault;
@@ -73,6 +74,19 @@ struct Header {
     remaining: usize,
 }
 
+impl Header {
+    /// 5.0 has one encoding of each length.
+    fn check_shortest(&self) -> Result<(), Fault> {
+        if self.len == 1 + variable_len(self.remaining) {
+            return Ok(());
+        }
+        Err(Fault::malformed(
+            "the remaining length is in more bytes than it needs",
+            "5.0 MQTT-1.5.5-1",
+        ))
+    }
+}
+
 impl Decoder {
     /// A decoder that waits for a CONNECT and refuses packets of more than `max_packet_bytes`, fixed header
     /// included.
@@ -107,6 +121,9 @@ impl Decoder {
         match self.version() {
             None => {
                 let (level, connect) = connect::connect(header.first, &body)?;
+                if level == Level::V5 {
+                    header.check_shortest().map_err(DecodeError::from)?;
+                }
                 self.level = Some(level);
                 Ok(Some(Packet::Connect(Box::new(connect))))
             }
@@ -126,12 +143,6 @@ impl Decoder {
             if byte & 0x80 != 0 {
                 continue;
             }
-            if at > 0 && *byte == 0 && self.level == Some(Level::V5) {
-                return Err(Fault::malformed(
-                    "the remaining length is in more bytes than it needs",
-                    "5.0 MQTT-1.5.5-1",
-                ));
-            }
             let len = 1 + at + 1;
             if len + remaining > self.max_packet_bytes as usize {
                 return Err(Fault::TooLarge {
@@ -139,11 +150,15 @@ impl Decoder {
                     most: self.max_packet_bytes,
                 });
             }
-            return Ok(Some(Header {
+            let header = Header {
                 first,
                 len,
                 remaining,
-            }));
+            };
+            if self.level == Some(Level::V5) {
+                header.check_shortest()?;
+            }
+            return Ok(Some(header));
         }
         if bytes.len() > 4 {
             return Err(Fault::malformed(

@@ -25,6 +25,7 @@ pub const REFUSED: &[(&str, &str, Version, &[u8], ReasonCode)] = &[
     ("CONNECT cut off in the client id in 3.1.1", "3.1.3.1", V3, b"\x10\x0e\x00\x04MQTT\x04\x02\x00<\x00\x05ab", MalformedPacket),
     ("CONNECT cut off before the keep alive in 3.1.1", "3.1.2.10", V3, b"\x10\x09\x00\x04MQTT\x04\x02\x00", MalformedPacket),
     ("CONNECT cut off before the flags in 3.1.1", "3.1.2.3", V3, b"\x10\x07\x00\x04MQTT\x04", MalformedPacket),
+    ("CONNECT with a remaining length of more bytes than it needs in 5.0", "MQTT-1.5.5-1", V5, b"\x10\x8e\x00\x00\x04MQTT\x05\x02\x00<\x00\x00\x01a", MalformedPacket),
     ("CONNECT with reserved flag bit in 5.0", "MQTT-3.1.2-3", V5, b"\x10\x0e\x00\x04MQTT\x05\x03\x00<\x00\x00\x01a", MalformedPacket),
     ("CONNECT with header flags in 5.0", "MQTT-2.1.3-1", V5, b"\x11\x0e\x00\x04MQTT\x05\x02\x00<\x00\x00\x01a", MalformedPacket),
     ("CONNECT with will QoS but no will in 5.0", "MQTT-3.1.2-11", V5, b"\x10\x0e\x00\x04MQTT\x05\x0a\x00<\x00\x00\x01a", MalformedPacket),

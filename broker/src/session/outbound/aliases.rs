@@ -29,7 +29,7 @@ impl Aliases {
     }
 
     /// The alias to send a frame with [5.0 MQTT-3.3.2-11]. `largest`: the packet that the client takes.
-    pub(super) fn of(&mut self, frame: &PublishFrame, largest: Option<u32>) -> Option<TopicAlias> {
+    pub(super) fn of(&mut self, frame: &PublishFrame, largest: u32) -> Option<TopicAlias> {
         let topic = frame.topic();
         if let Some(number) = self.by_topic.get(topic) {
             return Some(TopicAlias {
@@ -37,7 +37,7 @@ impl Aliases {
                 known: true,
             });
         }
-        let fits = largest.is_none_or(|most| frame.len() + GROWTH <= most as usize);
+        let fits = frame.len() + GROWTH <= largest as usize;
         let next = u16::try_from(self.by_topic.len() + 1).ok()?;
         if topic.len() < WORTH || next > self.most || !fits {
             return None;

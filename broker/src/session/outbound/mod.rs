@@ -350,8 +350,7 @@ impl Outbound {
     /// Whether the client takes no packet of this size [MQTT-3.1.2-24]: it is not sent, as if it had
     /// been [MQTT-3.1.2-25].
     fn is_too_large(&self, frame: &Frame) -> bool {
-        let largest = self.limits.maximum_packet_size;
-        largest.is_some_and(|m| frame.packet.len_in(self.version) > m as usize)
+        frame.packet.len_in(self.version) > self.largest() as usize
     }
 
     /// Writes a PUBLISH, whole, in the words of this connection.
@@ -363,9 +362,9 @@ impl Outbound {
             translated = frame.translated(self.version);
             &translated
         };
-        let largest = self.limits.maximum_packet_size;
+        let largest = self.largest();
         let payload = frame.payload_len();
-        if largest.is_some_and(|m| frame.len() > m as usize) {
+        if frame.len() > largest as usize {
             return self.drop_for(DropReason::TooLarge, payload);
         }
         self.tally.publishes += 1;

@@ -1,7 +1,7 @@
 //! Whether a client can take one more message, asked where somebody else could have it.
 
 use super::{Frame, Outbound};
-use crate::packet::QoS;
+use crate::packet::{LARGEST_PACKET, QoS};
 
 /// What is asked of a member of a shared group before a message is given to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +40,10 @@ impl Outbound {
         }
     }
 
-    /// The largest packet that the client takes, or took [MQTT-3.1.2-24]; `u32::MAX`: any.
+    /// The largest packet that the client takes, or took [MQTT-3.1.2-24], and that there is.
     pub(crate) fn largest(&self) -> u32 {
-        self.limits.maximum_packet_size.unwrap_or(u32::MAX)
+        let largest = self.limits.maximum_packet_size;
+        largest.unwrap_or(LARGEST_PACKET).min(LARGEST_PACKET)
     }
 
     /// Whether a message of which so many bytes are [kept](Frame::len) can be taken without a loss, once what is held for
