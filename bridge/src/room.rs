@@ -157,7 +157,7 @@ impl Room {
         Ok(Verdict {
             mark: self.epoch.mark(self.offset),
             keep,
-            limit: Limit::None,
+            limit: Limit::OfBytes,
         })
     }
 

@@ -8,9 +8,10 @@
 
 use crate::outlet::Outlet;
 use crate::packet::{ReasonCode, Reply, Version};
-use crate::session::{Close, Held, Outbound, OutboundLimits, Share, Taken};
+use crate::session::{Close, Held, Need, Outbound, OutboundLimits, Share, Taken};
 use crate::sys::Counters;
 use parking_lot::{Mutex, MutexGuard};
+use std::collections::HashSet;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -184,8 +185,19 @@ impl Outbox {
         self.state.lock().outbound.holds_shared(lane)
     }
 
+    /// By which shared groups of `lane` it holds anything; see [`Outbound::shared_groups`].
+    pub(crate) fn shared_groups(&self, lane: u16) -> HashSet<Arc<str>> {
+        self.state.lock().outbound.shared_groups(lane)
+    }
+
+    /// Whether it can take anything at all without a loss.
+    pub(crate) fn has_room(&self) -> bool {
+        let state = self.state.lock();
+        state.stage != Stage::Over && state.outbound.may_meet(Need::Room, 0)
+    }
+
     /// Takes out what other members of a lane's shared groups may have; see [`Outbound::take_shared`].
-    pub(crate) fn take_shared(&self, lane: u16, may: &mut dyn FnMut(&Share) -> bool) -> Vec<Taken> {
+    pub(crate) fn take_shared(&self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
         let mut state = self.state.lock();
         let taken = state.outbound.take_shared(lane, may);
         self.report(&mut state);
@@ -372,7 +384,7 @@ impl Outbox {
                 state.blocked = true;
                 self.attention.notify_one();
             }
-            // The connection sees the broken socket when it reads, and says why.
+            // Reading says why, most of the time.
             Some(_) => {
                 state.broken = true;
                 state.outlet = None;
@@ -415,6 +427,11 @@ impl Outbox {
             draining: state.stage == Stage::Draining,
             closing: state.closing.clone(),
         }
+    }
+
+    /// Whether the socket takes nothing any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.state.lock().broken
     }
 
     /// Whether all messages have been handed to the socket's queue: none waits for an acknowledgement.

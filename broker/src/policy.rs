@@ -282,6 +282,9 @@ pub struct Verdict {
 pub enum Limit {
     /// The hook: it counts, and is told of each that ends.
     None,
+    /// The hook counts them, and the lane their bytes: as [`Limit::OfLane`], but for the number. The hook is told as of one
+    /// that [ended](LaneHook::expired) where it finds no room.
+    OfBytes,
     /// The lane keeps as many as its share of `limits.retained` and `limits.retained_bytes` allows. What finds no room is
     /// delivered all the same and its sender told; what stood at its topic is gone.
     OfLane,
@@ -358,7 +361,7 @@ pub trait LaneHook: Send {
         message: Message<'_>,
     ) -> Result<Verdict, Refusal>;
 
-    /// The message retained at this topic has ended by itself [MQTT-3.3.2-5].
+    /// The message retained at this topic has ended by itself [MQTT-3.3.2-5], or the one that was to be found no room.
     fn expired(&mut self, _: &mut HookContext<'_>, _topic: &str) {}
 
     /// What is stamped on an accepted message for 5.0 subscribers. Asked only where one is to be

@@ -34,6 +34,7 @@ use authentication::Method;
 use bytestring::ByteString;
 use deadlines::Deadlines;
 use ending::Ending;
+use futures_util::FutureExt;
 use intake::{Intake, READ, Woken};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use intake::{Rest, in_pieces};
@@ -43,6 +44,9 @@ use roommq_config::Limits;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::time::Instant;
+
+/// Reads of a connection that is about to end: 1 MiB.
+const READS_AT_THE_END: usize = (1 << 20) / READ;
 
 /// What all connections of one thread share.
 pub(crate) struct Shared {
@@ -217,6 +221,9 @@ impl Connection {
                         self.draining = true;
                         drop(reading.take());
                     }
+                    if outbox.is_broken() {
+                        return Box::pin(self.unwritable(link, intake)).await;
+                    }
                     (blocked, choked) = deadlines.see(Instant::now(), &condition, link.holds_bytes());
                     match condition.closing {
                         Some(close) if close.reason == ReasonCode::ServerShuttingDown => {
@@ -273,14 +280,38 @@ impl Connection {
     /// Another connection has the client id. What this one had sent before counts: a client that says DISCONNECT and
     /// comes back at once has left in order [MQTT-3.14.4-3].
     async fn taken_over(&mut self, link: &mut Link, intake: &mut Intake, close: Close) -> Ending {
-        // The thread may not have looked at its sockets since.
-        tokio::task::yield_now().await;
-        if intake.glance(link).await > 0
-            && let Err(left @ Ending::Left) = self.packets(intake).await
-        {
-            return left;
+        match self.read_out(link, intake).await {
+            Some(left @ Ending::Left) => left,
+            _ => Ending::closed(close),
         }
-        Ending::closed(close)
+    }
+
+    /// The socket takes nothing any more. What the client had sent before counts, and may say why; of a Unix socket the
+    /// peer may have closed its reading side alone.
+    async fn unwritable(&mut self, link: &mut Link, intake: &mut Intake) -> Ending {
+        let ending = self.read_out(link, intake).await;
+        ending.unwrap_or_else(|| Ending::lost("the peer's socket takes nothing any more"))
+    }
+
+    /// Takes what has come already; how the connection ended by that. Of a peer that goes on sending not all.
+    async fn read_out(&mut self, link: &mut Link, intake: &mut Intake) -> Option<Ending> {
+        for _ in 0..READS_AT_THE_END {
+            // The thread may not have looked at its sockets since.
+            tokio::task::yield_now().await;
+            match intake.wait(link, None, true).now_or_never()? {
+                Ok(Woken::Read(0)) => {
+                    return Some(Ending::lost("connection closed without DISCONNECT"));
+                }
+                Ok(Woken::Read(_)) => {
+                    if let Err(ending) = self.packets(intake).await {
+                        return Some(ending);
+                    }
+                }
+                Ok(Woken::Wrote | Woken::Begun(_)) => {}
+                Err(error) => return Some(broken(&error)),
+            }
+        }
+        None
     }
 
     /// Takes all whole packets that have been read; appends, acknowledges, and writes.

@@ -3,6 +3,7 @@
 use super::names;
 use crate::lane::{Index, Kept, Portion, Retained, Subscription, lane_of, lane_of_filter};
 use crate::packet::{NameError, QoS, SubscribeOptions, TopicFilter, TopicName};
+use crate::policy::Limit;
 use bytes::Bytes;
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
@@ -213,7 +214,7 @@ impl World {
             payload: Bytes::from_static(b"x"),
             qos: QoS::AtMostOnce,
             properties: None,
-            limited: true,
+            limit: Limit::OfLane,
         };
         self.retained.set(topic, kept);
         self.topics.push(topic.to_owned());

@@ -26,26 +26,38 @@ impl Lane {
         };
         // A client that is there is sent what no other that is there takes.
         let now = outbox.is_awake();
-        let of_these = |share: &Share| left.contains(&*share.group);
-        self.offer(slot, outbox, now, &of_these, reach);
+        self.offer(slot, outbox, now, left.into_iter(), reach);
     }
 
-    /// Gives what the outbox of `from` has by its groups, where others `may` have it, to other members that have room, with
-    /// a connection if it is to be `now`. The rest stays where it is, also of a session that is over: its end follows.
-    pub(super) fn offer(
+    /// The connection of the session at `slot` has ended: others who are there get what they can take.
+    pub(super) fn offer_all(&self, slot: Slot, reach: &mut dyn Reach) {
+        if let Some(outbox) = self.outbox(slot) {
+            let groups = outbox.shared_groups(self.number);
+            self.offer(slot, outbox, true, groups.iter().map(|g| &**g), reach);
+        }
+    }
+
+    /// Gives what the outbox of `from` has by these groups to other members that have room, with a connection if it is to
+    /// be `now`. The rest stays where it is, also of a session that is over: its end follows.
+    fn offer<'g>(
         &self,
         from: Slot,
         outbox: &Arc<Outbox>,
         now: bool,
-        may: &dyn Fn(&Share) -> bool,
+        groups: impl Iterator<Item = &'g str>,
         reach: &mut dyn Reach,
     ) {
-        let mut has_others = self.has_such(|member| {
-            let outbox = self.outbox(member.slot);
-            member.slot != from && (!now || outbox.is_some_and(|outbox| outbox.is_awake()))
-        });
-        let mut may = |share: &Share| may(share) && has_others(share);
-        let taken = outbox.take_shared(self.number, &mut may);
+        let has_room = |member: &Subscription| {
+            let outbox = self.outbox(member.slot).filter(|_| member.slot != from);
+            outbox.is_some_and(|o| (!now || o.is_awake()) && o.has_room())
+        };
+        // Asked before anything is taken out: who leaves and joins again and again must not cost more than that.
+        let open: HashSet<&str> = groups.filter(|g| self.has_such(g, has_room)).collect();
+        if open.is_empty() {
+            return;
+        }
+        let may = |share: &Share| open.contains(&*share.group);
+        let taken = outbox.take_shared(self.number, &may);
         if taken.is_empty() {
             return;
         }
@@ -57,8 +69,12 @@ impl Lane {
 
     /// The same for all of a session that is over. What others might have had and none took is lost.
     pub(super) fn bequeath(&self, from: Slot, outbox: &Outbox, reach: &mut dyn Reach) {
-        let mut may = self.has_such(|member| member.slot != from);
-        let taken = outbox.take_shared(self.number, &mut may);
+        let groups = outbox.shared_groups(self.number);
+        let others = |member: &Subscription| member.slot != from;
+        let open = groups.iter().filter(|g| self.has_such(g, others));
+        let open: HashSet<&str> = open.map(|g| &**g).collect();
+        let may = |share: &Share| open.contains(&*share.group);
+        let taken = outbox.take_shared(self.number, &may);
         if taken.is_empty() {
             return;
         }
@@ -66,15 +82,10 @@ impl Lane {
         outbox.lose_taken(self.number, &left, self.now);
     }
 
-    /// Tells of a message whether any member of its group is such; looks once for each group.
-    fn has_such(&self, such: impl Fn(&Subscription) -> bool) -> impl FnMut(&Share) -> bool {
-        let mut known: HashMap<Arc<str>, bool> = HashMap::new();
-        move |share| {
-            *known.entry(share.group.clone()).or_insert_with(|| {
-                let group = self.index.group(&share.group);
-                group.is_some_and(|group| group.members().iter().any(&such))
-            })
-        }
+    /// Whether any member of a group is such.
+    fn has_such(&self, group: &str, such: impl Fn(&Subscription) -> bool) -> bool {
+        let group = self.index.group(group);
+        group.is_some_and(|group| group.members().iter().any(such))
     }
 
     /// What nobody took of it.

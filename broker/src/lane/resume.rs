@@ -12,10 +12,8 @@ impl Lane {
     /// do at once they shall.
     pub(super) fn asleep(&mut self, g: &GoneEntry<'_>, reach: &mut dyn Reach) {
         self.pass_time(g.at);
-        if let Some(slot) = self.own_slot(g.who.session)
-            && let Some(outbox) = self.subscribers.get(slot).and_then(|s| s.outbox.clone())
-        {
-            self.offer(slot, &outbox, true, &|_| true, reach);
+        if let Some(slot) = self.own_slot(g.who.session) {
+            self.offer_all(slot, reach);
         }
         self.ask(|hook, cx| hook.gone(cx, g.who.into(), &g.reason));
         self.carry_out(reach);

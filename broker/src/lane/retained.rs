@@ -1,7 +1,8 @@
 //! Retained messages of a lane, in the order of their topics: level by level, what stands above before what is below.
 
 use super::walk::{Walk, key_of, topic_of};
-use crate::packet::{PublishProperties, QoS};
+use crate::packet::{PublishProperties, QoS, STRING_COST};
+use crate::policy::Limit;
 use bytes::Bytes;
 use roommq_config::Limits;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +17,8 @@ pub(crate) struct Kept {
     pub qos: QoS,
     /// With what was stamped; none where all are unset.
     pub properties: Option<Box<PublishProperties>>,
-    /// Whether it counts towards the lane's [`Portion`].
-    pub limited: bool,
+    /// What of it counts towards the lane's [`Portion`].
+    pub limit: Limit,
 }
 
 impl Kept {
@@ -33,15 +34,29 @@ impl Kept {
         Some(end(expiry, self.at))
     }
 
-    /// Bytes that it counts for at a topic of so many.
-    fn weight(&self, topic: usize) -> usize {
-        let properties = self.properties.as_deref().map_or(0, |p| {
-            let texts = [&p.content_type, &p.response_topic];
-            let texts = texts.into_iter().flatten().map(|text| text.len());
-            let user = p.user_properties.iter().map(|(n, v)| n.len() + v.len());
-            texts.chain(user).sum::<usize>() + p.correlation_data.as_ref().map_or(0, Bytes::len)
-        });
-        topic + self.payload.len() + properties
+    /// What it counts for at a topic of so many bytes: each of its strings, and what that costs beside its bytes. With a time
+    /// to live the topic stands in two places.
+    fn weight(&self, topic: usize) -> Portion {
+        let topics = if self.end().is_some() { 2 } else { 1 };
+        let mut strings = topics + 1;
+        let mut bytes = topics * topic + self.payload.len();
+        if let Some(p) = self.properties.as_deref() {
+            let texts = [&p.content_type, &p.response_topic].into_iter().flatten();
+            let texts = texts.map(|text| text.len());
+            let data = p.correlation_data.iter().map(Bytes::len);
+            let pairs = p.user_properties.iter();
+            let pairs = pairs.flat_map(|(name, value)| [name.len(), value.len()]);
+            for len in texts.chain(data).chain(pairs) {
+                strings += 1;
+                bytes += len;
+            }
+        }
+        let bytes = bytes + strings * STRING_COST;
+        match self.limit {
+            Limit::None => Portion::NOTHING,
+            Limit::OfBytes => Portion { messages: 0, bytes },
+            Limit::OfLane => Portion { messages: 1, bytes },
+        }
     }
 }
 
@@ -60,11 +75,16 @@ pub(crate) fn remaining(expiry: u32, at: u64, now: u64) -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Portion {
     pub messages: usize,
-    /// Of topics, payloads and properties.
+    /// Of topics, payloads and properties, and what these cost.
     pub bytes: usize,
 }
 
 impl Portion {
+    const NOTHING: Portion = Portion {
+        messages: 0,
+        bytes: 0,
+    };
+
     /// A lane's part of what all may keep: which lane a topic is in is settled, so each decides alone, and on every
     /// node alike.
     pub(crate) fn of(all: &Limits, lanes: u16) -> Self {
@@ -96,10 +116,7 @@ impl Retained {
             by_key: BTreeMap::new(),
             bytes: 0,
             portion,
-            taken: Portion {
-                messages: 0,
-                bytes: 0,
-            },
+            taken: Portion::NOTHING,
             mortal: BTreeSet::new(),
         }
     }
@@ -116,55 +133,43 @@ impl Retained {
             }
             return true;
         }
+        let (end, payload) = (message.end(), message.payload.len());
         if let Some(known) = self.by_key.get_mut(key.as_str()) {
             let old = std::mem::replace(known, message);
-            let (end, payload, limited) = (known.end(), known.payload.len(), known.limited);
             self.forget(&key, &old);
-            if limited && !self.has_room(weight) {
+            if !self.has_room(weight) {
                 self.by_key.remove(key.as_str());
                 return false;
             }
-            self.note(key, weight, payload, end, limited);
         } else {
-            let (end, payload, limited) = (message.end(), message.payload.len(), message.limited);
-            if limited && !self.has_room(weight) {
+            if !self.has_room(weight) {
                 return false;
             }
             self.by_key.insert(key.as_str().into(), message);
-            self.note(key, weight, payload, end, limited);
+        }
+        self.bytes += payload;
+        self.taken.messages += weight.messages;
+        self.taken.bytes += weight.bytes;
+        if let Some(end) = end {
+            self.mortal.insert((end, key.into()));
         }
         true
     }
 
-    fn has_room(&self, weight: usize) -> bool {
-        let bytes = self.taken.bytes.saturating_add(weight);
-        self.taken.messages < self.portion.messages && bytes <= self.portion.bytes
-    }
-
-    fn note(
-        &mut self,
-        key: String,
-        weight: usize,
-        payload: usize,
-        end: Option<u64>,
-        limited: bool,
-    ) {
-        self.bytes += payload;
-        if limited {
-            self.taken.messages += 1;
-            self.taken.bytes += weight;
-        }
-        if let Some(end) = end {
-            self.mortal.insert((end, key.into()));
-        }
+    /// What counts for nothing always has.
+    fn has_room(&self, weight: Portion) -> bool {
+        let most = |taken: usize, weight: usize, all: usize| {
+            weight == 0 || taken.saturating_add(weight) <= all
+        };
+        most(self.taken.messages, weight.messages, self.portion.messages)
+            && most(self.taken.bytes, weight.bytes, self.portion.bytes)
     }
 
     fn forget(&mut self, key: &str, old: &Kept) {
+        let weight = old.weight(key.len());
         self.bytes -= old.payload.len();
-        if old.limited {
-            self.taken.messages -= 1;
-            self.taken.bytes -= old.weight(key.len());
-        }
+        self.taken.messages -= weight.messages;
+        self.taken.bytes -= weight.bytes;
         if let Some(end) = old.end() {
             self.mortal.remove(&(end, key.into()));
         }
@@ -232,7 +237,7 @@ mod tests {
     fn kept(payload: &'static str, expiry: Option<u32>) -> Kept {
         Kept {
             at: 1_000,
-            limited: true,
+            limit: Limit::OfLane,
             payload: payload.into(),
             qos: QoS::AtMostOnce,
             properties: expiry.map(|e| {
@@ -313,35 +318,60 @@ mod tests {
 
     #[test]
     fn past_the_share_nothing_new_is_kept() {
-        let portion = Portion {
-            messages: 2,
-            bytes: 10,
-        };
+        // What two messages of one byte count for, and six bytes more.
+        let bytes = 2 * (1 + 1 + 2 * STRING_COST) + 6;
+        let portion = Portion { messages: 2, bytes };
         let all = Limits {
             retained: 4,
-            retained_bytes: 19,
+            retained_bytes: 2 * bytes - 1,
             ..Limits::default()
         };
         assert_eq!(Portion::of(&all, 2), portion);
         let mut store = Retained::new(portion);
-        let unlimited = Kept {
-            limited: false,
+        let free = Kept {
+            limit: Limit::None,
             ..kept("as long as it likes", Some(1))
         };
-        assert!(store.set("free", unlimited));
-        assert!(store.set("a", kept("1", None)) && store.set("b", kept("1", Some(1))));
+        assert!(store.set("free", free));
+        assert!(store.set("a", kept("1", None)) && store.set("b", kept("1", None)));
         assert!(!store.set("c", kept("1", None)), "the third");
         assert!(store.set("b", kept("1234567", None)), "in its place");
         assert!(!store.set("a", kept("12", None)), "too long");
         assert!(!store.holds("a"), "the old one is not the topic's any more");
-        assert!(store.set("c", kept("1", Some(1))));
-        assert!(store.set("b", kept("", None)) && store.set("d", kept("1", None)));
+        let of_bytes = |payload| Kept {
+            limit: Limit::OfBytes,
+            ..kept(payload, None)
+        };
+        assert!(!store.set("c", of_bytes("12")) && store.set("c", of_bytes("1")));
+        assert!(store.set("b", kept("", None)) && store.set("c", kept("", None)));
+        for topic in ["a", "b"] {
+            assert!(store.set(topic, kept("1", None)));
+        }
+        assert!(!store.set("a", of_bytes("12345678")), "for its bytes");
+        assert!(store.set("b", kept("", None)) && store.set("a", kept("1", None)));
+        assert!(
+            !store.set("d", kept("1", Some(1))),
+            "its topic stands twice"
+        );
+        assert!(store.set("a", kept("", None)) && store.set("d", kept("1", Some(1))));
         while store.take_over(9_000).is_some() {}
         assert!(store.set("d", kept("", None)));
-        let nothing = Portion {
-            messages: 0,
-            bytes: 0,
+        assert_eq!((store.taken, store.size()), (Portion::NOTHING, (0, 0)));
+    }
+
+    #[test]
+    fn many_strings_of_no_bytes_count() {
+        let with = |pairs: usize| Kept {
+            properties: Some(Box::new(PublishProperties {
+                user_properties: vec![Default::default(); pairs],
+                ..PublishProperties::default()
+            })),
+            ..kept("x", None)
         };
-        assert_eq!((store.taken, store.size()), (nothing, (0, 0)));
+        let [none, thousand] = [0, 1_000].map(|pairs| with(pairs).weight(1).bytes);
+        assert_eq!(thousand - none, 2_000 * STRING_COST);
+        assert_eq!(none, kept("x", None).weight(1).bytes);
+        let mortal = kept("x", Some(1)).weight(1).bytes;
+        assert_eq!(mortal - none, 1 + STRING_COST, "its topic, once more");
     }
 }

@@ -159,13 +159,18 @@ impl Lane {
                 payload: bytes::Bytes::copy_from_slice(p.payload),
                 qos: p.qos,
                 properties: kept_properties(p, &stamps),
-                limited: limit == Limit::OfLane,
+                limit,
             };
             if self.retained.set(p.topic, message) {
                 self.wait_for_end(reach);
-            } else if let Some(origin) = p.origin {
-                let refusal = not_kept(self.retained.portion());
-                reach.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
+            } else {
+                if limit == Limit::OfBytes {
+                    self.ask(|hook, cx| hook.expired(cx, p.topic));
+                }
+                if let Some(origin) = p.origin {
+                    let refusal = not_kept(limit, self.retained.portion());
+                    reach.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
+                }
             }
         }
         let outgoing = Outgoing {
@@ -370,13 +375,17 @@ pub(super) fn subscription(slot: Slot, f: &FilterEntry<'_>, identifier: u32) -> 
     }
 }
 
-fn not_kept(portion: Portion) -> Refusal {
+fn not_kept(limit: Limit, portion: Portion) -> Refusal {
     let Portion { messages, bytes } = portion;
+    let messages = match limit {
+        Limit::OfLane => format!("{messages} retained messages"),
+        Limit::None | Limit::OfBytes => "retained messages".to_owned(),
+    };
     Refusal {
         code: ReasonCode::RetainNotSupported,
         reason: format!(
-            "delivered but not kept: there is no room for it; {messages} retained messages of {bytes} bytes together \
-             are kept in its part of the topics"
+            "delivered but not kept: there is no room for it; {messages} of {bytes} bytes together are kept in its \
+             part of the topics"
         ),
     }
 }

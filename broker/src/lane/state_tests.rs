@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 const PORTION: Portion = Portion {
     messages: 4,
-    bytes: 100,
+    bytes: 2_000,
 };
 
 /// What a lane did, in a world of two sessions.

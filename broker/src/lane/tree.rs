@@ -13,6 +13,9 @@ type Number = usize;
 
 const ROOT: Number = 0;
 
+/// Bytes of a topic above which its levels are looked for once.
+const LONG: usize = 256;
+
 /// The tree.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -27,6 +30,8 @@ struct Node {
     /// The levels from the parent to here. The first tells it from the parent's others.
     way: Box<str>,
     children: HashMap<Box<str>, Number>,
+    /// No child's first level is longer: looking one up costs its length, and topics may be long.
+    longest: usize,
     /// The child whose way begins with `+`.
     plus: Option<Number>,
     /// Filters that end here.
@@ -83,25 +88,29 @@ impl Tree {
         mut found: impl FnMut(&'a Subscription),
     ) -> usize {
         let mut gone_into = 0;
+        let topic = Topic::new(topic);
         // Nodes, and where the levels of the topic begin that come after them.
         let mut later: Vec<(Number, usize)> = Vec::new();
         let mut at = Some((ROOT, 0));
         while let Some((number, start)) = at {
             gone_into += 1;
             let node = &self.nodes[number];
-            let hidden = number == ROOT && topic.starts_with('$');
+            let hidden = number == ROOT && topic.text.starts_with('$');
             // `a/#` matches `a` itself too (4.7.1.2).
             if !hidden {
                 node.below.iter().for_each(&mut found);
             }
             at = None;
-            if let Some(rest) = topic.get(start..) {
-                let name = first_level(rest);
+            if let Some(name) = topic.level(start) {
                 let go = |child: &Number| {
-                    let next = after(&self.nodes[*child].way, rest, name)?;
-                    Some((*child, start + next))
+                    let next = topic.after(&self.nodes[*child].way, start, name)?;
+                    Some((*child, next))
                 };
-                at = node.children.get(name).and_then(go);
+                let short = name.len() <= node.longest;
+                at = short
+                    .then(|| node.children.get(name))
+                    .flatten()
+                    .and_then(go);
                 let plus = node.plus.as_ref().filter(|_| !hidden).and_then(go);
                 if at.is_some() {
                     later.extend(plus);
@@ -243,9 +252,11 @@ impl Node {
 
     /// Takes a child in, in place of another that begins with this level.
     fn adopt(&mut self, level: &str, child: Number) {
-        match level {
-            "+" => self.plus = Some(child),
-            _ => drop(self.children.insert(level.into(), child)),
+        if level == "+" {
+            self.plus = Some(child);
+        } else {
+            self.longest = self.longest.max(level.len());
+            self.children.insert(level.into(), child);
         }
     }
 
@@ -289,23 +300,51 @@ fn first_level(levels: &str) -> &str {
     levels.split_once('/').map_or(levels, |(first, _)| first)
 }
 
-/// Where in `topic`, whose first level is `name`, the levels begin that come after a way; past its end where there are
-/// none. None where the way is another; its first level is `name` or `+`.
-fn after(way: &str, topic: &str, name: &str) -> Option<usize> {
-    let mut at = name.len() + 1;
-    // Most ways are of one level, which the caller has compared.
-    let first = if way.starts_with('+') { 1 } else { name.len() };
-    if way.len() == first {
-        return Some(at);
+/// A topic that is looked at from many nodes.
+struct Topic<'t> {
+    text: &'t str,
+    /// Where its levels end, if it is so long that looking for that again and again would cost.
+    ends: Option<Vec<usize>>,
+}
+
+impl<'t> Topic<'t> {
+    fn new(text: &'t str) -> Self {
+        let ends = || {
+            let slashes = text.match_indices('/').map(|(at, _)| at);
+            slashes.chain([text.len()]).collect()
+        };
+        let ends = (text.len() > LONG).then(ends);
+        Topic { text, ends }
     }
-    for level in way[first + 1..].split('/') {
-        let name = first_level(topic.get(at..)?);
-        if level != "+" && level != name {
-            return None;
+
+    /// The level that begins at `start`; none past the end.
+    fn level(&self, start: usize) -> Option<&'t str> {
+        let rest = self.text.get(start..)?;
+        let Some(ends) = &self.ends else {
+            return Some(first_level(rest));
+        };
+        let end = ends.get(ends.partition_point(|end| *end < start))?;
+        self.text.get(start..*end)
+    }
+
+    /// Where the levels begin that come after a way, which begins at `start`, where the level is `name`; past the end
+    /// where there are none. None where the way is another; its first level is `name` or `+`.
+    fn after(&self, way: &str, start: usize, name: &str) -> Option<usize> {
+        let mut at = start + name.len() + 1;
+        // Most ways are of one level, which the caller has compared.
+        let first = if way.starts_with('+') { 1 } else { name.len() };
+        if way.len() == first {
+            return Some(at);
         }
-        at += name.len() + 1;
+        for level in way[first + 1..].split('/') {
+            let name = self.level(at)?;
+            if level != "+" && level != name {
+                return None;
+            }
+            at += name.len() + 1;
+        }
+        Some(at)
     }
-    Some(at)
 }
 
 /// How many bytes of whole levels two ways, whose first level is the same, have in common.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::packet::{QoS, SubscribeOptions};
+use crate::packet::{QoS, SubscribeOptions, TopicFilter};
 
 /// A tree of these filters, each the only one of a slot of its own.
 fn tree<'a>(filters: impl IntoIterator<Item = &'a str>) -> Tree {
@@ -104,4 +104,41 @@ fn depth_costs_neither_memory_nor_stack() {
         assert!(all.remove(filter, slot));
     }
     assert!(all.is_empty());
+}
+
+/// Longer than any name below, at the front, in the middle, and at the end; and levels that are empty.
+#[test]
+fn long_topics_are_found_like_short_ones() {
+    let long = "x".repeat(LONG);
+    let filters = [
+        "#", "+/#", "+/b", "+/b/+", "a/+", "a/+/c", "a/b/+", "a/b/+/#", "a//+/c", "+/+/+", "a/b",
+        "x/b",
+    ];
+    let mut filters: Vec<String> = filters.map(String::from).to_vec();
+    filters.extend([
+        format!("a/{long}/c"),
+        format!("a/{long}"),
+        format!("{long}/#"),
+    ]);
+    let tree = tree(filters.iter().map(String::as_str));
+    let topics = [
+        format!("{long}/b"),
+        format!("{long}/b/c"),
+        format!("a/{long}"),
+        format!("a/{long}/c"),
+        format!("a/{long}y/c"),
+        format!("a//{long}/c"),
+        format!("a/b/{long}"),
+        format!("a/b/{long}/"),
+        long.clone(),
+    ];
+    for topic in &topics {
+        let matching = |filter: &&String| {
+            let filter = TopicFilter::new(filter.as_str().into());
+            filter.is_ok_and(|filter| filter.matches(topic))
+        };
+        let expected = filters.iter().filter(matching).count();
+        let (found, _) = reached(&tree, topic);
+        assert_eq!(found, expected, "{topic}");
+    }
 }

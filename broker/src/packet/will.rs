@@ -5,7 +5,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 /// What a string of its own costs beside its bytes: where it stands in the packet, and the block of memory that it is.
-const STRING_COST: usize = 64;
+pub(crate) const STRING_COST: usize = 64;
 
 impl Will {
     /// A copy with memory of its own: what was read of a CONNECT is a slice of all of it, passwords included.

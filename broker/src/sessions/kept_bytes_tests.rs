@@ -403,9 +403,9 @@ fn what_others_are_to_have_of_a_session_that_is_over_counts_until_they_have_it()
         "nobody ends for it"
     );
     assert_eq!(outbox.kept(), 0, "its end makes no more room");
-    assert_eq!(outbox.take_shared(2, &mut |_| true).len(), 0);
+    assert_eq!(outbox.take_shared(2, &|_| true).len(), 0);
     assert_eq!(house.kept(), own("al") + 2 * cost(100), "of another lane");
-    assert_eq!(outbox.take_shared(3, &mut |_| true).len(), 2);
+    assert_eq!(outbox.take_shared(3, &|_| true).len(), 2);
     assert_eq!(house.kept(), own("al"));
 }
 

@@ -199,6 +199,38 @@ fn what_is_kept_comes_level_by_level_whatever_lane_it_is_in() {
     assert_eq!(found, expected);
 }
 
+/// Rooms count their messages themselves; their bytes are the lane's.
+#[test]
+fn rooms_keep_no_more_bytes_than_all_else() {
+    let config = "[lanes]\ncount = 1\n[limits]\nroom_retained = 2\nretained_bytes = \"4KiB\"\n";
+    let server = Broker::with(config);
+    let mut client = Connect::v5("a").to(server.address());
+    client.subscribe("inbox/me/#", 0);
+    let (large, small) = ("x".repeat(3_000), "x".repeat(300));
+    // One room has room for all, the other is there for nothing but what it cannot keep.
+    for (topic, text) in [
+        ("rooms/a/1", &large),
+        ("rooms/b/1", &large),
+        ("rooms/a/2", &small),
+    ] {
+        client.publish(&Message::new(topic, text).qos(1).retained());
+    }
+    let told = client.message_where(|m| m.topic == "inbox/me/error");
+    assert!(told.text().contains("\"not-kept\"") && told.text().contains("rooms/b/1"));
+    let topics = |filter| {
+        let found = kept(server.address(), filter);
+        found.into_iter().map(|m| m.topic).collect::<Vec<_>>()
+    };
+    assert_eq!(topics("rooms/b/1"), [""; 0]);
+    assert_eq!(topics("rooms/a/1"), ["rooms/a/1"]);
+    // What was not kept takes no place in its room: there is one for each of these.
+    client.publish(&Message::new("rooms/a/1", "").qos(1).retained());
+    for topic in ["rooms/b/1", "rooms/b/2"] {
+        client.publish(&Message::new(topic, &small).qos(1).retained());
+        assert_eq!(topics(topic), [topic]);
+    }
+}
+
 #[test]
 fn past_the_limit_a_message_is_delivered_and_not_kept_and_its_sender_is_told() {
     let config = "[lanes]\ncount = 1\n[limits]\nretained = 2\nretained_bytes = \"1KiB\"\n";

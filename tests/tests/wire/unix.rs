@@ -3,6 +3,7 @@
 use roommq_tests::broker::Broker;
 use roommq_tests::program::{Program, roommq};
 use roommq_tests::wire::{BOTH, Connect, Message};
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
@@ -59,4 +60,29 @@ fn a_socket_in_use_is_left_alone() {
         .over(Box::new(UnixStream::connect(&path).unwrap()))
         .ping();
     drop(server);
+}
+
+/// A peer that has closed its reading side can still be read from; it is not, once something was to be written to it.
+#[test]
+fn a_peer_that_closed_its_reading_side_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mqtt.sock");
+    let _server = Broker::listening(&config(path.to_str().unwrap()), &[]);
+    let connect = || Box::new(UnixStream::connect(&path).unwrap());
+    let mut watcher = Connect::v5("w").over(connect());
+    watcher.subscribe("rooms/r/_events", 1);
+    for (last, event) in [(&b"\xc0\x00"[..], "lost"), (b"\xc0\x00\xe0\x00", "left")] {
+        let socket = UnixStream::connect(&path).unwrap();
+        let half = socket.try_clone().unwrap();
+        let mut client = Connect::v5(event).over(Box::new(socket));
+        client.subscribe("rooms/r/x", 1);
+        half.shutdown(Shutdown::Read).unwrap();
+        client.send(last);
+        let user = format!("\"~{event}\"");
+        let ends = |m: &Message| m.text().contains(&user) && !m.text().contains("joined");
+        let told = watcher.message_where(ends);
+        let told = told.text();
+        assert!(told.contains(&format!("\"event\":\"{event}\"")), "{told}");
+    }
+    watcher.ping();
 }

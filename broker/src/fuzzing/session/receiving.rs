@@ -63,6 +63,20 @@ struct Awaited {
     may_be_lost: bool,
     /// It waits for an answer, not for the window.
     held: bool,
+    /// In the order in which they came to wait, for the one or the other.
+    number: u64,
+}
+
+impl Awaited {
+    /// Bytes that it counts for, of what is held if it is.
+    fn weight(&self) -> usize {
+        weight(self.size, self.held)
+    }
+}
+
+/// What is held counts for 32 bytes at least.
+fn weight(size: Size, held: bool) -> usize {
+    size.kept.max(if held { 32 } else { 0 })
 }
 
 /// The client as a receiver.
@@ -73,6 +87,7 @@ pub(super) struct Receiving {
     /// All that came out once and may come again, by serial, with the version that they are encoded for.
     versions: Vec<Version>,
     expiries: Vec<u64>,
+    last_number: u64,
     /// Messages that will not come.
     lost: u64,
     /// Messages of QoS 0 that were held when a connection was lost: those that had found no more room are counted.
@@ -91,6 +106,7 @@ impl Receiving {
             awaited: VecDeque::new(),
             versions: Vec::new(),
             expiries: Vec::new(),
+            last_number: 0,
             lost: 0,
             perhaps: 0,
             behind: false,
@@ -114,7 +130,8 @@ impl Receiving {
         self.versions.push(what.version);
         self.expiries.push(message.expires);
         let limits = self.limits();
-        let (qos, held, length) = (message.qos, !message.after.is_empty(), what.size.kept);
+        let (qos, held) = (message.qos, !message.after.is_empty());
+        let length = weight(what.size, held);
         let full = self.is_full(&message, what);
         let begins = what.overflowed && !self.overflowed;
         self.overflowed = what.overflowed;
@@ -144,7 +161,9 @@ impl Receiving {
             return;
         }
         let over = message.expires <= message.at;
+        self.last_number += 1;
         self.awaited.push_back(Awaited {
+            number: self.last_number,
             message,
             size: what.size,
             may_be_lost: over || too_large || (held && qos == QoS::AtMostOnce),
@@ -157,9 +176,10 @@ impl Receiving {
 
     /// Whether there may be no room for one more.
     fn is_full(&self, message: &Message, what: Delivered) -> bool {
-        let (limits, length) = (self.limits(), what.size.kept);
-        if !message.after.is_empty() {
-            let held = self.awaited.iter().filter(|a| a.held).map(|a| a.size.kept);
+        let held = !message.after.is_empty();
+        let (limits, length) = (self.limits(), weight(what.size, held));
+        if held {
+            let held = self.awaited.iter().filter(|a| a.held).map(Awaited::weight);
             return held.sum::<usize>() + length > limits.bytes;
         }
         if message.qos == QoS::AtMostOnce {
@@ -179,9 +199,11 @@ impl Receiving {
     fn only_newest_are_sure(&mut self) {
         let limits = self.limits();
         let (mut many, mut bytes, mut held) = (0, 0, 0);
-        for awaited in self.awaited.iter_mut().rev() {
+        let mut newest: Vec<_> = self.awaited.iter_mut().collect();
+        newest.sort_by_key(|a| std::cmp::Reverse(a.number));
+        for awaited in newest {
             if awaited.held {
-                held += awaited.size.kept;
+                held += awaited.weight();
                 awaited.may_be_lost |= held > limits.bytes;
             } else if awaited.message.qos != QoS::AtMostOnce {
                 many += 1;
@@ -194,7 +216,7 @@ impl Receiving {
     /// The last answer that `ticket` owed is out, and what it held goes on its way; not where its lane has answered
     /// other tickets: it waits for those then, though it would not have to.
     pub(super) fn answered(&mut self, ticket: u32, before: impl Fn(u16) -> Vec<u32>) {
-        let mut released = VecDeque::new();
+        let mut released = Vec::new();
         let mut moved = VecDeque::new();
         let mut rest = VecDeque::new();
         for mut awaited in std::mem::take(&mut self.awaited) {
@@ -210,7 +232,7 @@ impl Receiving {
                 if awaited.held {
                     moved.push_back(awaited);
                 } else {
-                    released.push_back(awaited);
+                    released.push(awaited);
                 }
             } else {
                 rest.push_back(awaited);
@@ -219,7 +241,12 @@ impl Receiving {
         // What others delivered meanwhile is ahead of it, and so is what the next ticket held already.
         self.awaited = rest;
         self.awaited.append(&mut moved);
-        self.awaited.append(&mut released);
+        released.sort_by_key(|a| a.number);
+        for mut awaited in released {
+            self.last_number += 1;
+            awaited.number = self.last_number;
+            self.awaited.push_back(awaited);
+        }
         if !self.awake {
             self.drop_qos_0();
         }
@@ -231,25 +258,21 @@ impl Receiving {
             .retain(|a| a.held || a.message.qos != QoS::AtMostOnce);
     }
 
-    /// The connection is over, and the session is not. `holder` is the first ticket that holds a lane's messages
-    /// back: what is held goes on to wait ticket by ticket.
-    pub(super) fn sleep(&mut self, holder: impl Fn(u16) -> Option<u32>) {
+    /// The connection is over, and the session is not. What is held goes on to wait where it came.
+    pub(super) fn sleep(&mut self) {
         self.awake = false;
         self.overflowed = false;
         self.in_flight.lose();
         let sent_off = |a: &&Awaited| !a.held && a.message.qos == QoS::AtMostOnce;
         self.lost += self.awaited.iter().filter(sent_off).count() as u64;
         self.drop_qos_0();
-        let all = std::mem::take(&mut self.awaited);
-        let (mut held, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|a| a.held);
-        let all = held.len();
-        held.retain(|a| a.message.qos != QoS::AtMostOnce);
-        self.perhaps += (all - held.len()) as u64;
-        held.sort_by_key(|a| holder(a.message.lane));
-        self.awaited = rest.into();
-        for mut awaited in held {
+        let all = self.awaited.len();
+        self.awaited.retain(|a| a.message.qos != QoS::AtMostOnce);
+        self.perhaps += (all - self.awaited.len()) as u64;
+        let awaited = self.awaited.make_contiguous();
+        awaited.sort_by_key(|a| a.number);
+        for awaited in awaited {
             (awaited.held, awaited.message.after) = (false, Vec::new());
-            self.awaited.push_back(awaited);
         }
         self.only_newest_are_sure();
     }

@@ -1,9 +1,10 @@
 //! Answers that several lanes may owe, and what is held back until they are complete.
 
+use super::held::{Held, HeldBack, weight};
 use super::{DropReason, Frame, Outbound, Room, Waiting};
 use crate::packet::{PacketId, QoS, ReasonCode, Reply};
 use bytestring::ByteString;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 /// An answer in the making.
 #[derive(Debug)]
@@ -19,18 +20,15 @@ pub(super) struct Owed {
     pub(super) answered: Vec<u16>,
     /// What is retained. It goes before all that is held.
     replayed: Vec<HeldBack>,
-    held: VecDeque<HeldBack>,
-    /// Lanes of which anything is held.
-    holding: Vec<u16>,
-    held_bytes: usize,
+    replayed_bytes: usize,
+    held: Held,
 }
 
-/// A message that waits for an answer.
-#[derive(Debug)]
-struct HeldBack {
-    number: u64,
-    lane: u16,
-    frame: Frame,
+impl Owed {
+    /// Bytes that wait for this answer.
+    fn bytes(&self) -> usize {
+        self.replayed_bytes + self.held.bytes()
+    }
 }
 
 /// What is answered.
@@ -69,9 +67,8 @@ impl Outbound {
             lanes_left: lanes,
             answered: Vec::new(),
             replayed: Vec::new(),
-            held: VecDeque::new(),
-            holding: Vec::new(),
-            held_bytes: 0,
+            replayed_bytes: 0,
+            held: Held::default(),
         });
         self.settle(now);
     }
@@ -128,22 +125,20 @@ impl Outbound {
         let number = self.number();
         let first = self.owed.iter_mut().find(|o| o.answered.contains(&lane));
         // Behind what is held for an answer before this one, or for an earlier piece of this one, it has its place already.
-        let behind = |owed: &Owed| owed.ticket != ticket || owed.holding.contains(&lane);
+        let behind = |owed: &Owed| owed.ticket != ticket || owed.held.has(lane);
         let Some(owed) = first.filter(|owed| !behind(owed)) else {
             return self.deliver(lane, frame, now);
         };
-        let held = owed.held_bytes + frame.len();
-        if held > self.limits.bytes {
+        if owed.bytes() + weight(frame) > self.limits.bytes {
             if frame.qos != QoS::AtMostOnce {
                 self.room = Room::Overflowed;
             }
             self.lose(frame);
             return false;
         }
-        owed.held_bytes = held;
+        owed.replayed_bytes += weight(frame);
         owed.replayed.push(HeldBack {
             number,
-            lane,
             frame: frame.clone(),
         });
         true
@@ -182,9 +177,15 @@ impl Outbound {
             for replayed in owed.replayed {
                 self.send(&replayed.frame, now);
             }
-            // Through `deliver`: the same lane may have answered a later request that waits for others.
-            for held in owed.held {
-                self.deliver(held.lane, &held.frame, now);
+            // The same lane may have answered a later request that waits for others.
+            for lane in owed.held.lanes() {
+                let later = self.owed.iter_mut().find(|o| o.answered.contains(&lane));
+                if let Some(later) = later {
+                    owed.held.move_lane(lane, &mut later.held);
+                }
+            }
+            while let Some(held) = owed.held.pop() {
+                self.send(&held.frame, now);
             }
         }
     }
@@ -215,29 +216,22 @@ impl Outbound {
     pub(super) fn hold(&mut self, at: usize, lane: u16, frame: &Frame) -> bool {
         let (most, number) = (self.limits.bytes, self.number());
         let owed = &mut self.owed[at];
-        let full = owed.held_bytes + frame.len() > most;
+        let weight = weight(frame);
+        let full = owed.bytes() + weight > most;
         let may_be_lost = frame.qos == QoS::AtMostOnce;
-        let taken = !full || !may_be_lost && frame.len() <= most;
+        let taken = !full || !may_be_lost && weight <= most;
         if full && !may_be_lost {
             self.room = Room::Overflowed;
         }
         let mut lost = Vec::new();
         if taken {
-            while owed.held_bytes + frame.len() > most
-                && let Some(oldest) = owed.held.pop_front()
+            while owed.bytes() + weight > most
+                && let Some(oldest) = owed.held.pop()
             {
-                owed.held_bytes -= oldest.frame.len();
                 lost.push(oldest.frame);
             }
-            owed.held_bytes += frame.len();
-            if !owed.holding.contains(&lane) {
-                owed.holding.push(lane);
-            }
-            owed.held.push_back(HeldBack {
-                number,
-                lane,
-                frame: frame.clone(),
-            });
+            let frame = frame.clone();
+            owed.held.put(lane, HeldBack { number, frame });
         } else {
             lost.push(frame.clone());
         }
@@ -260,12 +254,8 @@ impl Outbound {
     /// group.
     pub(super) fn take_held(&mut self, mut stay: impl FnMut(&Frame, u32, u64) -> bool) {
         for owed in &mut self.owed {
-            let before = owed.held.len();
-            owed.held.retain(|h| stay(&h.frame, owed.ticket, h.number));
-            if owed.held.len() < before {
-                let held = owed.held.iter().chain(&owed.replayed);
-                owed.held_bytes = held.map(|h| h.frame.len()).sum();
-            }
+            let ticket = owed.ticket;
+            owed.held.retain(|h| stay(&h.frame, ticket, h.number));
         }
     }
 
@@ -279,27 +269,21 @@ impl Outbound {
         let Some(owed) = self.owed.iter_mut().find(|o| o.ticket == ticket) else {
             return false;
         };
-        let at = owed.held.partition_point(|h| h.number < number);
-        owed.held_bytes += frame.len();
-        let held = HeldBack {
-            number,
-            lane,
-            frame: frame.clone(),
-        };
-        owed.held.insert(at, held);
+        let frame = frame.clone();
+        owed.held.put(lane, HeldBack { number, frame });
         true
     }
 
     /// How many messages wait for answers, and their bytes.
     pub(super) fn held_back(&self) -> (usize, usize) {
-        let numbers = |o: &Owed| (o.held.len() + o.replayed.len(), o.held_bytes);
+        let numbers = |o: &Owed| (o.held.len() + o.replayed.len(), o.bytes());
         let all = self.owed.iter().map(numbers);
         all.fold((0, 0), |(n, b), (more, bytes)| (n + more, b + bytes))
     }
 
     /// What is held for answers.
     pub(super) fn held_frames(&self) -> impl Iterator<Item = &Frame> {
-        let held = self.owed.iter().flat_map(|owed| &owed.held);
+        let held = self.owed.iter().flat_map(|owed| owed.held.iter());
         held.map(|h| &h.frame)
     }
 
@@ -320,19 +304,25 @@ impl Outbound {
 
     /// Nobody waits for an answer any more; what was held for one is kept.
     pub(super) fn forgive(&mut self, now: u64) {
-        for owed in std::mem::take(&mut self.owed) {
-            for held in owed.replayed.into_iter().chain(owed.held) {
-                if held.frame.qos != QoS::AtMostOnce {
-                    let next = Waiting {
-                        frame: held.frame,
-                        since: now,
-                        number: held.number,
-                    };
-                    self.keep(next, now);
+        for mut owed in std::mem::take(&mut self.owed) {
+            let held = std::iter::from_fn(|| owed.held.pop());
+            for HeldBack { number, frame } in owed.replayed.into_iter().chain(held) {
+                if frame.qos == QoS::AtMostOnce {
+                    continue;
                 }
+                if frame.len() > self.limits.bytes {
+                    self.lose(&frame);
+                    continue;
+                }
+                self.push_waiting(Waiting {
+                    frame,
+                    since: now,
+                    number,
+                });
             }
         }
         self.sort_waiting();
+        self.make_room(0, 0, now);
         self.asked.clear();
         self.resumed = None;
     }

@@ -83,16 +83,17 @@ impl Outbound {
             self.drop_for(DropReason::QueueFull, frame.packet.payload_len());
             return false;
         }
-        // While lanes offer some that is older, the oldest is not known.
-        if self.offers.is_empty() {
-            self.make_room(1, frame.len(), now);
-        }
+        self.make_room(1, frame.len(), now);
         self.push_waiting(next);
         true
     }
 
-    /// Drops what is too old, and the oldest as long as there is no room for so many more; whether it had to for that.
+    /// Drops what is too old, and the oldest as long as there is no room for so many more; whether it had to for that. While
+    /// lanes offer some that may be older none is dropped.
     pub(super) fn make_room(&mut self, messages: usize, bytes: usize, now: u64) -> bool {
+        if !self.offers.is_empty() {
+            return false;
+        }
         let mut full = false;
         while let Some(oldest) = self.waiting.front() {
             let reason = if self.is_too_old(oldest.since, now) {

@@ -8,6 +8,7 @@ mod aliases;
 mod answers;
 mod away;
 mod frame;
+mod held;
 mod ids;
 mod room;
 mod shared;

@@ -2,6 +2,7 @@
 
 use super::{DropReason, Frame, InFlight, Outbound, Share, Waiting};
 use crate::packet::{PacketId, QoS};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A message that was taken out.
@@ -42,11 +43,7 @@ impl Outbound {
     /// on a connection what was begun is completed [5.0 MQTT-3.10.4-3]. A QoS 2 message that has been sent is for nobody
     /// else [MQTT-4.8.2-4, MQTT-4.8.2-5]. If that is anything, nothing that waits is sent before what nobody took has been
     /// [put back](Self::put_back) or [lost](Self::lose_taken), and its room is not given away.
-    pub(crate) fn take_shared(
-        &mut self,
-        lane: u16,
-        may: &mut dyn FnMut(&Share) -> bool,
-    ) -> Vec<Taken> {
+    pub(crate) fn take_shared(&mut self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
         let mut taken = Vec::new();
         let mut stays = |frame: &Frame, number: u64, place: Place| {
             let share = frame.share.as_ref();
@@ -131,7 +128,7 @@ impl Outbound {
             self.refill(now);
         }
         // What came meanwhile was let in.
-        if self.offers.is_empty() && self.make_room(0, 0, now) && !self.asleep {
+        if self.make_room(0, 0, now) && !self.asleep {
             self.overflow();
         }
     }
@@ -144,10 +141,27 @@ impl Outbound {
 
     /// Whether anything came by shared groups of `lane` that another may take over in the end.
     pub(crate) fn holds_shared(&self, lane: u16) -> bool {
+        self.shares(lane).next().is_some()
+    }
+
+    /// Of those, the groups.
+    pub(crate) fn shared_groups(&self, lane: u16) -> HashSet<Arc<str>> {
+        let mut groups = HashSet::new();
+        for share in self.shares(lane) {
+            // Most are of one group, and share its name.
+            if !groups.contains(&share.group) {
+                groups.insert(share.group.clone());
+            }
+        }
+        groups
+    }
+
+    fn shares(&self, lane: u16) -> impl Iterator<Item = &Arc<Share>> {
         let sent = self.in_flight.iter().map(|m| &m.frame);
         let sent = sent.filter(|frame| frame.qos != QoS::ExactlyOnce);
         let waiting = self.waiting.iter().map(|w| &w.frame);
-        let mut frames = sent.chain(waiting).chain(self.held_frames());
-        frames.any(|frame| frame.share.as_ref().is_some_and(|s| s.lane == lane))
+        let frames = sent.chain(waiting).chain(self.held_frames());
+        let shares = frames.filter_map(|frame| frame.share.as_ref());
+        shares.filter(move |share| share.lane == lane)
     }
 }

@@ -54,7 +54,7 @@ fn a_group_takes_back_all_but_qos_2_on_its_way() {
     out.deliver(0, &shared(QoS::ExactlyOnce, 0, b"c"), 0);
     out.deliver(0, &shared(QoS::AtLeastOnce, 9, b"d"), 0);
     out.sleep(0);
-    let taken = out.take_shared(0, &mut |_| true);
+    let taken = out.take_shared(0, &|_| true);
     assert_eq!(payloads(&taken), b"bc");
     assert_eq!((out.held().messages, out.waiting.len()), (2, 1));
     // As if they had not been taken out.
@@ -62,7 +62,7 @@ fn a_group_takes_back_all_but_qos_2_on_its_way() {
     let ids: Vec<u16> = out.in_flight.iter().map(|m| m.id.get()).collect();
     assert_eq!((ids, out.waiting.len()), (vec![1, 2], 2));
     assert_eq!(out.held().messages, 4);
-    let taken = out.take_shared(0, &mut |_| true);
+    let taken = out.take_shared(0, &|_| true);
     out.lose_taken(0, &taken, 0);
     assert_eq!(out.dropped(), 2);
     wake(&mut out, LIMITS);
@@ -80,7 +80,7 @@ fn a_session_that_is_over_keeps_only_what_others_may_take() {
     out.deliver(0, &shared(QoS::ExactlyOnce, 0, b"c"), 0);
     out.let_go();
     assert_eq!((out.held().messages, out.held().payload), (2, 2));
-    assert_eq!(payloads(&out.take_shared(0, &mut |_| true)), b"bc");
+    assert_eq!(payloads(&out.take_shared(0, &|_| true)), b"bc");
 }
 
 /// Each of two lanes takes out its own and puts it back; the ids have begun again at 1, past one that is in use.
@@ -94,7 +94,7 @@ fn what_nobody_took_is_sent_again_in_the_order_in_which_it_was_sent() {
         out.deliver(n % 2, &shared(QoS::AtLeastOnce, n % 2, b"x"), 0);
     }
     out.sleep(0);
-    let [even, odd] = [0, 1].map(|lane| out.take_shared(lane, &mut |_| true));
+    let [even, odd] = [0, 1].map(|lane| out.take_shared(lane, &|_| true));
     assert_eq!((even.len(), odd.len(), out.in_flight.len()), (3, 3, 0));
     out.put_back(1, odd, 0);
     out.put_back(0, even, 0);
@@ -109,7 +109,7 @@ fn while_a_lane_offers_some_of_it_nothing_that_waits_is_sent() {
     out.deliver(0, &shared(QoS::AtLeastOnce, 0, b"b"), 0);
     out.deliver(0, &frame(QoS::AtLeastOnce, b"c"), 0);
     assert_eq!(sent(&mut out), publish1(1, b"a"));
-    let taken = out.take_shared(0, &mut |_| true);
+    let taken = out.take_shared(0, &|_| true);
     assert_eq!(out.acked(id(1), 0), Ok(true));
     assert!(sent(&mut out).is_empty() && !out.is_settled());
     out.put_back(0, taken, 0);
@@ -117,7 +117,7 @@ fn while_a_lane_offers_some_of_it_nothing_that_waits_is_sent() {
     assert_eq!(out.acked(id(2), 0), Ok(true));
     assert_eq!(sent(&mut out), publish1(3, b"c"));
     // Where there is nothing to offer nothing is held up.
-    assert!(out.take_shared(0, &mut |_| true).is_empty());
+    assert!(out.take_shared(0, &|_| true).is_empty());
     assert_eq!(out.acked(id(3), 0), Ok(true));
     out.deliver(0, &frame(QoS::AtLeastOnce, b"d"), 0);
     assert_eq!(sent(&mut out), publish1(4, b"d"));
@@ -130,7 +130,7 @@ fn what_is_offered_keeps_its_room() {
     for payload in [b"a", b"b", b"c"] {
         out.deliver(0, &shared(QoS::AtLeastOnce, 0, payload), 0);
     }
-    let taken = out.take_shared(0, &mut |_| true);
+    let taken = out.take_shared(0, &|_| true);
     let other = shared(QoS::AtLeastOnce, 1, b"d");
     assert!(!out.meets(Need::Room, &other) && !out.may_meet(Need::Room, 1));
     // Whatever else comes is let in, and the oldest goes for it once it is known which that is.
@@ -151,7 +151,7 @@ fn nobody_is_closed_for_what_an_offer_holds_up() {
             out.deliver(0, &shared(QoS::AtLeastOnce, 0, &[n]), 0);
         }
         assert_eq!((out.in_flight.len(), out.waiting.len()), (2, 2));
-        let taken = out.take_shared(0, &mut |_| true);
+        let taken = out.take_shared(0, &|_| true);
         for n in 4..6 {
             out.deliver(1, &frame(QoS::AtLeastOnce, &[n]), 0);
         }
@@ -239,7 +239,7 @@ impl Trial {
                 assert!(self.out.deliver(lane, &message, 0));
             }
             Step::Take { lane } if !self.taken.contains_key(&lane) => {
-                let taken = self.out.take_shared(lane, &mut |_| true);
+                let taken = self.out.take_shared(lane, &|_| true);
                 self.taken.insert(lane, taken);
             }
             Step::Return { lane, which } => {

@@ -228,9 +228,7 @@ impl Trial {
             }
             asleep @ Stage::Asleep(_) => return self.stage = asleep,
         }
-        let answering = &self.answering;
-        let holder = |lane| answering.before(lane).first().copied();
-        self.receiving.sleep(holder);
+        self.receiving.sleep();
         self.answering.forget();
         self.wire = Wire::new(&self.terms);
     }

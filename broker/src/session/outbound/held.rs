@@ -1,0 +1,131 @@
+//! What is held back for an answer, by lane.
+
+use super::Frame;
+use std::collections::VecDeque;
+
+/// Messages of few bytes count for so many: what one takes here besides its bytes.
+const LEAST: usize = 32;
+
+/// A message that waits for an answer.
+#[derive(Debug)]
+pub(super) struct HeldBack {
+    /// Ascending within a lane.
+    pub number: u64,
+    pub frame: Frame,
+}
+
+impl HeldBack {
+    /// Bytes that it counts for.
+    pub(super) fn weight(&self) -> usize {
+        weight(&self.frame)
+    }
+}
+
+/// Bytes that a message counts for while it is held.
+pub(super) fn weight(frame: &Frame) -> usize {
+    frame.len().max(LEAST)
+}
+
+/// All that is held for one answer. Each lane's moves on to another answer as a whole: a client may have asked for hundreds.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// None of them empty.
+    lanes: Vec<OfLane>,
+}
+
+#[derive(Debug)]
+struct OfLane {
+    lane: u16,
+    messages: VecDeque<HeldBack>,
+    bytes: usize,
+}
+
+impl Held {
+    pub(super) fn len(&self) -> usize {
+        self.lanes.iter().map(|l| l.messages.len()).sum()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.lanes.iter().map(|l| l.bytes).sum()
+    }
+
+    /// Whether anything of this lane is held.
+    pub(super) fn has(&self, lane: u16) -> bool {
+        self.lanes.iter().any(|l| l.lane == lane)
+    }
+
+    fn of_lane(&mut self, lane: u16) -> &mut OfLane {
+        let at = self.lanes.iter().position(|l| l.lane == lane);
+        let at = at.unwrap_or_else(|| {
+            self.lanes.push(OfLane {
+                lane,
+                messages: VecDeque::new(),
+                bytes: 0,
+            });
+            self.lanes.len() - 1
+        });
+        &mut self.lanes[at]
+    }
+
+    /// Puts one to its place among those of its lane.
+    pub(super) fn put(&mut self, lane: u16, held: HeldBack) {
+        let of_lane = self.of_lane(lane);
+        of_lane.bytes += held.weight();
+        let last = of_lane.messages.back();
+        if last.is_none_or(|last| last.number < held.number) {
+            of_lane.messages.push_back(held);
+            return;
+        }
+        let at = of_lane.messages.partition_point(|h| h.number < held.number);
+        of_lane.messages.insert(at, held);
+    }
+
+    /// Takes the oldest.
+    pub(super) fn pop(&mut self) -> Option<HeldBack> {
+        let oldest = |l: &(usize, &OfLane)| l.1.messages.front().map(|h| h.number);
+        let (at, _) = self.lanes.iter().enumerate().min_by_key(oldest)?;
+        let of_lane = &mut self.lanes[at];
+        let held = of_lane.messages.pop_front()?;
+        of_lane.bytes -= held.weight();
+        if of_lane.messages.is_empty() {
+            self.lanes.swap_remove(at);
+        }
+        Some(held)
+    }
+
+    /// Takes out all that is not to `stay`.
+    pub(super) fn retain(&mut self, mut stay: impl FnMut(&HeldBack) -> bool) {
+        self.lanes.retain_mut(|l| {
+            let before = l.messages.len();
+            l.messages.retain(&mut stay);
+            if l.messages.len() < before {
+                l.bytes = l.messages.iter().map(HeldBack::weight).sum();
+            }
+            !l.messages.is_empty()
+        });
+    }
+
+    /// The lanes of which it holds anything.
+    pub(super) fn lanes(&self) -> Vec<u16> {
+        self.lanes.iter().map(|l| l.lane).collect()
+    }
+
+    /// All of one lane goes to `other`, which has none that is older.
+    pub(super) fn move_lane(&mut self, lane: u16, other: &mut Held) {
+        let Some(at) = self.lanes.iter().position(|l| l.lane == lane) else {
+            return;
+        };
+        let mut moved = self.lanes.swap_remove(at);
+        if other.has(lane) {
+            let of_lane = other.of_lane(lane);
+            of_lane.messages.append(&mut moved.messages);
+            of_lane.bytes += moved.bytes;
+        } else {
+            other.lanes.push(moved);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &HeldBack> {
+        self.lanes.iter().flat_map(|l| &l.messages)
+    }
+}
