@@ -1,6 +1,7 @@
 //! How a connection ends: the last words, the will, and word to every lane that knew the session.
 
 use super::opening::{FOR_EVER, longest_expiry};
+use super::sleepers::settle;
 use super::{Connection, Link, Shared};
 use crate::clock;
 use crate::lane::{Batch, Entry, GoneEntry, Origin, PropertiesEntry, PublishEntry, lane_of};
@@ -9,6 +10,7 @@ use crate::packet::{ReasonCode, Will};
 use crate::policy::{GoneReason, Principal, SessionId};
 use crate::session::Close;
 use crate::sessions::{Asleep, Kept};
+use futures_util::future::join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -157,9 +159,9 @@ impl Connection {
         let ended = sessions.find_room(self.id, asleep, &counters.kept, now);
         // Only from now on it can be one of those that end for the others.
         counters.kept.call();
-        for due in ended {
-            super::sleepers::settle(&self.shared, due).await;
-        }
+        // Where a lane is full, the ends in others do not wait for it.
+        let settling = ended.into_iter();
+        join_all(settling.map(|due| settle(&self.shared, due))).await;
         rest
     }
 

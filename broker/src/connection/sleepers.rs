@@ -28,7 +28,7 @@ impl Sleepers {
         loop {
             for made in sessions.make_room(kept) {
                 ended.note((1, made.bytes));
-                settling.push(settle(&self.shared, made.let_go(clock::now_ms())));
+                settling.push(settle(&self.shared, made.let_go(kept, clock::now_ms())));
             }
             if let Some((count, bytes)) = ended.untold(clock::now_ms()) {
                 let limit = self.shared.limits.kept_bytes;

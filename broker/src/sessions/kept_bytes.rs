@@ -20,6 +20,8 @@ pub(crate) struct KeptBytes {
     /// Wills of sessions that have ended, and what their shared groups are to have of their queues: there until they are
     /// sent, but nobody has to end for them.
     leaving: AtomicU64,
+    /// Queues of sessions that have to end for others, until they have been let go.
+    promised: AtomicU64,
     /// Nothing is queued past it.
     most: u64,
     /// It has grown past where sessions end.
@@ -31,6 +33,7 @@ impl KeptBytes {
         KeptBytes {
             now: AtomicU64::new(0),
             leaving: AtomicU64::new(0),
+            promised: AtomicU64::new(0),
             most,
             crowded: Notify::new(),
         }
@@ -50,7 +53,7 @@ impl KeptBytes {
 
     /// Calls whoever makes room, where there is need: more waits than before, or one more session that may end.
     pub(crate) fn call(&self) {
-        if self.staying() > self.high() {
+        if self.claimed() > self.high() {
             self.crowded.notify_one();
         }
     }
@@ -69,6 +72,12 @@ impl KeptBytes {
     /// Of them, those that stay unless somebody ends.
     fn staying(&self) -> u64 {
         self.now.load(Ordering::Relaxed)
+    }
+
+    /// And for which nobody ends yet.
+    fn claimed(&self) -> u64 {
+        let promised = self.promised.load(Ordering::Relaxed);
+        self.staying().saturating_sub(promised)
     }
 
     /// So many of those that stayed are on their way out.
@@ -111,14 +120,16 @@ impl KeptBytes {
 pub(crate) struct MadeRoom {
     due: Due,
     outbox: Arc<Outbox>,
+    queue: u64,
     /// What it held.
     pub bytes: u64,
 }
 
 impl MadeRoom {
     /// Its queue goes at once, since lanes may be busy; all else is to be told to them.
-    pub(crate) fn let_go(self, now: u64) -> Due {
+    pub(crate) fn let_go(self, kept: &KeptBytes, now: u64) -> Due {
         self.outbox.part(None, false, now);
+        kept.promised.fetch_sub(self.queue, Ordering::Relaxed);
         self.due
     }
 }
@@ -138,7 +149,7 @@ impl Sessions {
         let mut ended = Vec::new();
         if !kept.takes(0) && !self.is_large(session, &asleep, kept) {
             let made = self.make_room(kept).into_iter();
-            ended.extend(made.map(|made| made.let_go(now)));
+            ended.extend(made.map(|made| made.let_go(kept, now)));
         }
         ended.extend(self.sleep(session, asleep));
         ended
@@ -158,8 +169,8 @@ impl Sessions {
     pub(crate) fn make_room(&self, kept: &KeptBytes) -> Vec<MadeRoom> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        // Under the lock: two at once would both make room for the same bytes.
-        let now = kept.staying();
+        // Under the lock, and without what has been promised: two at once would both make room for the same bytes.
+        let now = kept.claimed();
         if now <= kept.high() {
             return Vec::new();
         }
@@ -182,18 +193,27 @@ impl Sessions {
                     continue;
                 };
                 let beside = known.asleep.as_ref().map_or(0, |asleep| asleep.bytes());
-                let bytes = beside.saturating_add(known.outbox.kept());
+                let queue = known.outbox.kept();
+                let bytes = beside.saturating_add(queue);
                 if holding.contains(&bytes) {
                     left = left.saturating_sub(bytes);
-                    leaving.push((number, known.outbox.clone(), bytes));
+                    leaving.push((number, known.outbox.clone(), queue, bytes));
                 }
             }
         }
-        let ended = leaving.into_iter().filter_map(|(number, outbox, bytes)| {
-            let due = state.end(number)?;
-            state.for_bytes += 1;
-            Some(MadeRoom { due, outbox, bytes })
-        });
+        let ended = leaving
+            .into_iter()
+            .filter_map(|(number, outbox, queue, bytes)| {
+                let due = state.end(number)?;
+                state.for_bytes += 1;
+                kept.promised.fetch_add(queue, Ordering::Relaxed);
+                Some(MadeRoom {
+                    due,
+                    outbox,
+                    queue,
+                    bytes,
+                })
+            });
         ended.collect()
     }
 }

@@ -130,7 +130,10 @@ impl House {
     /// Who has to end, by users; they do.
     fn make_room(&self) -> Vec<String> {
         let leaving = self.sessions.make_room(&self.counters.kept);
-        leaving.into_iter().map(|m| self.end(m.let_go(0))).collect()
+        leaving
+            .into_iter()
+            .map(|m| self.end(m.let_go(&self.counters.kept, 0)))
+            .collect()
     }
 
     /// It ends; whose it was.
@@ -434,4 +437,26 @@ fn who_falls_asleep_with_more_than_an_even_share_is_its_own_end_and_nobody_elses
     assert_eq!(ids, [true]);
     drop(ended);
     assert_eq!(house.kept(), before);
+}
+
+/// Two threads at once: the first has chosen who ends, and not let their queues go yet.
+#[test]
+fn room_that_is_being_made_is_not_made_again() {
+    let mut house = House::new(20_000);
+    for name in ["1", "2", "3", "4"] {
+        let (_, outbox) = house.sleeper(name);
+        put(&outbox, 4_000);
+    }
+    let (_, last) = house.sleeper("last");
+    while house.counters.kept.staying() <= house.counters.kept.high() {
+        put(&last, 100);
+    }
+    let leaving = house.sessions.make_room(&house.counters.kept);
+    assert_eq!(leaving.len(), 1);
+    assert!(house.counters.kept.staying() > house.counters.kept.low());
+    assert_eq!(house.make_room(), [""; 0]);
+    for made in leaving {
+        house.end(made.let_go(&house.counters.kept, 0));
+    }
+    assert_eq!(house.counters.kept.claimed(), house.counters.kept.staying());
 }
