@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 /// A user in a room. Holds a seat while it is online, and when lost until the grace period is over.
 #[derive(Debug)]
 pub(crate) struct Member {
+    /// By client: a fleet may share one user.
     devices: Vec<Device>,
     /// Online or lost.
     pub standing: Standing,
@@ -66,14 +67,18 @@ impl Member {
         self.devices.len()
     }
 
-    fn place(&self, client: u64) -> Option<usize> {
-        self.devices
-            .iter()
-            .position(|device| device.session.client == client)
+    /// Where the client's device is; the error: where it would be.
+    fn place(&self, client: u64) -> Result<usize, usize> {
+        let by_client = |device: &Device| device.session.client;
+        self.devices.binary_search_by_key(&client, by_client)
+    }
+
+    fn device(&self, client: u64) -> Option<&Device> {
+        self.devices.get(self.place(client).ok()?)
     }
 
     fn going(&mut self, place: usize) -> Going {
-        self.devices.swap_remove(place);
+        self.devices.remove(place);
         if self.devices.is_empty() {
             Going::LastDevice
         } else {
@@ -95,16 +100,15 @@ impl Members {
 
     /// Whether this very session is in.
     pub fn holds(&self, who: Actor<'_>) -> bool {
-        self.find(who.user).is_some_and(|member| {
-            let mut devices = member.devices.iter();
-            devices.any(|device| device.session == who.session)
-        })
+        let member = self.find(who.user);
+        let device = member.and_then(|member| member.device(who.session.client));
+        device.is_some_and(|device| device.session == who.session)
     }
 
     /// Whether the session's place in the room is taken, by it or by an earlier or later one.
     pub fn has_place(&self, who: Actor<'_>) -> bool {
         let member = self.find(who.user);
-        member.is_some_and(|member| member.place(who.session.client).is_some())
+        member.is_some_and(|member| member.device(who.session.client).is_some())
     }
 
     /// A joining filter was granted at `now`.
@@ -122,19 +126,21 @@ impl Members {
             self.users.insert(who.user.into(), member);
             return Coming::User;
         };
-        if let Some(place) = member.place(who.session.client) {
-            let known = &mut member.devices[place];
-            if known.session.incarnation > who.session.incarnation {
-                return Coming::Stale;
+        match member.place(who.session.client) {
+            Ok(place) => {
+                let known = &mut member.devices[place];
+                if known.session.incarnation > who.session.incarnation {
+                    return Coming::Stale;
+                }
+                if known.session != who.session {
+                    // What the earlier session subscribed to is void.
+                    *known = device(filter);
+                }
+                known.add(filter);
+                return Coming::Again;
             }
-            if known.session != who.session {
-                // What the earlier session subscribed to is void.
-                *known = device(filter);
-            }
-            known.add(filter);
-            return Coming::Again;
+            Err(place) => member.devices.insert(place, device(filter)),
         }
-        member.devices.push(device(filter));
         if member.standing == Standing::Online {
             Coming::Device
         } else {
@@ -149,7 +155,7 @@ impl Members {
         let Some(member) = self.users.get_mut(who.user) else {
             return Going::Nothing;
         };
-        let Some(place) = member.place(who.session.client) else {
+        let Ok(place) = member.place(who.session.client) else {
             return Going::Nothing;
         };
         let device = &mut member.devices[place];
@@ -171,7 +177,7 @@ impl Members {
         };
         match member.place(who.session.client) {
             // An end can never overtake a newer session; it ends an older one, whose place it took.
-            Some(place) if member.devices[place].session.incarnation <= who.session.incarnation => {
+            Ok(place) if member.devices[place].session.incarnation <= who.session.incarnation => {
                 member.going(place)
             }
             _ => Going::Nothing,
@@ -229,6 +235,22 @@ mod tests {
         assert_eq!(members.count(), 1);
         assert_eq!(members.drop_filter(al(1, 1), "rooms/a/#"), Going::Device);
         assert!(!members.holds(al(1, 1)) && members.holds(al(2, 2)));
+        assert_eq!(members.drop_session(al(2, 2)), Going::LastDevice);
+    }
+
+    #[test]
+    fn devices_are_found_in_whatever_order_they_come() {
+        let mut members = Members::default();
+        let clients = [5, 2, 9, 1, 7];
+        for client in clients {
+            members.come(al(client, client), "rooms/a/#", 0);
+        }
+        assert!(clients.iter().all(|c| members.holds(al(*c, *c))));
+        assert!(!members.holds(al(3, 3)) && !members.has_place(al(10, 10)));
+        for client in [9, 1, 5, 7] {
+            assert_eq!(members.drop_session(al(client, client)), Going::Device);
+            assert!(!members.holds(al(client, client)) && members.holds(al(2, 2)));
+        }
         assert_eq!(members.drop_session(al(2, 2)), Going::LastDevice);
     }
 

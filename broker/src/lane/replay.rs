@@ -48,11 +48,18 @@ impl Lane {
         let subscriptions: Vec<_> = wanted.iter().map(of).collect();
         let unsure = |qos| qos == QoS::AtMostOnce;
         let all_unsure = subscriptions.iter().all(|s| unsure(s.options.qos));
+        let all_guarded = subscriptions.iter().all(|s| s.guarded);
         // Whoever subscribes again and again and does not read shall not keep the lane busy with it.
         let mut room = true;
         let filters = wanted.iter().map(|f| f.filter);
         self.retained
             .matching(filters, self.now, |topic, kept, places| {
+                // Asked once: one packet may name filters by the thousand, all of which match it.
+                let mut seen = None;
+                let mut is_hidden = || !*seen.get_or_insert_with(|| self.hook.may_see(who, topic));
+                if all_guarded && is_hidden() {
+                    return ControlFlow::Continue(());
+                }
                 for subscription in places.iter().filter_map(|place| subscriptions.get(*place)) {
                     if !room && all_unsure {
                         return ControlFlow::Break(());
@@ -60,7 +67,7 @@ impl Lane {
                     if !room && (unsure(kept.qos) || unsure(subscription.options.qos)) {
                         continue;
                     }
-                    if subscription.guarded && !self.hook.may_see(who, topic) {
+                    if subscription.guarded && is_hidden() {
                         continue;
                     }
                     let frame =
