@@ -282,8 +282,8 @@ pub struct Verdict {
 pub enum Limit {
     /// The hook: it counts, and is told of each that ends.
     None,
-    /// The hook counts them, and the lane their bytes: as [`Limit::OfLane`], but for the number. The hook is told as of one
-    /// that [ended](LaneHook::expired) where it finds no room.
+    /// The hook counts them, and the lane their bytes: they have a share of `limits.retained_bytes` of their own. The hook is
+    /// told as of one that [ended](LaneHook::expired) where it finds no room.
     OfBytes,
     /// The lane keeps as many as its share of `limits.retained` and `limits.retained_bytes` allows. What finds no room is
     /// delivered all the same and its sender told; what stood at its topic is gone.

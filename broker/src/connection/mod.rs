@@ -45,8 +45,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Reads of a connection that is about to end: 1 MiB.
-const READS_AT_THE_END: usize = (1 << 20) / READ;
+/// Reads of a connection that is about to end: 8 MiB, more than the kernel holds of it.
+const READS_AT_THE_END: usize = (8 << 20) / READ;
 
 /// What all connections of one thread share.
 pub(crate) struct Shared {

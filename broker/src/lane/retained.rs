@@ -36,7 +36,7 @@ impl Kept {
 
     /// What it counts for at a topic of so many bytes: each of its strings, and what that costs beside its bytes. With a time
     /// to live the topic stands in two places.
-    fn weight(&self, topic: usize) -> Portion {
+    fn weight(&self, topic: usize) -> usize {
         let topics = if self.end().is_some() { 2 } else { 1 };
         let mut strings = topics + 1;
         let mut bytes = topics * topic + self.payload.len();
@@ -51,12 +51,7 @@ impl Kept {
                 bytes += len;
             }
         }
-        let bytes = bytes + strings * STRING_COST;
-        match self.limit {
-            Limit::None => Portion::NOTHING,
-            Limit::OfBytes => Portion { messages: 0, bytes },
-            Limit::OfLane => Portion { messages: 1, bytes },
-        }
+        bytes + strings * STRING_COST
     }
 }
 
@@ -104,8 +99,9 @@ pub(crate) struct Retained {
     /// Of all payloads.
     bytes: usize,
     portion: Portion,
-    /// What of the portion is taken.
+    /// What of the portion is taken, and of as many bytes again for those that the hook counts.
     taken: Portion,
+    hooked: Portion,
     /// Those that end by themselves, by when; with their keys.
     mortal: BTreeSet<(u64, Box<str>)>,
 }
@@ -117,6 +113,7 @@ impl Retained {
             bytes: 0,
             portion,
             taken: Portion::NOTHING,
+            hooked: Portion::NOTHING,
             mortal: BTreeSet::new(),
         }
     }
@@ -126,7 +123,7 @@ impl Retained {
     /// finds no room; the one before is gone even so: it is no longer what the topic has.
     pub(crate) fn set(&mut self, topic: &str, message: Kept) -> bool {
         let key = key_of(topic);
-        let weight = message.weight(key.len());
+        let (weight, limit) = (message.weight(key.len()), message.limit);
         if message.payload.is_empty() {
             if let Some(old) = self.by_key.remove(key.as_str()) {
                 self.forget(&key, &old);
@@ -137,39 +134,56 @@ impl Retained {
         if let Some(known) = self.by_key.get_mut(key.as_str()) {
             let old = std::mem::replace(known, message);
             self.forget(&key, &old);
-            if !self.has_room(weight) {
+            if !self.has_room(limit, weight) {
                 self.by_key.remove(key.as_str());
                 return false;
             }
         } else {
-            if !self.has_room(weight) {
+            if !self.has_room(limit, weight) {
                 return false;
             }
             self.by_key.insert(key.as_str().into(), message);
         }
         self.bytes += payload;
-        self.taken.messages += weight.messages;
-        self.taken.bytes += weight.bytes;
+        if let Some((taken, _)) = self.share(limit) {
+            taken.messages += 1;
+            taken.bytes += weight;
+        }
         if let Some(end) = end {
             self.mortal.insert((end, key.into()));
         }
         true
     }
 
-    /// What counts for nothing always has.
-    fn has_room(&self, weight: Portion) -> bool {
-        let most = |taken: usize, weight: usize, all: usize| {
-            weight == 0 || taken.saturating_add(weight) <= all
-        };
-        most(self.taken.messages, weight.messages, self.portion.messages)
-            && most(self.taken.bytes, weight.bytes, self.portion.bytes)
+    /// What is taken of that by which such messages are bound, and what that is.
+    fn share(&mut self, limit: Limit) -> Option<(&mut Portion, Portion)> {
+        match limit {
+            Limit::None => None,
+            Limit::OfLane => Some((&mut self.taken, self.portion)),
+            Limit::OfBytes => {
+                let all = Portion {
+                    messages: usize::MAX,
+                    ..self.portion
+                };
+                Some((&mut self.hooked, all))
+            }
+        }
+    }
+
+    fn has_room(&mut self, limit: Limit, weight: usize) -> bool {
+        self.share(limit).is_none_or(|(taken, all)| {
+            let bytes = taken.bytes.saturating_add(weight);
+            taken.messages < all.messages && bytes <= all.bytes
+        })
     }
 
     fn forget(&mut self, key: &str, old: &Kept) {
         let weight = old.weight(key.len());
         self.bytes -= old.payload.len();
-        self.taken.messages -= weight.messages;
-        self.taken.bytes -= weight.bytes;
+        if let Some((taken, _)) = self.share(old.limit) {
+            taken.messages -= 1;
+            taken.bytes -= weight;
+        }
         if let Some(end) = old.end() {
             self.mortal.remove(&(end, key.into()));
         }
@@ -342,21 +356,23 @@ mod tests {
             limit: Limit::OfBytes,
             ..kept(payload, None)
         };
-        assert!(!store.set("c", of_bytes("12")) && store.set("c", of_bytes("1")));
-        assert!(store.set("b", kept("", None)) && store.set("c", kept("", None)));
-        for topic in ["a", "b"] {
-            assert!(store.set(topic, kept("1", None)));
+        // There are as many bytes again, for as many messages as there may be.
+        for topic in ["x", "y"] {
+            assert!(store.set(topic, of_bytes("1")));
         }
-        assert!(!store.set("a", of_bytes("12345678")), "for its bytes");
-        assert!(store.set("b", kept("", None)) && store.set("a", kept("1", None)));
+        assert!(!store.set("z", of_bytes("1")) && store.set("x", of_bytes("1234567")));
+        assert!(!store.set("x", of_bytes("12345678")) && !store.holds("x"));
+        assert!(store.set("y", of_bytes("")));
         assert!(
             !store.set("d", kept("1", Some(1))),
             "its topic stands twice"
         );
-        assert!(store.set("a", kept("", None)) && store.set("d", kept("1", Some(1))));
+        assert!(store.set("b", kept("", None)) && store.set("d", kept("1", Some(1))));
         while store.take_over(9_000).is_some() {}
         assert!(store.set("d", kept("", None)));
-        assert_eq!((store.taken, store.size()), (Portion::NOTHING, (0, 0)));
+        let nothing = Portion::NOTHING;
+        assert_eq!((store.taken, store.hooked), (nothing, nothing));
+        assert_eq!(store.size(), (0, 0));
     }
 
     #[test]
@@ -368,10 +384,10 @@ mod tests {
             })),
             ..kept("x", None)
         };
-        let [none, thousand] = [0, 1_000].map(|pairs| with(pairs).weight(1).bytes);
+        let [none, thousand] = [0, 1_000].map(|pairs| with(pairs).weight(1));
         assert_eq!(thousand - none, 2_000 * STRING_COST);
-        assert_eq!(none, kept("x", None).weight(1).bytes);
-        let mortal = kept("x", Some(1)).weight(1).bytes;
+        assert_eq!(none, kept("x", None).weight(1));
+        let mortal = kept("x", Some(1)).weight(1);
         assert_eq!(mortal - none, 1 + STRING_COST, "its topic, once more");
     }
 }

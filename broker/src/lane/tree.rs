@@ -7,13 +7,14 @@
 
 use super::index::{Slot, Subscription};
 use std::collections::HashMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 /// The place of a node.
 type Number = usize;
 
 const ROOT: Number = 0;
 
-/// Bytes of a topic above which its levels are looked for once.
+/// Bytes of a topic above which its levels are looked for once, and of a level above which it is seldom looked up.
 const LONG: usize = 256;
 
 /// The tree.
@@ -30,8 +31,8 @@ struct Node {
     /// The levels from the parent to here. The first tells it from the parent's others.
     way: Box<str>,
     children: HashMap<Box<str>, Number>,
-    /// No child's first level is longer: looking one up costs its length, and topics may be long.
-    longest: usize,
+    /// How many children have a long first level, by its length: looking one up costs that.
+    long: BTreeMap<usize, usize>,
     /// The child whose way begins with `+`.
     plus: Option<Number>,
     /// Filters that end here.
@@ -106,11 +107,7 @@ impl Tree {
                     let next = topic.after(&self.nodes[*child].way, start, name)?;
                     Some((*child, next))
                 };
-                let short = name.len() <= node.longest;
-                at = short
-                    .then(|| node.children.get(name))
-                    .flatten()
-                    .and_then(go);
+                at = node.named(name).as_ref().and_then(go);
                 let plus = node.plus.as_ref().filter(|_| !hidden).and_then(go);
                 if at.is_some() {
                     later.extend(plus);
@@ -246,30 +243,53 @@ impl Node {
     fn child(&self, level: &str) -> Option<Number> {
         match level {
             "+" => self.plus,
-            _ => self.children.get(level).copied(),
+            _ => self.named(level),
         }
+    }
+
+    /// The child whose first level is this and no wildcard.
+    fn named(&self, level: &str) -> Option<Number> {
+        let longest = || {
+            self.long
+                .last_key_value()
+                .map_or(LONG, |(longest, _)| *longest)
+        };
+        let may_be = level.len() <= LONG || level.len() <= longest();
+        may_be.then(|| self.children.get(level)).flatten().copied()
     }
 
     /// Takes a child in, in place of another that begins with this level.
     fn adopt(&mut self, level: &str, child: Number) {
         if level == "+" {
             self.plus = Some(child);
-        } else {
-            self.longest = self.longest.max(level.len());
-            self.children.insert(level.into(), child);
+            return;
+        }
+        let before = self.children.insert(level.into(), child);
+        if before.is_none() && level.len() > LONG {
+            *self.long.entry(level.len()).or_default() += 1;
         }
     }
 
     fn disown(&mut self, level: &str) {
-        match level {
-            "+" => self.plus = None,
-            _ => drop(self.children.remove(level)),
+        if level == "+" {
+            self.plus = None;
+            return;
+        }
+        let had = self.children.remove(level).is_some();
+        if let Entry::Occupied(mut count) = self.long.entry(level.len())
+            && had
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 
     #[cfg(any(test, feature = "fuzzing"))]
     fn is_bare(&self) -> bool {
         self.children.is_empty()
+            && self.long.is_empty()
             && self.plus.is_none()
             && self.here.is_empty()
             && self.below.is_empty()

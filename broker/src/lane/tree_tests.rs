@@ -120,7 +120,7 @@ fn long_topics_are_found_like_short_ones() {
         format!("a/{long}"),
         format!("{long}/#"),
     ]);
-    let tree = tree(filters.iter().map(String::as_str));
+    let mut tree = tree(filters.iter().map(String::as_str));
     let topics = [
         format!("{long}/b"),
         format!("{long}/b/c"),
@@ -141,4 +141,8 @@ fn long_topics_are_found_like_short_ones() {
         let (found, _) = reached(&tree, topic);
         assert_eq!(found, expected, "{topic}");
     }
+    for (slot, filter) in (0..).zip(&filters) {
+        assert!(tree.remove(filter, slot), "{filter}");
+    }
+    assert!(tree.is_empty(), "no long name is left");
 }

@@ -58,9 +58,11 @@ impl KeptBytes {
         }
     }
 
-    /// Whether so many bytes more may wait.
+    /// Whether so many bytes more may wait. What is about to go stands in nobody's way.
     pub(crate) fn takes(&self, more: u64) -> bool {
-        self.now().saturating_add(more) <= self.most
+        let leaving = self.leaving.load(Ordering::Relaxed);
+        let now = self.claimed().saturating_add(leaving);
+        now.saturating_add(more) <= self.most
     }
 
     /// Bytes that count now.

@@ -74,9 +74,9 @@ impl Awaited {
     }
 }
 
-/// What is held counts for 32 bytes at least.
+/// What is held counts for 64 bytes at least.
 fn weight(size: Size, held: bool) -> usize {
-    size.kept.max(if held { 32 } else { 0 })
+    size.kept.max(if held { 64 } else { 0 })
 }
 
 /// The client as a receiver.

@@ -351,7 +351,9 @@ impl Outbound {
     /// Whether the client takes no packet of this size [MQTT-3.1.2-24]: it is not sent, as if it had
     /// been [MQTT-3.1.2-25].
     fn is_too_large(&self, frame: &Frame) -> bool {
-        frame.packet.len_in(self.version) > self.largest() as usize
+        let largest = self.largest() as usize;
+        // Exactly only where it may matter: that costs a copy where the versions differ.
+        frame.packet.len() + 2 > largest && frame.packet.len_in(self.version) > largest
     }
 
     /// Writes a PUBLISH, whole, in the words of this connection.

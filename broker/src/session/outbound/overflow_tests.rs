@@ -104,14 +104,14 @@ fn who_comes_back_to_a_full_queue_has_the_time_to_read_it() {
 #[test]
 fn what_an_answer_holds_back_keeps_to_the_same_rule() {
     let limits = OutboundLimits {
-        bytes: 100,
+        bytes: 200,
         ..LIMITS
     };
     let mut out = Outbound::new(Version::V3, limits);
     let codes = vec![ReasonCode::Success];
     out.owe(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
     out.answer(1, 0, [], 0);
-    let of = |qos, n| frame(qos, &[n; 33]);
+    let of = |qos, n| frame(qos, &[n; 80]);
     assert!(out.deliver(0, &of(QoS::AtMostOnce, 1), 0));
     assert!(out.deliver(0, &of(QoS::AtLeastOnce, 2), 0));
     assert!(!out.deliver(0, &of(QoS::AtMostOnce, 3), 0));
@@ -122,7 +122,7 @@ fn what_an_answer_holds_back_keeps_to_the_same_rule() {
     assert_eq!(out.dropped(), 3, "1, 2 and 3");
     out.sleep(0);
     out.wake(Version::V3, limits, &connack(), 0);
-    let expected = [publish1(1, &[4; 33]), publish1(2, &[5; 33])].concat();
+    let expected = [publish1(1, &[4; 80]), publish1(2, &[5; 80])].concat();
     assert_eq!(sent(&mut out)[2..], expected);
 }
 
@@ -149,10 +149,10 @@ fn what_an_answer_holds_back_leaves_less_room_for_what_others_could_have() {
     for (limits, len, held) in [
         (
             OutboundLimits {
-                bytes: 100,
+                bytes: 200,
                 ..LIMITS
             },
-            33,
+            80,
             2,
         ),
         (LIMITS, 1, 3),
