@@ -265,6 +265,8 @@ fn reserved(level: &str) -> Refusal {
     let reason = if topics::is_request(level) {
         "requests under _ctl are not served yet".to_owned()
     } else {
+        // Enough to know it by.
+        let level: String = level.chars().take(64).collect();
         format!("`{level}` is reserved: levels in rooms that start with `_` are the server's")
     };
     refused(ReasonCode::NotAuthorized, reason)

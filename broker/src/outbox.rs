@@ -429,6 +429,11 @@ impl Outbox {
         }
     }
 
+    /// Whether as much waits for the socket as may; see [`Outbound::is_full`].
+    pub(crate) fn is_full(&self) -> bool {
+        self.state.lock().outbound.is_full()
+    }
+
     /// Whether the socket takes nothing any more.
     pub(crate) fn is_broken(&self) -> bool {
         self.state.lock().broken

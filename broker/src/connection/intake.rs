@@ -54,6 +54,8 @@ pub(super) enum Woken {
     Read(usize),
     /// Some of what was blocked has been written, or the socket is broken and will say so.
     Wrote,
+    /// Nothing can be written any more; there may be something to read.
+    Broken(io::ErrorKind),
     /// There is nothing to read; but the peer has begun something that is not whole, or it came to nothing.
     Begun(bool),
 }
@@ -71,7 +73,8 @@ impl Intake {
             if let Some(outbox) = blocked
                 && let Poll::Ready(result) = link.poll_unblock(cx, outbox)
             {
-                return Poll::Ready(result.map(|()| Woken::Wrote));
+                let broken = |error: io::Error| Woken::Broken(error.kind());
+                return Poll::Ready(Ok(result.map_or_else(broken, |()| Woken::Wrote)));
             }
             if !reads {
                 return Poll::Pending;

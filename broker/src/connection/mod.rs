@@ -213,6 +213,9 @@ impl Connection {
                         (blocked, choked) = deadlines.see(Instant::now(), &condition, link.holds_bytes());
                     }
                     Ok(Woken::Begun(held)) => deadlines.begun(Instant::now(), held, intake.rest()),
+                    Ok(Woken::Broken(kind)) => {
+                        return Box::pin(self.unwritable(link, intake, lost_by(kind))).await;
+                    }
                     Err(error) => return broken(&error),
                 },
                 () = outbox.attention() => {
@@ -222,7 +225,8 @@ impl Connection {
                         drop(reading.take());
                     }
                     if outbox.is_broken() {
-                        return Box::pin(self.unwritable(link, intake)).await;
+                        let ending = Ending::lost("the peer's socket takes nothing any more");
+                        return Box::pin(self.unwritable(link, intake, ending)).await;
                     }
                     (blocked, choked) = deadlines.see(Instant::now(), &condition, link.holds_bytes());
                     match condition.closing {
@@ -288,16 +292,25 @@ impl Connection {
 
     /// The socket takes nothing any more. What the client had sent before counts, and may say why; of a Unix socket the
     /// peer may have closed its reading side alone.
-    async fn unwritable(&mut self, link: &mut Link, intake: &mut Intake) -> Ending {
+    async fn unwritable(
+        &mut self,
+        link: &mut Link,
+        intake: &mut Intake,
+        otherwise: Ending,
+    ) -> Ending {
         let ending = self.read_out(link, intake).await;
-        ending.unwrap_or_else(|| Ending::lost("the peer's socket takes nothing any more"))
+        ending.unwrap_or(otherwise)
     }
 
-    /// Takes what has come already; how the connection ended by that. Of a peer that goes on sending not all.
+    /// Takes what has come already; how the connection ended by that. Of a peer that goes on sending not all, nor of one
+    /// that does not read what it is answered.
     async fn read_out(&mut self, link: &mut Link, intake: &mut Intake) -> Option<Ending> {
         for _ in 0..READS_AT_THE_END {
             // The thread may not have looked at its sockets since.
             tokio::task::yield_now().await;
+            if self.outbox.is_full() {
+                return None;
+            }
             match intake.wait(link, None, true).now_or_never()? {
                 Ok(Woken::Read(0)) => {
                     return Some(Ending::lost("connection closed without DISCONNECT"));
@@ -307,7 +320,7 @@ impl Connection {
                         return Some(ending);
                     }
                 }
-                Ok(Woken::Wrote | Woken::Begun(_)) => {}
+                Ok(Woken::Wrote | Woken::Broken(_) | Woken::Begun(_)) => {}
                 Err(error) => return Some(broken(&error)),
             }
         }
@@ -413,10 +426,14 @@ fn broken(error: &std::io::Error) -> Ending {
     let reason = match error.kind() {
         std::io::ErrorKind::InvalidData => ReasonCode::ProtocolError,
         std::io::ErrorKind::FileTooLarge => ReasonCode::PacketTooLarge,
-        kind => return Ending::lost(&format!("connection lost: {kind}")),
+        kind => return lost_by(kind),
     };
     let text = error.to_string();
     Ending::closed(Close { reason, text })
+}
+
+fn lost_by(kind: std::io::ErrorKind) -> Ending {
+    Ending::lost(&format!("connection lost: {kind}"))
 }
 
 fn bad_packet(error: &DecodeError) -> Close {

@@ -87,7 +87,7 @@ impl Connection {
         }
         let Some(id) = inbound.packet_id else { return };
         let (code, reason) = match refusal {
-            Some(refusal) if told => (refusal.code, Some(refusal.reason.into())),
+            Some(refusal) if told => (refusal.code, Some(brief(&refusal.reason).into())),
             _ => (ReasonCode::Success, None),
         };
         let reply = if inbound.qos == QoS::AtLeastOnce {
@@ -271,6 +271,14 @@ impl Connection {
             self.filters.remove(&filter);
         }
     }
+}
+
+/// Bytes of a reason that answers a PUBLISH.
+const BRIEF: usize = 256;
+
+/// A reason may name a topic, which an alias says in a few bytes as often as its client likes.
+fn brief(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(BRIEF)]
 }
 
 /// It did not get into the log.

@@ -383,3 +383,36 @@ fn refused_filters_are_forgotten() {
     let grown = resident_bytes(server.id()).saturating_sub(before);
     assert!(grown < 20 << 20, "{grown} bytes for 1,000 refusals");
 }
+
+#[test]
+fn an_answer_tells_no_more_of_a_topic_than_it_takes_to_know_it() {
+    let server = Broker::start();
+    let mut client = Connect::v5("c").to(server.address());
+    let level = "a".repeat(60_000);
+    for topic in [format!("rooms/r/_{level}"), format!("rooms/{level}/x")] {
+        let (code, told) = client.publish(&Message::new(&topic, "x").qos(1));
+        assert!(code >= 0x80 && (1..=256).contains(&told.reason().len()));
+    }
+}
+
+/// Each of the shortest packets is answered; the room for the answers of one read must not stay.
+#[test]
+fn a_burst_costs_a_connection_nothing_for_its_life() {
+    const CLIENTS: usize = 50;
+    const PINGS: usize = 32 << 10;
+    let server = Broker::start();
+    let clients = 0..CLIENTS;
+    let mut clients: Vec<Client> = clients
+        .map(|n| Connect::v5(&format!("c{n}")).to(server.address()))
+        .collect();
+    let before = resident_bytes(server.id());
+    for client in &mut clients {
+        client.send(&b"\xc0\x00".repeat(PINGS));
+        for _ in 0..PINGS {
+            assert!(matches!(client.packet(), Packet::PingResp));
+        }
+    }
+    let after = resident_bytes(server.id());
+    let each = after.saturating_sub(before) / CLIENTS as u64;
+    assert!(each < 1 << 20, "{each} bytes a connection");
+}

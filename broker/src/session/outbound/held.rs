@@ -4,7 +4,7 @@ use super::Frame;
 use std::collections::VecDeque;
 
 /// Messages of few bytes count for so many: what one takes here besides its bytes.
-const LEAST: usize = 64;
+pub(super) const LEAST: usize = 64;
 
 /// A message that waits for an answer.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Whether a client can take one more message, asked where somebody else could have it.
 
+use super::held::LEAST;
 use super::{Frame, Outbound};
 use crate::packet::{LARGEST_PACKET, QoS};
 
@@ -51,6 +52,11 @@ impl Outbound {
     fn has_room(&self, len: usize) -> bool {
         let (held, held_bytes) = self.held_back();
         let (offered, offered_bytes) = self.offered();
+        let len = if self.owed.is_empty() {
+            len
+        } else {
+            len.max(LEAST)
+        };
         let messages = self.waiting.len() + held + offered;
         let bytes = self.waiting_bytes.max(self.queue.len()) + held_bytes + offered_bytes;
         messages < self.limits.messages && bytes + len <= self.limits.bytes
