@@ -192,7 +192,7 @@ impl Connection {
             tokio::select! {
                 woken = intake.wait(link, blocked.then_some(&*outbox), !choked) => match woken {
                     Ok(Woken::Read(0)) => {
-                        return Ending::lost("connection closed without DISCONNECT");
+                        return without_disconnect();
                     }
                     Ok(Woken::Read(n)) => {
                         if let Err(ending) = self.packets(intake).await {
@@ -313,7 +313,7 @@ impl Connection {
             }
             match intake.wait(link, None, true).now_or_never()? {
                 Ok(Woken::Read(0)) => {
-                    return Some(Ending::lost("connection closed without DISCONNECT"));
+                    return Some(without_disconnect());
                 }
                 Ok(Woken::Read(_)) => {
                     if let Err(ending) = self.packets(intake).await {
@@ -430,6 +430,10 @@ fn broken(error: &std::io::Error) -> Ending {
     };
     let text = error.to_string();
     Ending::closed(Close { reason, text })
+}
+
+fn without_disconnect() -> Ending {
+    Ending::lost("connection closed without DISCONNECT")
 }
 
 fn lost_by(kind: std::io::ErrorKind) -> Ending {

@@ -51,13 +51,7 @@ impl Lane {
             let outbox = self.outbox(member.slot).filter(|_| member.slot != from);
             outbox.is_some_and(|o| (!now || o.is_awake()) && o.has_room())
         };
-        // Asked before anything is taken out: who leaves and joins again and again must not cost more than that.
-        let open: HashSet<&str> = groups.filter(|g| self.has_such(g, has_room)).collect();
-        if open.is_empty() {
-            return;
-        }
-        let may = |share: &Share| open.contains(&*share.group);
-        let taken = outbox.take_shared(self.number, &may);
+        let taken = self.take_out(outbox, groups, has_room);
         if taken.is_empty() {
             return;
         }
@@ -71,10 +65,7 @@ impl Lane {
     pub(super) fn bequeath(&self, from: Slot, outbox: &Outbox, reach: &mut dyn Reach) {
         let groups = outbox.shared_groups(self.number);
         let others = |member: &Subscription| member.slot != from;
-        let open = groups.iter().filter(|g| self.has_such(g, others));
-        let open: HashSet<&str> = open.map(|g| &**g).collect();
-        let may = |share: &Share| open.contains(&*share.group);
-        let taken = outbox.take_shared(self.number, &may);
+        let taken = self.take_out(outbox, groups.iter().map(|g| &**g), others);
         if taken.is_empty() {
             return;
         }
@@ -82,10 +73,23 @@ impl Lane {
         outbox.lose_taken(self.number, &left, self.now);
     }
 
-    /// Whether any member of a group is such.
-    fn has_such(&self, group: &str, such: impl Fn(&Subscription) -> bool) -> bool {
-        let group = self.index.group(group);
-        group.is_some_and(|group| group.members().iter().any(such))
+    /// What the outbox has by those of these groups of which any member is `such`. Members are asked before anything is taken
+    /// out: who leaves and joins again and again must not cost more than that.
+    fn take_out<'g>(
+        &self,
+        outbox: &Outbox,
+        groups: impl Iterator<Item = &'g str>,
+        such: impl Fn(&Subscription) -> bool,
+    ) -> Vec<Taken> {
+        let any = |group: &&str| {
+            let group = self.index.group(group);
+            group.is_some_and(|group| group.members().iter().any(&such))
+        };
+        let open: HashSet<&str> = groups.filter(any).collect();
+        if open.is_empty() {
+            return Vec::new();
+        }
+        outbox.take_shared(self.number, &|share| open.contains(&*share.group))
     }
 
     /// What nobody took of it.

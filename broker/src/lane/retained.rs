@@ -1,7 +1,7 @@
 //! Retained messages of a lane, in the order of their topics: level by level, what stands above before what is below.
 
 use super::walk::{Walk, key_of, topic_of};
-use crate::packet::{PublishProperties, QoS, STRING_COST};
+use crate::packet::{PublishProperties, QoS, string_cost};
 use crate::policy::Limit;
 use bytes::Bytes;
 use roommq_config::Limits;
@@ -38,20 +38,11 @@ impl Kept {
     /// to live the topic stands in two places.
     fn weight(&self, topic: usize) -> usize {
         let topics = if self.end().is_some() { 2 } else { 1 };
-        let mut strings = topics + 1;
-        let mut bytes = topics * topic + self.payload.len();
-        if let Some(p) = self.properties.as_deref() {
-            let texts = [&p.content_type, &p.response_topic].into_iter().flatten();
-            let texts = texts.map(|text| text.len());
-            let data = p.correlation_data.iter().map(Bytes::len);
-            let pairs = p.user_properties.iter();
-            let pairs = pairs.flat_map(|(name, value)| [name.len(), value.len()]);
-            for len in texts.chain(data).chain(pairs) {
-                strings += 1;
-                bytes += len;
-            }
-        }
-        bytes + strings * STRING_COST
+        let properties = self
+            .properties
+            .as_deref()
+            .map_or(0, PublishProperties::cost);
+        topics * string_cost(topic) + string_cost(self.payload.len()) + properties
     }
 }
 
@@ -333,7 +324,7 @@ mod tests {
     #[test]
     fn past_the_share_nothing_new_is_kept() {
         // What two messages of one byte count for, and six bytes more.
-        let bytes = 2 * (1 + 1 + 2 * STRING_COST) + 6;
+        let bytes = 2 * (string_cost(1) + string_cost(1)) + 6;
         let portion = Portion { messages: 2, bytes };
         let all = Limits {
             retained: 4,
@@ -385,9 +376,9 @@ mod tests {
             ..kept("x", None)
         };
         let [none, thousand] = [0, 1_000].map(|pairs| with(pairs).weight(1));
-        assert_eq!(thousand - none, 2_000 * STRING_COST);
+        assert_eq!(thousand - none, 2_000 * string_cost(0));
         assert_eq!(none, kept("x", None).weight(1));
         let mortal = kept("x", Some(1)).weight(1);
-        assert_eq!(mortal - none, 1 + STRING_COST, "its topic, once more");
+        assert_eq!(mortal - none, string_cost(1), "its topic, once more");
     }
 }

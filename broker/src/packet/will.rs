@@ -5,7 +5,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 /// What a string of its own costs beside its bytes: where it stands in the packet, and the block of memory that it is.
-pub(crate) const STRING_COST: usize = 64;
+const STRING_COST: usize = 64;
 
 impl Will {
     /// A copy with memory of its own: what was read of a CONNECT is a slice of all of it, passwords included.
@@ -35,16 +35,26 @@ impl Will {
 
     /// Bytes that a [copy](Will::detached) of it takes: each string's own, and what that costs beside them.
     pub(crate) fn cost(&self) -> usize {
-        let properties = &self.properties;
-        let texts = [&properties.content_type, &properties.response_topic];
-        let texts = texts.into_iter().flatten().map(|t| t.len());
-        let data = properties.correlation_data.iter().map(Bytes::len);
-        let pairs = properties.user_properties.iter();
-        let pairs = pairs.flat_map(|(name, value)| [name.len(), value.len()]);
         let own = [self.topic.as_str().len(), self.payload.len()];
-        let strings = own.into_iter().chain(texts).chain(data).chain(pairs);
-        strings.map(|len| len + STRING_COST).sum()
+        own.map(string_cost).iter().sum::<usize>() + self.properties.cost()
     }
+}
+
+impl PublishProperties {
+    /// Bytes that they take where they are kept: each string's own, and what that costs beside them.
+    pub(crate) fn cost(&self) -> usize {
+        let texts = [&self.content_type, &self.response_topic];
+        let texts = texts.into_iter().flatten().map(|t| t.len());
+        let data = self.correlation_data.iter().map(Bytes::len);
+        let pairs = self.user_properties.iter();
+        let pairs = pairs.flat_map(|(name, value)| [name.len(), value.len()]);
+        texts.chain(data).chain(pairs).map(string_cost).sum()
+    }
+}
+
+/// What a string of so many bytes costs.
+pub(crate) fn string_cost(len: usize) -> usize {
+    len + STRING_COST
 }
 
 #[cfg(test)]

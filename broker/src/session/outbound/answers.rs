@@ -1,6 +1,6 @@
 //! Answers that several lanes may owe, and what is held back until they are complete.
 
-use super::held::{Held, HeldBack, weight};
+use super::held::{HeldBack, HeldByLane, weight};
 use super::{DropReason, Frame, Outbound, Room, Waiting};
 use crate::packet::{PacketId, QoS, ReasonCode, Reply};
 use bytestring::ByteString;
@@ -21,7 +21,7 @@ pub(super) struct Owed {
     /// What is retained. It goes before all that is held.
     replayed: Vec<HeldBack>,
     replayed_bytes: usize,
-    held: Held,
+    held: HeldByLane,
 }
 
 impl Owed {
@@ -68,7 +68,7 @@ impl Outbound {
             answered: Vec::new(),
             replayed: Vec::new(),
             replayed_bytes: 0,
-            held: Held::default(),
+            held: HeldByLane::default(),
         });
         self.settle(now);
     }

@@ -28,7 +28,7 @@ pub(super) fn weight(frame: &Frame) -> usize {
 
 /// All that is held for one answer. Each lane's moves on to another answer as a whole: a client may have asked for hundreds.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldByLane {
     /// None of them empty.
     lanes: Vec<OfLane>,
 }
@@ -40,7 +40,7 @@ struct OfLane {
     bytes: usize,
 }
 
-impl Held {
+impl HeldByLane {
     pub(super) fn len(&self) -> usize {
         self.lanes.iter().map(|l| l.messages.len()).sum()
     }
@@ -111,7 +111,7 @@ impl Held {
     }
 
     /// All of one lane goes to `other`, which has none that is older.
-    pub(super) fn move_lane(&mut self, lane: u16, other: &mut Held) {
+    pub(super) fn move_lane(&mut self, lane: u16, other: &mut HeldByLane) {
         let Some(at) = self.lanes.iter().position(|l| l.lane == lane) else {
             return;
         };

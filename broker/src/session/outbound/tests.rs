@@ -421,45 +421,36 @@ fn filters_that_were_refused_do_not_pile_up() {
     assert!(out.take_refused().iter().eq(["t"]));
 }
 
-/// Of two requests for a filter the lane answers the earlier first; the answers are complete the other way round.
+/// A lane answers twice for `a/b`, first by the first of both: what it said last counts, whatever is complete first, and also
+/// where one request names it twice and is asked in pieces.
 #[test]
 fn what_a_lane_said_last_of_a_filter_counts() {
-    for let_in in [false, true] {
-        let mut out = Outbound::new(Version::V5, LIMITS);
-        let codes = |n| vec![ReasonCode::Success; n];
-        let both = vec![(0, "a/b".into()), (1, "c/d".into())];
-        out.owe(1, Answer::SubAck(id(1), both), codes(2), None, 2, 0);
-        let one = vec![(0, "a/b".into())];
-        out.owe(2, Answer::SubAck(id(2), one), codes(1), None, 1, 0);
-        let (denied, granted) = (ReasonCode::NotAuthorized, ReasonCode::GrantedQoS1);
-        let [first, second] = if let_in {
-            [denied, granted]
-        } else {
-            [granted, denied]
+    let (denied, granted) = (ReasonCode::NotAuthorized, ReasonCode::GrantedQoS1);
+    for (let_in, [first, second]) in [(true, [denied, granted]), (false, [granted, denied])] {
+        let name = |place, filter: &str| (place, filter.into());
+        let owe = |out: &mut Outbound, ticket, filters: Vec<_>, lanes| {
+            let codes = vec![ReasonCode::Success; filters.len()];
+            out.owe(
+                ticket,
+                Answer::SubAck(id(1), filters),
+                codes,
+                None,
+                lanes,
+                0,
+            );
         };
+        let mut out = Outbound::new(Version::V5, LIMITS);
+        owe(&mut out, 1, vec![name(0, "a/b"), name(1, "c/d")], 2);
+        owe(&mut out, 2, vec![name(0, "a/b")], 1);
         out.answer(1, 0, [(0, first, None)], 0);
         out.answer(2, 0, [(0, second, None)], 0);
         out.answer(1, 1, [(1, granted, None)], 0);
         let refused = out.take_refused();
         assert_eq!(refused.contains("a/b"), !let_in);
         assert_eq!(refused.len(), usize::from(!let_in));
-    }
-}
 
-/// One packet may name a filter more than once, and the lane be asked in pieces.
-#[test]
-fn of_a_filter_that_is_named_twice_the_last_answer_counts() {
-    for let_in in [false, true] {
         let mut out = Outbound::new(Version::V5, LIMITS);
-        let twice = vec![(0, "a/b".into()), (1, "a/b".into())];
-        let codes = vec![ReasonCode::Success; 2];
-        out.owe(1, Answer::SubAck(id(1), twice), codes, None, 2, 0);
-        let (denied, granted) = (ReasonCode::NotAuthorized, ReasonCode::GrantedQoS1);
-        let [first, second] = if let_in {
-            [denied, granted]
-        } else {
-            [granted, denied]
-        };
+        owe(&mut out, 1, vec![name(0, "a/b"), name(1, "a/b")], 2);
         out.answer(1, 0, [(0, first, None)], 0);
         out.answer(1, 0, [(1, second, None)], 0);
         assert_eq!(out.take_refused().contains("a/b"), !let_in);
