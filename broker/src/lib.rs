@@ -18,14 +18,14 @@ mod lane;
 mod listener;
 mod outbox;
 mod outlet;
-pub mod packet;
 pub mod policy;
 mod server;
-mod session;
 mod sessions;
 mod sys;
 mod transport;
-mod write_queue;
+
+pub use roommq_mqtt::packet;
+use roommq_mqtt::session;
 
 pub use lane::QUIET_TARGETS;
 pub use listener::Place;

@@ -14,6 +14,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use roommq_mqtt::Refusal;
+/// What a hook remembers of an accepted message until its stamps are asked for. Its own business.
+pub use roommq_mqtt::session::Mark;
+
 /// A future that a trait object returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -77,16 +81,6 @@ impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Self {
         Peer::Address(address)
     }
-}
-
-/// A no, with what the peer is told.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct Refusal {
-    /// The 5.0 code.
-    pub code: ReasonCode,
-    /// For people; goes to the peer.
-    pub reason: String,
 }
 
 /// A yes to a SUBSCRIBE: the subscription as it will be kept.
@@ -261,10 +255,6 @@ pub struct Message<'a> {
     /// Whether a retained message stands at the topic now.
     pub replaces: bool,
 }
-
-/// What a hook remembers of an accepted message until its stamps are asked for. Its own business.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Mark(pub u64, pub u64);
 
 /// A judged message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 /// Why a message did not go to a client for which it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DropReason {
+pub enum DropReason {
     /// QoS 1 or 2, and as much waits as may: the oldest goes. A client that is there is closed for it.
     QueueFull,
     /// QoS 0, for a client whose socket takes nothing.
@@ -22,7 +22,7 @@ pub(crate) enum DropReason {
 
 impl DropReason {
     /// Each in the place of its number.
-    pub(crate) const ALL: [DropReason; 7] = [
+    pub const ALL: [DropReason; 7] = [
         DropReason::QueueFull,
         DropReason::SlowReader,
         DropReason::TooOld,
@@ -33,7 +33,8 @@ impl DropReason {
     ];
 
     /// As it stands in a topic.
-    pub(crate) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             DropReason::QueueFull => "queue_full",
             DropReason::SlowReader => "slow_reader",
@@ -48,9 +49,10 @@ impl DropReason {
 
 /// Since it was taken last.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    /// PUBLISH packets given to the socket's queue, and the bytes of their payloads.
+pub struct Tally {
+    /// PUBLISH packets given to the socket's queue.
     pub publishes: u64,
+    /// Bytes of their payloads.
     pub payload: u64,
     /// Packets of all other kinds.
     pub others: u64,
@@ -60,7 +62,7 @@ pub(crate) struct Tally {
 
 /// Messages that were dropped.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Dropped {
+pub struct Dropped {
     /// In the order of [`DropReason::ALL`].
     pub messages: [u64; DropReason::ALL.len()],
     /// Bytes of their payloads.
@@ -69,7 +71,7 @@ pub(crate) struct Dropped {
 
 impl Tally {
     /// One more message was dropped.
-    pub(crate) fn dropped(&mut self, reason: DropReason, payload: u64) {
+    pub fn dropped(&mut self, reason: DropReason, payload: u64) {
         let dropped = self.dropped.get_or_insert_default();
         dropped.messages[reason as usize] += 1;
         dropped.payload += payload;
@@ -78,7 +80,7 @@ impl Tally {
 
 /// What a session keeps: QoS 1 and 2 messages that are not acknowledged.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Held {
+pub struct Held {
     /// Those in flight, and those that wait for the window or for their client.
     pub messages: u64,
     /// Bytes of their payloads.

@@ -1,14 +1,15 @@
 //! A message as it waits for one client.
 
 use crate::packet::{Patch, PublishFrame, QoS};
-use crate::policy::Mark;
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// A frame with what its delivery depends on.
 #[derive(Debug, Clone)]
-pub(crate) struct Frame {
+pub struct Frame {
+    /// With which it is delivered: the lower of the message's and the subscription's.
     pub qos: QoS,
+    /// The encoded PUBLISH, shared by all subscribers that need the same bytes.
     pub packet: PublishFrame,
     /// When it is worth nothing any more, in milliseconds since the Unix epoch; [`Frame::FOR_EVER`].
     pub expires: u64,
@@ -18,22 +19,28 @@ pub(crate) struct Frame {
 
 /// What another member of a shared group needs to take a message over.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Share {
+pub struct Share {
     /// Whose message it is.
     pub lane: u16,
     /// The whole shared filter.
     pub group: Arc<str>,
     /// The message as it came into the lane: a batch of one entry.
     pub batch: Bytes,
+    /// What the owner of the topic's rules remembers of it.
     pub mark: Mark,
 }
 
+/// Two numbers that the rules of a topic attach to an accepted message. The session only carries them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark(pub u64, pub u64);
+
 impl Frame {
-    pub(crate) const FOR_EVER: u64 = u64::MAX;
+    /// Never expires.
+    pub const FOR_EVER: u64 = u64::MAX;
 
     /// Bytes that are kept for it. In a group the message as it came may be much larger than what 3.1.1 is sent of it.
     #[allow(clippy::len_without_is_empty)] // a frame is never empty
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         let batch = self.share.as_ref().map_or(0, |share| share.batch.len());
         self.packet.len().max(batch)
     }

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 
 /// From this size on a frame is shared instead of copied: about where copying costs more than an
 /// entry of `writev` and a reference count.
-pub(crate) const SHARE_FROM: usize = 2048;
+pub const SHARE_FROM: usize = 2048;
 
 /// An emptied buffer larger than this is given back, so that an idle session stays small.
 const KEEP_CAPACITY: usize = 4096;
@@ -17,7 +17,7 @@ const COMPACT_FROM: usize = 64 << 10;
 
 /// Bytes in order.
 #[derive(Debug, Default)]
-pub(crate) struct WriteQueue {
+pub struct WriteQueue {
     /// Before `tail`.
     chunks: VecDeque<Bytes>,
     tail: Vec<u8>,
@@ -28,22 +28,24 @@ pub(crate) struct WriteQueue {
 
 impl WriteQueue {
     /// Bytes that wait.
-    pub(crate) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.chunk_bytes + self.tail.len() - self.tail_written
     }
 
     /// Whether nothing waits.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Where small frames are written to.
-    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+    pub fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.tail
     }
 
     /// Adds a large frame without copying it.
-    pub(crate) fn push_shared(&mut self, frame: Bytes) {
+    pub fn push_shared(&mut self, frame: Bytes) {
         if self.tail.len() > self.tail_written {
             let mut tail = Bytes::from(std::mem::take(&mut self.tail));
             tail.advance(self.tail_written);
@@ -58,14 +60,15 @@ impl WriteQueue {
     }
 
     /// What waits, for one write: `single` where it lies in one piece.
-    pub(crate) fn single(&self) -> Option<&[u8]> {
+    #[must_use]
+    pub fn single(&self) -> Option<&[u8]> {
         self.chunks
             .is_empty()
             .then(|| &self.tail[self.tail_written..])
     }
 
     /// The first pieces of what waits.
-    pub(crate) fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
+    pub fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
         let tail = (!self.tail.is_empty()).then_some(&self.tail[self.tail_written..]);
         let pieces = self.chunks.iter().map(|c| &c[..]).chain(tail);
         let mut n = 0;
@@ -77,7 +80,7 @@ impl WriteQueue {
     }
 
     /// `n` bytes from the front have been written.
-    pub(crate) fn advance(&mut self, mut n: usize) {
+    pub fn advance(&mut self, mut n: usize) {
         while let Some(first) = self.chunks.front_mut() {
             if n < first.len() {
                 first.advance(n);

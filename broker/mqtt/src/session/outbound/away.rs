@@ -15,7 +15,7 @@ pub(super) const MESSAGE_COST: usize = 128;
 
 impl Outbound {
     /// The connection is over. Gives back what waited for its socket.
-    pub(crate) fn sleep(&mut self, now: u64) -> WriteQueue {
+    pub fn sleep(&mut self, now: u64) -> WriteQueue {
         self.asleep = true;
         self.sent = 0;
         self.room = Room::Enough;
@@ -31,13 +31,7 @@ impl Outbound {
 
     /// A connection is open: `connack` is its first packet [MQTT-3.2.0-1], and what was on the way before
     /// follows [MQTT-4.4.0-1].
-    pub(crate) fn wake(
-        &mut self,
-        version: Version,
-        limits: OutboundLimits,
-        connack: &Reply,
-        now: u64,
-    ) {
+    pub fn wake(&mut self, version: Version, limits: OutboundLimits, connack: &Reply, now: u64) {
         self.asleep = false;
         self.version = version;
         self.limits = limits;
@@ -127,7 +121,7 @@ impl Outbound {
 
     /// There was no room for more than `most` bytes over all sessions that sleep: what waits here makes room for
     /// what came last, oldest first. What was sent and is not acknowledged stays, as ever.
-    pub(crate) fn give_way(&mut self, most: u64) {
+    pub fn give_way(&mut self, most: u64) {
         let newest = self.waiting.back().map_or(0, |w| w.frame.len());
         let stays = self.in_flight_bytes + self.released_bytes();
         let least = (newest + stays) + (1 + self.in_flight.len()) * MESSAGE_COST;
@@ -148,7 +142,7 @@ impl Outbound {
     }
 
     /// The session is over: only what others of a shared group may [have](Self::take_shared) is needed any more.
-    pub(crate) fn let_go(&mut self) {
+    pub fn let_go(&mut self) {
         let shared = |frame: &Frame| frame.share.is_some();
         self.waiting.retain(|w| shared(&w.frame));
         self.in_flight
@@ -162,7 +156,7 @@ impl Outbound {
     }
 
     /// Drops what is for topics that the client may see no more.
-    pub(crate) fn purge(&mut self, may_see: impl Fn(&str) -> bool) {
+    pub fn purge(&mut self, may_see: impl Fn(&str) -> bool) {
         let mut gone = Vec::new();
         let mut seen = |frame: &Frame| {
             let seen = std::str::from_utf8(frame.packet.topic()).is_ok_and(&may_see);

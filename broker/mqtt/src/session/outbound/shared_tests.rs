@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::tests::{LIMITS, frame, id, publish1, sent};
 use super::*;
-use crate::policy::Mark;
+use crate::session::Mark;
 use crate::session::OutboundLimits;
 use proptest::prelude::*;
 use std::collections::HashMap;

@@ -2,7 +2,7 @@
 use super::tests::{LIMITS, frame, id, publish1, sent};
 use super::*;
 use crate::packet::QoS;
-use crate::policy::Mark;
+use crate::session::Mark;
 use crate::session::OutboundLimits;
 use std::sync::Arc;
 

@@ -14,12 +14,12 @@ mod room;
 mod shared;
 mod tally;
 
-pub(crate) use acks::WrongKind;
-pub(crate) use answers::Answer;
-pub(crate) use frame::{Frame, Share};
-pub(crate) use room::Need;
-pub(crate) use shared::Taken;
-pub(crate) use tally::{DropReason, Held, Tally};
+pub use acks::WrongKind;
+pub use answers::Answer;
+pub use frame::{Frame, Mark, Share};
+pub use room::Need;
+pub use shared::Taken;
+pub use tally::{DropReason, Dropped, Held, Tally};
 
 use super::OutboundLimits;
 use crate::packet::{PacketId, Patch, PublishFrame, QoS, ReasonCode, Reply, Version, encode};
@@ -33,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The sending half of a session.
 #[derive(Debug)]
-pub(crate) struct Outbound {
+pub struct Outbound {
     version: Version,
     limits: OutboundLimits,
     queue: WriteQueue,
@@ -100,7 +100,8 @@ struct Waiting {
 
 impl Outbound {
     /// Of a connection that is open.
-    pub(crate) fn new(version: Version, limits: OutboundLimits) -> Self {
+    #[must_use]
+    pub fn new(version: Version, limits: OutboundLimits) -> Self {
         Outbound {
             version,
             limits,
@@ -129,32 +130,36 @@ impl Outbound {
     }
 
     /// The version of the connection.
-    pub(crate) fn version(&self) -> Version {
+    #[must_use]
+    pub fn version(&self) -> Version {
         self.version
     }
 
     /// An empty one on the same terms.
-    pub(crate) fn bare(&self) -> Self {
+    #[must_use]
+    pub fn bare(&self) -> Self {
         Outbound::new(self.version, self.limits)
     }
 
     /// Bytes for the socket.
-    pub(crate) fn queue(&mut self) -> &mut WriteQueue {
+    pub fn queue(&mut self) -> &mut WriteQueue {
         &mut self.queue
     }
 
     /// Messages that were for the client and did not go to it, since the start.
-    pub(crate) fn dropped(&self) -> u64 {
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
     /// What has been sent and dropped since it was taken last.
-    pub(crate) fn tally(&mut self) -> &mut Tally {
+    pub fn tally(&mut self) -> &mut Tally {
         &mut self.tally
     }
 
     /// What is kept for the client.
-    pub(crate) fn held(&self) -> Held {
+    #[must_use]
+    pub fn held(&self) -> Held {
         Held {
             messages: (self.in_flight.len() + self.waiting.len()) as u64,
             payload: self.held_payload as u64,
@@ -171,29 +176,33 @@ impl Outbound {
     }
 
     /// Whether nothing waits for the window or an answer any more; bytes may still wait for the socket.
-    pub(crate) fn is_settled(&self) -> bool {
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
         let all_sent = self.waiting.is_empty() && self.sent == self.in_flight.len();
         all_sent && self.owed.is_empty() && self.offers.is_empty()
     }
 
     /// Whether as much waits for the socket as may. Answers are queued even so: who asks has to stop.
-    pub(crate) fn is_full(&self) -> bool {
+    #[must_use]
+    pub fn is_full(&self) -> bool {
         self.queue.len() > self.limits.bytes
     }
 
     /// Whether QoS 1 or 2 found no room: the connection is to be closed. Until then, and longer where the session is
     /// kept, the oldest goes for the newest.
-    pub(crate) fn overflowed(&self) -> bool {
+    #[must_use]
+    pub fn overflowed(&self) -> bool {
         self.room == Room::Overflowed
     }
 
     /// Whether an answer was larger than any packet that the client takes: the connection is to be closed.
-    pub(crate) fn is_unanswerable(&self) -> bool {
+    #[must_use]
+    pub fn is_unanswerable(&self) -> bool {
         self.unanswerable
     }
 
     /// Queues anything but a PUBLISH, which no window holds up [5.0 MQTT-3.3.4-10, MQTT-4.9.0-3].
-    pub(crate) fn reply(&mut self, reply: &Reply) {
+    pub fn reply(&mut self, reply: &Reply) {
         let before = self.queue.tail().len();
         encode(
             self.version,
@@ -210,7 +219,7 @@ impl Outbound {
     }
 
     /// Takes a message that `lane` delivers; false where it is lost, for want of room.
-    pub(crate) fn deliver(&mut self, lane: u16, frame: &Frame, now: u64) -> bool {
+    pub fn deliver(&mut self, lane: u16, frame: &Frame, now: u64) -> bool {
         // Who is away waits for everything, in the order in which it came.
         match self.owed.iter().position(|o| o.answered.contains(&lane)) {
             Some(at) if !self.asleep => self.hold(at, lane, frame),
@@ -387,9 +396,9 @@ impl Outbound {
         self.ids.next(&in_use)
     }
 
-    /// As if `last` had been the last id given: a whole round of ids is more than a test sends.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn skip_ids_to(&mut self, last: u16) {
+    /// Goes on as if `last` had been the last packet id given; 0 is before the first. For tests: a whole round of
+    /// 65,535 ids is more than a test sends.
+    pub fn skip_ids_to(&mut self, last: u16) {
         self.ids.skip_to(last);
     }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 /// A message that was taken out.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub struct Taken {
+    /// What another group member needs to take it over.
     pub share: Arc<Share>,
     frame: Frame,
     number: u64,
@@ -43,7 +44,7 @@ impl Outbound {
     /// on a connection what was begun is completed [5.0 MQTT-3.10.4-3]. A QoS 2 message that has been sent is for nobody
     /// else [MQTT-4.8.2-4, MQTT-4.8.2-5]. If that is anything, nothing that waits is sent before what nobody took has been
     /// [put back](Self::put_back) or [lost](Self::lose_taken), and its room is not given away.
-    pub(crate) fn take_shared(&mut self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
+    pub fn take_shared(&mut self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
         let mut taken = Vec::new();
         let mut stays = |frame: &Frame, number: u64, place: Place| {
             let share = frame.share.as_ref();
@@ -81,7 +82,7 @@ impl Outbound {
 
     /// Puts what nobody took back to its place, so that all of one topic is sent in the order in which it came, and sent
     /// again in the order in which it was [MQTT-4.6.0-1, MQTT-4.6.0-6].
-    pub(crate) fn put_back(&mut self, lane: u16, left: Vec<Taken>, now: u64) {
+    pub fn put_back(&mut self, lane: u16, left: Vec<Taken>, now: u64) {
         for Taken {
             share,
             frame,
@@ -114,7 +115,7 @@ impl Outbound {
     }
 
     /// Counts what nobody took, at the end of the session.
-    pub(crate) fn lose_taken(&mut self, lane: u16, left: &[Taken], now: u64) {
+    pub fn lose_taken(&mut self, lane: u16, left: &[Taken], now: u64) {
         for taken in left {
             self.drop_for(DropReason::QueueFull, taken.frame.packet.payload_len());
         }
@@ -140,12 +141,14 @@ impl Outbound {
     }
 
     /// Whether anything came by shared groups of `lane` that another may take over in the end.
-    pub(crate) fn holds_shared(&self, lane: u16) -> bool {
+    #[must_use]
+    pub fn holds_shared(&self, lane: u16) -> bool {
         self.shares(lane).next().is_some()
     }
 
     /// Of those, the groups.
-    pub(crate) fn shared_groups(&self, lane: u16) -> HashSet<Arc<str>> {
+    #[must_use]
+    pub fn shared_groups(&self, lane: u16) -> HashSet<Arc<str>> {
         let mut groups = HashSet::new();
         for share in self.shares(lane) {
             // Most are of one group, and share its name.

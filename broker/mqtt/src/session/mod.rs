@@ -7,18 +7,18 @@ mod filters;
 mod inbound;
 mod outbound;
 
-pub(crate) use filters::{FilterLimits, Filters};
-pub(crate) use inbound::{Close, Inbound, Session, Start, Step};
-pub(crate) use outbound::{
-    Answer, DropReason, Frame, Held, Need, Outbound, Share, Taken, Tally, WrongKind,
+pub use filters::{FilterLimits, Filters};
+pub use inbound::{Close, Inbound, Session, Start, Step};
+pub use outbound::{
+    Answer, DropReason, Dropped, Frame, Held, Mark, Need, Outbound, Share, Taken, Tally, WrongKind,
 };
 
 /// What PUBREL and PUBCOMP say with 0x92, the one failure that they have.
-pub(crate) const UNKNOWN_ID: &str = "no QoS 2 message is under way with this packet id";
+pub const UNKNOWN_ID: &str = "no QoS 2 message is under way with this packet id";
 
 /// What bounds the sending half of one session.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct OutboundLimits {
+pub struct OutboundLimits {
     /// Bytes that may wait for the socket, and as many for the window.
     pub bytes: usize,
     /// QoS 1 and 2 messages that may wait for the window.

@@ -33,9 +33,10 @@ impl Owed {
 
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// A SUBSCRIBE, of which lanes are asked for these filters, each with its place in it.
     SubAck(PacketId, Vec<(u16, ByteString)>),
+    /// An UNSUBSCRIBE.
     UnsubAck(PacketId),
     /// A session that goes on asks for its subscriptions again.
     Resume,
@@ -43,7 +44,7 @@ pub(crate) enum Answer {
 
 impl Outbound {
     /// Promises an answer once lanes have given `lanes` of theirs. `codes` holds what is settled already.
-    pub(crate) fn owe(
+    pub fn owe(
         &mut self,
         ticket: u32,
         kind: Answer,
@@ -74,7 +75,7 @@ impl Outbound {
     }
 
     /// A lane's answer for some of the filters, of which it may give several; the last one sends the whole and what was held.
-    pub(crate) fn answer(
+    pub fn answer(
         &mut self,
         ticket: u32,
         lane: u16,
@@ -87,7 +88,7 @@ impl Outbound {
 
     /// The same, by a lane that has more to say before its answer [ends](Outbound::end_answer). One that is asked
     /// alone keeps nobody waiting: its answer goes out at once.
-    pub(crate) fn begin_answer(
+    pub fn begin_answer(
         &mut self,
         ticket: u32,
         lane: u16,
@@ -121,7 +122,7 @@ impl Outbound {
 
     /// A retained message for the answer that `lane` gives, which comes in the order of topics among those of other
     /// lanes; false where it found no room.
-    pub(crate) fn replay(&mut self, ticket: u32, lane: u16, frame: &Frame, now: u64) -> bool {
+    pub fn replay(&mut self, ticket: u32, lane: u16, frame: &Frame, now: u64) -> bool {
         let number = self.number();
         let first = self.owed.iter_mut().find(|o| o.answered.contains(&lane));
         // Behind what is held for an answer before this one, or for an earlier piece of this one, it has its place already.
@@ -145,7 +146,7 @@ impl Outbound {
     }
 
     /// A lane has said all that belongs to its answer.
-    pub(crate) fn end_answer(&mut self, ticket: u32, now: u64) {
+    pub fn end_answer(&mut self, ticket: u32, now: u64) {
         if let Some(owed) = self.owed.iter_mut().find(|o| o.ticket == ticket) {
             owed.lanes_left = owed.lanes_left.saturating_sub(1);
             self.settle(now);
@@ -288,17 +289,18 @@ impl Outbound {
     }
 
     /// Filters that lanes have refused, and nobody has asked for again, since this was asked last.
-    pub(crate) fn take_refused(&mut self) -> BTreeSet<ByteString> {
+    pub fn take_refused(&mut self) -> BTreeSet<ByteString> {
         std::mem::take(&mut self.refused)
     }
 
     /// Whether all lanes have answered a session that goes on.
-    pub(crate) fn has_resumed(&self) -> bool {
+    #[must_use]
+    pub fn has_resumed(&self) -> bool {
         self.resumed.is_some()
     }
 
     /// Their answers, once.
-    pub(crate) fn take_resumed(&mut self) -> Option<Vec<ReasonCode>> {
+    pub fn take_resumed(&mut self) -> Option<Vec<ReasonCode>> {
         self.resumed.take()
     }
 

@@ -21,7 +21,7 @@ pub use encode::encode;
 pub use publish::{Patch, PublishFrame, PublishParts, TopicAlias, encode_publish};
 pub use reason::ReasonCode;
 pub use topic::{NameError, TopicFilter, TopicName, levels};
-pub(crate) use will::string_cost;
+pub use will::string_cost;
 
 use bytes::Bytes;
 use bytestring::ByteString;

@@ -9,7 +9,8 @@ const STRING_COST: usize = 64;
 
 impl Will {
     /// A copy with memory of its own: what was read of a CONNECT is a slice of all of it, passwords included.
-    pub(crate) fn detached(&self) -> Will {
+    #[must_use]
+    pub fn detached(&self) -> Will {
         let text = |text: &ByteString| ByteString::from(&**text);
         let properties = &self.properties;
         let pairs = properties.user_properties.iter();
@@ -34,7 +35,7 @@ impl Will {
     }
 
     /// Bytes that a [copy](Will::detached) of it takes: each string's own, and what that costs beside them.
-    pub(crate) fn cost(&self) -> usize {
+    pub fn cost(&self) -> usize {
         let own = [self.topic.as_str().len(), self.payload.len()];
         own.map(string_cost).iter().sum::<usize>() + self.properties.cost()
     }
@@ -42,7 +43,7 @@ impl Will {
 
 impl PublishProperties {
     /// Bytes that they take where they are kept: each string's own, and what that costs beside them.
-    pub(crate) fn cost(&self) -> usize {
+    pub fn cost(&self) -> usize {
         let texts = [&self.content_type, &self.response_topic];
         let texts = texts.into_iter().flatten().map(|t| t.len());
         let data = self.correlation_data.iter().map(Bytes::len);
@@ -53,7 +54,8 @@ impl PublishProperties {
 }
 
 /// What a string of so many bytes costs.
-pub(crate) fn string_cost(len: usize) -> usize {
+#[must_use]
+pub fn string_cost(len: usize) -> usize {
     len + STRING_COST
 }
 

@@ -6,7 +6,7 @@ use crate::packet::{LARGEST_PACKET, QoS};
 
 /// What is asked of a member of a shared group before a message is given to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
+pub enum Need {
     /// It gets it, and nothing is lost for that.
     Room,
     /// It gets it, whatever goes for it. Who is away is taken to come back with the limits that it had.
@@ -19,7 +19,7 @@ pub(crate) enum Need {
 
 impl Outbound {
     /// Whether a message meets what is needed.
-    pub(crate) fn meets(&self, need: Need, frame: &Frame) -> bool {
+    pub fn meets(&self, need: Need, frame: &Frame) -> bool {
         // Nothing waits at QoS 0 (4.3.1).
         let lost = self.asleep && frame.qos == QoS::AtMostOnce;
         match need {
@@ -31,7 +31,8 @@ impl Outbound {
     }
 
     /// Whether one with a payload of so many bytes can meet it: if not, it need not be encoded.
-    pub(crate) fn may_meet(&self, need: Need, payload: usize) -> bool {
+    #[must_use]
+    pub fn may_meet(&self, need: Need, payload: usize) -> bool {
         let fits = payload <= self.largest() as usize;
         match need {
             Need::Room => self.has_room(payload) && fits,
@@ -42,7 +43,8 @@ impl Outbound {
     }
 
     /// The largest packet that the client takes, or took [MQTT-3.1.2-24], and that there is.
-    pub(crate) fn largest(&self) -> u32 {
+    #[must_use]
+    pub fn largest(&self) -> u32 {
         let largest = self.limits.maximum_packet_size;
         largest.unwrap_or(LARGEST_PACKET).min(LARGEST_PACKET)
     }

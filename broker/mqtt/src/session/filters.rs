@@ -1,13 +1,13 @@
 //! The filters that a session holds, by the client's own names, and what they may be in number and bytes.
 
 use crate::packet::ReasonCode;
-use crate::policy::Refusal;
+use crate::refusal::Refusal;
 use bytestring::ByteString;
 use std::collections::HashSet;
 
 /// All of a session.
 #[derive(Debug, Default)]
-pub(crate) struct Filters {
+pub struct Filters {
     names: HashSet<ByteString>,
     /// Of all names.
     bytes: usize,
@@ -15,15 +15,19 @@ pub(crate) struct Filters {
 
 /// What one session may hold.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct FilterLimits {
+pub struct FilterLimits {
+    /// How many filters.
     pub number: usize,
-    /// Of all together.
+    /// Bytes of all filters together, as the client wrote them.
     pub bytes: usize,
 }
 
 impl Filters {
-    /// Whether one of this name may be held; one that is held may be subscribed to again.
-    pub(crate) fn may_hold(&self, name: &str, limits: FilterLimits) -> Result<(), Refusal> {
+    /// Whether a filter of this name fits. A filter that the session holds already always fits.
+    ///
+    /// # Errors
+    /// 0x97 (quota exceeded) at the number or at the bytes of `limits`; the text names the limit.
+    pub fn may_hold(&self, name: &str, limits: FilterLimits) -> Result<(), Refusal> {
         let FilterLimits { number, bytes } = limits;
         let reason = if self.names.contains(name) {
             return Ok(());
@@ -38,29 +42,34 @@ impl Filters {
         Err(Refusal { code, reason })
     }
 
-    pub(crate) fn insert(&mut self, name: ByteString) {
+    /// Adds a filter. A name that is there is counted once.
+    pub fn insert(&mut self, name: ByteString) {
         let len = name.len();
         if self.names.insert(name) {
             self.bytes += len;
         }
     }
 
-    pub(crate) fn remove(&mut self, name: &str) {
+    /// Takes a filter out, if it is there.
+    pub fn remove(&mut self, name: &str) {
         if self.names.remove(name) {
             self.bytes -= name.len();
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    /// Whether the session has no filter.
+    pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
     /// Lets go of what was needed for more.
-    pub(crate) fn shrink_to_fit(&mut self) {
+    pub fn shrink_to_fit(&mut self) {
         self.names.shrink_to_fit();
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &ByteString> {
+    /// All filters, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &ByteString> {
         self.names.iter()
     }
 }

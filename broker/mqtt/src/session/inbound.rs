@@ -8,14 +8,16 @@ use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU16;
 
-/// What a packet asks of the connection.
+/// What a packet asks of the connection. [`Session::step`] says it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// Judge and append, then acknowledge as `ack` says.
     Publish(Inbound),
     /// A QoS 2 message that was taken already: acknowledge only [MQTT-4.3.3-10].
     Repeated(PacketId),
+    /// SUBSCRIBE: answer SUBACK.
     Subscribe(Subscribe),
+    /// UNSUBSCRIBE: answer UNSUBACK.
     Unsubscribe(Unsubscribe),
     /// PUBACK.
     Acked(PacketId),
@@ -37,27 +39,35 @@ pub(crate) enum Step {
 
 /// A message to judge.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Inbound {
+pub struct Inbound {
+    /// The topic, an alias resolved.
     pub topic: TopicName,
+    /// The application message.
     pub payload: Bytes,
+    /// As the client sent it.
     pub qos: QoS,
+    /// Whether it is to be retained.
     pub retain: bool,
     /// Present with QoS 1 and 2.
     pub packet_id: Option<PacketId>,
+    /// Properties of the message (5.0).
     pub properties: PublishProperties,
 }
 
 /// The connection must end; a 5.0 client is told this code and text [MQTT-4.13.1-1].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
-pub(crate) struct Close {
+pub struct Close {
+    /// The 5.0 code.
     pub reason: ReasonCode,
+    /// For people.
     pub text: String,
 }
 
-/// State of the receiving half.
+/// The receiving half of a session: what a packet means after all that came before it on this connection and, for
+/// QoS 2, on earlier ones.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub struct Session {
     version: Version,
     /// Aliases that the client has set (3.3.2.3.4).
     aliases: HashMap<NonZeroU16, TopicName>,
@@ -78,13 +88,16 @@ pub(crate) struct Session {
 
 /// What a connection brings, and what its session had before.
 #[derive(Debug)]
-pub(crate) struct Start {
+pub struct Start {
+    /// The version of the connection.
     pub version: Version,
+    /// The will of its CONNECT.
     pub will: Option<Will>,
     /// Seconds that the session outlives its connection.
     pub expiry: u32,
     /// Whether CONNECT asked for any such time, of which the server may have left nothing.
     pub may_stay: bool,
+    /// Topic aliases that the client may set; 0: none.
     pub alias_maximum: u16,
     /// QoS 1 and 2 messages that the client may have on the way: what 5.0 was told in CONNACK. 3.1.1 knows no such limit.
     pub receive_maximum: u16,
@@ -93,7 +106,8 @@ pub(crate) struct Start {
 }
 
 impl Session {
-    pub(crate) fn new(start: Start) -> Self {
+    /// The receiving half for a connection whose CONNECT has been accepted.
+    pub fn new(start: Start) -> Self {
         Session {
             version: start.version,
             aliases: HashMap::new(),
@@ -109,33 +123,37 @@ impl Session {
     }
 
     /// Seconds that the session outlives its connection; `u32::MAX`: for ever (3.1.2.11.2).
-    pub(crate) fn expiry(&self) -> u32 {
+    pub fn expiry(&self) -> u32 {
         self.expiry
     }
 
     /// QoS 2 ids that wait for their PUBREL, for the next connection.
-    pub(crate) fn take_unreleased(&mut self) -> HashSet<PacketId> {
+    pub fn take_unreleased(&mut self) -> HashSet<PacketId> {
         let mut all = std::mem::take(&mut self.unreleased);
         all.extend(self.earlier.drain());
         all
     }
 
-    pub(crate) fn version(&self) -> Version {
+    /// The version of the connection.
+    pub fn version(&self) -> Version {
         self.version
     }
 
     /// Whether the client said goodbye.
-    pub(crate) fn left_in_order(&self) -> bool {
+    pub fn left_in_order(&self) -> bool {
         self.orderly
     }
 
     /// The will, where the end calls for it. Taken once.
-    pub(crate) fn take_will(&mut self) -> Option<Will> {
+    pub fn take_will(&mut self) -> Option<Will> {
         self.will.take()
     }
 
-    /// What `packet` asks for.
-    pub(crate) fn step(&mut self, packet: Packet) -> Result<Step, Close> {
+    /// What `packet` asks for. The caller carries it out and answers.
+    ///
+    /// # Errors
+    /// The packet is a protocol error at this point, and the connection has to end: see [`Close`].
+    pub fn step(&mut self, packet: Packet) -> Result<Step, Close> {
         Ok(match packet {
             Packet::Publish(publish) => self.publish(publish)?,
             Packet::PubAck(Ack { packet_id, .. }) => Step::Acked(packet_id),
@@ -242,7 +260,7 @@ impl Session {
 
     /// A QoS 2 message was released, or refused: its id is free again [MQTT-4.3.3-9, MQTT-4.3.3-12]. False where it
     /// was not in use.
-    pub(crate) fn forget(&mut self, id: PacketId) -> bool {
+    pub fn forget(&mut self, id: PacketId) -> bool {
         self.unreleased.remove(&id) | self.earlier.remove(&id)
     }
 

@@ -10,12 +10,12 @@ use crate::session::UNKNOWN_ID;
 #[error(
     "packet id {0} is acknowledged by a packet of the wrong kind; PUBACK is for QoS 1, PUBREC and then PUBCOMP for QoS 2 (4.3)"
 )]
-pub(crate) struct WrongKind(pub PacketId);
+pub struct WrongKind(pub PacketId);
 
 impl Outbound {
     /// PUBACK: false where no such message was on the way [5.0 MQTT-4.3.2-3]. Whatever its reason, the message is over
     /// for this client [5.0 MQTT-4.4.0-2], and for a group [5.0 MQTT-4.8.2-6].
-    pub(crate) fn acked(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
+    pub fn acked(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
         let known = self.take_in_flight(id, QoS::AtLeastOnce)?;
         if known {
             self.refill(now);
@@ -26,7 +26,7 @@ impl Outbound {
     }
 
     /// PUBREC with an error: the message is over, no PUBREL follows [5.0 MQTT-4.4.0-2]. False where none waited for it.
-    pub(crate) fn refused(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
+    pub fn refused(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
         let known = self.take_in_flight(id, QoS::ExactlyOnce)?;
         if known {
             self.refill(now);
@@ -36,7 +36,7 @@ impl Outbound {
 
     /// PUBREC with a reason below 0x80, perhaps not for the first time: answers PUBREL, with 0x92 where the id is not
     /// known [5.0 MQTT-4.3.3-4]. The message is forgotten [5.0 MQTT-4.3.3-6], its id awaits PUBCOMP [5.0 MQTT-4.3.3-5].
-    pub(crate) fn received(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
+    pub fn received(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
         if self.take_in_flight(id, QoS::ExactlyOnce)? {
             self.released.push_back(id);
         }
@@ -52,7 +52,7 @@ impl Outbound {
     }
 
     /// PUBCOMP: false where none was awaited.
-    pub(crate) fn completed(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
+    pub fn completed(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
         let Some(at) = self.released.iter().position(|r| *r == id) else {
             return match self.find(id) {
                 Some(_) => Err(WrongKind(id)),
