@@ -12,10 +12,15 @@
 
 mod clock;
 mod connection;
+mod fairness;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod gate;
+mod kept_bytes;
 mod lane;
 mod listener;
+mod metrics;
+mod node;
 mod outbox;
 mod outlet;
 pub mod policy;
@@ -28,6 +33,6 @@ pub use roommq_mqtt::packet;
 use roommq_mqtt::session;
 
 pub use lane::QUIET_TARGETS;
-pub use listener::Place;
+pub use listener::BindError;
 pub use server::{Options, Server, StartError};
-pub use transport::TlsError;
+pub use transport::{Place, TlsError};

@@ -6,10 +6,10 @@
 //!
 //! It lives as long as the session: between two connections it is asleep and only collects.
 
+use crate::metrics::Counters;
 use crate::outlet::Outlet;
 use crate::packet::{ReasonCode, Reply, Version};
 use crate::session::{Close, Held, Need, Outbound, OutboundLimits, Share, Taken};
-use crate::sys::Counters;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashSet;
 use std::io::{self, IoSlice};

@@ -1,23 +1,24 @@
 //! The server: its threads, their start in the right order, and their end without loss.
 
 use crate::clock;
-use crate::connection::{Shared, Sleepers};
+use crate::connection::serve;
+use crate::fairness::Steps;
+use crate::gate::Gate;
 use crate::lane::{
     Barriers, Batch, Courier, Embedded, Entrance, Entry, Keeper, Lane, LaneLog, LogError, Places,
     Portion, Surroundings, Timers,
 };
-use crate::listener::{self, Bound, Place, SocketFile, Worker};
+use crate::listener::{self, BindError, Bound, Connections, SocketFile, Worker};
+use crate::metrics::Counters;
+use crate::node::Node;
 use crate::packet::ReasonCode;
 use crate::policy::{LaneHooks, Policy};
 use crate::session::Close;
-use crate::sessions::Sessions;
-use crate::sys::{Counters, Sys};
-use crate::transport::{Tls, TlsError, Turns};
-use parking_lot::{Condvar, Mutex};
+use crate::sessions::{Sessions, expire_offline_sessions};
+use crate::sys::Sys;
+use crate::transport::{Place, Tls};
 use roommq_config::{Lanes, Limits, Listener};
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -43,25 +44,9 @@ pub struct Options {
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}")]
-    Bind {
-        /// Which.
-        address: SocketAddr,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// A Unix socket cannot be listened on.
-    #[error("cannot listen on {}: {error}", path.display())]
-    BindPath {
-        /// Its file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// A listener's certificate, key or roots cannot be used.
-    #[error("{0}")]
-    Tls(#[from] TlsError),
+    /// A listener cannot listen.
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// A thread or its reactor could not be had.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -77,7 +62,8 @@ pub struct Server {
     /// Taken away at the end.
     files: Vec<SocketFile>,
     stop: Arc<Notify>,
-    workers: Vec<Worker>,
+    /// One for each thread that serves sockets.
+    nodes: Vec<(Handle, Arc<Node>)>,
     threads: Vec<JoinHandle<()>>,
     keepers: Vec<JoinHandle<()>>,
     accepting: Vec<tokio::task::AbortHandle>,
@@ -130,7 +116,7 @@ impl Server {
         let counters = Arc::new(Counters::new(runtimes.len() + threads, kept));
         let keepers = start_keepers(&log, lanes, threads, &places, &surroundings)?;
         let (reading, open, living) = (Gate::default(), Gate::default(), Gate::default());
-        let mut workers = Vec::new();
+        let mut nodes = Vec::new();
         for runtime in &runtimes {
             let entrance = Arc::new(Entrance::new(
                 places.clone(),
@@ -140,7 +126,7 @@ impl Server {
             ));
             let flusher = entrance.flusher();
             runtime.spawn(async move { flusher.run().await });
-            let shared = Arc::new(Shared {
+            let node = Arc::new(Node {
                 policy: policy.clone(),
                 sessions: surroundings.sessions.clone(),
                 courier: courier.clone(),
@@ -151,26 +137,21 @@ impl Server {
                 reading: reading.clone(),
                 open: open.clone(),
                 living: living.clone(),
-                turns: Turns::default(),
+                handshakes: Steps::default(),
             });
-            workers.push(Worker {
-                handle: runtime.handle().clone(),
-                shared,
-            });
+            nodes.push((runtime.handle().clone(), node));
         }
-        if let Some(worker) = workers.first() {
-            let (timers, entrance) = (surroundings.timers.clone(), worker.shared.entrance.clone());
+        if let Some((_, node)) = nodes.first() {
+            let (timers, entrance) = (surroundings.timers.clone(), node.entrance.clone());
             first.spawn(async move { timers.run(&entrance).await });
-            let entrance = worker.shared.entrance.clone();
+            let entrance = node.entrance.clone();
             first.spawn(async move { round.run(&entrance).await });
-            let shared = worker.shared.clone();
-            first.spawn(Sleepers { shared }.run());
-            // Before there are listeners: whoever can connect finds it there.
-            let (shared, interval) = (worker.shared.clone(), options.sys_interval);
+            first.spawn(expire_offline_sessions(node.clone()));
+            // Before there are listeners, so that every client that can connect finds it.
             let sys = Sys {
-                shared,
+                node: node.clone(),
                 places,
-                interval,
+                interval: options.sys_interval,
             };
             first.spawn(sys.run());
         }
@@ -180,13 +161,17 @@ impl Server {
 
         let stop = Arc::new(Notify::new());
         let threads = run_all(runtimes, &stop)?;
-        let accepting = start_listening(&first, listeners, &workers);
+        let all = Connections {
+            open: living,
+            most: options.limits.connections,
+        };
+        let accepting = start_listening(&first, listeners, &all, &nodes);
         Ok(Server {
             listening,
             tls,
             files,
             stop,
-            workers,
+            nodes,
             threads,
             keepers,
             accepting,
@@ -219,13 +204,13 @@ impl Server {
             listener.abort();
         }
         self.files.clear();
-        if let Some(worker) = self.workers.first() {
-            let (shared, lanes) = (&worker.shared, worker.shared.lanes);
-            let outboxes = shared.sessions.shut();
+        if let Some((_, node)) = self.nodes.first() {
+            let lanes = node.lanes;
+            let outboxes = node.sessions.shut();
             for outbox in &outboxes {
                 outbox.stop_reading();
             }
-            if !shared.reading.wait_empty(left()) {
+            if !node.reading.wait_empty(left()) {
                 tracing::warn!("some connections did not stop in time");
             }
             self.append_to_all(lanes, &Entry::Barrier(LAST), left());
@@ -238,9 +223,9 @@ impl Server {
                     text: "the server is shutting down".to_owned(),
                 });
             }
-            if !shared.open.wait_empty(left()) {
+            if !node.open.wait_empty(left()) {
                 tracing::warn!(
-                    left = shared.open.count(),
+                    left = node.open.count(),
                     "closed connections that did not read in time"
                 );
             }
@@ -261,20 +246,20 @@ impl Server {
     }
 
     fn append_to_all(&self, lanes: u16, entry: &Entry<'_>, limit: Duration) {
-        let Some(worker) = self.workers.first() else {
+        let Some((handle, node)) = self.nodes.first() else {
             return;
         };
         let appending = async {
             for lane in 0..lanes {
                 let mut batch = Batch::default();
                 batch.push(entry);
-                if let Err(error) = worker.shared.entrance.append_to_log(lane, batch).await {
+                if let Err(error) = node.entrance.append_to_log(lane, batch).await {
                     tracing::error!(%error, "a lane could not be ended");
                 }
             }
         };
         let limited = async { tokio::time::timeout(limit, appending).await };
-        if worker.handle.block_on(limited).is_err() {
+        if handle.block_on(limited).is_err() {
             tracing::warn!(at = clock::now_ms(), "the lanes took no last entry in time");
         }
     }
@@ -283,9 +268,18 @@ impl Server {
 fn start_listening(
     on: &Handle,
     listeners: Vec<Bound>,
-    workers: &[Worker],
+    all: &Connections,
+    nodes: &[(Handle, Arc<Node>)],
 ) -> Vec<tokio::task::AbortHandle> {
-    let accept = |l| on.spawn(listener::accept(l, workers.to_vec()));
+    let worker = |(handle, node): &(Handle, Arc<Node>)| {
+        let node = node.clone();
+        Worker {
+            handle: handle.clone(),
+            serve: move |socket, peer, port| serve(socket, peer, port, node.clone()),
+        }
+    };
+    let workers: Vec<_> = nodes.iter().map(worker).collect();
+    let accept = |l| on.spawn(listener::accept(l, all.clone(), workers.clone()));
     let tasks = listeners.into_iter().map(accept);
     tasks.map(|task| task.abort_handle()).collect()
 }
@@ -351,48 +345,5 @@ fn run_all(runtimes: Vec<Runtime>, stop: &Arc<Notify>) -> io::Result<Vec<JoinHan
 impl From<LogError> for StartError {
     fn from(error: LogError) -> Self {
         StartError::Log(error.to_string())
-    }
-}
-
-/// Counts who is inside, so that the end can wait for the last.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Gate {
-    inner: Arc<(Mutex<usize>, Condvar)>,
-}
-
-/// Inside, until dropped.
-#[derive(Debug)]
-pub(crate) struct Inside(Gate);
-
-impl Gate {
-    pub(crate) fn enter(&self) -> Inside {
-        *self.inner.0.lock() += 1;
-        Inside(self.clone())
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        *self.inner.0.lock()
-    }
-
-    /// Blocks until nobody is inside; false where it takes longer.
-    fn wait_empty(&self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
-        let mut inside = self.inner.0.lock();
-        while *inside > 0 {
-            if self.inner.1.wait_until(&mut inside, deadline).timed_out() {
-                return *inside == 0;
-            }
-        }
-        true
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        let mut inside = self.0.inner.0.lock();
-        *inside -= 1;
-        if *inside == 0 {
-            self.0.inner.1.notify_all();
-        }
     }
 }

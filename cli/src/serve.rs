@@ -6,7 +6,7 @@ use crate::signals::{Asked, Signals};
 use anyhow::{Context, anyhow, bail};
 use roommq_bridge::{Bridge, Users};
 use roommq_broker::policy::Policy;
-use roommq_broker::{Options, Place, Server, StartError};
+use roommq_broker::{BindError, Options, Place, Server, StartError};
 use roommq_config::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -36,8 +36,10 @@ pub fn start(settings: &Settings) -> anyhow::Result<Server> {
     };
     let policy: Arc<dyn Policy> = bridge.clone();
     Server::start(options, &policy, bridge.as_ref()).map_err(|error| match error {
-        StartError::Bind { address, error } => anyhow!(unbound(address, &error)),
-        StartError::BindPath { path, error } => anyhow!(unbound_path(&path, &error)),
+        StartError::Bind(BindError::Address { address, error }) => {
+            anyhow!(unbound(address, &error))
+        }
+        StartError::Bind(BindError::Path { path, error }) => anyhow!(unbound_path(&path, &error)),
         error => error.into(),
     })
 }

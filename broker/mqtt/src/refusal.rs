@@ -11,3 +11,12 @@ pub struct Refusal {
     /// For people; goes to the peer.
     pub reason: String,
 }
+
+impl Refusal {
+    /// A refusal with this code and text.
+    #[must_use]
+    pub fn new(code: ReasonCode, reason: impl Into<String>) -> Refusal {
+        let reason = reason.into();
+        Refusal { code, reason }
+    }
+}

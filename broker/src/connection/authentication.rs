@@ -2,8 +2,8 @@
 //!
 //! Who somebody is, the policy finds out; here is only the order in which AUTH may come.
 
-use super::Connection;
-use super::door::{Door, wrong};
+use super::client::Client;
+use super::connecting::ConnectingPeer;
 use crate::packet::{Auth, Authentication, Connect, Packet, ReasonCode, Reply};
 use crate::policy::{AuthExchange, AuthStep, ConnectRequest, Policy, Principal, Refusal};
 use crate::session::Close;
@@ -31,7 +31,7 @@ pub(super) async fn converse(
     method: &ByteString,
     connect: &Connect,
     request: ConnectRequest,
-    door: &mut Door<'_>,
+    peer: &mut ConnectingPeer<'_>,
     policy: &dyn Policy,
 ) -> Result<(Principal, Authentication), Option<Refusal>> {
     // A copy: what is read of a CONNECT is a slice of all of it.
@@ -44,15 +44,15 @@ pub(super) async fn converse(
             AuthStep::Continue(data) => {
                 // [MQTT-4.12.0-2]
                 let reply = reply(ReasonCode::ContinueAuthentication, &method, some(data));
-                door.send(connect, &reply).await?;
+                peer.send(connect, &reply).await?;
             }
         }
-        said = match door.next().await? {
+        said = match peer.next().await? {
             Packet::Auth(auth) => answer(auth, &method)?,
             Packet::Disconnect(_) => return Err(None),
             _ => {
                 let text = "before CONNACK only AUTH and DISCONNECT may come [MQTT-3.1.2-30]";
-                return Err(Some(wrong(ReasonCode::ProtocolError, text)));
+                return Err(Some(Refusal::new(ReasonCode::ProtocolError, text)));
             }
         };
     }
@@ -62,11 +62,11 @@ pub(super) async fn converse(
 fn answer(auth: Auth, method: &ByteString) -> Result<Bytes, Refusal> {
     if auth.method.as_ref() != Some(method) {
         let text = "the authentication method is not that of CONNECT [MQTT-4.12.0-5]";
-        return Err(wrong(ReasonCode::BadAuthenticationMethod, text));
+        return Err(Refusal::new(ReasonCode::BadAuthenticationMethod, text));
     }
     if auth.reason != ReasonCode::ContinueAuthentication {
         let text = "before CONNACK an AUTH continues, with 0x18 [MQTT-4.12.0-3]";
-        return Err(wrong(ReasonCode::ProtocolError, text));
+        return Err(Refusal::new(ReasonCode::ProtocolError, text));
     }
     Ok(auth.data.unwrap_or_default())
 }
@@ -80,60 +80,62 @@ fn some(data: Bytes) -> Option<Bytes> {
     (!data.is_empty()).then_some(data)
 }
 
-impl Connection {
-    /// AUTH during the connection: it begins or continues a re-authentication (4.12.1). Until that is over the
-    /// client is who it was; where it fails, the connection ends [MQTT-4.12.1-2].
-    pub(super) async fn authenticate(&mut self, auth: Auth) -> Result<(), Close> {
-        let Some(method) = &mut self.method else {
-            let text = "AUTH without an authentication method in CONNECT [MQTT-4.12.0-7]";
-            return Err(out_of_place(text));
-        };
-        if auth.method.as_ref() != Some(&method.name) {
-            // 3.14.2.1 has no 0x8C.
-            let text = "the authentication method is not that of CONNECT [MQTT-4.12.1-1]";
-            return Err(out_of_place(text));
+/// AUTH during the connection: it begins or continues a re-authentication (4.12.1). Until that is over the
+/// client is who it was; where it fails, the connection ends [MQTT-4.12.1-2].
+pub(super) async fn authenticate(
+    client: &mut Client,
+    method: &mut Option<Box<Method>>,
+    auth: Auth,
+) -> Result<(), Close> {
+    let Some(method) = method else {
+        let text = "AUTH without an authentication method in CONNECT [MQTT-4.12.0-7]";
+        return Err(out_of_place(text));
+    };
+    if auth.method.as_ref() != Some(&method.name) {
+        // 3.14.2.1 has no 0x8C.
+        let text = "the authentication method is not that of CONNECT [MQTT-4.12.1-1]";
+        return Err(out_of_place(text));
+    }
+    let mut exchange = match (auth.reason, method.exchange.take()) {
+        (ReasonCode::ReAuthenticate, None) => {
+            let request = ConnectRequest {
+                client_id: client.name.to_string(),
+                user_name: None,
+                password: None,
+                // Whoever it is now must be the user of before.
+                certificate_user: None,
+                peer: client.peer,
+            };
+            let begun = client.node.policy.authenticate(&method.name, request);
+            begun.map_err(|refusal| failed(&refusal.reason))?
         }
-        let mut exchange = match (auth.reason, method.exchange.take()) {
-            (ReasonCode::ReAuthenticate, None) => {
-                let request = ConnectRequest {
-                    client_id: self.client_id.to_string(),
-                    user_name: None,
-                    password: None,
-                    // Whoever it is now must be the user of before.
-                    certificate_user: None,
-                    peer: self.peer,
-                };
-                let begun = self.shared.policy.authenticate(&method.name, request);
-                begun.map_err(|refusal| failed(&refusal.reason))?
-            }
-            (ReasonCode::ContinueAuthentication, Some(exchange)) => exchange,
-            (ReasonCode::ReAuthenticate, Some(_)) => {
-                return Err(out_of_place("a re-authentication is under way (4.12.1)"));
-            }
-            _ => return Err(out_of_place("AUTH continues nothing (4.12)")),
-        };
-        let limit = self.shared.limits.connect_time;
-        let step = tokio::time::timeout(limit, exchange.step(auth.data.unwrap_or_default())).await;
-        match step {
-            Err(_) => Err(failed(&format!("it could not be judged within {limit:?}"))),
-            Ok(Err(refusal)) => Err(failed(&refusal.reason)),
-            Ok(Ok(AuthStep::Continue(data))) => {
-                let code = ReasonCode::ContinueAuthentication;
-                let reply = reply(code, &method.name, some(data));
-                self.acks.push(reply.into());
-                method.exchange = Some(exchange);
-                Ok(())
-            }
-            // Its subscriptions and its place in rooms are the user's.
-            Ok(Ok(AuthStep::Done(who, _))) if who.user != self.who.user => {
-                Err(failed("it is another user's"))
-            }
-            Ok(Ok(AuthStep::Done(_, data))) => {
-                tracing::debug!(user = %self.who.user, client = %self.client_id, "authenticated again");
-                let reply = reply(ReasonCode::Success, &method.name, data);
-                self.acks.push(reply.into());
-                Ok(())
-            }
+        (ReasonCode::ContinueAuthentication, Some(exchange)) => exchange,
+        (ReasonCode::ReAuthenticate, Some(_)) => {
+            return Err(out_of_place("a re-authentication is under way (4.12.1)"));
+        }
+        _ => return Err(out_of_place("AUTH continues nothing (4.12)")),
+    };
+    let limit = client.node.limits.connect_time;
+    let step = tokio::time::timeout(limit, exchange.step(auth.data.unwrap_or_default())).await;
+    match step {
+        Err(_) => Err(failed(&format!("it could not be judged within {limit:?}"))),
+        Ok(Err(refusal)) => Err(failed(&refusal.reason)),
+        Ok(Ok(AuthStep::Continue(data))) => {
+            let code = ReasonCode::ContinueAuthentication;
+            let reply = reply(code, &method.name, some(data));
+            client.pending.acknowledge(reply);
+            method.exchange = Some(exchange);
+            Ok(())
+        }
+        // Its subscriptions and its place in rooms are the user's.
+        Ok(Ok(AuthStep::Done(who, _))) if who.user != client.who.user => {
+            Err(failed("it is another user's"))
+        }
+        Ok(Ok(AuthStep::Done(_, data))) => {
+            tracing::debug!(user = %client.who.user, client = %client.name, "authenticated again");
+            let reply = reply(ReasonCode::Success, &method.name, data);
+            client.pending.acknowledge(reply);
+            Ok(())
         }
     }
 }

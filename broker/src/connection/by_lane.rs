@@ -1,6 +1,6 @@
 //! Which filters of one packet each lane is asked for.
 
-use super::requests::AT_ONCE;
+use crate::fairness::FILTERS;
 use crate::lane::lane_of_filter;
 use crate::packet::TopicFilter;
 use std::collections::BTreeMap;
@@ -49,10 +49,10 @@ impl ByLane {
         places
     }
 
-    /// In how many pieces of [`AT_ONCE`] all lanes are asked.
+    /// In how many pieces of [`FILTERS`] all lanes are asked.
     pub(super) fn pieces(&self) -> usize {
         let own = |lane| self.own.get(&lane).map_or(0, Vec::len);
-        let pieces = |lane| (self.everywhere.len() + own(lane)).div_ceil(AT_ONCE);
+        let pieces = |lane| (self.everywhere.len() + own(lane)).div_ceil(FILTERS);
         self.lanes().map(pieces).sum()
     }
 }
@@ -80,7 +80,7 @@ mod tests {
                 let expected: Vec<usize> = places.filter(|at| here(&filters[*at])).collect();
                 assert_eq!(lanes.contains(&lane), !expected.is_empty());
                 assert_eq!(by_lane.of(lane), expected);
-                pieces += expected.chunks(AT_ONCE).len();
+                pieces += expected.chunks(FILTERS).len();
             }
             assert_eq!(by_lane.pieces(), pieces);
             lanes.len()

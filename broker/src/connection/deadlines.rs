@@ -150,6 +150,12 @@ impl Deadlines {
     }
 }
 
+/// Whether the time that has passed is one for the peer to send something.
+pub(super) fn is_owed(close: &Close) -> bool {
+    use ReasonCode::{KeepAliveTimeout, ProtocolError};
+    matches!(close.reason, KeepAliveTimeout | ProtocolError)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

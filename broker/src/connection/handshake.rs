@@ -1,15 +1,15 @@
 //! From an open socket to an accepted CONNECT. Every refusal is answered by a CONNACK [MQTT-3.2.2-7].
 
+use super::Connection;
 use super::authentication::converse;
-use super::door::{Door, speaks, wrong};
+use super::connecting::{ConnectingPeer, speaks};
 use super::intake::Intake;
 use super::opening::{Admitted, open};
-use super::requests::format_holds;
-use super::{Connection, Link, Shared};
-use crate::listener::Port;
+use super::publishing::format_holds;
+use crate::node::Node;
 use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
 use crate::policy::{ConnectRequest, Principal, Refusal};
-use crate::transport::{Arrival, Nameless};
+use crate::transport::{Arrival, Link, Nameless, Port};
 use bytestring::ByteString;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -20,61 +20,61 @@ pub(super) async fn accept(
     intake: &mut Intake,
     port: &Port,
     until: Instant,
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
 ) -> Option<(Box<Connection>, Link, u16)> {
     let certificate_user = arrival.certificate_user;
-    let mut door = Door {
+    let mut connecting = ConnectingPeer {
         link: arrival.link,
         outlet: arrival.outlet,
         intake,
         decoder: Decoder::new(port.layers.packet_bytes),
         peer: arrival.peer,
-        shared,
+        node,
         waits: false,
     };
-    let peer = door.peer;
-    let connect = match tokio::time::timeout_at(until, door.first()).await {
+    let peer = connecting.peer;
+    let connect = match tokio::time::timeout_at(until, connecting.first()).await {
         Err(_) => {
             let limit = port.handshake_time;
             tracing::info!(%peer, listener = %port.place, "no CONNECT within {limit:?}");
-            door.close().await;
+            connecting.close().await;
             return None;
         }
         Ok(Err(None)) => {
             tracing::debug!(%peer, "gone before CONNECT");
-            door.close().await;
+            connecting.close().await;
             return None;
         }
         Ok(Err(Some(error))) => {
             tracing::info!(%peer, %error, "a bad CONNECT");
-            let refusal = wrong(error.reason(), &error.to_string());
+            let refusal = Refusal::new(error.reason(), error.to_string());
             match error.connack_version() {
-                Some(version) => door.refuse((version, None), &refusal).await,
-                None => door.close().await,
+                Some(version) => connecting.refuse((version, None), &refusal).await,
+                None => connecting.close().await,
             }
             return None;
         }
         Ok(Ok(connect)) => connect,
     };
     let spoken = speaks(&connect);
-    if let Some(most) = too_many(port, shared) {
+    if let Some(most) = too_many(port, node) {
         tracing::warn!(%peer, listener = %port.place, "refused: {most} connections are open");
         let text = format!("{most} connections are open, as many as may be here");
-        let refusal = wrong(ReasonCode::ServerBusy, &text);
-        door.refuse(spoken, &refusal).await;
+        let refusal = Refusal::new(ReasonCode::ServerBusy, &text);
+        connecting.refuse(spoken, &refusal).await;
         return None;
     }
-    let limit = shared.limits.connect_time;
+    let limit = node.limits.connect_time;
     // Password checks are few at a time; who waits for one is not kept waiting for ever. In a conversation it
     // is the client that is waited for, and its time runs on.
     let (until, late) = match connect.authentication_method {
         None => (Instant::now() + limit, ReasonCode::ServerBusy),
         Some(_) => (until, ReasonCode::NotAuthorized),
     };
-    let admitted = admit(&connect, certificate_user, shared, &mut door);
+    let admitted = admit(&connect, certificate_user, node, &mut connecting);
     let admitted = tokio::time::timeout_at(until, admitted).await;
     let late = |_| {
-        let text = if door.waits {
+        let text = if connecting.waits {
             let limit = port.handshake_time;
             format!(
                 "the client did not answer by AUTH; it has {limit:?} from connecting to the end of its login"
@@ -82,7 +82,7 @@ pub(super) async fn accept(
         } else {
             format!("credentials could not be checked within {limit:?}; try again later")
         };
-        Some(wrong(late, &text))
+        Some(Refusal::new(late, &text))
     };
     match admitted.map_err(late).flatten() {
         Ok((who, client_id, authentication)) => {
@@ -92,25 +92,25 @@ pub(super) async fn accept(
                 client_id,
                 authentication,
             };
-            open(admitted, door, port, shared).await
+            open(admitted, connecting, port, node).await
         }
         Err(None) => {
             tracing::debug!(%peer, client = %connect.client_id, "gone before CONNACK");
-            door.close().await;
+            connecting.close().await;
             None
         }
         Err(Some(refusal)) => {
             tracing::info!(%peer, client = %connect.client_id, %refusal, "a CONNECT was refused");
-            door.refuse(spoken, &refusal).await;
+            connecting.refuse(spoken, &refusal).await;
             None
         }
     }
 }
 
 /// The limit of connections that has been passed.
-fn too_many(port: &Port, shared: &Shared) -> Option<usize> {
+fn too_many(port: &Port, node: &Node) -> Option<usize> {
     let pairs = [
-        (shared.living.count(), shared.limits.connections),
+        (node.living.count(), node.limits.connections),
         (port.open.count(), port.connections),
     ];
     let passed = pairs.into_iter().find(|(open, most)| open > most);
@@ -122,15 +122,18 @@ fn too_many(port: &Port, shared: &Shared) -> Option<usize> {
 async fn admit(
     connect: &Connect,
     certificate_user: Result<Option<String>, Nameless>,
-    shared: &Shared,
-    door: &mut Door<'_>,
+    node: &Node,
+    connecting: &mut ConnectingPeer<'_>,
 ) -> Result<(Principal, ByteString, Option<Authentication>), Option<Refusal>> {
-    let nameless = |error: Nameless| wrong(ReasonCode::NotAuthorized, &error.to_string());
+    let nameless = |error: Nameless| Refusal::new(ReasonCode::NotAuthorized, error.to_string());
     let certificate_user = certificate_user.map_err(nameless)?;
     let client_id = if connect.client_id.is_empty() {
         if connect.version == Version::V3 && !connect.clean {
             let reason = "an empty client id needs clean session [MQTT-3.1.3-8]";
-            return Err(Some(wrong(ReasonCode::ClientIdentifierNotValid, reason)));
+            return Err(Some(Refusal::new(
+                ReasonCode::ClientIdentifierNotValid,
+                reason,
+            )));
         }
         // [3.1.1 MQTT-3.1.3-6]
         format!("auto-{}", uuid::Uuid::new_v4().simple()).into()
@@ -143,13 +146,13 @@ async fn admit(
         user_name: connect.user_name.as_ref().map(ToString::to_string),
         password: connect.password.clone(),
         certificate_user,
-        peer: door.peer,
+        peer: connecting.peer,
     };
-    let policy = &*shared.policy;
+    let policy = &*node.policy;
     let (mut who, authentication) = match &connect.authentication_method {
         None => (policy.connect(request).await?, None),
         Some(method) => {
-            let talk = converse(method, connect, request, door, policy).await?;
+            let talk = converse(method, connect, request, connecting, policy).await?;
             (talk.0, Some(talk.1))
         }
     };

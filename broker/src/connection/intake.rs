@@ -1,10 +1,10 @@
 //! From the socket to packets: a large buffer that all connections of a thread read into, and what is
 //! left of a packet in a small one of the connection's own.
 
-use super::Link;
+use crate::metrics::Received;
 use crate::outbox::Outbox;
 use crate::packet::{DecodeError, Decoder, Packet};
-use crate::sys::Received;
+use crate::transport::Link;
 use bytes::{Bytes, BytesMut};
 use std::cell::RefCell;
 use std::io;

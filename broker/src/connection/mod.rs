@@ -1,160 +1,70 @@
 //! One task a client: reads bytes, frames and checks packets, asks the session and the policy, and appends.
 //!
-//! It never writes messages itself unless the socket was full: that is the keepers' work.
+//! [`Connection::run`] reads until there is a reason to end, `packets` takes what was read, `take` acts on one packet; the steps
+//! are functions in the files below. The task writes only if the socket was full: all else is written by whoever fills the outbox.
+//!
+//! ```text
+//! serve -> handshake -> opening -> run -> packets -> take -> publishing, subscribing, authentication
+//!                                   `-> ending           `-> pending (entries and acknowledgements)
+//! ```
 
-mod appending;
 mod authentication;
 mod by_lane;
+mod client;
+mod connecting;
 mod deadlines;
-mod door;
 mod ending;
 mod handshake;
 mod intake;
-mod link;
 mod opening;
-mod requests;
+mod pending;
+mod publishing;
 mod resume;
-mod sleepers;
+mod serve;
+mod subscribing;
 
-pub(crate) use sleepers::Sleepers;
-
-use crate::clock::now_ms;
-use crate::lane::{Batch, Courier, Entrance};
-use crate::listener::Port;
-use crate::outbox::Outbox;
-use crate::packet::{DecodeError, Decoder, ReasonCode, Reply};
-use crate::policy::{Peer, Policy, Principal, PublishPermit, SessionId};
-use crate::server::{Gate, Inside};
-use crate::session::{Close, Filters, Outbound, Session, Step, UNKNOWN_ID, WrongKind};
-use crate::sessions::Sessions;
-use crate::sys::Counters;
-use crate::transport::{Arrival, Socket, Turns};
-use appending::{ANSWERS_KEPT, Ack};
-use authentication::Method;
-use bytestring::ByteString;
-use deadlines::Deadlines;
-use ending::Ending;
-use futures_util::FutureExt;
-use intake::{Intake, READ, Woken};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use intake::{Rest, in_pieces};
-pub(crate) use link::{Duplex, Link};
-use requests::not_logged;
-use roommq_config::Limits;
-use std::collections::BTreeSet;
-use std::sync::Arc;
+pub(crate) use serve::serve;
+
+use crate::clock::now_ms;
+use crate::fairness::others_first;
+use crate::gate::Inside;
+use crate::packet::{Decoder, ReasonCode, Reply};
+use crate::session::{Close, Step, UNKNOWN_ID};
+use crate::transport::Link;
+use authentication::{Method, authenticate};
+use client::{Client, not_logged};
+use deadlines::{Deadlines, is_owed};
+use ending::{Ending, end, end_by_panic};
+use futures_util::FutureExt;
+use intake::{Intake, READ, Woken};
+use publishing::publish;
+use subscribing::{subscribe, unsubscribe};
 use tokio::time::Instant;
 
 /// Reads of a connection that is about to end: 8 MiB, more than the kernel holds of it.
 const READS_AT_THE_END: usize = (8 << 20) / READ;
 
-/// What all connections of one thread share.
-pub(crate) struct Shared {
-    pub policy: Arc<dyn Policy>,
-    pub sessions: Arc<Sessions>,
-    pub courier: Courier,
-    pub counters: Arc<Counters>,
-    pub entrance: Arc<Entrance>,
-    pub limits: Limits,
-    /// How many lanes there are.
-    pub lanes: u16,
-    /// Sessions that still take new messages.
-    pub reading: Gate,
-    /// Sessions that still have their connection.
-    pub open: Gate,
-    /// Connections, those before their CONNECT included.
-    pub living: Gate,
-    /// For handshakes that cost much.
-    pub turns: Turns,
-}
-
-/// A connection whose CONNECT was accepted. Boxed where it is passed on: a future holds a copy of all that
-/// it is handed.
+/// A connection whose CONNECT was accepted. Passed on in a box: a future holds a copy of all that it is handed.
 struct Connection {
-    shared: Arc<Shared>,
-    who: Principal,
-    id: SessionId,
-    client_id: ByteString,
-    peer: Peer,
-    session: Session,
-    outbox: Arc<Outbox>,
+    client: Client,
     decoder: Decoder,
-    /// Lanes in which the session has had something.
-    lanes: BTreeSet<u16>,
-    /// As the client named them.
-    filters: Filters,
-    /// Number of the last SUBSCRIBE or UNSUBSCRIBE.
-    ticket: u32,
-    /// For the topic that was published to last.
-    permit: Option<(crate::packet::TopicName, bool, PublishPermit)>,
-    /// How the client was authenticated, where its CONNECT named a method.
+    /// How the client was authenticated, if its CONNECT named a method.
     method: Option<Box<Method>>,
-    /// Entries of this read, by lane.
-    batches: Vec<(u16, Batch)>,
-    /// Filters in them.
-    asked: usize,
-    /// Acknowledgements that go out once `batches` are in the log, in the order of what they answer
-    /// [3.1.1 MQTT-4.6.0-2, MQTT-4.6.0-3].
-    acks: Vec<Ack>,
-    /// Notices that follow them.
-    notices: Vec<crate::policy::Notice>,
     /// The server is shutting down: acknowledgements are still taken, nothing new is.
     draining: bool,
-    /// Everybody has been told of its end.
-    parted: bool,
-}
-
-/// Serves a socket until its end.
-pub(crate) async fn serve(socket: Socket, peer: Peer, port: Arc<Port>, shared: Arc<Shared>) {
-    shared.counters.socket();
-    let until = Instant::now() + port.handshake_time;
-    let mut intake = Intake::default();
-    // Boxed: the handshakes are short and large, the connection after them long and many.
-    let arrival = if port.layers.are_none() {
-        Arrival::plain(socket, peer)
-    } else {
-        let Some(arrival) = Box::pin(arrive(socket, peer, &port, &shared.turns, until)).await
-        else {
-            return;
-        };
-        arrival
-    };
-    let accepted = handshake::accept(arrival, &mut intake, &port, until, &shared);
-    let accepted = Box::pin(accepted).await;
-    shared.counters.received(intake.received());
-    let Some((connection, link, keep_alive)) = accepted else {
-        return;
-    };
-    connection.run(link, intake, keep_alive).await;
-}
-
-async fn arrive(
-    socket: Socket,
-    peer: Peer,
-    port: &Port,
-    turns: &Turns,
-    until: Instant,
-) -> Option<Arrival> {
-    let passed = port.layers.pass(socket, peer, turns);
-    let listener = &port.place;
-    match tokio::time::timeout_at(until, passed).await {
-        Ok(Ok(arrival)) => return Some(arrival),
-        Ok(Err(error)) => tracing::info!(%peer, %listener, %error, "a handshake failed"),
-        Err(_) => {
-            let limit = port.handshake_time;
-            tracing::info!(%peer, %listener, "no handshake within {limit:?}");
-        }
-    }
-    None
 }
 
 impl Connection {
+    /// Serves the client, with a keep-alive in seconds, until the end of the connection.
     async fn run(mut self: Box<Self>, mut link: Link, mut intake: Intake, keep_alive: u16) {
-        let _open = self.shared.open.enter();
-        let reading = self.shared.reading.enter();
-        // Told before it was among those who read and are waited for.
-        self.draining = self.outbox.condition().draining;
-        let mut deadlines = Deadlines::new(keep_alive, &self.shared.limits, Instant::now());
+        let node = self.client.node.clone();
+        let _open = node.open.enter();
+        let reading = node.reading.enter();
+        // The shutdown may have come before this connection was one that it waits for.
+        self.draining = self.client.outbox.condition().draining;
+        let mut deadlines = Deadlines::new(keep_alive, &node.limits, Instant::now());
         // What came right behind CONNECT.
         let ending = match self.packets(&mut intake).await {
             Ok(()) => {
@@ -165,7 +75,7 @@ impl Connection {
             Err(ending) => ending,
         };
         // Boxed: the end is short and large, like the beginning.
-        Box::pin(self.end(ending, link)).await;
+        Box::pin(end(&mut self.client, ending, link)).await;
     }
 
     /// Reads, until there is a reason to end.
@@ -177,11 +87,11 @@ impl Connection {
         reading: Inside,
     ) -> Ending {
         let mut reading = Some(reading);
-        let outbox = self.outbox.clone();
+        let outbox = self.client.outbox.clone();
         let timer = tokio::time::sleep_until(deadlines.next());
         tokio::pin!(timer);
         let mut blocked = false;
-        // Who does not read is not read from, or what is answered would pile up.
+        // A peer that does not read is not read from: its answers would pile up.
         let mut choked = false;
         // What the server closes with, once all has gone out.
         let mut last: Option<Close> = None;
@@ -191,9 +101,7 @@ impl Connection {
             }
             tokio::select! {
                 woken = intake.wait(link, blocked.then_some(&*outbox), !choked) => match woken {
-                    Ok(Woken::Read(0)) => {
-                        return without_disconnect();
-                    }
+                    Ok(Woken::Read(0)) => return Ending::without_disconnect(),
                     Ok(Woken::Read(n)) => {
                         if let Err(ending) = self.packets(intake).await {
                             return ending;
@@ -204,8 +112,8 @@ impl Connection {
                             deadlines.pause(Instant::now(), choked);
                         }
                         if n == READ {
-                            // There is more: the others of this thread, and what is to be written, go first.
-                            tokio::task::yield_now().await;
+                            // There is more; what is to be written goes first, too.
+                            others_first().await;
                         }
                     }
                     Ok(Woken::Wrote) => {
@@ -214,9 +122,9 @@ impl Connection {
                     }
                     Ok(Woken::Begun(held)) => deadlines.begun(Instant::now(), held, intake.rest()),
                     Ok(Woken::Broken(kind)) => {
-                        return Box::pin(self.unwritable(link, intake, lost_by(kind))).await;
+                        return Box::pin(self.unwritable(link, intake, Ending::lost_by(kind))).await;
                     }
-                    Err(error) => return broken(&error),
+                    Err(error) => return Ending::unreadable(&error),
                 },
                 () = outbox.attention() => {
                     let condition = outbox.condition();
@@ -231,7 +139,7 @@ impl Connection {
                     (blocked, choked) = deadlines.see(Instant::now(), &condition, link.holds_bytes());
                     match condition.closing {
                         Some(close) if close.reason == ReasonCode::ServerShuttingDown => {
-                            deadlines.finish_by(Instant::now() + self.shared.limits.shutdown_time / 2);
+                            deadlines.finish_by(Instant::now() + self.client.node.limits.shutdown_time / 2);
                             last = Some(close);
                         }
                         Some(close) if close.reason == ReasonCode::SessionTakenOver => {
@@ -261,8 +169,8 @@ impl Connection {
         }
     }
 
-    /// The peer seems to be late. What has come and was not read yet, since this thread was busy, is not its fault: takes
-    /// that, and says what is still to end the connection for.
+    /// The peer seems to be late. Takes what has come and was not read yet, since this thread was busy, and says for what
+    /// the connection is still to end.
     async fn unread(
         &mut self,
         link: &mut Link,
@@ -270,7 +178,7 @@ impl Connection {
         deadlines: &mut Deadlines,
     ) -> Result<Option<Close>, Ending> {
         // The thread may not have looked at its sockets since.
-        tokio::task::yield_now().await;
+        others_first().await;
         let n = intake.glance(link).await;
         if n > 0 {
             self.packets(intake).await?;
@@ -290,38 +198,35 @@ impl Connection {
         }
     }
 
-    /// The socket takes nothing any more. What the client had sent before counts, and may say why; of a Unix socket the
-    /// peer may have closed its reading side alone.
+    /// The socket takes nothing any more. What the client had sent before counts, and may say why; the peer of a Unix socket
+    /// may have closed its reading side only.
     async fn unwritable(
         &mut self,
         link: &mut Link,
         intake: &mut Intake,
         otherwise: Ending,
     ) -> Ending {
-        let ending = self.read_out(link, intake).await;
-        ending.unwrap_or(otherwise)
+        self.read_out(link, intake).await.unwrap_or(otherwise)
     }
 
-    /// Takes what has come already; how the connection ended by that. Of a peer that goes on sending not all, nor of one
-    /// that does not read what it is answered.
+    /// Takes what has come already, and says how the connection ended by that. It stops if the peer goes on sending, or does
+    /// not read its answers.
     async fn read_out(&mut self, link: &mut Link, intake: &mut Intake) -> Option<Ending> {
         for _ in 0..READS_AT_THE_END {
             // The thread may not have looked at its sockets since.
-            tokio::task::yield_now().await;
-            if self.outbox.is_full() {
+            others_first().await;
+            if self.client.outbox.is_full() {
                 return None;
             }
             match intake.wait(link, None, true).now_or_never()? {
-                Ok(Woken::Read(0)) => {
-                    return Some(without_disconnect());
-                }
+                Ok(Woken::Read(0)) => return Some(Ending::without_disconnect()),
                 Ok(Woken::Read(_)) => {
                     if let Err(ending) = self.packets(intake).await {
                         return Some(ending);
                     }
                 }
                 Ok(Woken::Wrote | Woken::Broken(_) | Woken::Begun(_)) => {}
-                Err(error) => return Some(broken(&error)),
+                Err(error) => return Some(Ending::unreadable(&error)),
             }
         }
         None
@@ -332,117 +237,64 @@ impl Connection {
         let ended = loop {
             match intake.next(&mut self.decoder) {
                 Ok(Some(packet)) => {
-                    let step = self.session.step(packet).map_err(Ending::closed);
-                    match step {
+                    let taken = match self.client.session.step(packet) {
                         Ok(Step::Leave) => break Some(Ending::Left),
-                        Ok(Step::Auth(auth)) => {
-                            if let Err(close) = self.authenticate(auth).await {
-                                break Some(Ending::closed(close));
-                            }
-                        }
-                        Ok(step) => {
-                            if let Err(close) = self.take_and_append(step).await {
-                                break Some(Ending::closed(close));
-                            }
-                        }
-                        Err(ending) => break Some(ending),
+                        Ok(step) => self.take(step).await,
+                        Err(close) => Err(close),
+                    };
+                    if let Err(close) = taken {
+                        break Some(Ending::closed(close));
                     }
                 }
                 Ok(None) => break None,
-                Err(error) => break Some(Ending::closed(bad_packet(&error))),
+                Err(error) => break Some(Ending::bad_packet(&error)),
             }
         };
-        self.shared.counters.received(intake.received());
-        // What came before the end counts. Where it cannot be appended, that is the end [3.1.1 MQTT-4.8.0-2].
-        self.append_all()
-            .await
-            .map_err(|e| Ending::lost(&e.to_string()))?;
-        for notice in self.notices.drain(..) {
-            self.shared.courier.send(notice);
-        }
-        self.notices.shrink_to(ANSWERS_KEPT);
-        if self.outbox.wants_flush() {
-            self.shared.entrance.flush_soon(&self.outbox);
+        let client = &mut self.client;
+        client.node.counters.received(intake.received());
+        // What came before the end counts. If it cannot be appended, that is the end [3.1.1 MQTT-4.8.0-2].
+        let appended = client.append_all().await;
+        appended.map_err(|error| Ending::lost(&error.to_string()))?;
+        client.send_notices();
+        if client.outbox.wants_flush() {
+            client.node.entrance.flush_soon(&client.outbox);
         }
         ended.map_or(Ok(()), Err)
     }
 
-    async fn take_and_append(&mut self, step: Step) -> Result<(), Close> {
-        self.take(step).await?;
-        self.append_many().await.map_err(|e| not_logged(&e))
-    }
-
-    /// Acts on it, or answers at once, as PINGREQ [MQTT-3.12.4-1].
+    /// Acts on a packet, or answers at once, as PINGREQ [MQTT-3.12.4-1].
     async fn take(&mut self, step: Step) -> Result<(), Close> {
+        let client = &mut self.client;
         match step {
-            // Not acknowledged, so the client knows that it was not taken.
+            // Not acknowledged, so the client knows that the server did not take it.
             Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if self.draining => {}
-            Step::Publish(inbound) => {
-                self.publish(&inbound);
-            }
-            Step::Repeated(id) => {
-                let pubrec = Reply::PubRec(id, ReasonCode::Success, None);
-                self.acks.push(pubrec.into());
-            }
-            Step::Subscribe(subscribe) => self.subscribe(&subscribe).await?,
-            Step::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe).await?,
-            Step::Acked(id) => self.acknowledged(|out| out.acked(id, now_ms()))?,
-            Step::Received(id) => self.acknowledged(|out| out.received(id, now_ms()))?,
-            Step::Refused(id) => self.acknowledged(|out| out.refused(id, now_ms()))?,
-            Step::Completed(id) => self.acknowledged(|out| out.completed(id, now_ms()))?,
+            Step::Publish(inbound) => publish(client, &inbound),
+            Step::Repeated(id) => client.pending.receive(id),
+            Step::Subscribe(packet) => subscribe(client, &packet).await?,
+            Step::Unsubscribe(packet) => unsubscribe(client, &packet).await?,
+            Step::Acked(id) => client.acknowledged(|out| out.acked(id, now_ms()))?,
+            Step::Received(id) => client.acknowledged(|out| out.received(id, now_ms()))?,
+            Step::Refused(id) => client.acknowledged(|out| out.refused(id, now_ms()))?,
+            Step::Completed(id) => client.acknowledged(|out| out.completed(id, now_ms()))?,
             Step::Released(id, code) => {
                 let text = code.is_error().then_some(UNKNOWN_ID).map(Into::into);
-                self.acks.push(Reply::PubComp(id, code, text).into());
+                client.pending.acknowledge(Reply::PubComp(id, code, text));
             }
-            Step::Ping => self.acks.push(Reply::PingResp.into()),
-            Step::Leave | Step::Auth(_) => {}
+            Step::Ping => client.pending.acknowledge(Reply::PingResp),
+            Step::Auth(auth) => authenticate(client, &mut self.method, auth).await?,
+            Step::Leave => {}
+        }
+        if client.pending.is_full() {
+            client.append_all().await.map_err(|e| not_logged(&e))?;
         }
         Ok(())
     }
+}
 
-    /// What the client acknowledges; an id that is not known is passed over.
-    fn acknowledged(
-        &self,
-        fill: impl FnOnce(&mut Outbound) -> Result<bool, WrongKind>,
-    ) -> Result<(), Close> {
-        match self.outbox.queue(fill) {
-            Some(Err(wrong)) => Err(Close {
-                reason: ReasonCode::ProtocolError,
-                text: wrong.to_string(),
-            }),
-            _ => Ok(()),
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.client.ended && std::thread::panicking() {
+            end_by_panic(&mut self.client);
         }
-    }
-}
-
-/// Whether the time that has passed is one for the peer to send something.
-fn is_owed(close: &Close) -> bool {
-    use ReasonCode::{KeepAliveTimeout, ProtocolError};
-    matches!(close.reason, KeepAliveTimeout | ProtocolError)
-}
-
-/// What is no frame, or too large a one, is the peer's fault, and is told; anything else is the network's.
-fn broken(error: &std::io::Error) -> Ending {
-    let reason = match error.kind() {
-        std::io::ErrorKind::InvalidData => ReasonCode::ProtocolError,
-        std::io::ErrorKind::FileTooLarge => ReasonCode::PacketTooLarge,
-        kind => return lost_by(kind),
-    };
-    let text = error.to_string();
-    Ending::closed(Close { reason, text })
-}
-
-fn without_disconnect() -> Ending {
-    Ending::lost("connection closed without DISCONNECT")
-}
-
-fn lost_by(kind: std::io::ErrorKind) -> Ending {
-    Ending::lost(&format!("connection lost: {kind}"))
-}
-
-fn bad_packet(error: &DecodeError) -> Close {
-    Close {
-        reason: error.reason(),
-        text: error.to_string(),
     }
 }

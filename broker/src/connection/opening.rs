@@ -1,17 +1,22 @@
 //! From an accepted CONNECT to an open session: terms, the session of before, CONNACK.
 
+use super::Connection;
 use super::authentication::Method;
-use super::door::{Door, speaks, wrong};
-use super::ending::{Absence, send_will};
-use super::sleepers::bury;
-use super::{Connection, Link, Shared};
+use super::client::Client;
+use super::connecting::{ConnectingPeer, speaks};
+use super::ending::give_up;
+use super::pending::Pending;
+use super::resume::resume;
 use crate::clock::now_ms;
-use crate::listener::Port;
+use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::packet::{Authentication, ConnAck, Connect, ReasonCode, Reply, Version, encode};
 use crate::policy::{Principal, Refusal, SessionId};
-use crate::session::{Filters, OutboundLimits, Session, Start};
-use crate::sessions::{Asleep, Entered, Kept};
+use crate::session::{FOR_EVER, Filters, OutboundLimits, Session, Start, longest_expiry};
+use crate::sessions::{
+    Absence, OfflineSession, Registration, SessionState, end_offline_session, send_will,
+};
+use crate::transport::{Link, Port};
 use bytestring::ByteString;
 use roommq_config::Limits;
 use std::collections::{BTreeSet, HashSet};
@@ -20,15 +25,6 @@ use std::sync::Arc;
 /// Topic aliases that a client is sent, where it takes as many: each keeps a topic of up to 64 KiB for as long as
 /// the connection lives. How many it may set itself is `limits.topic_aliases`.
 const ALIASES_SENT: u16 = 64;
-
-/// Seconds; a session with as many as can be said never ends by its time (3.1.2.11.2).
-pub(super) const FOR_EVER: u32 = u32::MAX;
-
-/// The longest that a session may outlive its connection, in seconds; [`FOR_EVER`] without a cap.
-pub(super) fn longest_expiry(limits: &Limits) -> u32 {
-    let capped = limits.session_expiry.map(|cap| cap.as_secs());
-    capped.map_or(FOR_EVER, |cap| u32::try_from(cap).unwrap_or(FOR_EVER))
-}
 
 /// What both sides hold themselves to.
 struct Terms {
@@ -57,7 +53,7 @@ impl Terms {
             Version::V3 => FOR_EVER,
             Version::V5 => connect.session_expiry,
         };
-        let expiry = asked.min(longest_expiry(limits));
+        let expiry = asked.min(longest_expiry(limits.session_expiry));
         Terms {
             version,
             keep_alive,
@@ -97,44 +93,44 @@ pub(super) struct Admitted {
     pub authentication: Option<Authentication>,
 }
 
-/// A session's place in the registry, and what it had before.
-struct Place {
+/// A session that the registry has given to this connection, and what it had before.
+struct Taken {
     id: SessionId,
     outbox: Arc<Outbox>,
-    kept: Kept,
+    kept: SessionState,
     /// Where it goes on with what it had: whose it was, and how it was without a connection.
     before: Option<(Principal, Absence)>,
 }
 
 /// Enters the session, or wakes it where it `resumes` and still can [5.0 MQTT-3.1.2-5, MQTT-3.1.4-4], once the
 /// connection before it has ended.
-async fn take_place(
+async fn take_session(
     who: Principal,
     client_id: ByteString,
     resumes: bool,
     terms: &Terms,
-    shared: &Shared,
-) -> Result<Place, Refusal> {
+    node: &Node,
+) -> Result<Taken, Refusal> {
     let fresh = Arc::new(Outbox::asleep(
         terms.version,
         terms.outbound,
-        shared.counters.clone(),
+        node.counters.clone(),
     ));
-    let entering = shared
+    let entering = node
         .sessions
         .enter(&who.user, &client_id, &fresh, resumes, now_ms);
-    let limit = shared.limits.connect_time;
+    let limit = node.limits.connect_time;
     let Ok(entered) = tokio::time::timeout(limit, entering).await else {
         let text = "the connection that uses this client id did not end in time; try again";
-        return Err(wrong(ReasonCode::ServerBusy, text));
+        return Err(Refusal::new(ReasonCode::ServerBusy, text));
     };
     let (id, old) = match entered {
-        Entered::Shut => {
+        Registration::Shut => {
             let text = "the server is shutting down";
-            return Err(wrong(ReasonCode::ServerUnavailable, text));
+            return Err(Refusal::new(ReasonCode::ServerUnavailable, text));
         }
-        Entered::Woken(id, old, outbox, asleep) => {
-            let Asleep {
+        Registration::Resumed(id, old, outbox, asleep) => {
+            let OfflineSession {
                 kept,
                 since,
                 expires,
@@ -144,9 +140,9 @@ async fn take_place(
             let mut will = will.map(|delayed| (delayed.will, delayed.due));
             // A will that was not due yet is not sent [MQTT-3.1.3-9].
             if let Some((will, _)) = will.take_if(|(_, due)| *due <= now_ms()) {
-                send_will(shared, old, &kept.who, &will).await;
+                send_will(node, old, &kept.who, &will).await;
             }
-            return Ok(Place {
+            return Ok(Taken {
                 id,
                 outbox,
                 before: Some((
@@ -157,21 +153,21 @@ async fn take_place(
                         will,
                     },
                 )),
-                kept: Kept { who, ..kept },
+                kept: SessionState { who, ..kept },
             });
         }
-        Entered::Replaced(id, old, theirs, asleep) => (id, Some((old, theirs, asleep))),
-        Entered::New(id) => (id, None),
+        Registration::Replaced(id, old, theirs, asleep) => (id, Some((old, theirs, asleep))),
+        Registration::New(id) => (id, None),
     };
     if let Some((old, theirs, asleep)) = old {
         // Clean start, or its time was over: what there was ends here [MQTT-3.1.2-4, MQTT-3.1.2-6, MQTT-4.1.0-2].
         theirs.part(None, false, now_ms());
-        bury(shared, old, *asleep).await;
+        end_offline_session(node, old, *asleep).await;
     }
-    Ok(Place {
+    Ok(Taken {
         id,
         outbox: fresh,
-        kept: Kept {
+        kept: SessionState {
             who,
             client_id,
             unreleased: HashSet::new(),
@@ -187,9 +183,9 @@ async fn take_place(
 /// [MQTT-3.2.0-1, 3.1.1 MQTT-3.1.4-4, 5.0 MQTT-3.1.4-5].
 pub(super) async fn open(
     admitted: Admitted,
-    door: Door<'_>,
+    connecting: ConnectingPeer<'_>,
     port: &Port,
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
 ) -> Option<(Box<Connection>, Link, u16)> {
     let Admitted {
         connect,
@@ -198,88 +194,95 @@ pub(super) async fn open(
         authentication,
     } = admitted;
     let spoken = speaks(&connect);
-    let mut terms = Terms::of(&connect, &client_id, port, &shared.limits);
+    let mut terms = Terms::of(&connect, &client_id, port, &node.limits);
     terms.connack.authentication = authentication;
-    terms.connack.response_information = answers_to(&connect, &who, shared);
+    terms.connack.response_information = answers_to(&connect, &who, node);
     if !fits(&terms) {
         // Who would wait for it in vain is better told by the close [MQTT-3.1.2-24].
-        let (peer, client, most) = (door.peer, &connect.client_id, connect.maximum_packet_size);
+        let (peer, client, most) = (
+            connecting.peer,
+            &connect.client_id,
+            connect.maximum_packet_size,
+        );
         tracing::info!(%peer, %client, ?most, "closed: CONNACK is larger than the client's maximum packet size");
-        door.close().await;
+        connecting.close().await;
         return None;
     }
     let resumes = !connect.clean;
-    let place = match take_place(who, client_id, resumes, &terms, shared).await {
-        Ok(place) => place,
+    let taken = match take_session(who, client_id, resumes, &terms, node).await {
+        Ok(taken) => taken,
         Err(refusal) => {
-            door.refuse(spoken, &refusal).await;
+            connecting.refuse(spoken, &refusal).await;
             return None;
         }
     };
-    let Place {
+    let Taken {
         id,
         outbox,
         kept,
         before,
-    } = place;
+    } = taken;
     terms.connack.session_present = before.is_some() && connect.level > 3; // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
     let session = Session::new(Start {
         version: terms.version,
         will: connect.will,
         expiry: terms.expiry,
         may_stay: terms.asked > 0,
-        alias_maximum: shared.limits.topic_aliases,
+        alias_maximum: node.limits.topic_aliases,
         // [MQTT-3.3.4-7] is of 5.0.
         receive_maximum: match terms.version {
-            Version::V5 => shared.limits.inflight,
+            Version::V5 => node.limits.inflight,
             Version::V3 => u16::MAX,
         },
         unreleased: kept.unreleased,
     });
-    let peer = door.peer;
-    let mut connection = Box::new(Connection {
-        shared: shared.clone(),
+    let peer = connecting.peer;
+    let client = Client {
+        node: node.clone(),
         who: kept.who,
         id,
-        client_id: kept.client_id,
+        name: kept.client_id,
         peer,
         session,
         outbox,
-        decoder: door.decoder.clone(),
         lanes: kept.lanes,
         filters: kept.filters,
         ticket: kept.ticket,
         permit: None,
-        method: terms.connack.authentication.as_ref().map(Method::of),
-        batches: Vec::new(),
-        asked: 0,
-        acks: Vec::new(),
+        pending: Pending::default(),
         notices: Vec::new(),
+        ended: false,
+    };
+    let method = terms.connack.authentication.as_ref().map(Method::of);
+    let mut connection = Box::new(Connection {
+        client,
+        decoder: connecting.decoder.clone(),
+        method,
         draining: false,
-        parted: false,
     });
+    let client = &mut connection.client;
     if let Some((who, before)) = before {
-        let went_on = tokio::time::timeout(shared.limits.connect_time, connection.resume()).await;
-        if !matches!(went_on, Ok(Ok(()))) {
-            connection.who = who;
-            connection.give_up(before).await;
+        let ended = tokio::time::timeout(node.limits.connect_time, resume(client)).await;
+        if !matches!(ended, Ok(Ok(()))) {
+            client.who = who;
+            give_up(client, before).await;
             let text = "the session could not be resumed in time; try again";
-            door.refuse(spoken, &wrong(ReasonCode::ServerBusy, text))
-                .await;
+            let refusal = Refusal::new(ReasonCode::ServerBusy, text);
+            connecting.refuse(spoken, &refusal).await;
             return None;
         }
     }
     let connack = Reply::ConnAck(Box::new(terms.connack));
-    connection.outbox.open(
-        Some(door.outlet),
+    client.outbox.open(
+        Some(connecting.outlet),
         terms.version,
         terms.outbound,
         &connack,
         now_ms(),
     );
-    shared.sessions.opened(connection.id);
-    tracing::debug!(user = %connection.who.user, client = %connection.client_id, %peer, version = ?terms.version, "connected");
-    Some((connection, door.link, terms.keep_alive))
+    node.sessions.opened(client.id);
+    tracing::debug!(user = %client.who.user, client = %client.name, %peer, version = ?terms.version, "connected");
+    Some((connection, connecting.link, terms.keep_alive))
 }
 
 /// Whether the client takes a packet as large as its CONNACK.
@@ -295,9 +298,9 @@ fn fits(terms: &Terms) -> bool {
 }
 
 /// Where the client's answers come, told to who asks [MQTT-3.1.2-28].
-fn answers_to(connect: &Connect, who: &Principal, shared: &Shared) -> Option<ByteString> {
+fn answers_to(connect: &Connect, who: &Principal, node: &Node) -> Option<ByteString> {
     if !connect.request_response_information {
         return None;
     }
-    shared.policy.response_information(who).map(Into::into)
+    node.policy.response_information(who).map(Into::into)
 }

@@ -1,9 +1,10 @@
 //! A client that comes back to its session: its subscriptions are asked for again before anything goes out.
 
-use super::Connection;
 use super::by_lane::ByLane;
-use super::requests::{filter_entry, take_turns};
+use super::client::Client;
+use super::subscribing::filter_entry;
 use crate::clock;
+use crate::fairness::{FILTERS, Turn};
 use crate::lane::{Entry, Index, LogError, Origin, SubscribeEntry, Subscription};
 use crate::packet::{QoS, ReasonCode, SubscribeOptions, TopicFilter};
 use crate::policy::{Attempt, SubscribeGrant};
@@ -18,92 +19,92 @@ const KNOWN: SubscribeOptions = SubscribeOptions::of(QoS::AtMostOnce);
 const REFUSED: u32 = 0;
 const HELD: u32 = 1;
 
-impl Connection {
-    /// Asks the policy and then the lanes for all that the session held; what is refused is taken out of the
-    /// session and its queue, and the inbox says so. Resolves when all lanes have answered.
-    pub(super) async fn resume(&mut self) -> Result<(), LogError> {
-        let mut names: Vec<ByteString> = self.filters.iter().cloned().collect();
-        names.sort_unstable();
-        let mut codes = Vec::with_capacity(names.len());
-        let mut granted: Vec<(u16, SubscribeGrant)> = Vec::new();
-        // Names first: as many as there can be use up all places.
-        for (name, place) in names.iter().zip(0..) {
-            let Ok(filter) = TopicFilter::new(name.clone()) else {
-                codes.push(ReasonCode::TopicFilterInvalid);
-                continue;
-            };
-            take_turns(usize::from(place)).await;
-            match self.shared.policy.subscribe(&self.who, &filter).await {
-                Ok(grant) => {
-                    codes.push(ReasonCode::Success);
-                    granted.push((place, grant));
-                }
-                Err(refusal) => {
-                    codes.push(refusal.code);
-                    self.notify(Attempt::Subscribe(name), &refusal);
-                }
-            }
-        }
-        let places = ByLane::new(self.shared.lanes, granted.iter().map(|(_, g)| &g.filter));
-        let lanes: BTreeSet<u16> = self.lanes.iter().copied().chain(places.lanes()).collect();
-        self.ticket = self.ticket.wrapping_add(1);
-        self.owe(Answer::Resume, codes, None, lanes.len());
-        let user = self.who.user.clone();
-        for lane in lanes {
-            let who = Origin {
-                session: self.id,
-                user: &user,
-            };
-            let places = places.of(lane);
-            let filters = places.iter().filter_map(|at| granted.get(*at));
-            let filters = filters.map(|(place, grant)| filter_entry(*place, KNOWN, grant));
-            let filters: Vec<_> = filters.collect();
-            let asked = filters.len();
-            let entry = Entry::Resume(SubscribeEntry {
-                at: clock::now_ms(),
-                who,
-                ticket: self.ticket,
-                identifier: 0,
-                filters,
-            });
-            self.batch(lane).push(&entry);
-            // A lane is asked once: what it is not asked for there ends.
-            self.ask(asked).await?;
-        }
-        self.append_all().await?;
-        let codes = loop {
-            if let Some(codes) = self.outbox.queue(Outbound::take_resumed).flatten() {
-                break codes;
-            }
-            self.outbox.attention().await;
+/// Asks the policy and then the lanes for all that the session held; what is refused is taken out of the
+/// session and its queue, and the inbox says so. Resolves when all lanes have answered.
+pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
+    let mut names: Vec<ByteString> = client.filters.iter().cloned().collect();
+    names.sort_unstable();
+    let mut codes = Vec::with_capacity(names.len());
+    let mut granted: Vec<(u16, SubscribeGrant)> = Vec::new();
+    let mut turn = Turn::of(FILTERS);
+    // Names first: as many as there can be use up all places.
+    for (name, place) in names.iter().zip(0..) {
+        let Ok(filter) = TopicFilter::new(name.clone()) else {
+            codes.push(ReasonCode::TopicFilterInvalid);
+            continue;
         };
-        for notice in self.notices.drain(..) {
-            self.shared.courier.send(notice);
-        }
-        let guarded: HashSet<&ByteString> = granted
-            .iter()
-            .filter(|(_, grant)| grant.guarded)
-            .filter_map(|(place, _)| names.get(usize::from(*place)))
-            .collect();
-        let with = |wanted: &dyn Fn(ReasonCode) -> bool| -> HashSet<ByteString> {
-            let those = names.iter().zip(&codes).filter(|(_, code)| wanted(**code));
-            those.map(|(name, _)| name.clone()).collect()
-        };
-        // A lane that does not know it has refused it before: the connection had ended, or came too late to be let in.
-        let unknown = ReasonCode::NoSubscriptionExisted;
-        let refused = with(&|code| code.is_error() || code == unknown);
-        if !refused.is_empty() {
-            for name in &refused {
-                self.filters.remove(name);
+        turn.spend(1).await;
+        match client.node.policy.subscribe(&client.who, &filter).await {
+            Ok(grant) => {
+                codes.push(ReasonCode::Success);
+                granted.push((place, grant));
             }
-            // A filter that shows only what its holder may see now entitles to nothing that waits.
-            let held = self.filters.iter().filter(|name| !guarded.contains(*name));
-            let topics = Sight::new(refused.iter(), held);
-            self.outbox
-                .queue(|out| out.purge(|topic| topics.allow(topic)));
+            Err(refusal) => {
+                codes.push(refusal.code);
+                client.notify(Attempt::Subscribe(name), &refusal);
+            }
         }
-        Ok(())
     }
+    let places = ByLane::new(client.node.lanes, granted.iter().map(|(_, g)| &g.filter));
+    let lanes: BTreeSet<u16> = client.lanes.iter().copied().chain(places.lanes()).collect();
+    let ticket = client.next_request(Answer::Resume, codes, None, lanes.len());
+    let user = client.who.user.clone();
+    for lane in lanes {
+        let who = Origin {
+            session: client.id,
+            user: &user,
+        };
+        let places = places.of(lane);
+        let filters = places.iter().filter_map(|at| granted.get(*at));
+        let filters = filters.map(|(place, grant)| filter_entry(*place, KNOWN, grant));
+        let filters: Vec<_> = filters.collect();
+        let asked = filters.len();
+        let entry = Entry::Resume(SubscribeEntry {
+            at: clock::now_ms(),
+            who,
+            ticket,
+            identifier: 0,
+            filters,
+        });
+        client.pending.push(lane, &entry);
+        // A lane is asked once: what it is not asked for there ends.
+        client.pace(asked).await?;
+    }
+    client.append_all().await?;
+    let codes = loop {
+        if let Some(codes) = client.outbox.queue(Outbound::take_resumed).flatten() {
+            break codes;
+        }
+        client.outbox.attention().await;
+    };
+    client.send_notices();
+    let guarded: HashSet<&ByteString> = granted
+        .iter()
+        .filter(|(_, grant)| grant.guarded)
+        .filter_map(|(place, _)| names.get(usize::from(*place)))
+        .collect();
+    let with = |wanted: &dyn Fn(ReasonCode) -> bool| -> HashSet<ByteString> {
+        let those = names.iter().zip(&codes).filter(|(_, code)| wanted(**code));
+        those.map(|(name, _)| name.clone()).collect()
+    };
+    // A lane that does not know it has refused it before: the connection had ended, or came too late to be let in.
+    let unknown = ReasonCode::NoSubscriptionExisted;
+    let refused = with(&|code| code.is_error() || code == unknown);
+    if !refused.is_empty() {
+        for name in &refused {
+            client.filters.remove(name);
+        }
+        // A filter that shows only what its holder may see now entitles to nothing that waits.
+        let held = client
+            .filters
+            .iter()
+            .filter(|name| !guarded.contains(*name));
+        let topics = Sight::new(refused.iter(), held);
+        client
+            .outbox
+            .queue(|out| out.purge(|topic| topics.allow(topic)));
+    }
+    Ok(())
 }
 
 /// What may be seen of the messages that wait, and there may be thousands of both. An index, for lanes wait where an

@@ -1,20 +1,18 @@
 //! Accepts sockets and hands each to one of the threads; never waits for a peer.
 
 mod bind;
-mod place;
 mod rate;
 
 pub(crate) use bind::SocketFile;
-pub use place::Place;
 
-use crate::connection::{self, Shared};
+use crate::gate::{Gate, Inside};
 use crate::policy::Peer;
-use crate::server::{Gate, StartError};
-use crate::transport::{Layers, Socket, Tls};
+use crate::transport::{Layers, Place, Port, Socket, Tls, TlsError};
 use rate::{Rate, Refusals};
 use roommq_config::{Endpoint, Limits, Listener};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -31,22 +29,43 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// A thread that serves connections.
 #[derive(Clone)]
-pub(crate) struct Worker {
+pub(crate) struct Worker<S> {
     pub handle: Handle,
-    pub shared: Arc<Shared>,
+    /// Serves one connection until its end, on that thread.
+    pub serve: S,
 }
 
-/// A listener as its connections know it.
-#[derive(Debug)]
-pub(crate) struct Port {
-    pub place: Place,
-    pub layers: Layers,
-    /// From accept to a whole CONNECT.
-    pub handshake_time: Duration,
-    /// How many connections it may have.
-    pub connections: usize,
-    /// Those that it has.
+/// What bounds the connections of all listeners together.
+#[derive(Debug, Clone)]
+pub(crate) struct Connections {
+    /// Those that are open.
     pub open: Gate,
+    /// How many may be.
+    pub most: usize,
+}
+
+/// Why a listener cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Address {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A Unix socket cannot be listened on.
+    #[error("cannot listen on {}: {error}", path.display())]
+    Path {
+        /// Its file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A certificate, key or roots cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
 }
 
 /// A listener that nobody has been accepted from yet.
@@ -64,11 +83,11 @@ enum Sockets {
 }
 
 /// Binds; must be called within a runtime.
-pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<Bound, StartError> {
+pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<Bound, BindError> {
     let tls = listener.tls.as_ref().map(Tls::load).transpose()?;
     let (sockets, place, file) = match &listener.at {
         Endpoint::Address(address) => {
-            let at = |error| StartError::Bind {
+            let at = |error| BindError::Address {
                 address: *address,
                 error,
             };
@@ -84,11 +103,10 @@ pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<Bound, StartE
             (Sockets::Tcp(sockets), place, None)
         }
         Endpoint::Socket { path, mode } => {
-            let (sockets, file) =
-                bind::unix(path, *mode).map_err(|error| StartError::BindPath {
-                    path: path.clone(),
-                    error,
-                })?;
+            let (sockets, file) = bind::unix(path, *mode).map_err(|error| BindError::Path {
+                path: path.clone(),
+                error,
+            })?;
             let place = Place::Socket(path.clone());
             (Sockets::Unix(sockets), place, Some(file))
         }
@@ -117,10 +135,13 @@ pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<Bound, StartE
     })
 }
 
-/// Accepts until it is dropped.
-pub(crate) async fn accept(mut bound: Bound, workers: Vec<Worker>) {
+/// Accepts until it is dropped, and has each socket served by one of `workers`, in turn.
+pub(crate) async fn accept<S, F>(mut bound: Bound, all: Connections, workers: Vec<Worker<S>>)
+where
+    S: Fn(Socket, Peer, Arc<Port>) -> F + Clone + Send + 'static,
+    F: Future<Output = ()> + Send,
+{
     let port = &bound.port;
-    let most = workers.first().map_or(0, |w| w.shared.limits.connections);
     let (mut too_fast, mut too_many) = (Refusals::default(), Refusals::default());
     for worker in workers.iter().cycle() {
         let (socket, peer) = loop {
@@ -150,12 +171,12 @@ pub(crate) async fn accept(mut bound: Bound, workers: Vec<Worker>) {
             continue;
         }
         let full = |open: usize, most: usize| open >= most.saturating_add(TOLD);
-        let shared = &worker.shared;
-        if full(shared.living.count(), most) || full(port.open.count(), port.connections) {
+        if full(all.open.count(), all.most) || full(port.open.count(), port.connections) {
             too_many.add();
             continue;
         }
-        hand_over(socket, peer, port.clone(), worker);
+        let inside = (all.open.enter(), port.open.enter());
+        hand_over(socket, peer, port.clone(), worker, inside);
     }
 }
 
@@ -205,14 +226,22 @@ impl Accepted {
     }
 }
 
-fn hand_over(socket: Accepted, peer: Peer, port: Arc<Port>, worker: &Worker) {
-    let shared = worker.shared.clone();
-    // From now on: that thread may be busy.
-    let inside = (shared.living.enter(), port.open.enter());
+/// `inside` counts from now on: that thread may be busy.
+fn hand_over<S, F>(
+    socket: Accepted,
+    peer: Peer,
+    port: Arc<Port>,
+    worker: &Worker<S>,
+    inside: (Inside, Inside),
+) where
+    S: Fn(Socket, Peer, Arc<Port>) -> F + Clone + Send + 'static,
+    F: Future<Output = ()> + Send,
+{
+    let serve = worker.serve.clone();
     worker.handle.spawn(async move {
         let _inside = inside;
         match socket.arrive() {
-            Ok(socket) => connection::serve(socket, peer, port, shared).await,
+            Ok(socket) => serve(socket, peer, port).await,
             Err(error) => tracing::warn!(%peer, %error, "a socket could not be handed over"),
         }
     });

@@ -2,15 +2,12 @@
 //!
 //! `$SYS/broker` is one lane, and the tree goes through it as any message does; a subscription finds it whole.
 
-mod counters;
 mod load;
 mod tree;
 
-pub(crate) use counters::{Counters, Received};
-
 use crate::clock::now_ms;
-use crate::connection::Shared;
 use crate::lane::{Batch, Entry, Places, PublishEntry, lane_of};
+use crate::node::Node;
 use crate::packet::QoS;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +16,7 @@ use tree::{Figures, Tree};
 
 /// The one task that publishes the tree.
 pub(crate) struct Sys {
-    pub shared: Arc<Shared>,
+    pub node: Arc<Node>,
     pub places: Arc<Places>,
     /// From one update to the next; 0: there is no tree.
     pub interval: Duration,
@@ -44,10 +41,10 @@ impl Sys {
 
     fn figures(&self) -> Figures {
         Figures {
-            counted: self.shared.counters.sum(),
-            clients: self.shared.sessions.clients(),
+            counted: self.node.counters.sum(),
+            clients: self.node.sessions.clients(),
             stock: self.places.stock(),
-            lost_notices: self.shared.courier.dropped(),
+            lost_notices: self.node.courier.dropped(),
         }
     }
 
@@ -70,8 +67,8 @@ impl Sys {
             }));
         }
         // All of the tree shares its first two levels.
-        let lane = lane_of(first, self.shared.lanes);
-        if let Err(error) = self.shared.entrance.append(lane, batch).await {
+        let lane = lane_of(first, self.node.lanes);
+        if let Err(error) = self.node.entrance.append(lane, batch).await {
             tracing::error!(%error, "$SYS could not be published");
         }
     }

@@ -1,8 +1,8 @@
 //! The topics under `$SYS/broker`, by the names that mosquitto 2.0 has for them, and some of our own. Pure.
 
-use super::counters::Totals;
 use super::load::{Load, SPANS};
 use crate::lane::Stock;
+use crate::metrics::Totals;
 use crate::session::DropReason;
 use crate::sessions::Clients;
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! TLS for a listener: its certificate, renewed while it runs, and who its clients are by theirs.
 
-use super::Nameless;
-use crate::connection::Duplex;
+use super::arrival::Nameless;
+use super::link::Duplex;
 use parking_lot::{Mutex, RwLock};
 use roommq_config::{ClientCertificates, UserFrom};
 use std::io;

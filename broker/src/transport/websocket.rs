@@ -4,7 +4,7 @@
 //! [MQTT-6.0.0-2]. What waits goes out as one binary message for each write.
 
 use super::framing::Watched;
-use crate::connection::Duplex;
+use super::link::Duplex;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{FutureExt, Sink, Stream};
 use std::io::{self, IoSlice};

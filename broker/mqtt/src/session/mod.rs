@@ -3,10 +3,12 @@
 //! Architecture invariant: no socket, no clock, no task. [`Session`] takes a packet and says what is to be
 //! done; [`Outbound`] takes messages and acknowledgements and yields bytes.
 
+mod expiry;
 mod filters;
 mod inbound;
 mod outbound;
 
+pub use expiry::{FOR_EVER, longest_expiry};
 pub use filters::{FilterLimits, Filters};
 pub use inbound::{Close, Inbound, Session, Start, Step};
 pub use outbound::{

@@ -1,11 +1,11 @@
 //! What becomes of sessions whose client does not come back: their wills, and their ends.
 
-use super::Shared;
 use super::ending::{send_will, tell_lanes};
+use super::offline::{Due, OfflineSession};
 use crate::clock;
 use crate::lane::Origin;
+use crate::node::Node;
 use crate::policy::{GoneReason, SessionId};
-use crate::sessions::{Asleep, Due};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,48 +13,42 @@ use std::time::Duration;
 /// From one line of the log about ends for `limits.kept_bytes` to the next, in milliseconds.
 const TOLD_EVERY: u64 = 10_000;
 
-/// The one task that looks after sessions that sleep.
-pub(crate) struct Sleepers {
-    pub shared: Arc<Shared>,
-}
-
-impl Sleepers {
-    /// Does what is due, for ever.
-    pub(crate) async fn run(self) {
-        let (sessions, kept) = (&self.shared.sessions, &self.shared.counters.kept);
-        let mut ended = Ended::default();
-        // Where a lane is full, what is due in others does not wait for it.
-        let mut settling = FuturesUnordered::new();
-        loop {
-            for made in sessions.make_room(kept) {
-                ended.note((1, made.bytes));
-                settling.push(settle(&self.shared, made.let_go(kept, clock::now_ms())));
+/// The one task that looks after offline sessions, for ever: sends wills that are due, ends sessions whose time is over, and evicts
+/// some if they hold too much together.
+pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
+    let (sessions, kept) = (&node.sessions, &node.counters.kept);
+    let mut ended = Ended::default();
+    // Where a lane is full, what is due in others does not wait for it.
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        for made in sessions.evict(kept) {
+            ended.note((1, made.bytes));
+            under_way.push(carry_out(&node, made.let_go(kept, clock::now_ms())));
+        }
+        if let Some((count, bytes)) = ended.untold(clock::now_ms()) {
+            let limit = node.limits.kept_bytes;
+            tracing::warn!(
+                sessions = count,
+                bytes,
+                limit,
+                "sessions of absent clients were ended: limits.kept_bytes is all but reached"
+            );
+        }
+        let (due, next) = sessions.due(clock::now_ms());
+        under_way.extend(due.into_iter().map(|due| carry_out(&node, due)));
+        let next = next.unwrap_or(u64::MAX).min(ended.next());
+        let left = next.saturating_sub(clock::now_ms());
+        let wait = async {
+            match next {
+                u64::MAX => std::future::pending().await,
+                _ => tokio::time::sleep(Duration::from_millis(left)).await,
             }
-            if let Some((count, bytes)) = ended.untold(clock::now_ms()) {
-                let limit = self.shared.limits.kept_bytes;
-                tracing::warn!(
-                    sessions = count,
-                    bytes,
-                    limit,
-                    "sessions of absent clients were ended: limits.kept_bytes is all but reached"
-                );
-            }
-            let (due, next) = sessions.due(clock::now_ms());
-            settling.extend(due.into_iter().map(|due| settle(&self.shared, due)));
-            let next = next.unwrap_or(u64::MAX).min(ended.next());
-            let left = next.saturating_sub(clock::now_ms());
-            let wait = async {
-                match next {
-                    u64::MAX => std::future::pending().await,
-                    _ => tokio::time::sleep(Duration::from_millis(left)).await,
-                }
-            };
-            tokio::select! {
-                () = wait => {}
-                () = sessions.sooner.notified() => {}
-                () = kept.crowded.notified() => {}
-                Some(()) = settling.next() => {}
-            }
+        };
+        tokio::select! {
+            () = wait => {}
+            () = sessions.sooner.notified() => {}
+            () = kept.crowded.notified() => {}
+            Some(()) = under_way.next() => {}
         }
     }
 }
@@ -98,37 +92,37 @@ impl Ended {
 }
 
 /// Sends a will that is due, or ends a session.
-pub(super) async fn settle(shared: &Shared, due: Due) {
+pub(crate) async fn carry_out(node: &Node, due: Due) {
     match due {
         Due::Will(id, who, delayed) => {
-            send_will(shared, id, &who, &delayed.will).await;
-            shared.sessions.will_is_out(id);
+            send_will(node, id, &who, &delayed.will).await;
+            node.sessions.will_is_out(id);
         }
         Due::End(id, asleep) => {
-            shared.sessions.until_will_is_out(id).await;
+            node.sessions.until_will_is_out(id).await;
             let (user, client) = (asleep.kept.who.user.clone(), asleep.kept.client_id.clone());
             tracing::debug!(%user, %client, "a session has ended without its client");
-            if let Some(outbox) = shared.sessions.outbox(id) {
+            if let Some(outbox) = node.sessions.outbox(id) {
                 outbox.part(None, false, clock::now_ms());
             }
-            bury(shared, id, *asleep).await;
-            shared.sessions.leave(id);
+            end_offline_session(node, id, *asleep).await;
+            node.sessions.leave(id);
         }
     }
 }
 
 /// The end of a session that slept [MQTT-3.1.2-8]: a will that is not sent yet is sent now.
-pub(super) async fn bury(shared: &Shared, id: SessionId, asleep: Asleep) {
+pub(crate) async fn end_offline_session(node: &Node, id: SessionId, asleep: OfflineSession) {
     let kept = &asleep.kept;
     if let Some(delayed) = &asleep.will {
-        send_will(shared, id, &kept.who, &delayed.will).await;
+        send_will(node, id, &kept.who, &delayed.will).await;
     }
     let who = Origin {
         session: id,
         user: &kept.who.user,
     };
     let reason = GoneReason::Lost("the session has ended".to_owned());
-    tell_lanes(shared, who, &kept.lanes, &reason, false).await;
+    tell_lanes(node, who, &kept.lanes, &reason, false).await;
 }
 
 #[cfg(test)]

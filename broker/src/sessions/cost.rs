@@ -1,8 +1,8 @@
 //! What a session costs that sleeps, beside its queue.
 
-use super::Kept;
+use super::session_state::SessionState;
+use crate::metrics::Counters;
 use crate::packet::{PacketId, TopicFilter, Will};
-use crate::sys::Counters;
 use std::sync::Arc;
 
 /// Bytes of a session that holds nothing: 1,400 were measured, with short names and what the registry grows by.
@@ -16,18 +16,18 @@ const ID_COST: usize = 3 * size_of::<PacketId>();
 
 /// Bytes that count for `limits.kept_bytes` from its making to its end, which is when what they stand for ends.
 #[derive(Debug)]
-pub(crate) struct Weight {
+pub(crate) struct OfflineCost {
     counters: Arc<Counters>,
     bytes: u64,
     /// What it stands for is on its way out.
     leaving: bool,
 }
 
-impl Weight {
-    fn new(counters: &Arc<Counters>, bytes: usize) -> Weight {
+impl OfflineCost {
+    fn new(counters: &Arc<Counters>, bytes: usize) -> OfflineCost {
         let bytes = bytes as u64;
         counters.kept.change(0, bytes);
-        Weight {
+        OfflineCost {
             counters: counters.clone(),
             bytes,
             leaving: false,
@@ -35,7 +35,7 @@ impl Weight {
     }
 
     /// Of a session without its queue and its will.
-    pub(super) fn of_session(kept: &Kept, counters: &Arc<Counters>) -> Weight {
+    pub(super) fn of_session(kept: &SessionState, counters: &Arc<Counters>) -> OfflineCost {
         let lanes = kept.lanes.len();
         let filters = kept.filters.iter().map(|name| {
             let spans = |filter: TopicFilter| filter.literal_head().is_none();
@@ -46,12 +46,12 @@ impl Weight {
         let names = kept.who.user.len() + kept.client_id.len();
         let others = lanes * LANE_COST + kept.unreleased.len() * ID_COST;
         let bytes = SESSION_COST + names + others + filters.sum::<usize>();
-        Weight::new(counters, bytes)
+        OfflineCost::new(counters, bytes)
     }
 
     /// Of a will that waits.
-    pub(super) fn of_will(will: &Will, counters: &Arc<Counters>) -> Weight {
-        Weight::new(counters, will.cost())
+    pub(super) fn of_will(will: &Will, counters: &Arc<Counters>) -> OfflineCost {
+        OfflineCost::new(counters, will.cost())
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -71,7 +71,7 @@ impl Weight {
     }
 }
 
-impl Drop for Weight {
+impl Drop for OfflineCost {
     fn drop(&mut self) {
         if self.leaving {
             self.counters.kept.left(self.bytes);

@@ -4,9 +4,9 @@
 //! wants to know sums them up. Nothing is counted a message at a time: a read and a flush report what they
 //! have gathered. Numbers of one moment need not fit together to the last digit.
 
+use crate::kept_bytes::KeptBytes;
 use crate::packet::{Packet, ReasonCode};
 use crate::session::{DropReason, Held, Tally};
-use crate::sessions::KeptBytes;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// All counters of a server.

@@ -1,40 +1,24 @@
 //! Sessions without a connection, in the order in which something is due.
 
-use super::weight::Weight;
-use crate::packet::{PacketId, Will};
+use super::cost::OfflineCost;
+use super::session_state::SessionState;
+use crate::metrics::Counters;
+use crate::packet::Will;
 use crate::policy::{Principal, SessionId};
-use crate::session::Filters;
-use crate::sys::Counters;
-use bytestring::ByteString;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// What a session is between two connections, beside its outbox and its subscriptions in the lanes.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    pub who: Principal,
-    pub client_id: ByteString,
-    /// QoS 2 ids taken and not yet released.
-    pub unreleased: HashSet<PacketId>,
-    /// As the client named them.
-    pub filters: Filters,
-    /// Lanes in which the session has had something.
-    pub lanes: BTreeSet<u16>,
-    /// Number of the last SUBSCRIBE or UNSUBSCRIBE.
-    pub ticket: u32,
-}
 
 /// A session that waits for its client.
 #[derive(Debug)]
-pub(crate) struct Asleep {
-    pub kept: Kept,
+pub(crate) struct OfflineSession {
+    pub kept: SessionState,
     /// Milliseconds since the Unix epoch.
     pub since: u64,
     /// When it ends [MQTT-3.1.2-11, 5.0 MQTT-4.1.0-2]; `u64::MAX`: never.
     pub expires: u64,
     /// Sent when it is due, or at the session's end where that is earlier [MQTT-3.1.2-8, 3.1.3.2.2].
     pub will: Option<DelayedWill>,
-    weight: Weight,
+    weight: OfflineCost,
 }
 
 /// A will that waits, with memory of its own.
@@ -43,7 +27,7 @@ pub(crate) struct DelayedWill {
     pub will: Will,
     /// Milliseconds since the Unix epoch.
     pub due: u64,
-    weight: Weight,
+    weight: OfflineCost,
 }
 
 /// What has to be done.
@@ -52,29 +36,29 @@ pub(crate) enum Due {
     /// The will of a session that goes on sleeping.
     Will(SessionId, Principal, Box<DelayedWill>),
     /// The session is over, its will too where there still is one.
-    End(SessionId, Box<Asleep>),
+    End(SessionId, Box<OfflineSession>),
 }
 
-impl Asleep {
+impl OfflineSession {
     /// With a will and when it is due. From here on what it costs counts for `limits.kept_bytes`, until it is dropped;
     /// the will's part until that is.
     pub(crate) fn new(
-        mut kept: Kept,
+        mut kept: SessionState,
         since: u64,
         expires: u64,
         will: Option<(Will, u64)>,
         counters: &Arc<Counters>,
-    ) -> Asleep {
+    ) -> OfflineSession {
         // They are as large as they once had to be.
         kept.unreleased.shrink_to_fit();
         kept.filters.shrink_to_fit();
-        Asleep {
-            weight: Weight::of_session(&kept, counters),
+        OfflineSession {
+            weight: OfflineCost::of_session(&kept, counters),
             kept,
             since,
             expires,
             will: will.map(|(will, due)| DelayedWill {
-                weight: Weight::of_will(&will, counters),
+                weight: OfflineCost::of_will(&will, counters),
                 will: will.detached(),
                 due,
             }),
@@ -105,38 +89,38 @@ impl Asleep {
     }
 }
 
-fn rank(number: u64, asleep: &Asleep) -> (bool, u64, u64) {
+fn rank(number: u64, asleep: &OfflineSession) -> (bool, u64, u64) {
     (asleep.kept.who.authenticated, asleep.since, number)
 }
 
 /// Who is next.
 #[derive(Debug, Default)]
-pub(super) struct Order {
+pub(super) struct OfflineOrder {
     due: BTreeSet<(u64, u64)>,
     /// Those without credentials first, then by the time since when: anybody can make as many as there may be.
     asleep: BTreeSet<(bool, u64, u64)>,
 }
 
-impl Order {
+impl OfflineOrder {
     pub(super) fn len(&self) -> usize {
         self.asleep.len()
     }
 
     /// True where nothing else is due earlier.
-    pub(super) fn add(&mut self, number: u64, asleep: &Asleep) -> bool {
+    pub(super) fn add(&mut self, number: u64, asleep: &OfflineSession) -> bool {
         self.asleep.insert(rank(number, asleep));
         self.again(number, asleep);
         self.next() == Some(asleep.next())
     }
 
     /// After something of it was done.
-    pub(super) fn again(&mut self, number: u64, asleep: &Asleep) {
+    pub(super) fn again(&mut self, number: u64, asleep: &OfflineSession) {
         if asleep.next() != u64::MAX {
             self.due.insert((asleep.next(), number));
         }
     }
 
-    pub(super) fn forget(&mut self, number: u64, asleep: &Asleep) {
+    pub(super) fn forget(&mut self, number: u64, asleep: &OfflineSession) {
         self.asleep.remove(&rank(number, asleep));
         self.due.remove(&(asleep.next(), number));
     }
@@ -163,4 +147,13 @@ impl Order {
         }
         self.due.pop_first().map(|(_, number)| number)
     }
+}
+
+/// How long a session is without a connection. All times in milliseconds since the Unix epoch.
+pub(crate) struct Absence {
+    pub since: u64,
+    /// When it ends; `u64::MAX`: never.
+    pub expires: u64,
+    /// With when it is due.
+    pub will: Option<(Will, u64)>,
 }

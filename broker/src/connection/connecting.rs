@@ -1,23 +1,21 @@
 //! Packets from and to a peer that has no session yet, and so no outbox.
 
-use super::ending::LAST_WORDS;
 use super::intake::{Intake, Woken};
-use super::{Link, Shared};
+use crate::node::Node;
 use crate::outlet::Outlet;
-use crate::packet::{
-    ConnAck, Connect, DecodeError, Decoder, Packet, ReasonCode, Reply, Version, encode,
-};
+use crate::packet::{ConnAck, Connect, DecodeError, Decoder, Packet, Reply, Version, encode};
 use crate::policy::{Peer, Refusal};
+use crate::transport::{LAST_WORDS, Link};
 use tokio::time::Instant;
 
 /// A peer that has no session yet. It is told AUTH and one CONNACK, never DISCONNECT [5.0 MQTT-3.2.0-2, MQTT-3.14.0-1].
-pub(super) struct Door<'a> {
+pub(super) struct ConnectingPeer<'a> {
     pub link: Link,
     pub outlet: Outlet,
     pub intake: &'a mut Intake,
     pub decoder: Decoder,
     pub peer: Peer,
-    pub shared: &'a Shared,
+    pub node: &'a Node,
     /// A packet of the peer's is waited for.
     pub waits: bool,
 }
@@ -29,12 +27,7 @@ pub(super) fn speaks(connect: &Connect) -> Spoken {
     (connect.version, connect.maximum_packet_size)
 }
 
-pub(super) fn wrong(code: ReasonCode, reason: &str) -> Refusal {
-    let reason = reason.to_owned();
-    Refusal { code, reason }
-}
-
-impl Door<'_> {
+impl ConnectingPeer<'_> {
     /// The first packet; `Err(None)` where the peer went before it was whole.
     pub(super) async fn first(&mut self) -> Result<Box<Connect>, Option<DecodeError>> {
         match self.whole().await? {
@@ -46,7 +39,7 @@ impl Door<'_> {
 
     /// The next packet of a client whose CONNECT has been read; `Err(None)` where it went.
     pub(super) async fn next(&mut self) -> Result<Packet, Option<Refusal>> {
-        let bad = |error: DecodeError| wrong(error.reason(), &error.to_string());
+        let bad = |error: DecodeError| Refusal::new(error.reason(), error.to_string());
         self.waits = true;
         let packet = self.whole().await;
         self.waits = false;
@@ -77,7 +70,7 @@ impl Door<'_> {
         let (version, largest) = speaks(connect);
         let problems = connect.request_problem_information;
         encode(version, reply, problems, largest, &mut bytes);
-        self.shared.counters.replied(bytes.len());
+        self.node.counters.replied(bytes.len());
         self.link.send(&bytes).await.map_err(|_| None)
     }
 
@@ -91,8 +84,8 @@ impl Door<'_> {
         let mut bytes = Vec::new();
         // [MQTT-3.2.2-19]
         encode(version, &reply, true, largest, &mut bytes);
-        self.shared.counters.refused(refusal.code);
-        self.shared.counters.replied(bytes.len());
+        self.node.counters.refused(refusal.code);
+        self.node.counters.replied(bytes.len());
         let until = Instant::now() + LAST_WORDS;
         let sent = tokio::time::timeout_at(until, self.link.send(&bytes)).await;
         if !matches!(sent, Ok(Ok(()))) {

@@ -3,6 +3,7 @@ use super::*;
 use crate::packet::{PublishProperties, QoS, TopicName, Version, Will};
 use crate::policy::Principal;
 use crate::session::{Filters, OutboundLimits};
+use crate::sessions::session_state::SessionState;
 use std::collections::{BTreeSet, HashSet};
 
 const LIMITS: OutboundLimits = OutboundLimits {
@@ -19,7 +20,7 @@ fn outbox() -> Arc<Outbox> {
     Arc::new(Outbox::awake(Version::V5, LIMITS))
 }
 
-fn asleep(since: u64, expires: u64, will: Option<u64>) -> Box<Asleep> {
+fn asleep(since: u64, expires: u64, will: Option<u64>) -> Box<OfflineSession> {
     let will = will.map(|due| {
         let will = Will {
             topic: TopicName::new("w".into()).unwrap(),
@@ -31,7 +32,7 @@ fn asleep(since: u64, expires: u64, will: Option<u64>) -> Box<Asleep> {
         };
         (will, due)
     });
-    let kept = Kept {
+    let kept = SessionState {
         who: Principal::new("alice", true),
         client_id: "tv".into(),
         unreleased: HashSet::new(),
@@ -39,10 +40,21 @@ fn asleep(since: u64, expires: u64, will: Option<u64>) -> Box<Asleep> {
         lanes: BTreeSet::new(),
         ticket: 0,
     };
-    Box::new(Asleep::new(kept, since, expires, will, &Arc::default()))
+    Box::new(OfflineSession::new(
+        kept,
+        since,
+        expires,
+        will,
+        &Arc::default(),
+    ))
 }
 
-fn enter(sessions: &Sessions, user: &str, outbox: &Arc<Outbox>, resumes: bool) -> Option<Entered> {
+fn enter(
+    sessions: &Sessions,
+    user: &str,
+    outbox: &Arc<Outbox>,
+    resumes: bool,
+) -> Option<Registration> {
     enter_at(sessions, user, outbox, resumes, 0)
 }
 
@@ -52,16 +64,16 @@ fn enter_at(
     outbox: &Arc<Outbox>,
     resumes: bool,
     now: u64,
-) -> Option<Entered> {
-    match sessions.claim(&user.into(), &"tv".into(), outbox, resumes, now) {
-        Claim::Entered(entered) => Some(entered),
-        Claim::Wait(_) => None,
+) -> Option<Registration> {
+    match sessions.try_enter(&user.into(), &"tv".into(), outbox, resumes, now) {
+        Placing::Done(entered) => Some(entered),
+        Placing::Wait(_) => None,
     }
 }
 
 fn new(sessions: &Sessions, user: &str) -> SessionId {
     match enter(sessions, user, &outbox(), true) {
-        Some(Entered::New(id)) => id,
+        Some(Registration::New(id)) => id,
         other => panic!("{other:?}"),
     }
 }
@@ -92,7 +104,7 @@ fn who_comes_back_waits_until_its_will_is_in_the_log_and_so_does_the_end() {
     assert!(enter_at(&sessions, "bob", &outbox(), true, 11).is_none());
     sessions.will_is_out(id);
     let entered = enter_at(&sessions, "bob", &outbox(), true, 12);
-    assert!(matches!(entered, Some(Entered::Woken(_, was, ..)) if was == id));
+    assert!(matches!(entered, Some(Registration::Resumed(_, was, ..)) if was == id));
 }
 
 #[test]
@@ -100,17 +112,17 @@ fn an_outbox_is_that_of_all_incarnations_that_went_on_with_it() {
     let sessions = Sessions::new(10);
     let (kept, fresh) = (outbox(), outbox());
     let same = |a: Option<Arc<Outbox>>, b: &Arc<Outbox>| a.is_some_and(|a| Arc::ptr_eq(&a, b));
-    let Some(Entered::New(first)) = enter(&sessions, "alice", &kept, true) else {
+    let Some(Registration::New(first)) = enter(&sessions, "alice", &kept, true) else {
         panic!()
     };
     sessions.sleep(first, asleep(1, u64::MAX, None));
-    let Some(Entered::Woken(second, ..)) = enter(&sessions, "alice", &outbox(), true) else {
+    let Some(Registration::Resumed(second, ..)) = enter(&sessions, "alice", &outbox(), true) else {
         panic!()
     };
     // The lanes may not have come to what the first one asked.
     assert!(same(sessions.outbox(first), &kept) && same(sessions.outbox(second), &kept));
     sessions.sleep(second, asleep(2, u64::MAX, None));
-    let Some(Entered::Replaced(third, ..)) = enter(&sessions, "alice", &fresh, false) else {
+    let Some(Registration::Replaced(third, ..)) = enter(&sessions, "alice", &fresh, false) else {
         panic!()
     };
     assert!(sessions.outbox(first).is_none() && sessions.outbox(second).is_none());
@@ -121,7 +133,7 @@ fn an_outbox_is_that_of_all_incarnations_that_went_on_with_it() {
 fn a_second_connection_waits_for_the_first_of_one_user_only() {
     let sessions = Sessions::new(10);
     let (first, second) = (outbox(), outbox());
-    let Some(Entered::New(old)) = enter(&sessions, "alice", &first, true) else {
+    let Some(Registration::New(old)) = enter(&sessions, "alice", &first, true) else {
         panic!()
     };
     new(&sessions, "bob");
@@ -137,7 +149,7 @@ fn a_second_connection_waits_for_the_first_of_one_user_only() {
     assert_eq!(sessions.shut().len(), 2);
     assert!(matches!(
         enter(&sessions, "carol", &second, true),
-        Some(Entered::Shut)
+        Some(Registration::Shut)
     ));
 }
 
@@ -145,13 +157,14 @@ fn a_second_connection_waits_for_the_first_of_one_user_only() {
 fn a_session_that_slept_goes_on_with_its_own_outbox() {
     let sessions = Sessions::new(10);
     let (first, second, third) = (outbox(), outbox(), outbox());
-    let Some(Entered::New(old)) = enter(&sessions, "alice", &first, true) else {
+    let Some(Registration::New(old)) = enter(&sessions, "alice", &first, true) else {
         panic!()
     };
     assert!(sessions.sleep(old, asleep(5, 100, None)).is_none());
     assert_eq!(sessions.count(), (0, 1));
     assert!(sessions.outbox(old).is_some(), "lanes still fill it");
-    let Some(Entered::Woken(id, was, theirs, _)) = enter(&sessions, "alice", &second, true) else {
+    let Some(Registration::Resumed(id, was, theirs, _)) = enter(&sessions, "alice", &second, true)
+    else {
         panic!()
     };
     assert_eq!((id.client, was), (old.client, old));
@@ -160,7 +173,7 @@ fn a_session_that_slept_goes_on_with_its_own_outbox() {
     assert_eq!(sessions.count(), (1, 0));
     sessions.sleep(id, asleep(6, 100, None));
     let replaced = enter(&sessions, "alice", &third, false);
-    let Some(Entered::Replaced(fresh, _, theirs, _)) = replaced else {
+    let Some(Registration::Replaced(fresh, _, theirs, _)) = replaced else {
         panic!()
     };
     assert!(Arc::ptr_eq(&theirs, &first), "to be ended by the newcomer");
@@ -174,14 +187,16 @@ fn a_session_whose_time_is_over_is_not_resumed_though_nobody_has_ended_it() {
     for (now, goes_on) in [(99, true), (100, false), (5_000, false)] {
         let sessions = Sessions::new(10);
         let (first, second) = (outbox(), outbox());
-        let Some(Entered::New(old)) = enter(&sessions, "alice", &first, true) else {
+        let Some(Registration::New(old)) = enter(&sessions, "alice", &first, true) else {
             panic!()
         };
         sessions.sleep(old, asleep(5, 100, Some(300)));
         let entered = enter_at(&sessions, "alice", &second, true, now);
         let (id, theirs) = match entered {
-            Some(Entered::Woken(id, was, theirs, _)) if goes_on && was == old => (id, theirs),
-            Some(Entered::Replaced(id, was, theirs, asleep)) if !goes_on && was == old => {
+            Some(Registration::Resumed(id, was, theirs, _)) if goes_on && was == old => {
+                (id, theirs)
+            }
+            Some(Registration::Replaced(id, was, theirs, asleep)) if !goes_on && was == old => {
                 assert!(asleep.will.is_some(), "its end sends the will");
                 (id, theirs)
             }
@@ -220,7 +235,7 @@ fn an_end_lets_in_one_of_those_who_wait_in_their_order() {
     while let Some(mut next) = waiting.pop_front() {
         let later = waiting.iter_mut().any(|l| l.as_mut().poll(cx).is_ready());
         assert!(!later, "it came later");
-        let Poll::Ready(Entered::New(here)) = next.as_mut().poll(cx) else {
+        let Poll::Ready(Registration::New(here)) = next.as_mut().poll(cx) else {
             panic!("nobody was let in")
         };
         sessions.leave(here);
@@ -244,7 +259,10 @@ fn who_waits_for_an_end_is_told_of_a_shutdown() {
     }
     sessions.shut();
     for mut one in waiting {
-        assert!(matches!(one.as_mut().poll(cx), Poll::Ready(Entered::Shut)));
+        assert!(matches!(
+            one.as_mut().poll(cx),
+            Poll::Ready(Registration::Shut)
+        ));
     }
 }
 
@@ -252,12 +270,12 @@ fn who_waits_for_an_end_is_told_of_a_shutdown() {
 fn a_newcomer_that_waits_while_another_is_being_opened_is_not_forgotten() {
     let sessions = Sessions::new(10);
     let first = Arc::new(Outbox::asleep(Version::V5, LIMITS, Arc::default()));
-    let Some(Entered::New(id)) = enter(&sessions, "alice", &first, true) else {
+    let Some(Registration::New(id)) = enter(&sessions, "alice", &first, true) else {
         panic!()
     };
     let (user, client) = ("alice".into(), "tv".into());
-    let waits = sessions.claim(&user, &client, &outbox(), true, 0);
-    assert!(matches!(waits, Claim::Wait(_)));
+    let waits = sessions.try_enter(&user, &client, &outbox(), true, 0);
+    assert!(matches!(waits, Placing::Wait(_)));
     assert_eq!(closing(&first), None, "there is no connection to close yet");
     let nothing = crate::packet::Reply::PingResp;
     first.open(None, Version::V5, LIMITS, &nothing, 0);
@@ -266,7 +284,7 @@ fn a_newcomer_that_waits_while_another_is_being_opened_is_not_forgotten() {
     drop(waits);
     // Who has given up ends nobody.
     sessions.leave(id);
-    let Some(Entered::New(id)) = enter(&sessions, "alice", &first, true) else {
+    let Some(Registration::New(id)) = enter(&sessions, "alice", &first, true) else {
         panic!()
     };
     first.part(None, true, 0);
@@ -336,7 +354,7 @@ fn the_longest_asleep_makes_room() {
 fn a_connection_that_opens_while_the_server_shuts_down_ends() {
     let sessions = Sessions::new(10);
     let late = Arc::new(Outbox::asleep(Version::V5, LIMITS, Arc::default()));
-    let Some(Entered::New(id)) = enter(&sessions, "alice", &late, true) else {
+    let Some(Registration::New(id)) = enter(&sessions, "alice", &late, true) else {
         panic!()
     };
     for outbox in sessions.shut() {

@@ -10,9 +10,13 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::time::Instant;
+
+/// For the last bytes to a peer that reads, and for the end of its stream.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Bytes in both directions over whatever lies between.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {
@@ -60,16 +64,16 @@ impl Link {
     }
 
     /// Whether bytes that the outbox has given may still be on their way to the socket.
-    pub(super) fn holds_bytes(&self) -> bool {
+    pub(crate) fn holds_bytes(&self) -> bool {
         matches!(self, Link::Framed(framed) if framed.holds_bytes)
     }
 
     /// Whether the peer has begun something of which nothing can be read yet.
-    pub(super) fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         matches!(self, Link::Framed(framed) if framed.stream.has_begun())
     }
 
-    pub(super) fn poll_read(
+    pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
@@ -82,7 +86,7 @@ impl Link {
     }
 
     /// Ready once something of what waits in `outbox` has been written, or nothing waits any more.
-    pub(super) fn poll_unblock(
+    pub(crate) fn poll_unblock(
         &mut self,
         cx: &mut Context<'_>,
         outbox: &Outbox,
@@ -98,7 +102,7 @@ impl Link {
     }
 
     /// Writes all that waits in `outbox`, or finds that the socket is broken.
-    pub(super) async fn drain(&mut self, outbox: &Outbox) {
+    pub(crate) async fn drain(&mut self, outbox: &Outbox) {
         while !outbox.is_drained() || self.holds_bytes() {
             if poll_fn(|cx| self.poll_unblock(cx, outbox)).await.is_err() {
                 return;
@@ -107,7 +111,7 @@ impl Link {
     }
 
     /// Writes `bytes`, before there is an outbox.
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let written = match self {
@@ -137,7 +141,7 @@ impl Link {
     /// WebSocket have an end of their own. Where the server has spoken last, it then takes what the peer still
     /// sends until that closes too: a close with bytes unread would reset the connection, and what was written
     /// last would be lost with it.
-    pub(super) async fn close(&mut self, until: Instant, spoke_last: bool) {
+    pub(crate) async fn close(&mut self, until: Instant, spoke_last: bool) {
         let framed = if let Link::Framed(framed) = self {
             let shut = tokio::time::timeout_at(until, framed.stream.shutdown()).await;
             matches!(shut, Ok(Ok(())))
@@ -229,7 +233,6 @@ mod tests {
     use crate::packet::{ReasonCode, Reply, Version};
     use crate::session::OutboundLimits;
     use std::sync::Arc;
-    use std::time::Duration;
 
     impl Duplex for tokio::io::DuplexStream {}
 

@@ -1,12 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
+use crate::metrics::Counters;
 use crate::packet::{
     PacketId, PublishParts, PublishProperties, QoS, TopicName, Version, Will, encode_publish,
 };
 use crate::policy::{Mark, Principal, SessionId};
 use crate::session::{DropReason, Filters, Frame, OutboundLimits, Share};
-use crate::sessions::{Asleep, Claim, Entered, Kept};
-use crate::sys::Counters;
+use crate::sessions::registry::{Placing, Registration};
+use crate::sessions::session_state::SessionState;
 use std::collections::{BTreeSet, HashSet};
 
 const LIMITS: OutboundLimits = OutboundLimits {
@@ -90,16 +91,16 @@ impl House {
         &mut self,
         name: &str,
         payload: Option<usize>,
-        change: impl FnOnce(&mut Kept),
+        change: impl FnOnce(&mut SessionState),
     ) -> (SessionId, Arc<Outbox>, Vec<Due>) {
         let who = Principal::new(name, !name.starts_with('~'));
         let outbox = Outbox::asleep(Version::V5, LIMITS, self.counters.clone());
         let outbox = Arc::new(outbox);
-        let Entered::New(id) = self.enter(name, &outbox, true) else {
+        let Registration::New(id) = self.enter(name, &outbox, true) else {
             panic!("{name} is there already");
         };
         self.now += 1;
-        let mut kept = Kept {
+        let mut kept = SessionState {
             who,
             client_id: "id".into(),
             unreleased: HashSet::new(),
@@ -109,17 +110,20 @@ impl House {
         };
         change(&mut kept);
         let will = payload.map(|payload| (will(payload), self.now + 50));
-        let asleep = Asleep::new(kept, self.now, u64::MAX, will, &self.counters);
+        let asleep = OfflineSession::new(kept, self.now, u64::MAX, will, &self.counters);
         let asleep = Box::new(asleep);
-        let ended = self.sessions.find_room(id, asleep, &self.counters.kept, 0);
+        let ended = self.sessions.go_offline(id, asleep, &self.counters.kept, 0);
         (id, outbox, ended)
     }
 
-    fn enter(&self, name: &str, outbox: &Arc<Outbox>, resumes: bool) -> Entered {
+    fn enter(&self, name: &str, outbox: &Arc<Outbox>, resumes: bool) -> Registration {
         let id = "id".into();
-        match self.sessions.claim(&name.into(), &id, outbox, resumes, 0) {
-            Claim::Entered(entered) => entered,
-            Claim::Wait(_) => panic!("{name} is there already"),
+        match self
+            .sessions
+            .try_enter(&name.into(), &id, outbox, resumes, 0)
+        {
+            Placing::Done(entered) => entered,
+            Placing::Wait(_) => panic!("{name} is there already"),
         }
     }
 
@@ -128,8 +132,8 @@ impl House {
     }
 
     /// Who has to end, by users; they do.
-    fn make_room(&self) -> Vec<String> {
-        let leaving = self.sessions.make_room(&self.counters.kept);
+    fn evict(&self) -> Vec<String> {
+        let leaving = self.sessions.evict(&self.counters.kept);
         leaving
             .into_iter()
             .map(|m| self.end(m.let_go(&self.counters.kept, 0)))
@@ -190,12 +194,12 @@ fn the_longest_away_with_more_than_an_even_share_ends() {
     for outbox in &large {
         put(outbox, 8_900);
     }
-    assert_eq!(house.make_room(), [""; 0], "not yet: {}", house.kept());
+    assert_eq!(house.evict(), [""; 0], "not yet: {}", house.kept());
     put(&large[3], 1_000);
-    assert_eq!(house.make_room(), ["1"]);
+    assert_eq!(house.evict(), ["1"]);
     let left = own("small") + own("empty") + own("2") * 3;
     assert_eq!(house.kept(), left + cost(8_900) * 3 + cost(1_000) * 2);
-    assert_eq!(house.make_room(), [""; 0]);
+    assert_eq!(house.evict(), [""; 0]);
     assert!(small.kept() > 0 && empty.kept() == 0);
     assert_eq!(house.sessions.clients().for_bytes, 1);
     assert_eq!(house.sessions.clients().expired, 1);
@@ -211,11 +215,11 @@ fn strangers_end_before_users_do() {
         put(outbox, 2_500);
     }
     // Each has less than an even share, and yet goes before the user who has most of it all.
-    assert_eq!(house.make_room(), ["~1", "~2"]);
+    assert_eq!(house.evict(), ["~1", "~2"]);
     put(&user, 7_500);
-    assert_eq!(house.make_room(), ["~3"], "which is enough to go on with");
+    assert_eq!(house.evict(), ["~3"], "which is enough to go on with");
     put(&user, 4_000);
-    assert_eq!(house.make_room(), ["user"]);
+    assert_eq!(house.evict(), ["user"]);
     assert_eq!(house.kept(), 0);
 }
 
@@ -281,8 +285,8 @@ fn a_will_that_is_cancelled_does_not_count() {
         let mut house = House::new(1_000_000);
         let (old, outbox) = house.mourned("al", 5_000);
         match house.enter("al", &outbox, resumes) {
-            Entered::Woken(_, was, _, asleep) if resumes && was == old => drop(asleep),
-            Entered::Replaced(_, was, _, asleep) if !resumes && was == old => {
+            Registration::Resumed(_, was, _, asleep) if resumes && was == old => drop(asleep),
+            Registration::Replaced(_, was, _, asleep) if !resumes && was == old => {
                 let counts = own("al") + will_cost(5_000);
                 assert_eq!(house.kept(), counts, "its end sends it");
                 drop(asleep);
@@ -300,11 +304,11 @@ fn sessions_end_for_large_wills_too_and_no_more_than_need_to() {
     for name in ["1", "2", "3"] {
         house.mourned(name, 12_000);
     }
-    assert_eq!(house.make_room(), [""; 0], "not yet: {}", house.kept());
+    assert_eq!(house.evict(), [""; 0], "not yet: {}", house.kept());
     let (_, last) = house.sleeper("last");
     put(&last, 3_800);
     let before = house.kept();
-    let leaving = house.sessions.make_room(&house.counters.kept);
+    let leaving = house.sessions.evict(&house.counters.kept);
     let [made] = &leaving[..] else {
         panic!("{leaving:?}");
     };
@@ -316,7 +320,7 @@ fn sessions_end_for_large_wills_too_and_no_more_than_need_to() {
     assert!(asleep.will.is_some(), "its end sends it");
     // Its memory is not free before that, but nobody else has to go.
     assert_eq!(house.kept(), before);
-    assert_eq!(house.make_room(), [""; 0]);
+    assert_eq!(house.evict(), [""; 0]);
     let bytes = made.bytes;
     drop(leaving);
     assert_eq!(house.kept(), before - bytes);
@@ -333,7 +337,7 @@ fn who_would_pass_the_limit_by_falling_asleep_ends() {
     assert!(*of == id && asleep.will.is_some());
     // What is on its way out takes room as well.
     let (_, _, next) = house.falls_asleep("next", Some(5_000), |_| ());
-    assert_eq!(house.make_room(), [""; 0]);
+    assert_eq!(house.evict(), [""; 0]);
     let names = ended.into_iter().chain(next).map(|due| house.end(due));
     assert_eq!(names.collect::<Vec<_>>(), ["large", "next"]);
     house.mourned("later", 5_000);
@@ -375,7 +379,7 @@ fn filters_lanes_and_ids_count() {
     });
     let filters = (5 + 350 + 5) + (3 + 3 * (350 + 3));
     assert_eq!(house.kept(), own("al") + 3 * 300 + filters + 4 * 6);
-    let Entered::Woken(.., asleep) = house.enter("al", &outbox, true) else {
+    let Registration::Resumed(.., asleep) = house.enter("al", &outbox, true) else {
         panic!("nobody slept");
     };
     assert!(asleep.kept.unreleased.capacity() < 10);
@@ -423,7 +427,7 @@ fn who_falls_asleep_with_more_than_an_even_share_is_its_own_end_and_nobody_elses
         house.mourned(&format!("~will{n}"), 14_000);
     }
     let before = house.kept();
-    assert_eq!(house.make_room(), [""; 0], "not yet: {before}");
+    assert_eq!(house.evict(), [""; 0], "not yet: {before}");
     let (id, _, ended) = house.falls_asleep("~hog", None, |kept| {
         for n in 0..200 {
             kept.filters.insert(format!("+/{n}").into());
@@ -451,9 +455,9 @@ fn room_that_is_being_made_is_not_made_again_and_who_comes_has_it() {
     while house.counters.kept.takes(cost(1_000)) {
         put(&last, 1_000);
     }
-    let leaving = house.sessions.make_room(&house.counters.kept);
+    let leaving = house.sessions.evict(&house.counters.kept);
     assert!(!leaving.is_empty() && house.counters.kept.staying() > house.counters.kept.high());
-    assert_eq!(house.make_room(), [""; 0]);
+    assert_eq!(house.evict(), [""; 0]);
     let (_, _, ended) = house.falls_asleep("small", None, |_| ());
     assert!(ended.is_empty(), "{ended:?}");
     for made in leaving {

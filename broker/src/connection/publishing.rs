@@ -1,0 +1,148 @@
+//! A PUBLISH: judged by the policy, made an entry of its topic's lane, and acknowledged.
+
+use super::client::{CachedPermit, Client};
+use crate::clock;
+use crate::lane::{Entry, Origin, PropertiesEntry, PublishEntry, lane_of};
+use crate::packet::{PublishProperties, QoS, ReasonCode, Reply, Version};
+use crate::policy::{Attempt, PublishPermit, Refusal};
+use crate::session::Inbound;
+
+/// Bytes of a reason string in PUBACK or PUBREC, at most. A reason may name a topic, which its client can repeat by an alias
+/// of a few bytes as often as it likes.
+const REASON_BYTES: usize = 256;
+
+/// Judges a PUBLISH, makes it an entry, and acknowledges it.
+pub(super) fn publish(client: &mut Client, inbound: &Inbound) {
+    let permit = permit(client, inbound).and_then(|permit| {
+        format_holds(&inbound.properties, &inbound.payload)?;
+        Ok(permit)
+    });
+    let refusal = match permit {
+        Ok(permit) => {
+            let lane = lane_of(permit.topic.as_str(), client.node.lanes);
+            // Borrowed apart from the batches.
+            let user = client.who.user.clone();
+            let origin = Origin {
+                session: client.id,
+                user: &user,
+            };
+            let entry = Entry::Publish(PublishEntry {
+                at: clock::now_ms(),
+                origin: Some(origin),
+                topic: permit.topic.as_str(),
+                payload: &inbound.payload,
+                qos: inbound.qos,
+                retain: inbound.retain,
+                properties: PropertiesEntry::of(&inbound.properties),
+            });
+            if inbound.qos == QoS::ExactlyOnce && !client.filters.is_empty() {
+                client
+                    .pending
+                    .push_and_receive(lane, &entry, inbound.packet_id);
+                return;
+            }
+            client.pending.push(lane, &entry);
+            None
+        }
+        Err(refusal) => Some(refusal),
+    };
+    acknowledge(client, inbound, refusal);
+}
+
+/// The policy's answer, asked once for a topic that is published to again and again.
+fn permit(client: &mut Client, inbound: &Inbound) -> Result<PublishPermit, Refusal> {
+    if let Some(cached) = &client.permit
+        && cached.topic == inbound.topic
+        && cached.retain == inbound.retain
+    {
+        return Ok(cached.permit.clone());
+    }
+    // A copy: kept while the client is idle, it must not hold on to all that was read with it.
+    let topic = inbound.topic.detached();
+    let policy = &client.node.policy;
+    let permit = policy.publish(&client.who, &topic, inbound.retain)?;
+    client.permit = Some(CachedPermit {
+        topic,
+        retain: inbound.retain,
+        permit: permit.clone(),
+    });
+    Ok(permit)
+}
+
+/// Answers with nothing, PUBACK or PUBREC, as the QoS asks [MQTT-3.3.4-1, 3.1.1 MQTT-4.3.2-2, 5.0 MQTT-4.3.2-4, MQTT-4.3.3-8].
+/// A 5.0 acknowledgement carries a refusal. 3.1.1 and QoS 0 have no code for one, so there a notice tells the client
+/// [3.1.1 MQTT-3.3.5-2].
+fn acknowledge(client: &mut Client, inbound: &Inbound, refusal: Option<Refusal>) {
+    let told = client.session.version() == Version::V5 && inbound.qos != QoS::AtMostOnce;
+    if let Some(refusal) = &refusal {
+        tracing::debug!(user = %client.who.user, topic = %inbound.topic, %refusal, "a PUBLISH was refused");
+        if !told {
+            client.notify(Attempt::Publish(inbound.topic.as_str()), refusal);
+        }
+    }
+    let Some(id) = inbound.packet_id else { return };
+    let (code, reason) = match refusal {
+        Some(refusal) if told => (refusal.code, Some(shortened(&refusal.reason).into())),
+        _ => (ReasonCode::Success, None),
+    };
+    let reply = if inbound.qos == QoS::AtLeastOnce {
+        Reply::PubAck(id, code, reason)
+    } else {
+        if code != ReasonCode::Success {
+            client.session.forget(id);
+        }
+        Reply::PubRec(id, code, reason)
+    };
+    client.pending.acknowledge(reply);
+}
+
+fn shortened(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(REASON_BYTES)]
+}
+
+/// Refuses a payload that is marked as UTF-8 and is not (3.3.2.3.2, 3.1.3.2.3). Costs a look at a flag if it is not marked.
+pub(super) fn format_holds(said: &PublishProperties, payload: &[u8]) -> Result<(), Refusal> {
+    if said.payload_format_indicator != Some(true) {
+        return Ok(());
+    }
+    std::str::from_utf8(payload)
+        .map(drop)
+        .map_err(|error| Refusal {
+            code: ReasonCode::PayloadFormatInvalid,
+            reason: format!(
+                "the payload is said to be UTF-8 and is not, from byte {} on",
+                error.valid_up_to()
+            ),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_that_is_marked_as_text_is_text() {
+        let marked = |mark| PublishProperties {
+            payload_format_indicator: mark,
+            ..PublishProperties::default()
+        };
+        for (mark, payload, holds) in [
+            (None, &b"\xFF"[..], true),
+            (Some(false), b"\xFF", true),
+            (Some(true), "ä".as_bytes(), true),
+            (Some(true), b"ok\xFF", false),
+        ] {
+            assert_eq!(format_holds(&marked(mark), payload).is_ok(), holds);
+        }
+        let refusal = format_holds(&marked(Some(true)), b"ok\xFF").err();
+        let refusal = refusal.map(|r| (r.code, r.reason.ends_with("from byte 2 on")));
+        assert_eq!(refusal, Some((ReasonCode::PayloadFormatInvalid, true)));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        assert_eq!(shortened("full"), "full");
+        let long = format!("{}ä", "x".repeat(REASON_BYTES - 1));
+        assert_eq!(shortened(&long).len(), REASON_BYTES - 1);
+    }
+}

@@ -1,0 +1,177 @@
+//! SUBSCRIBE and UNSUBSCRIBE: each filter is judged by the policy, then asked of its lanes.
+//!
+//! Lanes are asked in pieces of [`FILTERS`] filters. Each piece is whole in its lane, and the client gets one SUBACK or UNSUBACK
+//! when all pieces are answered.
+
+use super::by_lane::ByLane;
+use super::client::{Client, not_logged};
+use crate::clock;
+use crate::fairness::{FILTERS, Turn};
+use crate::lane::{Entry, FilterEntry, Origin, SubscribeEntry, UnsubscribeEntry};
+use crate::packet::{
+    NameError, ReasonCode, Subscribe, SubscribeOptions, TopicFilter, Unsubscribe, Version,
+};
+use crate::policy::{Attempt, Refusal, SubscribeGrant};
+use crate::session::{Answer, Close, FilterLimits};
+use bytestring::ByteString;
+
+/// Entries number the filters of one packet by 16 bits.
+const TOO_MANY: &str = "one packet may name 65,536 filters";
+
+/// Judges the filters of a SUBSCRIBE, and asks the lanes for those that the policy grants.
+pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Result<(), Close> {
+    // Before any is asked for again: they would pile up.
+    client.forget_refused();
+    let mut codes = Vec::with_capacity(subscribe.filters.len());
+    let mut reason = None;
+    let (mut names, mut granted) = (Vec::new(), Vec::new());
+    let mut turn = Turn::of(FILTERS);
+    for (place, (filter, options)) in subscribe.filters.iter().enumerate() {
+        // No packet limit keeps a client from sending more.
+        let Ok(place) = u16::try_from(place) else {
+            codes.push(ReasonCode::QuotaExceeded);
+            reason.get_or_insert_with(|| TOO_MANY.to_owned());
+            continue;
+        };
+        turn.spend(1).await;
+        match grant(client, filter).await {
+            Ok((name, grant)) => {
+                codes.push(ReasonCode::Success);
+                names.push((place, name));
+                granted.push((place, *options, grant));
+            }
+            Err(refusal) => {
+                codes.push(refusal.code);
+                if let (Version::V3, Ok(filter)) = (client.session.version(), filter) {
+                    client.notify(Attempt::Subscribe(filter.as_str()), &refusal);
+                }
+                reason.get_or_insert(refusal.reason);
+            }
+        }
+    }
+    let filters = granted.iter().map(|(_, _, grant)| &grant.filter);
+    let asked = ByLane::new(client.node.lanes, filters);
+    let answer = Answer::SubAck(subscribe.packet_id, names);
+    let ticket = client.next_request(answer, codes, reason, asked.pieces());
+    let user = client.who.user.clone();
+    for lane in asked.lanes() {
+        client.lanes.insert(lane);
+        for piece in asked.of(lane).chunks(FILTERS) {
+            let who = Origin {
+                session: client.id,
+                user: &user,
+            };
+            let filters = piece.iter().filter_map(|at| granted.get(*at));
+            let filters =
+                filters.map(|(slot, options, grant)| filter_entry(*slot, *options, grant));
+            let entry = Entry::Subscribe(SubscribeEntry {
+                at: clock::now_ms(),
+                who,
+                ticket,
+                identifier: subscribe.identifier.map_or(0, Into::into),
+                filters: filters.collect(),
+            });
+            push(client, lane, &entry, piece.len()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the filters of an UNSUBSCRIBE. The client gets one answer for all of them, whether it held them or not
+/// [MQTT-3.10.4-5, MQTT-3.10.4-6].
+pub(super) async fn unsubscribe(
+    client: &mut Client,
+    unsubscribe: &Unsubscribe,
+) -> Result<(), Close> {
+    let mut codes = Vec::with_capacity(unsubscribe.filters.len());
+    let mut reason = None;
+    let mut resolved = Vec::new();
+    let mut turn = Turn::of(FILTERS);
+    for (place, filter) in unsubscribe.filters.iter().enumerate() {
+        turn.spend(1).await;
+        match (u16::try_from(place), filter) {
+            (Err(_), _) => {
+                codes.push(ReasonCode::UnspecifiedError);
+                reason.get_or_insert_with(|| TOO_MANY.to_owned());
+            }
+            (Ok(place), Ok(filter)) => {
+                client.filters.remove(filter.as_str());
+                codes.push(ReasonCode::Success);
+                resolved.push((place, client.node.policy.resolve(&client.who, filter)));
+            }
+            (Ok(_), Err(error)) => {
+                codes.push(ReasonCode::TopicFilterInvalid);
+                reason.get_or_insert_with(|| error.to_string());
+            }
+        }
+    }
+    let filters = resolved.iter().map(|(_, filter)| filter);
+    let asked = ByLane::new(client.node.lanes, filters);
+    let answer = Answer::UnsubAck(unsubscribe.packet_id);
+    let ticket = client.next_request(answer, codes, reason, asked.pieces());
+    let user = client.who.user.clone();
+    for lane in asked.lanes() {
+        for piece in asked.of(lane).chunks(FILTERS) {
+            let who = Origin {
+                session: client.id,
+                user: &user,
+            };
+            let filters = piece.iter().filter_map(|at| resolved.get(*at));
+            let filters = filters.map(|(place, filter)| (*place, filter.as_str()));
+            let entry = Entry::Unsubscribe(UnsubscribeEntry {
+                at: clock::now_ms(),
+                who,
+                ticket,
+                filters: filters.collect(),
+            });
+            push(client, lane, &entry, piece.len()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The filter by the name that the session counts it by, and as lanes are asked for it.
+async fn grant(
+    client: &mut Client,
+    filter: &Result<TopicFilter, NameError>,
+) -> Result<(ByteString, SubscribeGrant), Refusal> {
+    let filter = filter.as_ref().map_err(|error| Refusal {
+        code: ReasonCode::TopicFilterInvalid,
+        reason: error.to_string(),
+    })?;
+    let limits = FilterLimits {
+        number: client.node.limits.subscriptions,
+        bytes: client.node.limits.subscription_bytes,
+    };
+    client.filters.may_hold(filter.as_str(), limits)?;
+    let grant = client.node.policy.subscribe(&client.who, filter).await?;
+    let name = ByteString::from(filter.as_str());
+    client.filters.insert(name.clone());
+    Ok((name, grant))
+}
+
+async fn push(
+    client: &mut Client,
+    lane: u16,
+    entry: &Entry<'_>,
+    filters: usize,
+) -> Result<(), Close> {
+    client.pending.push(lane, entry);
+    client.pace(filters).await.map_err(|e| not_logged(&e))
+}
+
+/// A granted filter, as a lane is asked for it.
+pub(super) fn filter_entry(
+    slot: u16,
+    options: SubscribeOptions,
+    grant: &SubscribeGrant,
+) -> FilterEntry<'_> {
+    FilterEntry {
+        slot,
+        filter: grant.filter.as_str(),
+        options,
+        mount: grant.mount.clone(),
+        guarded: grant.guarded,
+        proof: &grant.proof,
+    }
+}

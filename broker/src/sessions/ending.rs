@@ -1,0 +1,69 @@
+//! The end of a session, as its lanes hear of it: its will, and a last entry in each lane that knew it.
+
+use crate::clock;
+use crate::fairness::{LANES, Turn};
+use crate::lane::{Batch, Entry, GoneEntry, Origin, PropertiesEntry, PublishEntry, lane_of};
+use crate::node::Node;
+use crate::packet::Will;
+use crate::policy::{GoneReason, Principal, SessionId};
+use std::collections::BTreeSet;
+
+/// Publishes a will, retained or not as it says [3.1.1 MQTT-3.1.2-16, MQTT-3.1.2-17, 5.0 MQTT-3.1.2-14, MQTT-3.1.2-15];
+/// it is judged again, for rights may have gone since it was set.
+pub(crate) async fn send_will(node: &Node, id: SessionId, who: &Principal, will: &Will) {
+    let permit = match node.policy.publish(who, &will.topic, will.retain) {
+        Ok(permit) => permit,
+        Err(refusal) => {
+            tracing::info!(user = %who.user, topic = %will.topic, %refusal, "a will was refused");
+            return;
+        }
+    };
+    let topic = permit.topic.as_str();
+    let origin = Origin {
+        session: id,
+        user: &who.user,
+    };
+    let entry = Entry::Publish(PublishEntry {
+        at: clock::now_ms(),
+        origin: Some(origin),
+        topic,
+        payload: &will.payload,
+        qos: will.qos,
+        retain: will.retain,
+        properties: PropertiesEntry::of(&will.properties),
+    });
+    append_last(node, lane_of(topic, node.lanes), &entry).await;
+}
+
+/// Tells the lanes that a connection has ended, and whether its session stays.
+pub(crate) async fn tell_lanes(
+    node: &Node,
+    who: Origin<'_>,
+    lanes: &BTreeSet<u16>,
+    reason: &GoneReason,
+    stays: bool,
+) {
+    let mut turn = Turn::of(LANES);
+    for lane in lanes {
+        turn.spend(1).await;
+        let gone = GoneEntry {
+            at: clock::now_ms(),
+            who,
+            reason: reason.clone(),
+        };
+        let entry = if stays {
+            Entry::Asleep(gone)
+        } else {
+            Entry::Gone(gone)
+        };
+        append_last(node, *lane, &entry).await;
+    }
+}
+
+async fn append_last(node: &Node, lane: u16, entry: &Entry<'_>) {
+    let mut batch = Batch::default();
+    batch.push(entry);
+    if let Err(error) = node.entrance.append(lane, batch).await {
+        tracing::error!(%error, "the end of a session could not be logged");
+    }
+}

@@ -1,0 +1,97 @@
+//! What lies between a socket and MQTT, passed one layer after the other.
+
+use super::arrival::{Arrival, Socket};
+use super::link::Link;
+use super::tls::Tls;
+use super::{proxy, upgrade, websocket};
+use crate::fairness::Steps;
+use crate::outlet::Outlet;
+use crate::policy::Peer;
+use roommq_config::WebSocket;
+use std::io;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// What lies between a listener's sockets and MQTT.
+#[derive(Debug, Default)]
+pub(crate) struct Layers {
+    /// Each connection begins with a PROXY header.
+    pub proxy: bool,
+    pub tls: Option<Arc<Tls>>,
+    pub websocket: Option<WebSocket>,
+    /// The largest packet that the listener takes, in bytes.
+    pub packet_bytes: u32,
+}
+
+/// Why nobody arrived.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArrivalError {
+    #[error("PROXY header: {0}")]
+    Proxy(#[from] proxy::ProxyError),
+    #[error("TLS: {0}")]
+    Tls(io::Error),
+    #[error("WebSocket: {0}")]
+    Upgrade(#[from] upgrade::UpgradeError),
+}
+
+impl Layers {
+    /// Whether MQTT begins with the first byte.
+    pub(crate) fn are_none(&self) -> bool {
+        !self.proxy && self.tls.is_none() && self.websocket.is_none()
+    }
+
+    /// Passes all layers. The caller limits the time.
+    pub(crate) async fn pass(
+        &self,
+        mut socket: Socket,
+        mut peer: Peer,
+        steps: &Steps,
+    ) -> Result<Arrival, ArrivalError> {
+        if self.proxy {
+            let told = match &mut socket {
+                Socket::Tcp(socket) => proxy::read(socket).await?,
+                Socket::Unix(socket) => proxy::read(socket).await?,
+            };
+            if let Some(told) = told {
+                tracing::debug!(proxy = %peer, peer = %told, "behind a proxy");
+                peer = told;
+            }
+        }
+        match (socket, &self.tls) {
+            (Socket::Tcp(socket), Some(tls)) => {
+                let stream = steps.run(tls.accept(socket)).await;
+                let stream = stream.map_err(ArrivalError::Tls)?;
+                let user = tls.user(&stream);
+                let mut arrival = self.frames(stream, peer, Link::framed).await?;
+                arrival.certificate_user = user;
+                Ok(arrival)
+            }
+            (Socket::Tcp(socket), None) => self.frames(socket, peer, Link::tcp).await,
+            (Socket::Unix(socket), _) => self.frames(socket, peer, Link::unix).await,
+        }
+    }
+
+    async fn frames<S>(
+        &self,
+        mut stream: S,
+        peer: Peer,
+        unframed: impl FnOnce(S) -> (Link, Outlet),
+    ) -> Result<Arrival, ArrivalError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (link, outlet) = match &self.websocket {
+            None => unframed(stream),
+            Some(rules) => {
+                let early = upgrade::upgrade(&mut stream, rules).await?;
+                Link::framed(websocket::Frames::new(stream, early, self.packet_bytes).await)
+            }
+        };
+        Ok(Arrival {
+            link,
+            outlet,
+            peer,
+            certificate_user: Ok(None),
+        })
+    }
+}
