@@ -4,11 +4,10 @@
 //! of the lock is the order of the lane, and two hops between threads are saved. As soon as somebody else
 //! holds the lane, entries go by the log, and until it is read empty all of them do.
 
-use super::entry::Batch;
-use super::keeper::{AbortOnPanic, Around, apply_batch};
+use super::keeper::{AbortOnPanic, Around, Surroundings, apply_batch};
 use super::log::{AppendError, Appender, LogError};
-use super::stock::{Shown, Stock};
-use super::{Lane, Surroundings};
+use super::stock::Shown;
+use crate::lane::state::{Batch, Lane, Stock};
 use crate::outbox::Outbox;
 use parking_lot::Mutex;
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 use super::entry::{self, Entry};
 use super::fanout::Outgoing;
 use super::index::{Slot, Subscription};
+use super::lane::{Lane, Reach};
 use super::sharing;
-use super::state::{Lane, Reach};
 use super::subscriptions::is_shared;
 use crate::outbox::Outbox;
 use crate::session::{Share, Taken};

@@ -1,10 +1,11 @@
 //! A keeper: the thread that applies the entries of its lanes in order, and then writes to the sockets of
 //! the sessions it touched.
 
-use super::entry;
+use super::courier::Courier;
+use super::entrance::Places;
 use super::log::Follower;
-use super::state::{Lane, Reach};
-use super::{Courier, Places, Timers};
+use super::timers::Timers;
+use crate::lane::state::{self, Lane, Reach};
 use crate::outbox::Outbox;
 use crate::policy::{Actor, Attempt, Notice, Policy, Principal, Refusal, SessionId};
 use crate::sessions::Sessions;
@@ -114,7 +115,7 @@ pub(super) fn apply_batch(
     batch: &[u8],
     around: &mut Around<'_>,
 ) -> bool {
-    let entries = match entry::read(batch) {
+    let entries = match state::read(batch) {
         Ok(entries) => entries,
         Err(error) => {
             tracing::error!(lane = number, %error, "a batch was passed over");

@@ -2,7 +2,7 @@
 
 use super::entry::{GoneEntry, SubscribeEntry};
 use super::index::Slot;
-use super::state::{Lane, Reach};
+use super::lane::{Lane, Reach};
 use crate::packet::ReasonCode;
 use crate::policy::{Attempt, Refusal, Request, SessionId};
 use std::collections::HashSet;

@@ -1,10 +1,9 @@
 //! Carries notices from one lane to another, so that no keeper waits for a lane, and no lane's notices for another.
 
-use super::Entrance;
-use super::entry::{Batch, Entry, PublishEntry};
-use super::lane_of;
+use super::entrance::Entrance;
 use super::log::LogError;
 use crate::clock;
+use crate::lane::state::{Batch, Entry, PublishEntry, lane_of};
 use crate::packet::QoS;
 use crate::policy::Notice;
 use futures_util::future::join_all;
@@ -105,7 +104,7 @@ fn batch(notices: impl Iterator<Item = Notice>) -> Batch {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::lane::entry;
+    use crate::lane::state::read;
     use std::cell::RefCell;
     use tokio::sync::Notify;
 
@@ -145,7 +144,7 @@ mod tests {
                     return std::future::pending().await;
                 }
                 let bytes = batch.into_bytes();
-                for entry in entry::read(&bytes).unwrap() {
+                for entry in read(&bytes).unwrap() {
                     let Ok(Entry::Publish(publish)) = entry else {
                         panic!("{entry:?}");
                     };

@@ -2,9 +2,9 @@
 
 use super::entry::{Batch, Entry, Origin, PublishEntry};
 use super::index::Subscription;
+use super::lane::Reach;
 use super::retained::{Kept, end, remaining};
 use super::sharing::share_out;
-use super::state::Reach;
 use super::subscribers::Subscribers;
 use super::subscriptions::{Group, Subscriptions};
 use crate::packet::{PublishParts, QoS, Version, encode_publish};

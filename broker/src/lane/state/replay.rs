@@ -3,7 +3,7 @@
 use super::entry::{FilterEntry, SubscribeEntry};
 use super::fanout::retained_frame;
 use super::index::Slot;
-use super::state::{Lane, Reach, subscription};
+use super::lane::{Lane, Reach, subscription};
 use crate::packet::{QoS, ReasonCode};
 use std::ops::ControlFlow;
 

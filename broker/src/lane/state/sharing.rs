@@ -2,7 +2,7 @@
 
 use super::fanout::{Frames, Outgoing};
 use super::index::{Slot, Subscription};
-use super::state::Reach;
+use super::lane::Reach;
 use super::subscribers::Subscribers;
 use super::subscriptions::Group;
 use crate::outbox::Outbox;

@@ -98,7 +98,7 @@ impl Lane {
     }
 
     /// What it holds, in numbers.
-    pub(super) fn stock(&self) -> LaneStock {
+    pub(crate) fn stock(&self) -> LaneStock {
         LaneStock::new(self.retained.size(), self.index.count())
     }
 
@@ -414,5 +414,5 @@ fn kept_properties(p: &PublishEntry<'_>, stamps: &Stamps) -> Option<Box<PublishP
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
+#[path = "lane_tests.rs"]
 mod tests;

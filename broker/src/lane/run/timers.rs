@@ -1,8 +1,8 @@
 //! Times that lanes asked to be woken at. Their entries come back through the log.
 
-use super::Entrance;
-use super::entry::{Batch, Entry};
+use super::entrance::Entrance;
 use crate::clock;
+use crate::lane::state::{Batch, Entry};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
