@@ -160,9 +160,10 @@ impl Server {
         }
         if let Some(worker) = workers.first() {
             let (timers, entrance) = (surroundings.timers.clone(), worker.shared.entrance.clone());
-            first.spawn(async move { timers.run(&entrance).await });
+            first
+                .spawn(async move { timers.run(|lane, batch| entrance.append(lane, batch)).await });
             let entrance = worker.shared.entrance.clone();
-            first.spawn(async move { round.run(&entrance).await });
+            first.spawn(async move { round.run(|lane, batch| entrance.append(lane, batch)).await });
             let shared = worker.shared.clone();
             first.spawn(Sleepers { shared }.run());
             // Before there are listeners: whoever can connect finds it there.

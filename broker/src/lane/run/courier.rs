@@ -1,6 +1,5 @@
 //! Carries notices from one lane to another, so that no keeper waits for a lane, and no lane's notices for another.
 
-use super::entrance::Entrance;
 use super::log::LogError;
 use crate::clock;
 use crate::lane::state::{Batch, Entry, PublishEntry, lane_of};
@@ -63,11 +62,7 @@ impl Courier {
 
 impl Round {
     /// Appends each notice to its own lane.
-    pub(crate) async fn run(self, entrance: &Entrance) {
-        self.carry(|lane, batch| entrance.append(lane, batch)).await;
-    }
-
-    async fn carry<F: Future<Output = Result<(), LogError>>>(
+    pub(crate) async fn run<F: Future<Output = Result<(), LogError>>>(
         self,
         append: impl Fn(u16, Batch) -> F,
     ) {
@@ -157,7 +152,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = round.carry(append) => unreachable!("one lane is never taken"),
+            () = round.run(append) => unreachable!("one lane is never taken"),
             () = all.notified() => {}
         }
         let expected: Vec<_> = (0..ROOM).map(|n| n.to_string().into_bytes()).collect();

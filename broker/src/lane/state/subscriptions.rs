@@ -2,8 +2,9 @@
 //!
 //! A shared group stands in the index as one subscription, whose slot is a number above all sessions'.
 
-use super::index::{Index, Slot, Subscription};
+use super::index::Index;
 use super::lane_of::spread;
+use super::subscription::{Slot, Subscription};
 use crate::packet::{QoS, SubscribeOptions, TopicFilter};
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -1,0 +1,214 @@
+//! One message in the forms in which it goes out: encoded once for each form that receivers need, not once a receiver.
+
+use super::entry::{Batch, Entry, Origin, PublishEntry};
+use super::retained::{Kept, end, remaining};
+use super::subscription::Subscription;
+use crate::packet::{PublishParts, QoS, Version, encode_publish};
+use crate::policy::{LaneHook, Mark, Mount, Stamps};
+use crate::session::Frame;
+use bytes::Bytes;
+use std::borrow::Cow;
+
+/// A user property on its way out.
+type UserProperty<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// An accepted message.
+pub(super) struct Outgoing<'a> {
+    pub lane: u16,
+    pub entry: &'a PublishEntry<'a>,
+    /// Who sent it and what the hook remembers; none: the server.
+    pub marked: Option<(Origin<'a>, Mark)>,
+    /// The lane's time.
+    pub now: u64,
+}
+
+impl Outgoing<'_> {
+    fn expiry(&self) -> Option<u32> {
+        self.entry.properties.as_ref()?.message_expiry
+    }
+
+    /// Seconds left to live.
+    fn left(&self) -> Option<u32> {
+        Some(remaining(self.expiry()?, self.entry.at, self.now))
+    }
+
+    /// When it is worth nothing any more.
+    pub(super) fn end(&self) -> u64 {
+        self.expiry()
+            .map_or(Frame::FOR_EVER, |expiry| end(expiry, self.entry.at))
+    }
+}
+
+/// The forms in which one message has been encoded.
+pub(super) struct Frames<'a> {
+    message: &'a Outgoing<'a>,
+    hook: &'a dyn LaneHook,
+    stamps: Option<Stamps>,
+    /// By version, QoS and retain flag; what most receivers need. The last place is for a form of one receiver.
+    plain: [Option<Frame>; 13],
+    /// The entry itself, for those who share it.
+    batch: Option<Bytes>,
+}
+
+impl<'a> Frames<'a> {
+    pub(super) fn new(message: &'a Outgoing<'a>, hook: &'a dyn LaneHook) -> Self {
+        Frames {
+            message,
+            hook,
+            stamps: None,
+            plain: Default::default(),
+            batch: None,
+        }
+    }
+
+    /// The entry itself, as whoever takes the message over later needs it.
+    pub(super) fn batch(&mut self) -> Bytes {
+        let write = || {
+            let mut batch = Batch::default();
+            batch.push(&Entry::Publish(self.message.entry.clone()));
+            batch.into_bytes()
+        };
+        self.batch.get_or_insert_with(write).clone()
+    }
+
+    /// The form for a receiver whom `group` reaches: with all its identifiers [5.0 MQTT-3.3.4-4], and a DUP of its own
+    /// [MQTT-3.3.1-3].
+    pub(super) fn for_group(&mut self, group: &[&Subscription], version: Version) -> &Frame {
+        let entry = self.message.entry;
+        // The highest of the matching subscriptions, and no more than the message's own
+        // [3.1.1 MQTT-3.3.5-1, MQTT-3.8.4-6, 5.0 MQTT-3.3.4-2, MQTT-3.8.4-8].
+        let granted = group.iter().map(|s| s.options.qos).max();
+        let qos = entry.qos.min(granted.unwrap_or(QoS::AtMostOnce));
+        let as_published = group.iter().any(|s| s.options.retain_as_published);
+        let retain = entry.retain && as_published && version == Version::V5;
+        let ids = identifiers(group.iter().copied());
+        let mount = group.iter().find_map(|s| s.mount.as_deref());
+
+        let ordinary = ids.is_empty() && mount.is_none();
+        let place = if ordinary {
+            usize::from(version == Version::V5) * 6 + qos as usize * 2 + usize::from(retain)
+        } else {
+            12
+        };
+        if !ordinary {
+            self.plain[place] = None;
+        }
+        if self.plain[place].is_none() {
+            if self.stamps.is_none() && version == Version::V5 {
+                self.stamps = Some(stamps(self.hook, entry, self.message.marked));
+            }
+            let none = Stamps::new();
+            let stamps = self.stamps.as_ref().unwrap_or(&none);
+            let user_properties = match version {
+                Version::V5 => stamped(entry, stamps),
+                Version::V3 => Vec::new(),
+            };
+            let topic = shown(entry.topic, mount);
+            let properties = entry.properties.as_deref();
+            let parts = PublishParts {
+                topic: &topic,
+                payload: entry.payload,
+                qos,
+                retain,
+                dup: false,
+                payload_format_indicator: properties.and_then(|p| p.payload_format_indicator),
+                message_expiry: self.message.left(),
+                content_type: properties.and_then(|p| p.content_type),
+                response_topic: properties.and_then(|p| p.response_topic),
+                correlation_data: properties.and_then(|p| p.correlation_data),
+                user_properties: &user_properties,
+                subscription_ids: &ids,
+            };
+            let packet = encode_publish(version, &parts).forwarded();
+            self.plain[place] = Some(Frame {
+                qos,
+                packet,
+                expires: self.message.end(),
+                share: None,
+            });
+        }
+        match &self.plain[place] {
+            Some(frame) => frame,
+            None => unreachable!("encoded above"),
+        }
+    }
+}
+
+/// A retained message for one new subscription: the retain flag is set [MQTT-3.3.1-8].
+pub(super) fn retained_frame(
+    topic: &str,
+    kept: &Kept,
+    now: u64,
+    subscription: &Subscription,
+    version: Version,
+) -> Frame {
+    let qos = kept.qos.min(subscription.options.qos);
+    let properties = kept.properties.as_deref();
+    let user_properties: Vec<UserProperty<'_>> = properties
+        .into_iter()
+        .flat_map(|p| &p.user_properties)
+        .map(|(n, v)| (Cow::Borrowed(&**n), Cow::Borrowed(&**v)))
+        .collect();
+    let parts = PublishParts {
+        topic: &shown(topic, subscription.mount.as_deref()),
+        payload: &kept.payload,
+        qos,
+        retain: true,
+        dup: false,
+        payload_format_indicator: properties.and_then(|p| p.payload_format_indicator),
+        message_expiry: kept.left(now),
+        content_type: properties.and_then(|p| p.content_type.as_deref()),
+        response_topic: properties.and_then(|p| p.response_topic.as_deref()),
+        correlation_data: properties.and_then(|p| p.correlation_data.as_deref()),
+        user_properties: &user_properties,
+        subscription_ids: &identifiers(std::iter::once(subscription)),
+    };
+    Frame {
+        qos,
+        packet: encode_publish(version, &parts),
+        expires: kept.end().unwrap_or(Frame::FOR_EVER),
+        share: None,
+    }
+}
+
+fn identifiers<'a>(subscriptions: impl Iterator<Item = &'a Subscription>) -> Vec<u32> {
+    subscriptions
+        .filter_map(|s| Some(s.identifier?.get()))
+        .collect()
+}
+
+/// The topic as the receiver knows it: it matches the filter [MQTT-3.3.2-3].
+fn shown<'a>(topic: &'a str, mount: Option<&Mount>) -> Cow<'a, str> {
+    match mount.and_then(|m| Some((m, topic.strip_prefix(m.real.as_str())?))) {
+        Some((mount, rest)) => Cow::Owned(format!("{}{rest}", mount.shown)),
+        None => Cow::Borrowed(topic),
+    }
+}
+
+/// What the hook stamps on a client's message; nothing on the server's own.
+pub(super) fn stamps(
+    hook: &dyn LaneHook,
+    entry: &PublishEntry<'_>,
+    marked: Option<(Origin<'_>, Mark)>,
+) -> Stamps {
+    marked.map_or_else(Stamps::new, |(origin, mark)| {
+        hook.stamps(origin.into(), entry.topic, mark, entry.at)
+    })
+}
+
+/// User properties as a receiver sees them: the sender's own, less what is stamped, and the stamps.
+pub(super) fn stamped<'a>(
+    entry: &'a PublishEntry<'_>,
+    stamps: &'a Stamps,
+) -> Vec<UserProperty<'a>> {
+    let own = entry
+        .properties
+        .iter()
+        .flat_map(|p| &p.user_properties)
+        .filter(|(name, _)| !stamps.iter().any(|(s, _)| s == name))
+        .map(|(n, v)| (Cow::Borrowed(*n), Cow::Borrowed(*v)));
+    let set = stamps
+        .iter()
+        .filter_map(|(n, v)| Some((Cow::Borrowed(*n), Cow::Borrowed(v.as_deref()?))));
+    own.chain(set).collect()
+}
