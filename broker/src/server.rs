@@ -143,9 +143,10 @@ impl Server {
         }
         if let Some((_, node)) = nodes.first() {
             let (timers, entrance) = (surroundings.timers.clone(), node.entrance.clone());
-            first.spawn(async move { timers.run(&entrance).await });
+            first
+                .spawn(async move { timers.run(|lane, batch| entrance.append(lane, batch)).await });
             let entrance = node.entrance.clone();
-            first.spawn(async move { round.run(&entrance).await });
+            first.spawn(async move { round.run(|lane, batch| entrance.append(lane, batch)).await });
             first.spawn(expire_offline_sessions(node.clone()));
             // Before there are listeners, so that every client that can connect finds it.
             let sys = Sys {

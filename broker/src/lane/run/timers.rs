@@ -1,8 +1,8 @@
 //! Times that lanes asked to be woken at. Their entries come back through the log.
 
-use super::Entrance;
-use super::entry::{Batch, Entry};
+use super::log::LogError;
 use crate::clock;
+use crate::lane::state::{Batch, Entry};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -53,12 +53,10 @@ impl Timers {
     }
 
     /// Appends each timer's entry when its time has come. Where a lane is full, those of others do not wait for it.
-    pub(crate) async fn run(&self, entrance: &Entrance) {
-        let append = async |lane, batch| {
-            if let Err(error) = entrance.append(lane, batch).await {
-                tracing::error!(%error, "a timer was lost");
-            }
-        };
+    pub(crate) async fn run<F: Future<Output = Result<(), LogError>>>(
+        &self,
+        append: impl Fn(u16, Batch) -> F,
+    ) {
         let mut appending = FuturesUnordered::new();
         loop {
             let now = clock::now_ms();
@@ -81,7 +79,11 @@ impl Timers {
             tokio::select! {
                 () = wait => {}
                 () = self.changed.notified() => {}
-                Some(()) = appending.next() => {}
+                Some(appended) = appending.next() => {
+                    if let Err(error) = appended {
+                        tracing::error!(%error, "a timer was lost");
+                    }
+                }
             }
         }
     }

@@ -1,36 +1,20 @@
 //! The state of one lane, and what each entry does to it.
 
 use super::entry::{Entry, FilterEntry, Origin, PublishEntry, SubscribeEntry, UnsubscribeEntry};
-use super::fanout::{Outgoing, fan_out, stamped, stamps};
-use super::index::{Slot, Subscription};
+use super::fanout::fan_out;
+use super::frames::{Outgoing, stamped, stamps};
+use super::host::Reach;
 use super::retained::{Kept, Portion, Retained};
 use super::stock::LaneStock;
 use super::subscribers::Subscribers;
+use super::subscription::{Slot, Subscription};
 use super::subscriptions::{Subscriptions, is_shared};
 use crate::outbox::Outbox;
 use crate::packet::{PublishProperties, QoS, ReasonCode, RetainHandling, Version};
 use crate::policy::{
-    Actor, Attempt, Effect, HookContext, LaneHook, Limit, Mark, Message, Notice, Refusal,
-    SessionId, Stamps,
+    Attempt, Effect, HookContext, LaneHook, Limit, Mark, Message, Refusal, Stamps,
 };
-use std::num::NonZeroU32;
 use std::sync::Arc;
-
-/// What lies around a lane: it is reached by effects only.
-pub(crate) trait Reach {
-    /// The outbox of a session on this node, while it lives.
-    fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>>;
-    /// Bytes wait in this outbox now; called once until it is flushed ([`Outbox::fill`] says when).
-    fn touch(&mut self, outbox: &Arc<Outbox>);
-    /// Publishes a notice in its own lane; may be dropped.
-    fn tell(&mut self, notice: Notice);
-    /// The lane refused what had been let in; tells the sender where that is called for.
-    fn refused(&mut self, who: Actor<'_>, attempt: Attempt<'_>, refusal: &Refusal, now: u64);
-    /// Appends a timer entry to this lane at `at`.
-    fn wake(&mut self, lane: u16, key: String, generation: u64, at: u64);
-    /// A barrier has been reached.
-    fn barrier(&mut self, lane: u16, number: u64);
-}
 
 /// One lane's state.
 pub(crate) struct Lane {
@@ -98,7 +82,7 @@ impl Lane {
     }
 
     /// What it holds, in numbers.
-    pub(super) fn stock(&self) -> LaneStock {
+    pub(crate) fn stock(&self) -> LaneStock {
         LaneStock::new(self.retained.size(), self.index.count())
     }
 
@@ -262,9 +246,8 @@ impl Lane {
     }
 
     fn add(&mut self, slot: Slot, f: &FilterEntry<'_>, identifier: u32) -> bool {
-        let new = self
-            .index
-            .insert(f.filter, subscription(slot, f, identifier));
+        let subscription = Subscription::of(slot, f, identifier);
+        let new = self.index.insert(f.filter, subscription);
         if new {
             self.subscribers.add_filter(slot, f.filter);
         }
@@ -365,16 +348,6 @@ impl Lane {
     }
 }
 
-pub(super) fn subscription(slot: Slot, f: &FilterEntry<'_>, identifier: u32) -> Subscription {
-    Subscription {
-        slot,
-        options: f.options,
-        identifier: NonZeroU32::new(identifier),
-        guarded: f.guarded,
-        mount: f.mount.clone().map(Arc::new),
-    }
-}
-
 fn not_kept(limit: Limit, portion: Portion) -> Refusal {
     let Portion { messages, bytes } = portion;
     let messages = match limit {
@@ -414,5 +387,5 @@ fn kept_properties(p: &PublishEntry<'_>, stamps: &Stamps) -> Option<Box<PublishP
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
+#[path = "lane_tests.rs"]
 mod tests;

@@ -2,7 +2,9 @@
 //!
 //! A shared group stands in the index as one subscription, whose slot is a number above all sessions'.
 
-use super::index::{Index, Slot, Subscription};
+use super::index::Index;
+use super::lane_of::spread;
+use super::subscription::{Slot, Subscription};
 use crate::packet::{QoS, SubscribeOptions, TopicFilter};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -203,7 +205,7 @@ pub(crate) fn is_shared(filter: &str) -> bool {
 
 /// Where the turns of a filter begin, the same on every node.
 fn start(filter: &str) -> u16 {
-    super::hash(filter.as_bytes().iter(), u16::MAX)
+    spread(filter.bytes(), u16::MAX)
 }
 
 /// Whether a filter lives in every lane.

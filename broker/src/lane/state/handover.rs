@@ -1,10 +1,11 @@
 //! What a member of a shared group leaves to the others: never lost while the group has one that can take it.
 
 use super::entry::{self, Entry};
-use super::fanout::Outgoing;
-use super::index::{Slot, Subscription};
+use super::frames::Outgoing;
+use super::host::Reach;
+use super::lane::Lane;
 use super::sharing;
-use super::state::{Lane, Reach};
+use super::subscription::{Slot, Subscription};
 use super::subscriptions::is_shared;
 use crate::outbox::Outbox;
 use crate::session::{Share, Taken};

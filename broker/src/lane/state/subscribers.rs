@@ -1,7 +1,7 @@
 //! The sessions that have something in a lane, each in a numbered place that subscriptions refer to.
 
 use super::entry::Origin;
-use super::index::Slot;
+use super::subscription::Slot;
 use crate::outbox::Outbox;
 use crate::policy::{Actor, SessionId};
 use std::collections::{HashMap, HashSet};

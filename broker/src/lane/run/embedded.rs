@@ -229,7 +229,7 @@ impl From<LinkError> for LogError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::lane::log::contract;
+    use crate::lane::run::log::contract;
 
     #[test]
     fn keeps_the_contract() {

@@ -4,48 +4,15 @@
 //! of the lock is the order of the lane, and two hops between threads are saved. As soon as somebody else
 //! holds the lane, entries go by the log, and until it is read empty all of them do.
 
-use super::entry::Batch;
-use super::keeper::{AbortOnPanic, Around, apply_batch};
+use super::apply::{AbortOnPanic, apply_batch};
+use super::context::{Around, Surroundings};
+use super::flusher::Flusher;
 use super::log::{AppendError, Appender, LogError};
-use super::stock::{Shown, Stock};
-use super::{Lane, Surroundings};
+use super::places::{Place, Places};
+use crate::lane::state::Batch;
 use crate::outbox::Outbox;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::Notify;
-
-/// A lane's state, and how many batches of it are on their way by the log.
-pub(crate) struct Place {
-    pub(super) state: Mutex<Lane>,
-    pub(super) in_log: AtomicUsize,
-    /// As of the last batch.
-    pub(super) stock: Shown,
-}
-
-/// All lanes, by number.
-pub(crate) struct Places(Vec<Place>);
-
-impl Places {
-    pub(crate) fn new(lanes: impl Iterator<Item = Lane>) -> Self {
-        let place = |lane| Place {
-            state: Mutex::new(lane),
-            in_log: AtomicUsize::new(0),
-            stock: Shown::default(),
-        };
-        Places(lanes.map(place).collect())
-    }
-
-    /// What all lanes hold.
-    pub(crate) fn stock(&self) -> Stock {
-        Stock::sum(self.0.iter().map(|place| place.stock.get()))
-    }
-
-    pub(super) fn of(&self, lane: u16) -> Result<&Place, LogError> {
-        let place = self.0.get(usize::from(lane));
-        place.ok_or_else(|| LogError(format!("there is no lane {lane}")))
-    }
-}
 
 /// One thread's way into the lanes. What one connection appends keeps its order.
 pub(crate) struct Entrance {
@@ -176,34 +143,13 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// Writes, once a round of a thread's tasks, what they have put into outboxes.
-#[derive(Default)]
-pub(crate) struct Flusher {
-    touched: Mutex<Vec<Arc<Outbox>>>,
-    wake: Notify,
-}
-
-impl Flusher {
-    /// Flushes for ever. Woken within a round of tasks, it runs after those that were ready before, and so
-    /// writes once for all of them.
-    pub(crate) async fn run(&self) {
-        let mut round = Vec::new();
-        loop {
-            self.wake.notified().await;
-            std::mem::swap(&mut round, &mut *self.touched.lock());
-            for outbox in round.drain(..) {
-                outbox.flush();
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::lane::{
-        Barriers, Courier, Embedded, Entry, Keeper, LaneLog, Origin, Portion, PublishEntry, Timers,
+        Barriers, Courier, Embedded, Entry, Keeper, Lane, LaneLog, Origin, Portion, PublishEntry,
+        Timers,
     };
     use crate::packet::QoS;
     use crate::policy::{
@@ -211,6 +157,7 @@ mod tests {
         Verdict,
     };
     use crate::sessions::Sessions;
+    use parking_lot::Mutex;
     use std::collections::HashMap;
     use std::time::Duration;
 

@@ -5,7 +5,7 @@
 //! once at most and compared with its own part of the topic. That holds for `+` at every level too. Nodes are numbered
 //! and nothing here is recursive, neither walking nor dropping.
 
-use super::index::{Slot, Subscription};
+use super::subscription::{Slot, Subscription, take_slot};
 use std::collections::HashMap;
 use std::collections::btree_map::{BTreeMap, Entry};
 
@@ -294,18 +294,6 @@ impl Node {
             && self.here.is_empty()
             && self.below.is_empty()
     }
-}
-
-/// Takes a slot's subscription out of a list; true where there was one.
-pub(super) fn take_slot(list: &mut Vec<Subscription>, slot: Slot) -> bool {
-    let Some(at) = list.iter().position(|s| s.slot == slot) else {
-        return false;
-    };
-    list.swap_remove(at);
-    if list.capacity() > 32 && list.len() * 4 < list.capacity() {
-        list.shrink_to_fit();
-    }
-    true
 }
 
 /// The levels before `#`, where there are any, and whether there is one.

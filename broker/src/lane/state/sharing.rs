@@ -1,9 +1,9 @@
 //! Which member of a shared group gets a message (4.8.2): who can take it, in turn.
 
-use super::fanout::{Frames, Outgoing};
-use super::index::{Slot, Subscription};
-use super::state::Reach;
+use super::frames::{Frames, Outgoing};
+use super::host::Reach;
 use super::subscribers::Subscribers;
+use super::subscription::{Slot, Subscription};
 use super::subscriptions::Group;
 use crate::outbox::Outbox;
 use crate::packet::QoS;

@@ -1,26 +1,9 @@
 //! Which subscriptions a topic reaches: literal filters in a hash map, wildcards in a tree of levels.
 
-use super::tree::{Tree, take_slot};
-use crate::packet::SubscribeOptions;
-use crate::policy::Mount;
+use super::subscription::{Slot, Subscription, take_slot};
+use super::tree::Tree;
 use smol_str::SmolStr;
 use std::collections::HashMap;
-use std::num::NonZeroU32;
-use std::sync::Arc;
-
-/// A place in the lane's table of subscribers.
-pub(crate) type Slot = u32;
-
-/// One subscription.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Subscription {
-    pub slot: Slot,
-    pub options: SubscribeOptions,
-    pub identifier: Option<NonZeroU32>,
-    /// Each match is asked of the hook.
-    pub guarded: bool,
-    pub mount: Option<Arc<Mount>>,
-}
 
 /// All subscriptions of a lane.
 #[derive(Debug, Default)]
@@ -108,7 +91,7 @@ fn is_literal(filter: &str) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::packet::{QoS, TopicFilter};
+    use crate::packet::{QoS, SubscribeOptions, TopicFilter};
     use proptest::prelude::*;
 
     fn subscription(slot: Slot) -> Subscription {

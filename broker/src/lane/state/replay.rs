@@ -1,9 +1,11 @@
 //! What a SUBSCRIBE is answered with in a lane: its codes, then the retained messages that its filters match.
 
 use super::entry::{FilterEntry, SubscribeEntry};
-use super::fanout::retained_frame;
-use super::index::Slot;
-use super::state::{Lane, Reach, subscription};
+use super::frames::retained_frame;
+use super::host::Reach;
+use super::lane::Lane;
+use super::subscription::Slot;
+use super::subscription::Subscription;
 use crate::packet::{QoS, ReasonCode};
 use std::ops::ControlFlow;
 
@@ -44,7 +46,7 @@ impl Lane {
             return;
         };
         let who = subscriber.actor();
-        let of = |f: &&FilterEntry<'_>| subscription(slot, f, s.identifier);
+        let of = |f: &&FilterEntry<'_>| Subscription::of(slot, f, s.identifier);
         let subscriptions: Vec<_> = wanted.iter().map(of).collect();
         let unsure = |qos| qos == QoS::AtMostOnce;
         let all_unsure = subscriptions.iter().all(|s| unsure(s.options.qos));

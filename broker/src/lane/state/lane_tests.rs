@@ -2,7 +2,9 @@
 use super::super::entry::{FilterEntry, GoneEntry, PropertiesEntry};
 use super::*;
 use crate::packet::{SubscribeOptions, Version};
-use crate::policy::{AllowAll, GoneReason, LaneHooks, Mount, Request, Verdict};
+use crate::policy::{
+    Actor, AllowAll, GoneReason, LaneHooks, Mount, Notice, Request, SessionId, Verdict,
+};
 use crate::session::{Answer, OutboundLimits};
 use std::collections::HashMap;
 

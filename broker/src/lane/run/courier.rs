@@ -1,10 +1,8 @@
 //! Carries notices from one lane to another, so that no keeper waits for a lane, and no lane's notices for another.
 
-use super::Entrance;
-use super::entry::{Batch, Entry, PublishEntry};
-use super::lane_of;
 use super::log::LogError;
 use crate::clock;
+use crate::lane::state::{Batch, Entry, PublishEntry, lane_of};
 use crate::packet::QoS;
 use crate::policy::Notice;
 use futures_util::future::join_all;
@@ -64,11 +62,7 @@ impl Courier {
 
 impl Round {
     /// Appends each notice to its own lane.
-    pub(crate) async fn run(self, entrance: &Entrance) {
-        self.carry(|lane, batch| entrance.append(lane, batch)).await;
-    }
-
-    async fn carry<F: Future<Output = Result<(), LogError>>>(
+    pub(crate) async fn run<F: Future<Output = Result<(), LogError>>>(
         self,
         append: impl Fn(u16, Batch) -> F,
     ) {
@@ -105,7 +99,7 @@ fn batch(notices: impl Iterator<Item = Notice>) -> Batch {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::lane::entry;
+    use crate::lane::state::read;
     use std::cell::RefCell;
     use tokio::sync::Notify;
 
@@ -145,7 +139,7 @@ mod tests {
                     return std::future::pending().await;
                 }
                 let bytes = batch.into_bytes();
-                for entry in entry::read(&bytes).unwrap() {
+                for entry in read(&bytes).unwrap() {
                     let Ok(Entry::Publish(publish)) = entry else {
                         panic!("{entry:?}");
                     };
@@ -158,7 +152,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = round.carry(append) => unreachable!("one lane is never taken"),
+            () = round.run(append) => unreachable!("one lane is never taken"),
             () = all.notified() => {}
         }
         let expected: Vec<_> = (0..ROOM).map(|n| n.to_string().into_bytes()).collect();

@@ -1,8 +1,9 @@
 //! Sessions that outlive their connections, as their lanes see it.
 
 use super::entry::{GoneEntry, SubscribeEntry};
-use super::index::Slot;
-use super::state::{Lane, Reach};
+use super::host::Reach;
+use super::lane::Lane;
+use super::subscription::Slot;
 use crate::packet::ReasonCode;
 use crate::policy::{Attempt, Refusal, Request, SessionId};
 use std::collections::HashSet;

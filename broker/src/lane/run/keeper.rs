@@ -1,0 +1,95 @@
+//! A keeper: the thread that applies the entries of its lanes in order, and then writes to the sockets of
+//! the sessions it touched.
+
+use super::apply::{AbortOnPanic, apply_batch};
+use super::context::{Around, Surroundings};
+use super::log::Follower;
+use super::places::Places;
+use crate::outbox::Outbox;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Batches applied before sockets are written to, where more keep coming.
+const BATCHES_BEFORE_FLUSH: usize = 128;
+
+/// And no longer than this: a batch that takes long shall not keep what stood before it waiting.
+const TIME_BEFORE_FLUSH: Duration = Duration::from_millis(5);
+
+/// The lanes that one thread keeps.
+pub(crate) struct Keeper {
+    places: Arc<Places>,
+    /// How many of them are this keeper's.
+    open: usize,
+    follower: Box<dyn Follower>,
+    surroundings: Arc<Surroundings>,
+}
+
+impl Keeper {
+    /// Keeps the `lanes` lanes that `follower` follows.
+    pub(crate) fn new(
+        places: Arc<Places>,
+        lanes: usize,
+        follower: Box<dyn Follower>,
+        surroundings: Arc<Surroundings>,
+    ) -> Self {
+        Keeper {
+            places,
+            open: lanes,
+            follower,
+            surroundings,
+        }
+    }
+
+    /// Keeps the lanes until each has ended.
+    pub(crate) fn run(mut self) {
+        let _no_silence = AbortOnPanic;
+        let mut touched = Vec::new();
+        while self.open > 0 {
+            let mut applied = 0;
+            let mut since: Option<Instant> = None;
+            while applied < BATCHES_BEFORE_FLUSH && self.open > 0 {
+                match self.follower.next(applied == 0) {
+                    Ok(Some((lane, batch))) => {
+                        // From after the wait for the first.
+                        since.get_or_insert_with(Instant::now);
+                        self.apply(lane, &batch, &mut touched);
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!(%error, "a keeper cannot read its lanes");
+                        return;
+                    }
+                }
+                applied += 1;
+                if since.is_some_and(|since| since.elapsed() >= TIME_BEFORE_FLUSH) {
+                    break;
+                }
+            }
+            for outbox in touched.drain(..) {
+                outbox.flush();
+            }
+        }
+    }
+
+    fn apply(&mut self, number: u16, batch: &Bytes, touched: &mut Vec<Arc<Outbox>>) {
+        let mut around = Around {
+            surroundings: &self.surroundings,
+            touched,
+        };
+        match self.places.of(number) {
+            Ok(place) => {
+                let mut lane = place.state.lock();
+                if !apply_batch(number, &mut lane, batch, &mut around) {
+                    self.open -= 1;
+                }
+                place.stock.set(lane.stock());
+                // Before the lock goes: an idle lane is one whose log has been applied.
+                place.in_log.fetch_sub(1, Ordering::AcqRel);
+            }
+            Err(error) => tracing::error!(%error, "a batch was passed over"),
+        }
+        self.follower.done(number, batch);
+    }
+}

@@ -1,0 +1,67 @@
+//! One message to all whom it reaches.
+
+use super::frames::{Frames, Outgoing};
+use super::host::Reach;
+use super::sharing::share_out;
+use super::subscribers::Subscribers;
+use super::subscription::Subscription;
+use super::subscriptions::{Group, Subscriptions};
+use crate::policy::LaneHook;
+use crate::session::Outbound;
+
+/// Fills the outboxes of all subscribers, of those asleep too [MQTT-4.5.0-1].
+pub(super) fn fan_out(
+    message: &Outgoing<'_>,
+    index: &Subscriptions,
+    subscribers: &Subscribers,
+    hook: &dyn LaneHook,
+    reach: &mut dyn Reach,
+) {
+    if message.end() <= message.now {
+        return;
+    }
+    let mut matches: Vec<&Subscription> = Vec::new();
+    let mut groups: Vec<&Group> = Vec::new();
+    let sender = message.entry.origin.map(|o| o.session.client);
+    let found = |s| {
+        let s: &Subscription = s;
+        let Some(subscriber) = subscribers.get(s.slot) else {
+            return;
+        };
+        // Own messages do not come back where the client said so [MQTT-3.8.3-3].
+        if s.options.no_local && Some(subscriber.session.client) == sender {
+            return;
+        }
+        if s.guarded && !hook.may_see(subscriber.actor(), message.entry.topic) {
+            return;
+        }
+        matches.push(s);
+    };
+    index.matches(message.entry.topic, found, |group| groups.push(group));
+    if index.may_overlap() {
+        matches.sort_by_key(|s| s.slot);
+    }
+    let mut frames = Frames::new(message, hook);
+    // A session with overlapping filters gets one copy (3.3.4).
+    for group in matches.chunk_by(|a, b| a.slot == b.slot) {
+        let Some(subscriber) = subscribers.get(group[0].slot) else {
+            continue;
+        };
+        let Some(outbox) = &subscriber.outbox else {
+            continue;
+        };
+        let frame = frames.for_group(group, outbox.version());
+        let deliver = |out: &mut Outbound| {
+            out.deliver(message.lane, frame, message.now);
+        };
+        if outbox.fill(deliver) {
+            reach.touch(outbox);
+        }
+    }
+    if !groups.is_empty() && !hook.may_share(message.entry.topic) {
+        return;
+    }
+    for group in groups {
+        share_out(message, group, &mut frames, subscribers, reach);
+    }
+}
