@@ -1,7 +1,7 @@
 //! What makes topics into rooms: authorization, membership, presence and notices.
 //!
 //! It answers the two traits that the broker owns: [`Policy`] before an entry is appended, [`LaneHooks`] in
-//! a lane's order. Everything but `credentials` is pure: no socket, no runtime, no clock.
+//! a lane's order. Everything but `credentials`, `random` and the users file is pure: no socket, no runtime, no clock.
 
 mod access;
 mod authorize;
@@ -13,6 +13,7 @@ mod login;
 mod membership;
 mod notice;
 mod presence;
+mod random;
 mod room;
 mod rules;
 mod scram;
@@ -24,10 +25,11 @@ pub use presence::{RosterEntry, State};
 pub use users::{Users, UsersError, load_users, set_password};
 
 use authorize::Claim;
-use credentials::{PasswordChecks, chance};
+use credentials::PasswordChecks;
 use login::Login;
 use notice::Pace;
 use parking_lot::Mutex;
+use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{
     Attempt, AuthExchange, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy,
@@ -53,7 +55,8 @@ impl Bridge {
     /// Rooms under the rules of `settings`, for `users` and, where the settings say so, for anybody.
     #[must_use]
     pub fn new(settings: &Settings, users: Users) -> Arc<Bridge> {
-        let secrets = chance().map(|key| users.secrets(Decoy(key), settings.auth.scram_iterations));
+        let secrets =
+            random_bytes().map(|key| users.secrets(Decoy(key), settings.auth.scram_iterations));
         Arc::new(Bridge {
             rules: Arc::new(Rules::new(settings)),
             anonymous: settings.auth.anonymous,
@@ -97,9 +100,9 @@ impl Policy for Bridge {
         request: ConnectRequest,
     ) -> Result<Box<dyn AuthExchange>, Refusal> {
         login::is_served(method)?;
-        let (Some(secrets), Ok(nonce)) = (&self.secrets, chance()) else {
+        let (Some(secrets), Ok(nonce)) = (&self.secrets, random_bytes()) else {
             tracing::error!("SCRAM: the system gives no random bytes");
-            return Err(login::no_chance());
+            return Err(login::no_random_bytes());
         };
         // Whoever has shown a certificate logs in as no other.
         let expected = match request.certificate_user {
