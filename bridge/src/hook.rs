@@ -7,7 +7,8 @@
 
 use crate::authorize::JoinProof;
 use crate::epoch::{self, Epoch};
-use crate::notice::{self, Pace};
+use crate::notice;
+use crate::rate_limiter::RateLimiter;
 use crate::room::{Room, join_first};
 use crate::rules::Rules;
 use crate::topics::{self, Place, Reach};
@@ -30,7 +31,8 @@ pub(crate) struct LaneRooms {
     seats: HashMap<u64, Seats>,
     /// Grows with each birth of a room and each timer: tells those of one millisecond apart.
     order: u64,
-    pace: Pace,
+    /// Of error messages to inboxes.
+    errors: RateLimiter,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl LaneRooms {
             rooms: HashMap::new(),
             seats: HashMap::new(),
             order: 0,
-            pace: Pace::default(),
+            errors: RateLimiter::default(),
         }
     }
 
@@ -157,7 +159,8 @@ impl LaneRooms {
         reason: String,
     ) {
         let code = ReasonCode::RetainNotSupported;
-        if self.pace.admits(who.user, topic, code, cx.now) {
+        let key = notice::error_key(who.user, topic, code);
+        if self.errors.admits(key, cx.now) {
             let refusal = Refusal { code, reason };
             let attempt = Attempt::Publish(topic);
             let notice = notice::error(who.user, attempt, &refusal, cx.now);

@@ -14,6 +14,7 @@ mod membership;
 mod notice;
 mod presence;
 mod random;
+mod rate_limiter;
 mod room;
 mod rules;
 mod scram;
@@ -27,9 +28,9 @@ pub use users::{Users, UsersError, load_users, set_password};
 use authorize::Claim;
 use credentials::PasswordChecks;
 use login::Login;
-use notice::Pace;
 use parking_lot::Mutex;
 use random::random_bytes;
+use rate_limiter::RateLimiter;
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{
     Attempt, AuthExchange, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy,
@@ -48,7 +49,8 @@ pub struct Bridge {
     passwords: PasswordChecks,
     /// None where the system gave no chance to make decoys by.
     secrets: Option<Arc<Secrets>>,
-    pace: Mutex<Pace>,
+    /// Of error messages to inboxes.
+    errors: Mutex<RateLimiter>,
 }
 
 impl Bridge {
@@ -62,7 +64,7 @@ impl Bridge {
             anonymous: settings.auth.anonymous,
             secrets: secrets.ok().map(Arc::new),
             passwords: PasswordChecks::new(users, settings.limits.password_checks),
-            pace: Mutex::new(Pace::default()),
+            errors: Mutex::new(RateLimiter::default()),
         })
     }
 }
@@ -153,7 +155,8 @@ impl Policy for Bridge {
         now: u64,
     ) -> Option<Notice> {
         let (Attempt::Subscribe(name) | Attempt::Publish(name)) = attempt;
-        let admitted = self.pace.lock().admits(&who.user, name, refusal.code, now);
+        let key = notice::error_key(&who.user, name, refusal.code);
+        let admitted = self.errors.lock().admits(key, now);
         admitted.then(|| notice::error(&who.user, attempt, refusal, now))
     }
 }
