@@ -9,6 +9,7 @@ mod credentials;
 mod epoch;
 mod filters;
 mod hook;
+mod join_proof;
 mod login;
 mod membership;
 mod notice;
@@ -16,6 +17,7 @@ mod presence;
 mod random;
 mod rate_limiter;
 mod room;
+mod room_policy;
 mod rules;
 mod scram;
 pub mod topics;
@@ -27,6 +29,7 @@ pub use users::{Users, UsersError, load_users, set_password};
 
 use authorize::Claim;
 use credentials::PasswordChecks;
+use hook::LaneRooms;
 use login::Login;
 use parking_lot::Mutex;
 use random::random_bytes;
@@ -44,7 +47,7 @@ use std::sync::Arc;
 /// The rooms of a server: its policy, and the hook of each lane.
 #[derive(Debug)]
 pub struct Bridge {
-    rules: Arc<Rules>,
+    rules: Rules,
     anonymous: bool,
     passwords: PasswordChecks,
     /// None where the system gave no chance to make decoys by.
@@ -60,7 +63,7 @@ impl Bridge {
         let secrets =
             random_bytes().map(|key| users.secrets(Decoy(key), settings.auth.scram_iterations));
         Arc::new(Bridge {
-            rules: Arc::new(Rules::new(settings)),
+            rules: Rules::new(settings),
             anonymous: settings.auth.anonymous,
             secrets: secrets.ok().map(Arc::new),
             passwords: PasswordChecks::new(users, settings.limits.password_checks),
@@ -163,7 +166,8 @@ impl Policy for Bridge {
 
 impl LaneHooks for Bridge {
     fn open(&self, _: u16) -> Box<dyn LaneHook> {
-        Box::new(hook::LaneRooms::new(Arc::clone(&self.rules)))
+        let policies = Arc::clone(&self.rules.rooms);
+        Box::new(LaneRooms::new(policies, self.rules.access.clone()))
     }
 }
 
