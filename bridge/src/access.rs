@@ -6,6 +6,7 @@
 //! they are for rooms ([decision 14](../../docs/decisions/0014-access-rules.md)).
 
 use crate::filters::{covers, levels, overlaps};
+use crate::hook::OutsideTopics;
 use crate::topics;
 use globset::GlobMatcher;
 use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
@@ -242,20 +243,6 @@ impl Access {
         Ok(())
     }
 
-    /// Whether `user` (as in a topic level) may see `topic`, outside rooms and inboxes, by whatever session.
-    pub fn may_see(&self, user: &str, topic: &str) -> bool {
-        let who = Asker { user, client: None };
-        let said = |rule: &Rule| {
-            let permission = rule.subscribe?;
-            let holds = rule.holds(&who, permission, topic, covers);
-            holds.then_some(permission)
-        };
-        match self.rules.iter().find_map(said) {
-            Some(permission) => permission == Permission::Allow,
-            None => self.serves(topic),
-        }
-    }
-
     /// What holds where no rule decides.
     fn serves(&self, name: &str) -> bool {
         if name.starts_with('$') {
@@ -274,6 +261,22 @@ impl Access {
         } else {
             "only topics under rooms/ and inbox/ are served here".to_owned()
         })
+    }
+}
+
+impl OutsideTopics for Access {
+    /// For every session of the user: the client id is not known here.
+    fn may_see(&self, user: &str, topic: &str) -> bool {
+        let who = Asker { user, client: None };
+        let said = |rule: &Rule| {
+            let permission = rule.subscribe?;
+            let holds = rule.holds(&who, permission, topic, covers);
+            holds.then_some(permission)
+        };
+        match self.rules.iter().find_map(said) {
+            Some(permission) => permission == Permission::Allow,
+            None => self.serves(topic),
+        }
     }
 }
 

@@ -2,33 +2,14 @@
 //! is judged in the lane; what was found out here travels there as proof.
 
 use crate::filters::starts_wild;
+use crate::join_proof::JoinProof;
 use crate::notice::no_room;
+use crate::room_policy::Creators;
 use crate::rules::Rules;
 use crate::topics::{self, Place, Reach};
 use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
 use roommq_broker::policy::{Mount, Principal, PublishPermit, Refusal, SubscribeGrant};
-use roommq_config::{Create, SysReaders};
-
-/// What a subscription's entry says of whoever asks to join.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct JoinProof {
-    /// Whether a room that is not alive comes to life by it.
-    pub may_create: bool,
-}
-
-impl JoinProof {
-    /// One byte; bits that are not known yet are 0.
-    pub fn to_bytes(self) -> Vec<u8> {
-        vec![u8::from(self.may_create)]
-    }
-
-    /// No proof proves nothing.
-    pub fn from_bytes(proof: &[u8]) -> JoinProof {
-        JoinProof {
-            may_create: proof.first().is_some_and(|bits| bits & 1 == 1),
-        }
-    }
-}
+use roommq_config::SysReaders;
 
 /// How a CONNECT says who it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -246,18 +227,18 @@ pub(crate) fn publish(
 
 /// Whether `who` may be in `room` or write into it, as far as the rules alone say.
 fn admit(rules: &Rules, who: &Principal, room: &str) -> Result<JoinProof, Refusal> {
-    let rule = rules.of(room);
-    if !rule.admits(&who.user) {
+    let policy = rules.rooms.of(room);
+    if !policy.admits(&who.user) {
         return Err(refused(
             ReasonCode::NotAuthorized,
             format!("{room} is for its members; ask an owner to be put on it"),
         ));
     }
-    if rule.create == Create::Nobody {
+    if policy.creators == Creators::Nobody {
         return Err(no_room(room, true));
     }
     Ok(JoinProof {
-        may_create: rule.may_create(who.authenticated),
+        may_create: policy.may_create(who.authenticated),
     })
 }
 

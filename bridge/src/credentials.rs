@@ -1,16 +1,9 @@
-//! What is not pure in this crate: password checks on threads of their own, a few at a time, and chance.
+//! Password checks on threads of their own, a few at a time.
 
 use crate::users::Users;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-
-/// Bytes that nobody can guess, from the system.
-pub(crate) fn chance<const N: usize>() -> Result<[u8; N], getrandom::Error> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes)
-}
 
 /// Checks passwords without keeping a connection's thread busy.
 #[derive(Debug)]

@@ -5,11 +5,12 @@
 //!
 //! Relied upon: the lane shows a session's `gone` after everything else of that session.
 
-use crate::authorize::JoinProof;
 use crate::epoch::{self, Epoch};
-use crate::notice::{self, Pace};
+use crate::join_proof::JoinProof;
+use crate::notice;
+use crate::rate_limiter::RateLimiter;
 use crate::room::{Room, join_first};
-use crate::rules::Rules;
+use crate::room_policy::RoomPolicies;
 use crate::topics::{self, Place, Reach};
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{
@@ -18,19 +19,28 @@ use roommq_broker::policy::{
 };
 use smol_str::SmolStr;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
+
+/// The topics that are neither rooms nor inboxes.
+pub(crate) trait OutsideTopics: fmt::Debug + Send + Sync {
+    /// May `user` (as in a topic level) see `topic`?
+    fn may_see(&self, user: &str, topic: &str) -> bool;
+}
 
 /// The rooms of one lane.
 #[derive(Debug)]
 pub(crate) struct LaneRooms {
-    rules: Arc<Rules>,
+    policies: Arc<RoomPolicies>,
+    outside: Arc<dyn OutsideTopics>,
     /// A short name stands in the map itself: in a room that is cold, comparing it costs no fetch of its own.
     rooms: HashMap<SmolStr, Room>,
     /// Where each client has a place, in the order that its end is told.
     seats: HashMap<u64, Seats>,
     /// Grows with each birth of a room and each timer: tells those of one millisecond apart.
     order: u64,
-    pace: Pace,
+    /// Of error messages to inboxes.
+    errors: RateLimiter,
 }
 
 #[derive(Debug)]
@@ -41,13 +51,14 @@ struct Seats {
 }
 
 impl LaneRooms {
-    pub fn new(rules: Arc<Rules>) -> LaneRooms {
+    pub fn new(policies: Arc<RoomPolicies>, outside: Arc<dyn OutsideTopics>) -> LaneRooms {
         LaneRooms {
-            rules,
+            policies,
+            outside,
             rooms: HashMap::new(),
             seats: HashMap::new(),
             order: 0,
-            pace: Pace::default(),
+            errors: RateLimiter::default(),
         }
     }
 
@@ -79,9 +90,9 @@ impl LaneRooms {
 
     /// Whether one more room may live in this lane, after `born` others.
     fn has_place_for(&self, name: &str, born: usize) -> Result<(), Refusal> {
-        let full = self.rooms.len().saturating_add(born) >= self.rules.lane_rooms;
-        if full && !self.rules.of(name).of_one {
-            return Err(notice::too_many_rooms(self.rules.rooms));
+        let full = self.rooms.len().saturating_add(born) >= self.policies.limits.lane_rooms;
+        if full && !self.policies.of(name).of_one {
+            return Err(notice::too_many_rooms(self.policies.limits.rooms));
         }
         Ok(())
     }
@@ -89,7 +100,7 @@ impl LaneRooms {
     fn new_room(&mut self, cx: &HookContext<'_>, name: &str) -> Room {
         self.order += 1;
         let epoch = Epoch::new(cx.now, cx.position.wrapping_add(self.order));
-        Room::new(name.into(), Arc::clone(self.rules.of(name)), epoch)
+        Room::new(name.into(), Arc::clone(self.policies.of(name)), epoch)
     }
 
     fn forget_idle(&mut self, name: &str) {
@@ -120,13 +131,14 @@ impl LaneRooms {
         name: &str,
         message: Message<'_>,
     ) -> Result<Verdict, Refusal> {
-        let keeps = message.retain && !message.payload.is_empty() && self.rules.room_retained > 0;
-        if self.rules.strict_publish {
-            let rule = self.rules.of(name);
-            if !rule.may_create(!topics::is_anonymous(who.user)) {
+        let keeps =
+            message.retain && !message.payload.is_empty() && self.policies.limits.retained > 0;
+        if self.policies.strict_publish {
+            let policy = self.policies.of(name);
+            if !policy.may_create(!topics::is_anonymous(who.user)) {
                 return Err(notice::no_room(name, false));
             }
-            if rule.members_publish {
+            if policy.members_publish {
                 return Err(join_first(name));
             }
         }
@@ -144,7 +156,7 @@ impl LaneRooms {
             replaces: false,
             ..message
         };
-        let verdict = room.publish(cx, &self.rules, who, message)?;
+        let verdict = room.publish(cx, &self.policies.limits, who, message)?;
         self.rooms.insert(SmolStr::new(room.name()), room);
         Ok(verdict)
     }
@@ -157,7 +169,8 @@ impl LaneRooms {
         reason: String,
     ) {
         let code = ReasonCode::RetainNotSupported;
-        if self.pace.admits(who.user, topic, code, cx.now) {
+        let key = notice::error_key(who.user, topic, code);
+        if self.errors.admits(key, cx.now) {
             let refusal = Refusal { code, reason };
             let attempt = Attempt::Publish(topic);
             let notice = notice::error(who.user, attempt, &refusal, cx.now);
@@ -252,7 +265,7 @@ impl LaneHook for LaneRooms {
                 cx.effects.push(Effect::Wake {
                     key: grace_key(&name, who.user),
                     generation,
-                    at: cx.now.saturating_add(self.rules.grace),
+                    at: cx.now.saturating_add(self.policies.limits.grace),
                 });
             }
             self.drop_seat(who, &name);
@@ -270,14 +283,14 @@ impl LaneHook for LaneRooms {
         match topics::place(message.topic) {
             Place::Room { room: name, .. } => {
                 let verdict = match self.rooms.get_mut(name) {
-                    Some(room) => room.publish(cx, &self.rules, who, message)?,
+                    Some(room) => room.publish(cx, &self.policies.limits, who, message)?,
                     None => self.publish_first(cx, who, name, message)?,
                 };
                 if message.retain {
                     if message.payload.is_empty() {
                         self.forget_idle(name);
                     } else if !verdict.keep {
-                        let limit = self.rules.room_retained;
+                        let limit = self.policies.limits.retained;
                         let reason = format!(
                             "delivered but not kept: a room keeps {limit} retained messages"
                         );
@@ -335,11 +348,11 @@ impl LaneHook for LaneRooms {
                 }
                 // A forgotten room's facts are cleared before all that hold them.
                 rest.is_some_and(topics::is_info)
-                    && room.map_or_else(|| self.rules.of(name).is_open(), Room::is_open)
+                    && room.map_or_else(|| self.policies.of(name).is_open(), Room::is_open)
             }
             Place::Inbox { user, .. } => user == who.user,
             Place::Rooms | Place::Inboxes => false,
-            Place::Outside => self.rules.access.may_see(who.user, topic),
+            Place::Outside => self.outside.may_see(who.user, topic),
         }
     }
 

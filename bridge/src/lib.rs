@@ -1,7 +1,7 @@
 //! What makes topics into rooms: authorization, membership, presence and notices.
 //!
 //! It answers the two traits that the broker owns: [`Policy`] before an entry is appended, [`LaneHooks`] in
-//! a lane's order. Everything but `credentials` is pure: no socket, no runtime, no clock.
+//! a lane's order. Everything but `credentials`, `random` and the users file is pure: no socket, no runtime, no clock.
 
 mod access;
 mod authorize;
@@ -9,11 +9,15 @@ mod credentials;
 mod epoch;
 mod filters;
 mod hook;
+mod join_proof;
 mod login;
 mod membership;
 mod notice;
 mod presence;
+mod random;
+mod rate_limiter;
 mod room;
+mod room_policy;
 mod rules;
 mod scram;
 pub mod topics;
@@ -24,10 +28,12 @@ pub use presence::{RosterEntry, State};
 pub use users::{Users, UsersError, load_users, set_password};
 
 use authorize::Claim;
-use credentials::{PasswordChecks, chance};
+use credentials::PasswordChecks;
+use hook::LaneRooms;
 use login::Login;
-use notice::Pace;
 use parking_lot::Mutex;
+use random::random_bytes;
+use rate_limiter::RateLimiter;
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{
     Attempt, AuthExchange, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy,
@@ -41,25 +47,27 @@ use std::sync::Arc;
 /// The rooms of a server: its policy, and the hook of each lane.
 #[derive(Debug)]
 pub struct Bridge {
-    rules: Arc<Rules>,
+    rules: Rules,
     anonymous: bool,
     passwords: PasswordChecks,
     /// None where the system gave no chance to make decoys by.
     secrets: Option<Arc<Secrets>>,
-    pace: Mutex<Pace>,
+    /// Of error messages to inboxes.
+    errors: Mutex<RateLimiter>,
 }
 
 impl Bridge {
     /// Rooms under the rules of `settings`, for `users` and, where the settings say so, for anybody.
     #[must_use]
     pub fn new(settings: &Settings, users: Users) -> Arc<Bridge> {
-        let secrets = chance().map(|key| users.secrets(Decoy(key), settings.auth.scram_iterations));
+        let secrets =
+            random_bytes().map(|key| users.secrets(Decoy(key), settings.auth.scram_iterations));
         Arc::new(Bridge {
-            rules: Arc::new(Rules::new(settings)),
+            rules: Rules::new(settings),
             anonymous: settings.auth.anonymous,
             secrets: secrets.ok().map(Arc::new),
             passwords: PasswordChecks::new(users, settings.limits.password_checks),
-            pace: Mutex::new(Pace::default()),
+            errors: Mutex::new(RateLimiter::default()),
         })
     }
 }
@@ -97,9 +105,9 @@ impl Policy for Bridge {
         request: ConnectRequest,
     ) -> Result<Box<dyn AuthExchange>, Refusal> {
         login::is_served(method)?;
-        let (Some(secrets), Ok(nonce)) = (&self.secrets, chance()) else {
+        let (Some(secrets), Ok(nonce)) = (&self.secrets, random_bytes()) else {
             tracing::error!("SCRAM: the system gives no random bytes");
-            return Err(login::no_chance());
+            return Err(login::no_random_bytes());
         };
         // Whoever has shown a certificate logs in as no other.
         let expected = match request.certificate_user {
@@ -150,14 +158,16 @@ impl Policy for Bridge {
         now: u64,
     ) -> Option<Notice> {
         let (Attempt::Subscribe(name) | Attempt::Publish(name)) = attempt;
-        let admitted = self.pace.lock().admits(&who.user, name, refusal.code, now);
+        let key = notice::error_key(&who.user, name, refusal.code);
+        let admitted = self.errors.lock().admits(key, now);
         admitted.then(|| notice::error(&who.user, attempt, refusal, now))
     }
 }
 
 impl LaneHooks for Bridge {
     fn open(&self, _: u16) -> Box<dyn LaneHook> {
-        Box::new(hook::LaneRooms::new(Arc::clone(&self.rules)))
+        let policies = Arc::clone(&self.rules.rooms);
+        Box::new(LaneRooms::new(policies, self.rules.access.clone()))
     }
 }
 

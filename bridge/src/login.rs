@@ -20,7 +20,7 @@ pub(crate) fn is_served(method: &str) -> Result<(), Refusal> {
 }
 
 /// No chance is to be had from the system.
-pub(crate) fn no_chance() -> Refusal {
+pub(crate) fn no_random_bytes() -> Refusal {
     Refusal {
         code: ReasonCode::ServerUnavailable,
         reason: "the server cannot authenticate by SCRAM now; try again later".to_owned(),

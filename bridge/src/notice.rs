@@ -1,4 +1,4 @@
-//! What others are told: the JSON of `_events`, `_info` and `inbox/<user>/error`, and how often.
+//! What others are told: the JSON of `_events`, `_info` and `inbox/<user>/error`.
 
 use crate::epoch::rfc3339;
 use crate::topics::{self, Place};
@@ -7,7 +7,6 @@ use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{Attempt, Notice, Refusal};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 /// One message at `rooms/<room>/_events`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,49 +148,14 @@ pub(crate) fn too_many_rooms(limit: usize) -> Refusal {
     }
 }
 
-/// At most one notice a second for a user, room and code; in bounded memory.
-#[derive(Debug, Default)]
-pub(crate) struct Pace {
-    told: HashMap<String, u64>,
-    pruned: u64,
-}
-
-impl Pace {
-    /// Milliseconds between two notices of one kind.
-    const GAP: u64 = 1_000;
-    /// Kinds that are remembered; more in one second are not told.
-    const KINDS: usize = 4_096;
-
-    /// Whether `user` may be told now of a refusal with `code` at `name` (a topic or filter).
-    /// `now`: milliseconds since the Unix epoch.
-    pub fn admits(&mut self, user: &str, name: &str, code: ReasonCode, now: u64) -> bool {
-        let room = match topics::place(name) {
-            Place::Room { room, .. } if topics::room_name(room).is_ok() => room,
-            _ => "",
-        };
-        let kind = format!("{}/{room}/{user}", code as u8);
-        // A difference and not an order: a clock that was set back must not silence anybody for long.
-        let over = |then: u64| now.abs_diff(then) >= Self::GAP;
-        if let Some(then) = self.told.get_mut(&kind) {
-            let admitted = over(*then);
-            if admitted {
-                *then = now;
-            }
-            return admitted;
-        }
-        if self.told.len() >= Self::KINDS {
-            if !over(self.pruned) {
-                return false;
-            }
-            self.pruned = now;
-            self.told.retain(|_, then| !over(*then));
-            if self.told.len() >= Self::KINDS {
-                return false;
-            }
-        }
-        self.told.insert(kind, now);
-        true
-    }
+/// The key by which errors to one user are limited: code, room and user. `name` is the topic or filter that was refused;
+/// all names outside rooms count as one room.
+pub(crate) fn error_key(user: &str, name: &str, code: ReasonCode) -> String {
+    let room = match topics::place(name) {
+        Place::Room { room, .. } if topics::room_name(room).is_ok() => room,
+        _ => "",
+    };
+    format!("{}/{room}/{user}", code as u8)
 }
 
 #[cfg(test)]
@@ -234,31 +198,15 @@ mod tests {
     }
 
     #[test]
-    fn one_notice_a_second_for_a_user_room_and_code() {
+    fn errors_are_limited_by_user_room_and_code() {
         let (full, not) = (ReasonCode::QuotaExceeded, ReasonCode::NotAuthorized);
-        let mut pace = Pace::default();
-        assert!(pace.admits("al", "rooms/a", full, 5_000));
-        assert!(!pace.admits("al", "rooms/a/#", full, 5_999));
-        assert!(pace.admits("al", "rooms/b", full, 5_000));
-        assert!(pace.admits("al", "rooms/a", not, 5_000));
-        assert!(pace.admits("bob", "rooms/a", full, 5_000));
-        assert!(pace.admits("al", "rooms/a/x", full, 6_000));
-        assert!(!pace.admits("al", "rooms/a/x", full, 6_001));
-        assert!(
-            pace.admits("al", "rooms/a/x", full, 1_000),
-            "the clock was set back"
-        );
-    }
-
-    #[test]
-    fn memory_of_notices_is_bounded_and_frees_itself() {
-        let mut pace = Pace::default();
-        let code = ReasonCode::NotAuthorized;
-        let told = (0..10_000).filter(|n| pace.admits("al", &format!("rooms/r{n}"), code, 9_000));
-        assert_eq!(told.count(), Pace::KINDS);
-        assert_eq!(pace.told.len(), Pace::KINDS);
-        assert!(!pace.admits("bob", "rooms/new", code, 9_500));
-        assert!(pace.admits("bob", "rooms/new", code, 10_000));
-        assert_eq!(pace.told.len(), 1);
+        let key = error_key("al", "rooms/a", full);
+        assert_eq!(key, error_key("al", "rooms/a/#", full));
+        assert_eq!(key, error_key("al", "rooms/a/x", full));
+        assert_ne!(key, error_key("al", "rooms/b", full));
+        assert_ne!(key, error_key("al", "rooms/a", not));
+        assert_ne!(key, error_key("bob", "rooms/a", full));
+        let outside = error_key("al", "sensors/1", full);
+        assert_eq!(outside, error_key("al", "rooms/no room", full));
     }
 }

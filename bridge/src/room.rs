@@ -3,7 +3,7 @@
 use crate::epoch::Epoch;
 use crate::membership::{Coming, Going, Members};
 use crate::notice::{EventKind, RoomCard, RoomEvent, json};
-use crate::rules::{Rule, Rules};
+use crate::room_policy::{RoomLimits, RoomPolicy};
 use crate::topics;
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Room {
     name: Arc<str>,
-    rule: Arc<Rule>,
+    policy: Arc<RoomPolicy>,
     epoch: Epoch,
     /// Of the last message; 0: none yet.
     offset: u64,
@@ -29,10 +29,10 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub fn new(name: Arc<str>, rule: Arc<Rule>, epoch: Epoch) -> Room {
+    pub fn new(name: Arc<str>, policy: Arc<RoomPolicy>, epoch: Epoch) -> Room {
         Room {
             name,
-            rule,
+            policy,
             epoch,
             offset: 0,
             changes: 0,
@@ -46,7 +46,7 @@ impl Room {
     }
 
     pub fn is_open(&self) -> bool {
-        self.rule.is_open()
+        self.policy.is_open()
     }
 
     pub fn is_idle(&self) -> bool {
@@ -66,7 +66,7 @@ impl Room {
     /// Whether there is a seat for `user`; who has one needs no other, for any number of devices.
     pub fn seat(&self, user: &str) -> Result<(), Refusal> {
         let count = self.members.count();
-        match self.rule.limit {
+        match self.policy.limit {
             Some(limit)
                 if u32::try_from(count).unwrap_or(u32::MAX) >= limit
                     && self.members.find(user).is_none() =>
@@ -145,14 +145,14 @@ impl Room {
     pub fn publish(
         &mut self,
         cx: &mut HookContext<'_>,
-        rules: &Rules,
+        limits: &RoomLimits,
         who: Actor<'_>,
         message: Message<'_>,
     ) -> Result<Verdict, Refusal> {
-        if self.rule.members_publish && self.members.find(who.user).is_none() {
+        if self.policy.members_publish && self.members.find(who.user).is_none() {
             return Err(join_first(&self.name));
         }
-        let keep = self.keep(cx, rules, message);
+        let keep = self.keep(cx, limits, message);
         self.offset += 1;
         Ok(Verdict {
             mark: self.epoch.mark(self.offset),
@@ -161,7 +161,12 @@ impl Room {
         })
     }
 
-    fn keep(&mut self, cx: &mut HookContext<'_>, rules: &Rules, message: Message<'_>) -> bool {
+    fn keep(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        limits: &RoomLimits,
+        message: Message<'_>,
+    ) -> bool {
         if !message.retain {
             return false;
         }
@@ -171,7 +176,7 @@ impl Room {
                 self.retained_ended(cx);
                 true
             }
-            (false, false) if self.retained < rules.room_retained => {
+            (false, false) if self.retained < limits.retained => {
                 self.retained += 1;
                 // The first thing in a room that nobody is in: it has come alive.
                 if self.retained == 1 && self.members.count() == 0 {
@@ -244,7 +249,7 @@ impl Room {
                 subject: None,
                 access: if self.is_open() { "open" } else { "list" }.into(),
                 count: self.members.count(),
-                limit: self.rule.limit,
+                limit: self.policy.limit,
                 epoch: self.epoch.to_string().into(),
                 last: self.offset,
             })

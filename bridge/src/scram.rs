@@ -3,21 +3,20 @@
 //! Pure: the server's half of the nonce is handed in. Channel binding is not offered, so there is no
 //! SCRAM-SHA-256-PLUS and a client that asks for binding is refused.
 
+mod failure;
 mod message;
 mod secrets;
 mod verifier;
 
+pub(crate) use failure::Failure;
 pub(crate) use secrets::{Decoy, Secrets};
-pub(crate) use verifier::{FEWEST_ITERATIONS, SALT, Verifier};
+pub(crate) use verifier::{FEWEST_ITERATIONS, METHOD, SALT, Verifier};
 
-use crate::topics::{self, BadUserName};
+use crate::topics;
 use base64ct::{Base64, Encoding as _};
 use message::{ClientFinal, ClientFirst};
 use std::borrow::Cow;
 use std::sync::Arc;
-
-/// The method's name in a CONNECT.
-pub(crate) const METHOD: &str = "SCRAM-SHA-256";
 
 /// Bytes of chance in the server's half of the nonce.
 pub(crate) const NONCE: usize = 18;
@@ -25,29 +24,6 @@ pub(crate) const NONCE: usize = 18;
 /// `text` as the profile `SASLprep` has it (RFC 4013); none where that prohibits one of its characters.
 pub(crate) fn prepared(text: &str) -> Option<Cow<'_, str>> {
     stringprep::saslprep(text).ok()
-}
-
-/// Why a conversation failed. The texts may be told to the peer: they say nothing of any user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Failure {
-    /// What was sent is not what RFC 5802 has in its place.
-    #[error("SCRAM: {0}")]
-    Message(&'static str),
-    /// `p=`: the client wants to bind to a channel.
-    #[error("SCRAM: channel binding is not served; begin with `n,,`")]
-    Binding,
-    /// Somebody wants to act for somebody else.
-    #[error("SCRAM: you act for yourself only; leave the authorization identity empty")]
-    OtherIdentity,
-    /// CONNECT has another user name.
-    #[error("SCRAM: its user name and that of CONNECT differ; give one of them, or twice the same")]
-    OtherName,
-    /// Nobody may have such a name.
-    #[error("{0}")]
-    Name(#[from] BadUserName),
-    /// Unknown user, no verifier, or a proof that does not hold: nobody learns which.
-    #[error("the user name or the password is wrong")]
-    Wrong,
 }
 
 /// What follows from a message of the client.

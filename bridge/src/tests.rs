@@ -2,7 +2,8 @@
 use super::*;
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
-use roommq_broker::policy::AuthStep;
+use roommq_broker::policy::{Actor, AuthStep, SessionId};
+use roommq_config::OutsideRooms;
 
 fn request(user_name: Option<&str>, password: Option<&'static [u8]>) -> ConnectRequest {
     ConnectRequest {
@@ -118,4 +119,24 @@ fn everybody_is_answered_in_its_own_inbox() {
     let who = authorize::principal("a/l");
     let told = bridge.response_information(&who);
     assert_eq!(told.as_deref(), Some("inbox/a%2Fl/reply"));
+}
+
+#[test]
+fn a_lane_shows_topics_outside_rooms_as_the_settings_say() {
+    let mut settings = Settings::default();
+    let session = SessionId {
+        client: 1,
+        incarnation: 1,
+    };
+    let bob = Actor {
+        session,
+        user: "bob",
+    };
+    let sees = |settings: &Settings, topic| {
+        let bridge = Bridge::new(settings, Users::default());
+        bridge.open(0).may_see(bob, topic)
+    };
+    assert!(sees(&settings, "sensors/1"));
+    settings.topics.outside_rooms = OutsideRooms::Deny;
+    assert!(!sees(&settings, "sensors/1") && sees(&settings, "inbox/bob/error"));
 }

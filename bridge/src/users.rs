@@ -4,7 +4,7 @@
 //! `name = "SCRAM-SHA-256$…"` for those by SCRAM. A user may stand in one of them alone. Before them `decoy_key`,
 //! by which names that stand in neither are answered as if they did.
 
-use crate::credentials::chance;
+use crate::random::random_bytes;
 use crate::scram::{self, Decoy, Verifier};
 use crate::topics;
 use argon2::password_hash::phc::PasswordHash;
@@ -251,7 +251,7 @@ pub fn set_password(
             let verifier = verifier(user, password, iterations)?;
             file.scram.insert(user.to_owned(), verifier.to_string());
             if file.decoy_key.is_none() {
-                let key = chance::<32>().map_err(UsersError::NoChance)?;
+                let key = random_bytes::<32>().map_err(UsersError::NoChance)?;
                 file.decoy_key = Some(Base64::encode_string(&key));
             }
         }
@@ -268,7 +268,7 @@ fn verifier(user: &str, password: &str, iterations: u32) -> Result<Verifier, Use
     }
     let password = scram::prepared(password).filter(|password| !password.is_empty());
     let password = password.ok_or(UsersError::NotPrepared("the password"))?;
-    let salt = chance::<{ scram::SALT }>().map_err(UsersError::NoChance)?;
+    let salt = random_bytes::<{ scram::SALT }>().map_err(UsersError::NoChance)?;
     let iterations = iterations.max(scram::FEWEST_ITERATIONS);
     Ok(Verifier::of(&password, salt.to_vec(), iterations))
 }

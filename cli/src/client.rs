@@ -7,7 +7,7 @@
 mod codes;
 mod failure;
 
-pub(crate) use failure::ClientError;
+pub(crate) use failure::{ANSWER_TIME, ClientError};
 
 use crate::address::{Address, bracketed};
 use crate::refusal::Refusal;
@@ -25,8 +25,6 @@ use tokio_rustls::rustls::ClientConfig;
 
 /// For a connection, TLS included, and its CONNACK; password checks are slow by design.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// For any other answer, counted from the last sign of life.
-const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// From DISCONNECT until the server has closed the socket.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// The largest packet taken, in bytes. Larger than any server's default: a retained message must not end us.

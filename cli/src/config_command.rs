@@ -1,10 +1,24 @@
 //! `roommq config`: what holds, and whether a file is right.
 
+use crate::options::SourceArgs;
 use crate::{shown, table};
 use anyhow::Result;
+use clap::Subcommand;
 use roommq_config::{Origin, Problem, Source, load};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// `roommq config`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show the settings in effect, and where each comes from
+    Show(SourceArgs),
+    /// Check a settings file
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
 
 /// Writes every setting in effect and where it comes from: a table for people, or a JSON list of
 /// `{"key", "value", "source"}`.

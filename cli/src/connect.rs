@@ -1,7 +1,7 @@
 //! From the client options to a connection.
 
-use crate::args::{ClientArgs, LoginArgs};
 use crate::client::Endpoint;
+use crate::options::{ClientArgs, LoginArgs};
 use crate::tls;
 use anyhow::{Context, anyhow, bail};
 use std::fs;

@@ -1,12 +1,13 @@
 //! `roommq join`: in a room, until one leaves.
 
-use crate::args::JoinArgs;
 use crate::client::{Client, Endpoint, Happening, Message, Ticket, WINDOW, Wanted};
+use crate::options::{ClientArgs, room};
 use crate::room_view::View;
 use crate::signals::Signals;
 use crate::typed::{Lines, Printer, TerminalAsFound};
 use crate::{connect, typed};
 use anyhow::{Context, bail};
+use clap::Args;
 use jiff::{Timestamp, tz::TimeZone};
 use roommq_bridge::topics;
 use serde_json::json;
@@ -15,6 +16,24 @@ use std::time::Duration;
 
 /// How long the roster line waits for something live to follow it. The server sends our own entry at once.
 const ROSTER_TIME: Duration = Duration::from_secs(1);
+
+/// `roommq join`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "On a terminal: type lines; /who shows who is here, /quit or Ctrl-D leaves.\n\
+    Otherwise: what happens in the room is written to stdout, a line each; lines of a piped stdin are sent.\n\
+    After the end of stdin it goes on listening until it is interrupted, unless --leave-at-eof is given."
+)]
+pub(crate) struct JoinArgs {
+    /// The room
+    #[arg(value_parser = room)]
+    pub room: String,
+    /// Leave when stdin has ended and all of it was taken by the server
+    #[arg(long)]
+    pub leave_at_eof: bool,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
 
 pub(crate) fn run(args: &JoinArgs, json: bool) -> anyhow::Result<()> {
     let room = args.room.as_str();

@@ -1,12 +1,34 @@
 //! `roommq passwd`: a user's password in a users file.
 
-use crate::args::{PasswdArgs, SourceArgs};
+use crate::options::SourceArgs;
 use anyhow::{Context, bail};
+use clap::Args;
+use roommq_bridge::topics::{self, BadUserName};
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 
 /// The longest line taken from stdin, in bytes: MQTT holds no longer password.
 const LINE_BYTES: u64 = 65_535;
+
+/// `roommq passwd`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The password is asked for twice on a terminal; otherwise it is the first line of stdin."
+)]
+pub(crate) struct PasswdArgs {
+    /// The users file; made if it is not there
+    pub file: PathBuf,
+    /// The user
+    #[arg(value_parser = user)]
+    pub user: String,
+    /// Keep nothing for logins by SCRAM-SHA-256: this user shows its password to log in
+    #[arg(long)]
+    pub no_scram: bool,
+    /// Read `auth.scram_iterations` from this TOML file; without it, from the one that `ROOMMQ_CONFIG` names, if any
+    #[arg(long, value_name = "FILE", conflicts_with = "no_scram")]
+    pub config: Option<PathBuf>,
+}
 
 pub(crate) fn run(args: &PasswdArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     // Before anything is asked: what is wrong with the settings is said first.
@@ -72,6 +94,10 @@ fn piped(input: impl BufRead) -> anyhow::Result<String> {
         bail!("the first line of stdin is empty: it should be the password");
     }
     Ok(password.to_owned())
+}
+
+fn user(text: &str) -> Result<String, BadUserName> {
+    topics::user_name(text).map(str::to_owned)
 }
 
 #[cfg(test)]

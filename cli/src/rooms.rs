@@ -1,15 +1,23 @@
 //! `roommq rooms`: the rooms that may be seen, read by a peek.
 
-use crate::args::RoomsArgs;
+use crate::options::ClientArgs;
 use crate::room_view::{object, text};
 use crate::{connect, peek, shown, table};
 use anyhow::bail;
+use clap::Args;
 use roommq_bridge::topics::{self, Place};
 use serde_json::{Map, Value};
 use std::io::Write;
 
 /// What a room says about itself.
 type Card = Map<String, Value>;
+
+/// `roommq rooms`
+#[derive(Debug, Args)]
+pub(crate) struct RoomsArgs {
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
 
 pub(crate) fn run(args: &RoomsArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let endpoint = connect::endpoint(&args.client)?;

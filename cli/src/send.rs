@@ -1,17 +1,32 @@
 //! `roommq send`: one message, or each line of stdin as one.
 
-use crate::args::SendArgs;
-use crate::client::{Client, Happening, WINDOW};
+use crate::client::{ANSWER_TIME, Client, Happening, WINDOW};
+use crate::options::{ClientArgs, room};
 use crate::typed::Lines;
 use crate::{connect, typed};
 use anyhow::{Context, bail};
+use clap::Args;
 use roommq_bridge::topics;
 use serde_json::json;
 use std::io::Write;
-use std::time::Duration;
 
-/// Without any acknowledgement for so long, while one is owed, the server is taken for dead.
-const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// `roommq send`
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// The room
+    #[arg(value_parser = room)]
+    pub room: String,
+    /// The message; words are joined by a space. Without it each line of stdin is one message
+    pub text: Vec<String>,
+    /// Keep it for who comes later, in place of the one kept so far
+    #[arg(long)]
+    pub retain: bool,
+    /// Send below the room, to rooms/ROOM/LEVELS
+    #[arg(long, value_name = "LEVELS", value_parser = levels)]
+    pub topic: Option<String>,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
 
 pub(crate) fn run(args: &SendArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let topic = topic(&args.room, args.topic.as_deref());
@@ -108,6 +123,14 @@ fn topic(room: &str, below: Option<&str>) -> String {
         Some(levels) => format!("{main}/{levels}"),
         None => main,
     }
+}
+
+/// Levels of a topic below a room.
+fn levels(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(['+', '#', '\0']) {
+        return Err("it is one or more levels without + and #, like game/moves".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]

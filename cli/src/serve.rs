@@ -1,7 +1,7 @@
 //! `roommq serve`: settings, users, the bridge and the broker, plugged together.
 
-use crate::args::SourceArgs;
 use crate::logging;
+use crate::options::SourceArgs;
 use crate::signals::{Asked, Signals};
 use anyhow::{Context, anyhow, bail};
 use roommq_bridge::{Bridge, Users};

@@ -1,6 +1,6 @@
 //! TLS to a server: whom to trust, what to show, and what a failure means.
 
-use crate::args::LoginArgs;
+use crate::options::LoginArgs;
 use anyhow::{Context, anyhow, bail};
 use jiff::Timestamp;
 use std::io;

@@ -1,10 +1,11 @@
 //! `roommq who`: the roster of a room, read by a peek.
 
-use crate::args::WhoArgs;
 use crate::client::Message;
+use crate::options::{ClientArgs, room};
 use crate::room_view::{object, text};
 use crate::{connect, peek, shown, table};
 use anyhow::bail;
+use clap::Args;
 use jiff::Timestamp;
 use roommq_bridge::topics;
 use serde_json::{Map, Value};
@@ -12,6 +13,16 @@ use std::io::Write;
 
 /// One entry of a roster.
 type Entry = Map<String, Value>;
+
+/// `roommq who`
+#[derive(Debug, Args)]
+pub(crate) struct WhoArgs {
+    /// The room
+    #[arg(value_parser = room)]
+    pub room: String,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
 
 pub(crate) fn run(args: &WhoArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let room = args.room.as_str();

@@ -6,8 +6,8 @@ mod listener;
 pub(crate) use access::topics;
 pub(crate) use listener::{Bound, listeners};
 
+use crate::entry::Entry;
 use crate::keys::RoomDraft;
-use crate::load::Entry;
 use crate::problem::{Place, Problem};
 use crate::settings::{Access, RoomRule, Settings, UserFrom};
 use crate::value::word::AccessWord;

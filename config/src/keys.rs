@@ -1,41 +1,21 @@
 //! Every key that there is: its name, how its value is read, and how it is shown.
 
+mod access;
+mod key;
+mod listener;
+mod room;
+
+pub(crate) use access::{ACCESS, AccessDraft};
+pub(crate) use key::Key;
+pub(crate) use listener::{LISTENER, ListenerDraft};
+pub(crate) use room::{ROOM, RoomDraft};
+
 use crate::settings::Settings;
+use crate::value;
 use crate::value::size::{GIB, KIB, MIB, TIB};
 use crate::value::time::{HOUR, MILLISECOND, MONTH, SECOND};
-use crate::value::{self, Wanted};
-use config::ValueKind;
+use key::{LARGEST_PACKET, SMALLEST_PACKET, key};
 use std::time::Duration;
-
-/// A key that fills a place in a `T`.
-pub(crate) struct Key<T> {
-    /// Section and key, as in `presence.grace`.
-    pub name: &'static str,
-    /// Takes a value, or leaves `T` alone and says what would be right.
-    pub read: fn(&mut T, &ValueKind) -> Result<(), Wanted>,
-    /// The value in TOML; none where it is not set and has no default.
-    pub show: fn(&T) -> Option<toml::Value>,
-}
-
-/// `key!(name, field, kind, limits)`; the kinds are the modules of [`value`].
-macro_rules! key {
-    ($name:literal, $($field:ident).+, $($kind:ident)::+, $limits:expr) => {
-        Key {
-            name: $name,
-            read: |into, given| {
-                into.$($field).+ = value::$($kind)::+::read(given, $limits)?;
-                Ok(())
-            },
-            show: |from| value::$($kind)::+::show(&from.$($field).+),
-        }
-    };
-}
-
-/// The greatest MQTT packet: five bytes of fixed header and the greatest remaining length.
-const LARGEST_PACKET: u64 = 268_435_455 + 5;
-
-/// Hardly more than the shortest CONNECT (14 bytes in 3.1.1, 13 in 5.0) and a client id.
-const SMALLEST_PACKET: u64 = 20;
 
 /// Keep-alive is a two-byte number of seconds (5.0, section 3.1.2.10).
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(65_535);
@@ -188,14 +168,6 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!("log.level", log.level, level, ()),
     key!("log.format", log.format, word, ()),
 ];
-
-mod access;
-mod listener;
-mod room;
-
-pub(crate) use access::{ACCESS, AccessDraft};
-pub(crate) use listener::{LISTENER, ListenerDraft};
-pub(crate) use room::{ROOM, RoomDraft};
 
 /// How a section is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! From the layers to checked settings.
 
+use crate::entry::Entry;
 use crate::keys::{self, Key, ListenerDraft};
 use crate::problem::{ConfigError, Place, Problem};
 use crate::settings::Settings;
-use crate::{Source, check, layer, value};
+use crate::source::Source;
+use crate::{check, layer, value};
 use config::{Map, Value, ValueKind};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -103,25 +105,6 @@ pub(crate) fn load_text(
             origins: reader.origins,
         }),
         _ => Err(ConfigError::new(reader.problems)),
-    }
-}
-
-/// A table that has been read, with the places of its keys.
-pub(crate) struct Entry<T> {
-    /// `room[0]`; empty for the settings' own sections.
-    pub name: String,
-    /// Where it begins.
-    pub place: Place,
-    /// What was read.
-    pub read: T,
-    /// Where keys were given, by full name.
-    pub places: BTreeMap<&'static str, Place>,
-}
-
-impl<T> Entry<T> {
-    /// Where a key was given, or else where its table begins.
-    pub fn place_of(&self, key: &str) -> Place {
-        self.places.get(key).unwrap_or(&self.place).clone()
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Place {
     /// An environment variable, by its name.
     Environment(String),
     /// A flag of the command line, with its dashes.
-    Flag(&'static str),
+    Flag(String),
 }
 
 impl fmt::Display for Place {
@@ -27,8 +27,7 @@ impl fmt::Display for Place {
         match self {
             Place::Default => f.write_str("default"),
             Place::File { path, line } => write!(f, "{}:{line}", path.display()),
-            Place::Environment(name) => f.write_str(name),
-            Place::Flag(name) => f.write_str(name),
+            Place::Environment(name) | Place::Flag(name) => f.write_str(name),
         }
     }
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
 use crate::rules::tests::settings;
-use roommq_config::{OutsideRooms, Permission, Settings};
+use roommq_config::{Create, OutsideRooms, Permission, Settings};
 
 fn alice() -> Principal {
     principal("alice")

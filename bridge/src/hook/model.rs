@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::tests::{LOST, Lane, who};
 use super::*;
+use crate::room_policy::tests::{LIMITS, open};
 use proptest::prelude::*;
-use roommq_config::Settings;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -169,7 +169,7 @@ struct Run {
 impl Run {
     fn new() -> Run {
         Run {
-            lane: Lane::new(&Settings::default()),
+            lane: Lane::new(RoomPolicies::new(Vec::new(), open(), LIMITS)),
             model: Model::default(),
             seen: Seen::default(),
             live: [(0, false); CLIENTS],

@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
-use crate::rules::tests::settings;
+use crate::room_policy::Creators;
+use crate::room_policy::tests::{LIMITS, policies};
 use roommq_broker::policy::SessionId;
-use roommq_config::{Create, OutsideRooms, Settings};
 use serde_json::Value;
 
 /// A lane's rooms on a clock and a log of their own.
@@ -23,10 +23,24 @@ pub(super) fn who(user: &str, client: u64, incarnation: u64) -> Actor<'_> {
     Actor { session, user }
 }
 
+/// Whether other topics are shown.
+#[derive(Debug)]
+struct Outside(bool);
+
+impl OutsideTopics for Outside {
+    fn may_see(&self, _: &str, _: &str) -> bool {
+        self.0
+    }
+}
+
 impl Lane {
-    pub fn new(settings: &Settings) -> Lane {
+    pub fn new(policies: RoomPolicies) -> Lane {
+        Lane::beside(Outside(true), policies)
+    }
+
+    fn beside(outside: Outside, policies: RoomPolicies) -> Lane {
         Lane {
-            hook: LaneRooms::new(Arc::new(Rules::new(settings))),
+            hook: LaneRooms::new(Arc::new(policies), Arc::new(outside)),
             now: 1_000_000,
             position: 0,
         }
@@ -154,7 +168,7 @@ fn wake(effects: &[Effect]) -> (String, u64) {
 }
 
 fn open() -> Lane {
-    Lane::new(&settings())
+    Lane::new(policies(Creators::Anyone, LIMITS))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a client says, taken apart (RFC 5802, section 7). The texts of the errors say what would be right.
 
-use super::Failure;
+use super::failure::Failure;
 use base64ct::{Base64, Encoding as _};
 
 /// Bytes of a client's nonce, at most; it is sent back.

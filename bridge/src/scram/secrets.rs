@@ -1,6 +1,6 @@
 //! The verifier of every name: that of a user, or one that looks like it.
 
-use super::Verifier;
+use super::verifier::{FEWEST_ITERATIONS, Verifier};
 use std::collections::{HashMap, HashSet};
 
 /// What makes decoys: they are the same as long as it is.
@@ -42,7 +42,7 @@ impl Secrets {
     pub fn of(&self, name: &str) -> (Verifier, bool) {
         let cost = |chance: u64| {
             let at = chance % self.iterations.len() as u64;
-            usize::try_from(at).map_or(super::FEWEST_ITERATIONS, |at| self.iterations[at])
+            usize::try_from(at).map_or(FEWEST_ITERATIONS, |at| self.iterations[at])
         };
         // Made in any case: who asks shall not see the difference in the time either.
         let decoy = Verifier::decoy(&self.decoy.0, name, cost);

@@ -7,6 +7,9 @@ use std::fmt;
 use std::str::FromStr;
 use subtle::ConstantTimeEq as _;
 
+/// The method's name in a CONNECT.
+pub(crate) const METHOD: &str = "SCRAM-SHA-256";
+
 /// Iterations that RFC 7677 wants at least.
 pub(crate) const FEWEST_ITERATIONS: u32 = 4_096;
 
@@ -86,7 +89,7 @@ impl fmt::Display for Verifier {
         let [salt, stored, server] =
             [&self.salt[..], &self.stored_key, &self.server_key].map(Base64::encode_string);
         let iterations = self.iterations;
-        write!(f, "{}${iterations}:{salt}${stored}:{server}", super::METHOD)
+        write!(f, "{METHOD}${iterations}:{salt}${stored}:{server}")
     }
 }
 
@@ -113,7 +116,7 @@ impl FromStr for Verifier {
             let (a, b) = text.split_once(':')?;
             Some((a.to_owned(), b.to_owned()))
         };
-        let rest = text.strip_prefix(super::METHOD).ok_or(NoVerifier)?;
+        let rest = text.strip_prefix(METHOD).ok_or(NoVerifier)?;
         let rest = rest.strip_prefix('$').ok_or(NoVerifier)?;
         let (cost, keys) = rest.split_once('$').ok_or(NoVerifier)?;
         let (iterations, salt) = pair(cost).ok_or(NoVerifier)?;

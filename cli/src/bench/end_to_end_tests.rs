@@ -1,7 +1,7 @@
 //! The bench against a broker of a few lines, which can be told to misbehave.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use super::args::tests::typed;
+use super::plan::tests::typed;
 use super::*;
 use std::collections::HashMap;
 use std::io::{Read, Write};

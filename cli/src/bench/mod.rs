@@ -10,6 +10,7 @@ mod figures;
 mod histogram;
 mod member;
 mod pacer;
+mod plan;
 mod process;
 mod progress;
 mod publisher;
@@ -22,7 +23,7 @@ mod wire;
 pub use args::{BenchArgs, Scenario};
 
 use anyhow::{Context, bail};
-use args::{Plan, Shape};
+use plan::{Plan, Shape};
 use progress::Progress;
 use report::Report;
 use rustix::process::{Resource, getrlimit, setrlimit};

@@ -1,10 +1,10 @@
 //! The scenarios: who connects where, and who sends what.
 
-use super::args::{Plan, Shape};
 use super::board::Flow;
 use super::figures::{a_second, real, thousandths, wide};
 use super::member::Stream;
 use super::pacer::{Pacer, Sender};
+use super::plan::{Plan, Shape};
 use super::process::{self, Usage};
 use super::progress::Progress;
 use super::publisher::{Target, allowed_window};

@@ -1,11 +1,11 @@
 //! One measured run: connections come in, load runs, counters become a report.
 
-use super::args::{Plan, Shape};
 use super::board::{Board, Flow};
 use super::client::{Connection, Opened, Seat};
 use super::figures::{a_second, real, thousandths, wide};
 use super::member::{Member, Stream};
 use super::pacer::{Ended, Pacer};
+use super::plan::{Plan, Shape};
 use super::process::{self, Usage};
 use super::progress::Progress;
 use super::publisher::{Publisher, Target};

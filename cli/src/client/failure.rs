@@ -1,12 +1,16 @@
 //! Why a connection was not made, or is no more.
 
-use super::{ANSWER_TIME, codes};
+use super::codes;
 use crate::address::Address;
 use crate::refusal::Refusal;
 use crate::tls;
 use rumqttc::v5::{ConnectionError, StateError, TlsError, mqttbytes};
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+/// For any other answer, counted from the last sign of life.
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// Why a connection was not made, or is no more. The texts say what to do.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Rules that say something.
 
+use crate::entry::Entry;
 use crate::keys::AccessDraft;
-use crate::load::Entry;
 use crate::problem::Problem;
 use crate::settings::AccessRule;
 

@@ -1,8 +1,8 @@
 //! What holds between the values of a listener, and between listeners.
 
+use crate::entry::Entry;
 use crate::keys::ListenerDraft;
 use crate::layer::LISTEN_VARIABLE;
-use crate::load::Entry;
 use crate::problem::{Place, Problem};
 use crate::settings::{
     ClientCertificates, Endpoint, Listener, Tls, Transport, UserFrom, WebSocket,

@@ -1,6 +1,6 @@
 //! Keys of an `[[access]]`.
 
-use super::Key;
+use super::key::{Key, key};
 use crate::settings::{Permission, UserPattern};
 use crate::value;
 

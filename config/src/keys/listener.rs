@@ -1,6 +1,6 @@
 //! Keys of a `[[listener]]`.
 
-use super::{Key, LARGEST_PACKET, SMALLEST_PACKET};
+use super::key::{Key, LARGEST_PACKET, SMALLEST_PACKET, key};
 use crate::settings::{ClientCertificates, ListenerLimits, Transport, UserFrom};
 use crate::value;
 use crate::value::time::{HOUR, MILLISECOND};

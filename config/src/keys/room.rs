@@ -1,6 +1,6 @@
 //! Keys of a `[[room]]`.
 
-use super::Key;
+use super::key::{Key, key};
 use crate::settings::{PublishRule, RoomPattern};
 use crate::value;
 use crate::value::word::AccessWord;

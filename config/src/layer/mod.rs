@@ -83,7 +83,7 @@ pub(crate) fn place(value: &Value, file: &Path) -> Place {
             line: line.parse().unwrap_or(1),
         },
         Some(("variable", name)) => Place::Environment(name.to_owned()),
-        Some(("flag", name)) => flags::by_name(name).map_or(Place::Default, Place::Flag),
+        Some(("flag", name)) => Place::Flag(name.to_owned()),
         _ => Place::Default,
     }
 }

@@ -1,14 +1,18 @@
 //! As many rooms as may live: who is turned away, and who never is.
 
 use super::*;
+use crate::room_policy::RoomLimits;
 
 const FULL: &str = "full: the server has 3 rooms; join one that is there, or try later";
 
 /// One lane with a place for `rooms`.
 fn lane_of(rooms: usize) -> Lane {
-    let mut settings = settings();
-    (settings.limits.rooms, settings.lanes.count) = (rooms, 1);
-    Lane::new(&settings)
+    let limits = RoomLimits {
+        rooms,
+        lane_rooms: rooms,
+        ..LIMITS
+    };
+    Lane::new(policies(Creators::Anyone, limits))
 }
 
 fn is_full(refusal: &Refusal) -> bool {

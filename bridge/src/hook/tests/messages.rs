@@ -1,6 +1,7 @@
 //! Messages: who may send, offsets, what is kept, stamps.
 
 use super::*;
+use crate::room_policy::RoomLimits;
 
 #[test]
 fn each_message_has_the_next_offset_and_its_stamps() {
@@ -110,9 +111,11 @@ fn each_life_of_a_room_has_its_own_epoch() {
 
 #[test]
 fn what_a_room_has_no_place_for_is_delivered_and_told() {
-    let mut settings = settings();
-    settings.limits.room_retained = 2;
-    let (mut lane, al) = (Lane::new(&settings), who("al", 1, 1));
+    let keeping = |retained| {
+        let limits = RoomLimits { retained, ..LIMITS };
+        Lane::new(policies(Creators::Anyone, limits))
+    };
+    let (mut lane, al) = (keeping(2), who("al", 1, 1));
     let keep = |lane: &mut Lane, topic: &str, payload: &str, replaces| {
         let (verdict, effects) = lane.send(al, topic, payload, true, replaces);
         let told = effects
@@ -149,17 +152,14 @@ fn what_a_room_has_no_place_for_is_delivered_and_told() {
             .contains("keeps 2 retained")
     );
 
-    settings.limits.room_retained = 0;
-    let mut lane = Lane::new(&settings);
+    let mut lane = keeping(0);
     assert_eq!(keep(&mut lane, "rooms/a", "1", false), (false, true));
     assert!(lane.is_empty());
 }
 
 #[test]
 fn messages_bring_no_room_to_life_that_the_sender_may_not_create() {
-    let mut settings = settings();
-    settings.rooms.create = Create::Authenticated;
-    let mut lane = Lane::new(&settings);
+    let mut lane = Lane::new(policies(Creators::Authenticated, LIMITS));
     let (guest, al) = (who("~g", 1, 1), who("al", 2, 2));
     for retain in [false, true] {
         let refusal = lane

@@ -44,16 +44,14 @@ fn the_facts_of_open_rooms_are_for_all_also_as_they_end() {
 }
 
 #[test]
-fn inboxes_are_seen_by_their_owner_and_the_rest_by_the_config() {
-    let (mut settings, bob) = (settings(), who("bob", 3, 3));
-    let lane = Lane::new(&settings);
+fn inboxes_are_seen_by_their_owner_and_the_rest_by_other_rules() {
+    let (lane, bob) = (open(), who("bob", 3, 3));
     assert!(lane.hook.may_see(bob, "inbox/bob/error"));
     assert!(!lane.hook.may_see(bob, "inbox/al/error"));
     assert!(!lane.hook.may_see(bob, "inbox"));
     assert!(!lane.hook.may_see(bob, "rooms"));
     assert!(lane.hook.may_see(bob, "sensors/1"));
-    settings.topics.outside_rooms = OutsideRooms::Deny;
-    let lane = Lane::new(&settings);
+    let lane = Lane::beside(Outside(false), policies(Creators::Anyone, LIMITS));
     assert!(!lane.hook.may_see(bob, "sensors/1"));
     assert!(lane.hook.may_see(bob, "inbox/bob/error"));
 }
