@@ -36,8 +36,6 @@ use deadlines::Deadlines;
 use ending::Ending;
 use futures_util::FutureExt;
 use intake::{Intake, READ, Woken};
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use intake::{Rest, in_pieces};
 pub(crate) use link::{Duplex, Link};
 use requests::not_logged;
 use roommq_config::Limits;
