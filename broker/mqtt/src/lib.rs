@@ -19,8 +19,8 @@
 //!
 //! # Order of calls
 //!
-//! 1. [`Decoder::decode`](packet::Decoder::decode) takes packets off the front of the bytes that were read; the first is
-//!    CONNECT.
+//! 1. [`Framer::add`](framing::Framer::add) takes the bytes of a read, [`Framer::next`](framing::Framer::next) makes packets of
+//!    them with a [`Decoder`](packet::Decoder), one for each connection. The first packet is CONNECT.
 //! 2. `Session::new` with what the CONNECT said; `Outbound::new`, or the one that the client's session has kept.
 //! 3. `Session::step` for each packet that follows. The caller carries the step out and
 //!    answers with `Outbound::reply`, or, for acknowledgements, hands it to `acked`, `received`, `refused` or `completed`.
@@ -78,6 +78,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod framing;
 pub mod packet;
 mod refusal;
 pub mod session;

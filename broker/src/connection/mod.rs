@@ -23,8 +23,6 @@ mod resume;
 mod serve;
 mod subscribing;
 
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use intake::{Rest, in_pieces};
 pub(crate) use serve::serve;
 
 use crate::clock::now_ms;

@@ -3,9 +3,9 @@
 use super::client::announced;
 use super::input::Input;
 use super::{publishes, replies};
-use crate::connection::{Rest, in_pieces};
 use crate::packet::{DecodeError, Decoder, Packet, Version};
 use bytes::Bytes;
+use roommq_mqtt::framing::{Framer, Rest};
 
 /// From hardly more than the CONNECT of [`decoder`] to no limit.
 const LIMITS: [u32; 8] = [16, 17, 64, 130, 300, 16_500, 1 << 20, u32::MAX];
@@ -83,6 +83,25 @@ fn read(version: Option<Version>, limit: u32, sizes: &[u8], wire: &[u8]) {
         assert_eq!(read.len(), packets.len(), "packets lost between pieces");
     }
     assert_eq!(whole.version(), decoder.version());
+}
+
+/// What a connection makes of bytes that come in these pieces. `seen` is told after each piece the packets that it made
+/// whole, what the bytes so far end with, and how many of them are held.
+fn in_pieces(
+    pieces: &[&[u8]],
+    decoder: &mut Decoder,
+    mut seen: impl FnMut(Vec<Packet>, Rest, usize),
+) -> Result<(), DecodeError> {
+    let mut framer = Framer::default();
+    for piece in pieces {
+        framer.add(piece);
+        let mut packets = Vec::new();
+        while let Some(packet) = framer.next(decoder)? {
+            packets.push(packet);
+        }
+        seen(packets, framer.rest(), framer.buffered());
+    }
+    Ok(())
 }
 
 /// All packets with their bytes, and the error that ended it.
