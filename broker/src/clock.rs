@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Threads see the time in any order, so a little behind is not set back, in milliseconds.
 const A_LITTLE: u64 = 1_000;
@@ -15,6 +15,17 @@ pub(crate) fn now_ms() -> u64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
     STEADY.read(wall, Instant::now)
+}
+
+/// Waits until [`now_ms`] is `at`; for ever without a time.
+pub(crate) async fn sleep_until(at: Option<u64>) {
+    match at {
+        Some(at) => {
+            let left = at.saturating_sub(now_ms());
+            tokio::time::sleep(Duration::from_millis(left)).await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 struct Steady {
@@ -56,7 +67,6 @@ impl Steady {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_clock_that_is_set_back_goes_on() {

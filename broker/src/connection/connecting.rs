@@ -2,7 +2,7 @@
 
 use super::intake::{Intake, Woken};
 use crate::node::Node;
-use crate::outlet::Outlet;
+use crate::outbox::Outlet;
 use crate::packet::{ConnAck, Connect, DecodeError, Decoder, Packet, Reply, Version, encode};
 use crate::policy::{Peer, Refusal};
 use crate::transport::{LAST_WORDS, Link};

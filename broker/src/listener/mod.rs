@@ -5,10 +5,12 @@ mod rate;
 
 pub(crate) use bind::SocketFile;
 
+use crate::clock;
 use crate::gate::{Gate, Inside};
 use crate::policy::Peer;
+use crate::rate_limiter::RateLimiter;
 use crate::transport::{Layers, Place, Port, Socket, Tls, TlsError};
-use rate::{Rate, Refusals};
+use rate::TokenBucket;
 use roommq_config::{Endpoint, Limits, Listener};
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +22,9 @@ use tokio::runtime::Handle;
 
 /// Connections past a limit that are told so by a CONNACK; any more are closed at once.
 const TOLD: usize = 1024;
+
+/// Milliseconds from one log line about refused connections of one kind to the next.
+const TOLD_EVERY: u64 = 1_000;
 
 /// Rest after a failed accept: out of file descriptors, most of the time.
 const REST: Duration = Duration::from_millis(100);
@@ -72,7 +77,7 @@ pub enum BindError {
 pub(crate) struct Bound {
     pub port: Arc<Port>,
     sockets: Sockets,
-    rate: Option<Rate>,
+    rate: Option<TokenBucket>,
     /// Of a Unix socket.
     pub file: Option<SocketFile>,
 }
@@ -130,7 +135,7 @@ pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<Bound, BindEr
         sockets,
         rate: own
             .connect_rate
-            .map(|rate| Rate::new(rate.into(), Instant::now())),
+            .map(|rate| TokenBucket::new(rate.into(), Instant::now())),
         file,
     })
 }
@@ -142,20 +147,23 @@ where
     F: Future<Output = ()> + Send,
 {
     let port = &bound.port;
-    let (mut too_fast, mut too_many) = (Refusals::default(), Refusals::default());
+    let (mut too_fast, mut too_many) = (
+        RateLimiter::every(TOLD_EVERY),
+        RateLimiter::every(TOLD_EVERY),
+    );
     for worker in workers.iter().cycle() {
         let (socket, peer) = loop {
-            let now = Instant::now();
+            let now = clock::now_ms();
             if let Some(refused) = too_fast.take(now) {
                 tracing::warn!(listener = %port.place, refused, "more new connections than connect_rate");
             }
             if let Some(refused) = too_many.take(now) {
                 tracing::warn!(listener = %port.place, refused, "too many connections are open");
             }
-            let due = [too_fast.due(now), too_many.due(now)].into_iter().flatten();
+            let due = [too_fast.due(), too_many.due()].into_iter().flatten().min();
             let accepted = tokio::select! {
                 accepted = bound.sockets.next() => accepted,
-                () = sleep_until(due.min()) => continue,
+                () = clock::sleep_until(due) => continue,
             };
             match accepted {
                 Ok(accepted) => break accepted,
@@ -167,24 +175,16 @@ where
         };
         let rate = bound.rate.as_mut();
         if !rate.is_none_or(|rate| rate.admits(Instant::now())) {
-            too_fast.add();
+            too_fast.note(1);
             continue;
         }
         let full = |open: usize, most: usize| open >= most.saturating_add(TOLD);
         if full(all.open.count(), all.most) || full(port.open.count(), port.connections) {
-            too_many.add();
+            too_many.note(1);
             continue;
         }
         let inside = (all.open.enter(), port.open.enter());
         hand_over(socket, peer, port.clone(), worker, inside);
-    }
-}
-
-/// Never where there is no time.
-async fn sleep_until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A peer that has come as far as MQTT, and how it got there.
 
 use super::link::Link;
-use crate::outlet::Outlet;
+use crate::outbox::Outlet;
 use crate::policy::Peer;
 use tokio::net::{TcpStream, UnixStream};
 

@@ -5,7 +5,7 @@ use super::link::Link;
 use super::tls::Tls;
 use super::{proxy, upgrade, websocket};
 use crate::fairness::Steps;
-use crate::outlet::Outlet;
+use crate::outbox::Outlet;
 use crate::policy::Peer;
 use roommq_config::WebSocket;
 use std::io;

@@ -5,7 +5,7 @@
 //! only wake, and what waits is written from here. The rest of the connection does not know the difference.
 
 use crate::outbox::Outbox;
-use crate::outlet::Outlet;
+use crate::outbox::Outlet;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;

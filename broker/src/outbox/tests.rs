@@ -1,6 +1,8 @@
 use super::*;
-use crate::packet::{PublishParts, QoS, encode_publish};
-use crate::session::Frame;
+use crate::metrics::Counters;
+use crate::packet::{PublishParts, QoS, Reply, encode_publish};
+use crate::session::{Frame, OutboundLimits};
+use std::sync::Arc;
 
 impl Outbox {
     /// Open, with nothing in it and without a socket.

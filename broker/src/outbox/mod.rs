@@ -6,14 +6,18 @@
 //!
 //! It lives as long as the session: between two connections it is asleep and only collects.
 
-use crate::metrics::Counters;
-use crate::outlet::Outlet;
-use crate::packet::{ReasonCode, Reply, Version};
-use crate::session::{Close, Held, Need, Outbound, OutboundLimits, Share, Taken};
+mod account;
+mod exchange;
+mod lifecycle;
+mod outlet;
+
+pub(crate) use outlet::Outlet;
+
+use crate::packet::{ReasonCode, Version};
+use crate::session::{Close, Outbound};
+use account::Account;
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::HashSet;
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use tokio::sync::Notify;
@@ -31,7 +35,6 @@ pub(crate) struct Outbox {
     state: Mutex<State>,
     /// Wakes the connection: the socket is full or broken, or the session is to be closed.
     attention: Notify,
-    counters: Arc<Counters>,
 }
 
 /// Under the lock.
@@ -50,8 +53,17 @@ struct State {
     closing: Option<Close>,
     /// Bytes that the socket has taken, to see progress by.
     written: u64,
-    /// What the counters know of what it holds.
-    counted: Held,
+    account: Account,
+}
+
+impl State {
+    /// Brings the counters up to date.
+    fn report(&mut self) {
+        match self.stage {
+            Stage::Over => self.account.report_leaving(&mut self.outbound),
+            _ => self.account.report(&mut self.outbound),
+        }
+    }
 }
 
 /// How far a session has come.
@@ -78,94 +90,6 @@ pub(crate) struct Condition {
 }
 
 impl Outbox {
-    /// Of a session whose connection is to be [opened](Outbox::open).
-    pub(crate) fn asleep(
-        version: Version,
-        limits: OutboundLimits,
-        counters: Arc<Counters>,
-    ) -> Self {
-        let mut outbound = Outbound::new(version, limits);
-        outbound.sleep(0);
-        Outbox::of(outbound, Stage::Asleep, None, counters)
-    }
-
-    /// A new connection takes the session up; see [`Outbound::wake`].
-    pub(crate) fn open(
-        &self,
-        outlet: Option<Outlet>,
-        version: Version,
-        limits: OutboundLimits,
-        connack: &Reply,
-        now: u64,
-    ) {
-        let mut state = self.state.lock();
-        if state.stage != Stage::Asleep {
-            return;
-        }
-        self.v5.store(version == Version::V5, Ordering::Relaxed);
-        self.awake.store(true, Ordering::Relaxed);
-        state.outbound.wake(version, limits, connack, now);
-        state.outlet = outlet;
-        state.stage = Stage::Open;
-        (state.blocked, state.broken, state.written) = (false, false, 0);
-        self.report(&mut state);
-        self.write(&mut state);
-    }
-
-    /// The connection is over, with these last words to a 5.0 client [MQTT-4.13.1-1], which nothing may
-    /// follow [MQTT-3.14.4-1]; 3.1.1 has none. The session is over with it unless it `stays`. What the socket
-    /// does not take now goes with it into an outbox of its own.
-    pub(crate) fn part(&self, last: Option<&Close>, stays: bool, now: u64) -> Outbox {
-        let mut state = self.state.lock();
-        if let Some(close) = last {
-            let text = close.text.as_str().into();
-            let goodbye = Reply::Disconnect(close.reason, Some(text));
-            state.outbound.reply(&goodbye);
-        }
-        self.report(&mut state);
-        if !state.blocked {
-            self.write(&mut state);
-        }
-        self.awake.store(false, Ordering::Relaxed);
-        // What waits has to lose nothing where the client comes back in another version.
-        self.v5.store(true, Ordering::Relaxed);
-        state.stage = if stays { Stage::Asleep } else { Stage::Over };
-        state.closing = None;
-        let mut rest = state.outbound.bare();
-        *rest.queue() = state.outbound.sleep(now);
-        if !stays {
-            state.outbound.let_go();
-        }
-        self.report(&mut state);
-        let outlet = state.outlet.take();
-        Outbox::of(rest, Stage::Open, outlet, self.counters.clone())
-    }
-
-    fn of(
-        outbound: Outbound,
-        stage: Stage,
-        outlet: Option<Outlet>,
-        counters: Arc<Counters>,
-    ) -> Self {
-        Outbox {
-            v5: AtomicBool::new(outbound.version() == Version::V5),
-            awake: AtomicBool::new(stage == Stage::Open),
-            state: Mutex::new(State {
-                outbound,
-                outlet,
-                stage,
-                blocked: false,
-                broken: false,
-                touched: false,
-                closing: None,
-                written: 0,
-                counted: Held::default(),
-            }),
-            attention: Notify::new(),
-            counters,
-        }
-    }
-
     /// The version to encode for, while asleep the one that says more; a frame of another is translated on its way.
     pub(crate) fn version(&self) -> Version {
         if self.v5.load(Ordering::Relaxed) {
@@ -180,65 +104,9 @@ impl Outbox {
         self.awake.load(Ordering::Relaxed)
     }
 
-    /// Whether it holds anything that members of shared groups of `lane` may take over.
-    pub(crate) fn holds_shared(&self, lane: u16) -> bool {
-        self.state.lock().outbound.holds_shared(lane)
-    }
-
-    /// By which shared groups of `lane` it holds anything; see [`Outbound::shared_groups`].
-    pub(crate) fn shared_groups(&self, lane: u16) -> HashSet<Arc<str>> {
-        self.state.lock().outbound.shared_groups(lane)
-    }
-
-    /// Whether it can take anything at all without a loss.
-    pub(crate) fn has_room(&self) -> bool {
-        let state = self.state.lock();
-        state.stage != Stage::Over && state.outbound.may_meet(Need::Room, 0)
-    }
-
-    /// Takes out what other members of a lane's shared groups may have; see [`Outbound::take_shared`].
-    pub(crate) fn take_shared(&self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
-        let mut state = self.state.lock();
-        let taken = state.outbound.take_shared(lane, may);
-        self.report(&mut state);
-        taken
-    }
-
-    /// Puts back what none of them took. True where the caller has to see to a [`Outbox::flush`].
-    pub(crate) fn put_back(&self, lane: u16, left: Vec<Taken>, now: u64) -> bool {
-        let mut state = self.state.lock();
-        state.outbound.put_back(lane, left, now);
-        self.report(&mut state);
-        let is_served = matches!(state.stage, Stage::Open | Stage::Draining);
-        if is_served {
-            self.see_to_the_end(&mut state);
-        }
-        is_served && !std::mem::replace(&mut state.touched, true)
-    }
-
-    /// Counts what none of them took as lost: the session is over, and so is its time in the lane.
-    pub(crate) fn lose_taken(&self, lane: u16, left: &[Taken], now: u64) {
-        let mut state = self.state.lock();
-        state.outbound.lose_taken(lane, left, now);
-        self.report(&mut state);
-    }
-
     /// Bytes of it that count for `limits.kept_bytes`.
     pub(crate) fn kept(&self) -> u64 {
-        self.state.lock().counted.kept
-    }
-
-    /// Tells the counters what has been sent and dropped, and what waits.
-    fn report(&self, state: &mut State) {
-        let held = match state.stage {
-            Stage::Over => Held {
-                leaving: state.outbound.held().kept,
-                ..Held::default()
-            },
-            _ => state.outbound.held(),
-        };
-        let tally = state.outbound.tally();
-        self.counters.outbound(tally, held, &mut state.counted);
+        self.state.lock().account.kept()
     }
 
     /// Puts something in for the connection itself, which flushes when it is through; none once the
@@ -263,10 +131,10 @@ impl Outbox {
                 let before = state.outbound.held().kept;
                 fill(&mut state.outbound);
                 let more = state.outbound.held().kept.saturating_sub(before);
-                if more > 0 && !self.counters.kept.takes(more) {
+                if more > 0 && !state.account.takes(more) {
                     state.outbound.give_way(before);
                 }
-                self.report(&mut state);
+                state.report();
                 if state.outbound.has_resumed() {
                     self.attention.notify_one();
                 }
@@ -300,7 +168,7 @@ impl Outbox {
     /// Whether bytes wait that nobody has seen to; the caller has to, by a [`Outbox::flush`].
     pub(crate) fn wants_flush(&self) -> bool {
         let mut state = self.state.lock();
-        self.report(&mut state);
+        state.report();
         self.see_to_the_end(&mut state);
         !state.outbound.queue().is_empty() && !std::mem::replace(&mut state.touched, true)
     }
@@ -310,7 +178,7 @@ impl Outbox {
         let mut state = self.state.lock();
         state.touched = false;
         // Before anybody can have read it.
-        self.report(&mut state);
+        state.report();
         if state.blocked {
             return;
         }
@@ -344,7 +212,7 @@ impl Outbox {
         };
         queue.advance(written);
         state.written += written as u64;
-        self.counters.wrote(written as u64);
+        state.account.wrote(written as u64);
         Poll::Ready(Ok(written))
     }
 
@@ -377,7 +245,7 @@ impl Outbox {
             }
         };
         state.written += written;
-        self.counters.wrote(written);
+        state.account.wrote(written);
         match problem {
             None => {}
             Some(io::ErrorKind::WouldBlock) => {
@@ -457,17 +325,5 @@ impl Outbox {
     }
 }
 
-impl Drop for Outbox {
-    /// What it held ends with it.
-    fn drop(&mut self) {
-        let state = self.state.get_mut();
-        state.stage = Stage::Over;
-        let tally = state.outbound.tally();
-        self.counters
-            .outbound(tally, Held::default(), &mut state.counted);
-    }
-}
-
 #[cfg(test)]
-#[path = "outbox_tests.rs"]
 mod tests;
