@@ -3,8 +3,8 @@
 use crate::clock;
 use crate::connection::{Shared, Sleepers};
 use crate::lane::{
-    Barriers, Batch, Courier, Embedded, Entrance, Entry, Keeper, Lane, LaneLog, LogError, Places,
-    Portion, Surroundings, Timers,
+    Applier, Barriers, Batch, Embedded, Entrance, Entry, Lane, LaneLog, LaneTable, LogError,
+    Mailboxes, NodeContext, RetainedLimits, Timers,
 };
 use crate::listener::{self, Bound, Place, SocketFile, Worker};
 use crate::packet::ReasonCode;
@@ -114,17 +114,17 @@ impl Server {
         let files = files.collect();
 
         let log = Embedded::start(lanes, options.lanes.credit_bytes);
-        let (courier, round) = Courier::new(lanes);
-        let surroundings = Arc::new(Surroundings {
+        let (courier, round) = Mailboxes::new(lanes);
+        let surroundings = Arc::new(NodeContext {
             sessions: Arc::new(Sessions::new(options.limits.kept_sessions)),
-            courier: courier.clone(),
+            mailboxes: courier.clone(),
             timers: Arc::new(Timers::default()),
             policy: policy.clone(),
             barriers: Arc::default(),
         });
         let threads = or_cores(options.lanes.keepers).min(lanes.into());
-        let portion = Portion::of(&options.limits, lanes);
-        let places = Places::new((0..lanes).map(|l| Lane::new(l, hooks.open(l), portion)));
+        let portion = RetainedLimits::of(&options.limits, lanes);
+        let places = LaneTable::new((0..lanes).map(|l| Lane::new(l, hooks.open(l), portion)));
         let places = Arc::new(places);
         let kept = u64::try_from(options.limits.kept_bytes).unwrap_or(u64::MAX);
         let counters = Arc::new(Counters::new(runtimes.len() + threads, kept));
@@ -255,7 +255,7 @@ impl Server {
         }
         for keeper in self.keepers {
             if keeper.is_finished() && keeper.join().is_err() {
-                tracing::error!("a keeper has panicked");
+                tracing::error!("an applier has panicked");
             }
         }
         tracing::info!("stopped");
@@ -295,8 +295,8 @@ fn start_keepers(
     log: &Embedded,
     lanes: u16,
     threads: usize,
-    places: &Arc<Places>,
-    surroundings: &Arc<Surroundings>,
+    places: &Arc<LaneTable>,
+    surroundings: &Arc<NodeContext>,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
     let mut keepers = Vec::new();
     for thread in 0..threads {
@@ -304,8 +304,8 @@ fn start_keepers(
             .filter(|l| usize::from(*l) % threads == thread)
             .collect();
         let follower = log.follower(&own)?;
-        let keeper = Keeper::new(places.clone(), own.len(), follower, surroundings.clone());
-        let name = format!("keeper-{thread}");
+        let keeper = Applier::new(places.clone(), own.len(), follower, surroundings.clone());
+        let name = format!("applier-{thread}");
         keepers.push(
             std::thread::Builder::new()
                 .name(name)

@@ -4,7 +4,7 @@ use super::opening::{FOR_EVER, longest_expiry};
 use super::sleepers::settle;
 use super::{Connection, Link, Shared};
 use crate::clock;
-use crate::lane::{Batch, Entry, GoneEntry, Origin, PropertiesEntry, PublishEntry, lane_of};
+use crate::lane::{Batch, DisconnectEntry, Entry, Origin, PropertiesEntry, PublishEntry, lane_of};
 use crate::outbox::Outbox;
 use crate::packet::{ReasonCode, Will};
 use crate::policy::{GoneReason, Principal, SessionId};
@@ -248,15 +248,15 @@ pub(super) async fn tell_lanes(
         if turn > 0 {
             tokio::task::yield_now().await;
         }
-        let gone = GoneEntry {
+        let gone = DisconnectEntry {
             at: clock::now_ms(),
             who,
             reason: reason.clone(),
         };
         let entry = if stays {
-            Entry::Asleep(gone)
+            Entry::Disconnected(gone)
         } else {
-            Entry::Gone(gone)
+            Entry::Ended(gone)
         };
         append_last(shared, *lane, &entry).await;
     }

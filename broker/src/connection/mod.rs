@@ -19,7 +19,7 @@ mod sleepers;
 pub(crate) use sleepers::Sleepers;
 
 use crate::clock::now_ms;
-use crate::lane::{Batch, Courier, Entrance};
+use crate::lane::{Batch, Entrance, Mailboxes};
 use crate::listener::Port;
 use crate::outbox::Outbox;
 use crate::packet::{DecodeError, Decoder, ReasonCode, Reply};
@@ -52,7 +52,7 @@ const READS_AT_THE_END: usize = (8 << 20) / READ;
 pub(crate) struct Shared {
     pub policy: Arc<dyn Policy>,
     pub sessions: Arc<Sessions>,
-    pub courier: Courier,
+    pub courier: Mailboxes,
     pub counters: Arc<Counters>,
     pub entrance: Arc<Entrance>,
     pub limits: Limits,

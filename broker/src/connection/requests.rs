@@ -157,7 +157,7 @@ impl Connection {
                 self.batch(lane).push(&Entry::Subscribe(SubscribeEntry {
                     at: clock::now_ms(),
                     who,
-                    ticket,
+                    request_id: ticket,
                     identifier: subscribe.identifier.map_or(0, Into::into),
                     filters: filters.collect(),
                 }));
@@ -229,7 +229,7 @@ impl Connection {
                 self.batch(lane).push(&Entry::Unsubscribe(UnsubscribeEntry {
                     at: clock::now_ms(),
                     who,
-                    ticket,
+                    request_id: ticket,
                     filters: filters.collect(),
                 }));
                 self.ask(piece.len()).await.map_err(|e| not_logged(&e))?;
@@ -318,7 +318,7 @@ pub(super) fn filter_entry(
     grant: &SubscribeGrant,
 ) -> FilterEntry<'_> {
     FilterEntry {
-        slot,
+        position: slot,
         filter: grant.filter.as_str(),
         options,
         mount: grant.mount.clone(),

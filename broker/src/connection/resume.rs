@@ -62,7 +62,7 @@ impl Connection {
             let entry = Entry::Resume(SubscribeEntry {
                 at: clock::now_ms(),
                 who,
-                ticket: self.ticket,
+                request_id: self.ticket,
                 identifier: 0,
                 filters,
             });

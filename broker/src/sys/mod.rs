@@ -10,7 +10,7 @@ pub(crate) use counters::{Counters, Received};
 
 use crate::clock::now_ms;
 use crate::connection::Shared;
-use crate::lane::{Batch, Entry, Places, PublishEntry, lane_of};
+use crate::lane::{Batch, Entry, LaneTable, PublishEntry, lane_of};
 use crate::packet::QoS;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tree::{Figures, Tree};
 /// The one task that publishes the tree.
 pub(crate) struct Sys {
     pub shared: Arc<Shared>,
-    pub places: Arc<Places>,
+    pub places: Arc<LaneTable>,
     /// From one update to the next; 0: there is no tree.
     pub interval: Duration,
 }
@@ -46,7 +46,7 @@ impl Sys {
         Figures {
             counted: self.shared.counters.sum(),
             clients: self.shared.sessions.clients(),
-            stock: self.places.stock(),
+            stock: self.places.totals(),
             lost_notices: self.shared.courier.dropped(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::counters::Totals;
 use super::load::{Load, SPANS};
-use crate::lane::Stock;
+use crate::lane::LaneTotals;
 use crate::session::DropReason;
 use crate::sessions::Clients;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ const ROOT: &str = "$SYS/broker/";
 pub(super) struct Figures {
     pub counted: Totals,
     pub clients: Clients,
-    pub stock: Stock,
+    pub stock: LaneTotals,
     /// Notices that found no room on their way between lanes.
     pub lost_notices: u64,
 }
