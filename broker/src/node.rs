@@ -2,7 +2,7 @@
 
 use crate::fairness::Steps;
 use crate::gate::Gate;
-use crate::lane::{Courier, Entrance};
+use crate::lane::{Entrance, Mailboxes};
 use crate::metrics::Counters;
 use crate::policy::Policy;
 use crate::sessions::Sessions;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(crate) struct Node {
     pub policy: Arc<dyn Policy>,
     pub sessions: Arc<Sessions>,
-    pub courier: Courier,
+    pub mailboxes: Mailboxes,
     pub counters: Arc<Counters>,
     pub entrance: Arc<Entrance>,
     pub limits: Limits,

@@ -5,8 +5,8 @@ use crate::connection::serve;
 use crate::fairness::Steps;
 use crate::gate::Gate;
 use crate::lane::{
-    Barriers, Batch, Courier, Embedded, Entrance, Entry, Keeper, Lane, LaneLog, LogError, Places,
-    Portion, Surroundings, Timers,
+    Applier, Barriers, Batch, Embedded, Entrance, Entry, Lane, LaneLog, LaneTable, LogError,
+    Mailboxes, NodeContext, RetainedLimits, Timers,
 };
 use crate::listener::{self, BindError, Bound, Connections, SocketFile, Worker};
 use crate::metrics::Counters;
@@ -65,7 +65,7 @@ pub struct Server {
     /// One for each thread that serves sockets.
     nodes: Vec<(Handle, Arc<Node>)>,
     threads: Vec<JoinHandle<()>>,
-    keepers: Vec<JoinHandle<()>>,
+    appliers: Vec<JoinHandle<()>>,
     accepting: Vec<tokio::task::AbortHandle>,
     barriers: Arc<Barriers>,
     limits: Limits,
@@ -100,36 +100,36 @@ impl Server {
         let files = files.collect();
 
         let log = Embedded::start(lanes, options.lanes.credit_bytes);
-        let (courier, round) = Courier::new(lanes);
-        let surroundings = Arc::new(Surroundings {
+        let (mailboxes, readers) = Mailboxes::new(lanes);
+        let context = Arc::new(NodeContext {
             sessions: Arc::new(Sessions::new(options.limits.kept_sessions)),
-            courier: courier.clone(),
+            mailboxes: mailboxes.clone(),
             timers: Arc::new(Timers::default()),
             policy: policy.clone(),
             barriers: Arc::default(),
         });
         let threads = or_cores(options.lanes.keepers).min(lanes.into());
-        let portion = Portion::of(&options.limits, lanes);
-        let places = Places::new((0..lanes).map(|l| Lane::new(l, hooks.open(l), portion)));
-        let places = Arc::new(places);
+        let retained = RetainedLimits::of(&options.limits, lanes);
+        let table = LaneTable::new((0..lanes).map(|l| Lane::new(l, hooks.open(l), retained)));
+        let table = Arc::new(table);
         let kept = u64::try_from(options.limits.kept_bytes).unwrap_or(u64::MAX);
         let counters = Arc::new(Counters::new(runtimes.len() + threads, kept));
-        let keepers = start_keepers(&log, lanes, threads, &places, &surroundings)?;
+        let appliers = start_appliers(&log, lanes, threads, &table, &context)?;
         let (reading, open, living) = (Gate::default(), Gate::default(), Gate::default());
         let mut nodes = Vec::new();
         for runtime in &runtimes {
             let entrance = Arc::new(Entrance::new(
-                places.clone(),
+                table.clone(),
                 log.appender()?,
-                surroundings.clone(),
+                context.clone(),
                 log.allows_in_place(),
             ));
             let flusher = entrance.flusher();
             runtime.spawn(async move { flusher.run().await });
             let node = Arc::new(Node {
                 policy: policy.clone(),
-                sessions: surroundings.sessions.clone(),
-                courier: courier.clone(),
+                sessions: context.sessions.clone(),
+                mailboxes: mailboxes.clone(),
                 counters: counters.clone(),
                 entrance,
                 limits: options.limits.clone(),
@@ -142,16 +142,20 @@ impl Server {
             nodes.push((runtime.handle().clone(), node));
         }
         if let Some((_, node)) = nodes.first() {
-            let (timers, entrance) = (surroundings.timers.clone(), node.entrance.clone());
+            let (timers, entrance) = (context.timers.clone(), node.entrance.clone());
             first
                 .spawn(async move { timers.run(|lane, batch| entrance.append(lane, batch)).await });
             let entrance = node.entrance.clone();
-            first.spawn(async move { round.run(|lane, batch| entrance.append(lane, batch)).await });
+            first.spawn(async move {
+                readers
+                    .run(|lane, batch| entrance.append(lane, batch))
+                    .await
+            });
             first.spawn(expire_offline_sessions(node.clone()));
             // Before there are listeners, so that every client that can connect finds it.
             let sys = Sys {
                 node: node.clone(),
-                places,
+                lanes: table,
                 interval: options.sys_interval,
             };
             first.spawn(sys.run());
@@ -174,9 +178,9 @@ impl Server {
             stop,
             nodes,
             threads,
-            keepers,
+            appliers,
             accepting,
-            barriers: surroundings.barriers.clone(),
+            barriers: context.barriers.clone(),
             limits: options.limits,
         })
     }
@@ -238,9 +242,9 @@ impl Server {
                 tracing::error!("a thread for sockets has panicked");
             }
         }
-        for keeper in self.keepers {
-            if keeper.is_finished() && keeper.join().is_err() {
-                tracing::error!("a keeper has panicked");
+        for applier in self.appliers {
+            if applier.is_finished() && applier.join().is_err() {
+                tracing::error!("an applier has panicked");
             }
         }
         tracing::info!("stopped");
@@ -285,28 +289,28 @@ fn start_listening(
     tasks.map(|task| task.abort_handle()).collect()
 }
 
-fn start_keepers(
+fn start_appliers(
     log: &Embedded,
     lanes: u16,
     threads: usize,
-    places: &Arc<Places>,
-    surroundings: &Arc<Surroundings>,
+    table: &Arc<LaneTable>,
+    context: &Arc<NodeContext>,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let mut keepers = Vec::new();
+    let mut appliers = Vec::new();
     for thread in 0..threads {
         let own: Vec<u16> = (0..lanes)
             .filter(|l| usize::from(*l) % threads == thread)
             .collect();
         let follower = log.follower(&own)?;
-        let keeper = Keeper::new(places.clone(), own.len(), follower, surroundings.clone());
-        let name = format!("keeper-{thread}");
-        keepers.push(
+        let applier = Applier::new(table.clone(), own.len(), follower, context.clone());
+        let name = format!("applier-{thread}");
+        appliers.push(
             std::thread::Builder::new()
                 .name(name)
-                .spawn(|| keeper.run())?,
+                .spawn(|| applier.run())?,
         );
     }
-    Ok(keepers)
+    Ok(appliers)
 }
 
 /// One for each thread that serves sockets (decision 0004).

@@ -35,7 +35,7 @@ pub(super) struct Client {
     /// As the client named them.
     pub filters: Filters,
     /// Number of the last SUBSCRIBE or UNSUBSCRIBE, by which lanes answer it.
-    pub ticket: u32,
+    pub request_id: u32,
     /// The answer of the policy for the topic that was published to last.
     pub permit: Option<CachedPermit>,
     /// Entries of this read, and the acknowledgements that follow them.
@@ -72,7 +72,7 @@ impl Client {
     /// Sends what could not be acknowledged to the inboxes that it is for.
     pub(super) fn send_notices(&mut self) {
         for notice in self.notices.drain(..) {
-            self.node.courier.send(notice);
+            self.node.mailboxes.send(notice);
         }
         self.notices.shrink_to(NOTICES_KEPT);
     }
@@ -93,11 +93,11 @@ impl Client {
         reason: Option<String>,
         pieces: usize,
     ) -> u32 {
-        self.ticket = self.ticket.wrapping_add(1);
-        let (ticket, now) = (self.ticket, clock::now_ms());
+        self.request_id = self.request_id.wrapping_add(1);
+        let (request_id, now) = (self.request_id, clock::now_ms());
         self.outbox
-            .queue(|out| out.owe(ticket, kind, codes, reason, pieces, now));
-        ticket
+            .queue(|out| out.owe(request_id, kind, codes, reason, pieces, now));
+        request_id
     }
 
     /// Counts filters that were just asked of a lane; see [`Pending::pace`].

@@ -169,7 +169,7 @@ async fn go_offline(
         unreleased: client.session.take_unreleased(),
         filters: std::mem::take(&mut client.filters),
         lanes: std::mem::take(&mut client.lanes),
-        ticket: client.ticket,
+        request_id: client.request_id,
     };
     let counters = &node.counters;
     let offline = Box::new(OfflineSession::new(kept, since, expires, will, counters));

@@ -173,7 +173,7 @@ async fn take_session(
             unreleased: HashSet::new(),
             filters: Filters::default(),
             lanes: BTreeSet::new(),
-            ticket: 0,
+            request_id: 0,
         },
         before: None,
     })
@@ -247,7 +247,7 @@ pub(super) async fn open(
         outbox,
         lanes: kept.lanes,
         filters: kept.filters,
-        ticket: kept.ticket,
+        request_id: kept.request_id,
         permit: None,
         pending: Pending::default(),
         notices: Vec::new(),

@@ -177,7 +177,7 @@ mod tests {
         let unsubscribe = crate::lane::UnsubscribeEntry {
             at: 0,
             who: Origin { session, user: "u" },
-            ticket: 1,
+            request_id: 1,
             filters: Vec::new(),
         };
         let entry = Entry::Unsubscribe(unsubscribe);

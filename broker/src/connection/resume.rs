@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashSet};
 /// The lanes know the options of a subscription that goes on.
 const KNOWN: SubscribeOptions = SubscribeOptions::of(QoS::AtMostOnce);
 
-/// Places in a [`Sight`].
+/// LaneTable in a [`Sight`].
 const REFUSED: u32 = 0;
 const HELD: u32 = 1;
 
@@ -47,7 +47,7 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
     }
     let places = ByLane::new(client.node.lanes, granted.iter().map(|(_, g)| &g.filter));
     let lanes: BTreeSet<u16> = client.lanes.iter().copied().chain(places.lanes()).collect();
-    let ticket = client.next_request(Answer::Resume, codes, None, lanes.len());
+    let request_id = client.next_request(Answer::Resume, codes, None, lanes.len());
     let user = client.who.user.clone();
     for lane in lanes {
         let who = Origin {
@@ -62,7 +62,7 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
         let entry = Entry::Resume(SubscribeEntry {
             at: clock::now_ms(),
             who,
-            ticket,
+            request_id,
             identifier: 0,
             filters,
         });

@@ -52,7 +52,7 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
     let filters = granted.iter().map(|(_, _, grant)| &grant.filter);
     let asked = ByLane::new(client.node.lanes, filters);
     let answer = Answer::SubAck(subscribe.packet_id, names);
-    let ticket = client.next_request(answer, codes, reason, asked.pieces());
+    let request_id = client.next_request(answer, codes, reason, asked.pieces());
     let user = client.who.user.clone();
     for lane in asked.lanes() {
         client.lanes.insert(lane);
@@ -67,7 +67,7 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
             let entry = Entry::Subscribe(SubscribeEntry {
                 at: clock::now_ms(),
                 who,
-                ticket,
+                request_id,
                 identifier: subscribe.identifier.map_or(0, Into::into),
                 filters: filters.collect(),
             });
@@ -108,7 +108,7 @@ pub(super) async fn unsubscribe(
     let filters = resolved.iter().map(|(_, filter)| filter);
     let asked = ByLane::new(client.node.lanes, filters);
     let answer = Answer::UnsubAck(unsubscribe.packet_id);
-    let ticket = client.next_request(answer, codes, reason, asked.pieces());
+    let request_id = client.next_request(answer, codes, reason, asked.pieces());
     let user = client.who.user.clone();
     for lane in asked.lanes() {
         for piece in asked.of(lane).chunks(FILTERS) {
@@ -121,7 +121,7 @@ pub(super) async fn unsubscribe(
             let entry = Entry::Unsubscribe(UnsubscribeEntry {
                 at: clock::now_ms(),
                 who,
-                ticket,
+                request_id,
                 filters: filters.collect(),
             });
             push(client, lane, &entry, piece.len()).await?;
@@ -162,12 +162,12 @@ async fn push(
 
 /// A granted filter, as a lane is asked for it.
 pub(super) fn filter_entry(
-    slot: u16,
+    position: u16,
     options: SubscribeOptions,
     grant: &SubscribeGrant,
 ) -> FilterEntry<'_> {
     FilterEntry {
-        slot,
+        position,
         filter: grant.filter.as_str(),
         options,
         mount: grant.mount.clone(),

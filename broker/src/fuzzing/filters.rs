@@ -1,7 +1,9 @@
 //! Names, filters, and who is reached by what, against `names`.
 
 use super::names;
-use crate::lane::{Index, Kept, Portion, Retained, Subscription, lane_of, lane_of_filter};
+use crate::lane::{
+    Index, RetainedLimits, RetainedMessage, RetainedStore, Subscription, lane_of, lane_of_filter,
+};
 use crate::packet::{NameError, QoS, SubscribeOptions, TopicFilter, TopicName};
 use crate::policy::Limit;
 use bytes::Bytes;
@@ -15,7 +17,7 @@ const MOST: usize = 96;
 struct World {
     lanes: u16,
     index: Index,
-    retained: Retained,
+    retained: RetainedStore,
     /// Who holds which filter under which identifier: the list that the index is compared with.
     held: Vec<(u32, String, NonZeroU32)>,
     topics: Vec<String>,
@@ -28,7 +30,7 @@ pub(super) fn run(bytes: &[u8]) {
     let mut world = World {
         lanes: 1 + u16::from(*lanes) * 16,
         index: Index::default(),
-        retained: Retained::new(Portion {
+        retained: RetainedStore::new(RetainedLimits {
             messages: MOST,
             bytes: usize::MAX,
         }),
@@ -209,7 +211,7 @@ impl World {
         for filter in &self.filters {
             self.compare(filter, topic);
         }
-        let kept = Kept {
+        let kept = RetainedMessage {
             at: 0,
             payload: Bytes::from_static(b"x"),
             qos: QoS::AtMostOnce,

@@ -10,11 +10,13 @@ mod state;
 pub use run::QUIET_TARGETS;
 
 pub(crate) use run::{
-    Barriers, Courier, Embedded, Entrance, Keeper, LaneLog, LogError, Places, Surroundings, Timers,
+    Applier, Barriers, Embedded, Entrance, LaneLog, LaneTable, LogError, Mailboxes, NodeContext,
+    Timers,
 };
 pub(crate) use state::{
-    Batch, Entry, FilterEntry, GoneEntry, Index, Lane, Origin, Portion, PropertiesEntry,
-    PublishEntry, Stock, SubscribeEntry, Subscription, UnsubscribeEntry, lane_of, lane_of_filter,
+    Batch, DisconnectEntry, Entry, FilterEntry, Index, Lane, LaneTotals, Origin, PropertiesEntry,
+    PublishEntry, RetainedLimits, SubscribeEntry, Subscription, UnsubscribeEntry, lane_of,
+    lane_of_filter,
 };
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use state::{Kept, Retained};
+pub(crate) use state::{RetainedMessage, RetainedStore};

@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::fairness::{LANES, Turn};
-use crate::lane::{Batch, Entry, GoneEntry, Origin, PropertiesEntry, PublishEntry, lane_of};
+use crate::lane::{Batch, DisconnectEntry, Entry, Origin, PropertiesEntry, PublishEntry, lane_of};
 use crate::node::Node;
 use crate::packet::Will;
 use crate::policy::{GoneReason, Principal, SessionId};
@@ -46,15 +46,15 @@ pub(crate) async fn tell_lanes(
     let mut turn = Turn::of(LANES);
     for lane in lanes {
         turn.spend(1).await;
-        let gone = GoneEntry {
+        let gone = DisconnectEntry {
             at: clock::now_ms(),
             who,
             reason: reason.clone(),
         };
         let entry = if stays {
-            Entry::Asleep(gone)
+            Entry::Disconnected(gone)
         } else {
-            Entry::Gone(gone)
+            Entry::Ended(gone)
         };
         append_last(node, *lane, &entry).await;
     }

@@ -106,7 +106,7 @@ impl House {
             unreleased: HashSet::new(),
             filters: Filters::default(),
             lanes: BTreeSet::new(),
-            ticket: 0,
+            request_id: 0,
         };
         change(&mut kept);
         let will = payload.map(|payload| (will(payload), self.now + 50));

@@ -38,7 +38,7 @@ fn asleep(since: u64, expires: u64, will: Option<u64>) -> Box<OfflineSession> {
         unreleased: HashSet::new(),
         filters: Filters::default(),
         lanes: BTreeSet::new(),
-        ticket: 0,
+        request_id: 0,
     };
     Box::new(OfflineSession::new(
         kept,

@@ -18,5 +18,5 @@ pub(crate) struct SessionState {
     /// Lanes in which the session has had something.
     pub lanes: BTreeSet<u16>,
     /// Number of the last SUBSCRIBE or UNSUBSCRIBE.
-    pub ticket: u32,
+    pub request_id: u32,
 }

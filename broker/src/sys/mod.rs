@@ -6,7 +6,7 @@ mod load;
 mod tree;
 
 use crate::clock::now_ms;
-use crate::lane::{Batch, Entry, Places, PublishEntry, lane_of};
+use crate::lane::{Batch, Entry, LaneTable, PublishEntry, lane_of};
 use crate::node::Node;
 use crate::packet::QoS;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tree::{Figures, Tree};
 /// The one task that publishes the tree.
 pub(crate) struct Sys {
     pub node: Arc<Node>,
-    pub places: Arc<Places>,
+    pub lanes: Arc<LaneTable>,
     /// From one update to the next; 0: there is no tree.
     pub interval: Duration,
 }
@@ -43,8 +43,8 @@ impl Sys {
         Figures {
             counted: self.node.counters.sum(),
             clients: self.node.sessions.clients(),
-            stock: self.places.stock(),
-            lost_notices: self.node.courier.dropped(),
+            stock: self.lanes.totals(),
+            lost_notices: self.node.mailboxes.dropped(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The topics under `$SYS/broker`, by the names that mosquitto 2.0 has for them, and some of our own. Pure.
 
 use super::load::{Load, SPANS};
-use crate::lane::Stock;
+use crate::lane::LaneTotals;
 use crate::metrics::Totals;
 use crate::session::DropReason;
 use crate::sessions::Clients;
@@ -16,7 +16,7 @@ const ROOT: &str = "$SYS/broker/";
 pub(super) struct Figures {
     pub counted: Totals,
     pub clients: Clients,
-    pub stock: Stock,
+    pub stock: LaneTotals,
     /// Notices that found no room on their way between lanes.
     pub lost_notices: u64,
 }

@@ -1,6 +1,6 @@
 //! Applying one batch to a lane whose lock is held.
 
-use super::context::Around;
+use super::context::NodeHost;
 use crate::lane::state::{self, Lane};
 
 /// Applies all entries of a batch; false where the lane has ended.
@@ -8,9 +8,9 @@ pub(super) fn apply_batch(
     number: u16,
     lane: &mut Lane,
     batch: &[u8],
-    around: &mut Around<'_>,
+    host: &mut NodeHost<'_>,
 ) -> bool {
-    let entries = match state::read(batch) {
+    let entries = match state::read_batch(batch) {
         Ok(entries) => entries,
         Err(error) => {
             tracing::error!(lane = number, %error, "a batch was passed over");
@@ -20,7 +20,7 @@ pub(super) fn apply_batch(
     for entry in entries {
         match entry {
             Ok(entry) => {
-                if !lane.apply(&entry, around) {
+                if !lane.apply(&entry, host) {
                     return false;
                 }
             }

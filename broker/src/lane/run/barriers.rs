@@ -12,7 +12,7 @@ pub(crate) struct Barriers {
 }
 
 impl Barriers {
-    pub(super) fn reached(&self, number: u64) {
+    pub(super) fn reach(&self, number: u64) {
         *self.reached.lock().entry(number).or_default() += 1;
         self.changed.notify_all();
     }

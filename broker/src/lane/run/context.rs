@@ -1,56 +1,56 @@
 //! What the lanes of this process share, and how a lane's effects reach it.
 
 use super::barriers::Barriers;
-use super::courier::Courier;
+use super::mailbox::Mailboxes;
 use super::timers::Timers;
-use crate::lane::state::Reach;
+use crate::lane::state::LaneHost;
 use crate::outbox::Outbox;
 use crate::policy::{Actor, Attempt, Notice, Policy, Principal, Refusal, SessionId};
 use crate::sessions::Sessions;
 use std::sync::Arc;
 
-/// What keepers share.
-pub(crate) struct Surroundings {
+/// What the appliers and entrances of a node share.
+pub(crate) struct NodeContext {
     pub sessions: Arc<Sessions>,
-    pub courier: Courier,
+    pub mailboxes: Mailboxes,
     pub timers: Arc<Timers>,
     pub policy: Arc<dyn Policy>,
     pub barriers: Arc<Barriers>,
 }
 
 /// What a lane reaches.
-pub(super) struct Around<'a> {
-    pub surroundings: &'a Surroundings,
-    pub touched: &'a mut Vec<Arc<Outbox>>,
+pub(super) struct NodeHost<'a> {
+    pub context: &'a NodeContext,
+    pub to_flush: &'a mut Vec<Arc<Outbox>>,
 }
 
-impl Reach for Around<'_> {
+impl LaneHost for NodeHost<'_> {
     fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
-        self.surroundings.sessions.outbox(session)
+        self.context.sessions.outbox(session)
     }
 
-    fn touch(&mut self, outbox: &Arc<Outbox>) {
-        self.touched.push(outbox.clone());
+    fn flush_later(&mut self, outbox: &Arc<Outbox>) {
+        self.to_flush.push(outbox.clone());
     }
 
-    fn tell(&mut self, notice: Notice) {
-        self.surroundings.courier.send(notice);
+    fn send_notice(&mut self, notice: Notice) {
+        self.context.mailboxes.send(notice);
     }
 
     fn refused(&mut self, who: Actor<'_>, attempt: Attempt<'_>, refusal: &Refusal, now: u64) {
         tracing::debug!(user = who.user, ?attempt, %refusal, "refused in its lane");
         let principal = Principal::new(who.user, false);
-        let policy = &self.surroundings.policy;
+        let policy = &self.context.policy;
         if let Some(notice) = policy.notice(&principal, attempt, refusal, now) {
-            self.tell(notice);
+            self.send_notice(notice);
         }
     }
 
-    fn wake(&mut self, lane: u16, key: String, generation: u64, at: u64) {
-        self.surroundings.timers.set(lane, key, generation, at);
+    fn set_timer(&mut self, lane: u16, key: String, generation: u64, at: u64) {
+        self.context.timers.set(lane, key, generation, at);
     }
 
-    fn barrier(&mut self, _: u16, number: u64) {
-        self.surroundings.barriers.reached(number);
+    fn barrier_reached(&mut self, _: u16, number: u64) {
+        self.context.barriers.reach(number);
     }
 }

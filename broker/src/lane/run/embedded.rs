@@ -32,11 +32,11 @@ const LINKS: usize = 1024;
 /// The router and the credits of its lanes.
 pub(crate) struct Embedded {
     router: Broker,
-    shared: Arc<Shared>,
+    credits: Arc<LaneCredits>,
     links: AtomicUsize,
 }
 
-struct Shared {
+struct LaneCredits {
     topics: Vec<Bytes>,
     /// Bytes that may still be appended unread, a lane each.
     credits: Vec<Semaphore>,
@@ -62,7 +62,7 @@ impl Embedded {
         };
         Embedded {
             router: Broker::new(config),
-            shared: Arc::new(Shared {
+            credits: Arc::new(LaneCredits {
                 topics: (0..lanes)
                     .map(|l| Bytes::from(format!("lane/{l}")))
                     .collect(),
@@ -81,7 +81,7 @@ impl Embedded {
     }
 }
 
-impl Shared {
+impl LaneCredits {
     /// Credits that a batch takes: all of the lane's where it is larger.
     fn price(&self, batch: &Bytes) -> u32 {
         u32::try_from(batch.len() + OVERHEAD)
@@ -101,8 +101,8 @@ impl Shared {
 impl LaneLog for Embedded {
     fn appender(&self) -> Result<Box<dyn Appender>, LogError> {
         let (tx, rx) = self.link()?;
-        Ok(Box::new(Link {
-            shared: self.shared.clone(),
+        Ok(Box::new(AppendLink {
+            credits: self.credits.clone(),
             tx: Mutex::new(tx),
             _rx: Mutex::new(rx),
         }))
@@ -115,13 +115,13 @@ impl LaneLog for Embedded {
     fn follower(&self, lanes: &[u16]) -> Result<Box<dyn Follower>, LogError> {
         let (mut tx, mut rx) = self.link()?;
         for lane in lanes {
-            let (topic, _) = self.shared.lane(*lane)?;
+            let (topic, _) = self.credits.lane(*lane)?;
             tx.subscribe(String::from_utf8_lossy(topic))?;
             // What is appended before the router knows the filter would be lost.
             while !matches!(rx.recv()?, Some(Notification::DeviceAck(_))) {}
         }
-        Ok(Box::new(Tail {
-            shared: self.shared.clone(),
+        Ok(Box::new(FollowLink {
+            credits: self.credits.clone(),
             rx,
             _tx: tx,
             past: Instant::now(),
@@ -130,15 +130,15 @@ impl LaneLog for Embedded {
 }
 
 /// An appending link.
-struct Link {
-    shared: Arc<Shared>,
+struct AppendLink {
+    credits: Arc<LaneCredits>,
     tx: Mutex<LinkTx>,
     /// The router would take the link for gone.
     _rx: Mutex<LinkRx>,
 }
 
-impl Link {
-    fn hand_over(&self, topic: &Bytes, batch: Bytes) -> Result<(), LogError> {
+impl AppendLink {
+    fn publish(&self, topic: &Bytes, batch: Bytes) -> Result<(), LogError> {
         let mut tx = self.tx.lock();
         let publish = Publish::new(topic.clone(), batch, false);
         {
@@ -154,39 +154,39 @@ impl Link {
     }
 }
 
-impl Appender for Link {
+impl Appender for AppendLink {
     fn try_append(&self, lane: u16, batch: Bytes) -> Result<(), AppendError> {
-        let (topic, credits) = self.shared.lane(lane)?;
-        let Ok(permit) = credits.try_acquire_many(self.shared.price(&batch)) else {
+        let (topic, credits) = self.credits.lane(lane)?;
+        let Ok(permit) = credits.try_acquire_many(self.credits.price(&batch)) else {
             return Err(AppendError::Full(batch));
         };
         permit.forget();
-        Ok(self.hand_over(topic, batch)?)
+        Ok(self.publish(topic, batch)?)
     }
 
     fn append(&self, lane: u16, batch: Bytes) -> BoxFuture<'_, Result<(), AppendError>> {
         Box::pin(async move {
-            let (topic, credits) = self.shared.lane(lane)?;
+            let (topic, credits) = self.credits.lane(lane)?;
             let permit = credits
-                .acquire_many(self.shared.price(&batch))
+                .acquire_many(self.credits.price(&batch))
                 .await
                 .map_err(|e| LogError(e.to_string()))?;
             permit.forget();
-            Ok(self.hand_over(topic, batch)?)
+            Ok(self.publish(topic, batch)?)
         })
     }
 }
 
 /// A following link.
-struct Tail {
-    shared: Arc<Shared>,
+struct FollowLink {
+    credits: Arc<LaneCredits>,
     rx: LinkRx,
     _tx: LinkTx,
     /// A deadline that has passed: the link then gives what is there and does not wait.
     past: Instant,
 }
 
-impl Follower for Tail {
+impl Follower for FollowLink {
     fn next(&mut self, wait: bool) -> Result<Option<(u16, Bytes)>, LogError> {
         loop {
             let notification = if wait {
@@ -200,7 +200,7 @@ impl Follower for Tail {
             match notification {
                 Some(Notification::Forward(forward)) => {
                     let topic = &forward.publish.topic;
-                    let lane = self.shared.topics.iter().position(|t| t == topic);
+                    let lane = self.credits.topics.iter().position(|t| t == topic);
                     if let Some(lane) = lane.and_then(|l| u16::try_from(l).ok()) {
                         return Ok(Some((lane, forward.publish.payload)));
                     }
@@ -213,8 +213,8 @@ impl Follower for Tail {
     }
 
     fn done(&mut self, lane: u16, batch: &Bytes) {
-        if let Ok((_, credits)) = self.shared.lane(lane) {
-            credits.add_permits(self.shared.price(batch) as usize);
+        if let Ok((_, credits)) = self.credits.lane(lane) {
+            credits.add_permits(self.credits.price(batch) as usize);
         }
     }
 }

@@ -5,10 +5,10 @@
 //! holds the lane, entries go by the log, and until it is read empty all of them do.
 
 use super::apply::{AbortOnPanic, apply_batch};
-use super::context::{Around, Surroundings};
+use super::context::{NodeContext, NodeHost};
 use super::flusher::Flusher;
 use super::log::{AppendError, Appender, LogError};
-use super::places::{Place, Places};
+use super::table::{LaneTable, SharedLane};
 use crate::lane::state::Batch;
 use crate::outbox::Outbox;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One thread's way into the lanes. What one connection appends keeps its order.
 pub(crate) struct Entrance {
-    places: Arc<Places>,
+    lanes: Arc<LaneTable>,
     appender: Box<dyn Appender>,
-    surroundings: Arc<Surroundings>,
+    context: Arc<NodeContext>,
     flusher: Arc<Flusher>,
     /// Whether the log allows entries that it never sees.
     in_place: bool,
@@ -26,15 +26,15 @@ pub(crate) struct Entrance {
 
 impl Entrance {
     pub(crate) fn new(
-        places: Arc<Places>,
+        lanes: Arc<LaneTable>,
         appender: Box<dyn Appender>,
-        surroundings: Arc<Surroundings>,
+        context: Arc<NodeContext>,
         in_place: bool,
     ) -> Self {
         Entrance {
-            places,
+            lanes,
             appender,
-            surroundings,
+            context,
             flusher: Arc::default(),
             in_place,
         }
@@ -47,7 +47,7 @@ impl Entrance {
 
     /// Writes what waits in `outbox` once this round of the thread's tasks is over.
     pub(crate) fn flush_soon(&self, outbox: &Arc<Outbox>) {
-        self.flusher.touched.lock().push(outbox.clone());
+        self.flusher.to_flush.lock().push(outbox.clone());
         self.flusher.wake.notify_one();
     }
 
@@ -64,49 +64,54 @@ impl Entrance {
         batch: Batch,
         mut taken: impl FnMut(),
     ) -> Result<(), LogError> {
-        let place = self.places.of(lane)?;
+        let shared = self.lanes.get(lane)?;
         let batch = batch.into_bytes();
-        if self.in_place && self.apply(lane, place, &batch, &mut taken) {
+        if self.in_place && self.apply(lane, shared, &batch, &mut taken) {
             return Ok(());
         }
-        self.to_log(lane, place, batch).await?;
+        self.to_log(lane, shared, batch).await?;
         taken();
         Ok(())
     }
 
     /// Appends by the log, for entries that the keeper itself is to see.
     pub(crate) async fn append_to_log(&self, lane: u16, batch: Batch) -> Result<(), LogError> {
-        let place = self.places.of(lane)?;
-        self.to_log(lane, place, batch.into_bytes()).await
+        let shared = self.lanes.get(lane)?;
+        self.to_log(lane, shared, batch.into_bytes()).await
     }
 
     /// False where the lane is not idle.
-    fn apply(&self, number: u16, place: &Place, batch: &[u8], taken: impl FnOnce()) -> bool {
-        let Some(mut lane) = place.state.try_lock() else {
+    fn apply(&self, number: u16, shared: &SharedLane, batch: &[u8], taken: impl FnOnce()) -> bool {
+        let Some(mut lane) = shared.state.try_lock() else {
             return false;
         };
         // Under the lock: what has come into the log since stands behind this.
-        if place.in_log.load(Ordering::Acquire) > 0 {
+        if shared.batches_in_log.load(Ordering::Acquire) > 0 {
             return false;
         }
         let _no_half_state = AbortOnPanic;
         taken();
-        let mut touched = self.flusher.touched.lock();
-        let mut around = Around {
-            surroundings: &self.surroundings,
-            touched: &mut touched,
+        let mut to_flush = self.flusher.to_flush.lock();
+        let mut host = NodeHost {
+            context: &self.context,
+            to_flush: &mut to_flush,
         };
-        apply_batch(number, &mut lane, batch, &mut around);
-        place.stock.set(lane.stock());
-        if !touched.is_empty() {
+        apply_batch(number, &mut lane, batch, &mut host);
+        shared.counts.store(lane.counts());
+        if !to_flush.is_empty() {
             self.flusher.wake.notify_one();
         }
         true
     }
 
-    async fn to_log(&self, lane: u16, place: &Place, batch: bytes::Bytes) -> Result<(), LogError> {
+    async fn to_log(
+        &self,
+        lane: u16,
+        shared: &SharedLane,
+        batch: bytes::Bytes,
+    ) -> Result<(), LogError> {
         // Counted before it can be read; taken back where it never gets there.
-        let counted = Counted::new(&place.in_log);
+        let counted = Counted::new(&shared.batches_in_log);
         match self.appender.try_append(lane, batch) {
             Ok(()) => {}
             Err(AppendError::Full(batch)) => match self.appender.append(lane, batch).await {
@@ -148,8 +153,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::lane::{
-        Barriers, Courier, Embedded, Entry, Keeper, Lane, LaneLog, Origin, Portion, PublishEntry,
-        Timers,
+        Applier, Barriers, Embedded, Entry, Lane, LaneLog, Mailboxes, Origin, PublishEntry,
+        RetainedLimits, Timers,
     };
     use crate::packet::QoS;
     use crate::policy::{
@@ -220,27 +225,27 @@ mod tests {
         const EACH: u32 = 20_000;
         let notes = Arc::default();
         let log = Embedded::start(1, 4 << 10);
-        let places = Arc::new(Places::new(std::iter::once(Lane::new(
+        let lanes = Arc::new(LaneTable::new(std::iter::once(Lane::new(
             0,
             Box::new(Notes(Arc::clone(&notes))),
-            Portion {
+            RetainedLimits {
                 messages: 1,
                 bytes: 1,
             },
         ))));
-        let surroundings = Arc::new(Surroundings {
+        let context = Arc::new(NodeContext {
             sessions: Arc::new(Sessions::new(0)),
-            courier: Courier::new(1).0,
+            mailboxes: Mailboxes::new(1).0,
             timers: Arc::new(Timers::default()),
             policy: Arc::new(AllowAll),
             barriers: Arc::new(Barriers::default()),
         });
         let follower = log.follower(&[0]).unwrap();
-        let keeper = Keeper::new(places.clone(), 1, follower, surroundings.clone());
-        let keeper = std::thread::spawn(|| keeper.run());
+        let applier = Applier::new(lanes.clone(), 1, follower, context.clone());
+        let applier = std::thread::spawn(|| applier.run());
         let entrance = || {
             let appender = log.appender().unwrap();
-            Entrance::new(places.clone(), appender, surroundings.clone(), true)
+            Entrance::new(lanes.clone(), appender, context.clone(), true)
         };
         let entrances: Vec<_> = (0u64..3).map(|client| (client, entrance())).collect();
         let last = entrance();
@@ -271,12 +276,15 @@ mod tests {
             .unwrap()
             .block_on(last.append_to_log(0, end))
             .unwrap();
-        assert!(surroundings.barriers.wait(1, 1, Duration::from_secs(30)));
-        keeper.join().unwrap();
+        assert!(context.barriers.wait(1, 1, Duration::from_secs(30)));
+        applier.join().unwrap();
         let expected: Vec<u32> = (0..EACH).collect();
         for client in 0..3 {
             assert!(notes.lock()[&client] == expected, "client {client}");
         }
-        assert_eq!(places.of(0).unwrap().in_log.load(Ordering::Acquire), 0);
+        assert_eq!(
+            lanes.get(0).unwrap().batches_in_log.load(Ordering::Acquire),
+            0
+        );
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 /// Writes, once a round of a thread's tasks, what they have put into outboxes.
 #[derive(Default)]
 pub(crate) struct Flusher {
-    pub(super) touched: Mutex<Vec<Arc<Outbox>>>,
+    pub(super) to_flush: Mutex<Vec<Arc<Outbox>>>,
     pub(super) wake: Notify,
 }
 
@@ -19,7 +19,7 @@ impl Flusher {
         let mut round = Vec::new();
         loop {
             self.wake.notified().await;
-            std::mem::swap(&mut round, &mut *self.touched.lock());
+            std::mem::swap(&mut round, &mut *self.to_flush.lock());
             for outbox in round.drain(..) {
                 outbox.flush();
             }

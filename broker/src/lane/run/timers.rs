@@ -12,12 +12,12 @@ use tokio::sync::Notify;
 /// All timers of a server: one a lane and key, so as many as the lanes' hooks have keys.
 #[derive(Default)]
 pub(crate) struct Timers {
-    state: Mutex<State>,
+    state: Mutex<Schedule>,
     changed: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct Schedule {
     /// By time; the value is the generation.
     due: BTreeMap<(u64, u16, String), u64>,
     at: HashMap<(u16, String), u64>,

@@ -19,9 +19,9 @@ pub(crate) enum Entry<'a> {
     /// Filters of one UNSUBSCRIBE that live in this lane.
     Unsubscribe(UnsubscribeEntry<'a>),
     /// The connection of a session has ended, the session goes on.
-    Asleep(GoneEntry<'a>),
+    Disconnected(DisconnectEntry<'a>),
     /// A session has ended.
-    Gone(GoneEntry<'a>),
+    Ended(DisconnectEntry<'a>),
     /// A session that slept has a connection again, and asks for its filters anew; others it had here are
     /// its no more.
     Resume(SubscribeEntry<'a>),
@@ -81,7 +81,7 @@ pub(crate) struct SubscribeEntry<'a> {
     #[serde(borrow)]
     pub who: Origin<'a>,
     /// The session's number for the SUBSCRIBE, to answer it by.
-    pub ticket: u32,
+    pub request_id: u32,
     /// Subscription identifier, 0: none.
     pub identifier: u32,
     #[serde(borrow)]
@@ -92,7 +92,7 @@ pub(crate) struct SubscribeEntry<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FilterEntry<'a> {
     /// Its place in the packet.
-    pub slot: u16,
+    pub position: u16,
     pub filter: &'a str,
     pub options: SubscribeOptions,
     pub mount: Option<Mount>,
@@ -117,7 +117,7 @@ pub(crate) struct UnsubscribeEntry<'a> {
     pub at: u64,
     #[serde(borrow)]
     pub who: Origin<'a>,
-    pub ticket: u32,
+    pub request_id: u32,
     /// Place in the packet, and filter.
     #[serde(borrow)]
     pub filters: Vec<(u16, &'a str)>,
@@ -125,7 +125,7 @@ pub(crate) struct UnsubscribeEntry<'a> {
 
 /// A session that ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct GoneEntry<'a> {
+pub(crate) struct DisconnectEntry<'a> {
     pub at: u64,
     #[serde(borrow)]
     pub who: Origin<'a>,
@@ -174,7 +174,7 @@ impl Batch {
 }
 
 /// The entries of a batch, in order.
-pub(crate) fn read(
+pub(crate) fn read_batch(
     batch: &[u8],
 ) -> Result<impl Iterator<Item = Result<Entry<'_>, BatchError>>, BatchError> {
     let mut rest = match batch.split_first() {
@@ -271,10 +271,10 @@ mod tests {
             Entry::Unsubscribe(UnsubscribeEntry {
                 at: 2,
                 who: WHO,
-                ticket: 3,
+                request_id: 3,
                 filters: vec![(0, "a/#")],
             }),
-            Entry::Gone(GoneEntry {
+            Entry::Ended(DisconnectEntry {
                 at: 3,
                 who: WHO,
                 reason: GoneReason::Lost("why".into()),
@@ -284,7 +284,7 @@ mod tests {
                 key: "k",
                 generation: 5,
             },
-            Entry::Asleep(GoneEntry {
+            Entry::Disconnected(DisconnectEntry {
                 at: 5,
                 who: WHO,
                 reason: GoneReason::Orderly,
@@ -296,20 +296,23 @@ mod tests {
             batch.push(entry);
         }
         let bytes = batch.into_bytes();
-        let back: Vec<_> = read(&bytes).unwrap().map(Result::unwrap).collect();
+        let back: Vec<_> = read_batch(&bytes).unwrap().map(Result::unwrap).collect();
         assert_eq!(back, entries);
     }
 
     #[test]
     fn another_format_is_named() {
-        assert!(matches!(read(&[9]).err(), Some(BatchError::Format(9))));
-        assert!(matches!(read(&[]).err(), Some(BatchError::Empty)));
+        assert!(matches!(
+            read_batch(&[9]).err(),
+            Some(BatchError::Format(9))
+        ));
+        assert!(matches!(read_batch(&[]).err(), Some(BatchError::Empty)));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(entries) = read(&bytes) {
+            if let Ok(entries) = read_batch(&bytes) {
                 prop_assert!(entries.count() <= 200);
             }
         }

@@ -1,7 +1,7 @@
 //! One message to all whom it reaches.
 
 use super::frames::{Frames, Outgoing};
-use super::host::Reach;
+use super::host::LaneHost;
 use super::sharing::share_out;
 use super::subscribers::Subscribers;
 use super::subscription::Subscription;
@@ -12,12 +12,12 @@ use crate::session::Outbound;
 /// Fills the outboxes of all subscribers, of those asleep too [MQTT-4.5.0-1].
 pub(super) fn fan_out(
     message: &Outgoing<'_>,
-    index: &Subscriptions,
+    subscriptions: &Subscriptions,
     subscribers: &Subscribers,
     hook: &dyn LaneHook,
-    reach: &mut dyn Reach,
+    host: &mut dyn LaneHost,
 ) {
-    if message.end() <= message.now {
+    if message.expires_at() <= message.now {
         return;
     }
     let mut matches: Vec<&Subscription> = Vec::new();
@@ -37,8 +37,8 @@ pub(super) fn fan_out(
         }
         matches.push(s);
     };
-    index.matches(message.entry.topic, found, |group| groups.push(group));
-    if index.may_overlap() {
+    subscriptions.matches(message.entry.topic, found, |group| groups.push(group));
+    if subscriptions.may_overlap() {
         matches.sort_by_key(|s| s.slot);
     }
     let mut frames = Frames::new(message, hook);
@@ -55,13 +55,13 @@ pub(super) fn fan_out(
             out.deliver(message.lane, frame, message.now);
         };
         if outbox.fill(deliver) {
-            reach.touch(outbox);
+            host.flush_later(outbox);
         }
     }
     if !groups.is_empty() && !hook.may_share(message.entry.topic) {
         return;
     }
     for group in groups {
-        share_out(message, group, &mut frames, subscribers, reach);
+        share_out(message, group, &mut frames, subscribers, host);
     }
 }

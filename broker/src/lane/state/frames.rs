@@ -1,7 +1,7 @@
 //! One message in the forms in which it goes out: encoded once for each form that receivers need, not once a receiver.
 
 use super::entry::{Batch, Entry, Origin, PublishEntry};
-use super::retained::{Kept, end, remaining};
+use super::retained::{RetainedMessage, expires_at, remaining};
 use super::subscription::Subscription;
 use crate::packet::{PublishParts, QoS, Version, encode_publish};
 use crate::policy::{LaneHook, Mark, Mount, Stamps};
@@ -28,14 +28,14 @@ impl Outgoing<'_> {
     }
 
     /// Seconds left to live.
-    fn left(&self) -> Option<u32> {
+    fn seconds_left(&self) -> Option<u32> {
         Some(remaining(self.expiry()?, self.entry.at, self.now))
     }
 
     /// When it is worth nothing any more.
-    pub(super) fn end(&self) -> u64 {
+    pub(super) fn expires_at(&self) -> u64 {
         self.expiry()
-            .map_or(Frame::FOR_EVER, |expiry| end(expiry, self.entry.at))
+            .map_or(Frame::FOR_EVER, |expiry| expires_at(expiry, self.entry.at))
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Frames<'a> {
     hook: &'a dyn LaneHook,
     stamps: Option<Stamps>,
     /// By version, QoS and retain flag; what most receivers need. The last place is for a form of one receiver.
-    plain: [Option<Frame>; 13],
+    forms: [Option<Frame>; 13],
     /// The entry itself, for those who share it.
     batch: Option<Bytes>,
 }
@@ -56,13 +56,13 @@ impl<'a> Frames<'a> {
             message,
             hook,
             stamps: None,
-            plain: Default::default(),
+            forms: Default::default(),
             batch: None,
         }
     }
 
     /// The entry itself, as whoever takes the message over later needs it.
-    pub(super) fn batch(&mut self) -> Bytes {
+    pub(super) fn entry_batch(&mut self) -> Bytes {
         let write = || {
             let mut batch = Batch::default();
             batch.push(&Entry::Publish(self.message.entry.clone()));
@@ -91,19 +91,19 @@ impl<'a> Frames<'a> {
             12
         };
         if !ordinary {
-            self.plain[place] = None;
+            self.forms[place] = None;
         }
-        if self.plain[place].is_none() {
+        if self.forms[place].is_none() {
             if self.stamps.is_none() && version == Version::V5 {
                 self.stamps = Some(stamps(self.hook, entry, self.message.marked));
             }
             let none = Stamps::new();
             let stamps = self.stamps.as_ref().unwrap_or(&none);
             let user_properties = match version {
-                Version::V5 => stamped(entry, stamps),
+                Version::V5 => stamped_properties(entry, stamps),
                 Version::V3 => Vec::new(),
             };
-            let topic = shown(entry.topic, mount);
+            let topic = shown_topic(entry.topic, mount);
             let properties = entry.properties.as_deref();
             let parts = PublishParts {
                 topic: &topic,
@@ -112,7 +112,7 @@ impl<'a> Frames<'a> {
                 retain,
                 dup: false,
                 payload_format_indicator: properties.and_then(|p| p.payload_format_indicator),
-                message_expiry: self.message.left(),
+                message_expiry: self.message.seconds_left(),
                 content_type: properties.and_then(|p| p.content_type),
                 response_topic: properties.and_then(|p| p.response_topic),
                 correlation_data: properties.and_then(|p| p.correlation_data),
@@ -120,14 +120,14 @@ impl<'a> Frames<'a> {
                 subscription_ids: &ids,
             };
             let packet = encode_publish(version, &parts).forwarded();
-            self.plain[place] = Some(Frame {
+            self.forms[place] = Some(Frame {
                 qos,
                 packet,
-                expires: self.message.end(),
+                expires: self.message.expires_at(),
                 share: None,
             });
         }
-        match &self.plain[place] {
+        match &self.forms[place] {
             Some(frame) => frame,
             None => unreachable!("encoded above"),
         }
@@ -137,26 +137,26 @@ impl<'a> Frames<'a> {
 /// A retained message for one new subscription: the retain flag is set [MQTT-3.3.1-8].
 pub(super) fn retained_frame(
     topic: &str,
-    kept: &Kept,
+    retained: &RetainedMessage,
     now: u64,
     subscription: &Subscription,
     version: Version,
 ) -> Frame {
-    let qos = kept.qos.min(subscription.options.qos);
-    let properties = kept.properties.as_deref();
+    let qos = retained.qos.min(subscription.options.qos);
+    let properties = retained.properties.as_deref();
     let user_properties: Vec<UserProperty<'_>> = properties
         .into_iter()
         .flat_map(|p| &p.user_properties)
         .map(|(n, v)| (Cow::Borrowed(&**n), Cow::Borrowed(&**v)))
         .collect();
     let parts = PublishParts {
-        topic: &shown(topic, subscription.mount.as_deref()),
-        payload: &kept.payload,
+        topic: &shown_topic(topic, subscription.mount.as_deref()),
+        payload: &retained.payload,
         qos,
         retain: true,
         dup: false,
         payload_format_indicator: properties.and_then(|p| p.payload_format_indicator),
-        message_expiry: kept.left(now),
+        message_expiry: retained.seconds_left(now),
         content_type: properties.and_then(|p| p.content_type.as_deref()),
         response_topic: properties.and_then(|p| p.response_topic.as_deref()),
         correlation_data: properties.and_then(|p| p.correlation_data.as_deref()),
@@ -166,7 +166,7 @@ pub(super) fn retained_frame(
     Frame {
         qos,
         packet: encode_publish(version, &parts),
-        expires: kept.end().unwrap_or(Frame::FOR_EVER),
+        expires: retained.expires_at().unwrap_or(Frame::FOR_EVER),
         share: None,
     }
 }
@@ -178,7 +178,7 @@ fn identifiers<'a>(subscriptions: impl Iterator<Item = &'a Subscription>) -> Vec
 }
 
 /// The topic as the receiver knows it: it matches the filter [MQTT-3.3.2-3].
-fn shown<'a>(topic: &'a str, mount: Option<&Mount>) -> Cow<'a, str> {
+fn shown_topic<'a>(topic: &'a str, mount: Option<&Mount>) -> Cow<'a, str> {
     match mount.and_then(|m| Some((m, topic.strip_prefix(m.real.as_str())?))) {
         Some((mount, rest)) => Cow::Owned(format!("{}{rest}", mount.shown)),
         None => Cow::Borrowed(topic),
@@ -197,7 +197,7 @@ pub(super) fn stamps(
 }
 
 /// User properties as a receiver sees them: the sender's own, less what is stamped, and the stamps.
-pub(super) fn stamped<'a>(
+pub(super) fn stamped_properties<'a>(
     entry: &'a PublishEntry<'_>,
     stamps: &'a Stamps,
 ) -> Vec<UserProperty<'a>> {

@@ -5,17 +5,17 @@ use crate::policy::{Actor, Attempt, Notice, Refusal, SessionId};
 use std::sync::Arc;
 
 /// What lies around a lane: it is reached by effects only.
-pub(crate) trait Reach {
+pub(crate) trait LaneHost {
     /// The outbox of a session on this node, while it lives.
     fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>>;
     /// Bytes wait in this outbox now; called once until it is flushed ([`Outbox::fill`] says when).
-    fn touch(&mut self, outbox: &Arc<Outbox>);
+    fn flush_later(&mut self, outbox: &Arc<Outbox>);
     /// Publishes a notice in its own lane; may be dropped.
-    fn tell(&mut self, notice: Notice);
+    fn send_notice(&mut self, notice: Notice);
     /// The lane refused what had been let in; tells the sender where that is called for.
     fn refused(&mut self, who: Actor<'_>, attempt: Attempt<'_>, refusal: &Refusal, now: u64);
     /// Appends a timer entry to this lane at `at`.
-    fn wake(&mut self, lane: u16, key: String, generation: u64, at: u64);
+    fn set_timer(&mut self, lane: u16, key: String, generation: u64, at: u64);
     /// A barrier has been reached.
-    fn barrier(&mut self, lane: u16, number: u64);
+    fn barrier_reached(&mut self, lane: u16, number: u64);
 }

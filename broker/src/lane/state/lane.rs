@@ -2,13 +2,13 @@
 
 use super::entry::{Entry, FilterEntry, Origin, PublishEntry, SubscribeEntry, UnsubscribeEntry};
 use super::fanout::fan_out;
-use super::frames::{Outgoing, stamped, stamps};
-use super::host::Reach;
-use super::retained::{Kept, Portion, Retained};
-use super::stock::LaneStock;
+use super::frames::{Outgoing, stamped_properties, stamps};
+use super::host::LaneHost;
+use super::retained::{RetainedLimits, RetainedMessage, RetainedStore};
 use super::subscribers::Subscribers;
 use super::subscription::{Slot, Subscription};
 use super::subscriptions::{Subscriptions, is_shared};
+use super::totals::LaneCounts;
 use crate::outbox::Outbox;
 use crate::packet::{PublishProperties, QoS, ReasonCode, RetainHandling, Version};
 use crate::policy::{
@@ -21,77 +21,77 @@ pub(crate) struct Lane {
     pub(super) number: u16,
     pub(super) now: u64,
     position: u64,
-    pub(super) index: Subscriptions,
-    pub(super) retained: Retained,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) retained: RetainedStore,
     pub(super) subscribers: Subscribers,
     pub(super) hook: Box<dyn LaneHook>,
     effects: Vec<Effect>,
     /// The timer that is set for the end of a retained message.
-    waits_until: Option<u64>,
+    expiry_timer: Option<u64>,
 }
 
 /// The key of the lane's own timer; hooks have none that starts so.
-const ENDS: &str = "\0retained";
+const EXPIRY_TIMER: &str = "\0retained";
 
 /// Retained messages whose time is over that are taken away in one go.
-const ENDS_AT_ONCE: usize = 1_000;
+const EXPIRED_AT_ONCE: usize = 1_000;
 
 impl Lane {
-    /// `portion` is what it may keep of retained messages that nobody else limits.
-    pub(crate) fn new(number: u16, hook: Box<dyn LaneHook>, portion: Portion) -> Self {
+    /// `limits` is what it may keep of retained messages that nobody else limits.
+    pub(crate) fn new(number: u16, hook: Box<dyn LaneHook>, limits: RetainedLimits) -> Self {
         Lane {
             number,
             now: 0,
             position: 0,
-            index: Subscriptions::of(number),
-            retained: Retained::new(portion),
+            subscriptions: Subscriptions::of(number),
+            retained: RetainedStore::new(limits),
             subscribers: Subscribers::default(),
             hook,
             effects: Vec::new(),
-            waits_until: None,
+            expiry_timer: None,
         }
     }
 
     /// Applies the next entry of the log. False where the log ends here.
-    pub(crate) fn apply(&mut self, entry: &Entry<'_>, reach: &mut dyn Reach) -> bool {
+    pub(crate) fn apply(&mut self, entry: &Entry<'_>, host: &mut dyn LaneHost) -> bool {
         self.position += 1;
         match entry {
-            Entry::Publish(publish) => self.publish(publish, reach),
-            Entry::Subscribe(subscribe) => self.subscribe(subscribe, reach),
-            Entry::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, reach),
-            Entry::Asleep(gone) => self.asleep(gone, reach),
-            Entry::Gone(gone) => self.gone(gone, reach),
-            Entry::Resume(resume) => self.resume(resume, reach),
+            Entry::Publish(publish) => self.publish(publish, host),
+            Entry::Subscribe(subscribe) => self.subscribe(subscribe, host),
+            Entry::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, host),
+            Entry::Disconnected(gone) => self.disconnected(gone, host),
+            Entry::Ended(gone) => self.ended(gone, host),
+            Entry::Resume(resume) => self.resume(resume, host),
             Entry::Timer {
                 at,
                 key,
                 generation,
             } => {
-                self.pass_time(*at);
-                if *key == ENDS {
-                    self.end_retained(reach);
+                self.advance_time(*at);
+                if *key == EXPIRY_TIMER {
+                    self.expire_retained(host);
                 } else {
-                    self.ask(|hook, cx| hook.timer(cx, key, *generation));
-                    self.carry_out(reach);
+                    self.with_hook(|hook, cx| hook.timer(cx, key, *generation));
+                    self.perform_effects(host);
                 }
             }
-            Entry::Barrier(number) => reach.barrier(self.number, *number),
+            Entry::Barrier(number) => host.barrier_reached(self.number, *number),
             Entry::End => return false,
         }
         true
     }
 
     /// What it holds, in numbers.
-    pub(crate) fn stock(&self) -> LaneStock {
-        LaneStock::new(self.retained.size(), self.index.count())
+    pub(crate) fn counts(&self) -> LaneCounts {
+        LaneCounts::new(self.retained.size(), self.subscriptions.count())
     }
 
     /// A lane's time is the greatest seen.
-    pub(super) fn pass_time(&mut self, at: u64) {
+    pub(super) fn advance_time(&mut self, at: u64) {
         self.now = self.now.max(at);
     }
 
-    pub(super) fn ask<T>(
+    pub(super) fn with_hook<T>(
         &mut self,
         ask: impl FnOnce(&mut dyn LaneHook, &mut HookContext<'_>) -> T,
     ) -> T {
@@ -103,57 +103,57 @@ impl Lane {
         ask(self.hook.as_mut(), &mut cx)
     }
 
-    fn publish(&mut self, p: &PublishEntry<'_>, reach: &mut dyn Reach) {
-        self.pass_time(p.at);
+    fn publish(&mut self, p: &PublishEntry<'_>, host: &mut dyn LaneHost) {
+        self.advance_time(p.at);
         let Some(origin) = p.origin else {
             let keep = p.retain.then_some(Limit::None);
-            self.send_out(p, None, keep, reach);
+            self.distribute(p, None, keep, host);
             return;
         };
         let message = Message {
             topic: p.topic,
             payload: p.payload,
             retain: p.retain,
-            replaces: p.retain && self.retained.holds(p.topic),
+            replaces: p.retain && self.retained.contains(p.topic),
         };
-        match self.ask(|hook, cx| hook.publish(cx, origin.into(), message)) {
+        match self.with_hook(|hook, cx| hook.publish(cx, origin.into(), message)) {
             Ok(verdict) => {
                 let keep = verdict.keep.then_some(verdict.limit);
-                self.send_out(p, Some((origin, verdict.mark)), keep, reach);
+                self.distribute(p, Some((origin, verdict.mark)), keep, host);
             }
             Err(refusal) => {
-                reach.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
+                host.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
             }
         }
-        self.carry_out(reach);
+        self.perform_effects(host);
     }
 
     /// Keeps the message where `keep` is given, and fills the outboxes of all it reaches.
-    fn send_out(
+    fn distribute(
         &mut self,
         p: &PublishEntry<'_>,
         marked: Option<(Origin<'_>, Mark)>,
         keep: Option<Limit>,
-        reach: &mut dyn Reach,
+        host: &mut dyn LaneHost,
     ) {
         if let Some(limit) = keep {
             let stamps = stamps(self.hook.as_ref(), p, marked);
-            let message = Kept {
+            let message = RetainedMessage {
                 at: p.at,
                 payload: bytes::Bytes::copy_from_slice(p.payload),
                 qos: p.qos,
-                properties: kept_properties(p, &stamps),
+                properties: retained_properties(p, &stamps),
                 limit,
             };
             if self.retained.set(p.topic, message) {
-                self.wait_for_end(reach);
+                self.set_expiry_timer(host);
             } else {
                 if limit == Limit::OfBytes {
-                    self.ask(|hook, cx| hook.expired(cx, p.topic));
+                    self.with_hook(|hook, cx| hook.expired(cx, p.topic));
                 }
                 if let Some(origin) = p.origin {
-                    let refusal = not_kept(limit, self.retained.portion());
-                    reach.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
+                    let refusal = not_retained(limit, self.retained.limits());
+                    host.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
                 }
             }
         }
@@ -165,52 +165,52 @@ impl Lane {
         };
         fan_out(
             &outgoing,
-            &self.index,
+            &self.subscriptions,
             &self.subscribers,
             self.hook.as_ref(),
-            reach,
+            host,
         );
     }
 
     /// Sets the timer for the retained message that ends first.
-    fn wait_for_end(&mut self, reach: &mut dyn Reach) {
-        let next = self.retained.next_end();
+    fn set_expiry_timer(&mut self, host: &mut dyn LaneHost) {
+        let next = self.retained.next_expiry();
         if let Some(at) = next
-            && self.waits_until.is_none_or(|known| at < known)
+            && self.expiry_timer.is_none_or(|known| at < known)
         {
-            self.waits_until = next;
-            reach.wake(self.number, ENDS.to_owned(), 0, at);
+            self.expiry_timer = next;
+            host.set_timer(self.number, EXPIRY_TIMER.to_owned(), 0, at);
         }
     }
 
-    fn end_retained(&mut self, reach: &mut dyn Reach) {
-        self.waits_until = None;
+    fn expire_retained(&mut self, host: &mut dyn LaneHost) {
+        self.expiry_timer = None;
         // The rest by the next timer, at once: others have something to say in between.
-        for _ in 0..ENDS_AT_ONCE {
-            let Some(topic) = self.retained.take_over(self.now) else {
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some(topic) = self.retained.take_expired(self.now) else {
                 break;
             };
-            self.ask(|hook, cx| hook.expired(cx, &topic));
+            self.with_hook(|hook, cx| hook.expired(cx, &topic));
         }
-        self.carry_out(reach);
-        self.wait_for_end(reach);
+        self.perform_effects(host);
+        self.set_expiry_timer(host);
     }
 
-    fn subscribe(&mut self, s: &SubscribeEntry<'_>, reach: &mut dyn Reach) {
-        self.pass_time(s.at);
-        let Some(slot) = self.slot_of(s.who, reach) else {
+    fn subscribe(&mut self, s: &SubscribeEntry<'_>, host: &mut dyn LaneHost) {
+        self.advance_time(s.at);
+        let Some(slot) = self.slot_for(s.who, host) else {
             return;
         };
         let requests: Vec<_> = s.filters.iter().map(FilterEntry::request).collect();
-        let verdicts = self.ask(|hook, cx| hook.judge(cx, s.who.into(), &requests));
+        let verdicts = self.with_hook(|hook, cx| hook.judge(cx, s.who.into(), &requests));
         let mut codes = Vec::with_capacity(requests.len());
         let mut granted = Vec::with_capacity(requests.len());
         for ((f, request), verdict) in s.filters.iter().zip(&requests).zip(verdicts) {
             match verdict {
                 Ok(()) => {
-                    let new = self.add(slot, f, s.identifier);
+                    let new = self.add_subscription(slot, f, s.identifier);
                     granted.push((f, *request, new));
-                    codes.push((f.slot, f.options.qos.granted(), None));
+                    codes.push((f.position, f.options.qos.granted(), None));
                 }
                 Err(refusal) => {
                     // The SUBACK tells 5.0 all; 3.1.1 only that it failed.
@@ -219,9 +219,9 @@ impl Lane {
                         .is_some_and(|o| o.version() == Version::V3)
                     {
                         let attempt = Attempt::Subscribe(f.filter);
-                        reach.refused(s.who.into(), attempt, &refusal, self.now);
+                        host.refused(s.who.into(), attempt, &refusal, self.now);
                     }
-                    codes.push((f.slot, refusal.code, Some(refusal.reason)));
+                    codes.push((f.position, refusal.code, Some(refusal.reason)));
                 }
             }
         }
@@ -236,36 +236,36 @@ impl Lane {
             (wanted && !is_shared(f.filter)).then_some(*f)
         });
         let wanted: Vec<_> = wanted.collect();
-        self.answer(slot, s, codes, &wanted, reach);
+        self.answer(slot, s, codes, &wanted, host);
         let granted: Vec<_> = granted.into_iter().map(|(_, r, _)| r).collect();
         if !granted.is_empty() {
-            self.ask(|hook, cx| hook.subscribed(cx, s.who.into(), &granted));
+            self.with_hook(|hook, cx| hook.subscribed(cx, s.who.into(), &granted));
         }
-        self.carry_out(reach);
-        self.leave_if_unused(slot);
+        self.perform_effects(host);
+        self.remove_if_unused(slot);
     }
 
-    fn add(&mut self, slot: Slot, f: &FilterEntry<'_>, identifier: u32) -> bool {
+    fn add_subscription(&mut self, slot: Slot, f: &FilterEntry<'_>, identifier: u32) -> bool {
         let subscription = Subscription::of(slot, f, identifier);
-        let new = self.index.insert(f.filter, subscription);
+        let new = self.subscriptions.insert(f.filter, subscription);
         if new {
             self.subscribers.add_filter(slot, f.filter);
         }
         new
     }
 
-    fn unsubscribe(&mut self, u: &UnsubscribeEntry<'_>, reach: &mut dyn Reach) {
-        self.pass_time(u.at);
-        let Some(slot) = self.slot_of(u.who, reach) else {
+    fn unsubscribe(&mut self, u: &UnsubscribeEntry<'_>, host: &mut dyn LaneHost) {
+        self.advance_time(u.at);
+        let Some(slot) = self.slot_for(u.who, host) else {
             return;
         };
         let mut codes = Vec::with_capacity(u.filters.len());
         let mut gone = Vec::new();
         for (place, filter) in &u.filters {
-            let had = self.index.remove(filter, slot);
+            let had = self.subscriptions.remove(filter, slot);
             if had {
                 gone.push(*filter);
-                self.subscribers.drop_filter(slot, filter);
+                self.subscribers.remove_filter(slot, filter);
             }
             let code = if had {
                 ReasonCode::Success
@@ -274,21 +274,21 @@ impl Lane {
             };
             codes.push((*place, code, None));
         }
-        self.hand_over(slot, &gone, reach);
+        self.reassign_after_unsubscribe(slot, &gone, host);
         if let Some(outbox) = self.outbox(slot)
-            && outbox.fill(|out| out.answer(u.ticket, self.number, codes, self.now))
+            && outbox.fill(|out| out.answer(u.request_id, self.number, codes, self.now))
         {
-            reach.touch(outbox);
+            host.flush_later(outbox);
         }
         if !gone.is_empty() {
-            self.ask(|hook, cx| hook.unsubscribed(cx, u.who.into(), &gone));
+            self.with_hook(|hook, cx| hook.unsubscribed(cx, u.who.into(), &gone));
         }
-        self.carry_out(reach);
-        self.leave_if_unused(slot);
+        self.perform_effects(host);
+        self.remove_if_unused(slot);
     }
 
     /// What the hook asked for, in order.
-    pub(super) fn carry_out(&mut self, reach: &mut dyn Reach) {
+    pub(super) fn perform_effects(&mut self, host: &mut dyn LaneHost) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
@@ -306,21 +306,21 @@ impl Lane {
                         retain,
                         properties: None,
                     };
-                    self.send_out(&entry, None, retain.then_some(Limit::None), reach);
+                    self.distribute(&entry, None, retain.then_some(Limit::None), host);
                 }
                 Effect::Wake {
                     key,
                     generation,
                     at,
-                } => reach.wake(self.number, key, generation, at),
-                Effect::Tell(notice) => reach.tell(notice),
+                } => host.set_timer(self.number, key, generation, at),
+                Effect::Tell(notice) => host.send_notice(notice),
             }
         }
         self.effects = effects;
     }
 
     /// The session's place; none for an incarnation that is over.
-    fn slot_of(&mut self, who: Origin<'_>, reach: &dyn Reach) -> Option<Slot> {
+    fn slot_for(&mut self, who: Origin<'_>, host: &dyn LaneHost) -> Option<Slot> {
         if let Some(slot) = self.subscribers.slot_of(who.session.client) {
             let known = self.subscribers.get(slot)?.session.incarnation;
             if known == who.session.incarnation {
@@ -329,16 +329,16 @@ impl Lane {
             if known > who.session.incarnation {
                 return None;
             }
-            self.remove(slot);
+            self.remove_session(slot);
         }
-        self.subscribers.enter(who, reach.outbox(who.session))
+        self.subscribers.insert(who, host.outbox(who.session))
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) -> Option<Arc<Outbox>> {
-        let mut subscriber = self.subscribers.take(slot)?;
+    pub(super) fn remove_session(&mut self, slot: Slot) -> Option<Arc<Outbox>> {
+        let mut subscriber = self.subscribers.remove(slot)?;
         let outbox = subscriber.outbox.take();
         for filter in subscriber.into_filters() {
-            self.index.remove(&filter, slot);
+            self.subscriptions.remove(&filter, slot);
         }
         outbox
     }
@@ -348,8 +348,8 @@ impl Lane {
     }
 }
 
-fn not_kept(limit: Limit, portion: Portion) -> Refusal {
-    let Portion { messages, bytes } = portion;
+fn not_retained(limit: Limit, limits: RetainedLimits) -> Refusal {
+    let RetainedLimits { messages, bytes } = limits;
     let messages = match limit {
         Limit::OfLane => format!("{messages} retained messages"),
         Limit::None | Limit::OfBytes => "retained messages".to_owned(),
@@ -364,8 +364,8 @@ fn not_kept(limit: Limit, portion: Portion) -> Refusal {
 }
 
 /// The properties to keep with a message, stamps included; none where nothing is set.
-fn kept_properties(p: &PublishEntry<'_>, stamps: &Stamps) -> Option<Box<PublishProperties>> {
-    let user_properties = stamped(p, stamps)
+fn retained_properties(p: &PublishEntry<'_>, stamps: &Stamps) -> Option<Box<PublishProperties>> {
+    let user_properties = stamped_properties(p, stamps)
         .into_iter()
         .map(|(n, v)| (n.as_ref().into(), v.as_ref().into()))
         .collect();

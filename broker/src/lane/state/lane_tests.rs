@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-use super::super::entry::{FilterEntry, GoneEntry, PropertiesEntry};
+use super::super::entry::{DisconnectEntry, FilterEntry, PropertiesEntry};
 use super::*;
 use crate::packet::{SubscribeOptions, Version};
 use crate::policy::{
@@ -8,7 +8,7 @@ use crate::policy::{
 use crate::session::{Answer, OutboundLimits};
 use std::collections::HashMap;
 
-const PORTION: Portion = Portion {
+const PORTION: RetainedLimits = RetainedLimits {
     messages: 4,
     bytes: 2_000,
 };
@@ -16,24 +16,24 @@ const PORTION: Portion = Portion {
 /// What a lane did, in a world of two sessions.
 struct World {
     outboxes: HashMap<SessionId, Arc<Outbox>>,
-    touched: Vec<Arc<Outbox>>,
+    to_flush: Vec<Arc<Outbox>>,
     refused: Vec<String>,
 }
 
-impl Reach for World {
+impl LaneHost for World {
     fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
         self.outboxes.get(&session).cloned()
     }
-    fn touch(&mut self, outbox: &Arc<Outbox>) {
-        self.touched.push(outbox.clone());
+    fn flush_later(&mut self, outbox: &Arc<Outbox>) {
+        self.to_flush.push(outbox.clone());
     }
-    fn tell(&mut self, _: Notice) {}
+    fn send_notice(&mut self, _: Notice) {}
     fn refused(&mut self, who: Actor<'_>, attempt: Attempt<'_>, refusal: &Refusal, _: u64) {
         self.refused
             .push(format!("{} {attempt:?} {refusal}", who.user));
     }
-    fn wake(&mut self, _: u16, _: String, _: u64, _: u64) {}
-    fn barrier(&mut self, _: u16, _: u64) {}
+    fn set_timer(&mut self, _: u16, _: String, _: u64, _: u64) {}
+    fn barrier_reached(&mut self, _: u16, _: u64) {}
 }
 
 /// Refuses what ends in `no`, stamps, and hides what ends in `secret` from guarded filters.
@@ -126,7 +126,7 @@ impl Scene {
     fn new(hook: Box<dyn LaneHook>) -> Self {
         let mut world = World {
             outboxes: HashMap::new(),
-            touched: Vec::new(),
+            to_flush: Vec::new(),
             refused: Vec::new(),
         };
         for (who, version) in [(ALICE, Version::V3), (BOB, Version::V5)] {
@@ -160,9 +160,9 @@ impl Scene {
                 0,
             );
         });
-        let filters = (0..).zip(filters).map(|(slot, filter)| {
+        let filters = (0..).zip(filters).map(|(position, filter)| {
             let mut entry = FilterEntry {
-                slot,
+                position,
                 filter,
                 options: SubscribeOptions {
                     qos: QoS::AtLeastOnce,
@@ -180,7 +180,7 @@ impl Scene {
         self.apply(&Entry::Subscribe(SubscribeEntry {
             at: 10,
             who,
-            ticket: 1,
+            request_id: 1,
             identifier: 0,
             filters: filters.collect(),
         }));
@@ -316,7 +316,7 @@ fn stamps_reach_5_0_and_replace_what_the_client_claimed() {
 fn overlapping_filters_give_one_copy_at_the_highest_qos() {
     let mut s = allow_all();
     let low = |f: &mut FilterEntry<'_>| {
-        if f.slot == 0 {
+        if f.position == 0 {
             f.options.qos = QoS::AtMostOnce;
         }
     };
@@ -338,7 +338,7 @@ fn the_same_filter_twice_brings_what_is_retained_at_each_qos() {
         ..message(Some(BOB), "t/a", b"m", true)
     }));
     s.subscribe(ALICE, &["t/a", "t/a"], |f| {
-        if f.slot == 1 {
+        if f.position == 1 {
             f.options.qos = QoS::AtMostOnce;
         }
     });
@@ -437,7 +437,7 @@ fn entries_of_an_earlier_incarnation_are_stale() {
     assert!(s.topics(ALICE).is_empty(), "its filters went with it");
     s.subscribe(BOB, &["t/gone"], |_| ());
     s.sent(BOB);
-    s.apply(&Entry::Gone(GoneEntry {
+    s.apply(&Entry::Ended(DisconnectEntry {
         at: 30,
         who: ALICE,
         reason: GoneReason::Orderly,
@@ -445,7 +445,7 @@ fn entries_of_an_earlier_incarnation_are_stale() {
     assert_eq!(s.topics(BOB), ["t/gone"], "the hook hears of it");
     s.publish(BOB, "t/new", false);
     assert_eq!(s.topics(later), ["t/new"]);
-    s.apply(&Entry::Gone(GoneEntry {
+    s.apply(&Entry::Ended(DisconnectEntry {
         at: 31,
         who: later,
         reason: GoneReason::Orderly,
@@ -474,7 +474,7 @@ fn an_unsubscribe_says_what_it_found() {
     s.apply(&Entry::Unsubscribe(UnsubscribeEntry {
         at: 11,
         who: BOB,
-        ticket: 2,
+        request_id: 2,
         filters: vec![(0, "t/b"), (1, "t/a")],
     }));
     assert_eq!(s.sent(BOB), [(0xB0, vec![0, 8, 0, 0x11, 0])]);
@@ -543,8 +543,8 @@ fn a_group_looks_for_room_for_all_of_a_message() {
     }
 }
 
-#[path = "handover_tests.rs"]
-mod handover;
+#[path = "reassign_tests.rs"]
+mod reassign;
 
 /// Counts how often it is asked what may be seen.
 #[derive(Default)]

@@ -3,33 +3,33 @@
 mod entry;
 mod fanout;
 mod frames;
-mod handover;
 mod host;
 mod index;
 mod lane;
 mod lane_of;
+mod reassign;
 mod replay;
 mod resume;
 mod retained;
 mod sharing;
-mod stock;
 mod subscribers;
 mod subscription;
 mod subscriptions;
+mod totals;
 mod tree;
 mod walk;
 
 pub(crate) use entry::{
-    Batch, Entry, FilterEntry, GoneEntry, Origin, PropertiesEntry, PublishEntry, SubscribeEntry,
-    UnsubscribeEntry, read,
+    Batch, DisconnectEntry, Entry, FilterEntry, Origin, PropertiesEntry, PublishEntry,
+    SubscribeEntry, UnsubscribeEntry, read_batch,
 };
-pub(crate) use host::Reach;
+pub(crate) use host::LaneHost;
 pub(crate) use index::Index;
 pub(crate) use lane::Lane;
 pub(crate) use lane_of::{lane_of, lane_of_filter};
-pub(crate) use retained::Portion;
+pub(crate) use retained::RetainedLimits;
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use retained::{Kept, Retained};
-pub(crate) use stock::{LaneStock, Stock};
+pub(crate) use retained::{RetainedMessage, RetainedStore};
 pub(crate) use subscription::Subscription;
-pub(crate) use subscriptions::Count;
+pub(crate) use subscriptions::SubscriptionCounts;
+pub(crate) use totals::{LaneCounts, LaneTotals};

@@ -2,7 +2,7 @@
 
 use super::entry::{FilterEntry, SubscribeEntry};
 use super::frames::retained_frame;
-use super::host::Reach;
+use super::host::LaneHost;
 use super::lane::Lane;
 use super::subscription::Slot;
 use super::subscription::Subscription;
@@ -18,19 +18,19 @@ impl Lane {
         s: &SubscribeEntry<'_>,
         codes: Vec<(u16, ReasonCode, Option<String>)>,
         wanted: &[&FilterEntry<'_>],
-        reach: &mut dyn Reach,
+        host: &mut dyn LaneHost,
     ) {
         let Some(outbox) = self.outbox(slot) else {
             return;
         };
-        if outbox.fill(|out| out.begin_answer(s.ticket, self.number, codes, self.now)) {
-            reach.touch(outbox);
+        if outbox.fill(|out| out.begin_answer(s.request_id, self.number, codes, self.now)) {
+            host.flush_later(outbox);
         }
         if !wanted.is_empty() {
-            self.replay(slot, s, wanted, reach);
+            self.replay(slot, s, wanted, host);
         }
-        if outbox.fill(|out| out.end_answer(s.ticket, self.now)) {
-            reach.touch(outbox);
+        if outbox.fill(|out| out.end_answer(s.request_id, self.now)) {
+            host.flush_later(outbox);
         }
     }
 
@@ -39,7 +39,7 @@ impl Lane {
         slot: Slot,
         s: &SubscribeEntry<'_>,
         wanted: &[&FilterEntry<'_>],
-        reach: &mut dyn Reach,
+        host: &mut dyn LaneHost,
     ) {
         let (Some(subscriber), Some(outbox)) = (self.subscribers.get(slot), self.outbox(slot))
         else {
@@ -76,11 +76,11 @@ impl Lane {
                         retained_frame(topic, kept, self.now, subscription, outbox.version());
                     let mut closing = false;
                     let taken = outbox.try_fill(|out| {
-                        room &= out.replay(s.ticket, self.number, &frame, self.now);
+                        room &= out.replay(s.request_id, self.number, &frame, self.now);
                         closing = out.overflowed();
                     });
                     if taken == Some(true) {
-                        reach.touch(outbox);
+                        host.flush_later(outbox);
                     }
                     if closing || taken.is_none() {
                         return ControlFlow::Break(());

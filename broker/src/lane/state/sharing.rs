@@ -1,7 +1,7 @@
-//! Which member of a shared group gets a message (4.8.2): who can take it, in turn.
+//! Members member of a shared group gets a message (4.8.2): who can take it, in delivery.
 
 use super::frames::{Frames, Outgoing};
-use super::host::Reach;
+use super::host::LaneHost;
 use super::subscribers::Subscribers;
 use super::subscription::{Slot, Subscription};
 use super::subscriptions::Group;
@@ -11,44 +11,47 @@ use crate::policy::{LaneHook, Mark};
 use crate::session::{Need, Outbound, Share};
 use std::sync::Arc;
 
-/// Which members are asked.
+/// Members members are asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Which {
+enum Members {
     /// Those with a connection.
-    Here,
+    Connected,
     /// Those without.
-    Away,
+    Offline,
     /// All of them: who comes while they are asked is left out by neither.
-    All,
+    Any,
 }
 
 /// Who is asked, the best first; most of the time that is the first of all. Who has no room is closed for it, and who is
 /// away and took no such packet last time perhaps does next time.
-const ABLE: [(Which, Need); 5] = [
-    (Which::Here, Need::Room),
-    (Which::Away, Need::Room),
-    (Which::Here, Need::Size),
-    (Which::Away, Need::Size),
-    (Which::Away, Need::Later),
+const DELIVERY_ORDER: [(Members, Need); 5] = [
+    (Members::Connected, Need::Room),
+    (Members::Offline, Need::Room),
+    (Members::Connected, Need::Size),
+    (Members::Offline, Need::Size),
+    (Members::Offline, Need::Later),
 ];
 
 /// Nobody can take it: it is dropped where that is counted, and takes no room from what an absent member keeps.
-const UNABLE: [(Which, Need); 2] = [(Which::Here, Need::Nothing), (Which::All, Need::Nothing)];
+const DROP_ORDER: [(Members, Need); 2] = [
+    (Members::Connected, Need::Nothing),
+    (Members::Any, Need::Nothing),
+];
 
 /// Who is asked for what another member left, the first of them only if it is to be now. Nobody is closed for it: who is
 /// leaves all it has to the others, and so the whole group could go.
-const HEIRS: [(Which, Need); 3] = [
-    (Which::Here, Need::Room),
-    (Which::All, Need::Room),
-    (Which::Away, Need::Later),
+const REASSIGN_ORDER: [(Members, Need); 3] = [
+    (Members::Connected, Need::Room),
+    (Members::Any, Need::Room),
+    (Members::Offline, Need::Later),
 ];
 
 /// A message on its way to a group.
-struct Turn<'a, 'm> {
+struct GroupDelivery<'a, 'm> {
     message: &'a Outgoing<'m>,
     group: &'a Group,
     /// Who shall not have it.
-    but: Option<Slot>,
+    except: Option<Slot>,
     subscribers: &'a Subscribers,
 }
 
@@ -58,58 +61,62 @@ pub(super) fn share_out(
     group: &Group,
     frames: &mut Frames<'_>,
     subscribers: &Subscribers,
-    reach: &mut dyn Reach,
+    host: &mut dyn LaneHost,
 ) {
-    let turn = Turn {
+    let delivery = GroupDelivery {
         message,
         group,
-        but: None,
+        except: None,
         subscribers,
     };
-    if !turn.take(&ABLE, frames, reach) {
-        turn.take(&UNABLE, frames, reach);
+    if !delivery.take(&DELIVERY_ORDER, frames, host) {
+        delivery.take(&DROP_ORDER, frames, host);
     }
 }
 
 /// Gives a message that `from` has left to another member that has room, with a connection if it is to be `now`. True
 /// where one took it, or it has expired.
-pub(super) fn pass_on(
+pub(super) fn reassign_one(
     message: &Outgoing<'_>,
     group: &Group,
     from: Slot,
-    now: bool,
+    connected_only: bool,
     subscribers: &Subscribers,
     hook: &dyn LaneHook,
-    reach: &mut dyn Reach,
+    host: &mut dyn LaneHost,
 ) -> bool {
-    if message.end() <= message.now {
+    if message.expires_at() <= message.now {
         return true;
     }
-    let turn = Turn {
+    let delivery = GroupDelivery {
         message,
         group,
-        but: Some(from),
+        except: Some(from),
         subscribers,
     };
-    let asked = if now { &HEIRS[..1] } else { &HEIRS };
-    turn.take(asked, &mut Frames::new(message, hook), reach)
+    let asked = if connected_only {
+        &REASSIGN_ORDER[..1]
+    } else {
+        &REASSIGN_ORDER
+    };
+    delivery.take(asked, &mut Frames::new(message, hook), host)
 }
 
 /// Whether anything is kept for a member while it is away.
-fn keeps(member: &Subscription) -> bool {
+fn keeps_messages(member: &Subscription) -> bool {
     member.options.qos != QoS::AtMostOnce
 }
 
-impl Turn<'_, '_> {
+impl GroupDelivery<'_, '_> {
     /// Gives the message to the first that meets what is asked; false where none does.
     fn take(
         &self,
-        asked: &[(Which, Need)],
+        asked: &[(Members, Need)],
         frames: &mut Frames<'_>,
-        reach: &mut dyn Reach,
+        host: &mut dyn LaneHost,
     ) -> bool {
         let members = self.group.in_turn().enumerate();
-        let members = members.filter(|(_, member)| Some(member.slot) != self.but);
+        let members = members.filter(|(_, member)| Some(member.slot) != self.except);
         let members = members.filter_map(|(place, member)| {
             let outbox = self.subscribers.outbox(member.slot)?;
             Some((place, member, outbox))
@@ -118,15 +125,15 @@ impl Turn<'_, '_> {
             let able = members.clone().filter(|(_, member, outbox)| {
                 let awake = outbox.is_awake();
                 let asked = match which {
-                    Which::Here => awake,
-                    Which::Away => !awake,
-                    Which::All => true,
+                    Members::Connected => awake,
+                    Members::Offline => !awake,
+                    Members::Any => true,
                 };
-                asked && (awake || *need == Need::Nothing || keeps(member))
+                asked && (awake || *need == Need::Nothing || keeps_messages(member))
             });
             for (place, member, outbox) in able {
-                if self.give((member, *need), outbox, frames, reach) {
-                    self.group.has_taken(place);
+                if self.give((member, *need), outbox, frames, host) {
+                    self.group.advance_past(place);
                     return true;
                 }
             }
@@ -142,7 +149,7 @@ impl Turn<'_, '_> {
         (member, need): (&Subscription, Need),
         outbox: &Arc<Outbox>,
         frames: &mut Frames<'_>,
-        reach: &mut dyn Reach,
+        host: &mut dyn LaneHost,
     ) -> bool {
         let message = self.message;
         let version = outbox.version();
@@ -158,7 +165,7 @@ impl Turn<'_, '_> {
                 frame.share = Some(Arc::new(Share {
                     lane: message.lane,
                     group: self.group.key.clone(),
-                    batch: frames.batch(),
+                    batch: frames.entry_batch(),
                     mark: message.marked.map_or_else(Mark::default, |(_, mark)| mark),
                 }));
             }
@@ -168,7 +175,7 @@ impl Turn<'_, '_> {
             }
         };
         if outbox.try_fill(deliver) == Some(true) {
-            reach.touch(outbox);
+            host.flush_later(outbox);
         }
         given
     }

@@ -21,7 +21,7 @@ pub(super) struct Subscriber {
 /// All of a lane. A session that has nothing any more is taken out, and its place used again.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
-    places: Vec<Option<Subscriber>>,
+    slots: Vec<Option<Subscriber>>,
     by_client: HashMap<u64, Slot>,
     free: Vec<Slot>,
 }
@@ -42,7 +42,7 @@ impl Subscriber {
 
 impl Subscribers {
     pub(super) fn get(&self, slot: Slot) -> Option<&Subscriber> {
-        self.places.get(slot as usize)?.as_ref()
+        self.slots.get(slot as usize)?.as_ref()
     }
 
     /// The outbox of the session at `slot`.
@@ -56,7 +56,7 @@ impl Subscribers {
     }
 
     /// Gives a session a place; its client must have none.
-    pub(super) fn enter(&mut self, who: Origin<'_>, outbox: Option<Arc<Outbox>>) -> Option<Slot> {
+    pub(super) fn insert(&mut self, who: Origin<'_>, outbox: Option<Arc<Outbox>>) -> Option<Slot> {
         let subscriber = Subscriber {
             session: who.session,
             user: who.user.into(),
@@ -65,20 +65,20 @@ impl Subscribers {
         };
         let slot = match self.free.pop() {
             Some(slot) => slot,
-            None => Slot::try_from(self.places.len()).ok()?,
+            None => Slot::try_from(self.slots.len()).ok()?,
         };
-        match self.places.get_mut(slot as usize) {
+        match self.slots.get_mut(slot as usize) {
             Some(place) => *place = Some(subscriber),
-            None => self.places.push(Some(subscriber)),
+            None => self.slots.push(Some(subscriber)),
         }
         self.by_client.insert(who.session.client, slot);
         Some(slot)
     }
 
     /// A client's session goes on as `session`; none where it has nothing here, or is a later one.
-    pub(super) fn adopt(&mut self, session: SessionId) -> Option<Slot> {
+    pub(super) fn set_session(&mut self, session: SessionId) -> Option<Slot> {
         let slot = self.slot_of(session.client)?;
-        let known = self.places.get_mut(slot as usize)?.as_mut()?;
+        let known = self.slots.get_mut(slot as usize)?.as_mut()?;
         if known.session.incarnation > session.incarnation {
             return None;
         }
@@ -94,28 +94,28 @@ impl Subscribers {
 
     /// The session at `slot` holds one more filter.
     pub(super) fn add_filter(&mut self, slot: Slot, filter: &str) {
-        if let Some(Some(subscriber)) = self.places.get_mut(slot as usize) {
+        if let Some(Some(subscriber)) = self.slots.get_mut(slot as usize) {
             subscriber.filters.insert(filter.into());
         }
     }
 
     /// And one less.
-    pub(super) fn drop_filter(&mut self, slot: Slot, filter: &str) {
-        if let Some(Some(subscriber)) = self.places.get_mut(slot as usize) {
+    pub(super) fn remove_filter(&mut self, slot: Slot, filter: &str) {
+        if let Some(Some(subscriber)) = self.slots.get_mut(slot as usize) {
             subscriber.filters.remove(filter);
         }
     }
 
     /// Takes a session out.
-    pub(super) fn take(&mut self, slot: Slot) -> Option<Subscriber> {
-        let subscriber = self.places.get_mut(slot as usize)?.take()?;
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Subscriber> {
+        let subscriber = self.slots.get_mut(slot as usize)?.take()?;
         self.by_client.remove(&subscriber.session.client);
         self.free.push(slot);
         Some(subscriber)
     }
 
     /// Whether the session at `slot` holds no filter.
-    pub(super) fn is_unused(&self, slot: Slot) -> bool {
+    pub(super) fn has_no_filter(&self, slot: Slot) -> bool {
         self.get(slot).is_some_and(|s| s.filters.is_empty())
     }
 

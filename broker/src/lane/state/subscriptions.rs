@@ -11,22 +11,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Slots from here on are groups.
-const GROUPS_FROM: Slot = 1 << 31;
+const FIRST_GROUP_SLOT: Slot = 1 << 31;
 
 /// The index and the groups.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     lane: u16,
     index: Index,
-    by_key: HashMap<Arc<str>, Slot>,
+    group_slots: HashMap<Arc<str>, Slot>,
     groups: HashMap<Slot, Group>,
-    last: Slot,
-    count: Count,
+    last_group_slot: Slot,
+    count: SubscriptionCounts,
 }
 
 /// Subscriptions in numbers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Count {
+pub(crate) struct SubscriptionCounts {
     /// Each session's own, to filters that live in one lane.
     pub own: u64,
     /// Those to shared filters that do.
@@ -36,7 +36,7 @@ pub(crate) struct Count {
     pub spanning_shared: u64,
 }
 
-impl Count {
+impl SubscriptionCounts {
     fn of(&mut self, filter: &str) -> &mut u64 {
         match (is_shared(filter), spans_lanes(filter)) {
             (false, false) => &mut self.own,
@@ -79,7 +79,11 @@ impl Subscriptions {
         let Some(inner) = shared_inner(filter) else {
             return self.index.insert(filter, subscription);
         };
-        if let Some(group) = self.by_key.get(filter).and_then(|g| self.groups.get_mut(g)) {
+        if let Some(group) = self
+            .group_slots
+            .get(filter)
+            .and_then(|g| self.groups.get_mut(g))
+        {
             let mut members = group.members.iter_mut();
             if let Some(own) = members.find(|m| m.slot == subscription.slot) {
                 *own = subscription;
@@ -90,21 +94,21 @@ impl Subscriptions {
         }
         let key: Arc<str> = filter.into();
         let slot = self.free_group();
-        self.by_key.insert(key.clone(), slot);
+        self.group_slots.insert(key.clone(), slot);
         let group = Group {
             key,
             members: vec![subscription],
-            next: Cell::new(usize::from(self.lane) + usize::from(start(filter))),
+            next: Cell::new(usize::from(self.lane) + usize::from(first_turn(filter))),
         };
         self.groups.insert(slot, group);
-        self.index.insert(&inner, stand_in(slot))
+        self.index.insert(&inner, placeholder(slot))
     }
 
     fn free_group(&mut self) -> Slot {
         loop {
-            self.last = GROUPS_FROM | self.last.wrapping_add(1);
-            if !self.groups.contains_key(&self.last) {
-                return self.last;
+            self.last_group_slot = FIRST_GROUP_SLOT | self.last_group_slot.wrapping_add(1);
+            if !self.groups.contains_key(&self.last_group_slot) {
+                return self.last_group_slot;
             }
         }
     }
@@ -117,7 +121,7 @@ impl Subscriptions {
     }
 
     /// How many there are.
-    pub(crate) fn count(&self) -> Count {
+    pub(crate) fn count(&self) -> SubscriptionCounts {
         self.count
     }
 
@@ -125,7 +129,7 @@ impl Subscriptions {
         let Some(inner) = shared_inner(filter) else {
             return self.index.remove(filter, slot);
         };
-        let Some(number) = self.by_key.get(filter).copied() else {
+        let Some(number) = self.group_slots.get(filter).copied() else {
             return false;
         };
         let Some(group) = self.groups.get_mut(&number) else {
@@ -137,7 +141,7 @@ impl Subscriptions {
         group.members.remove(at);
         if group.members.is_empty() {
             self.groups.remove(&number);
-            self.by_key.remove(filter);
+            self.group_slots.remove(filter);
             self.index.remove(&inner, number);
         }
         true
@@ -165,7 +169,7 @@ impl Subscriptions {
         mut group: impl FnMut(&'a Group),
     ) {
         self.index.matches(topic, |s| {
-            if s.slot < GROUPS_FROM {
+            if s.slot < FIRST_GROUP_SLOT {
                 found(s);
             } else if let Some(shared) = self.groups.get(&s.slot) {
                 group(shared);
@@ -175,7 +179,7 @@ impl Subscriptions {
 
     /// The group of a shared filter.
     pub(crate) fn group(&self, key: &str) -> Option<&Group> {
-        self.groups.get(self.by_key.get(key)?)
+        self.groups.get(self.group_slots.get(key)?)
     }
 }
 
@@ -189,7 +193,7 @@ impl Group {
 
     /// The member at this place of [`in_turn`](Self::in_turn) has had its turn; those before it could not take theirs,
     /// and no other gets twice as much for that.
-    pub(crate) fn has_taken(&self, place: usize) {
+    pub(crate) fn advance_past(&self, place: usize) {
         self.next.set(self.next.get().wrapping_add(place + 1));
     }
 
@@ -204,7 +208,7 @@ pub(crate) fn is_shared(filter: &str) -> bool {
 }
 
 /// Where the turns of a filter begin, the same on every node.
-fn start(filter: &str) -> u16 {
+fn first_turn(filter: &str) -> u16 {
     spread(filter.bytes(), u16::MAX)
 }
 
@@ -223,7 +227,7 @@ fn shared_inner(filter: &str) -> Option<String> {
 }
 
 /// What stands in the index for a group.
-fn stand_in(slot: Slot) -> Subscription {
+fn placeholder(slot: Slot) -> Subscription {
     Subscription {
         slot,
         options: SubscribeOptions::of(QoS::AtMostOnce),
@@ -245,7 +249,7 @@ mod tests {
             |s| own.push(s.slot),
             |g| {
                 groups.push(g.in_turn().map(|m| m.slot).collect());
-                g.has_taken(0);
+                g.advance_past(0);
             },
         );
         (own, groups)
@@ -255,12 +259,12 @@ mod tests {
     fn members_take_turns_and_groups_are_apart() {
         let mut all = Subscriptions::default();
         for slot in [1, 2, 3] {
-            assert!(all.insert("$share/g/a/#", stand_in(slot)));
+            assert!(all.insert("$share/g/a/#", placeholder(slot)));
         }
-        assert!(!all.insert("$share/g/a/#", stand_in(2)), "again");
-        assert!(all.insert("a/#", stand_in(1)));
-        assert!(all.insert("$share/h/a/#", stand_in(1)));
-        assert!(all.insert("$share/g/b", stand_in(1)));
+        assert!(!all.insert("$share/g/a/#", placeholder(2)), "again");
+        assert!(all.insert("a/#", placeholder(1)));
+        assert!(all.insert("$share/h/a/#", placeholder(1)));
+        assert!(all.insert("$share/g/b", placeholder(1)));
         let firsts: Vec<_> = (0..6)
             .map(|_| {
                 let (own, mut groups) = reached(&all, "a/b");
@@ -284,7 +288,7 @@ mod tests {
         }
         assert_eq!(reached(&all, "a/b"), (vec![1], vec![]));
         assert!(all.remove("$share/g/b", 1));
-        assert!(all.groups.is_empty() && all.by_key.is_empty());
+        assert!(all.groups.is_empty() && all.group_slots.is_empty());
     }
 
     /// Whom `$share/g/b/#` gives one message in each of 16 lanes, or in one lane one of each of 16 filters.
@@ -293,7 +297,7 @@ mod tests {
         let first = |lane: u16, filter: &str| {
             let mut all = Subscriptions::of(lane);
             for slot in 0..3 {
-                all.insert(filter, stand_in(slot));
+                all.insert(filter, placeholder(slot));
             }
             let group = all.group(filter).unwrap();
             group.in_turn().next().unwrap().slot
@@ -315,7 +319,7 @@ mod tests {
     fn who_could_not_take_a_turn_leaves_no_double_one() {
         let mut all = Subscriptions::default();
         for slot in 0..3 {
-            all.insert("$share/g/a", stand_in(slot));
+            all.insert("$share/g/a", placeholder(slot));
         }
         let group = all.group("$share/g/a").unwrap();
         let mut taken = [0; 3];
@@ -323,7 +327,7 @@ mod tests {
             let able = group.in_turn().enumerate().find(|(_, m)| m.slot != 0);
             let (place, member) = able.unwrap();
             taken[member.slot as usize] += 1;
-            group.has_taken(place);
+            group.advance_past(place);
         }
         assert_eq!(taken, [0, 15, 15]);
     }
@@ -336,9 +340,9 @@ mod tests {
             .into_iter()
             .flat_map(|(slot, filters)| filters.map(|filter| (slot, filter)))
         {
-            all.insert(filter, stand_in(slot));
+            all.insert(filter, placeholder(slot));
         }
-        let expected = Count {
+        let expected = SubscriptionCounts {
             own: 4,
             shared: 2,
             spanning_own: 4,
@@ -348,6 +352,6 @@ mod tests {
         for filter in filters {
             assert!(all.remove(filter, 1) && all.remove(filter, 2) && !all.remove(filter, 2));
         }
-        assert_eq!(all.count(), Count::default());
+        assert_eq!(all.count(), SubscriptionCounts::default());
     }
 }

@@ -10,9 +10,9 @@ use std::collections::HashMap;
 use std::collections::btree_map::{BTreeMap, Entry};
 
 /// The place of a node.
-type Number = usize;
+type NodeIndex = usize;
 
-const ROOT: Number = 0;
+const ROOT: NodeIndex = 0;
 
 /// Bytes of a topic above which its levels are looked for once, and of a level above which it is seldom looked up.
 const LONG: usize = 256;
@@ -22,19 +22,19 @@ const LONG: usize = 256;
 pub(super) struct Tree {
     nodes: Vec<Node>,
     /// Places of nodes that have gone.
-    free: Vec<Number>,
+    free: Vec<NodeIndex>,
 }
 
 #[derive(Debug, Default)]
 struct Node {
-    parent: Number,
+    parent: NodeIndex,
     /// The levels from the parent to here. The first tells it from the parent's others.
-    way: Box<str>,
-    children: HashMap<Box<str>, Number>,
+    path: Box<str>,
+    children: HashMap<Box<str>, NodeIndex>,
     /// How many children have a long first level, by its length: looking one up costs that.
     long: BTreeMap<usize, usize>,
-    /// The child whose way begins with `+`.
-    plus: Option<Number>,
+    /// The child whose path begins with `+`.
+    plus: Option<NodeIndex>,
     /// Filters that end here.
     here: Vec<Subscription>,
     /// Filters that end with `#` below here.
@@ -53,9 +53,9 @@ impl Default for Tree {
 impl Tree {
     /// The subscriptions to this filter. Where there are none some have to be put there.
     pub(super) fn list_mut(&mut self, filter: &str) -> &mut Vec<Subscription> {
-        let (way, hash) = parts(filter);
-        let number = match way {
-            Some(way) => self.grow(way),
+        let (path, hash) = parts(filter);
+        let number = match path {
+            Some(path) => self.grow(path),
             None => ROOT,
         };
         self.nodes[number].list_mut(hash)
@@ -63,15 +63,15 @@ impl Tree {
 
     /// The subscriptions to this filter.
     pub(super) fn list(&self, filter: &str) -> Option<&[Subscription]> {
-        let (way, hash) = parts(filter);
-        let node = &self.nodes[self.find(way)?];
+        let (path, hash) = parts(filter);
+        let node = &self.nodes[self.find(path)?];
         Some(if hash { &node.below } else { &node.here })
     }
 
     /// Takes the slot's subscription to this filter away; true where there was one.
     pub(super) fn remove(&mut self, filter: &str, slot: Slot) -> bool {
-        let (way, hash) = parts(filter);
-        let Some(number) = self.find(way) else {
+        let (path, hash) = parts(filter);
+        let Some(number) = self.find(path) else {
             return false;
         };
         let had = take_slot(self.nodes[number].list_mut(hash), slot);
@@ -88,13 +88,13 @@ impl Tree {
         topic: &str,
         mut found: impl FnMut(&'a Subscription),
     ) -> usize {
-        let mut gone_into = 0;
+        let mut visited = 0;
         let topic = Topic::new(topic);
         // Nodes, and where the levels of the topic begin that come after them.
-        let mut later: Vec<(Number, usize)> = Vec::new();
+        let mut later: Vec<(NodeIndex, usize)> = Vec::new();
         let mut at = Some((ROOT, 0));
         while let Some((number, start)) = at {
-            gone_into += 1;
+            visited += 1;
             let node = &self.nodes[number];
             let hidden = number == ROOT && topic.text.starts_with('$');
             // `a/#` matches `a` itself too (4.7.1.2).
@@ -103,11 +103,11 @@ impl Tree {
             }
             at = None;
             if let Some(name) = topic.level(start) {
-                let go = |child: &Number| {
-                    let next = topic.after(&self.nodes[*child].way, start, name)?;
+                let go = |child: &NodeIndex| {
+                    let next = topic.after(&self.nodes[*child].path, start, name)?;
                     Some((*child, next))
                 };
-                at = node.named(name).as_ref().and_then(go);
+                at = node.literal_child(name).as_ref().and_then(go);
                 let plus = node.plus.as_ref().filter(|_| !hidden).and_then(go);
                 if at.is_some() {
                     later.extend(plus);
@@ -119,7 +119,7 @@ impl Tree {
             }
             at = at.or_else(|| later.pop());
         }
-        gone_into
+        visited
     }
 
     /// Whether nothing, and no place for anything, is left.
@@ -128,45 +128,45 @@ impl Tree {
         self.nodes.len() == 1 && self.free.is_empty() && self.nodes[ROOT].is_bare()
     }
 
-    fn find(&self, way: Option<&str>) -> Option<Number> {
-        let Some(mut rest) = way else {
+    fn find(&self, path: Option<&str>) -> Option<NodeIndex> {
+        let Some(mut rest) = path else {
             return Some(ROOT);
         };
         let mut number = ROOT;
         loop {
             number = self.nodes[number].child(first_level(rest))?;
-            let way = &*self.nodes[number].way;
-            if rest.len() == way.len() {
-                return (rest == way).then_some(number);
+            let path = &*self.nodes[number].path;
+            if rest.len() == path.len() {
+                return (rest == path).then_some(number);
             }
-            rest = rest.strip_prefix(way)?.strip_prefix('/')?;
+            rest = rest.strip_prefix(path)?.strip_prefix('/')?;
         }
     }
 
-    /// The node at the end of a way, made where there is none.
-    fn grow(&mut self, way: &str) -> Number {
-        let (mut number, mut rest) = (ROOT, way);
+    /// The node at the end of a path, made where there is none.
+    fn grow(&mut self, path: &str) -> NodeIndex {
+        let (mut number, mut rest) = (ROOT, path);
         loop {
             let Some(child) = self.nodes[number].child(first_level(rest)) else {
                 return self.add(number, rest);
             };
-            let alike = alike(&self.nodes[child].way, rest);
-            number = if alike < self.nodes[child].way.len() {
-                self.part(child, alike)
+            let common_levels = common_levels(&self.nodes[child].path, rest);
+            number = if common_levels < self.nodes[child].path.len() {
+                self.split(child, common_levels)
             } else {
                 child
             };
-            if alike == rest.len() {
+            if common_levels == rest.len() {
                 return number;
             }
-            rest = &rest[alike + 1..];
+            rest = &rest[common_levels + 1..];
         }
     }
 
-    fn add(&mut self, parent: Number, way: &str) -> Number {
+    fn add(&mut self, parent: NodeIndex, path: &str) -> NodeIndex {
         let node = Node {
             parent,
-            way: way.into(),
+            path: path.into(),
             ..Node::default()
         };
         let number = if let Some(number) = self.free.pop() {
@@ -176,23 +176,23 @@ impl Tree {
             self.nodes.push(node);
             self.nodes.len() - 1
         };
-        self.nodes[parent].adopt(first_level(way), number);
+        self.nodes[parent].set_child(first_level(path), number);
         number
     }
 
-    /// Parts a node's way after `at` bytes: the new node that stands there.
-    fn part(&mut self, child: Number, at: usize) -> Number {
-        let way = std::mem::take(&mut self.nodes[child].way);
-        let middle = self.add(self.nodes[child].parent, &way[..at]);
-        let rest = &way[at + 1..];
-        self.nodes[child].way = rest.into();
+    /// Parts a node's path after `at` bytes: the new node that stands there.
+    fn split(&mut self, child: NodeIndex, at: usize) -> NodeIndex {
+        let path = std::mem::take(&mut self.nodes[child].path);
+        let middle = self.add(self.nodes[child].parent, &path[..at]);
+        let rest = &path[at + 1..];
+        self.nodes[child].path = rest.into();
         self.nodes[child].parent = middle;
-        self.nodes[middle].adopt(first_level(rest), child);
+        self.nodes[middle].set_child(first_level(rest), child);
         middle
     }
 
     /// Takes nodes away that nothing needs any more, from `number` on upwards.
-    fn prune(&mut self, mut number: Number) {
+    fn prune(&mut self, mut number: NodeIndex) {
         while number != ROOT {
             let node = &self.nodes[number];
             if !node.here.is_empty() || !node.below.is_empty() {
@@ -202,17 +202,17 @@ impl Tree {
             let mut children = node.children.values().chain(&node.plus).copied();
             match (children.next(), children.next()) {
                 (None, _) => {
-                    let way = std::mem::take(&mut self.nodes[number].way);
-                    self.nodes[parent].disown(first_level(&way));
-                    self.forget(number);
+                    let path = std::mem::take(&mut self.nodes[number].path);
+                    self.nodes[parent].remove_child(first_level(&path));
+                    self.release(number);
                     number = parent;
                 }
                 (Some(only), None) => {
-                    let way = format!("{}/{}", node.way, self.nodes[only].way);
-                    self.nodes[parent].adopt(first_level(&way), only);
-                    self.nodes[only].way = way.into();
+                    let path = format!("{}/{}", node.path, self.nodes[only].path);
+                    self.nodes[parent].set_child(first_level(&path), only);
+                    self.nodes[only].path = path.into();
                     self.nodes[only].parent = parent;
-                    self.forget(number);
+                    self.release(number);
                     break;
                 }
                 _ => break,
@@ -225,7 +225,7 @@ impl Tree {
         }
     }
 
-    fn forget(&mut self, number: Number) {
+    fn release(&mut self, number: NodeIndex) {
         self.nodes[number] = Node::default();
         self.free.push(number);
     }
@@ -240,15 +240,15 @@ impl Node {
         }
     }
 
-    fn child(&self, level: &str) -> Option<Number> {
+    fn child(&self, level: &str) -> Option<NodeIndex> {
         match level {
             "+" => self.plus,
-            _ => self.named(level),
+            _ => self.literal_child(level),
         }
     }
 
     /// The child whose first level is this and no wildcard.
-    fn named(&self, level: &str) -> Option<Number> {
+    fn literal_child(&self, level: &str) -> Option<NodeIndex> {
         let longest = || {
             self.long
                 .last_key_value()
@@ -259,7 +259,7 @@ impl Node {
     }
 
     /// Takes a child in, in place of another that begins with this level.
-    fn adopt(&mut self, level: &str, child: Number) {
+    fn set_child(&mut self, level: &str, child: NodeIndex) {
         if level == "+" {
             self.plus = Some(child);
             return;
@@ -270,7 +270,7 @@ impl Node {
         }
     }
 
-    fn disown(&mut self, level: &str) {
+    fn remove_child(&mut self, level: &str) {
         if level == "+" {
             self.plus = None;
             return;
@@ -335,16 +335,16 @@ impl<'t> Topic<'t> {
         self.text.get(start..*end)
     }
 
-    /// Where the levels begin that come after a way, which begins at `start`, where the level is `name`; past the end
-    /// where there are none. None where the way is another; its first level is `name` or `+`.
-    fn after(&self, way: &str, start: usize, name: &str) -> Option<usize> {
+    /// Where the levels begin that come after a path, which begins at `start`, where the level is `name`; past the end
+    /// where there are none. None where the path is another; its first level is `name` or `+`.
+    fn after(&self, path: &str, start: usize, name: &str) -> Option<usize> {
         let mut at = start + name.len() + 1;
         // Most ways are of one level, which the caller has compared.
-        let first = if way.starts_with('+') { 1 } else { name.len() };
-        if way.len() == first {
+        let first = if path.starts_with('+') { 1 } else { name.len() };
+        if path.len() == first {
             return Some(at);
         }
-        for level in way[first + 1..].split('/') {
+        for level in path[first + 1..].split('/') {
             let name = self.level(at)?;
             if level != "+" && level != name {
                 return None;
@@ -356,10 +356,10 @@ impl<'t> Topic<'t> {
 }
 
 /// How many bytes of whole levels two ways, whose first level is the same, have in common.
-fn alike(a: &str, b: &str) -> usize {
+fn common_levels(a: &str, b: &str) -> usize {
     let pairs = a.bytes().zip(b.bytes());
     let same = pairs.take_while(|(a, b)| a == b).count();
-    let ends = |way: &str| matches!(way.as_bytes().get(same), None | Some(b'/'));
+    let ends = |path: &str| matches!(path.as_bytes().get(same), None | Some(b'/'));
     if ends(a) && ends(b) {
         return same;
     }

@@ -19,8 +19,8 @@ fn tree<'a>(filters: impl IntoIterator<Item = &'a str>) -> Tree {
 /// How many filters a topic reaches, and how many nodes that took.
 fn reached(tree: &Tree, topic: &str) -> (usize, usize) {
     let mut found = 0;
-    let gone_into = tree.matches(topic, |_| found += 1);
-    (found, gone_into)
+    let visited = tree.matches(topic, |_| found += 1);
+    (found, visited)
 }
 
 #[test]
@@ -74,13 +74,13 @@ fn filters_at_every_turn_cost_no_more_than_they_are() {
         })
         .collect();
     let all = tree(filters.iter().map(String::as_str));
-    let (found, gone_into) = reached(&all, ["a"; 12].join("/").as_str());
+    let (found, visited) = reached(&all, ["a"; 12].join("/").as_str());
     assert_eq!(found, filters.len());
-    assert!(gone_into <= all.nodes.len() && all.nodes.len() <= 2 * filters.len());
+    assert!(visited <= all.nodes.len() && all.nodes.len() <= 2 * filters.len());
     // Half of them agree with all but the last level: those are given up where they part, not one by one.
-    let (found, gone_into) = reached(&all, &format!("{}/b", ["a"; 11].join("/")));
+    let (found, visited) = reached(&all, &format!("{}/b", ["a"; 11].join("/")));
     assert_eq!(found, filters.len() / 2);
-    assert!(gone_into <= all.nodes.len());
+    assert!(visited <= all.nodes.len());
 }
 
 #[test]
@@ -93,8 +93,8 @@ fn depth_costs_neither_memory_nor_stack() {
     let mut all = tree(filters.iter().map(String::as_str));
     assert!(all.nodes.len() <= filters.len() + 2, "{}", all.nodes.len());
     let topic = "/".repeat(32_767);
-    let (found, gone_into) = reached(&all, &topic);
-    assert_eq!((found, gone_into <= all.nodes.len()), (257, true));
+    let (found, visited) = reached(&all, &topic);
+    assert_eq!((found, visited <= all.nodes.len()), (257, true));
     // As many levels as there can be, and a node at each of thousands.
     let chain: Vec<String> = (1..4_000).map(|n| "/".repeat(n) + "+").collect();
     let chained = tree(chain.iter().map(String::as_str));

@@ -31,7 +31,7 @@ pub(super) struct Walk {
     /// By key, each with its place in what was asked for.
     filters: Vec<(String, usize)>,
     /// Those that agree so far, level by level.
-    agreed: Vec<Part>,
+    candidates: Vec<Part>,
     /// Those that match, level by level.
     matched: Vec<Match>,
     /// Those gone into, after one that stands before all.
@@ -57,7 +57,7 @@ struct Match {
 #[derive(Debug, Clone, Copy)]
 struct Level {
     end: usize,
-    agreed: usize,
+    candidates: usize,
     matched: usize,
     /// How many match all from here on.
     below: usize,
@@ -91,17 +91,17 @@ impl Walk {
         };
         let mut walk = Walk {
             filters,
-            agreed: Vec::new(),
+            candidates: Vec::new(),
             matched: Vec::new(),
             levels: Vec::new(),
         };
         let mut before_all = Level {
             end: 0,
-            agreed: 0,
+            candidates: 0,
             matched: 0,
             below: 0,
         };
-        walk.agree(root, &mut before_all);
+        walk.add_candidates(root, &mut before_all);
         walk.levels.push(before_all);
         walk
     }
@@ -125,7 +125,7 @@ impl Walk {
             looked_at += 1;
             let next = self.enter(before, key);
             before = key;
-            self.places(key, &mut places);
+            self.positions(key, &mut places);
             if !places.is_empty() && visit(key, value, &places).is_break() {
                 break;
             }
@@ -147,7 +147,8 @@ impl Walk {
 
     /// Where all that filters can match lies behind.
     fn start(&self) -> String {
-        let wild = self.levels[0].below > 0 || self.agreed.iter().any(|part| self.has_plus(*part));
+        let wild =
+            self.levels[0].below > 0 || self.candidates.iter().any(|part| self.has_plus(*part));
         match self.filters.first() {
             Some((least, _)) if !wild => first_level(least).to_owned(),
             _ => String::new(),
@@ -168,9 +169,9 @@ impl Walk {
             }
             let start = if first { 0 } else { above.end + 1 };
             let name = first_level(&key[start..]);
-            let level = self.go_into(name, start + name.len(), first && hidden);
-            if level.below == below_hidden && level.agreed == self.agreed.len() {
-                return self.beyond(key, name, first && hidden);
+            let level = self.descend(name, start + name.len(), first && hidden);
+            if level.below == below_hidden && level.candidates == self.candidates.len() {
+                return self.skip_from(key, name, first && hidden);
             }
         }
     }
@@ -185,29 +186,29 @@ impl Walk {
         while self.levels.len() > 1
             && let Some(level) = self.levels.pop_if(goes)
         {
-            self.agreed.truncate(level.agreed);
+            self.candidates.truncate(level.candidates);
             self.matched.truncate(level.matched);
         }
     }
 
-    fn go_into(&mut self, name: &str, end: usize, hidden: bool) -> Level {
+    fn descend(&mut self, name: &str, end: usize, hidden: bool) -> Level {
         let above = self.levels[self.levels.len() - 1];
         let mut level = Level {
             end,
-            agreed: self.agreed.len(),
+            candidates: self.candidates.len(),
             matched: self.matched.len(),
             below: above.below,
         };
         let plus = (!hidden).then_some("+");
-        for place in above.agreed..level.agreed {
-            let part = self.agreed[place];
+        for place in above.candidates..level.candidates {
+            let part = self.candidates[place];
             for asked in [Some(name), plus].into_iter().flatten() {
-                let (ends, goes_on) = self.that_ask(part, asked);
+                let (ends, goes_on) = self.narrow(part, asked);
                 if !ends.is_empty() {
                     let below = false;
                     self.matched.push(Match { part: ends, below });
                 }
-                self.agree(goes_on, &mut level);
+                self.add_candidates(goes_on, &mut level);
             }
         }
         self.levels.push(level);
@@ -215,13 +216,13 @@ impl Walk {
     }
 
     /// Notes filters that agree with all up to `level`.
-    fn agree(&mut self, part: Part, level: &mut Level) {
+    fn add_candidates(&mut self, part: Part, level: &mut Level) {
         if part.is_empty() {
             return;
         }
-        self.agreed.push(part);
+        self.candidates.push(part);
         // `a/#` matches `a` too (4.7.1.2).
-        let (ends, _) = self.that_ask(part, "#");
+        let (ends, _) = self.narrow(part, "#");
         if !ends.is_empty() {
             let below = true;
             self.matched.push(Match { part: ends, below });
@@ -230,7 +231,7 @@ impl Walk {
     }
 
     /// Those of `part` whose next level is this one: that end with it, and that go on.
-    fn that_ask(&self, part: Part, level: &str) -> (Part, Part) {
+    fn narrow(&self, part: Part, level: &str) -> (Part, Part) {
         let filters = &self.filters[part.from..part.to];
         let rest = |at: usize| &filters[at].0.as_bytes()[part.at..];
         let level = level.as_bytes();
@@ -253,21 +254,21 @@ impl Walk {
     }
 
     fn has_plus(&self, part: Part) -> bool {
-        let (ends, goes_on) = self.that_ask(part, "+");
+        let (ends, goes_on) = self.narrow(part, "+");
         !ends.is_empty() || !goes_on.is_empty()
     }
 
     /// Nothing agrees with the level last gone into, `name`: the first topic after all below it that can match.
-    fn beyond(&self, key: &str, name: &str, hidden: bool) -> Next {
+    fn skip_from(&self, key: &str, name: &str, hidden: bool) -> Next {
         let [.., above, dead] = &self.levels[..] else {
             return Next::Any;
         };
-        let parts = &self.agreed[above.agreed..dead.agreed];
+        let parts = &self.candidates[above.candidates..dead.candidates];
         if hidden || parts.iter().any(|part| self.has_plus(*part)) {
             return Next::From(format!("{}{AFTER_BELOW}", &key[..dead.end]));
         }
         let later = parts.iter().filter_map(|part| {
-            let (_, same) = self.that_ask(*part, name);
+            let (_, same) = self.narrow(*part, name);
             let (filter, _) = self.filters[..part.to].get(same.to)?;
             Some(first_level(&filter[part.at..]))
         });
@@ -282,7 +283,7 @@ impl Walk {
     }
 
     /// The places of the filters that match the topic gone into.
-    fn places(&self, key: &str, places: &mut Vec<usize>) {
+    fn positions(&self, key: &str, places: &mut Vec<usize>) {
         places.clear();
         let last = self.levels[self.levels.len() - 1];
         let hidden = if key.starts_with('$') {

@@ -1,10 +1,10 @@
 //! What lanes hold, in numbers.
 
-use super::subscriptions::Count;
+use super::subscriptions::SubscriptionCounts;
 
 /// What all lanes hold.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stock {
+pub(crate) struct LaneTotals {
     /// Retained messages, and the bytes of their payloads.
     pub retained: u64,
     pub retained_bytes: u64,
@@ -16,15 +16,18 @@ pub(crate) struct Stock {
 
 /// What one lane holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LaneStock {
+pub(crate) struct LaneCounts {
     pub retained: u64,
     pub retained_bytes: u64,
-    pub subscriptions: Count,
+    pub subscriptions: SubscriptionCounts,
 }
 
-impl LaneStock {
-    pub(crate) fn new((retained, bytes): (usize, usize), subscriptions: Count) -> Self {
-        LaneStock {
+impl LaneCounts {
+    pub(crate) fn new(
+        (retained, bytes): (usize, usize),
+        subscriptions: SubscriptionCounts,
+    ) -> Self {
+        LaneCounts {
             retained: retained as u64,
             retained_bytes: bytes as u64,
             subscriptions,
@@ -32,10 +35,10 @@ impl LaneStock {
     }
 }
 
-impl Stock {
+impl LaneTotals {
     /// The stocks of all lanes, together.
-    pub(crate) fn sum(lanes: impl Iterator<Item = LaneStock>) -> Self {
-        let mut sum = Stock::default();
+    pub(crate) fn sum(lanes: impl Iterator<Item = LaneCounts>) -> Self {
+        let mut sum = LaneTotals::default();
         let mut spanning = (0, 0);
         for lane in lanes {
             let count = lane.subscriptions;
@@ -60,16 +63,16 @@ mod tests {
     #[test]
     fn what_spans_lanes_counts_once() {
         let lane = |own, spanning_own| {
-            let count = Count {
+            let count = SubscriptionCounts {
                 own,
                 shared: 1,
                 spanning_own,
                 spanning_shared: 2,
             };
-            LaneStock::new((3, 30), count)
+            LaneCounts::new((3, 30), count)
         };
-        let sum = Stock::sum([lane(1, 4), lane(0, 5), lane(2, 5)].into_iter());
-        let expected = Stock {
+        let sum = LaneTotals::sum([lane(1, 4), lane(0, 5), lane(2, 5)].into_iter());
+        let expected = LaneTotals {
             retained: 9,
             retained_bytes: 90,
             subscriptions: 3 + 5,

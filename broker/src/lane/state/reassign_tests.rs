@@ -66,7 +66,7 @@ impl Scene {
         self.apply(&Entry::Unsubscribe(UnsubscribeEntry {
             at: 30,
             who,
-            ticket: 7,
+            request_id: 7,
             filters: vec![(0, filter)],
         }));
     }
@@ -74,15 +74,15 @@ impl Scene {
     /// The connection ends, and with it the session unless it `stays`.
     fn end(&mut self, who: Origin<'static>, stays: bool) {
         self.world.outboxes[&who.session].part(None, stays, 40);
-        let gone = GoneEntry {
+        let gone = DisconnectEntry {
             at: 40,
             who,
             reason: GoneReason::Orderly,
         };
         self.apply(&if stays {
-            Entry::Asleep(gone)
+            Entry::Disconnected(gone)
         } else {
-            Entry::Gone(gone)
+            Entry::Ended(gone)
         });
     }
 
@@ -130,10 +130,10 @@ fn the_size_is_that_of_the_members_own_packet() {
         s.apply(&Entry::Subscribe(SubscribeEntry {
             at: 10,
             who: ALICE,
-            ticket: 2,
+            request_id: 2,
             identifier,
             filters: vec![FilterEntry {
-                slot: 0,
+                position: 0,
                 filter: "$share/g/t",
                 options: SubscribeOptions::of(QoS::AtLeastOnce),
                 mount: None,
@@ -297,7 +297,7 @@ fn a_filter_that_is_refused_when_its_client_comes_back_leaves_its_messages_to_th
     s.apply(&Entry::Resume(SubscribeEntry {
         at: 50,
         who: ALICE,
-        ticket: 9,
+        request_id: 9,
         identifier: 0,
         filters: Vec::new(),
     }));
@@ -410,14 +410,14 @@ fn what_a_session_that_is_over_has_left_is_for_the_absent_too() {
         let outbox = s.world.outboxes[&ALICE.session].clone();
         outbox.part(None, true, 40);
         outbox.part(None, false, 40);
-        let gone = || GoneEntry {
+        let gone = || DisconnectEntry {
             at: 40,
             who: ALICE,
             reason: GoneReason::Orderly,
         };
-        s.apply(&Entry::Asleep(gone()));
+        s.apply(&Entry::Disconnected(gone()));
         assert_eq!((outbox.dropped(), s.kept(BOB).0), (0, 0), "not yet");
-        s.apply(&Entry::Gone(gone()));
+        s.apply(&Entry::Ended(gone()));
         assert_eq!((outbox.dropped(), s.kept(BOB).0), (0, 5));
     }
 }

@@ -1,10 +1,10 @@
-//! A keeper: the thread that applies the entries of its lanes in order, and then writes to the sockets of
+//! An applier: the thread that applies the entries of its lanes in order, and then writes to the sockets of
 //! the sessions it touched.
 
 use super::apply::{AbortOnPanic, apply_batch};
-use super::context::{Around, Surroundings};
+use super::context::{NodeContext, NodeHost};
 use super::log::Follower;
-use super::places::Places;
+use super::table::LaneTable;
 use crate::outbox::Outbox;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -18,34 +18,34 @@ const BATCHES_BEFORE_FLUSH: usize = 128;
 const TIME_BEFORE_FLUSH: Duration = Duration::from_millis(5);
 
 /// The lanes that one thread keeps.
-pub(crate) struct Keeper {
-    places: Arc<Places>,
-    /// How many of them are this keeper's.
+pub(crate) struct Applier {
+    lanes: Arc<LaneTable>,
+    /// How many of them are this applier's and have not ended.
     open: usize,
     follower: Box<dyn Follower>,
-    surroundings: Arc<Surroundings>,
+    context: Arc<NodeContext>,
 }
 
-impl Keeper {
-    /// Keeps the `lanes` lanes that `follower` follows.
+impl Applier {
+    /// Keeps the `own` lanes that `follower` follows.
     pub(crate) fn new(
-        places: Arc<Places>,
-        lanes: usize,
+        lanes: Arc<LaneTable>,
+        own: usize,
         follower: Box<dyn Follower>,
-        surroundings: Arc<Surroundings>,
+        context: Arc<NodeContext>,
     ) -> Self {
-        Keeper {
-            places,
-            open: lanes,
+        Applier {
+            lanes,
+            open: own,
             follower,
-            surroundings,
+            context,
         }
     }
 
     /// Keeps the lanes until each has ended.
     pub(crate) fn run(mut self) {
         let _no_silence = AbortOnPanic;
-        let mut touched = Vec::new();
+        let mut to_flush = Vec::new();
         while self.open > 0 {
             let mut applied = 0;
             let mut since: Option<Instant> = None;
@@ -54,11 +54,11 @@ impl Keeper {
                     Ok(Some((lane, batch))) => {
                         // From after the wait for the first.
                         since.get_or_insert_with(Instant::now);
-                        self.apply(lane, &batch, &mut touched);
+                        self.apply(lane, &batch, &mut to_flush);
                     }
                     Ok(None) => break,
                     Err(error) => {
-                        tracing::error!(%error, "a keeper cannot read its lanes");
+                        tracing::error!(%error, "an applier cannot read its lanes");
                         return;
                     }
                 }
@@ -67,26 +67,26 @@ impl Keeper {
                     break;
                 }
             }
-            for outbox in touched.drain(..) {
+            for outbox in to_flush.drain(..) {
                 outbox.flush();
             }
         }
     }
 
-    fn apply(&mut self, number: u16, batch: &Bytes, touched: &mut Vec<Arc<Outbox>>) {
-        let mut around = Around {
-            surroundings: &self.surroundings,
-            touched,
+    fn apply(&mut self, number: u16, batch: &Bytes, to_flush: &mut Vec<Arc<Outbox>>) {
+        let mut host = NodeHost {
+            context: &self.context,
+            to_flush,
         };
-        match self.places.of(number) {
-            Ok(place) => {
-                let mut lane = place.state.lock();
-                if !apply_batch(number, &mut lane, batch, &mut around) {
+        match self.lanes.get(number) {
+            Ok(shared) => {
+                let mut lane = shared.state.lock();
+                if !apply_batch(number, &mut lane, batch, &mut host) {
                     self.open -= 1;
                 }
-                place.stock.set(lane.stock());
+                shared.counts.store(lane.counts());
                 // Before the lock goes: an idle lane is one whose log has been applied.
-                place.in_log.fetch_sub(1, Ordering::AcqRel);
+                shared.batches_in_log.fetch_sub(1, Ordering::AcqRel);
             }
             Err(error) => tracing::error!(%error, "a batch was passed over"),
         }

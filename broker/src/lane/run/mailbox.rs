@@ -11,33 +11,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 /// Notices on their way to one lane at once.
-const ROOM: usize = 1024;
+const CAPACITY: usize = 1024;
 
 /// Notices that make one batch.
-const BATCH: usize = 64;
+const NOTICES_PER_BATCH: usize = 64;
 
 /// Takes notices, from any thread, without waiting.
 #[derive(Clone)]
-pub(crate) struct Courier {
+pub(crate) struct Mailboxes {
     /// By lane.
     senders: Arc<[mpsc::Sender<Notice>]>,
     dropped: Arc<AtomicU64>,
 }
 
 /// The other end.
-pub(crate) struct Round {
+pub(crate) struct MailboxReaders {
     /// By lane.
     receivers: Vec<mpsc::Receiver<Notice>>,
 }
 
-impl Courier {
-    pub(crate) fn new(lanes: u16) -> (Self, Round) {
-        let (senders, receivers): (Vec<_>, _) = (0..lanes).map(|_| mpsc::channel(ROOM)).unzip();
-        let courier = Courier {
+impl Mailboxes {
+    pub(crate) fn new(lanes: u16) -> (Self, MailboxReaders) {
+        let (senders, receivers): (Vec<_>, _) = (0..lanes).map(|_| mpsc::channel(CAPACITY)).unzip();
+        let mailboxes = Mailboxes {
             senders: senders.into(),
             dropped: Arc::default(),
         };
-        (courier, Round { receivers })
+        (mailboxes, MailboxReaders { receivers })
     }
 
     /// Notices that were dropped.
@@ -60,7 +60,7 @@ impl Courier {
     }
 }
 
-impl Round {
+impl MailboxReaders {
     /// Appends each notice to its own lane.
     pub(crate) async fn run<F: Future<Output = Result<(), LogError>>>(
         self,
@@ -69,7 +69,7 @@ impl Round {
         let append = &append;
         let one = |(lane, mut receiver): (u16, mpsc::Receiver<Notice>)| async move {
             let mut notices = Vec::new();
-            while receiver.recv_many(&mut notices, BATCH).await > 0 {
+            while receiver.recv_many(&mut notices, NOTICES_PER_BATCH).await > 0 {
                 if let Err(error) = append(lane, batch(notices.drain(..))).await {
                     tracing::error!(%error, lane, "notices were lost");
                 }
@@ -99,7 +99,7 @@ fn batch(notices: impl Iterator<Item = Notice>) -> Batch {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::lane::state::read;
+    use crate::lane::state::read_batch;
     use std::cell::RefCell;
     use tokio::sync::Notify;
 
@@ -120,16 +120,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_lane_holds_up_and_drops_no_others_notices() {
-        let (courier, round) = Courier::new(LANES);
+        let (mailboxes, readers) = Mailboxes::new(LANES);
         let (full, idle) = (topic(0), topic(1));
-        for n in 0..ROOM + 3 {
-            courier.send(notice(&full, n.to_string()));
+        for n in 0..CAPACITY + 3 {
+            mailboxes.send(notice(&full, n.to_string()));
         }
-        for n in 0..ROOM {
-            courier.send(notice(&idle, n.to_string()));
+        for n in 0..CAPACITY {
+            mailboxes.send(notice(&idle, n.to_string()));
         }
-        assert_eq!(courier.dropped(), 3, "of the full lane's own");
-        drop(courier);
+        assert_eq!(mailboxes.dropped(), 3, "of the full lane's own");
+        drop(mailboxes);
 
         let (came, all) = (RefCell::new(Vec::new()), Notify::new());
         let append = |lane: u16, batch: Batch| {
@@ -139,23 +139,23 @@ mod tests {
                     return std::future::pending().await;
                 }
                 let bytes = batch.into_bytes();
-                for entry in read(&bytes).unwrap() {
+                for entry in read_batch(&bytes).unwrap() {
                     let Ok(Entry::Publish(publish)) = entry else {
                         panic!("{entry:?}");
                     };
                     came.borrow_mut().push(publish.payload.to_vec());
                 }
-                if came.borrow().len() == ROOM {
+                if came.borrow().len() == CAPACITY {
                     all.notify_one();
                 }
                 Ok(())
             }
         };
         tokio::select! {
-            () = round.run(append) => unreachable!("one lane is never taken"),
+            () = readers.run(append) => unreachable!("one lane is never taken"),
             () = all.notified() => {}
         }
-        let expected: Vec<_> = (0..ROOM).map(|n| n.to_string().into_bytes()).collect();
+        let expected: Vec<_> = (0..CAPACITY).map(|n| n.to_string().into_bytes()).collect();
         assert_eq!(*came.borrow(), expected, "in order");
     }
 }
