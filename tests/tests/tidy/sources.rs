@@ -22,10 +22,10 @@ const IMPURE: [&str; 8] = [
 
 /// Where the pure parts live, and the files there that are none.
 const PURE: [&str; 4] = [
-    "broker/src/fuzzing/",
     "broker/mqtt/src/",
     "broker/src/lane/",
     "bridge/src/",
+    "fuzz/models/src/",
 ];
 const NOT_PURE: &[&str] = &[
     // The log and who follows it.
