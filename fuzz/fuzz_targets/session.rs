@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| roommq_broker::fuzzing::session(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| roommq_fuzz_models::session(bytes));

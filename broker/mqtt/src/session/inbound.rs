@@ -69,7 +69,7 @@ pub struct Close {
 #[derive(Debug)]
 pub struct Session {
     version: Version,
-    /// Aliases that the client has set (3.3.2.3.4).
+    /// Aliases that the client has set (3.3.2.3.4). They end with the connection [5.0 MQTT-3.3.2-7].
     aliases: HashMap<NonZeroU16, TopicName>,
     alias_maximum: u16,
     /// QoS 2 ids taken on this connection and not yet released [3.1.1 MQTT-4.3.3-2], whatever became of the message

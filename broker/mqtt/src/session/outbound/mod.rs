@@ -218,7 +218,8 @@ impl Outbound {
         self.unanswerable |= owed && !written;
     }
 
-    /// Takes a message that `lane` delivers; false where it is lost, for want of room.
+    /// Takes a message that `lane` delivers; false where it is lost, for want of room. The client receives messages of one lane and
+    /// one QoS in the order of these calls [MQTT-4.6.0-5].
     pub fn deliver(&mut self, lane: u16, frame: &Frame, now: u64) -> bool {
         // Who is away waits for everything, in the order in which it came.
         match self.owed.iter().position(|o| o.answered.contains(&lane)) {

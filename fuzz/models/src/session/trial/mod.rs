@@ -2,14 +2,15 @@
 
 mod packets;
 
-use super::actions::{Action, LANES, Setup, Terms, terms};
+use super::actions::Action;
 use super::answering::{Answering, Asked, Request};
 use super::machine::Machine;
 use super::receiving::{Message, Receiving};
 use super::sending::Sending;
+use super::terms::{LANES, Setup, Terms, terms};
 use super::wire::{Kind, Sent, Told, Wire};
-use crate::packet::{PacketId, QoS, ReasonCode, Version};
-use crate::session::Answer;
+use roommq_mqtt::packet::{PacketId, QoS, ReasonCode, Version};
+use roommq_mqtt::session::Answer;
 use std::collections::{HashSet, VecDeque};
 
 /// The largest packet that an action can make.

@@ -1,15 +1,15 @@
 //! The product: both halves of a session, called as a connection and the lanes call them. What the product's interface
 //! changes changes here.
 
-use super::actions::{Setup, Terms};
 use super::flying::Size;
 use super::receiving::{Delivered, Message};
-use crate::packet::{
+use super::terms::{Setup, Terms};
+use bytes::Bytes;
+use roommq_mqtt::packet::{
     ConnAck, Packet, PacketId, PublishParts, PublishProperties, QoS, ReasonCode, Reply, Version,
     Will, encode_publish,
 };
-use crate::session::{Answer, Close, Frame, Outbound, Session, Start, Step, WrongKind};
-use bytes::Bytes;
+use roommq_mqtt::session::{Answer, Close, Frame, Outbound, Session, Start, Step, WrongKind};
 use std::collections::HashSet;
 use std::io::IoSlice;
 

@@ -1,7 +1,7 @@
 //! A PUBLISH as the client reads it. By hand: the library refuses a message that has no time left (see decision 1), and knows
 //! nothing of what an alias stands for.
 
-use crate::packet::{PacketId, Version};
+use roommq_mqtt::packet::{PacketId, Version};
 use std::collections::BTreeMap;
 
 /// What came.

@@ -1,11 +1,12 @@
 //! The packet reader: any bytes, in any pieces.
 
 use super::client::announced;
+use super::decoder::decoder;
 use super::input::Input;
 use super::{publishes, replies};
-use crate::packet::{DecodeError, Decoder, Packet, Version};
 use bytes::Bytes;
 use roommq_mqtt::framing::{Framer, Rest};
+use roommq_mqtt::packet::{DecodeError, Decoder, Packet, Version};
 
 /// From hardly more than the CONNECT of [`decoder`] to no limit.
 const LIMITS: [u32; 8] = [16, 17, 64, 130, 300, 16_500, 1 << 20, u32::MAX];
@@ -25,19 +26,6 @@ pub(super) fn run(bytes: &[u8]) {
     read(version, limit, sizes, input.rest());
 }
 
-/// A decoder with this limit, past a CONNECT of `version` where there is one.
-pub(super) fn decoder(version: Option<Version>, limit: u32) -> Decoder {
-    let mut decoder = Decoder::new(limit);
-    let connect: &[u8] = match version {
-        None => return decoder,
-        Some(Version::V3) => b"\x10\x0d\x00\x04MQTT\x04\x02\x00<\x00\x01a",
-        Some(Version::V5) => b"\x10\x0e\x00\x04MQTT\x05\x02\x00<\x00\x00\x01a",
-    };
-    let read = decoder.decode(&mut Bytes::from_static(connect));
-    assert!(matches!(read, Ok(Some(Packet::Connect(_)))), "{read:?}");
-    decoder
-}
-
 fn read(version: Option<Version>, limit: u32, sizes: &[u8], wire: &[u8]) {
     let mut whole = decoder(version, limit);
     let (packets, end) = in_one_piece(&mut whole, limit, wire);
@@ -48,8 +36,8 @@ fn read(version: Option<Version>, limit: u32, sizes: &[u8], wire: &[u8]) {
     let pieces = pieces(sizes, wire);
     let longest = pieces.iter().map(|piece| piece.len()).max().unwrap_or(0);
     let (mut read, mut sent, mut taken) = (Vec::new(), 0, 0);
-    let mut decoder = decoder(version, limit);
-    let ended = in_pieces(&pieces, &mut decoder, |new, rest, held| {
+    let mut second = decoder(version, limit);
+    let ended = in_pieces(&pieces, &mut second, |new, rest, held| {
         sent += pieces[taken].len();
         taken += 1;
         let any = !new.is_empty();
@@ -82,7 +70,7 @@ fn read(version: Option<Version>, limit: u32, sizes: &[u8], wire: &[u8]) {
     if end.is_none() {
         assert_eq!(read.len(), packets.len(), "packets lost between pieces");
     }
-    assert_eq!(whole.version(), decoder.version());
+    assert_eq!(whole.version(), second.version());
 }
 
 /// What a connection makes of bytes that come in these pieces. `seen` is told after each piece the packets that it made

@@ -1,76 +1,12 @@
 //! What can happen to a session.
 
-use super::super::input::Input;
 use super::answering::Request;
-use super::receiving::FOR_EVER;
-use crate::packet::{QoS, ReasonCode, Version};
-use crate::session::OutboundLimits;
-
-/// Lanes that deliver.
-pub(in crate::fuzzing) const LANES: u16 = 3;
-
-/// How a session is set up.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::fuzzing) struct Setup {
-    pub terms: Terms,
-    /// QoS 2 messages that the client may have on the way.
-    pub receive_maximum: u16,
-    pub alias_maximum: u16,
-}
-
-/// What a connection brings.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::fuzzing) struct Terms {
-    pub version: Version,
-    pub outbound: OutboundLimits,
-}
-
-const LARGEST: [Option<u32>; 4] = [None, None, Some(64), Some(300)];
-const WINDOWS: [u16; 6] = [1, 2, 3, 10, 100, u16::MAX];
-const ALIASES: [u16; 4] = [0, 1, 2, u16::MAX];
-
-impl Setup {
-    /// Of eight bytes.
-    pub(in crate::fuzzing) fn of(input: &mut Input<'_>) -> Self {
-        let version = input.one_of(&[Version::V3, Version::V5]);
-        let maximum_packet_size = input.one_of(&LARGEST);
-        let (bytes, messages) = (
-            input.one_of(&[64, 300, 1_000, 5_000, 20_000]),
-            input.one_of(&[1, 2, 3, 10, 100]),
-        );
-        let receive_maximum = input.one_of(&WINDOWS);
-        let more = usize::from(input.byte());
-        let outbound = OutboundLimits {
-            bytes,
-            messages,
-            receive_maximum,
-            maximum_packet_size,
-            problem_information: more & 1 > 0,
-            topic_aliases: ALIASES[more >> 1 & 3],
-            age: [FOR_EVER, 1_000, 60_000, FOR_EVER][more >> 3 & 3],
-        };
-        Setup {
-            terms: Terms::of(version, outbound),
-            receive_maximum: input.one_of(&[1, 2, 5, u16::MAX]),
-            alias_maximum: input.one_of(&[0, 1, 3, u16::MAX]),
-        }
-    }
-}
-
-impl Terms {
-    /// 3.1.1 has neither a largest packet nor aliases.
-    fn of(version: Version, mut outbound: OutboundLimits) -> Self {
-        if version == Version::V3 {
-            outbound.maximum_packet_size = None;
-            outbound.topic_aliases = 0;
-        }
-        Terms { version, outbound }
-    }
-}
+use super::terms::{ALIASES, FOR_EVER, LANES, LARGEST, Terms, WINDOWS};
+use roommq_mqtt::packet::{QoS, ReasonCode, Version};
 
 /// Which acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::fuzzing) enum Ack {
+pub(crate) enum Ack {
     /// PUBACK
     Taken,
     /// PUBREC
@@ -81,7 +17,7 @@ pub(in crate::fuzzing) enum Ack {
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::fuzzing) enum Action {
+pub(crate) enum Action {
     /// A lane delivers a message with so many bytes beside its number, and so many milliseconds to live.
     Deliver {
         lane: u16,
@@ -159,7 +95,7 @@ pub(in crate::fuzzing) enum Action {
 
 impl Action {
     /// The action of four bytes; those that make queues grow and shrink are the more frequent.
-    pub(in crate::fuzzing) fn of([what, a, b, c]: [u8; 4]) -> Self {
+    pub(crate) fn of([what, a, b, c]: [u8; 4]) -> Self {
         let qos = match a & 3 {
             0 => QoS::AtMostOnce,
             1 => QoS::AtLeastOnce,
@@ -247,7 +183,7 @@ impl Action {
     }
 
     /// The way back on the terms there were.
-    pub(in crate::fuzzing) fn resume(terms: &Terms) -> Self {
+    pub(crate) fn resume(terms: &Terms) -> Self {
         Action::Resume {
             version: terms.version,
             lanes: 0,
@@ -256,21 +192,4 @@ impl Action {
             aliases: terms.outbound.topic_aliases,
         }
     }
-}
-
-/// The terms of an [`Action::Resume`]; what the server's own settings say stays.
-pub(in crate::fuzzing) fn terms(
-    before: &Terms,
-    version: Version,
-    window: u16,
-    largest: Option<u32>,
-    aliases: u16,
-) -> Terms {
-    let outbound = OutboundLimits {
-        receive_maximum: window,
-        maximum_packet_size: largest,
-        topic_aliases: aliases,
-        ..before.outbound
-    };
-    Terms::of(version, outbound)
 }

@@ -2,12 +2,10 @@
 
 use super::flying::{InFlight, Size};
 use super::published::Published;
-use crate::packet::{QoS, Version};
-use crate::session::OutboundLimits;
+use super::terms::FOR_EVER;
+use roommq_mqtt::packet::{QoS, Version};
+use roommq_mqtt::session::OutboundLimits;
 use std::collections::VecDeque;
-
-/// Milliseconds for ever.
-pub(super) const FOR_EVER: u64 = u64::MAX;
 
 /// A message of a lane.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@ use super::super::actions::Ack;
 use super::super::sending::{self, Due};
 use super::super::wire::Kind;
 use super::Trial;
-use crate::packet::{Disconnect, Packet, PacketId, QoS, ReasonCode, Reply, Version};
-use crate::session::{Step, WrongKind};
+use roommq_mqtt::packet::{Disconnect, Packet, PacketId, QoS, ReasonCode, Reply, Version};
+use roommq_mqtt::session::{Step, WrongKind};
 
 impl Trial {
     pub(super) fn ping(&mut self) {
@@ -98,7 +98,7 @@ impl Trial {
 
     pub(super) fn release(&mut self, id: u16) {
         let Some(id) = PacketId::new(id) else { return };
-        let packet = Packet::PubRel(crate::packet::Ack {
+        let packet = Packet::PubRel(roommq_mqtt::packet::Ack {
             packet_id: id,
             reason: ReasonCode::Success,
         });

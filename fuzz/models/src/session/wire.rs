@@ -1,10 +1,10 @@
 //! The bytes from the broker to the client, read as they are queued.
 
 use super::super::client::{Received, announced, receive_one};
-use super::actions::Terms;
 use super::published::{self, Aliases, Published};
-use crate::packet::Version;
+use super::terms::Terms;
 use rmqtt_codec::{v3, v5};
+use roommq_mqtt::packet::Version;
 
 /// The stream of one connection.
 pub(super) struct Wire {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Files under `fuzz/<kind>/<target>`.
 fn files(kind: &str, target: &str) -> Vec<PathBuf> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let Ok(entries) = std::fs::read_dir(top.join(kind).join(target)) else {
         return Vec::new();
     };

@@ -1,11 +1,11 @@
 //! What a client is owed for its SUBSCRIBEs and UNSUBSCRIBEs: one answer each, when all lanes have given theirs.
 
-use super::actions::LANES;
-use crate::packet::{PacketId, ReasonCode};
+use super::terms::LANES;
+use roommq_mqtt::packet::{PacketId, ReasonCode};
 
 /// What is asked of lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::fuzzing) enum Request {
+pub(crate) enum Request {
     Subscribe,
     Unsubscribe,
     /// The session's subscriptions again, for a connection that wants to go on.

@@ -6,6 +6,7 @@
 //! clock, no chance, no I/O is in here.
 
 mod client;
+mod decoder;
 mod filters;
 mod input;
 mod names;

@@ -2,8 +2,8 @@
 
 use super::actions::Ack;
 use super::published::Published;
-use crate::packet::{PacketId, QoS};
-use crate::session::OutboundLimits;
+use roommq_mqtt::packet::{PacketId, QoS};
+use roommq_mqtt::session::OutboundLimits;
 
 /// One whose PUBLISH is not acknowledged.
 #[derive(Debug)]

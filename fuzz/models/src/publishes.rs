@@ -1,12 +1,13 @@
 //! What must hold for a packet that was accepted, a PUBLISH above all: read and written by our own code.
 
 use super::client::{Received, receive_one};
-use super::{names, packets};
-use crate::packet::{
+use super::decoder::decoder;
+use super::names;
+use rmqtt_codec::{types, v3, v5};
+use roommq_mqtt::packet::{
     NameError, Packet, Patch, Publish, PublishFrame, PublishParts, PublishProperties, QoS,
     TopicAlias, TopicFilter, Version, encode_publish,
 };
-use rmqtt_codec::{types, v3, v5};
 use std::borrow::Cow;
 use std::num::NonZeroU16;
 
@@ -137,7 +138,7 @@ fn goes_out(version: Version, publish: &Publish, topic: &str) {
 
     let ours = |version, frame: &PublishFrame, patch: &Patch| {
         let mut rest = frame.patched(patch);
-        let read = packets::decoder(Some(version), u32::MAX).decode(&mut rest);
+        let read = decoder(Some(version), u32::MAX).decode(&mut rest);
         let Ok(Some(Packet::Publish(read))) = read else {
             panic!("our decoder makes {read:?} of {frame:x?}");
         };

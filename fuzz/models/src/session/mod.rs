@@ -11,14 +11,15 @@ mod machine;
 mod published;
 mod receiving;
 mod sending;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod trial;
 mod wire;
 
-pub(super) use actions::{Action, Setup};
-
 use super::input::Input;
+use actions::Action;
+use terms::Setup;
 use trial::Trial;
 
 /// Actions in one input: enough to fill every queue and empty it.

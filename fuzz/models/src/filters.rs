@@ -1,14 +1,9 @@
 //! Names, filters, and who is reached by what, against `names`.
 
 use super::names;
-use crate::lane::{
-    Index, RetainedLimits, RetainedMessage, RetainedStore, Subscription, lane_of, lane_of_filter,
-};
-use crate::packet::{NameError, QoS, SubscribeOptions, TopicFilter, TopicName};
-use crate::policy::Limit;
-use bytes::Bytes;
+use roommq_broker::fuzzing::{RetainedTopics, Subscriptions, lane_of, lane_of_filter};
+use roommq_mqtt::packet::{NameError, TopicFilter, TopicName};
 use std::num::NonZeroU32;
-use std::ops::ControlFlow;
 
 /// Texts in one input. What holds for this many holds for more, and each is compared with all.
 const MOST: usize = 96;
@@ -16,8 +11,8 @@ const MOST: usize = 96;
 /// What has been done so far.
 struct World {
     lanes: u16,
-    index: Index,
-    retained: RetainedStore,
+    index: Subscriptions,
+    retained: RetainedTopics,
     /// Who holds which filter under which identifier: the list that the index is compared with.
     held: Vec<(u32, String, NonZeroU32)>,
     topics: Vec<String>,
@@ -29,11 +24,8 @@ pub(super) fn run(bytes: &[u8]) {
     let (lanes, rest) = bytes.split_first().unwrap_or((&0, &[]));
     let mut world = World {
         lanes: 1 + u16::from(*lanes) * 16,
-        index: Index::default(),
-        retained: RetainedStore::new(RetainedLimits {
-            messages: MOST,
-            bytes: usize::MAX,
-        }),
+        index: Subscriptions::default(),
+        retained: RetainedTopics::new(MOST),
         held: Vec::new(),
         topics: Vec::new(),
         filters: Vec::new(),
@@ -124,16 +116,6 @@ fn check_filter(text: &str) -> Option<TopicFilter> {
     Some(filter)
 }
 
-fn subscription(slot: u32, identifier: NonZeroU32) -> Subscription {
-    Subscription {
-        slot,
-        options: SubscribeOptions::of(QoS::AtMostOnce),
-        identifier: Some(identifier),
-        guarded: false,
-        mount: None,
-    }
-}
-
 impl World {
     /// A filter against each topic so far.
     fn ask(&mut self, filter: &TopicFilter) {
@@ -141,12 +123,10 @@ impl World {
             self.compare(filter, topic);
         }
         let mut kept = Vec::new();
-        let inner = [filter.inner()].into_iter();
-        self.retained.matching(inner, 0, |topic, _, places| {
-            kept.push(topic.to_owned());
+        for (topic, places) in self.retained.matching(&[filter.inner()]) {
+            kept.push(topic);
             assert_eq!(places, [0]);
-            ControlFlow::Continue(())
-        });
+        }
         let mut expected: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         expected.retain(|topic| filter.matches(topic));
         expected.sort_by(|a, b| a.split('/').cmp(b.split('/')));
@@ -176,10 +156,10 @@ impl World {
         let identifier = NonZeroU32::MIN.saturating_add(self.count);
         let before = self.held.len();
         self.held.retain(|(s, f, _)| (*s, &**f) != (slot, text));
-        let is_new = self.index.insert(text, subscription(slot, identifier));
+        let is_new = self.index.insert(text, slot, identifier);
         assert_eq!(is_new, before == self.held.len(), "{text:?} of {slot}");
         self.held.push((slot, text.to_owned(), identifier));
-        let found = self.index.find(text, slot).and_then(|s| s.identifier);
+        let found = self.index.identifier(text, slot);
         assert_eq!(found, Some(identifier), "{text:?} of {slot}");
     }
 
@@ -189,14 +169,12 @@ impl World {
         self.held.retain(|(s, f, _)| (*s, &**f) != (slot, text));
         let had = self.index.remove(text, slot);
         assert_eq!(had, before > self.held.len(), "{text:?} of {slot}");
-        assert!(self.index.find(text, slot).is_none());
+        assert!(self.index.identifier(text, slot).is_none());
     }
 
     fn publish(&mut self, topic: &str) {
         assert!(lane_of(topic, self.lanes) < self.lanes);
-        let mut reached = Vec::new();
-        self.index
-            .matches(topic, |s| reached.push((s.slot, s.identifier)));
+        let mut reached = self.index.matches(topic);
         let mut expected: Vec<(u32, Option<NonZeroU32>)> = Vec::new();
         for (slot, filter, identifier) in &self.held {
             if names::plain(filter).matches(topic) {
@@ -211,14 +189,7 @@ impl World {
         for filter in &self.filters {
             self.compare(filter, topic);
         }
-        let kept = RetainedMessage {
-            at: 0,
-            payload: Bytes::from_static(b"x"),
-            qos: QoS::AtMostOnce,
-            properties: None,
-            limit: Limit::OfLane,
-        };
-        self.retained.set(topic, kept);
+        self.retained.set(topic);
         self.topics.push(topic.to_owned());
     }
 

@@ -1,10 +1,10 @@
 //! What the client sends, and what the broker must make of it (3.3.2.3.4, 4.3).
 
-use super::actions::Setup;
-use crate::packet::{
+use super::terms::Setup;
+use roommq_mqtt::packet::{
     Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, TopicName, Version,
 };
-use crate::session::{Close, Step};
+use roommq_mqtt::session::{Close, Step};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroU16;
 
@@ -148,7 +148,7 @@ pub(super) fn ack(ack: super::actions::Ack, packet_id: PacketId, refuse: bool) -
     } else {
         ReasonCode::Success
     };
-    let fields = crate::packet::Ack { packet_id, reason };
+    let fields = roommq_mqtt::packet::Ack { packet_id, reason };
     match ack {
         super::actions::Ack::Taken => Packet::PubAck(fields),
         super::actions::Ack::Received => Packet::PubRec(fields),

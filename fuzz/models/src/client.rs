@@ -1,9 +1,9 @@
 //! A client's view of what the broker sends: packets read by the codec library, which shares no code with our encoder
 //! of PUBLISH and of short acknowledgements.
 
-use crate::packet::Version;
 use bytes::BytesMut;
 use rmqtt_codec::{v3, v5};
+use roommq_mqtt::packet::Version;
 use tokio_util::codec::Decoder;
 
 /// A packet in either version.

@@ -2,9 +2,11 @@
 
 use super::client::{Received, receive_one};
 use super::input::Input;
-use crate::packet::{Authentication, ConnAck, PacketId, QoS, ReasonCode, Reply, Version, encode};
 use bytes::Bytes;
 use rmqtt_codec::{v3, v5};
+use roommq_mqtt::packet::{
+    Authentication, ConnAck, PacketId, QoS, ReasonCode, Reply, Version, encode,
+};
 
 const REASONS: [ReasonCode; 18] = [
     ReasonCode::Success,
