@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code
 
+mod circles;
 mod documents;
 mod manifests;
+mod modules;
 mod sources;
 
 #[track_caller]
