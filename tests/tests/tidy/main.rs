@@ -6,6 +6,7 @@ mod circles;
 mod documents;
 mod manifests;
 mod modules;
+mod names;
 mod purity;
 mod sources;
 
