@@ -62,6 +62,8 @@ pub fn rust_files() -> Vec<Source> {
     all.retain(|file| has_extension(&file.path, "rs"));
     let modules: Vec<String> = all.iter().flat_map(test_modules).collect();
     for file in &mut all {
+        // A test module's own modules have these names.
+        file.is_test |= file.path.ends_with("_tests.rs");
         file.is_test |= modules.iter().any(|module| {
             let rest = file.path.strip_prefix(module);
             rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code
 
+mod circles;
 mod documents;
 mod manifests;
+mod modules;
+mod names;
+mod purity;
 mod sources;
 
 #[track_caller]

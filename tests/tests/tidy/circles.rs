@@ -1,0 +1,91 @@
+//! No file needs another file that needs it. Files in a circle can only be read, tested and moved together.
+
+mod components;
+mod edges;
+mod tests;
+
+use crate::modules::{CRATES, Crate};
+use edges::Edges;
+use roommq_tests::workspace::rust_files;
+use std::collections::BTreeSet;
+
+/// The one group that is allowed: a subscription tree is made of the index's slots, and the index is made of trees.
+const ALLOWED: [&str; 2] = ["index.rs", "tree.rs"];
+
+/// Files of one crate that need each other, and each edge between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Circle {
+    files: Vec<String>,
+    edges: Vec<String>,
+}
+
+impl Circle {
+    fn is_allowed(&self) -> bool {
+        let names = self.files.iter().map(|file| {
+            let (directory, name) = file.rsplit_once('/').unwrap_or_default();
+            let is_in_lane = directory.split('/').any(|folder| folder == "lane");
+            if is_in_lane { name } else { "" }
+        });
+        names.eq(ALLOWED)
+    }
+
+    fn report(&self) -> String {
+        let files = self.files.len();
+        format!("a circle of {files} files:\n  {}", self.edges.join("\n  "))
+    }
+}
+
+fn circles(tree: &Crate) -> Vec<Circle> {
+    let edges = Edges::between_files(tree);
+    let components = components::strongly_connected(tree.files.len(), &edges.pairs());
+    let circles = components.iter().map(|component| {
+        let files = component.iter().map(|file| tree.files[*file].clone());
+        let mut files: Vec<String> = files.collect();
+        files.sort();
+        Circle {
+            files,
+            edges: edges.within(tree, component),
+        }
+    });
+    circles.collect()
+}
+
+fn all_circles() -> Vec<Circle> {
+    CRATES.values().flatten().flat_map(circles).collect()
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let found: Vec<String> = all_circles()
+        .iter()
+        .filter(|circle| !circle.is_allowed())
+        .map(Circle::report)
+        .collect();
+    crate::none("import circles between files", &found);
+}
+
+#[test]
+fn the_allowed_circle_is_one() {
+    let allowed = all_circles().into_iter().filter(Circle::is_allowed).count();
+    assert_eq!(
+        allowed, 1,
+        "circles of {ALLOWED:?} in a lane; no exception is needed where there is none"
+    );
+}
+
+/// Otherwise circles through a file that no module tree reaches would be missed.
+#[test]
+fn every_source_file_is_a_module_or_a_test() {
+    let trees = CRATES.values().flatten();
+    let read: BTreeSet<&String> = trees.flat_map(|tree| &tree.files).collect();
+    let is_source = |path: &str| {
+        let mut members = CRATES.keys();
+        members.any(|member| path.starts_with(&format!("{member}/src/")))
+    };
+    let lost: Vec<String> = rust_files()
+        .into_iter()
+        .filter(|file| !file.is_test && is_source(&file.path) && !read.contains(&file.path))
+        .map(|file| file.path)
+        .collect();
+    crate::none("files that no module declares", &lost);
+}
