@@ -4,7 +4,8 @@
 //! closed for it, unless the queue was filled before it came. What the client was sent and has not acknowledged is never
 //! dropped for room.
 
-use super::{DropReason, Frame, Outbound, Room, Waiting};
+use super::message::Waiting;
+use super::{DropReason, Frame, Outbound, Room};
 use crate::packet::{PacketId, Patch, QoS, ReasonCode, Reply, Version};
 use crate::session::OutboundLimits;
 use crate::write_queue::WriteQueue;
