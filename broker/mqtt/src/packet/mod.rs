@@ -16,12 +16,12 @@ mod topic;
 mod will;
 mod wire;
 
+pub use crate::cost::string_cost;
 pub use decode::{DecodeError, Decoder};
 pub use encode::encode;
 pub use publish::{Patch, PublishFrame, PublishParts, TopicAlias, encode_publish};
 pub use reason::ReasonCode;
 pub use topic::{NameError, TopicFilter, TopicName, levels};
-pub use will::string_cost;
 
 use bytes::Bytes;
 use bytestring::ByteString;

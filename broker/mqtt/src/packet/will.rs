@@ -1,11 +1,9 @@
 //! A will that has to last longer than the CONNECT that brought it.
 
 use super::{PublishProperties, Will};
+use crate::cost::string_cost;
 use bytes::Bytes;
 use bytestring::ByteString;
-
-/// What a string of its own costs beside its bytes: where it stands in the packet, and the block of memory that it is.
-const STRING_COST: usize = 64;
 
 impl Will {
     /// A copy with memory of its own: what was read of a CONNECT is a slice of all of it, passwords included.
@@ -53,16 +51,11 @@ impl PublishProperties {
     }
 }
 
-/// What a string of so many bytes costs.
-#[must_use]
-pub fn string_cost(len: usize) -> usize {
-    len + STRING_COST
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::cost::STRING_COST;
     use crate::packet::{QoS, TopicName};
 
     fn slice(of: &Bytes, text: &str) -> ByteString {

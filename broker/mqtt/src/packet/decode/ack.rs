@@ -1,6 +1,7 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP that say nothing but the packet id: one a message, so read by ourselves.
 
 use super::error::Fault;
+use super::kind::{PUBACK, PUBREC, PUBREL};
 use crate::packet::{Ack, Packet, PacketId, ReasonCode};
 
 /// Reads the ack of `kind` whose body is the packet id alone, which means success (5.0 3.4.2.1).
@@ -12,9 +13,9 @@ pub(super) fn success(kind: u8, id: &[u8]) -> Result<Packet, Fault> {
         reason: ReasonCode::Success,
     };
     Ok(match kind {
-        super::PUBACK => Packet::PubAck(ack),
-        super::PUBREC => Packet::PubRec(ack),
-        super::PUBREL => Packet::PubRel(ack),
+        PUBACK => Packet::PubAck(ack),
+        PUBREC => Packet::PubRec(ack),
+        PUBREL => Packet::PubRel(ack),
         _ => Packet::PubComp(ack),
     })
 }

@@ -1,7 +1,7 @@
 //! CONNECT: which version it is, the checks that the library leaves out, then the library.
 
-use super::Level;
 use super::error::{DecodeError, Fault};
+use super::level::Level;
 use super::properties::{self, Properties, Property};
 use super::reader::{Reader, without_controls};
 use crate::packet::{

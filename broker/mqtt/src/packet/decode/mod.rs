@@ -9,6 +9,8 @@
 mod ack;
 mod connect;
 mod error;
+mod kind;
+mod level;
 mod properties;
 mod publish;
 mod reader;
@@ -21,21 +23,11 @@ use super::wire::variable_len;
 use super::{Packet, Version};
 use bytes::{Buf, Bytes};
 use error::Fault;
-
-/// In the first byte.
-const DUP: u8 = 0b1000;
-
-const CONNECT: u8 = 1;
-const PUBLISH: u8 = 3;
-const PUBACK: u8 = 4;
-const PUBREC: u8 = 5;
-const PUBREL: u8 = 6;
-const PUBCOMP: u8 = 7;
-const SUBSCRIBE: u8 = 8;
-const UNSUBSCRIBE: u8 = 10;
-const PINGREQ: u8 = 12;
-const DISCONNECT: u8 = 14;
-const AUTH: u8 = 15;
+use kind::{
+    AUTH, CONNECT, DISCONNECT, DUP, PINGREQ, PUBACK, PUBCOMP, PUBLISH, PUBREL, SUBSCRIBE,
+    UNSUBSCRIBE,
+};
+use level::Level;
 
 /// Cuts a client's bytes into packets and checks them; one a connection.
 ///
@@ -45,24 +37,6 @@ const AUTH: u8 = 15;
 pub struct Decoder {
     max_packet_bytes: u32,
     level: Option<Level>,
-}
-
-/// What a CONNECT says it speaks, by name and level. 3.1 differs from 3.1.1 in what a client may send, and in a
-/// CONNACK without the flag of a session that goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Level {
-    V31,
-    V311,
-    V5,
-}
-
-impl Level {
-    fn version(self) -> Version {
-        match self {
-            Level::V31 | Level::V311 => Version::V3,
-            Level::V5 => Version::V5,
-        }
-    }
 }
 
 /// A fixed header whose first byte is one that a client may send.

@@ -2,6 +2,7 @@
 
 use super::ack::packet_id;
 use super::error::Fault;
+use super::kind::DUP;
 use super::properties::{self, Properties, Property};
 use super::reader::Reader;
 use crate::packet::{Publish, PublishProperties, QoS, TopicName, Version};
@@ -11,7 +12,7 @@ use std::num::NonZeroU16;
 /// Reads a PUBLISH of `version` with the fixed header's first byte `first`.
 #[inline] // a PUBLISH is large to move
 pub(super) fn publish(version: Version, first: u8, body: Bytes) -> Result<Publish, Fault> {
-    let dup = first & super::DUP != 0;
+    let dup = first & DUP != 0;
     let qos = QoS::from_u8((first >> 1) & 0b11)
         .ok_or(Fault::malformed("PUBLISH with QoS 3", "MQTT-3.3.1-4"))?;
     if dup && qos == QoS::AtMostOnce {

@@ -1,7 +1,7 @@
 //! The other packets of 3.1 and 3.1.1.
 
-use super::SUBSCRIBE;
 use super::error::Fault;
+use super::kind::{DISCONNECT, DUP, SUBSCRIBE, UNSUBSCRIBE};
 use super::reader::Reader;
 use crate::packet::{
     Disconnect, NameError, Packet, QoS, ReasonCode, Subscribe, SubscribeOptions, TopicFilter,
@@ -19,14 +19,14 @@ pub(super) fn packet(first: u8, body: &Bytes) -> Result<Packet, Fault> {
         SUBSCRIBE => {
             check_requested_qos(Reader::new(body.clone()))?;
         }
-        super::UNSUBSCRIBE if body.len() == 2 => return Err(no_filter("3.1.1 MQTT-3.10.3-2")),
-        super::DISCONNECT if !body.is_empty() => {
+        UNSUBSCRIBE if body.len() == 2 => return Err(no_filter("3.1.1 MQTT-3.10.3-2")),
+        DISCONNECT if !body.is_empty() => {
             return Err(Fault::malformed("DISCONNECT has a body", "3.1.1 3.14"));
         }
         _ => {}
     }
     // Nothing comes of DUP, which 3.1 has on some of these; the library does not know 3.1.
-    Ok(match library::read_v3(first & !super::DUP, &[body])? {
+    Ok(match library::read_v3(first & !DUP, &[body])? {
         Read::Subscribe {
             packet_id,
             topic_filters,

@@ -1,6 +1,7 @@
 //! The other packets of 5.0.
 
 use super::error::Fault;
+use super::kind::{AUTH, DISCONNECT, SUBSCRIBE, UNSUBSCRIBE};
 use super::properties::{self, Carriers, Properties, Property};
 use super::reader::Reader;
 use super::v3::{filter, filters, no_filter, qos};
@@ -16,10 +17,10 @@ pub(super) fn packet(first: u8, body: Bytes) -> Result<Packet, Fault> {
     let read = library::read_v5(first, &[&body]);
     let mut reader = Reader::new(body);
     match first >> 4 {
-        super::SUBSCRIBE => check_subscribe(&mut reader)?,
-        super::UNSUBSCRIBE => check_unsubscribe(&mut reader)?,
-        super::AUTH => check_auth(&mut reader)?,
-        super::DISCONNECT => check_reasoned(properties::DISCONNECT, &mut reader)?,
+        SUBSCRIBE => check_subscribe(&mut reader)?,
+        UNSUBSCRIBE => check_unsubscribe(&mut reader)?,
+        AUTH => check_auth(&mut reader)?,
+        DISCONNECT => check_reasoned(properties::DISCONNECT, &mut reader)?,
         _ => {
             reader.two_bytes()?;
             check_reasoned(properties::ACK, &mut reader)?;

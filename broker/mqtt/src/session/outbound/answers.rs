@@ -1,46 +1,12 @@
 //! Answers that several lanes may owe, and what is held back until they are complete.
 
 use super::held::{HeldBack, HeldByLane, weight};
-use super::{DropReason, Frame, Outbound, Room, Waiting};
-use crate::packet::{PacketId, QoS, ReasonCode, Reply};
+use super::message::Waiting;
+use super::pending::{Answer, Owed};
+use super::{DropReason, Frame, Outbound, Room};
+use crate::packet::{QoS, ReasonCode, Reply};
 use bytestring::ByteString;
 use std::collections::BTreeSet;
-
-/// An answer in the making.
-#[derive(Debug)]
-pub(super) struct Owed {
-    ticket: u32,
-    kind: Answer,
-    codes: Vec<ReasonCode>,
-    /// Which of `codes` a lane has answered.
-    known: Vec<bool>,
-    reason: Option<String>,
-    lanes_left: usize,
-    /// Lanes that have answered: what they deliver from then on is held until the answer is out.
-    pub(super) answered: Vec<u16>,
-    /// What is retained. It goes before all that is held.
-    replayed: Vec<HeldBack>,
-    replayed_bytes: usize,
-    held: HeldByLane,
-}
-
-impl Owed {
-    /// Bytes that wait for this answer.
-    fn bytes(&self) -> usize {
-        self.replayed_bytes + self.held.bytes()
-    }
-}
-
-/// What is answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// A SUBSCRIBE, of which lanes are asked for these filters, each with its place in it.
-    SubAck(PacketId, Vec<(u16, ByteString)>),
-    /// An UNSUBSCRIBE.
-    UnsubAck(PacketId),
-    /// A session that goes on asks for its subscriptions again.
-    Resume,
-}
 
 impl Outbound {
     /// Promises an answer once lanes have given `lanes` of theirs. `codes` holds what is settled already.

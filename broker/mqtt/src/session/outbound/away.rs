@@ -4,14 +4,12 @@
 //! closed for it, unless the queue was filled before it came. What the client was sent and has not acknowledged is never
 //! dropped for room.
 
-use super::{DropReason, Frame, Outbound, Room, Waiting};
-use crate::packet::{PacketId, Patch, QoS, ReasonCode, Reply, Version};
+use super::message::Waiting;
+use super::{DropReason, Frame, Outbound, Room};
+use crate::cost::{MESSAGE_COST, RELEASED_ID_COST};
+use crate::packet::{Patch, QoS, ReasonCode, Reply, Version};
 use crate::session::OutboundLimits;
 use crate::write_queue::WriteQueue;
-
-/// What a message costs an absent client's queue besides its own bytes: its place there, with the slack of a queue
-/// that grows by doubling, and the block of memory that it is.
-pub(super) const MESSAGE_COST: usize = 128;
 
 impl Outbound {
     /// The connection is over. Gives back what waited for its socket.
@@ -116,7 +114,7 @@ impl Outbound {
 
     /// Of ids whose PUBCOMP is awaited.
     fn released_bytes(&self) -> usize {
-        self.released.len() * size_of::<PacketId>()
+        self.released.len() * RELEASED_ID_COST
     }
 
     /// There was no room for more than `most` bytes over all sessions that sleep: what waits here makes room for

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::tests::{LIMITS, frame, id, publish1, sent};
 use super::*;
+use crate::cost::MESSAGE_COST;
 use crate::packet::QoS;
 use crate::session::Mark;
 use crate::session::OutboundLimits;
@@ -250,7 +251,7 @@ fn what_is_kept_for_other_members_of_a_group_takes_room_too() {
 #[test]
 fn a_place_in_a_queue_costs_no_more_than_is_counted() {
     let place = size_of::<Waiting>().max(size_of::<InFlight>());
-    assert!(place < away::MESSAGE_COST, "{place}");
+    assert!(place < MESSAGE_COST, "{place}");
 }
 
 #[test]

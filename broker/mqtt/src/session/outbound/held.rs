@@ -1,10 +1,8 @@
 //! What is held back for an answer, by lane.
 
 use super::Frame;
+use crate::cost::LEAST_HELD_COST;
 use std::collections::VecDeque;
-
-/// Messages of few bytes count for so many: what one takes here besides its bytes.
-pub(super) const LEAST: usize = 64;
 
 /// A message that waits for an answer.
 #[derive(Debug)]
@@ -23,7 +21,7 @@ impl HeldBack {
 
 /// Bytes that a message counts for while it is held.
 pub(super) fn weight(frame: &Frame) -> usize {
-    frame.len().max(LEAST)
+    frame.len().max(LEAST_HELD_COST)
 }
 
 /// All that is held for one answer. Each lane's moves on to another answer as a whole: a client may have asked for hundreds.

@@ -10,13 +10,15 @@ mod away;
 mod frame;
 mod held;
 mod ids;
+mod message;
+mod pending;
 mod room;
 mod shared;
 mod tally;
 
 pub use acks::WrongKind;
-pub use answers::Answer;
 pub use frame::{Frame, Mark, Share};
+pub use pending::Answer;
 pub use room::Need;
 pub use shared::Taken;
 pub use tally::{DropReason, Dropped, Held, Tally};
@@ -25,10 +27,10 @@ use super::OutboundLimits;
 use crate::packet::{PacketId, Patch, PublishFrame, QoS, ReasonCode, Reply, Version, encode};
 use crate::write_queue::{SHARE_FROM, WriteQueue};
 use aliases::Aliases;
-use answers::Owed;
 use bytestring::ByteString;
 use ids::PacketIds;
-use shared::Offer;
+use message::{InFlight, Offer, Waiting};
+use pending::Owed;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The sending half of a session.
@@ -79,23 +81,6 @@ enum Room {
     Behind,
     /// It is to be closed.
     Overflowed,
-}
-
-#[derive(Debug)]
-struct InFlight {
-    id: PacketId,
-    frame: Frame,
-    /// Ascending.
-    number: u64,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    frame: Frame,
-    /// Milliseconds since the Unix epoch.
-    since: u64,
-    /// Ascending.
-    number: u64,
 }
 
 impl Outbound {

@@ -1,7 +1,7 @@
 //! Whether a client can take one more message, asked where somebody else could have it.
 
-use super::held::LEAST;
 use super::{Frame, Outbound};
+use crate::cost::LEAST_HELD_COST;
 use crate::packet::{LARGEST_PACKET, QoS};
 
 /// What is asked of a member of a shared group before a message is given to it.
@@ -57,7 +57,7 @@ impl Outbound {
         let len = if self.owed.is_empty() {
             len
         } else {
-            len.max(LEAST)
+            len.max(LEAST_HELD_COST)
         };
         let messages = self.waiting.len() + held + offered;
         let bytes = self.waiting_bytes.max(self.queue.len()) + held_bytes + offered_bytes;

@@ -1,6 +1,7 @@
 //! What came by shared groups: taken out for other members, and put back where none took it.
 
-use super::{DropReason, Frame, InFlight, Outbound, Share, Waiting};
+use super::message::{InFlight, Offer, Waiting};
+use super::{DropReason, Frame, Outbound, Share};
 use crate::packet::{PacketId, QoS};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,14 +14,6 @@ pub struct Taken {
     frame: Frame,
     number: u64,
     place: Place,
-}
-
-/// What a lane has taken out, but for what had been sent.
-#[derive(Debug)]
-pub(super) struct Offer {
-    lane: u16,
-    messages: usize,
-    bytes: usize,
 }
 
 /// Where it was.

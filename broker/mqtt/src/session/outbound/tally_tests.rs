@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-use super::away::MESSAGE_COST;
 use super::tests::{LIMITS, frame, sent};
 use super::*;
+use crate::cost::MESSAGE_COST;
 use proptest::prelude::*;
 
 /// Of the session, with how often each happened since it was asked last.
