@@ -9,9 +9,6 @@ use edges::Edges;
 use roommq_tests::workspace::rust_files;
 use std::collections::BTreeSet;
 
-/// The one group that is allowed: a subscription tree is made of the index's slots, and the index is made of trees.
-const ALLOWED: [&str; 2] = ["index.rs", "tree.rs"];
-
 /// Files of one crate that need each other, and each edge between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Circle {
@@ -20,15 +17,6 @@ struct Circle {
 }
 
 impl Circle {
-    fn is_allowed(&self) -> bool {
-        let names = self.files.iter().map(|file| {
-            let (directory, name) = file.rsplit_once('/').unwrap_or_default();
-            let is_in_lane = directory.split('/').any(|folder| folder == "lane");
-            if is_in_lane { name } else { "" }
-        });
-        names.eq(ALLOWED)
-    }
-
     fn report(&self) -> String {
         let files = self.files.len();
         format!("a circle of {files} files:\n  {}", self.edges.join("\n  "))
@@ -56,21 +44,8 @@ fn all_circles() -> Vec<Circle> {
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
-    let found: Vec<String> = all_circles()
-        .iter()
-        .filter(|circle| !circle.is_allowed())
-        .map(Circle::report)
-        .collect();
+    let found: Vec<String> = all_circles().iter().map(Circle::report).collect();
     crate::none("import circles between files", &found);
-}
-
-#[test]
-fn the_allowed_circle_is_one() {
-    let allowed = all_circles().into_iter().filter(Circle::is_allowed).count();
-    assert_eq!(
-        allowed, 1,
-        "circles of {ALLOWED:?} in a lane; no exception is needed where there is none"
-    );
 }
 
 /// Otherwise circles through a file that no module tree reaches would be missed.

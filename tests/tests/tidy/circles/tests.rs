@@ -293,17 +293,3 @@ fn other_crates_are_none_of_ours() {
     ]);
     assert!(found.is_empty(), "{found:?}");
 }
-
-#[test]
-fn the_index_and_its_tree_may_be_tied_in_a_lane_only() {
-    let circle = |directory: &str, names: [&str; 2]| super::Circle {
-        files: names.map(|name| format!("{directory}/{name}")).into(),
-        edges: Vec::new(),
-    };
-    let tree = ["index.rs", "tree.rs"];
-    assert!(circle("broker/src/lane", tree).is_allowed());
-    assert!(circle("broker/src/lane/state", tree).is_allowed());
-    assert!(circle("broker/lane/src", tree).is_allowed());
-    assert!(!circle("broker/src/sys", tree).is_allowed());
-    assert!(!circle("broker/src/lane", ["index.rs", "state.rs"]).is_allowed());
-}
