@@ -104,8 +104,8 @@ impl Deadlines {
     ) -> (bool, bool) {
         let blocked = shown.blocked || on_the_way;
         self.blocked(now, blocked.then_some(shown.written));
-        self.pause(now, shown.choked);
-        (blocked, shown.choked)
+        self.pause(now, shown.pause_reading);
+        (blocked, shown.pause_reading)
     }
 
     /// The end comes at `last`.

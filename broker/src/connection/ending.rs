@@ -152,7 +152,7 @@ async fn go_offline(
     } = absence;
     let node = client.node.clone();
     let stays = expires > now && !node.sessions.is_shut();
-    let rest = client.outbox.part(last, stays, now);
+    let rest = client.outbox.disconnect(last, stays, now);
     client.forget_refused();
     // A will that is due has its place in the log before the end of its session.
     if let Some((will, _)) = will.take_if(|(_, due)| !stays || *due <= now) {
@@ -177,7 +177,7 @@ async fn go_offline(
         .sessions
         .go_offline(client.id, offline, &counters.kept, now);
     // Only from now on can it be one of those that are evicted for others.
-    counters.kept.call();
+    counters.kept.notify_if_high();
     // If one lane is full, the ends in others do not wait for it.
     join_all(ended.into_iter().map(|due| carry_out(&node, due))).await;
     rest
@@ -187,7 +187,7 @@ async fn go_offline(
 /// id. Its will is sent as after any other loss [MQTT-3.1.2-8].
 pub(super) fn end_by_panic(client: &mut Client) {
     tracing::error!(user = %client.who.user, client = %client.name, "a connection has panicked");
-    client.outbox.part(None, false, clock::now_ms());
+    client.outbox.disconnect(None, false, clock::now_ms());
     let (node, id, who) = (client.node.clone(), client.id, client.who.clone());
     let lanes = std::mem::take(&mut client.lanes);
     // A delay is over with the session (3.1.3.2.2).

@@ -106,7 +106,7 @@ impl Connection {
                         }
                         deadlines.read(Instant::now(), intake.rest());
                         if blocked {
-                            choked = outbox.condition().choked;
+                            choked = outbox.condition().pause_reading;
                             deadlines.pause(Instant::now(), choked);
                         }
                         if n == READ {
@@ -124,7 +124,7 @@ impl Connection {
                     }
                     Err(error) => return Ending::unreadable(&error),
                 },
-                () = outbox.attention() => {
+                () = outbox.changed() => {
                     let condition = outbox.condition();
                     if condition.draining {
                         self.draining = true;

@@ -111,7 +111,7 @@ async fn take_session(
     terms: &Terms,
     node: &Node,
 ) -> Result<Taken, Refusal> {
-    let fresh = Arc::new(Outbox::asleep(
+    let fresh = Arc::new(Outbox::offline(
         terms.version,
         terms.outbound,
         node.counters.clone(),
@@ -161,7 +161,7 @@ async fn take_session(
     };
     if let Some((old, theirs, asleep)) = old {
         // Clean start, or its time was over: what there was ends here [MQTT-3.1.2-4, MQTT-3.1.2-6, MQTT-4.1.0-2].
-        theirs.part(None, false, now_ms());
+        theirs.disconnect(None, false, now_ms());
         end_offline_session(node, old, *asleep).await;
     }
     Ok(Taken {
@@ -273,7 +273,7 @@ pub(super) async fn open(
         }
     }
     let connack = Reply::ConnAck(Box::new(terms.connack));
-    client.outbox.open(
+    client.outbox.connect(
         Some(connecting.outlet),
         terms.version,
         terms.outbound,

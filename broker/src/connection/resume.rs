@@ -75,7 +75,7 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
         if let Some(codes) = client.outbox.queue(Outbound::take_resumed).flatten() {
             break codes;
         }
-        client.outbox.attention().await;
+        client.outbox.changed().await;
     };
     client.send_notices();
     let guarded: HashSet<&ByteString> = granted

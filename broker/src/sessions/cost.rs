@@ -26,7 +26,7 @@ pub(crate) struct OfflineCost {
 impl OfflineCost {
     fn new(counters: &Arc<Counters>, bytes: usize) -> OfflineCost {
         let bytes = bytes as u64;
-        counters.kept.change(0, bytes);
+        counters.kept.update(0, bytes);
         OfflineCost {
             counters: counters.clone(),
             bytes,
@@ -60,13 +60,13 @@ impl OfflineCost {
 
     /// Whether there was room for it.
     pub(super) fn fits(&self) -> bool {
-        self.counters.kept.takes(0)
+        self.counters.kept.has_capacity(0)
     }
 
     /// It makes room, as soon as it is told to all who have to know.
     pub(super) fn leave(&mut self) {
         if !std::mem::replace(&mut self.leaving, true) {
-            self.counters.kept.leave(self.bytes);
+            self.counters.kept.begin_ending(self.bytes);
         }
     }
 }
@@ -74,9 +74,9 @@ impl OfflineCost {
 impl Drop for OfflineCost {
     fn drop(&mut self) {
         if self.leaving {
-            self.counters.kept.left(self.bytes);
+            self.counters.kept.finish_ending(self.bytes);
         } else {
-            self.counters.kept.change(self.bytes, 0);
+            self.counters.kept.update(self.bytes, 0);
         }
     }
 }

@@ -26,8 +26,8 @@ pub(crate) struct Evicted {
 impl Evicted {
     /// Its queue goes at once, since lanes may be busy; all else is to be told to them.
     pub(crate) fn let_go(self, kept: &KeptBytes, now: u64) -> Due {
-        self.outbox.part(None, false, now);
-        kept.fulfil(self.queue);
+        self.outbox.disconnect(None, false, now);
+        kept.finish_eviction(self.queue);
         self.due
     }
 }
@@ -45,7 +45,7 @@ impl Sessions {
         now: u64,
     ) -> Vec<Due> {
         let mut ended = Vec::new();
-        if !kept.takes(0) && !self.is_large(session, &asleep, kept) {
+        if !kept.has_capacity(0) && !self.is_large(session, &asleep, kept) {
             let made = self.evict(kept).into_iter();
             ended.extend(made.map(|made| made.let_go(kept, now)));
         }
@@ -57,8 +57,8 @@ impl Sessions {
     fn is_large(&self, session: SessionId, asleep: &OfflineSession, kept: &KeptBytes) -> bool {
         let state = self.state.lock();
         let known = state.by_number.get(&session.client);
-        let queue = known.map_or(0, |known| known.outbox.kept());
-        asleep.bytes().saturating_add(queue) > kept.share(state.order.len() + 1)
+        let queue = known.map_or(0, |known| known.outbox.kept_bytes());
+        asleep.bytes().saturating_add(queue) > kept.even_share(state.order.len() + 1)
     }
 
     /// Sessions that have to end where too much waits. The one whose client has been away longest first, of those
@@ -68,19 +68,19 @@ impl Sessions {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         // Under the lock, and without what has been promised: two at once would both make room for the same bytes.
-        let now = kept.claimed();
-        if now <= kept.high() {
+        let now = kept.after_evictions();
+        if now <= kept.high_mark() {
             return Vec::new();
         }
-        let share = kept.share(state.order.len());
-        let mut left = now - kept.low();
+        let share = kept.even_share(state.order.len());
+        let mut left = now - kept.low_mark();
         let mut leaving = Vec::new();
         let more = share.saturating_add(1)..=u64::MAX;
         let rounds: [(bool, RangeInclusive<u64>); 3] =
             [(false, more.clone()), (false, 1..=share), (true, more)];
         for (authenticated, holding) in rounds {
             // Users' only where strangers' were not enough to go on with.
-            if authenticated && left + kept.low() <= kept.high() {
+            if authenticated && left + kept.low_mark() <= kept.high_mark() {
                 break;
             }
             for number in state.order.longest_away(authenticated) {
@@ -91,7 +91,7 @@ impl Sessions {
                     continue;
                 };
                 let beside = known.asleep.as_ref().map_or(0, |asleep| asleep.bytes());
-                let queue = known.outbox.kept();
+                let queue = known.outbox.kept_bytes();
                 let bytes = beside.saturating_add(queue);
                 if holding.contains(&bytes) {
                     left = left.saturating_sub(bytes);
@@ -104,7 +104,7 @@ impl Sessions {
             .filter_map(|(number, outbox, queue, bytes)| {
                 let due = state.end(number)?;
                 state.for_bytes += 1;
-                kept.promise(queue);
+                kept.begin_eviction(queue);
                 Some(Evicted {
                     due,
                     outbox,

@@ -94,7 +94,7 @@ impl House {
         change: impl FnOnce(&mut SessionState),
     ) -> (SessionId, Arc<Outbox>, Vec<Due>) {
         let who = Principal::new(name, !name.starts_with('~'));
-        let outbox = Outbox::asleep(Version::V5, LIMITS, self.counters.clone());
+        let outbox = Outbox::offline(Version::V5, LIMITS, self.counters.clone());
         let outbox = Arc::new(outbox);
         let Registration::New(id) = self.enter(name, &outbox, true) else {
             panic!("{name} is there already");
@@ -163,7 +163,7 @@ fn only_what_waits_for_absent_clients_counts() {
     put(&outbox, 100);
     put(&outbox, 50);
     assert_eq!(house.kept(), own("al") + cost(100) + cost(50));
-    outbox.open(
+    outbox.connect(
         None,
         Version::V5,
         LIMITS,
@@ -176,9 +176,9 @@ fn only_what_waits_for_absent_clients_counts() {
     put(&outbox, 10);
     outbox.flush();
     assert_eq!(house.kept(), 0, "a connection serves it");
-    drop(outbox.part(None, true, 0));
+    drop(outbox.disconnect(None, true, 0));
     assert_eq!(house.kept(), cost(100) + cost(50) + cost(10));
-    drop(outbox.part(None, false, 0));
+    drop(outbox.disconnect(None, false, 0));
     assert_eq!(house.kept(), 0);
 }
 
@@ -200,7 +200,7 @@ fn the_longest_away_with_more_than_an_even_share_ends() {
     let left = own("small") + own("empty") + own("2") * 3;
     assert_eq!(house.kept(), left + cost(8_900) * 3 + cost(1_000) * 2);
     assert_eq!(house.evict(), [""; 0]);
-    assert!(small.kept() > 0 && empty.kept() == 0);
+    assert!(small.kept_bytes() > 0 && empty.kept_bytes() == 0);
     assert_eq!(house.sessions.clients().for_bytes, 1);
     assert_eq!(house.sessions.clients().expired, 1);
 }
@@ -237,9 +237,9 @@ fn nothing_is_queued_past_the_limit_but_for_what_waits_already() {
     assert_eq!(house.kept(), full);
     put(&second, 5_000);
     assert_eq!(house.kept(), full);
-    assert_eq!(second.kept(), cost(2_000) * 2);
+    assert_eq!(second.kept_bytes(), cost(2_000) * 2);
     put(&first, 3_000);
-    assert_eq!(first.kept(), cost(3_000));
+    assert_eq!(first.kept_bytes(), cost(3_000));
     let dropped = house.counters.sum().dropped;
     assert_eq!(dropped[DropReason::KeptFull as usize], 3);
     assert_eq!(dropped.iter().sum::<u64>(), 3);
@@ -253,7 +253,7 @@ fn whoever_makes_room_is_called_when_it_grows_past_the_bound() {
     let (_, outbox) = house.sleeper("al");
     let counters = house.counters.clone();
     let called = || {
-        let notified = std::pin::pin!(counters.kept.crowded.notified());
+        let notified = std::pin::pin!(counters.kept.needs_eviction.notified());
         let mut cx = Context::from_waker(Waker::noop());
         notified.poll(&mut cx).is_ready()
     };
@@ -262,7 +262,7 @@ fn whoever_makes_room_is_called_when_it_grows_past_the_bound() {
     put(&outbox, 900);
     assert!(called());
     assert!(!called());
-    outbox.part(None, false, 0);
+    outbox.disconnect(None, false, 0);
     assert!(!called(), "it has become less");
 }
 
@@ -352,9 +352,9 @@ fn who_falls_asleep_does_not_end_for_large_queues_that_came_before() {
     let nothing = crate::packet::Reply::PingResp;
     for name in ["hoarder", "other"] {
         let (_, outbox) = house.sleeper(name);
-        outbox.open(None, Version::V5, LIMITS, &nothing, 0);
+        outbox.connect(None, Version::V5, LIMITS, &nothing, 0);
         (0..3).for_each(|_| put(&outbox, 10_000));
-        drop(outbox.part(None, true, 0));
+        drop(outbox.disconnect(None, true, 0));
     }
     assert!(house.kept() > 60_000, "{}", house.kept());
     let (_, outbox, ended) = house.falls_asleep("small", Some(10), |_| ());
@@ -402,14 +402,10 @@ fn what_others_are_to_have_of_a_session_that_is_over_counts_until_they_have_it()
         outbox.fill(|out| assert!(out.deliver(3, &message, 0)));
     }
     assert_eq!(house.kept(), own("al") + cost(50) + 2 * cost(100));
-    drop(outbox.part(None, false, 0));
+    drop(outbox.disconnect(None, false, 0));
     assert_eq!(house.kept(), own("al") + 2 * cost(100));
-    assert_eq!(
-        house.counters.kept.staying(),
-        own("al"),
-        "nobody ends for it"
-    );
-    assert_eq!(outbox.kept(), 0, "its end makes no more room");
+    assert_eq!(house.counters.kept.held(), own("al"), "nobody ends for it");
+    assert_eq!(outbox.kept_bytes(), 0, "its end makes no more room");
     assert_eq!(outbox.take_shared(2, &|_| true).len(), 0);
     assert_eq!(house.kept(), own("al") + 2 * cost(100), "of another lane");
     assert_eq!(outbox.take_shared(3, &|_| true).len(), 2);
@@ -452,16 +448,19 @@ fn room_that_is_being_made_is_not_made_again_and_who_comes_has_it() {
         put(&outbox, 15_000);
     }
     let (_, last) = house.sleeper("last");
-    while house.counters.kept.takes(cost(1_000)) {
+    while house.counters.kept.has_capacity(cost(1_000)) {
         put(&last, 1_000);
     }
     let leaving = house.sessions.evict(&house.counters.kept);
-    assert!(!leaving.is_empty() && house.counters.kept.staying() > house.counters.kept.high());
+    assert!(!leaving.is_empty() && house.counters.kept.held() > house.counters.kept.high_mark());
     assert_eq!(house.evict(), [""; 0]);
     let (_, _, ended) = house.falls_asleep("small", None, |_| ());
     assert!(ended.is_empty(), "{ended:?}");
     for made in leaving {
         house.end(made.let_go(&house.counters.kept, 0));
     }
-    assert_eq!(house.counters.kept.claimed(), house.counters.kept.staying());
+    assert_eq!(
+        house.counters.kept.after_evictions(),
+        house.counters.kept.held()
+    );
 }

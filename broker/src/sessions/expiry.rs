@@ -42,7 +42,7 @@ pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
         tokio::select! {
             () = clock::sleep_until(next) => {}
             () = sessions.sooner.notified() => {}
-            () = kept.crowded.notified() => {}
+            () = kept.needs_eviction.notified() => {}
             Some(()) = under_way.next() => {}
         }
     }
@@ -60,7 +60,7 @@ pub(crate) async fn carry_out(node: &Node, due: Due) {
             let (user, client) = (asleep.kept.who.user.clone(), asleep.kept.client_id.clone());
             tracing::debug!(%user, %client, "a session has ended without its client");
             if let Some(outbox) = node.sessions.outbox(id) {
-                outbox.part(None, false, clock::now_ms());
+                outbox.disconnect(None, false, clock::now_ms());
             }
             end_offline_session(node, id, *asleep).await;
             node.sessions.leave(id);

@@ -17,7 +17,7 @@ const LIMITS: OutboundLimits = OutboundLimits {
 };
 
 fn outbox() -> Arc<Outbox> {
-    Arc::new(Outbox::awake(Version::V5, LIMITS))
+    Arc::new(Outbox::connected(Version::V5, LIMITS))
 }
 
 fn asleep(since: u64, expires: u64, will: Option<u64>) -> Box<OfflineSession> {
@@ -269,7 +269,7 @@ fn who_waits_for_an_end_is_told_of_a_shutdown() {
 #[test]
 fn a_newcomer_that_waits_while_another_is_being_opened_is_not_forgotten() {
     let sessions = Sessions::new(10);
-    let first = Arc::new(Outbox::asleep(Version::V5, LIMITS, Arc::default()));
+    let first = Arc::new(Outbox::offline(Version::V5, LIMITS, Arc::default()));
     let Some(Registration::New(id)) = enter(&sessions, "alice", &first, true) else {
         panic!()
     };
@@ -278,7 +278,7 @@ fn a_newcomer_that_waits_while_another_is_being_opened_is_not_forgotten() {
     assert!(matches!(waits, Placing::Wait(_)));
     assert_eq!(closing(&first), None, "there is no connection to close yet");
     let nothing = crate::packet::Reply::PingResp;
-    first.open(None, Version::V5, LIMITS, &nothing, 0);
+    first.connect(None, Version::V5, LIMITS, &nothing, 0);
     sessions.opened(id);
     assert_eq!(closing(&first), Some(ReasonCode::SessionTakenOver));
     drop(waits);
@@ -287,8 +287,8 @@ fn a_newcomer_that_waits_while_another_is_being_opened_is_not_forgotten() {
     let Some(Registration::New(id)) = enter(&sessions, "alice", &first, true) else {
         panic!()
     };
-    first.part(None, true, 0);
-    first.open(None, Version::V5, LIMITS, &nothing, 0);
+    first.disconnect(None, true, 0);
+    first.connect(None, Version::V5, LIMITS, &nothing, 0);
     sessions.opened(id);
     assert_eq!(closing(&first), None);
 }
@@ -353,7 +353,7 @@ fn the_longest_asleep_makes_room() {
 #[test]
 fn a_connection_that_opens_while_the_server_shuts_down_ends() {
     let sessions = Sessions::new(10);
-    let late = Arc::new(Outbox::asleep(Version::V5, LIMITS, Arc::default()));
+    let late = Arc::new(Outbox::offline(Version::V5, LIMITS, Arc::default()));
     let Some(Registration::New(id)) = enter(&sessions, "alice", &late, true) else {
         panic!()
     };
@@ -361,7 +361,7 @@ fn a_connection_that_opens_while_the_server_shuts_down_ends() {
         outbox.stop_reading();
     }
     let nothing = crate::packet::Reply::PingResp;
-    late.open(None, Version::V5, LIMITS, &nothing, 0);
+    late.connect(None, Version::V5, LIMITS, &nothing, 0);
     sessions.opened(id);
     assert_eq!(closing(&late), Some(ReasonCode::ServerShuttingDown));
     assert!(late.condition().draining);
