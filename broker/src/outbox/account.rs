@@ -32,7 +32,7 @@ impl Account {
     }
 
     /// The same for a session that has ended: what it holds is leaving.
-    pub(super) fn report_leaving(&mut self, outbound: &mut Outbound) {
+    pub(super) fn report_ended(&mut self, outbound: &mut Outbound) {
         let leaving = outbound.held().kept;
         let held = Held {
             leaving,

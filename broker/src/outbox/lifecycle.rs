@@ -20,7 +20,7 @@ impl Outbox {
     ) -> Self {
         let mut outbound = Outbound::new(version, limits);
         outbound.sleep(0);
-        Outbox::of(outbound, Stage::Offline, None, Account::new(counters))
+        Outbox::new(outbound, Stage::Offline, None, Account::new(counters))
     }
 
     /// A new connection takes the session up; see [`Outbound::wake`].
@@ -47,9 +47,9 @@ impl Outbox {
     }
 
     /// The connection is over, with these last words to a 5.0 client [MQTT-4.13.1-1], which nothing may
-    /// follow [MQTT-3.14.4-1]; 3.1.1 has none. The session is over with it unless it `session_stays`. What the socket
+    /// follow [MQTT-3.14.4-1]; 3.1.1 has none. The session is over with it unless it `resumable`. What the socket
     /// does not take now goes with it into an outbox of its own.
-    pub(crate) fn disconnect(&self, last: Option<&Close>, session_stays: bool, now: u64) -> Outbox {
+    pub(crate) fn disconnect(&self, last: Option<&Close>, resumable: bool, now: u64) -> Outbox {
         let mut state = self.state.lock();
         if let Some(close) = last {
             let text = close.text.as_str().into();
@@ -63,7 +63,7 @@ impl Outbox {
         self.connected.store(false, Ordering::Relaxed);
         // What waits has to lose nothing where the client comes back in another version.
         self.v5.store(true, Ordering::Relaxed);
-        state.stage = if session_stays {
+        state.stage = if resumable {
             Stage::Offline
         } else {
             Stage::Ended
@@ -71,15 +71,15 @@ impl Outbox {
         state.closing = None;
         let mut rest = state.outbound.bare();
         *rest.queue() = state.outbound.sleep(now);
-        if !session_stays {
+        if !resumable {
             state.outbound.let_go();
         }
         state.report();
         let outlet = state.outlet.take();
-        Outbox::of(rest, Stage::Connected, outlet, state.account.new_empty())
+        Outbox::new(rest, Stage::Connected, outlet, state.account.new_empty())
     }
 
-    fn of(outbound: Outbound, stage: Stage, outlet: Option<Outlet>, account: Account) -> Self {
+    fn new(outbound: Outbound, stage: Stage, outlet: Option<Outlet>, account: Account) -> Self {
         Outbox {
             v5: AtomicBool::new(outbound.version() == Version::V5),
             connected: AtomicBool::new(stage == Stage::Connected),

@@ -60,7 +60,7 @@ impl State {
     /// Brings the counters up to date.
     fn report(&mut self) {
         match self.stage {
-            Stage::Ended => self.account.report_leaving(&mut self.outbound),
+            Stage::Ended => self.account.report_ended(&mut self.outbound),
             _ => self.account.report(&mut self.outbound),
         }
     }
