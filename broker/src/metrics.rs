@@ -153,8 +153,8 @@ impl Counters {
         add(&shard.payload_sent, taken.payload);
         add(&shard.others_sent, taken.others);
         let was = std::mem::replace(known, held);
-        self.kept.change(was.kept, held.kept);
-        self.kept.change_leaving(was.leaving, held.leaving);
+        self.kept.update(was.kept, held.kept);
+        self.kept.update_ending(was.leaving, held.leaving);
         change(&shard.held, was.messages, held.messages);
         change(&shard.held_payload, was.payload, held.payload);
         change(&shard.in_flight, was.in_flight, held.in_flight);
@@ -229,7 +229,7 @@ impl Counters {
             held: level(|s| &s.held),
             held_payload: level(|s| &s.held_payload),
             in_flight: level(|s| &s.in_flight),
-            kept: self.kept.now(),
+            kept: self.kept.total(),
             dropped,
             dropped_payload: of(|s| &s.dropped_payload),
             sockets: self.sockets.load(Ordering::Relaxed),

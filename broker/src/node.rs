@@ -22,9 +22,9 @@ pub(crate) struct Node {
     /// Sessions that still take new messages.
     pub reading: Gate,
     /// Sessions that still have their connection.
-    pub open: Gate,
+    pub connected: Gate,
     /// Connections, those before their CONNECT included.
-    pub living: Gate,
+    pub connections: Gate,
     /// For handshakes that cost much of a core.
     pub handshakes: Steps,
 }

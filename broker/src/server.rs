@@ -115,7 +115,7 @@ impl Server {
         let kept = u64::try_from(options.limits.kept_bytes).unwrap_or(u64::MAX);
         let counters = Arc::new(Counters::new(runtimes.len() + threads, kept));
         let appliers = start_appliers(&log, lanes, threads, &table, &context)?;
-        let (reading, open, living) = (Gate::default(), Gate::default(), Gate::default());
+        let (reading, connected, connections) = (Gate::default(), Gate::default(), Gate::default());
         let mut nodes = Vec::new();
         for runtime in &runtimes {
             let entrance = Arc::new(Entrance::new(
@@ -135,8 +135,8 @@ impl Server {
                 limits: options.limits.clone(),
                 lanes,
                 reading: reading.clone(),
-                open: open.clone(),
-                living: living.clone(),
+                connected: connected.clone(),
+                connections: connections.clone(),
                 handshakes: Steps::default(),
             });
             nodes.push((runtime.handle().clone(), node));
@@ -167,7 +167,7 @@ impl Server {
         let stop = Arc::new(Notify::new());
         let threads = run_all(runtimes, &stop)?;
         let all = Connections {
-            open: living,
+            open: connections,
             most: options.limits.connections,
         };
         let accepting = start_listening(&first, listeners, &all, &nodes);
@@ -211,7 +211,7 @@ impl Server {
         self.files.clear();
         if let Some((_, node)) = self.nodes.first() {
             let lanes = node.lanes;
-            let outboxes = node.sessions.shut();
+            let outboxes = node.sessions.shut_down();
             for outbox in &outboxes {
                 outbox.stop_reading();
             }
@@ -228,9 +228,9 @@ impl Server {
                     text: "the server is shutting down".to_owned(),
                 });
             }
-            if !node.open.wait_empty(left()) {
+            if !node.connected.wait_empty(left()) {
                 tracing::warn!(
-                    left = node.open.count(),
+                    left = node.connected.count(),
                     "closed connections that did not read in time"
                 );
             }

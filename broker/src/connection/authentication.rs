@@ -27,7 +27,7 @@ impl Method {
 }
 
 /// The conversation that `connect` begins by naming `method`, to its end. `Err(None)` where the client went.
-pub(super) async fn converse(
+pub(super) async fn authenticate_connect(
     method: &ByteString,
     connect: &Connect,
     request: ConnectRequest,
@@ -37,18 +37,18 @@ pub(super) async fn converse(
     // A copy: what is read of a CONNECT is a slice of all of it.
     let method = ByteString::from(&**method);
     let mut exchange = policy.authenticate(&method, request)?;
-    let mut said = connect.authentication_data.clone().unwrap_or_default();
+    let mut client_data = connect.authentication_data.clone().unwrap_or_default();
     loop {
-        match exchange.step(said).await? {
+        match exchange.step(client_data).await? {
             AuthStep::Done(who, data) => return Ok((who, Authentication { method, data })),
             AuthStep::Continue(data) => {
                 // [MQTT-4.12.0-2]
-                let reply = reply(ReasonCode::ContinueAuthentication, &method, some(data));
+                let reply = reply(ReasonCode::ContinueAuthentication, &method, non_empty(data));
                 peer.send(connect, &reply).await?;
             }
         }
-        said = match peer.next().await? {
-            Packet::Auth(auth) => answer(auth, &method)?,
+        client_data = match peer.next_packet().await? {
+            Packet::Auth(auth) => continuation_data(auth, &method)?,
             Packet::Disconnect(_) => return Err(None),
             _ => {
                 let text = "before CONNACK only AUTH and DISCONNECT may come [MQTT-3.1.2-30]";
@@ -59,7 +59,7 @@ pub(super) async fn converse(
 }
 
 /// What an AUTH before CONNACK says.
-fn answer(auth: Auth, method: &ByteString) -> Result<Bytes, Refusal> {
+fn continuation_data(auth: Auth, method: &ByteString) -> Result<Bytes, Refusal> {
     if auth.method.as_ref() != Some(method) {
         let text = "the authentication method is not that of CONNECT [MQTT-4.12.0-5]";
         return Err(Refusal::new(ReasonCode::BadAuthenticationMethod, text));
@@ -76,30 +76,30 @@ fn reply(reason: ReasonCode, method: &ByteString, data: Option<Bytes>) -> Reply 
     Reply::Auth(reason, Authentication { method, data }, None)
 }
 
-fn some(data: Bytes) -> Option<Bytes> {
+fn non_empty(data: Bytes) -> Option<Bytes> {
     (!data.is_empty()).then_some(data)
 }
 
 /// AUTH during the connection: it begins or continues a re-authentication (4.12.1). Until that is over the
 /// client is who it was; where it fails, the connection ends [MQTT-4.12.1-2].
-pub(super) async fn authenticate(
+pub(super) async fn reauthenticate(
     client: &mut Client,
     method: &mut Option<Box<Method>>,
     auth: Auth,
 ) -> Result<(), Close> {
     let Some(method) = method else {
         let text = "AUTH without an authentication method in CONNECT [MQTT-4.12.0-7]";
-        return Err(out_of_place(text));
+        return Err(protocol_error(text));
     };
     if auth.method.as_ref() != Some(&method.name) {
         // 3.14.2.1 has no 0x8C.
         let text = "the authentication method is not that of CONNECT [MQTT-4.12.1-1]";
-        return Err(out_of_place(text));
+        return Err(protocol_error(text));
     }
     let mut exchange = match (auth.reason, method.exchange.take()) {
         (ReasonCode::ReAuthenticate, None) => {
             let request = ConnectRequest {
-                client_id: client.name.to_string(),
+                client_id: client.client_id.to_string(),
                 user_name: None,
                 password: None,
                 // Whoever it is now must be the user of before.
@@ -111,9 +111,9 @@ pub(super) async fn authenticate(
         }
         (ReasonCode::ContinueAuthentication, Some(exchange)) => exchange,
         (ReasonCode::ReAuthenticate, Some(_)) => {
-            return Err(out_of_place("a re-authentication is under way (4.12.1)"));
+            return Err(protocol_error("a re-authentication is under way (4.12.1)"));
         }
-        _ => return Err(out_of_place("AUTH continues nothing (4.12)")),
+        _ => return Err(protocol_error("AUTH continues nothing (4.12)")),
     };
     let limit = client.node.limits.connect_time;
     let step = tokio::time::timeout(limit, exchange.step(auth.data.unwrap_or_default())).await;
@@ -122,7 +122,7 @@ pub(super) async fn authenticate(
         Ok(Err(refusal)) => Err(failed(&refusal.reason)),
         Ok(Ok(AuthStep::Continue(data))) => {
             let code = ReasonCode::ContinueAuthentication;
-            let reply = reply(code, &method.name, some(data));
+            let reply = reply(code, &method.name, non_empty(data));
             client.pending.acknowledge(reply);
             method.exchange = Some(exchange);
             Ok(())
@@ -132,7 +132,7 @@ pub(super) async fn authenticate(
             Err(failed("it is another user's"))
         }
         Ok(Ok(AuthStep::Done(_, data))) => {
-            tracing::debug!(user = %client.who.user, client = %client.name, "authenticated again");
+            tracing::debug!(user = %client.who.user, client = %client.client_id, "authenticated again");
             let reply = reply(ReasonCode::Success, &method.name, data);
             client.pending.acknowledge(reply);
             Ok(())
@@ -140,7 +140,7 @@ pub(super) async fn authenticate(
     }
 }
 
-fn out_of_place(text: &str) -> Close {
+fn protocol_error(text: &str) -> Close {
     Close {
         reason: ReasonCode::ProtocolError,
         text: text.to_owned(),

@@ -16,15 +16,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The server has room for so many notices after a read: a burst must not cost memory for the connection's whole life.
-const NOTICES_KEPT: usize = 8;
+const NOTICES_CAPACITY: usize = 8;
 
 /// A client whose CONNECT was accepted.
+#[allow(clippy::struct_field_names)] // client id is the standard's word
 pub(super) struct Client {
     pub node: Arc<Node>,
     pub who: Principal,
-    pub id: SessionId,
+    pub session_id: SessionId,
     /// The client id, raw; one of the server's where the client gave none.
-    pub name: ByteString,
+    pub client_id: ByteString,
     pub peer: Peer,
     /// What each packet means after those before it.
     pub session: Session,
@@ -57,7 +58,7 @@ impl Client {
     /// Whom an entry is from.
     pub(super) fn origin(&self) -> Origin<'_> {
         Origin {
-            session: self.id,
+            session: self.session_id,
             user: &self.who.user,
         }
     }
@@ -74,7 +75,7 @@ impl Client {
         for notice in self.notices.drain(..) {
             self.node.mailboxes.send(notice);
         }
-        self.notices.shrink_to(NOTICES_KEPT);
+        self.notices.shrink_to(NOTICES_CAPACITY);
     }
 
     /// Tells the client of a refusal that no acknowledgement can carry, where the policy has a way to.
@@ -100,15 +101,15 @@ impl Client {
         request_id
     }
 
-    /// Counts filters that were just asked of a lane; see [`Pending::pace`].
-    pub(super) async fn pace(&mut self, filters: usize) -> Result<(), LogError> {
+    /// Counts filters that were just asked of a lane; see [`Pending::count_filters`].
+    pub(super) async fn count_filters(&mut self, filters: usize) -> Result<(), LogError> {
         self.pending
-            .pace(filters, &self.node.entrance, &self.outbox)
+            .count_filters(filters, &self.node.entrance, &self.outbox)
             .await
     }
 
     /// Removes the filters that lanes refused: they do not count as the session's.
-    pub(super) fn forget_refused(&mut self) {
+    pub(super) fn remove_refused_filters(&mut self) {
         let refused = self.outbox.queue(Outbound::take_refused);
         for filter in refused.unwrap_or_default() {
             self.filters.remove(&filter);

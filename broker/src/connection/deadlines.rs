@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Looked at least so often.
-const LONGEST: Duration = Duration::from_hours(1);
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// The times of one connection.
 #[derive(Debug)]
 pub(super) struct Deadlines {
     /// One and a half times the keep-alive [MQTT-3.1.2-22 (5.0), MQTT-3.1.2-24 (3.1.1)]; none: never.
-    silence: Option<Duration>,
+    keep_alive: Option<Duration>,
     packet_time: Duration,
     write_stall: Duration,
     /// When a packet has become whole: bytes of one that is not are no sign of life, or a byte now and then would be.
@@ -26,22 +26,22 @@ pub(super) struct Deadlines {
     /// Since when the socket has taken nothing, and what it had taken.
     blocked: Option<(Instant, u64)>,
     /// The server will wait no longer.
-    last: Option<Instant>,
+    finish_by: Option<Instant>,
     checked: Instant,
 }
 
 impl Deadlines {
     pub(super) fn new(keep_alive: u16, limits: &Limits, now: Instant) -> Self {
-        let silence = Duration::from_millis(u64::from(keep_alive) * 1500);
+        let keep_alive_time = Duration::from_millis(u64::from(keep_alive) * 1500);
         Deadlines {
-            silence: (keep_alive > 0).then_some(silence),
+            keep_alive: (keep_alive > 0).then_some(keep_alive_time),
             packet_time: limits.packet_time,
             write_stall: limits.write_stall,
             last_packet: now,
             partial_since: None,
             paused: false,
             blocked: None,
-            last: None,
+            finish_by: None,
             checked: now,
         }
     }
@@ -59,7 +59,7 @@ impl Deadlines {
     }
 
     /// A layer below `holds` the front of something that is not whole, or no more; what came before ends with `rest`.
-    pub(super) fn begun(&mut self, now: Instant, holds: bool, rest: Rest) {
+    pub(super) fn partial(&mut self, now: Instant, holds: bool, rest: Rest) {
         self.partial_since = match (holds, rest) {
             (true, _) => self.partial_since.or(Some(now)),
             (false, Rest::Nothing) => None,
@@ -77,7 +77,7 @@ impl Deadlines {
     }
 
     /// Since when the peer owes a packet, and the rest of one.
-    fn owed(&self) -> (Option<Instant>, Option<Instant>) {
+    fn receiving_since(&self) -> (Option<Instant>, Option<Instant>) {
         let reads = !self.paused;
         (
             reads.then_some(self.last_packet),
@@ -96,43 +96,43 @@ impl Deadlines {
 
     /// Takes what the outbox shows, and whether its bytes are still on their way through a stream: whether the
     /// connection is blocked, and whether it is choked.
-    pub(super) fn see(
+    pub(super) fn observe(
         &mut self,
         now: Instant,
-        shown: &Condition,
-        on_the_way: bool,
+        condition: &Condition,
+        link_holds_bytes: bool,
     ) -> (bool, bool) {
-        let blocked = shown.blocked || on_the_way;
-        self.blocked(now, blocked.then_some(shown.written));
-        self.pause(now, shown.choked);
-        (blocked, shown.choked)
+        let blocked = condition.blocked || link_holds_bytes;
+        self.blocked(now, blocked.then_some(condition.written));
+        self.pause(now, condition.pause_reading);
+        (blocked, condition.pause_reading)
     }
 
     /// The end comes at `last`.
-    pub(super) fn finish_by(&mut self, last: Instant) {
-        self.last.get_or_insert(last);
+    pub(super) fn finish_by(&mut self, end: Instant) {
+        self.finish_by.get_or_insert(end);
     }
 
     /// When to look again.
     pub(super) fn next(&self) -> Instant {
-        let (last_packet, partial_since) = self.owed();
+        let (last_packet, partial_since) = self.receiving_since();
         let times = [
-            self.silence.and_then(|s| Some(last_packet? + s)),
+            self.keep_alive.and_then(|s| Some(last_packet? + s)),
             partial_since.map(|s| s + self.packet_time),
             self.blocked.map(|(s, _)| s + self.write_stall),
-            self.last,
+            self.finish_by,
         ];
         let first = times.into_iter().flatten().min();
-        first.unwrap_or(self.checked + LONGEST)
+        first.unwrap_or(self.checked + LONGEST_WAIT)
     }
 
     /// The reason to end, where one of the times has passed.
     pub(super) fn passed(&mut self, now: Instant) -> Option<Close> {
         self.checked = now;
-        let (last_packet, partial_since) = self.owed();
+        let (last_packet, partial_since) = self.receiving_since();
         let over = |since: Instant, limit: Duration| now >= since + limit;
         let silent = |limit| last_packet.is_some_and(|s| over(s, limit));
-        let (reason, text) = if self.silence.is_some_and(silent) {
+        let (reason, text) = if self.keep_alive.is_some_and(silent) {
             (ReasonCode::KeepAliveTimeout, "keep-alive passed".to_owned())
         } else if partial_since.is_some_and(|s| over(s, self.packet_time)) {
             let text = format!("a packet was not whole after {:?}", self.packet_time);
@@ -140,7 +140,7 @@ impl Deadlines {
         } else if self.blocked.is_some_and(|(s, _)| over(s, self.write_stall)) {
             let text = format!("reads nothing for {:?}", self.write_stall);
             (ReasonCode::QuotaExceeded, text)
-        } else if self.last.is_some_and(|l| now >= l) {
+        } else if self.finish_by.is_some_and(|l| now >= l) {
             let text = "the server is shutting down".to_owned();
             (ReasonCode::ServerShuttingDown, text)
         } else {
@@ -151,7 +151,7 @@ impl Deadlines {
 }
 
 /// Whether the time that has passed is one for the peer to send something.
-pub(super) fn is_owed(close: &Close) -> bool {
+pub(super) fn is_receive_timeout(close: &Close) -> bool {
     use ReasonCode::{KeepAliveTimeout, ProtocolError};
     matches!(close.reason, KeepAliveTimeout | ProtocolError)
 }
@@ -176,8 +176,8 @@ mod tests {
         assert_eq!(silent, Some(ReasonCode::KeepAliveTimeout));
 
         let mut d = Deadlines::new(0, &limits, start);
-        assert_eq!(d.next(), start + LONGEST, "keep-alive 0 is never");
-        assert_eq!(d.passed(start + LONGEST), None);
+        assert_eq!(d.next(), start + LONGEST_WAIT, "keep-alive 0 is never");
+        assert_eq!(d.passed(start + LONGEST_WAIT), None);
         d.read(start, Rest::More);
         d.read(start + seconds(1), Rest::Begun);
         d.read(start + seconds(5), Rest::More);
@@ -208,7 +208,7 @@ mod tests {
         let mut d = Deadlines::new(2, &Limits::default(), start);
         for n in 1..3 {
             d.read(start + seconds(n), Rest::More);
-            d.begun(start + seconds(n), true, Rest::More);
+            d.partial(start + seconds(n), true, Rest::More);
         }
         assert_eq!(d.next(), start + seconds(3));
         d.read(start + seconds(2), Rest::Begun);
@@ -225,13 +225,13 @@ mod tests {
         let limits = Limits::default();
         let over = |d: &mut Deadlines, n| d.passed(start + seconds(n) + limits.packet_time);
         let mut d = Deadlines::new(0, &limits, start);
-        d.begun(start + seconds(1), true, Rest::Nothing);
+        d.partial(start + seconds(1), true, Rest::Nothing);
         assert_eq!(d.next(), start + seconds(1) + limits.packet_time);
-        d.begun(start + seconds(2), false, Rest::Nothing);
+        d.partial(start + seconds(2), false, Rest::Nothing);
         assert_eq!(over(&mut d, 100), None, "it came to nothing");
         d.read(start + seconds(3), Rest::Begun);
-        d.begun(start + seconds(4), true, Rest::Begun);
-        d.begun(start + seconds(5), false, Rest::Begun);
+        d.partial(start + seconds(4), true, Rest::Begun);
+        d.partial(start + seconds(5), false, Rest::Begun);
         assert_eq!(over(&mut d, 2), None);
         assert!(over(&mut d, 3).is_some(), "a packet goes on");
     }

@@ -7,7 +7,9 @@ use crate::outbox::Outbox;
 use crate::packet::{DecodeError, ReasonCode};
 use crate::policy::GoneReason;
 use crate::session::{Close, FOR_EVER, longest_expiry};
-use crate::sessions::{Absence, OfflineSession, SessionState, carry_out, send_will, tell_lanes};
+use crate::sessions::{
+    OfflinePeriod, OfflineSession, SessionState, carry_out, notify_lanes, send_will,
+};
 use crate::transport::{LAST_WORDS, Link};
 use futures_util::future::join_all;
 use std::io;
@@ -18,7 +20,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) enum Ending {
     /// DISCONNECT by the client.
-    Left,
+    Disconnect,
     /// The socket went.
     Lost(String),
     /// The server ends it, and says why.
@@ -40,7 +42,7 @@ impl Ending {
     }
 
     /// The stream can be read or written no more.
-    pub(super) fn lost_by(kind: io::ErrorKind) -> Self {
+    pub(super) fn lost_with(kind: io::ErrorKind) -> Self {
         Ending::lost(&format!("connection lost: {kind}"))
     }
 
@@ -50,7 +52,7 @@ impl Ending {
         let reason = match error.kind() {
             io::ErrorKind::InvalidData => ReasonCode::ProtocolError,
             io::ErrorKind::FileTooLarge => ReasonCode::PacketTooLarge,
-            kind => return Ending::lost_by(kind),
+            kind => return Ending::lost_with(kind),
         };
         let text = error.to_string();
         Ending::Closed(Close { reason, text })
@@ -70,13 +72,13 @@ impl Ending {
 pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
     let reason = match &ending {
         _ if client.session.left_in_order() => GoneReason::Orderly,
-        Ending::Left => GoneReason::Orderly,
+        Ending::Disconnect => GoneReason::Orderly,
         Ending::Lost(text) => GoneReason::Lost(text.clone()),
         Ending::Closed(close) => GoneReason::Lost(close.text.clone()),
     };
     let last = match &ending {
         Ending::Closed(close) => Some(close),
-        Ending::Left | Ending::Lost(_) => None,
+        Ending::Disconnect | Ending::Lost(_) => None,
     };
     if let Some(close) = last {
         client.node.counters.ended(close.reason);
@@ -86,7 +88,7 @@ pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
         Ending::Closed(close) if close.reason == ReasonCode::ServerShuttingDown => {
             client.node.limits.shutdown_time / 2
         }
-        Ending::Closed(_) | Ending::Left => LAST_WORDS,
+        Ending::Closed(_) | Ending::Disconnect => LAST_WORDS,
         Ending::Lost(_) => Duration::ZERO,
     };
     let until = Instant::now() + limit;
@@ -99,7 +101,7 @@ pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
     // This shuts the sending side.
     drop(rest);
     link.close(until, matches!(ending, Ending::Closed(_))).await;
-    let (user, id, peer) = (&client.who.user, &client.name, client.peer);
+    let (user, id, peer) = (&client.who.user, &client.client_id, client.peer);
     let dropped = client.outbox.dropped();
     match reason {
         GoneReason::Orderly => tracing::debug!(%user, client = %id, %peer, dropped, "left"),
@@ -116,7 +118,7 @@ async fn disconnect(client: &mut Client, last: Option<&Close>, reason: &GoneReas
     let longest = longest_expiry(client.node.limits.session_expiry);
     let expiry = client.session.expiry().min(longest);
     let after = |seconds: u32| since + u64::from(seconds) * 1000;
-    let absence = Absence {
+    let period = OfflinePeriod {
         since,
         expires: match expiry {
             FOR_EVER => u64::MAX,
@@ -127,57 +129,52 @@ async fn disconnect(client: &mut Client, last: Option<&Close>, reason: &GoneReas
             (will, due)
         }),
     };
-    go_offline(client, last, reason, absence).await
+    end_session_or_go_offline(client, last, reason, period).await
 }
 
 /// The connection could not take its session up. The session stays offline as if nobody had come: with the time and the
 /// will that it had `before`.
-pub(super) async fn give_up(client: &mut Client, before: Absence) {
+pub(super) async fn restore_offline(client: &mut Client, period: OfflinePeriod) {
     let reason = GoneReason::Lost("could not be resumed".to_owned());
-    go_offline(client, None, &reason, before).await;
+    end_session_or_go_offline(client, None, &reason, period).await;
 }
 
-async fn go_offline(
+async fn end_session_or_go_offline(
     client: &mut Client,
     last: Option<&Close>,
     reason: &GoneReason,
-    absence: Absence,
+    mut period: OfflinePeriod,
 ) -> Outbox {
     client.ended = true;
     let now = clock::now_ms();
-    let Absence {
-        since,
-        expires,
-        mut will,
-    } = absence;
     let node = client.node.clone();
-    let stays = expires > now && !node.sessions.is_shut();
-    let rest = client.outbox.part(last, stays, now);
-    client.forget_refused();
+    let resumable = period.expires > now && !node.sessions.is_shutting_down();
+    let rest = client.outbox.disconnect(last, resumable, now);
+    client.remove_refused_filters();
     // A will that is due has its place in the log before the end of its session.
-    if let Some((will, _)) = will.take_if(|(_, due)| !stays || *due <= now) {
-        send_will(&node, client.id, &client.who, &will).await;
+    if let Some((will, _)) = period.will.take_if(|(_, due)| !resumable || *due <= now) {
+        send_will(&node, client.session_id, &client.who, &will).await;
     }
-    tell_lanes(&node, client.origin(), &client.lanes, reason, stays).await;
-    if !stays {
-        node.sessions.leave(client.id);
+    notify_lanes(&node, client.origin(), &client.lanes, reason, resumable).await;
+    if !resumable {
+        node.sessions.remove(client.session_id);
         return rest;
     }
-    let kept = SessionState {
+    let state = SessionState {
         who: client.who.clone(),
-        client_id: client.name.clone(),
+        client_id: client.client_id.clone(),
         unreleased: client.session.take_unreleased(),
         filters: std::mem::take(&mut client.filters),
         lanes: std::mem::take(&mut client.lanes),
         request_id: client.request_id,
     };
     let counters = &node.counters;
-    let offline = Box::new(OfflineSession::new(kept, since, expires, will, counters));
+    let offline = Box::new(OfflineSession::new(state, period, counters));
     let ended = node
         .sessions
-        .go_offline(client.id, offline, &counters.kept, now);
+        .go_offline(client.session_id, offline, &counters.kept, now);
     // Only from now on can it be one of those that are evicted for others.
-    counters.kept.call();
+    counters.kept.notify_if_high();
     // If one lane is full, the ends in others do not wait for it.
     join_all(ended.into_iter().map(|due| carry_out(&node, due))).await;
     rest
@@ -185,10 +182,10 @@ async fn go_offline(
 
 /// Ends a session whose task is panicking: no ghost stays, neither in a room nor for the next connection with its client
 /// id. Its will is sent as after any other loss [MQTT-3.1.2-8].
-pub(super) fn end_by_panic(client: &mut Client) {
-    tracing::error!(user = %client.who.user, client = %client.name, "a connection has panicked");
-    client.outbox.part(None, false, clock::now_ms());
-    let (node, id, who) = (client.node.clone(), client.id, client.who.clone());
+pub(super) fn end_after_panic(client: &mut Client) {
+    tracing::error!(user = %client.who.user, client = %client.client_id, "a connection has panicked");
+    client.outbox.disconnect(None, false, clock::now_ms());
+    let (node, id, who) = (client.node.clone(), client.session_id, client.who.clone());
     let lanes = std::mem::take(&mut client.lanes);
     // A delay is over with the session (3.1.3.2.2).
     let will = client.session.take_will();
@@ -207,7 +204,7 @@ pub(super) fn end_by_panic(client: &mut Client) {
             user: &who.user,
         };
         let reason = GoneReason::Lost("an error of the server".to_owned());
-        tell_lanes(&node, origin, &lanes, &reason, false).await;
-        node.sessions.leave(id);
+        notify_lanes(&node, origin, &lanes, &reason, false).await;
+        node.sessions.remove(id);
     });
 }

@@ -1,11 +1,11 @@
 //! From an open socket to an accepted CONNECT. Every refusal is answered by a CONNACK [MQTT-3.2.2-7].
 
 use super::Connection;
-use super::authentication::converse;
-use super::connecting::{ConnectingPeer, speaks};
+use super::authentication::authenticate_connect;
+use super::connecting::{ConnectingPeer, ReplyFormat};
 use super::intake::Intake;
-use super::opening::{Admitted, open};
-use super::publishing::format_holds;
+use super::opening::{AcceptedConnect, open};
+use super::publishing::check_payload_format;
 use crate::node::Node;
 use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
 use crate::policy::{ConnectRequest, Principal, Refusal};
@@ -30,10 +30,10 @@ pub(super) async fn accept(
         decoder: Decoder::new(port.layers.packet_bytes),
         peer: arrival.peer,
         node,
-        waits: false,
+        awaits_packet: false,
     };
     let peer = connecting.peer;
-    let connect = match tokio::time::timeout_at(until, connecting.first()).await {
+    let connect = match tokio::time::timeout_at(until, connecting.read_connect()).await {
         Err(_) => {
             let limit = port.handshake_time;
             tracing::info!(%peer, listener = %port.place, "no CONNECT within {limit:?}");
@@ -49,19 +49,25 @@ pub(super) async fn accept(
             tracing::info!(%peer, %error, "a bad CONNECT");
             let refusal = Refusal::new(error.reason(), error.to_string());
             match error.connack_version() {
-                Some(version) => connecting.refuse((version, None), &refusal).await,
+                Some(version) => {
+                    let reply_format = ReplyFormat {
+                        version,
+                        maximum_packet_size: None,
+                    };
+                    connecting.refuse(reply_format, &refusal).await;
+                }
                 None => connecting.close().await,
             }
             return None;
         }
         Ok(Ok(connect)) => connect,
     };
-    let spoken = speaks(&connect);
-    if let Some(most) = too_many(port, node) {
+    let reply_format = ReplyFormat::of(&connect);
+    if let Some(most) = exceeded_limit(port, node) {
         tracing::warn!(%peer, listener = %port.place, "refused: {most} connections are open");
         let text = format!("{most} connections are open, as many as may be here");
         let refusal = Refusal::new(ReasonCode::ServerBusy, &text);
-        connecting.refuse(spoken, &refusal).await;
+        connecting.refuse(reply_format, &refusal).await;
         return None;
     }
     let limit = node.limits.connect_time;
@@ -71,10 +77,10 @@ pub(super) async fn accept(
         None => (Instant::now() + limit, ReasonCode::ServerBusy),
         Some(_) => (until, ReasonCode::NotAuthorized),
     };
-    let admitted = admit(&connect, certificate_user, node, &mut connecting);
-    let admitted = tokio::time::timeout_at(until, admitted).await;
+    let accepting = admit(&connect, certificate_user, node, &mut connecting);
+    let accepted = tokio::time::timeout_at(until, accepting).await;
     let late = |_| {
-        let text = if connecting.waits {
+        let text = if connecting.awaits_packet {
             let limit = port.handshake_time;
             format!(
                 "the client did not answer by AUTH; it has {limit:?} from connecting to the end of its login"
@@ -84,15 +90,15 @@ pub(super) async fn accept(
         };
         Some(Refusal::new(late, &text))
     };
-    match admitted.map_err(late).flatten() {
+    match accepted.map_err(late).flatten() {
         Ok((who, client_id, authentication)) => {
-            let admitted = Admitted {
+            let accepted = AcceptedConnect {
                 connect,
                 who,
                 client_id,
                 authentication,
             };
-            open(admitted, connecting, port, node).await
+            open(accepted, connecting, port, node).await
         }
         Err(None) => {
             tracing::debug!(%peer, client = %connect.client_id, "gone before CONNACK");
@@ -101,16 +107,16 @@ pub(super) async fn accept(
         }
         Err(Some(refusal)) => {
             tracing::info!(%peer, client = %connect.client_id, %refusal, "a CONNECT was refused");
-            connecting.refuse(spoken, &refusal).await;
+            connecting.refuse(reply_format, &refusal).await;
             None
         }
     }
 }
 
 /// The limit of connections that has been passed.
-fn too_many(port: &Port, node: &Node) -> Option<usize> {
+fn exceeded_limit(port: &Port, node: &Node) -> Option<usize> {
     let pairs = [
-        (node.living.count(), node.limits.connections),
+        (node.connections.count(), node.limits.connections),
         (port.open.count(), port.connections),
     ];
     let passed = pairs.into_iter().find(|(open, most)| open > most);
@@ -152,14 +158,15 @@ async fn admit(
     let (mut who, authentication) = match &connect.authentication_method {
         None => (policy.connect(request).await?, None),
         Some(method) => {
-            let talk = converse(method, connect, request, connecting, policy).await?;
-            (talk.0, Some(talk.1))
+            let (who, authentication) =
+                authenticate_connect(method, connect, request, connecting, policy).await?;
+            (who, Some(authentication))
         }
     };
     who.client_id = client_id.clone();
     if let Some(will) = &connect.will {
         let permit = policy.publish(&who, &will.topic, will.retain);
-        let whole = permit.and_then(|_| format_holds(&will.properties, &will.payload));
+        let whole = permit.and_then(|_| check_payload_format(&will.properties, &will.payload));
         whole.map_err(|refusal| Refusal {
             code: refusal.code,
             reason: format!("will: {}", refusal.reason),

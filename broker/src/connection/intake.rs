@@ -25,14 +25,14 @@ thread_local! {
 pub(super) struct Intake {
     framer: Framer,
     /// Whether the link was seen to hold the front of something when nothing could be read.
-    held_back: bool,
+    link_has_partial: bool,
     /// Not reported yet.
     received: Received,
 }
 
 /// What has been done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Woken {
+pub(super) enum LinkEvent {
     /// So many bytes have been read; 0 at the end of the stream.
     Read(usize),
     /// Some of what was blocked has been written, or the socket is broken and will say so.
@@ -40,7 +40,7 @@ pub(super) enum Woken {
     /// Nothing can be written any more; there may be something to read.
     Broken(io::ErrorKind),
     /// There is nothing to read; but the peer has begun something that is not whole, or it came to nothing.
-    Begun(bool),
+    Partial(bool),
 }
 
 impl Intake {
@@ -51,32 +51,32 @@ impl Intake {
         link: &mut Link,
         blocked: Option<&Outbox>,
         reads: bool,
-    ) -> io::Result<Woken> {
+    ) -> io::Result<LinkEvent> {
         std::future::poll_fn(|cx| {
             if let Some(outbox) = blocked
                 && let Poll::Ready(result) = link.poll_unblock(cx, outbox)
             {
-                let broken = |error: io::Error| Woken::Broken(error.kind());
-                return Poll::Ready(Ok(result.map_or_else(broken, |()| Woken::Wrote)));
+                let broken = |error: io::Error| LinkEvent::Broken(error.kind());
+                return Poll::Ready(Ok(result.map_or_else(broken, |()| LinkEvent::Wrote)));
             }
             if !reads {
                 return Poll::Pending;
             }
             let read = self.poll_read(link, cx);
-            if read.is_pending() && link.has_begun() != self.held_back {
-                self.held_back = !self.held_back;
-                return Poll::Ready(Ok(Woken::Begun(self.held_back)));
+            if read.is_pending() && link.has_begun() != self.link_has_partial {
+                self.link_has_partial = !self.link_has_partial;
+                return Poll::Ready(Ok(LinkEvent::Partial(self.link_has_partial)));
             }
             if read.is_ready() {
-                self.held_back = false;
+                self.link_has_partial = false;
             }
-            read.map_ok(Woken::Read)
+            read.map_ok(LinkEvent::Read)
         })
         .await
     }
 
     /// Reads what is there without waiting: how many bytes, and 0 where there are none or no more will come.
-    pub(super) async fn glance(&mut self, link: &mut Link) -> usize {
+    pub(super) async fn try_read(&mut self, link: &mut Link) -> usize {
         std::future::poll_fn(|cx| {
             Poll::Ready(match self.poll_read(link, cx) {
                 Poll::Ready(Ok(n)) => n,

@@ -9,11 +9,11 @@
 //! ```
 
 mod authentication;
-mod by_lane;
 mod client;
 mod connecting;
 mod deadlines;
 mod ending;
+mod filters_by_lane;
 mod handshake;
 mod intake;
 mod opening;
@@ -31,18 +31,18 @@ use crate::gate::Inside;
 use crate::packet::{Decoder, ReasonCode, Reply};
 use crate::session::{Close, Step, UNKNOWN_ID};
 use crate::transport::Link;
-use authentication::{Method, authenticate};
+use authentication::{Method, reauthenticate};
 use client::{Client, not_logged};
-use deadlines::{Deadlines, is_owed};
-use ending::{Ending, end, end_by_panic};
+use deadlines::{Deadlines, is_receive_timeout};
+use ending::{Ending, end, end_after_panic};
 use futures_util::FutureExt;
-use intake::{Intake, READ, Woken};
+use intake::{Intake, LinkEvent, READ};
 use publishing::publish;
 use subscribing::{subscribe, unsubscribe};
 use tokio::time::Instant;
 
 /// Reads of a connection that is about to end: 8 MiB, more than the kernel holds of it.
-const READS_AT_THE_END: usize = (8 << 20) / READ;
+const FINAL_READS: usize = (8 << 20) / READ;
 
 /// A connection whose CONNECT was accepted. Passed on in a box: a future holds a copy of all that it is handed.
 struct Connection {
@@ -58,16 +58,16 @@ impl Connection {
     /// Serves the client, with a keep-alive in seconds, until the end of the connection.
     async fn run(mut self: Box<Self>, mut link: Link, mut intake: Intake, keep_alive: u16) {
         let node = self.client.node.clone();
-        let _open = node.open.enter();
+        let _connected = node.connected.enter();
         let reading = node.reading.enter();
         // The shutdown may have come before this connection was one that it waits for.
         self.draining = self.client.outbox.condition().draining;
         let mut deadlines = Deadlines::new(keep_alive, &node.limits, Instant::now());
         // What came right behind CONNECT.
-        let ending = match self.packets(&mut intake).await {
+        let ending = match self.take_packets(&mut intake).await {
             Ok(()) => {
                 deadlines.read(Instant::now(), intake.rest());
-                self.attend(&mut link, &mut intake, &mut deadlines, reading)
+                self.read_until_end(&mut link, &mut intake, &mut deadlines, reading)
                     .await
             }
             Err(ending) => ending,
@@ -77,7 +77,7 @@ impl Connection {
     }
 
     /// Reads, until there is a reason to end.
-    async fn attend(
+    async fn read_until_end(
         &mut self,
         link: &mut Link,
         intake: &mut Intake,
@@ -90,41 +90,41 @@ impl Connection {
         tokio::pin!(timer);
         let mut blocked = false;
         // A peer that does not read is not read from: its answers would pile up.
-        let mut choked = false;
+        let mut pause_reading = false;
         // What the server closes with, once all has gone out.
-        let mut last: Option<Close> = None;
+        let mut closing: Option<Close> = None;
         loop {
-            if let Some(close) = last.take_if(|_| outbox.is_settled()) {
+            if let Some(close) = closing.take_if(|_| outbox.is_settled()) {
                 return Ending::closed(close);
             }
             tokio::select! {
-                woken = intake.wait(link, blocked.then_some(&*outbox), !choked) => match woken {
-                    Ok(Woken::Read(0)) => return Ending::without_disconnect(),
-                    Ok(Woken::Read(n)) => {
-                        if let Err(ending) = self.packets(intake).await {
+                woken = intake.wait(link, blocked.then_some(&*outbox), !pause_reading) => match woken {
+                    Ok(LinkEvent::Read(0)) => return Ending::without_disconnect(),
+                    Ok(LinkEvent::Read(n)) => {
+                        if let Err(ending) = self.take_packets(intake).await {
                             return ending;
                         }
                         deadlines.read(Instant::now(), intake.rest());
                         if blocked {
-                            choked = outbox.condition().choked;
-                            deadlines.pause(Instant::now(), choked);
+                            pause_reading = outbox.condition().pause_reading;
+                            deadlines.pause(Instant::now(), pause_reading);
                         }
                         if n == READ {
                             // There is more; what is to be written goes first, too.
                             others_first().await;
                         }
                     }
-                    Ok(Woken::Wrote) => {
+                    Ok(LinkEvent::Wrote) => {
                         let condition = outbox.condition();
-                        (blocked, choked) = deadlines.see(Instant::now(), &condition, link.holds_bytes());
+                        (blocked, pause_reading) = deadlines.observe(Instant::now(), &condition, link.holds_bytes());
                     }
-                    Ok(Woken::Begun(held)) => deadlines.begun(Instant::now(), held, intake.rest()),
-                    Ok(Woken::Broken(kind)) => {
-                        return Box::pin(self.unwritable(link, intake, Ending::lost_by(kind))).await;
+                    Ok(LinkEvent::Partial(held)) => deadlines.partial(Instant::now(), held, intake.rest()),
+                    Ok(LinkEvent::Broken(kind)) => {
+                        return Box::pin(self.unwritable(link, intake, Ending::lost_with(kind))).await;
                     }
                     Err(error) => return Ending::unreadable(&error),
                 },
-                () = outbox.attention() => {
+                () = outbox.changed() => {
                     let condition = outbox.condition();
                     if condition.draining {
                         self.draining = true;
@@ -134,11 +134,11 @@ impl Connection {
                         let ending = Ending::lost("the peer's socket takes nothing any more");
                         return Box::pin(self.unwritable(link, intake, ending)).await;
                     }
-                    (blocked, choked) = deadlines.see(Instant::now(), &condition, link.holds_bytes());
+                    (blocked, pause_reading) = deadlines.observe(Instant::now(), &condition, link.holds_bytes());
                     match condition.closing {
                         Some(close) if close.reason == ReasonCode::ServerShuttingDown => {
                             deadlines.finish_by(Instant::now() + self.client.node.limits.shutdown_time / 2);
-                            last = Some(close);
+                            closing = Some(close);
                         }
                         Some(close) if close.reason == ReasonCode::SessionTakenOver => {
                             return Box::pin(self.taken_over(link, intake, close)).await;
@@ -149,14 +149,14 @@ impl Connection {
                 }
                 () = &mut timer => {
                     let mut passed = deadlines.passed(Instant::now());
-                    if passed.as_ref().is_some_and(is_owed) {
-                        match Box::pin(self.unread(link, intake, deadlines)).await {
+                    if passed.as_ref().is_some_and(is_receive_timeout) {
+                        match Box::pin(self.recheck_deadlines(link, intake, deadlines)).await {
                             Ok(still) => passed = still,
                             Err(ending) => return ending,
                         }
                     }
                     if let Some(close) = passed {
-                        return Ending::closed(last.take().unwrap_or(close));
+                        return Ending::closed(closing.take().unwrap_or(close));
                     }
                     timer.as_mut().reset(deadlines.next());
                 }
@@ -169,7 +169,7 @@ impl Connection {
 
     /// The peer seems to be late. Takes what has come and was not read yet, since this thread was busy, and says for what
     /// the connection is still to end.
-    async fn unread(
+    async fn recheck_deadlines(
         &mut self,
         link: &mut Link,
         intake: &mut Intake,
@@ -177,21 +177,21 @@ impl Connection {
     ) -> Result<Option<Close>, Ending> {
         // The thread may not have looked at its sockets since.
         others_first().await;
-        let n = intake.glance(link).await;
+        let n = intake.try_read(link).await;
         if n > 0 {
-            self.packets(intake).await?;
+            self.take_packets(intake).await?;
             deadlines.read(Instant::now(), intake.rest());
         }
         let passed = deadlines.passed(Instant::now());
         // After so much there may be more.
-        Ok(passed.filter(|close| n < READ || !is_owed(close)))
+        Ok(passed.filter(|close| n < READ || !is_receive_timeout(close)))
     }
 
     /// Another connection has the client id. What this one had sent before counts: a client that says DISCONNECT and
     /// comes back at once has left in order [MQTT-3.14.4-3].
     async fn taken_over(&mut self, link: &mut Link, intake: &mut Intake, close: Close) -> Ending {
-        match self.read_out(link, intake).await {
-            Some(left @ Ending::Left) => left,
+        match self.read_remaining(link, intake).await {
+            Some(disconnect @ Ending::Disconnect) => disconnect,
             _ => Ending::closed(close),
         }
     }
@@ -204,26 +204,26 @@ impl Connection {
         intake: &mut Intake,
         otherwise: Ending,
     ) -> Ending {
-        self.read_out(link, intake).await.unwrap_or(otherwise)
+        self.read_remaining(link, intake).await.unwrap_or(otherwise)
     }
 
     /// Takes what has come already, and says how the connection ended by that. It stops if the peer goes on sending, or does
     /// not read its answers.
-    async fn read_out(&mut self, link: &mut Link, intake: &mut Intake) -> Option<Ending> {
-        for _ in 0..READS_AT_THE_END {
+    async fn read_remaining(&mut self, link: &mut Link, intake: &mut Intake) -> Option<Ending> {
+        for _ in 0..FINAL_READS {
             // The thread may not have looked at its sockets since.
             others_first().await;
             if self.client.outbox.is_full() {
                 return None;
             }
             match intake.wait(link, None, true).now_or_never()? {
-                Ok(Woken::Read(0)) => return Some(Ending::without_disconnect()),
-                Ok(Woken::Read(_)) => {
-                    if let Err(ending) = self.packets(intake).await {
+                Ok(LinkEvent::Read(0)) => return Some(Ending::without_disconnect()),
+                Ok(LinkEvent::Read(_)) => {
+                    if let Err(ending) = self.take_packets(intake).await {
                         return Some(ending);
                     }
                 }
-                Ok(Woken::Wrote | Woken::Broken(_) | Woken::Begun(_)) => {}
+                Ok(LinkEvent::Wrote | LinkEvent::Broken(_) | LinkEvent::Partial(_)) => {}
                 Err(error) => return Some(Ending::unreadable(&error)),
             }
         }
@@ -231,13 +231,13 @@ impl Connection {
     }
 
     /// Takes all whole packets that have been read; appends, acknowledges, and writes.
-    async fn packets(&mut self, intake: &mut Intake) -> Result<(), Ending> {
+    async fn take_packets(&mut self, intake: &mut Intake) -> Result<(), Ending> {
         let ended = loop {
             match intake.next(&mut self.decoder) {
                 Ok(Some(packet)) => {
                     let taken = match self.client.session.step(packet) {
-                        Ok(Step::Leave) => break Some(Ending::Left),
-                        Ok(step) => self.take(step).await,
+                        Ok(Step::Leave) => break Some(Ending::Disconnect),
+                        Ok(step) => self.act(step).await,
                         Err(close) => Err(close),
                     };
                     if let Err(close) = taken {
@@ -261,13 +261,13 @@ impl Connection {
     }
 
     /// Acts on a packet, or answers at once, as PINGREQ [MQTT-3.12.4-1].
-    async fn take(&mut self, step: Step) -> Result<(), Close> {
+    async fn act(&mut self, step: Step) -> Result<(), Close> {
         let client = &mut self.client;
         match step {
             // Not acknowledged, so the client knows that the server did not take it.
             Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if self.draining => {}
             Step::Publish(inbound) => publish(client, &inbound),
-            Step::Repeated(id) => client.pending.receive(id),
+            Step::Repeated(id) => client.pending.acknowledge_again(id),
             Step::Subscribe(packet) => subscribe(client, &packet).await?,
             Step::Unsubscribe(packet) => unsubscribe(client, &packet).await?,
             Step::Acked(id) => client.acknowledged(|out| out.acked(id, now_ms()))?,
@@ -279,7 +279,7 @@ impl Connection {
                 client.pending.acknowledge(Reply::PubComp(id, code, text));
             }
             Step::Ping => client.pending.acknowledge(Reply::PingResp),
-            Step::Auth(auth) => authenticate(client, &mut self.method, auth).await?,
+            Step::Auth(auth) => reauthenticate(client, &mut self.method, auth).await?,
             Step::Leave => {}
         }
         if client.pending.is_full() {
@@ -292,7 +292,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if !self.client.ended && std::thread::panicking() {
-            end_by_panic(&mut self.client);
+            end_after_panic(&mut self.client);
         }
     }
 }

@@ -3,8 +3,8 @@
 use super::Connection;
 use super::authentication::Method;
 use super::client::Client;
-use super::connecting::{ConnectingPeer, speaks};
-use super::ending::give_up;
+use super::connecting::{ConnectingPeer, ReplyFormat};
+use super::ending::restore_offline;
 use super::pending::Pending;
 use super::resume::resume;
 use crate::clock::now_ms;
@@ -12,14 +12,11 @@ use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::packet::{Authentication, ConnAck, Connect, ReasonCode, Reply, Version, encode};
 use crate::policy::{Principal, Refusal, SessionId};
-use crate::session::{FOR_EVER, Filters, OutboundLimits, Session, Start, longest_expiry};
-use crate::sessions::{
-    Absence, OfflineSession, Registration, SessionState, end_offline_session, send_will,
-};
+use crate::session::{FOR_EVER, OutboundLimits, Session, Start, longest_expiry};
+use crate::sessions::{OfflinePeriod, Registration, SessionState, end_offline_session, send_will};
 use crate::transport::{Link, Port};
 use bytestring::ByteString;
 use roommq_config::Limits;
-use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// Topic aliases that a client is sent, where it takes as many: each keeps a topic of up to 64 KiB for as long as
@@ -27,18 +24,18 @@ use std::sync::Arc;
 const ALIASES_SENT: u16 = 64;
 
 /// What both sides hold themselves to.
-struct Terms {
+struct Negotiated {
     version: Version,
     /// Seconds.
     keep_alive: u16,
     /// Seconds that the session outlives its connection: asked for, and left of it.
-    asked: u32,
-    expiry: u32,
+    requested_expiry: u32,
+    session_expiry: u32,
     outbound: OutboundLimits,
     connack: ConnAck,
 }
 
-impl Terms {
+impl Negotiated {
     fn of(connect: &Connect, client_id: &ByteString, port: &Port, limits: &Limits) -> Self {
         let version = connect.version;
         let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX);
@@ -47,18 +44,18 @@ impl Terms {
             && longest < u16::MAX
             && (connect.keep_alive == 0 || connect.keep_alive > longest);
         let keep_alive = if shorter { longest } else { connect.keep_alive };
-        let asked = match version {
+        let requested_expiry = match version {
             // 3.1.1 keeps what is not clean for as long as the server will [MQTT-3.1.2-4].
             Version::V3 if connect.clean => 0,
             Version::V3 => FOR_EVER,
             Version::V5 => connect.session_expiry,
         };
-        let expiry = asked.min(longest_expiry(limits.session_expiry));
-        Terms {
+        let session_expiry = requested_expiry.min(longest_expiry(limits.session_expiry));
+        Negotiated {
             version,
             keep_alive,
-            asked,
-            expiry,
+            requested_expiry,
+            session_expiry,
             outbound: OutboundLimits {
                 bytes: limits.outbox_bytes,
                 messages: limits.outbox_messages,
@@ -70,7 +67,7 @@ impl Terms {
             },
             connack: ConnAck {
                 // Only where it is not what was asked for (3.2.2.3.2): without a cap it always is.
-                session_expiry: (expiry != asked).then_some(expiry),
+                session_expiry: (session_expiry != requested_expiry).then_some(session_expiry),
                 receive_maximum: Some(limits.inflight),
                 maximum_packet_size: Some(port.layers.packet_bytes),
                 // [5.0 MQTT-3.1.3-7, MQTT-3.2.2-16]
@@ -85,7 +82,7 @@ impl Terms {
 }
 
 /// Somebody whom the policy lets in.
-pub(super) struct Admitted {
+pub(super) struct AcceptedConnect {
     pub connect: Box<Connect>,
     pub who: Principal,
     pub client_id: ByteString,
@@ -94,110 +91,89 @@ pub(super) struct Admitted {
 }
 
 /// A session that the registry has given to this connection, and what it had before.
-struct Taken {
+struct RegisteredSession {
     id: SessionId,
     outbox: Arc<Outbox>,
-    kept: SessionState,
+    state: SessionState,
     /// Where it goes on with what it had: whose it was, and how it was without a connection.
-    before: Option<(Principal, Absence)>,
+    resumed: Option<(Principal, OfflinePeriod)>,
 }
 
 /// Enters the session, or wakes it where it `resumes` and still can [5.0 MQTT-3.1.2-5, MQTT-3.1.4-4], once the
 /// connection before it has ended.
-async fn take_session(
+async fn register_session(
     who: Principal,
     client_id: ByteString,
     resumes: bool,
-    terms: &Terms,
+    negotiated: &Negotiated,
     node: &Node,
-) -> Result<Taken, Refusal> {
-    let fresh = Arc::new(Outbox::asleep(
-        terms.version,
-        terms.outbound,
+) -> Result<RegisteredSession, Refusal> {
+    let outbox = Arc::new(Outbox::offline(
+        negotiated.version,
+        negotiated.outbound,
         node.counters.clone(),
     ));
-    let entering = node
+    let registering = node
         .sessions
-        .enter(&who.user, &client_id, &fresh, resumes, now_ms);
+        .register(&who.user, &client_id, &outbox, resumes, now_ms);
     let limit = node.limits.connect_time;
-    let Ok(entered) = tokio::time::timeout(limit, entering).await else {
+    let Ok(registration) = tokio::time::timeout(limit, registering).await else {
         let text = "the connection that uses this client id did not end in time; try again";
         return Err(Refusal::new(ReasonCode::ServerBusy, text));
     };
-    let (id, old) = match entered {
-        Registration::Shut => {
+    let id = match registration {
+        Registration::ShuttingDown => {
             let text = "the server is shutting down";
             return Err(Refusal::new(ReasonCode::ServerUnavailable, text));
         }
-        Registration::Resumed(id, old, outbox, asleep) => {
-            let OfflineSession {
-                kept,
-                since,
-                expires,
-                will,
-                ..
-            } = *asleep;
-            let mut will = will.map(|delayed| (delayed.will, delayed.due));
+        Registration::Resumed(id, old) => {
+            let (state, mut period) = old.session.into_parts();
             // A will that was not due yet is not sent [MQTT-3.1.3-9].
-            if let Some((will, _)) = will.take_if(|(_, due)| *due <= now_ms()) {
-                send_will(node, old, &kept.who, &will).await;
+            if let Some((will, _)) = period.will.take_if(|(_, due)| *due <= now_ms()) {
+                send_will(node, old.id, &state.who, &will).await;
             }
-            return Ok(Taken {
+            return Ok(RegisteredSession {
                 id,
-                outbox,
-                before: Some((
-                    kept.who.clone(),
-                    Absence {
-                        since,
-                        expires,
-                        will,
-                    },
-                )),
-                kept: SessionState { who, ..kept },
+                outbox: old.outbox,
+                resumed: Some((state.who.clone(), period)),
+                state: SessionState { who, ..state },
             });
         }
-        Registration::Replaced(id, old, theirs, asleep) => (id, Some((old, theirs, asleep))),
-        Registration::New(id) => (id, None),
+        Registration::Replaced(id, old) => {
+            // Clean start, or its time was over: what there was ends here [MQTT-3.1.2-4, MQTT-3.1.2-6, MQTT-4.1.0-2].
+            old.outbox.disconnect(None, false, now_ms());
+            end_offline_session(node, old.id, *old.session).await;
+            id
+        }
+        Registration::New(id) => id,
     };
-    if let Some((old, theirs, asleep)) = old {
-        // Clean start, or its time was over: what there was ends here [MQTT-3.1.2-4, MQTT-3.1.2-6, MQTT-4.1.0-2].
-        theirs.part(None, false, now_ms());
-        end_offline_session(node, old, *asleep).await;
-    }
-    Ok(Taken {
+    Ok(RegisteredSession {
         id,
-        outbox: fresh,
-        kept: SessionState {
-            who,
-            client_id,
-            unreleased: HashSet::new(),
-            filters: Filters::default(),
-            lanes: BTreeSet::new(),
-            request_id: 0,
-        },
-        before: None,
+        outbox,
+        state: SessionState::new(who, client_id),
+        resumed: None,
     })
 }
 
 /// Enters or wakes the session and sends CONNACK, the first packet of all
 /// [MQTT-3.2.0-1, 3.1.1 MQTT-3.1.4-4, 5.0 MQTT-3.1.4-5].
 pub(super) async fn open(
-    admitted: Admitted,
+    accepted: AcceptedConnect,
     connecting: ConnectingPeer<'_>,
     port: &Port,
     node: &Arc<Node>,
 ) -> Option<(Box<Connection>, Link, u16)> {
-    let Admitted {
+    let AcceptedConnect {
         connect,
         who,
         client_id,
         authentication,
-    } = admitted;
-    let spoken = speaks(&connect);
-    let mut terms = Terms::of(&connect, &client_id, port, &node.limits);
-    terms.connack.authentication = authentication;
-    terms.connack.response_information = answers_to(&connect, &who, node);
-    if !fits(&terms) {
+    } = accepted;
+    let reply_format = ReplyFormat::of(&connect);
+    let mut negotiated = Negotiated::of(&connect, &client_id, port, &node.limits);
+    negotiated.connack.authentication = authentication;
+    negotiated.connack.response_information = response_information(&connect, &who, node);
+    if !connack_fits(&negotiated) {
         // Who would wait for it in vain is better told by the close [MQTT-3.1.2-24].
         let (peer, client, most) = (
             connecting.peer,
@@ -209,51 +185,51 @@ pub(super) async fn open(
         return None;
     }
     let resumes = !connect.clean;
-    let taken = match take_session(who, client_id, resumes, &terms, node).await {
-        Ok(taken) => taken,
+    let registered = match register_session(who, client_id, resumes, &negotiated, node).await {
+        Ok(registered) => registered,
         Err(refusal) => {
-            connecting.refuse(spoken, &refusal).await;
+            connecting.refuse(reply_format, &refusal).await;
             return None;
         }
     };
-    let Taken {
+    let RegisteredSession {
         id,
         outbox,
-        kept,
-        before,
-    } = taken;
-    terms.connack.session_present = before.is_some() && connect.level > 3; // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
+        state,
+        resumed,
+    } = registered;
+    negotiated.connack.session_present = resumed.is_some() && connect.level > 3; // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
     let session = Session::new(Start {
-        version: terms.version,
+        version: negotiated.version,
         will: connect.will,
-        expiry: terms.expiry,
-        may_stay: terms.asked > 0,
+        expiry: negotiated.session_expiry,
+        may_stay: negotiated.requested_expiry > 0,
         alias_maximum: node.limits.topic_aliases,
         // [MQTT-3.3.4-7] is of 5.0.
-        receive_maximum: match terms.version {
+        receive_maximum: match negotiated.version {
             Version::V5 => node.limits.inflight,
             Version::V3 => u16::MAX,
         },
-        unreleased: kept.unreleased,
+        unreleased: state.unreleased,
     });
     let peer = connecting.peer;
     let client = Client {
         node: node.clone(),
-        who: kept.who,
-        id,
-        name: kept.client_id,
+        who: state.who,
+        session_id: id,
+        client_id: state.client_id,
         peer,
         session,
         outbox,
-        lanes: kept.lanes,
-        filters: kept.filters,
-        request_id: kept.request_id,
+        lanes: state.lanes,
+        filters: state.filters,
+        request_id: state.request_id,
         permit: None,
         pending: Pending::default(),
         notices: Vec::new(),
         ended: false,
     };
-    let method = terms.connack.authentication.as_ref().map(Method::of);
+    let method = negotiated.connack.authentication.as_ref().map(Method::of);
     let mut connection = Box::new(Connection {
         client,
         decoder: connecting.decoder.clone(),
@@ -261,44 +237,44 @@ pub(super) async fn open(
         draining: false,
     });
     let client = &mut connection.client;
-    if let Some((who, before)) = before {
-        let ended = tokio::time::timeout(node.limits.connect_time, resume(client)).await;
-        if !matches!(ended, Ok(Ok(()))) {
+    if let Some((who, period)) = resumed {
+        let resuming = tokio::time::timeout(node.limits.connect_time, resume(client)).await;
+        if !matches!(resuming, Ok(Ok(()))) {
             client.who = who;
-            give_up(client, before).await;
+            restore_offline(client, period).await;
             let text = "the session could not be resumed in time; try again";
             let refusal = Refusal::new(ReasonCode::ServerBusy, text);
-            connecting.refuse(spoken, &refusal).await;
+            connecting.refuse(reply_format, &refusal).await;
             return None;
         }
     }
-    let connack = Reply::ConnAck(Box::new(terms.connack));
-    client.outbox.open(
+    let connack = Reply::ConnAck(Box::new(negotiated.connack));
+    client.outbox.connect(
         Some(connecting.outlet),
-        terms.version,
-        terms.outbound,
+        negotiated.version,
+        negotiated.outbound,
         &connack,
         now_ms(),
     );
-    node.sessions.opened(client.id);
-    tracing::debug!(user = %client.who.user, client = %client.name, %peer, version = ?terms.version, "connected");
-    Some((connection, connecting.link, terms.keep_alive))
+    node.sessions.on_connected(client.session_id);
+    tracing::debug!(user = %client.who.user, client = %client.client_id, %peer, version = ?negotiated.version, "connected");
+    Some((connection, connecting.link, negotiated.keep_alive))
 }
 
 /// Whether the client takes a packet as large as its CONNACK.
-fn fits(terms: &Terms) -> bool {
-    let largest = terms.outbound.maximum_packet_size;
+fn connack_fits(negotiated: &Negotiated) -> bool {
+    let largest = negotiated.outbound.maximum_packet_size;
     if largest.is_none() {
         return true;
     }
-    let connack = Reply::ConnAck(Box::new(terms.connack.clone()));
+    let connack = Reply::ConnAck(Box::new(negotiated.connack.clone()));
     let mut bytes = Vec::new();
-    encode(terms.version, &connack, true, largest, &mut bytes);
+    encode(negotiated.version, &connack, true, largest, &mut bytes);
     !bytes.is_empty()
 }
 
 /// Where the client's answers come, told to who asks [MQTT-3.1.2-28].
-fn answers_to(connect: &Connect, who: &Principal, node: &Node) -> Option<ByteString> {
+fn response_information(connect: &Connect, who: &Principal, node: &Node) -> Option<ByteString> {
     if !connect.request_response_information {
         return None;
     }

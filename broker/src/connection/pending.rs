@@ -13,7 +13,7 @@ const BATCHES: usize = 64;
 const ACKS: usize = 256;
 
 /// A connection has room for so many acknowledgements after a read: a burst must not cost memory for its whole life.
-const ACKS_KEPT: usize = 8;
+const ACKS_CAPACITY: usize = 8;
 
 /// Entries by lane, and acknowledgements in the order of what they answer [3.1.1 MQTT-4.6.0-2, MQTT-4.6.0-3].
 ///
@@ -24,14 +24,14 @@ pub(super) struct Pending {
     batches: Vec<(u16, Batch)>,
     /// Filters in them.
     filters: usize,
-    acks: Vec<Ack>,
+    acks: Vec<PendingAck>,
 }
 
 /// An acknowledgement that goes out once all batches are appended.
-struct Ack {
+struct PendingAck {
     reply: Reply,
     /// If it goes out earlier: the place of the batch that it goes out with, ahead of what that delivers.
-    with: Option<usize>,
+    batch: Option<usize>,
 }
 
 impl Pending {
@@ -42,28 +42,28 @@ impl Pending {
 
     /// Adds an acknowledgement behind those so far.
     pub(super) fn acknowledge(&mut self, reply: Reply) {
-        self.acks.push(Ack { reply, with: None });
+        self.acks.push(PendingAck { reply, batch: None });
     }
 
     /// Adds a PUBREC for a message that the server has taken before.
-    pub(super) fn receive(&mut self, id: PacketId) {
+    pub(super) fn acknowledge_again(&mut self, id: PacketId) {
         self.acknowledge(Reply::PubRec(id, ReasonCode::Success, None));
     }
 
     /// Adds a QoS 2 message of a client that may get a copy of it. Clients expect the PUBREC first, so it goes out as soon as
     /// the message has its place in the lane. Such a message joins no batch that is appended before something that
     /// is acknowledged ahead of it, nor one with a QoS 1 message, whose PUBACK would then go ahead of its copy.
-    pub(super) fn push_and_receive(&mut self, lane: u16, entry: &Entry<'_>, id: Option<PacketId>) {
+    pub(super) fn push_qos2(&mut self, lane: u16, entry: &Entry<'_>, id: Option<PacketId>) {
         let last = self.batches.len().wrapping_sub(1);
         let same = self.batches.last().is_some_and(|(l, _)| *l == lane);
-        let in_turn = |ack: &Ack| ack.with == Some(last);
-        if !same || !self.acks.last().is_none_or(in_turn) {
+        let joins = |ack: &PendingAck| ack.batch == Some(last);
+        if !same || !self.acks.last().is_none_or(joins) {
             self.batches.push((lane, Batch::default()));
         }
         self.push(lane, entry);
-        self.acks.extend(id.map(|id| Ack {
+        self.acks.extend(id.map(|id| PendingAck {
             reply: Reply::PubRec(id, ReasonCode::Success, None),
-            with: Some(self.batches.len() - 1),
+            batch: Some(self.batches.len() - 1),
         }));
     }
 
@@ -84,7 +84,7 @@ impl Pending {
 
     /// Counts `filters` that were just pushed. If they are a whole turn, appends and lets the other tasks go first: each filter
     /// may bring retained messages, and one packet may name thousands.
-    pub(super) async fn pace(
+    pub(super) async fn count_filters(
         &mut self,
         filters: usize,
         entrance: &Entrance,
@@ -108,38 +108,38 @@ impl Pending {
         self.filters = 0;
         let mut acks = std::mem::take(&mut self.acks);
         let mut rest = &acks[..];
-        let any_with_one = acks.iter().any(|ack| ack.with.is_some());
-        let send = |acks: &[Ack]| {
+        let any_batch = acks.iter().any(|ack| ack.batch.is_some());
+        let send = |acks: &[PendingAck]| {
             if !acks.is_empty() {
                 outbox.queue(|out| acks.iter().for_each(|ack| out.reply(&ack.reply)));
             }
         };
         for (place, (lane, batch)) in self.batches.drain(..).enumerate() {
             let mut due = &[][..];
-            if any_with_one {
-                (due, rest) = rest.split_at(ready(rest, place));
+            if any_batch {
+                (due, rest) = rest.split_at(due_with(rest, place));
             }
             entrance.append_and(lane, batch, || send(due)).await?;
         }
         send(rest);
         acks.clear();
-        acks.shrink_to(ACKS_KEPT);
+        acks.shrink_to(ACKS_CAPACITY);
         self.acks = acks;
         Ok(())
     }
 }
 
 /// How many of `acks` go out with the batch at this `place`: the last that has to, and all before it.
-fn ready(acks: &[Ack], place: usize) -> usize {
-    let mut ready = 0;
+fn due_with(acks: &[PendingAck], place: usize) -> usize {
+    let mut due = 0;
     for (at, ack) in acks.iter().enumerate() {
-        match ack.with {
-            Some(with) if with > place => break,
-            Some(_) => ready = at + 1,
+        match ack.batch {
+            Some(batch) if batch > place => break,
+            Some(_) => due = at + 1,
             None => {}
         }
     }
-    ready
+    due
 }
 
 #[cfg(test)]
@@ -148,21 +148,21 @@ mod tests {
     use crate::lane::Origin;
     use crate::policy::SessionId;
 
-    fn acks(with: &[Option<usize>]) -> Vec<Ack> {
-        let ack = |with: &Option<usize>| Ack {
+    fn acks(batches: &[Option<usize>]) -> Vec<PendingAck> {
+        let ack = |batch: &Option<usize>| PendingAck {
             reply: Reply::PingResp,
-            with: *with,
+            batch: *batch,
         };
-        with.iter().map(ack).collect()
+        batches.iter().map(ack).collect()
     }
 
     #[test]
     fn an_acknowledgement_takes_those_before_it_along() {
         let all = acks(&[None, Some(0), None, Some(1), None]);
-        assert_eq!(ready(&all, 0), 2);
-        assert_eq!(ready(&all[2..], 1), 2);
+        assert_eq!(due_with(&all, 0), 2);
+        assert_eq!(due_with(&all[2..], 1), 2);
         assert_eq!(
-            ready(&all[4..], 2),
+            due_with(&all[4..], 2),
             0,
             "the last goes out when all is appended"
         );
@@ -183,18 +183,18 @@ mod tests {
         let entry = Entry::Unsubscribe(unsubscribe);
         let mut pending = Pending::default();
         let id = PacketId::new(1);
-        pending.push_and_receive(0, &entry, id);
-        pending.push_and_receive(0, &entry, id);
+        pending.push_qos2(0, &entry, id);
+        pending.push_qos2(0, &entry, id);
         assert_eq!(pending.batches.len(), 1, "QoS 2 after QoS 2, in one lane");
         pending.push(0, &entry);
         pending.acknowledge(Reply::PingResp);
-        pending.push_and_receive(0, &entry, id);
+        pending.push_qos2(0, &entry, id);
         assert_eq!(pending.batches.len(), 2, "the PINGRESP goes out first");
-        pending.push_and_receive(1, &entry, id);
-        pending.push_and_receive(0, &entry, id);
-        let with: Vec<_> = pending.acks.iter().map(|ack| ack.with).collect();
+        pending.push_qos2(1, &entry, id);
+        pending.push_qos2(0, &entry, id);
+        let batches: Vec<_> = pending.acks.iter().map(|ack| ack.batch).collect();
         assert_eq!(
-            with,
+            batches,
             [Some(0), Some(0), None, Some(1), Some(2), Some(3)],
             "another lane, another batch"
         );

@@ -14,7 +14,7 @@ const REASON_BYTES: usize = 256;
 /// Judges a PUBLISH, makes it an entry, and acknowledges it.
 pub(super) fn publish(client: &mut Client, inbound: &Inbound) {
     let permit = permit(client, inbound).and_then(|permit| {
-        format_holds(&inbound.properties, &inbound.payload)?;
+        check_payload_format(&inbound.properties, &inbound.payload)?;
         Ok(permit)
     });
     let refusal = match permit {
@@ -23,7 +23,7 @@ pub(super) fn publish(client: &mut Client, inbound: &Inbound) {
             // Borrowed apart from the batches.
             let user = client.who.user.clone();
             let origin = Origin {
-                session: client.id,
+                session: client.session_id,
                 user: &user,
             };
             let entry = Entry::Publish(PublishEntry {
@@ -36,9 +36,7 @@ pub(super) fn publish(client: &mut Client, inbound: &Inbound) {
                 properties: PropertiesEntry::of(&inbound.properties),
             });
             if inbound.qos == QoS::ExactlyOnce && !client.filters.is_empty() {
-                client
-                    .pending
-                    .push_and_receive(lane, &entry, inbound.packet_id);
+                client.pending.push_qos2(lane, &entry, inbound.packet_id);
                 return;
             }
             client.pending.push(lane, &entry);
@@ -73,16 +71,16 @@ fn permit(client: &mut Client, inbound: &Inbound) -> Result<PublishPermit, Refus
 /// A 5.0 acknowledgement carries a refusal. 3.1.1 and QoS 0 have no code for one, so there a notice tells the client
 /// [3.1.1 MQTT-3.3.5-2].
 fn acknowledge(client: &mut Client, inbound: &Inbound, refusal: Option<Refusal>) {
-    let told = client.session.version() == Version::V5 && inbound.qos != QoS::AtMostOnce;
+    let in_ack = client.session.version() == Version::V5 && inbound.qos != QoS::AtMostOnce;
     if let Some(refusal) = &refusal {
         tracing::debug!(user = %client.who.user, topic = %inbound.topic, %refusal, "a PUBLISH was refused");
-        if !told {
+        if !in_ack {
             client.notify(Attempt::Publish(inbound.topic.as_str()), refusal);
         }
     }
     let Some(id) = inbound.packet_id else { return };
     let (code, reason) = match refusal {
-        Some(refusal) if told => (refusal.code, Some(shortened(&refusal.reason).into())),
+        Some(refusal) if in_ack => (refusal.code, Some(truncated(&refusal.reason).into())),
         _ => (ReasonCode::Success, None),
     };
     let reply = if inbound.qos == QoS::AtLeastOnce {
@@ -96,12 +94,15 @@ fn acknowledge(client: &mut Client, inbound: &Inbound, refusal: Option<Refusal>)
     client.pending.acknowledge(reply);
 }
 
-fn shortened(reason: &str) -> &str {
+fn truncated(reason: &str) -> &str {
     &reason[..reason.floor_char_boundary(REASON_BYTES)]
 }
 
 /// Refuses a payload that is marked as UTF-8 and is not (3.3.2.3.2, 3.1.3.2.3). Costs a look at a flag if it is not marked.
-pub(super) fn format_holds(said: &PublishProperties, payload: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_payload_format(
+    said: &PublishProperties,
+    payload: &[u8],
+) -> Result<(), Refusal> {
     if said.payload_format_indicator != Some(true) {
         return Ok(());
     }
@@ -132,17 +133,17 @@ mod tests {
             (Some(true), "ä".as_bytes(), true),
             (Some(true), b"ok\xFF", false),
         ] {
-            assert_eq!(format_holds(&marked(mark), payload).is_ok(), holds);
+            assert_eq!(check_payload_format(&marked(mark), payload).is_ok(), holds);
         }
-        let refusal = format_holds(&marked(Some(true)), b"ok\xFF").err();
+        let refusal = check_payload_format(&marked(Some(true)), b"ok\xFF").err();
         let refusal = refusal.map(|r| (r.code, r.reason.ends_with("from byte 2 on")));
         assert_eq!(refusal, Some((ReasonCode::PayloadFormatInvalid, true)));
     }
 
     #[test]
     fn a_long_reason_is_cut_between_characters() {
-        assert_eq!(shortened("full"), "full");
+        assert_eq!(truncated("full"), "full");
         let long = format!("{}ä", "x".repeat(REASON_BYTES - 1));
-        assert_eq!(shortened(&long).len(), REASON_BYTES - 1);
+        assert_eq!(truncated(&long).len(), REASON_BYTES - 1);
     }
 }

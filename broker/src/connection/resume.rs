@@ -1,7 +1,7 @@
 //! A client that comes back to its session: its subscriptions are asked for again before anything goes out.
 
-use super::by_lane::ByLane;
 use super::client::Client;
+use super::filters_by_lane::FiltersByLane;
 use super::subscribing::filter_entry;
 use crate::clock;
 use crate::fairness::{FILTERS, Turn};
@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashSet};
 /// The lanes know the options of a subscription that goes on.
 const KNOWN: SubscribeOptions = SubscribeOptions::of(QoS::AtMostOnce);
 
-/// LaneTable in a [`Sight`].
+/// LaneTable in a [`VisibleTopics`].
 const REFUSED: u32 = 0;
 const HELD: u32 = 1;
 
@@ -45,13 +45,13 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
             }
         }
     }
-    let places = ByLane::new(client.node.lanes, granted.iter().map(|(_, g)| &g.filter));
+    let places = FiltersByLane::new(client.node.lanes, granted.iter().map(|(_, g)| &g.filter));
     let lanes: BTreeSet<u16> = client.lanes.iter().copied().chain(places.lanes()).collect();
     let request_id = client.next_request(Answer::Resume, codes, None, lanes.len());
     let user = client.who.user.clone();
     for lane in lanes {
         let who = Origin {
-            session: client.id,
+            session: client.session_id,
             user: &user,
         };
         let places = places.of(lane);
@@ -68,14 +68,14 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
         });
         client.pending.push(lane, &entry);
         // A lane is asked once: what it is not asked for there ends.
-        client.pace(asked).await?;
+        client.count_filters(asked).await?;
     }
     client.append_all().await?;
     let codes = loop {
         if let Some(codes) = client.outbox.queue(Outbound::take_resumed).flatten() {
             break codes;
         }
-        client.outbox.attention().await;
+        client.outbox.changed().await;
     };
     client.send_notices();
     let guarded: HashSet<&ByteString> = granted
@@ -99,7 +99,7 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
             .filters
             .iter()
             .filter(|name| !guarded.contains(*name));
-        let topics = Sight::new(refused.iter(), held);
+        let topics = VisibleTopics::new(refused.iter(), held);
         client
             .outbox
             .queue(|out| out.purge(|topic| topics.allow(topic)));
@@ -109,9 +109,9 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
 
 /// What may be seen of the messages that wait, and there may be thousands of both. An index, for lanes wait where an
 /// outbox is locked.
-struct Sight(Index);
+struct VisibleTopics(Index);
 
-impl Sight {
+impl VisibleTopics {
     fn new<'a>(
         refused: impl Iterator<Item = &'a ByteString>,
         held: impl Iterator<Item = &'a ByteString>,
@@ -132,7 +132,7 @@ impl Sight {
         refused.for_each(|name| add(name, REFUSED));
         let own = |name: &&ByteString| !name.starts_with("$share/");
         held.filter(own).for_each(|name| add(name, HELD));
-        Sight(index)
+        VisibleTopics(index)
     }
 
     /// What an UNSUBSCRIBE left on its way is still delivered [MQTT-3.10.4-3].
@@ -157,7 +157,7 @@ mod tests {
         };
         let refused = names(&["a/#", "b/+", "c"]);
         let held = names(&["a/x", "+/y", "$share/g/#"]);
-        let sight = Sight::new(refused.iter(), held.iter());
+        let visible = VisibleTopics::new(refused.iter(), held.iter());
         for (topic, allowed) in [
             ("a", false),
             ("a/x", true),
@@ -167,7 +167,7 @@ mod tests {
             ("c", false),
             ("d", true),
         ] {
-            assert_eq!(sight.allow(topic), allowed, "{topic}");
+            assert_eq!(visible.allow(topic), allowed, "{topic}");
         }
     }
 }

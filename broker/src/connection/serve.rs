@@ -17,7 +17,7 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, port: Arc<Port>, node: Arc
     let arrival = if port.layers.are_none() {
         Arrival::plain(socket, peer)
     } else {
-        let Some(arrival) = Box::pin(arrive(socket, peer, &port, &node, until)).await else {
+        let Some(arrival) = Box::pin(pass_layers(socket, peer, &port, &node, until)).await else {
             return;
         };
         arrival
@@ -32,7 +32,7 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, port: Arc<Port>, node: Arc
 }
 
 /// Passes what lies between the socket and MQTT; none if that failed, or took longer than `until`.
-async fn arrive(
+async fn pass_layers(
     socket: Socket,
     peer: Peer,
     port: &Port,

@@ -3,8 +3,8 @@
 //! Lanes are asked in pieces of [`FILTERS`] filters. Each piece is whole in its lane, and the client gets one SUBACK or UNSUBACK
 //! when all pieces are answered.
 
-use super::by_lane::ByLane;
 use super::client::{Client, not_logged};
+use super::filters_by_lane::FiltersByLane;
 use crate::clock;
 use crate::fairness::{FILTERS, Turn};
 use crate::lane::{Entry, FilterEntry, Origin, SubscribeEntry, UnsubscribeEntry};
@@ -21,7 +21,7 @@ const TOO_MANY: &str = "one packet may name 65,536 filters";
 /// Judges the filters of a SUBSCRIBE, and asks the lanes for those that the policy grants.
 pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Result<(), Close> {
     // Before any is asked for again: they would pile up.
-    client.forget_refused();
+    client.remove_refused_filters();
     let mut codes = Vec::with_capacity(subscribe.filters.len());
     let mut reason = None;
     let (mut names, mut granted) = (Vec::new(), Vec::new());
@@ -50,7 +50,7 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
         }
     }
     let filters = granted.iter().map(|(_, _, grant)| &grant.filter);
-    let asked = ByLane::new(client.node.lanes, filters);
+    let asked = FiltersByLane::new(client.node.lanes, filters);
     let answer = Answer::SubAck(subscribe.packet_id, names);
     let request_id = client.next_request(answer, codes, reason, asked.pieces());
     let user = client.who.user.clone();
@@ -58,7 +58,7 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
         client.lanes.insert(lane);
         for piece in asked.of(lane).chunks(FILTERS) {
             let who = Origin {
-                session: client.id,
+                session: client.session_id,
                 user: &user,
             };
             let filters = piece.iter().filter_map(|at| granted.get(*at));
@@ -106,14 +106,14 @@ pub(super) async fn unsubscribe(
         }
     }
     let filters = resolved.iter().map(|(_, filter)| filter);
-    let asked = ByLane::new(client.node.lanes, filters);
+    let asked = FiltersByLane::new(client.node.lanes, filters);
     let answer = Answer::UnsubAck(unsubscribe.packet_id);
     let request_id = client.next_request(answer, codes, reason, asked.pieces());
     let user = client.who.user.clone();
     for lane in asked.lanes() {
         for piece in asked.of(lane).chunks(FILTERS) {
             let who = Origin {
-                session: client.id,
+                session: client.session_id,
                 user: &user,
             };
             let filters = piece.iter().filter_map(|at| resolved.get(*at));
@@ -157,7 +157,10 @@ async fn push(
     filters: usize,
 ) -> Result<(), Close> {
     client.pending.push(lane, entry);
-    client.pace(filters).await.map_err(|e| not_logged(&e))
+    client
+        .count_filters(filters)
+        .await
+        .map_err(|e| not_logged(&e))
 }
 
 /// A granted filter, as a lane is asked for it.

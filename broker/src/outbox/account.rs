@@ -9,56 +9,56 @@ use std::sync::Arc;
 pub(super) struct Account {
     counters: Arc<Counters>,
     /// What the counters know of what it holds.
-    counted: Held,
+    reported: Held,
 }
 
 impl Account {
     pub(super) fn new(counters: Arc<Counters>) -> Account {
         Account {
             counters,
-            counted: Held::default(),
+            reported: Held::default(),
         }
     }
 
     /// An account of nothing with the same counters.
-    pub(super) fn another(&self) -> Account {
+    pub(super) fn new_empty(&self) -> Account {
         Account::new(self.counters.clone())
     }
 
     /// Tells the counters what has been sent and dropped, and what waits.
     pub(super) fn report(&mut self, outbound: &mut Outbound) {
         let held = outbound.held();
-        self.tell(outbound, held);
+        self.record(outbound, held);
     }
 
     /// The same for a session that has ended: what it holds is leaving.
-    pub(super) fn report_leaving(&mut self, outbound: &mut Outbound) {
+    pub(super) fn report_ended(&mut self, outbound: &mut Outbound) {
         let leaving = outbound.held().kept;
         let held = Held {
             leaving,
             ..Held::default()
         };
-        self.tell(outbound, held);
+        self.record(outbound, held);
     }
 
     /// The same for an outbox that goes with all that it holds.
     pub(super) fn close(&mut self, outbound: &mut Outbound) {
-        self.tell(outbound, Held::default());
+        self.record(outbound, Held::default());
     }
 
-    fn tell(&mut self, outbound: &mut Outbound, held: Held) {
+    fn record(&mut self, outbound: &mut Outbound, held: Held) {
         let tally = outbound.tally();
-        self.counters.outbound(tally, held, &mut self.counted);
+        self.counters.outbound(tally, held, &mut self.reported);
     }
 
     /// Whether so many bytes more may wait for offline sessions.
-    pub(super) fn takes(&self, more: u64) -> bool {
-        self.counters.kept.takes(more)
+    pub(super) fn has_capacity(&self, more: u64) -> bool {
+        self.counters.kept.has_capacity(more)
     }
 
     /// Bytes of it that count for `limits.kept_bytes`.
-    pub(super) fn kept(&self) -> u64 {
-        self.counted.kept
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.reported.kept
     }
 
     /// The socket has taken so many bytes.

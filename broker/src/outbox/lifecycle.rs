@@ -13,18 +13,18 @@ use tokio::sync::Notify;
 
 impl Outbox {
     /// Of a session whose connection is to be [opened](Outbox::open).
-    pub(crate) fn asleep(
+    pub(crate) fn offline(
         version: Version,
         limits: OutboundLimits,
         counters: Arc<Counters>,
     ) -> Self {
         let mut outbound = Outbound::new(version, limits);
         outbound.sleep(0);
-        Outbox::of(outbound, Stage::Asleep, None, Account::new(counters))
+        Outbox::new(outbound, Stage::Offline, None, Account::new(counters))
     }
 
     /// A new connection takes the session up; see [`Outbound::wake`].
-    pub(crate) fn open(
+    pub(crate) fn connect(
         &self,
         outlet: Option<Outlet>,
         version: Version,
@@ -33,23 +33,23 @@ impl Outbox {
         now: u64,
     ) {
         let mut state = self.state.lock();
-        if state.stage != Stage::Asleep {
+        if state.stage != Stage::Offline {
             return;
         }
         self.v5.store(version == Version::V5, Ordering::Relaxed);
-        self.awake.store(true, Ordering::Relaxed);
+        self.connected.store(true, Ordering::Relaxed);
         state.outbound.wake(version, limits, connack, now);
         state.outlet = outlet;
-        state.stage = Stage::Open;
+        state.stage = Stage::Connected;
         (state.blocked, state.broken, state.written) = (false, false, 0);
         state.report();
         self.write(&mut state);
     }
 
     /// The connection is over, with these last words to a 5.0 client [MQTT-4.13.1-1], which nothing may
-    /// follow [MQTT-3.14.4-1]; 3.1.1 has none. The session is over with it unless it `stays`. What the socket
+    /// follow [MQTT-3.14.4-1]; 3.1.1 has none. The session is over with it unless it `resumable`. What the socket
     /// does not take now goes with it into an outbox of its own.
-    pub(crate) fn part(&self, last: Option<&Close>, stays: bool, now: u64) -> Outbox {
+    pub(crate) fn disconnect(&self, last: Option<&Close>, resumable: bool, now: u64) -> Outbox {
         let mut state = self.state.lock();
         if let Some(close) = last {
             let text = close.text.as_str().into();
@@ -60,37 +60,41 @@ impl Outbox {
         if !state.blocked {
             self.write(&mut state);
         }
-        self.awake.store(false, Ordering::Relaxed);
+        self.connected.store(false, Ordering::Relaxed);
         // What waits has to lose nothing where the client comes back in another version.
         self.v5.store(true, Ordering::Relaxed);
-        state.stage = if stays { Stage::Asleep } else { Stage::Over };
+        state.stage = if resumable {
+            Stage::Offline
+        } else {
+            Stage::Ended
+        };
         state.closing = None;
         let mut rest = state.outbound.bare();
         *rest.queue() = state.outbound.sleep(now);
-        if !stays {
+        if !resumable {
             state.outbound.let_go();
         }
         state.report();
         let outlet = state.outlet.take();
-        Outbox::of(rest, Stage::Open, outlet, state.account.another())
+        Outbox::new(rest, Stage::Connected, outlet, state.account.new_empty())
     }
 
-    fn of(outbound: Outbound, stage: Stage, outlet: Option<Outlet>, account: Account) -> Self {
+    fn new(outbound: Outbound, stage: Stage, outlet: Option<Outlet>, account: Account) -> Self {
         Outbox {
             v5: AtomicBool::new(outbound.version() == Version::V5),
-            awake: AtomicBool::new(stage == Stage::Open),
+            connected: AtomicBool::new(stage == Stage::Connected),
             state: Mutex::new(State {
                 outbound,
                 outlet,
                 stage,
                 blocked: false,
                 broken: false,
-                touched: false,
+                flush_pending: false,
                 closing: None,
                 written: 0,
                 account,
             }),
-            attention: Notify::new(),
+            changed: Notify::new(),
         }
     }
 }
@@ -99,7 +103,7 @@ impl Drop for Outbox {
     /// What it held ends with it.
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        state.stage = Stage::Over;
+        state.stage = Stage::Ended;
         state.account.close(&mut state.outbound);
     }
 }

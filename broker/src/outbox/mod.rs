@@ -7,9 +7,9 @@
 //! It lives as long as the session: between two connections it is asleep and only collects.
 
 mod account;
-mod exchange;
 mod lifecycle;
 mod outlet;
+mod shared;
 
 pub(crate) use outlet::Outlet;
 
@@ -31,10 +31,10 @@ pub(crate) struct Outbox {
     /// Whether 5.0 is spoken, or may be the next time.
     v5: AtomicBool,
     /// Whether a connection serves it: what may go to somebody else should.
-    awake: AtomicBool,
+    connected: AtomicBool,
     state: Mutex<State>,
     /// Wakes the connection: the socket is full or broken, or the session is to be closed.
-    attention: Notify,
+    changed: Notify,
 }
 
 /// Under the lock.
@@ -49,7 +49,7 @@ struct State {
     /// The socket is gone, and the connection is about to see it.
     broken: bool,
     /// A keeper has it on its list of outboxes to flush.
-    touched: bool,
+    flush_pending: bool,
     closing: Option<Close>,
     /// Bytes that the socket has taken, to see progress by.
     written: u64,
@@ -60,7 +60,7 @@ impl State {
     /// Brings the counters up to date.
     fn report(&mut self) {
         match self.stage {
-            Stage::Over => self.account.report_leaving(&mut self.outbound),
+            Stage::Ended => self.account.report_ended(&mut self.outbound),
             _ => self.account.report(&mut self.outbound),
         }
     }
@@ -70,12 +70,12 @@ impl State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// Without a connection.
-    Asleep,
-    Open,
+    Offline,
+    Connected,
     /// The connection is to read no more.
     Draining,
     /// The session is over: nothing goes in or out any more.
-    Over,
+    Ended,
 }
 
 /// What the connection learns when it looks.
@@ -83,7 +83,7 @@ enum Stage {
 pub(crate) struct Condition {
     pub blocked: bool,
     /// Blocked, and more waits than may: the peer has to read before it is read from.
-    pub choked: bool,
+    pub pause_reading: bool,
     pub written: u64,
     pub draining: bool,
     pub closing: Option<Close>,
@@ -100,20 +100,20 @@ impl Outbox {
     }
 
     /// Whether a connection serves the session.
-    pub(crate) fn is_awake(&self) -> bool {
-        self.awake.load(Ordering::Relaxed)
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
     }
 
     /// Bytes of it that count for `limits.kept_bytes`.
-    pub(crate) fn kept(&self) -> u64 {
-        self.state.lock().account.kept()
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.state.lock().account.kept_bytes()
     }
 
     /// Puts something in for the connection itself, which flushes when it is through; none once the
     /// session is over.
     pub(crate) fn queue<T>(&self, fill: impl FnOnce(&mut Outbound) -> T) -> Option<T> {
         let mut state = self.state.lock();
-        (state.stage != Stage::Over).then(|| fill(&mut state.outbound))
+        (state.stage != Stage::Ended).then(|| fill(&mut state.outbound))
     }
 
     /// Puts something in. True where the caller is the first since the last flush, and so has to see to
@@ -126,28 +126,28 @@ impl Outbox {
     pub(crate) fn try_fill(&self, fill: impl FnOnce(&mut Outbound)) -> Option<bool> {
         let mut state = self.state.lock();
         match state.stage {
-            Stage::Over => return None,
-            Stage::Asleep => {
+            Stage::Ended => return None,
+            Stage::Offline => {
                 let before = state.outbound.held().kept;
                 fill(&mut state.outbound);
                 let more = state.outbound.held().kept.saturating_sub(before);
-                if more > 0 && !state.account.takes(more) {
+                if more > 0 && !state.account.has_capacity(more) {
                     state.outbound.give_way(before);
                 }
                 state.report();
                 if state.outbound.has_resumed() {
-                    self.attention.notify_one();
+                    self.changed.notify_one();
                 }
                 return Some(false);
             }
-            Stage::Open | Stage::Draining => fill(&mut state.outbound),
+            Stage::Connected | Stage::Draining => fill(&mut state.outbound),
         }
-        self.see_to_the_end(&mut state);
-        Some(!std::mem::replace(&mut state.touched, true))
+        self.close_if_undeliverable(&mut state);
+        Some(!std::mem::replace(&mut state.flush_pending, true))
     }
 
     /// Closes where what must reach the client cannot.
-    fn see_to_the_end(&self, state: &mut State) {
+    fn close_if_undeliverable(&self, state: &mut State) {
         if state.closing.is_some() {
             return;
         }
@@ -162,21 +162,21 @@ impl Outbox {
         };
         let text = text.to_owned();
         state.closing = Some(Close { reason, text });
-        self.attention.notify_one();
+        self.changed.notify_one();
     }
 
     /// Whether bytes wait that nobody has seen to; the caller has to, by a [`Outbox::flush`].
     pub(crate) fn wants_flush(&self) -> bool {
         let mut state = self.state.lock();
         state.report();
-        self.see_to_the_end(&mut state);
-        !state.outbound.queue().is_empty() && !std::mem::replace(&mut state.touched, true)
+        self.close_if_undeliverable(&mut state);
+        !state.outbound.queue().is_empty() && !std::mem::replace(&mut state.flush_pending, true)
     }
 
     /// Writes what the socket takes now.
     pub(crate) fn flush(&self) {
         let mut state = self.state.lock();
-        state.touched = false;
+        state.flush_pending = false;
         // Before anybody can have read it.
         state.report();
         if state.blocked {
@@ -250,13 +250,13 @@ impl Outbox {
             None => {}
             Some(io::ErrorKind::WouldBlock) => {
                 state.blocked = true;
-                self.attention.notify_one();
+                self.changed.notify_one();
             }
             // Reading says why, most of the time.
             Some(_) => {
                 state.broken = true;
                 state.outlet = None;
-                self.attention.notify_one();
+                self.changed.notify_one();
             }
         }
     }
@@ -264,25 +264,25 @@ impl Outbox {
     /// Asks the connection to end; the first reason stays. Nothing happens where there is none.
     pub(crate) fn close(&self, close: Close) {
         let mut state = self.state.lock();
-        if matches!(state.stage, Stage::Open | Stage::Draining) {
+        if matches!(state.stage, Stage::Connected | Stage::Draining) {
             state.closing.get_or_insert(close);
-            self.attention.notify_one();
+            self.changed.notify_one();
         }
     }
 
     /// Asks the connection to read no more, and to live on for what goes out.
     pub(crate) fn stop_reading(&self) {
         let mut state = self.state.lock();
-        if state.stage == Stage::Open {
+        if state.stage == Stage::Connected {
             state.stage = Stage::Draining;
         }
         drop(state);
-        self.attention.notify_one();
+        self.changed.notify_one();
     }
 
     /// Resolves when there is something to look at.
-    pub(crate) async fn attention(&self) {
-        self.attention.notified().await;
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Where things stand.
@@ -290,7 +290,7 @@ impl Outbox {
         let state = self.state.lock();
         Condition {
             blocked: state.blocked,
-            choked: state.blocked && state.outbound.is_full(),
+            pause_reading: state.blocked && state.outbound.is_full(),
             written: state.written,
             draining: state.stage == Stage::Draining,
             closing: state.closing.clone(),

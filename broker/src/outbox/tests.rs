@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 impl Outbox {
     /// Open, with nothing in it and without a socket.
-    pub(crate) fn awake(version: Version, limits: OutboundLimits) -> Self {
-        let outbox = Outbox::asleep(version, limits, Arc::default());
+    pub(crate) fn connected(version: Version, limits: OutboundLimits) -> Self {
+        let outbox = Outbox::offline(version, limits, Arc::default());
         let nothing = Reply::Disconnect(ReasonCode::Success, None);
-        outbox.open(None, version, limits, &nothing, 0);
+        outbox.connect(None, version, limits, &nothing, 0);
         outbox.take_bytes();
         outbox
     }
 
     pub(crate) fn take_bytes(&self) -> Vec<u8> {
         let mut state = self.state.lock();
-        state.touched = false;
+        state.flush_pending = false;
         let queue = state.outbound.queue();
         let mut slices = [IoSlice::new(&[]); PIECES];
         let n = queue.slices(&mut slices);
@@ -37,7 +37,7 @@ const LIMITS: OutboundLimits = OutboundLimits {
 };
 
 fn outbox() -> Outbox {
-    Outbox::awake(Version::V5, LIMITS)
+    Outbox::connected(Version::V5, LIMITS)
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn nothing_follows_a_goodbye() {
             reason: ReasonCode::SessionTakenOver,
             text: String::new(),
         };
-        let rest = outbox.part(Some(&taken_over), stays, 0);
+        let rest = outbox.disconnect(Some(&taken_over), stays, 0);
         assert!(!outbox.fill(|out| out.reply(&Reply::PingResp)));
         outbox.queue(|out| out.reply(&Reply::PingResp));
         let bytes = rest.take_bytes();
@@ -63,21 +63,21 @@ fn who_asks_and_does_not_read_chokes() {
     let ask = || outbox.queue(|out| out.reply(&Reply::PingResp));
     outbox.state.lock().blocked = true;
     (0..5).for_each(|_| assert!(ask().is_some()));
-    assert!(!outbox.condition().choked, "10 of 10 bytes");
+    assert!(!outbox.condition().pause_reading, "10 of 10 bytes");
     ask();
-    assert!(outbox.condition().choked);
+    assert!(outbox.condition().pause_reading);
     outbox.take_bytes();
-    assert!(!outbox.condition().choked);
+    assert!(!outbox.condition().pause_reading);
 }
 
 #[test]
 fn what_waits_for_an_absent_client_is_encoded_with_all_that_it_says() {
-    let outbox = Outbox::asleep(Version::V3, LIMITS, Arc::default());
-    outbox.open(None, Version::V3, LIMITS, &Reply::PingResp, 0);
+    let outbox = Outbox::offline(Version::V3, LIMITS, Arc::default());
+    outbox.connect(None, Version::V3, LIMITS, &Reply::PingResp, 0);
     assert_eq!(outbox.version(), Version::V3);
-    drop(outbox.part(None, true, 0));
+    drop(outbox.disconnect(None, true, 0));
     assert_eq!(outbox.version(), Version::V5);
-    outbox.open(None, Version::V3, LIMITS, &Reply::PingResp, 0);
+    outbox.connect(None, Version::V3, LIMITS, &Reply::PingResp, 0);
     assert_eq!(outbox.version(), Version::V3);
 }
 
@@ -103,9 +103,9 @@ fn what_it_holds_is_counted_until_it_ends() {
         share: None,
     };
     for stays in [false, true] {
-        let outbox = Outbox::asleep(Version::V5, limits, counters.clone());
+        let outbox = Outbox::offline(Version::V5, limits, counters.clone());
         let sent = counters.sum();
-        outbox.open(None, Version::V5, limits, &Reply::PingResp, 0);
+        outbox.connect(None, Version::V5, limits, &Reply::PingResp, 0);
         for _ in 0..2 {
             outbox.fill(|out| assert!(out.deliver(0, &frame, 0)));
         }
@@ -118,7 +118,7 @@ fn what_it_holds_is_counted_until_it_ends() {
             "the window is 1"
         );
         assert_eq!(now.others_sent - sent.others_sent, 1, "the first packet");
-        drop(outbox.part(None, stays, 0));
+        drop(outbox.disconnect(None, stays, 0));
         held(if stays { 2 } else { 0 });
         outbox.fill(|out| assert!(out.deliver(0, &frame, 0)));
         // One waits at the most: the older goes.

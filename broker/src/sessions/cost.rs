@@ -20,31 +20,31 @@ pub(crate) struct OfflineCost {
     counters: Arc<Counters>,
     bytes: u64,
     /// What it stands for is on its way out.
-    leaving: bool,
+    ending: bool,
 }
 
 impl OfflineCost {
     fn new(counters: &Arc<Counters>, bytes: usize) -> OfflineCost {
         let bytes = bytes as u64;
-        counters.kept.change(0, bytes);
+        counters.kept.update(0, bytes);
         OfflineCost {
             counters: counters.clone(),
             bytes,
-            leaving: false,
+            ending: false,
         }
     }
 
     /// Of a session without its queue and its will.
-    pub(super) fn of_session(kept: &SessionState, counters: &Arc<Counters>) -> OfflineCost {
-        let lanes = kept.lanes.len();
-        let filters = kept.filters.iter().map(|name| {
+    pub(super) fn of_session(state: &SessionState, counters: &Arc<Counters>) -> OfflineCost {
+        let lanes = state.lanes.len();
+        let filters = state.filters.iter().map(|name| {
             let spans = |filter: TopicFilter| filter.literal_head().is_none();
             let many = TopicFilter::new(name.clone()).is_ok_and(spans);
             let lanes = if many { lanes } else { 1 };
             name.len() + lanes * (name.len() + FILTER_COST)
         });
-        let names = kept.who.user.len() + kept.client_id.len();
-        let others = lanes * LANE_COST + kept.unreleased.len() * ID_COST;
+        let names = state.who.user.len() + state.client_id.len();
+        let others = lanes * LANE_COST + state.unreleased.len() * ID_COST;
         let bytes = SESSION_COST + names + others + filters.sum::<usize>();
         OfflineCost::new(counters, bytes)
     }
@@ -60,23 +60,23 @@ impl OfflineCost {
 
     /// Whether there was room for it.
     pub(super) fn fits(&self) -> bool {
-        self.counters.kept.takes(0)
+        self.counters.kept.has_capacity(0)
     }
 
     /// It makes room, as soon as it is told to all who have to know.
-    pub(super) fn leave(&mut self) {
-        if !std::mem::replace(&mut self.leaving, true) {
-            self.counters.kept.leave(self.bytes);
+    pub(super) fn mark_ending(&mut self) {
+        if !std::mem::replace(&mut self.ending, true) {
+            self.counters.kept.begin_ending(self.bytes);
         }
     }
 }
 
 impl Drop for OfflineCost {
     fn drop(&mut self) {
-        if self.leaving {
-            self.counters.kept.left(self.bytes);
+        if self.ending {
+            self.counters.kept.finish_ending(self.bytes);
         } else {
-            self.counters.kept.change(self.bytes, 0);
+            self.counters.kept.update(self.bytes, 0);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::policy::{GoneReason, Principal, SessionId};
 use std::collections::BTreeSet;
 
 /// Publishes a will, retained or not as it says [3.1.1 MQTT-3.1.2-16, MQTT-3.1.2-17, 5.0 MQTT-3.1.2-14, MQTT-3.1.2-15];
-/// it is judged again, for rights may have gone since it was set.
+/// it is judged again, for rights may have disconnect since it was set.
 pub(crate) async fn send_will(node: &Node, id: SessionId, who: &Principal, will: &Will) {
     let permit = match node.policy.publish(who, &will.topic, will.retain) {
         Ok(permit) => permit,
@@ -36,25 +36,25 @@ pub(crate) async fn send_will(node: &Node, id: SessionId, who: &Principal, will:
 }
 
 /// Tells the lanes that a connection has ended, and whether its session stays.
-pub(crate) async fn tell_lanes(
+pub(crate) async fn notify_lanes(
     node: &Node,
     who: Origin<'_>,
     lanes: &BTreeSet<u16>,
     reason: &GoneReason,
-    stays: bool,
+    resumable: bool,
 ) {
     let mut turn = Turn::of(LANES);
     for lane in lanes {
         turn.spend(1).await;
-        let gone = DisconnectEntry {
+        let disconnect = DisconnectEntry {
             at: clock::now_ms(),
             who,
             reason: reason.clone(),
         };
-        let entry = if stays {
-            Entry::Disconnected(gone)
+        let entry = if resumable {
+            Entry::Disconnected(disconnect)
         } else {
-            Entry::Ended(gone)
+            Entry::Ended(disconnect)
         };
         append_last(node, *lane, &entry).await;
     }

@@ -18,47 +18,52 @@ use std::sync::Arc;
 pub(crate) struct Evicted {
     due: Due,
     outbox: Arc<Outbox>,
-    queue: u64,
+    queue_bytes: u64,
     /// What it held.
     pub bytes: u64,
 }
 
 impl Evicted {
     /// Its queue goes at once, since lanes may be busy; all else is to be told to them.
-    pub(crate) fn let_go(self, kept: &KeptBytes, now: u64) -> Due {
-        self.outbox.part(None, false, now);
-        kept.fulfil(self.queue);
+    pub(crate) fn release_queue(self, kept: &KeptBytes, now: u64) -> Due {
+        self.outbox.disconnect(None, false, now);
+        kept.finish_eviction(self.queue_bytes);
         self.due
     }
 }
 
 impl Sessions {
-    /// A session falls asleep, as by [`Sessions::sleep`]. Where there is no room for it those make some who would have to
+    /// A session falls offline, as by [`Sessions::sleep`]. Where there is no room for it those make some who would have to
     /// anyway: many clients may go at once, with queues that nobody has counted yet, and the one task that sees to
     /// it may wait for a lane. One that holds more than an even share is its own end, and nobody else's. Gives back all
     /// that have to end.
     pub(crate) fn go_offline(
         &self,
         session: SessionId,
-        asleep: Box<OfflineSession>,
+        offline: Box<OfflineSession>,
         kept: &KeptBytes,
         now: u64,
     ) -> Vec<Due> {
         let mut ended = Vec::new();
-        if !kept.takes(0) && !self.is_large(session, &asleep, kept) {
-            let made = self.evict(kept).into_iter();
-            ended.extend(made.map(|made| made.let_go(kept, now)));
+        if !kept.has_capacity(0) && !self.exceeds_even_share(session, &offline, kept) {
+            let evicted = self.evict(kept).into_iter();
+            ended.extend(evicted.map(|session| session.release_queue(kept, now)));
         }
-        ended.extend(self.sleep(session, asleep));
+        ended.extend(self.add_offline(session, offline));
         ended
     }
 
-    /// Whether a session that falls asleep holds more than an even share.
-    fn is_large(&self, session: SessionId, asleep: &OfflineSession, kept: &KeptBytes) -> bool {
+    /// Whether a session that falls offline holds more than an even share.
+    fn exceeds_even_share(
+        &self,
+        session: SessionId,
+        offline: &OfflineSession,
+        kept: &KeptBytes,
+    ) -> bool {
         let state = self.state.lock();
-        let known = state.by_number.get(&session.client);
-        let queue = known.map_or(0, |known| known.outbox.kept());
-        asleep.bytes().saturating_add(queue) > kept.share(state.order.len() + 1)
+        let record = state.by_number.get(&session.client);
+        let queue = record.map_or(0, |record| record.outbox.kept_bytes());
+        offline.bytes().saturating_add(queue) > kept.even_share(state.offline.len() + 1)
     }
 
     /// Sessions that have to end where too much waits. The one whose client has been away longest first, of those
@@ -68,51 +73,51 @@ impl Sessions {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         // Under the lock, and without what has been promised: two at once would both make room for the same bytes.
-        let now = kept.claimed();
-        if now <= kept.high() {
+        let used = kept.after_evictions();
+        if used <= kept.high_mark() {
             return Vec::new();
         }
-        let share = kept.share(state.order.len());
-        let mut left = now - kept.low();
-        let mut leaving = Vec::new();
+        let share = kept.even_share(state.offline.len());
+        let mut excess = used - kept.low_mark();
+        let mut chosen = Vec::new();
         let more = share.saturating_add(1)..=u64::MAX;
         let rounds: [(bool, RangeInclusive<u64>); 3] =
             [(false, more.clone()), (false, 1..=share), (true, more)];
         for (authenticated, holding) in rounds {
             // Users' only where strangers' were not enough to go on with.
-            if authenticated && left + kept.low() <= kept.high() {
+            if authenticated && excess + kept.low_mark() <= kept.high_mark() {
                 break;
             }
-            for number in state.order.longest_away(authenticated) {
-                if left == 0 {
+            for number in state.offline.longest_offline(authenticated) {
+                if excess == 0 {
                     break;
                 }
-                let Some(known) = state.by_number.get(&number) else {
+                let Some(record) = state.by_number.get(&number) else {
                     continue;
                 };
-                let beside = known.asleep.as_ref().map_or(0, |asleep| asleep.bytes());
-                let queue = known.outbox.kept();
-                let bytes = beside.saturating_add(queue);
+                let own_cost = record.offline.as_ref().map_or(0, |offline| offline.bytes());
+                let queue = record.outbox.kept_bytes();
+                let bytes = own_cost.saturating_add(queue);
                 if holding.contains(&bytes) {
-                    left = left.saturating_sub(bytes);
-                    leaving.push((number, known.outbox.clone(), queue, bytes));
+                    excess = excess.saturating_sub(bytes);
+                    chosen.push((number, record.outbox.clone(), queue, bytes));
                 }
             }
         }
-        let ended = leaving
+        let evicted = chosen
             .into_iter()
-            .filter_map(|(number, outbox, queue, bytes)| {
+            .filter_map(|(number, outbox, queue_bytes, bytes)| {
                 let due = state.end(number)?;
-                state.for_bytes += 1;
-                kept.promise(queue);
+                state.evicted_for_bytes += 1;
+                kept.begin_eviction(queue_bytes);
                 Some(Evicted {
                     due,
                     outbox,
-                    queue,
+                    queue_bytes,
                     bytes,
                 })
             });
-        ended.collect()
+        evicted.collect()
     }
 }
 

@@ -5,10 +5,10 @@ use crate::packet::{
     PacketId, PublishParts, PublishProperties, QoS, TopicName, Version, Will, encode_publish,
 };
 use crate::policy::{Mark, Principal, SessionId};
-use crate::session::{DropReason, Filters, Frame, OutboundLimits, Share};
-use crate::sessions::registry::{Placing, Registration};
+use crate::session::{DropReason, Frame, OutboundLimits, Share};
+use crate::sessions::offline::OfflinePeriod;
+use crate::sessions::registry::{Registration, TryRegister};
 use crate::sessions::session_state::SessionState;
-use std::collections::{BTreeSet, HashSet};
 
 const LIMITS: OutboundLimits = OutboundLimits {
     bytes: 1 << 20,
@@ -58,15 +58,15 @@ fn will_cost(payload: usize) -> u64 {
 }
 
 /// A registry, and the number that its sessions' outboxes add to.
-struct House {
+struct Fixture {
     sessions: Sessions,
     counters: Arc<Counters>,
     now: u64,
 }
 
-impl House {
-    fn new(most: u64) -> House {
-        House {
+impl Fixture {
+    fn new(most: u64) -> Fixture {
+        Fixture {
             sessions: Sessions::new(1_000),
             counters: Arc::new(Counters::new(1, most)),
             now: 0,
@@ -74,56 +74,55 @@ impl House {
     }
 
     /// A session goes to sleep, later than all before it.
-    fn sleeper(&mut self, name: &str) -> (SessionId, Arc<Outbox>) {
-        let (id, outbox, ended) = self.falls_asleep(name, None, |_| ());
+    fn offline(&mut self, name: &str) -> (SessionId, Arc<Outbox>) {
+        let (id, outbox, ended) = self.go_offline(name, None, |_| ());
         assert!(ended.is_empty(), "{name} found no room");
         (id, outbox)
     }
 
     /// The same, with a will that is due in 50 ms.
-    fn mourned(&mut self, name: &str, payload: usize) -> (SessionId, Arc<Outbox>) {
-        let (id, outbox, ended) = self.falls_asleep(name, Some(payload), |_| ());
+    fn offline_with_will(&mut self, name: &str, payload: usize) -> (SessionId, Arc<Outbox>) {
+        let (id, outbox, ended) = self.go_offline(name, Some(payload), |_| ());
         assert!(ended.is_empty(), "{name} found no room");
         (id, outbox)
     }
 
-    fn falls_asleep(
+    fn go_offline(
         &mut self,
         name: &str,
         payload: Option<usize>,
         change: impl FnOnce(&mut SessionState),
     ) -> (SessionId, Arc<Outbox>, Vec<Due>) {
         let who = Principal::new(name, !name.starts_with('~'));
-        let outbox = Outbox::asleep(Version::V5, LIMITS, self.counters.clone());
+        let outbox = Outbox::offline(Version::V5, LIMITS, self.counters.clone());
         let outbox = Arc::new(outbox);
-        let Registration::New(id) = self.enter(name, &outbox, true) else {
+        let Registration::New(id) = self.register(name, &outbox, true) else {
             panic!("{name} is there already");
         };
         self.now += 1;
-        let mut kept = SessionState {
-            who,
-            client_id: "id".into(),
-            unreleased: HashSet::new(),
-            filters: Filters::default(),
-            lanes: BTreeSet::new(),
-            request_id: 0,
+        let mut state = SessionState::new(who, "id".into());
+        change(&mut state);
+        let period = OfflinePeriod {
+            since: self.now,
+            expires: u64::MAX,
+            will: payload.map(|payload| (will(payload), self.now + 50)),
         };
-        change(&mut kept);
-        let will = payload.map(|payload| (will(payload), self.now + 50));
-        let asleep = OfflineSession::new(kept, self.now, u64::MAX, will, &self.counters);
-        let asleep = Box::new(asleep);
-        let ended = self.sessions.go_offline(id, asleep, &self.counters.kept, 0);
+        let offline = OfflineSession::new(state, period, &self.counters);
+        let offline = Box::new(offline);
+        let ended = self
+            .sessions
+            .go_offline(id, offline, &self.counters.kept, 0);
         (id, outbox, ended)
     }
 
-    fn enter(&self, name: &str, outbox: &Arc<Outbox>, resumes: bool) -> Registration {
+    fn register(&self, name: &str, outbox: &Arc<Outbox>, resumes: bool) -> Registration {
         let id = "id".into();
         match self
             .sessions
-            .try_enter(&name.into(), &id, outbox, resumes, 0)
+            .try_register(&name.into(), &id, outbox, resumes, 0)
         {
-            Placing::Done(entered) => entered,
-            Placing::Wait(_) => panic!("{name} is there already"),
+            TryRegister::Done(registration) => registration,
+            TryRegister::Wait(_) => panic!("{name} is there already"),
         }
     }
 
@@ -133,20 +132,20 @@ impl House {
 
     /// Who has to end, by users; they do.
     fn evict(&self) -> Vec<String> {
-        let leaving = self.sessions.evict(&self.counters.kept);
-        leaving
+        let evicted = self.sessions.evict(&self.counters.kept);
+        evicted
             .into_iter()
-            .map(|m| self.end(m.let_go(&self.counters.kept, 0)))
+            .map(|e| self.end(e.release_queue(&self.counters.kept, 0)))
             .collect()
     }
 
     /// It ends; whose it was.
     fn end(&self, due: Due) -> String {
-        let Due::End(id, asleep) = due else {
+        let Due::End(id, offline) = due else {
             panic!("{due:?}");
         };
-        self.sessions.leave(id);
-        asleep.kept.who.user.to_string()
+        self.sessions.remove(id);
+        offline.state.who.user.to_string()
     }
 }
 
@@ -158,89 +157,91 @@ fn put(outbox: &Outbox, payload: usize) {
 
 #[test]
 fn only_what_waits_for_absent_clients_counts() {
-    let mut house = House::new(1_000_000);
-    let (_, outbox) = house.sleeper("al");
+    let mut fixture = Fixture::new(1_000_000);
+    let (_, outbox) = fixture.offline("al");
     put(&outbox, 100);
     put(&outbox, 50);
-    assert_eq!(house.kept(), own("al") + cost(100) + cost(50));
-    outbox.open(
+    assert_eq!(fixture.kept(), own("al") + cost(100) + cost(50));
+    outbox.connect(
         None,
         Version::V5,
         LIMITS,
         &crate::packet::Reply::PingResp,
         0,
     );
-    assert_eq!(house.kept(), own("al"));
-    drop(house.enter("al", &outbox, true));
-    assert_eq!(house.kept(), 0);
+    assert_eq!(fixture.kept(), own("al"));
+    drop(fixture.register("al", &outbox, true));
+    assert_eq!(fixture.kept(), 0);
     put(&outbox, 10);
     outbox.flush();
-    assert_eq!(house.kept(), 0, "a connection serves it");
-    drop(outbox.part(None, true, 0));
-    assert_eq!(house.kept(), cost(100) + cost(50) + cost(10));
-    drop(outbox.part(None, false, 0));
-    assert_eq!(house.kept(), 0);
+    assert_eq!(fixture.kept(), 0, "a connection serves it");
+    drop(outbox.disconnect(None, true, 0));
+    assert_eq!(fixture.kept(), cost(100) + cost(50) + cost(10));
+    drop(outbox.disconnect(None, false, 0));
+    assert_eq!(fixture.kept(), 0);
 }
 
 #[test]
 fn the_longest_away_with_more_than_an_even_share_ends() {
-    let mut house = House::new(50_000);
-    let (_, small) = house.sleeper("small");
-    let (_, empty) = house.sleeper("empty");
+    let mut fixture = Fixture::new(50_000);
+    let (_, small) = fixture.offline("small");
+    let (_, empty) = fixture.offline("empty");
     let large: Vec<_> = ["1", "2", "3", "4"]
-        .map(|name| house.sleeper(name).1)
+        .map(|name| fixture.offline(name).1)
         .into();
     put(&small, 1_000);
     for outbox in &large {
         put(outbox, 8_900);
     }
-    assert_eq!(house.evict(), [""; 0], "not yet: {}", house.kept());
+    assert_eq!(fixture.evict(), [""; 0], "not yet: {}", fixture.kept());
     put(&large[3], 1_000);
-    assert_eq!(house.evict(), ["1"]);
+    assert_eq!(fixture.evict(), ["1"]);
     let left = own("small") + own("empty") + own("2") * 3;
-    assert_eq!(house.kept(), left + cost(8_900) * 3 + cost(1_000) * 2);
-    assert_eq!(house.evict(), [""; 0]);
-    assert!(small.kept() > 0 && empty.kept() == 0);
-    assert_eq!(house.sessions.clients().for_bytes, 1);
-    assert_eq!(house.sessions.clients().expired, 1);
+    assert_eq!(fixture.kept(), left + cost(8_900) * 3 + cost(1_000) * 2);
+    assert_eq!(fixture.evict(), [""; 0]);
+    assert!(small.kept_bytes() > 0 && empty.kept_bytes() == 0);
+    assert_eq!(fixture.sessions.counts().evicted_for_bytes, 1);
+    assert_eq!(fixture.sessions.counts().expired, 1);
 }
 
 #[test]
 fn strangers_end_before_users_do() {
-    let mut house = House::new(44_500);
-    let (_, user) = house.sleeper("user");
-    let strangers: Vec<_> = ["~1", "~2", "~3"].map(|name| house.sleeper(name).1).into();
+    let mut fixture = Fixture::new(44_500);
+    let (_, user) = fixture.offline("user");
+    let strangers: Vec<_> = ["~1", "~2", "~3"]
+        .map(|name| fixture.offline(name).1)
+        .into();
     put(&user, 30_000);
     for outbox in &strangers {
         put(outbox, 2_500);
     }
     // Each has less than an even share, and yet goes before the user who has most of it all.
-    assert_eq!(house.evict(), ["~1", "~2"]);
+    assert_eq!(fixture.evict(), ["~1", "~2"]);
     put(&user, 7_500);
-    assert_eq!(house.evict(), ["~3"], "which is enough to go on with");
+    assert_eq!(fixture.evict(), ["~3"], "which is enough to go on with");
     put(&user, 4_000);
-    assert_eq!(house.evict(), ["user"]);
-    assert_eq!(house.kept(), 0);
+    assert_eq!(fixture.evict(), ["user"]);
+    assert_eq!(fixture.kept(), 0);
 }
 
 #[test]
 fn nothing_is_queued_past_the_limit_but_for_what_waits_already() {
-    let mut house = House::new(10_000 + own("first") + own("second"));
-    let (_, first) = house.sleeper("first");
-    let (_, second) = house.sleeper("second");
+    let mut fixture = Fixture::new(10_000 + own("first") + own("second"));
+    let (_, first) = fixture.offline("first");
+    let (_, second) = fixture.offline("second");
     put(&first, 4_000);
     put(&second, 2_000);
     put(&second, 2_000);
-    let full = house.kept();
+    let full = fixture.kept();
     // Nobody has made room yet: the oldest of the same session goes, and a larger one finds none.
     put(&second, 2_000);
-    assert_eq!(house.kept(), full);
+    assert_eq!(fixture.kept(), full);
     put(&second, 5_000);
-    assert_eq!(house.kept(), full);
-    assert_eq!(second.kept(), cost(2_000) * 2);
+    assert_eq!(fixture.kept(), full);
+    assert_eq!(second.kept_bytes(), cost(2_000) * 2);
     put(&first, 3_000);
-    assert_eq!(first.kept(), cost(3_000));
-    let dropped = house.counters.sum().dropped;
+    assert_eq!(first.kept_bytes(), cost(3_000));
+    let dropped = fixture.counters.sum().dropped;
     assert_eq!(dropped[DropReason::KeptFull as usize], 3);
     assert_eq!(dropped.iter().sum::<u64>(), 3);
 }
@@ -249,11 +250,11 @@ fn nothing_is_queued_past_the_limit_but_for_what_waits_already() {
 fn whoever_makes_room_is_called_when_it_grows_past_the_bound() {
     use std::future::Future;
     use std::task::{Context, Waker};
-    let mut house = House::new(17_600);
-    let (_, outbox) = house.sleeper("al");
-    let counters = house.counters.clone();
+    let mut fixture = Fixture::new(17_600);
+    let (_, outbox) = fixture.offline("al");
+    let counters = fixture.counters.clone();
     let called = || {
-        let notified = std::pin::pin!(counters.kept.crowded.notified());
+        let notified = std::pin::pin!(counters.kept.needs_eviction.notified());
         let mut cx = Context::from_waker(Waker::noop());
         notified.poll(&mut cx).is_ready()
     };
@@ -262,133 +263,133 @@ fn whoever_makes_room_is_called_when_it_grows_past_the_bound() {
     put(&outbox, 900);
     assert!(called());
     assert!(!called());
-    outbox.part(None, false, 0);
+    outbox.disconnect(None, false, 0);
     assert!(!called(), "it has become less");
 }
 
 #[test]
 fn a_will_counts_until_it_has_been_sent() {
-    let mut house = House::new(1_000_000);
-    let (id, _) = house.mourned("al", 5_000);
-    assert_eq!(house.kept(), own("al") + will_cost(5_000));
-    let (due, _) = house.sessions.due(51);
+    let mut fixture = Fixture::new(1_000_000);
+    let (id, _) = fixture.offline_with_will("al", 5_000);
+    assert_eq!(fixture.kept(), own("al") + will_cost(5_000));
+    let (due, _) = fixture.sessions.due(51);
     assert!(matches!(&due[..], [Due::Will(of, ..)] if *of == id));
-    assert_eq!(house.kept(), own("al") + will_cost(5_000), "not sent yet");
+    assert_eq!(fixture.kept(), own("al") + will_cost(5_000), "not sent yet");
     drop(due);
-    assert_eq!(house.kept(), own("al"));
+    assert_eq!(fixture.kept(), own("al"));
 }
 
 /// [MQTT-3.1.3-9]
 #[test]
 fn a_will_that_is_cancelled_does_not_count() {
     for resumes in [true, false] {
-        let mut house = House::new(1_000_000);
-        let (old, outbox) = house.mourned("al", 5_000);
-        match house.enter("al", &outbox, resumes) {
-            Registration::Resumed(_, was, _, asleep) if resumes && was == old => drop(asleep),
-            Registration::Replaced(_, was, _, asleep) if !resumes && was == old => {
+        let mut fixture = Fixture::new(1_000_000);
+        let (old, outbox) = fixture.offline_with_will("al", 5_000);
+        match fixture.register("al", &outbox, resumes) {
+            Registration::Resumed(_, was) if resumes && was.id == old => drop(was),
+            Registration::Replaced(_, was) if !resumes && was.id == old => {
                 let counts = own("al") + will_cost(5_000);
-                assert_eq!(house.kept(), counts, "its end sends it");
-                drop(asleep);
+                assert_eq!(fixture.kept(), counts, "its end sends it");
+                drop(was);
             }
             other => panic!("{other:?}"),
         }
-        assert_eq!(house.kept(), 0);
+        assert_eq!(fixture.kept(), 0);
     }
 }
 
 #[test]
 fn sessions_end_for_large_wills_too_and_no_more_than_need_to() {
-    let mut house = House::new(50_000);
-    house.sleeper("small");
+    let mut fixture = Fixture::new(50_000);
+    fixture.offline("small");
     for name in ["1", "2", "3"] {
-        house.mourned(name, 12_000);
+        fixture.offline_with_will(name, 12_000);
     }
-    assert_eq!(house.evict(), [""; 0], "not yet: {}", house.kept());
-    let (_, last) = house.sleeper("last");
+    assert_eq!(fixture.evict(), [""; 0], "not yet: {}", fixture.kept());
+    let (_, last) = fixture.offline("last");
     put(&last, 3_800);
-    let before = house.kept();
-    let leaving = house.sessions.evict(&house.counters.kept);
-    let [made] = &leaving[..] else {
-        panic!("{leaving:?}");
+    let before = fixture.kept();
+    let evicted = fixture.sessions.evict(&fixture.counters.kept);
+    let [only] = &evicted[..] else {
+        panic!("{evicted:?}");
     };
-    assert_eq!(made.bytes, own("1") + will_cost(12_000));
-    let Due::End(_, asleep) = &made.due else {
-        panic!("{leaving:?}");
+    assert_eq!(only.bytes, own("1") + will_cost(12_000));
+    let Due::End(_, offline) = &only.due else {
+        panic!("{evicted:?}");
     };
-    assert_eq!(&*asleep.kept.who.user, "1");
-    assert!(asleep.will.is_some(), "its end sends it");
+    assert_eq!(&*offline.state.who.user, "1");
+    assert!(offline.will.is_some(), "its end sends it");
     // Its memory is not free before that, but nobody else has to go.
-    assert_eq!(house.kept(), before);
-    assert_eq!(house.evict(), [""; 0]);
-    let bytes = made.bytes;
-    drop(leaving);
-    assert_eq!(house.kept(), before - bytes);
+    assert_eq!(fixture.kept(), before);
+    assert_eq!(fixture.evict(), [""; 0]);
+    let bytes = only.bytes;
+    drop(evicted);
+    assert_eq!(fixture.kept(), before - bytes);
 }
 
 #[test]
 fn who_would_pass_the_limit_by_falling_asleep_ends() {
-    let mut house = House::new(20_000);
-    house.mourned("first", 10_000);
-    let (id, _, ended) = house.falls_asleep("large", Some(10_000), |_| ());
-    let [Due::End(of, asleep)] = &ended[..] else {
+    let mut fixture = Fixture::new(20_000);
+    fixture.offline_with_will("first", 10_000);
+    let (id, _, ended) = fixture.go_offline("large", Some(10_000), |_| ());
+    let [Due::End(of, offline)] = &ended[..] else {
         panic!("{ended:?}");
     };
-    assert!(*of == id && asleep.will.is_some());
+    assert!(*of == id && offline.will.is_some());
     // What is on its way out takes room as well.
-    let (_, _, next) = house.falls_asleep("next", Some(5_000), |_| ());
-    assert_eq!(house.evict(), [""; 0]);
-    let names = ended.into_iter().chain(next).map(|due| house.end(due));
+    let (_, _, next) = fixture.go_offline("next", Some(5_000), |_| ());
+    assert_eq!(fixture.evict(), [""; 0]);
+    let names = ended.into_iter().chain(next).map(|due| fixture.end(due));
     assert_eq!(names.collect::<Vec<_>>(), ["large", "next"]);
-    house.mourned("later", 5_000);
-    assert_eq!(house.sessions.clients().for_bytes, 2);
-    assert_eq!(house.sessions.clients().asleep, 2);
+    fixture.offline_with_will("later", 5_000);
+    assert_eq!(fixture.sessions.counts().evicted_for_bytes, 2);
+    assert_eq!(fixture.sessions.counts().offline, 2);
 }
 
 /// As where the network goes: what they were sent and have not acknowledged comes in addition, at one blow.
 #[test]
 fn who_falls_asleep_does_not_end_for_large_queues_that_came_before() {
-    let mut house = House::new(50_000);
+    let mut fixture = Fixture::new(50_000);
     let nothing = crate::packet::Reply::PingResp;
     for name in ["hoarder", "other"] {
-        let (_, outbox) = house.sleeper(name);
-        outbox.open(None, Version::V5, LIMITS, &nothing, 0);
+        let (_, outbox) = fixture.offline(name);
+        outbox.connect(None, Version::V5, LIMITS, &nothing, 0);
         (0..3).for_each(|_| put(&outbox, 10_000));
-        drop(outbox.part(None, true, 0));
+        drop(outbox.disconnect(None, true, 0));
     }
-    assert!(house.kept() > 60_000, "{}", house.kept());
-    let (_, outbox, ended) = house.falls_asleep("small", Some(10), |_| ());
-    let names: Vec<_> = ended.into_iter().map(|due| house.end(due)).collect();
+    assert!(fixture.kept() > 60_000, "{}", fixture.kept());
+    let (_, outbox, ended) = fixture.go_offline("small", Some(10), |_| ());
+    let names: Vec<_> = ended.into_iter().map(|due| fixture.end(due)).collect();
     assert_eq!(names, ["hoarder"]);
     put(&outbox, 10);
     let small = own("small") + will_cost(10) + cost(10);
-    assert_eq!(house.kept(), own("other") + cost(10_000) * 3 + small);
+    assert_eq!(fixture.kept(), own("other") + cost(10_000) * 3 + small);
 }
 
 #[test]
 fn filters_lanes_and_ids_count() {
-    let mut house = House::new(1_000_000);
+    let mut fixture = Fixture::new(1_000_000);
     let ids = |n| (1..=n).filter_map(PacketId::new);
-    let (_, outbox, _) = house.falls_asleep("al", None, |kept| {
+    let (_, outbox, _) = fixture.go_offline("al", None, |state| {
         // Some of its lanes know it for something that has been.
-        kept.lanes.extend([1, 5, 7]);
-        kept.filters.insert("a/b/c".into());
-        kept.filters.insert("+/b".into());
-        kept.unreleased.extend(ids(10_000));
-        kept.unreleased.retain(|id| id.get() <= 4);
+        state.lanes.extend([1, 5, 7]);
+        state.filters.insert("a/b/c".into());
+        state.filters.insert("+/b".into());
+        state.unreleased.extend(ids(10_000));
+        state.unreleased.retain(|id| id.get() <= 4);
     });
     let filters = (5 + 350 + 5) + (3 + 3 * (350 + 3));
-    assert_eq!(house.kept(), own("al") + 3 * 300 + filters + 4 * 6);
-    let Registration::Resumed(.., asleep) = house.enter("al", &outbox, true) else {
+    assert_eq!(fixture.kept(), own("al") + 3 * 300 + filters + 4 * 6);
+    let Registration::Resumed(_, old) = fixture.register("al", &outbox, true) else {
         panic!("nobody slept");
     };
-    assert!(asleep.kept.unreleased.capacity() < 10);
+    assert!(old.session.state.unreleased.capacity() < 10);
 }
 
 #[test]
 fn what_others_are_to_have_of_a_session_that_is_over_counts_until_they_have_it() {
-    let mut house = House::new(1_000_000);
-    let (_, outbox) = house.sleeper("al");
+    let mut fixture = Fixture::new(1_000_000);
+    let (_, outbox) = fixture.offline("al");
     let shared = Frame {
         share: Some(Arc::new(Share {
             lane: 3,
@@ -401,38 +402,38 @@ fn what_others_are_to_have_of_a_session_that_is_over_counts_until_they_have_it()
     for message in [frame(50), shared.clone(), shared] {
         outbox.fill(|out| assert!(out.deliver(3, &message, 0)));
     }
-    assert_eq!(house.kept(), own("al") + cost(50) + 2 * cost(100));
-    drop(outbox.part(None, false, 0));
-    assert_eq!(house.kept(), own("al") + 2 * cost(100));
+    assert_eq!(fixture.kept(), own("al") + cost(50) + 2 * cost(100));
+    drop(outbox.disconnect(None, false, 0));
+    assert_eq!(fixture.kept(), own("al") + 2 * cost(100));
     assert_eq!(
-        house.counters.kept.staying(),
+        fixture.counters.kept.held(),
         own("al"),
         "nobody ends for it"
     );
-    assert_eq!(outbox.kept(), 0, "its end makes no more room");
+    assert_eq!(outbox.kept_bytes(), 0, "its end makes no more room");
     assert_eq!(outbox.take_shared(2, &|_| true).len(), 0);
-    assert_eq!(house.kept(), own("al") + 2 * cost(100), "of another lane");
+    assert_eq!(fixture.kept(), own("al") + 2 * cost(100), "of another lane");
     assert_eq!(outbox.take_shared(3, &|_| true).len(), 2);
-    assert_eq!(house.kept(), own("al"));
+    assert_eq!(fixture.kept(), own("al"));
 }
 
 /// By what it holds itself: those who are there already hold less than an even share each.
 #[test]
 fn who_falls_asleep_with_more_than_an_even_share_is_its_own_end_and_nobody_elses() {
-    let mut house = House::new(200_000);
+    let mut fixture = Fixture::new(200_000);
     for n in 0..5 {
-        house.sleeper(&format!("~quiet{n}"));
+        fixture.offline(&format!("~quiet{n}"));
     }
     for n in 0..10 {
-        house.mourned(&format!("~will{n}"), 14_000);
+        fixture.offline_with_will(&format!("~will{n}"), 14_000);
     }
-    let before = house.kept();
-    assert_eq!(house.evict(), [""; 0], "not yet: {before}");
-    let (id, _, ended) = house.falls_asleep("~hog", None, |kept| {
+    let before = fixture.kept();
+    assert_eq!(fixture.evict(), [""; 0], "not yet: {before}");
+    let (id, _, ended) = fixture.go_offline("~hog", None, |state| {
         for n in 0..200 {
-            kept.filters.insert(format!("+/{n}").into());
+            state.filters.insert(format!("+/{n}").into());
         }
-        kept.lanes.extend(0..4);
+        state.lanes.extend(0..4);
     });
     let ids: Vec<_> = ended
         .iter()
@@ -440,28 +441,33 @@ fn who_falls_asleep_with_more_than_an_even_share_is_its_own_end_and_nobody_elses
         .collect();
     assert_eq!(ids, [true]);
     drop(ended);
-    assert_eq!(house.kept(), before);
+    assert_eq!(fixture.kept(), before);
 }
 
 /// Two threads at once: the first has chosen who ends, and not let their queues go yet.
 #[test]
 fn room_that_is_being_made_is_not_made_again_and_who_comes_has_it() {
-    let mut house = House::new(100_000);
+    let mut fixture = Fixture::new(100_000);
     for name in ["1", "2", "3", "4"] {
-        let (_, outbox) = house.sleeper(name);
+        let (_, outbox) = fixture.offline(name);
         put(&outbox, 15_000);
     }
-    let (_, last) = house.sleeper("last");
-    while house.counters.kept.takes(cost(1_000)) {
+    let (_, last) = fixture.offline("last");
+    while fixture.counters.kept.has_capacity(cost(1_000)) {
         put(&last, 1_000);
     }
-    let leaving = house.sessions.evict(&house.counters.kept);
-    assert!(!leaving.is_empty() && house.counters.kept.staying() > house.counters.kept.high());
-    assert_eq!(house.evict(), [""; 0]);
-    let (_, _, ended) = house.falls_asleep("small", None, |_| ());
+    let evicted = fixture.sessions.evict(&fixture.counters.kept);
+    assert!(
+        !evicted.is_empty() && fixture.counters.kept.held() > fixture.counters.kept.high_mark()
+    );
+    assert_eq!(fixture.evict(), [""; 0]);
+    let (_, _, ended) = fixture.go_offline("small", None, |_| ());
     assert!(ended.is_empty(), "{ended:?}");
-    for made in leaving {
-        house.end(made.let_go(&house.counters.kept, 0));
+    for each in evicted {
+        fixture.end(each.release_queue(&fixture.counters.kept, 0));
     }
-    assert_eq!(house.counters.kept.claimed(), house.counters.kept.staying());
+    assert_eq!(
+        fixture.counters.kept.after_evictions(),
+        fixture.counters.kept.held()
+    );
 }

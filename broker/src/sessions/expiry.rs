@@ -1,6 +1,6 @@
 //! What becomes of sessions whose client does not come back: their wills, and their ends.
 
-use super::ending::{send_will, tell_lanes};
+use super::ending::{notify_lanes, send_will};
 use super::offline::{Due, OfflineSession};
 use crate::clock;
 use crate::lane::Origin;
@@ -11,21 +11,24 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::Arc;
 
 /// Milliseconds from one log line about evicted sessions to the next.
-const TOLD_EVERY: u64 = 10_000;
+const LOG_INTERVAL_MS: u64 = 10_000;
 
 /// The one task that looks after offline sessions, for ever: sends wills that are due, ends sessions whose time is over, and evicts
 /// some if they hold too much together.
 pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
     let (sessions, kept) = (&node.sessions, &node.counters.kept);
-    let mut evicted = RateLimiter::every(TOLD_EVERY);
+    let mut evicted = RateLimiter::every(LOG_INTERVAL_MS);
     let mut evicted_bytes = 0;
     // Where a lane is full, what is due in others does not wait for it.
     let mut under_way = FuturesUnordered::new();
     loop {
-        for made in sessions.evict(kept) {
+        for session in sessions.evict(kept) {
             evicted.note(1);
-            evicted_bytes += made.bytes;
-            under_way.push(carry_out(&node, made.let_go(kept, clock::now_ms())));
+            evicted_bytes += session.bytes;
+            under_way.push(carry_out(
+                &node,
+                session.release_queue(kept, clock::now_ms()),
+            ));
         }
         if let Some(sessions) = evicted.take(clock::now_ms()) {
             let limit = node.limits.kept_bytes;
@@ -41,8 +44,8 @@ pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
         let next = [next, evicted.due()].into_iter().flatten().min();
         tokio::select! {
             () = clock::sleep_until(next) => {}
-            () = sessions.sooner.notified() => {}
-            () = kept.crowded.notified() => {}
+            () = sessions.due_earlier.notified() => {}
+            () = kept.needs_eviction.notified() => {}
             Some(()) = under_way.next() => {}
         }
     }
@@ -53,31 +56,34 @@ pub(crate) async fn carry_out(node: &Node, due: Due) {
     match due {
         Due::Will(id, who, delayed) => {
             send_will(node, id, &who, &delayed.will).await;
-            node.sessions.will_is_out(id);
+            node.sessions.will_logged(id);
         }
-        Due::End(id, asleep) => {
-            node.sessions.until_will_is_out(id).await;
-            let (user, client) = (asleep.kept.who.user.clone(), asleep.kept.client_id.clone());
+        Due::End(id, offline) => {
+            node.sessions.wait_for_will(id).await;
+            let (user, client) = (
+                offline.state.who.user.clone(),
+                offline.state.client_id.clone(),
+            );
             tracing::debug!(%user, %client, "a session has ended without its client");
             if let Some(outbox) = node.sessions.outbox(id) {
-                outbox.part(None, false, clock::now_ms());
+                outbox.disconnect(None, false, clock::now_ms());
             }
-            end_offline_session(node, id, *asleep).await;
-            node.sessions.leave(id);
+            end_offline_session(node, id, *offline).await;
+            node.sessions.remove(id);
         }
     }
 }
 
 /// The end of a session that slept [MQTT-3.1.2-8]: a will that is not sent yet is sent now.
-pub(crate) async fn end_offline_session(node: &Node, id: SessionId, asleep: OfflineSession) {
-    let kept = &asleep.kept;
-    if let Some(delayed) = &asleep.will {
-        send_will(node, id, &kept.who, &delayed.will).await;
+pub(crate) async fn end_offline_session(node: &Node, id: SessionId, offline: OfflineSession) {
+    let state = &offline.state;
+    if let Some(delayed) = &offline.will {
+        send_will(node, id, &state.who, &delayed.will).await;
     }
     let who = Origin {
         session: id,
-        user: &kept.who.user,
+        user: &state.who.user,
     };
     let reason = GoneReason::Lost("the session has ended".to_owned());
-    tell_lanes(node, who, &kept.lanes, &reason, false).await;
+    notify_lanes(node, who, &state.lanes, &reason, false).await;
 }

@@ -12,8 +12,8 @@ mod offline;
 mod registry;
 mod session_state;
 
-pub(crate) use ending::{send_will, tell_lanes};
+pub(crate) use ending::{notify_lanes, send_will};
 pub(crate) use expiry::{carry_out, end_offline_session, expire_offline_sessions};
-pub(crate) use offline::{Absence, OfflineSession};
-pub(crate) use registry::{Clients, Registration, Sessions};
+pub(crate) use offline::{OfflinePeriod, OfflineSession};
+pub(crate) use registry::{Registration, SessionCounts, Sessions};
 pub(crate) use session_state::SessionState;

@@ -17,54 +17,54 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 /// A client's place [MQTT-3.1.3-2]: client ids are scoped by user, so that nobody can evict a stranger.
-type Client = (Arc<str>, ByteString);
+type ClientKey = (Arc<str>, ByteString);
 
 /// The registry.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     pub(super) state: Mutex<State>,
-    /// Something is due earlier than was known.
-    pub(crate) sooner: Notify,
+    /// Something is due earlier than was record.
+    pub(crate) due_earlier: Notify,
     /// Sessions that may sleep at one time.
-    most_asleep: usize,
+    max_offline: usize,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    by_client: HashMap<Client, u64>,
+    by_client: HashMap<ClientKey, u64>,
     pub(super) by_number: HashMap<u64, Record>,
     /// Newcomers, who wait in the order in which they came. One is let in by each end of a connection: were all of them
     /// woken each time, a flood of them would cost the square of its number.
-    waiting: HashMap<Client, Arc<Notify>>,
-    pub(super) order: OfflineOrder,
-    last: u64,
+    waiting: HashMap<ClientKey, Arc<Notify>>,
+    pub(super) offline: OfflineOrder,
+    last_incarnation: u64,
     /// Those that have ended and not left yet.
     ending: usize,
     /// The most that were awake at one time.
-    most_awake: usize,
+    max_connected: usize,
     /// Sessions that have ended without their client.
     expired: u64,
     /// Those of them for which there were too many, and for which too much waited.
-    for_number: u64,
-    pub(super) for_bytes: u64,
-    shut: bool,
+    evicted_for_count: u64,
+    pub(super) evicted_for_bytes: u64,
+    shutting_down: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Record {
-    client: Client,
+    client: ClientKey,
     incarnation: u64,
     /// The incarnation that brought the outbox, with which later ones went on.
-    first: u64,
+    first_incarnation: u64,
     pub(super) outbox: Arc<Outbox>,
     /// None while a connection serves it or ends it; only one that sleeps ends by itself
     /// [MQTT-4.1.0-1, 3.1.1 MQTT-4.1.0-2].
-    pub(super) asleep: Option<Box<OfflineSession>>,
+    pub(super) offline: Option<Box<OfflineSession>>,
     /// It slept, and has ended.
-    ending: bool,
+    ended: bool,
     /// Its will is on its way into the log, and it sleeps on: who comes back waits until it is in, and so does the end. Told
     /// then.
-    telling: Option<Arc<Notify>>,
+    will_pending: Option<Arc<Notify>>,
 }
 
 /// How a newcomer finds its place.
@@ -73,163 +73,179 @@ pub(crate) enum Registration {
     /// It has the place to itself.
     New(SessionId),
     /// It goes on with a session that slept: its own id, and the one before.
-    Resumed(SessionId, SessionId, Arc<Outbox>, Box<OfflineSession>),
+    Resumed(SessionId, Previous),
     /// A session that slept is over, which the newcomer has to tell: its own id, and the old one's.
-    Replaced(SessionId, SessionId, Arc<Outbox>, Box<OfflineSession>),
+    Replaced(SessionId, Previous),
     /// The server is shutting down.
-    Shut,
+    ShuttingDown,
 }
 
-pub(super) enum Placing {
+/// The offline session that a newcomer found.
+#[derive(Debug)]
+pub(crate) struct Previous {
+    /// Its id: the same number as the newcomer's, an earlier incarnation.
+    pub id: SessionId,
+    pub outbox: Arc<Outbox>,
+    pub session: Box<OfflineSession>,
+}
+
+pub(super) enum TryRegister {
     Done(Registration),
     Wait(OwnedNotified),
 }
 
 impl Sessions {
-    pub(crate) fn new(most_asleep: usize) -> Self {
+    pub(crate) fn new(max_offline: usize) -> Self {
         Sessions {
             state: Mutex::default(),
-            sooner: Notify::new(),
-            most_asleep,
+            due_earlier: Notify::new(),
+            max_offline,
         }
     }
 
     /// Enters a session that sends from `outbox`, unless an earlier one is woken and goes on with its own: not where its
     /// time is over by `now`, even if nobody has seen to that yet [MQTT-3.1.2-11, 5.0 MQTT-3.1.2-23].
     /// A connection that serves the client now is told to end [MQTT-3.1.4-3] and waited for.
-    pub(crate) async fn enter(
+    pub(crate) async fn register(
         &self,
         user: &Arc<str>,
-        id: &ByteString,
+        client_id: &ByteString,
         outbox: &Arc<Outbox>,
         resumes: bool,
         now: impl Fn() -> u64,
     ) -> Registration {
         loop {
-            match self.try_enter(user, id, outbox, resumes, now()) {
-                Placing::Done(entered) => return entered,
-                Placing::Wait(over) => over.await,
+            match self.try_register(user, client_id, outbox, resumes, now()) {
+                TryRegister::Done(registration) => return registration,
+                TryRegister::Wait(ended) => ended.await,
             }
         }
     }
 
-    pub(super) fn try_enter(
+    pub(super) fn try_register(
         &self,
         user: &Arc<str>,
-        id: &ByteString,
+        client_id: &ByteString,
         outbox: &Arc<Outbox>,
         resumes: bool,
         now: u64,
-    ) -> Placing {
-        let client: Client = (user.clone(), id.clone());
+    ) -> TryRegister {
+        let client: ClientKey = (user.clone(), client_id.clone());
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        if state.shut {
-            return Placing::Done(Registration::Shut);
+        if state.shutting_down {
+            return TryRegister::Done(Registration::ShuttingDown);
         }
-        state.last += 1;
-        let incarnation = state.last;
+        state.last_incarnation += 1;
+        let incarnation = state.last_incarnation;
         let number = *state.by_client.entry(client.clone()).or_insert(incarnation);
-        let session = SessionId {
+        let id = SessionId {
             client: number,
             incarnation,
         };
-        let Some(known) = state.by_number.get_mut(&number) else {
-            let registered = Record {
+        let Some(record) = state.by_number.get_mut(&number) else {
+            let record = Record {
                 client,
                 incarnation,
-                first: incarnation,
+                first_incarnation: incarnation,
                 outbox: outbox.clone(),
-                asleep: None,
-                ending: false,
-                telling: None,
+                offline: None,
+                ended: false,
+                will_pending: None,
             };
-            state.by_number.insert(number, registered);
-            state.note_awake();
-            return Placing::Done(Registration::New(session));
+            state.by_number.insert(number, record);
+            state.note_connected();
+            return TryRegister::Done(Registration::New(id));
         };
-        let asleep = &mut known.asleep;
-        let Some(mut asleep) = asleep.take_if(|_| known.telling.is_none()) else {
-            known.outbox.close(taken_over());
-            let over = state.waiting.entry(client).or_default().clone();
+        let offline = &mut record.offline;
+        let Some(session) = offline.take_if(|_| record.will_pending.is_none()) else {
+            record.outbox.close(taken_over());
+            let ended = state.waiting.entry(client).or_default().clone();
             // Made under the lock, so that the end cannot be missed.
-            return Placing::Wait(over.notified_owned());
+            return TryRegister::Wait(ended.notified_owned());
         };
-        state.order.forget(number, &asleep);
-        let old = SessionId {
-            client: number,
-            incarnation: std::mem::replace(&mut known.incarnation, incarnation),
+        state.offline.remove(number, &session);
+        let expired = session.expires <= now;
+        state.expired += u64::from(expired);
+        let mut previous = Previous {
+            id: SessionId {
+                client: number,
+                incarnation: std::mem::replace(&mut record.incarnation, incarnation),
+            },
+            outbox: record.outbox.clone(),
+            session,
         };
-        let theirs = known.outbox.clone();
-        let over = asleep.expires <= now;
-        state.expired += u64::from(over);
-        let entered = if resumes && !over {
-            Registration::Resumed(session, old, theirs, asleep)
+        let registration = if resumes && !expired {
+            Registration::Resumed(id, previous)
         } else {
-            (known.first, known.outbox) = (incarnation, outbox.clone());
-            asleep.leave();
-            Registration::Replaced(session, old, theirs, asleep)
+            (record.first_incarnation, record.outbox) = (incarnation, outbox.clone());
+            previous.session.mark_ending();
+            Registration::Replaced(id, previous)
         };
-        state.note_awake();
-        Placing::Done(entered)
+        state.note_connected();
+        TryRegister::Done(registration)
     }
 
     /// A connection has been opened: it ends at once where a newcomer waits for its place already, or the server
     /// is shutting down, which could not be told before.
-    pub(crate) fn opened(&self, session: SessionId) {
+    pub(crate) fn on_connected(&self, session: SessionId) {
         let state = self.state.lock();
-        let known = state.by_number.get(&session.client);
-        let Some(known) = known.filter(|k| k.incarnation == session.incarnation) else {
+        let record = state.by_number.get(&session.client);
+        let Some(record) = record.filter(|k| k.incarnation == session.incarnation) else {
             return;
         };
-        if state.shut {
-            known.outbox.stop_reading();
-            known.outbox.close(Close {
+        if state.shutting_down {
+            record.outbox.stop_reading();
+            record.outbox.close(Close {
                 reason: ReasonCode::ServerShuttingDown,
                 text: "the server is shutting down".to_owned(),
             });
-        } else if state.waiting.get(&known.client).is_some_and(is_awaited) {
-            known.outbox.close(taken_over());
+        } else if state.waiting.get(&record.client).is_some_and(has_waiters) {
+            record.outbox.close(taken_over());
         }
     }
 
     /// The connection of a session is over, and the lanes know it; the session sleeps. Gives back one that
     /// has to end for it, where too many sleep: the one that has slept longest, of those without credentials first;
     /// this one itself, where what it costs beside its queue would pass `limits.kept_bytes`.
-    pub(super) fn sleep(&self, session: SessionId, asleep: Box<OfflineSession>) -> Option<Due> {
+    pub(super) fn add_offline(
+        &self,
+        session: SessionId,
+        offline: Box<OfflineSession>,
+    ) -> Option<Due> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let own = |r: &&mut Record| r.incarnation == session.incarnation;
-        let known = state.by_number.get_mut(&session.client).filter(own)?;
-        let (first, fits) = (state.order.add(session.client, &asleep), asleep.fits());
-        known.asleep = Some(asleep);
-        let client = known.client.clone();
-        state.let_in(&client);
+        let record = state.by_number.get_mut(&session.client).filter(own)?;
+        let (first, fits) = (state.offline.add(session.client, &offline), offline.fits());
+        record.offline = Some(offline);
+        let client = record.client.clone();
+        state.notify_next(&client);
         if first {
-            self.sooner.notify_one();
+            self.due_earlier.notify_one();
         }
         if !fits {
-            state.for_bytes += 1;
+            state.evicted_for_bytes += 1;
             return state.end(session.client);
         }
-        if state.order.len() <= self.most_asleep {
+        if state.offline.len() <= self.max_offline {
             return None;
         }
-        let number = state.order.first_to_go()?;
-        state.for_number += 1;
+        let number = state.offline.first_to_evict()?;
+        state.evicted_for_count += 1;
         state.end(number)
     }
 
     /// Takes a session out that has ended; a later incarnation stays.
-    pub(crate) fn leave(&self, session: SessionId) {
+    pub(crate) fn remove(&self, session: SessionId) {
         let mut state = self.state.lock();
         let own = |r: &Record| r.incarnation == session.incarnation;
         if state.by_number.get(&session.client).is_some_and(own)
-            && let Some(registered) = state.by_number.remove(&session.client)
+            && let Some(record) = state.by_number.remove(&session.client)
         {
-            state.by_client.remove(&registered.client);
-            state.ending -= usize::from(registered.ending);
-            state.let_in(&registered.client);
+            state.by_client.remove(&record.client);
+            state.ending -= usize::from(record.ended);
+            state.notify_next(&record.client);
         }
     }
 
@@ -239,54 +255,54 @@ impl Sessions {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let mut due = Vec::new();
-        while let Some(number) = state.order.take_due(now) {
-            let Some(known) = state.by_number.get_mut(&number) else {
+        while let Some(number) = state.offline.take_due(now) {
+            let Some(record) = state.by_number.get_mut(&number) else {
                 continue;
             };
             let id = SessionId {
                 client: number,
-                incarnation: known.incarnation,
+                incarnation: record.incarnation,
             };
-            let Some(asleep) = &mut known.asleep else {
+            let Some(offline) = &mut record.offline else {
                 continue;
             };
-            if asleep.expires <= now {
+            if offline.expires <= now {
                 due.extend(state.end(number));
             } else {
-                if let Some(will) = asleep.will.take() {
-                    known.telling = Some(Arc::default());
-                    due.push(Due::Will(id, asleep.kept.who.clone(), Box::new(will)));
+                if let Some(will) = offline.will.take() {
+                    record.will_pending = Some(Arc::default());
+                    due.push(Due::Will(id, offline.state.who.clone(), Box::new(will)));
                 }
-                state.order.again(number, asleep);
+                state.offline.reschedule(number, offline);
             }
         }
-        (due, state.order.next())
+        (due, state.offline.next_due())
     }
 
     /// The will that was [due](Sessions::due) stands in the log, before anything that its client says from now on.
-    pub(crate) fn will_is_out(&self, session: SessionId) {
+    pub(crate) fn will_logged(&self, session: SessionId) {
         let mut state = self.state.lock();
-        let Some(known) = state.by_number.get_mut(&session.client) else {
+        let Some(record) = state.by_number.get_mut(&session.client) else {
             return;
         };
-        if let Some(told) = known.telling.take() {
-            told.notify_waiters();
-            let client = known.client.clone();
-            state.let_in(&client);
+        if let Some(logged) = record.will_pending.take() {
+            logged.notify_waiters();
+            let client = record.client.clone();
+            state.notify_next(&client);
         }
     }
 
     /// Waits for that.
-    pub(crate) async fn until_will_is_out(&self, session: SessionId) {
-        let told = {
+    pub(crate) async fn wait_for_will(&self, session: SessionId) {
+        let logged = {
             let state = self.state.lock();
-            let known = state.by_number.get(&session.client);
-            known
-                .and_then(|known| known.telling.clone())
+            let record = state.by_number.get(&session.client);
+            record
+                .and_then(|record| record.will_pending.clone())
                 .map(Notify::notified_owned)
         };
-        if let Some(told) = told {
-            told.await;
+        if let Some(logged) = logged {
+            logged.await;
         }
     }
 
@@ -294,39 +310,39 @@ impl Sessions {
     /// session already, and the next is to find it there.
     pub(crate) fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
         let state = self.state.lock();
-        let registered = state.by_number.get(&session.client)?;
-        let lives = registered.first..=registered.incarnation;
-        lives
+        let record = state.by_number.get(&session.client)?;
+        let current = record.first_incarnation..=record.incarnation;
+        current
             .contains(&session.incarnation)
-            .then(|| registered.outbox.clone())
+            .then(|| record.outbox.clone())
     }
 
     /// Lets nobody in any more; all outboxes.
-    pub(crate) fn shut(&self) -> Vec<Arc<Outbox>> {
+    pub(crate) fn shut_down(&self) -> Vec<Arc<Outbox>> {
         let mut state = self.state.lock();
-        state.shut = true;
-        for (_, over) in state.waiting.drain() {
-            over.notify_waiters();
+        state.shutting_down = true;
+        for (_, ended) in state.waiting.drain() {
+            ended.notify_waiters();
         }
         let all = state.by_number.values().map(|r| r.outbox.clone());
         all.collect()
     }
 
     /// Whether the server is shutting down.
-    pub(crate) fn is_shut(&self) -> bool {
-        self.state.lock().shut
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.state.lock().shutting_down
     }
 
     /// How many there are, and were.
-    pub(crate) fn clients(&self) -> Clients {
+    pub(crate) fn counts(&self) -> SessionCounts {
         let state = self.state.lock();
-        Clients {
-            connected: state.awake() as u64,
-            asleep: state.order.len() as u64,
-            maximum: state.most_awake as u64,
+        SessionCounts {
+            connected: state.connected() as u64,
+            offline: state.offline.len() as u64,
+            maximum: state.max_connected as u64,
             expired: state.expired,
-            for_number: state.for_number,
-            for_bytes: state.for_bytes,
+            evicted_for_count: state.evicted_for_count,
+            evicted_for_bytes: state.evicted_for_bytes,
         }
     }
 
@@ -334,44 +350,44 @@ impl Sessions {
     #[cfg(test)]
     fn count(&self) -> (usize, usize) {
         let state = self.state.lock();
-        let asleep = state.order.len();
-        (state.by_number.len() - asleep, asleep)
+        let offline = state.offline.len();
+        (state.by_number.len() - offline, offline)
     }
 }
 
 /// Sessions in numbers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Clients {
+pub(crate) struct SessionCounts {
     /// With a connection.
     pub connected: u64,
     /// Kept for a client that is disconnected.
-    pub asleep: u64,
+    pub offline: u64,
     /// The most that had a connection at one time.
     pub maximum: u64,
     /// Those that ended while their client was away: their time was over, or others needed the room.
     pub expired: u64,
     /// Of them, those that ended for `limits.kept_sessions`.
-    pub for_number: u64,
+    pub evicted_for_count: u64,
     /// And for `limits.kept_bytes`.
-    pub for_bytes: u64,
+    pub evicted_for_bytes: u64,
 }
 
 impl State {
-    fn awake(&self) -> usize {
-        self.by_number.len() - self.order.len() - self.ending
+    fn connected(&self) -> usize {
+        self.by_number.len() - self.offline.len() - self.ending
     }
 
-    fn note_awake(&mut self) {
-        self.most_awake = self.most_awake.max(self.awake());
+    fn note_connected(&mut self) {
+        self.max_connected = self.max_connected.max(self.connected());
     }
 
     /// A connection of this client is over: the first of those who wait may look.
-    fn let_in(&mut self, client: &Client) {
-        let Some(over) = self.waiting.get(client) else {
+    fn notify_next(&mut self, client: &ClientKey) {
+        let Some(ended) = self.waiting.get(client) else {
             return;
         };
-        if is_awaited(over) {
-            over.notify_one();
+        if has_waiters(ended) {
+            ended.notify_one();
         } else {
             self.waiting.remove(client);
         }
@@ -379,23 +395,23 @@ impl State {
 
     /// A session that sleeps is to end: nobody can wake it any more.
     pub(super) fn end(&mut self, number: u64) -> Option<Due> {
-        let known = self.by_number.get_mut(&number)?;
-        let mut asleep = known.asleep.take()?;
-        asleep.leave();
-        known.ending = true;
-        self.order.forget(number, &asleep);
+        let record = self.by_number.get_mut(&number)?;
+        let mut offline = record.offline.take()?;
+        offline.mark_ending();
+        record.ended = true;
+        self.offline.remove(number, &offline);
         (self.ending, self.expired) = (self.ending + 1, self.expired + 1);
         let id = SessionId {
             client: number,
-            incarnation: known.incarnation,
+            incarnation: record.incarnation,
         };
-        Some(Due::End(id, asleep))
+        Some(Due::End(id, offline))
     }
 }
 
 /// Whether somebody waits; each who does holds a part of it.
-fn is_awaited(over: &Arc<Notify>) -> bool {
-    Arc::strong_count(over) > 1
+fn has_waiters(ended: &Arc<Notify>) -> bool {
+    Arc::strong_count(ended) > 1
 }
 
 fn taken_over() -> Close {

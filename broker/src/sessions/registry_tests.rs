@@ -2,9 +2,9 @@
 use super::*;
 use crate::packet::{PublishProperties, QoS, TopicName, Version, Will};
 use crate::policy::Principal;
-use crate::session::{Filters, OutboundLimits};
+use crate::session::OutboundLimits;
+use crate::sessions::offline::OfflinePeriod;
 use crate::sessions::session_state::SessionState;
-use std::collections::{BTreeSet, HashSet};
 
 const LIMITS: OutboundLimits = OutboundLimits {
     bytes: 100,
@@ -17,10 +17,10 @@ const LIMITS: OutboundLimits = OutboundLimits {
 };
 
 fn outbox() -> Arc<Outbox> {
-    Arc::new(Outbox::awake(Version::V5, LIMITS))
+    Arc::new(Outbox::connected(Version::V5, LIMITS))
 }
 
-fn asleep(since: u64, expires: u64, will: Option<u64>) -> Box<OfflineSession> {
+fn offline(since: u64, expires: u64, will: Option<u64>) -> Box<OfflineSession> {
     let will = will.map(|due| {
         let will = Will {
             topic: TopicName::new("w".into()).unwrap(),
@@ -32,47 +32,39 @@ fn asleep(since: u64, expires: u64, will: Option<u64>) -> Box<OfflineSession> {
         };
         (will, due)
     });
-    let kept = SessionState {
-        who: Principal::new("alice", true),
-        client_id: "tv".into(),
-        unreleased: HashSet::new(),
-        filters: Filters::default(),
-        lanes: BTreeSet::new(),
-        request_id: 0,
-    };
-    Box::new(OfflineSession::new(
-        kept,
+    let state = SessionState::new(Principal::new("alice", true), "tv".into());
+    let period = OfflinePeriod {
         since,
         expires,
         will,
-        &Arc::default(),
-    ))
+    };
+    Box::new(OfflineSession::new(state, period, &Arc::default()))
 }
 
-fn enter(
+fn register(
     sessions: &Sessions,
     user: &str,
     outbox: &Arc<Outbox>,
     resumes: bool,
 ) -> Option<Registration> {
-    enter_at(sessions, user, outbox, resumes, 0)
+    register_at(sessions, user, outbox, resumes, 0)
 }
 
-fn enter_at(
+fn register_at(
     sessions: &Sessions,
     user: &str,
     outbox: &Arc<Outbox>,
     resumes: bool,
     now: u64,
 ) -> Option<Registration> {
-    match sessions.try_enter(&user.into(), &"tv".into(), outbox, resumes, now) {
-        Placing::Done(entered) => Some(entered),
-        Placing::Wait(_) => None,
+    match sessions.try_register(&user.into(), &"tv".into(), outbox, resumes, now) {
+        TryRegister::Done(registration) => Some(registration),
+        TryRegister::Wait(_) => None,
     }
 }
 
 fn new(sessions: &Sessions, user: &str) -> SessionId {
-    match enter(sessions, user, &outbox(), true) {
+    match register(sessions, user, &outbox(), true) {
         Some(Registration::New(id)) => id,
         other => panic!("{other:?}"),
     }
@@ -87,24 +79,24 @@ fn who_comes_back_waits_until_its_will_is_in_the_log_and_so_does_the_end() {
     use std::task::{Context, Poll, Waker};
     let sessions = Sessions::new(10);
     let id = new(&sessions, "alice");
-    sessions.sleep(id, asleep(1, 20, Some(10)));
+    sessions.add_offline(id, offline(1, 20, Some(10)));
     let is_out = |due: &[Due]| matches!(due, [Due::Will(of, ..)] if *of == id);
     assert!(is_out(&sessions.due(10).0));
-    assert!(enter_at(&sessions, "alice", &outbox(), true, 11).is_none());
+    assert!(register_at(&sessions, "alice", &outbox(), true, 11).is_none());
     assert!(matches!(&sessions.due(20).0[..], [Due::End(of, _)] if *of == id));
-    let mut end = Box::pin(sessions.until_will_is_out(id));
+    let mut end = Box::pin(sessions.wait_for_will(id));
     let mut cx = Context::from_waker(Waker::noop());
     assert_eq!(end.as_mut().poll(&mut cx), Poll::Pending);
-    sessions.will_is_out(id);
+    sessions.will_logged(id);
     assert_eq!(end.as_mut().poll(&mut cx), Poll::Ready(()));
     // Another that has time left.
     let id = new(&sessions, "bob");
-    sessions.sleep(id, asleep(1, 99, Some(10)));
+    sessions.add_offline(id, offline(1, 99, Some(10)));
     assert_eq!(sessions.due(10).0.len(), 1);
-    assert!(enter_at(&sessions, "bob", &outbox(), true, 11).is_none());
-    sessions.will_is_out(id);
-    let entered = enter_at(&sessions, "bob", &outbox(), true, 12);
-    assert!(matches!(entered, Some(Registration::Resumed(_, was, ..)) if was == id));
+    assert!(register_at(&sessions, "bob", &outbox(), true, 11).is_none());
+    sessions.will_logged(id);
+    let entered = register_at(&sessions, "bob", &outbox(), true, 12);
+    assert!(matches!(entered, Some(Registration::Resumed(_, old)) if old.id == id));
 }
 
 #[test]
@@ -112,17 +104,19 @@ fn an_outbox_is_that_of_all_incarnations_that_went_on_with_it() {
     let sessions = Sessions::new(10);
     let (kept, fresh) = (outbox(), outbox());
     let same = |a: Option<Arc<Outbox>>, b: &Arc<Outbox>| a.is_some_and(|a| Arc::ptr_eq(&a, b));
-    let Some(Registration::New(first)) = enter(&sessions, "alice", &kept, true) else {
+    let Some(Registration::New(first)) = register(&sessions, "alice", &kept, true) else {
         panic!()
     };
-    sessions.sleep(first, asleep(1, u64::MAX, None));
-    let Some(Registration::Resumed(second, ..)) = enter(&sessions, "alice", &outbox(), true) else {
+    sessions.add_offline(first, offline(1, u64::MAX, None));
+    let Some(Registration::Resumed(second, ..)) = register(&sessions, "alice", &outbox(), true)
+    else {
         panic!()
     };
     // The lanes may not have come to what the first one asked.
     assert!(same(sessions.outbox(first), &kept) && same(sessions.outbox(second), &kept));
-    sessions.sleep(second, asleep(2, u64::MAX, None));
-    let Some(Registration::Replaced(third, ..)) = enter(&sessions, "alice", &fresh, false) else {
+    sessions.add_offline(second, offline(2, u64::MAX, None));
+    let Some(Registration::Replaced(third, ..)) = register(&sessions, "alice", &fresh, false)
+    else {
         panic!()
     };
     assert!(sessions.outbox(first).is_none() && sessions.outbox(second).is_none());
@@ -133,50 +127,53 @@ fn an_outbox_is_that_of_all_incarnations_that_went_on_with_it() {
 fn a_second_connection_waits_for_the_first_of_one_user_only() {
     let sessions = Sessions::new(10);
     let (first, second) = (outbox(), outbox());
-    let Some(Registration::New(old)) = enter(&sessions, "alice", &first, true) else {
+    let Some(Registration::New(old)) = register(&sessions, "alice", &first, true) else {
         panic!()
     };
     new(&sessions, "bob");
-    assert!(enter(&sessions, "alice", &second, true).is_none());
+    assert!(register(&sessions, "alice", &second, true).is_none());
     assert_eq!(closing(&first), Some(ReasonCode::SessionTakenOver));
     assert_eq!(closing(&second), None);
-    sessions.leave(old);
+    sessions.remove(old);
     assert!(sessions.outbox(old).is_none());
     let id = new(&sessions, "alice");
     assert!(old.incarnation < id.incarnation);
-    sessions.leave(old);
+    sessions.remove(old);
     assert!(sessions.outbox(id).is_some(), "a stale end changes nothing");
-    assert_eq!(sessions.shut().len(), 2);
+    assert_eq!(sessions.shut_down().len(), 2);
     assert!(matches!(
-        enter(&sessions, "carol", &second, true),
-        Some(Registration::Shut)
+        register(&sessions, "carol", &second, true),
+        Some(Registration::ShuttingDown)
     ));
 }
 
 #[test]
-fn a_session_that_slept_goes_on_with_its_own_outbox() {
+fn a_session_that_slept_resumed_with_its_own_outbox() {
     let sessions = Sessions::new(10);
     let (first, second, third) = (outbox(), outbox(), outbox());
-    let Some(Registration::New(old)) = enter(&sessions, "alice", &first, true) else {
+    let Some(Registration::New(old)) = register(&sessions, "alice", &first, true) else {
         panic!()
     };
-    assert!(sessions.sleep(old, asleep(5, 100, None)).is_none());
+    assert!(sessions.add_offline(old, offline(5, 100, None)).is_none());
     assert_eq!(sessions.count(), (0, 1));
     assert!(sessions.outbox(old).is_some(), "lanes still fill it");
-    let Some(Registration::Resumed(id, was, theirs, _)) = enter(&sessions, "alice", &second, true)
+    let Some(Registration::Resumed(id, old_session)) = register(&sessions, "alice", &second, true)
     else {
         panic!()
     };
-    assert_eq!((id.client, was), (old.client, old));
-    assert!(Arc::ptr_eq(&theirs, &first));
+    assert_eq!((id.client, old_session.id), (old.client, old));
+    assert!(Arc::ptr_eq(&old_session.outbox, &first));
     assert!(Arc::ptr_eq(&sessions.outbox(id).unwrap(), &first));
     assert_eq!(sessions.count(), (1, 0));
-    sessions.sleep(id, asleep(6, 100, None));
-    let replaced = enter(&sessions, "alice", &third, false);
-    let Some(Registration::Replaced(fresh, _, theirs, _)) = replaced else {
+    sessions.add_offline(id, offline(6, 100, None));
+    let replaced = register(&sessions, "alice", &third, false);
+    let Some(Registration::Replaced(fresh, old)) = replaced else {
         panic!()
     };
-    assert!(Arc::ptr_eq(&theirs, &first), "to be ended by the newcomer");
+    assert!(
+        Arc::ptr_eq(&old.outbox, &first),
+        "to be ended by the newcomer"
+    );
     assert!(Arc::ptr_eq(&sessions.outbox(fresh).unwrap(), &third));
     assert_eq!(sessions.due(1_000).0.len(), 0, "nobody sleeps any more");
 }
@@ -184,29 +181,27 @@ fn a_session_that_slept_goes_on_with_its_own_outbox() {
 /// [MQTT-3.1.2-11, 5.0 MQTT-3.1.2-23, MQTT-4.1.0-2]
 #[test]
 fn a_session_whose_time_is_over_is_not_resumed_though_nobody_has_ended_it() {
-    for (now, goes_on) in [(99, true), (100, false), (5_000, false)] {
+    for (now, resumed) in [(99, true), (100, false), (5_000, false)] {
         let sessions = Sessions::new(10);
         let (first, second) = (outbox(), outbox());
-        let Some(Registration::New(old)) = enter(&sessions, "alice", &first, true) else {
+        let Some(Registration::New(old)) = register(&sessions, "alice", &first, true) else {
             panic!()
         };
-        sessions.sleep(old, asleep(5, 100, Some(300)));
-        let entered = enter_at(&sessions, "alice", &second, true, now);
-        let (id, theirs) = match entered {
-            Some(Registration::Resumed(id, was, theirs, _)) if goes_on && was == old => {
-                (id, theirs)
-            }
-            Some(Registration::Replaced(id, was, theirs, asleep)) if !goes_on && was == old => {
-                assert!(asleep.will.is_some(), "its end sends the will");
-                (id, theirs)
+        sessions.add_offline(old, offline(5, 100, Some(300)));
+        let registration = register_at(&sessions, "alice", &second, true, now);
+        let (id, old_outbox) = match registration {
+            Some(Registration::Resumed(id, was)) if resumed && was.id == old => (id, was.outbox),
+            Some(Registration::Replaced(id, was)) if !resumed && was.id == old => {
+                assert!(was.session.will.is_some(), "its end sends the will");
+                (id, was.outbox)
             }
             other => panic!("at {now}: {other:?}"),
         };
-        assert!(Arc::ptr_eq(&theirs, &first));
-        let own = if goes_on { &first } else { &second };
+        assert!(Arc::ptr_eq(&old_outbox, &first));
+        let own = if resumed { &first } else { &second };
         assert!(Arc::ptr_eq(&sessions.outbox(id).unwrap(), own));
-        assert_eq!(sessions.outbox(old).is_some(), goes_on);
-        assert_eq!(sessions.clients().expired, u64::from(!goes_on));
+        assert_eq!(sessions.outbox(old).is_some(), resumed);
+        assert_eq!(sessions.counts().expired, u64::from(!resumed));
         assert!(sessions.due(10_000).0.is_empty(), "it ends once");
     }
 }
@@ -224,13 +219,13 @@ fn an_end_lets_in_one_of_those_who_wait_in_their_order() {
     };
     let (user, id): (Arc<str>, ByteString) = ("alice".into(), "tv".into());
     let cx = &mut Context::from_waker(Waker::noop());
-    let newcomer = || Box::pin(sessions.enter(&user, &id, &own, true, now));
+    let newcomer = || Box::pin(sessions.register(&user, &id, &own, true, now));
     let mut waiting: std::collections::VecDeque<_> = (0..100).map(|_| newcomer()).collect();
     for one in &mut waiting {
         assert!(one.as_mut().poll(cx).is_pending());
     }
     // Who gives up while it is its turn leaves that to the next.
-    sessions.leave(first);
+    sessions.remove(first);
     drop(waiting.pop_front());
     while let Some(mut next) = waiting.pop_front() {
         let later = waiting.iter_mut().any(|l| l.as_mut().poll(cx).is_ready());
@@ -238,7 +233,7 @@ fn an_end_lets_in_one_of_those_who_wait_in_their_order() {
         let Poll::Ready(Registration::New(here)) = next.as_mut().poll(cx) else {
             panic!("nobody was let in")
         };
-        sessions.leave(here);
+        sessions.remove(here);
     }
     assert_eq!(claims.get(), 100 + 99, "each looks twice");
     assert!(sessions.state.lock().waiting.is_empty());
@@ -252,16 +247,16 @@ fn who_waits_for_an_end_is_told_of_a_shutdown() {
     let own = outbox();
     let (user, id): (Arc<str>, ByteString) = ("alice".into(), "tv".into());
     let cx = &mut Context::from_waker(Waker::noop());
-    let newcomer = || Box::pin(sessions.enter(&user, &id, &own, true, || 0));
+    let newcomer = || Box::pin(sessions.register(&user, &id, &own, true, || 0));
     let mut waiting: Vec<_> = (0..3).map(|_| newcomer()).collect();
     for one in &mut waiting {
         assert!(one.as_mut().poll(cx).is_pending());
     }
-    sessions.shut();
+    sessions.shut_down();
     for mut one in waiting {
         assert!(matches!(
             one.as_mut().poll(cx),
-            Poll::Ready(Registration::Shut)
+            Poll::Ready(Registration::ShuttingDown)
         ));
     }
 }
@@ -269,27 +264,27 @@ fn who_waits_for_an_end_is_told_of_a_shutdown() {
 #[test]
 fn a_newcomer_that_waits_while_another_is_being_opened_is_not_forgotten() {
     let sessions = Sessions::new(10);
-    let first = Arc::new(Outbox::asleep(Version::V5, LIMITS, Arc::default()));
-    let Some(Registration::New(id)) = enter(&sessions, "alice", &first, true) else {
+    let first = Arc::new(Outbox::offline(Version::V5, LIMITS, Arc::default()));
+    let Some(Registration::New(id)) = register(&sessions, "alice", &first, true) else {
         panic!()
     };
     let (user, client) = ("alice".into(), "tv".into());
-    let waits = sessions.try_enter(&user, &client, &outbox(), true, 0);
-    assert!(matches!(waits, Placing::Wait(_)));
+    let waits = sessions.try_register(&user, &client, &outbox(), true, 0);
+    assert!(matches!(waits, TryRegister::Wait(_)));
     assert_eq!(closing(&first), None, "there is no connection to close yet");
     let nothing = crate::packet::Reply::PingResp;
-    first.open(None, Version::V5, LIMITS, &nothing, 0);
-    sessions.opened(id);
+    first.connect(None, Version::V5, LIMITS, &nothing, 0);
+    sessions.on_connected(id);
     assert_eq!(closing(&first), Some(ReasonCode::SessionTakenOver));
     drop(waits);
     // Who has given up ends nobody.
-    sessions.leave(id);
-    let Some(Registration::New(id)) = enter(&sessions, "alice", &first, true) else {
+    sessions.remove(id);
+    let Some(Registration::New(id)) = register(&sessions, "alice", &first, true) else {
         panic!()
     };
-    first.part(None, true, 0);
-    first.open(None, Version::V5, LIMITS, &nothing, 0);
-    sessions.opened(id);
+    first.disconnect(None, true, 0);
+    first.connect(None, Version::V5, LIMITS, &nothing, 0);
+    sessions.on_connected(id);
     assert_eq!(closing(&first), None);
 }
 
@@ -297,8 +292,8 @@ fn a_newcomer_that_waits_while_another_is_being_opened_is_not_forgotten() {
 fn wills_and_ends_come_when_they_are_due() {
     let sessions = Sessions::new(10);
     let (alice, bob) = (new(&sessions, "alice"), new(&sessions, "bob"));
-    sessions.sleep(alice, asleep(0, 100, Some(50)));
-    sessions.sleep(bob, asleep(0, u64::MAX, None));
+    sessions.add_offline(alice, offline(0, 100, Some(50)));
+    sessions.add_offline(bob, offline(0, u64::MAX, None));
     let (due, next) = sessions.due(49);
     assert!(due.is_empty());
     assert_eq!(next, Some(50));
@@ -306,13 +301,13 @@ fn wills_and_ends_come_when_they_are_due() {
     assert!(matches!(&due[..], [Due::Will(id, ..)] if *id == alice));
     assert_eq!(next, Some(100));
     let (due, next) = sessions.due(100);
-    assert!(matches!(&due[..], [Due::End(id, asleep)] if *id == alice && asleep.will.is_none()));
+    assert!(matches!(&due[..], [Due::End(id, offline)] if *id == alice && offline.will.is_none()));
     assert_eq!(next, None);
     assert!(
-        enter(&sessions, "alice", &outbox(), true).is_none(),
+        register(&sessions, "alice", &outbox(), true).is_none(),
         "until its end is told"
     );
-    sessions.leave(alice);
+    sessions.remove(alice);
     new(&sessions, "alice");
 }
 
@@ -320,49 +315,57 @@ fn wills_and_ends_come_when_they_are_due() {
 fn an_end_before_the_will_takes_the_will_along() {
     let sessions = Sessions::new(10);
     let alice = new(&sessions, "alice");
-    sessions.sleep(alice, asleep(0, 30, Some(50)));
+    sessions.add_offline(alice, offline(0, 30, Some(50)));
     let (due, _) = sessions.due(30);
-    assert!(matches!(&due[..], [Due::End(_, asleep)] if asleep.will.is_some()));
+    assert!(matches!(&due[..], [Due::End(_, offline)] if offline.will.is_some()));
 }
 
 #[test]
 fn the_longest_asleep_makes_room() {
     let sessions = Sessions::new(2);
     let ids: Vec<_> = ["a", "b", "c"].map(|u| new(&sessions, u)).into();
-    assert!(sessions.sleep(ids[1], asleep(1, 100, None)).is_none());
-    assert!(sessions.sleep(ids[0], asleep(2, 100, None)).is_none());
-    let ended = sessions.sleep(ids[2], asleep(3, 100, None));
+    assert!(
+        sessions
+            .add_offline(ids[1], offline(1, 100, None))
+            .is_none()
+    );
+    assert!(
+        sessions
+            .add_offline(ids[0], offline(2, 100, None))
+            .is_none()
+    );
+    let ended = sessions.add_offline(ids[2], offline(3, 100, None));
     assert!(matches!(ended, Some(Due::End(id, _)) if id == ids[1]));
     assert_eq!(sessions.count().1, 2);
-    let mut expected = Clients {
+    let mut expected = SessionCounts {
         connected: 0,
-        asleep: 2,
+        offline: 2,
         maximum: 3,
         expired: 1,
-        for_number: 1,
-        for_bytes: 0,
+        evicted_for_count: 1,
+        evicted_for_bytes: 0,
     };
-    assert_eq!(sessions.clients(), expected, "one is ending");
+    assert_eq!(sessions.counts(), expected, "one is ending");
     new(&sessions, "d");
     expected.connected = 1;
-    assert_eq!(sessions.clients(), expected);
-    sessions.leave(ids[1]);
-    assert_eq!(sessions.clients(), expected);
+    assert_eq!(sessions.counts(), expected);
+    sessions.remove(ids[1]);
+    assert_eq!(sessions.counts(), expected);
 }
 
 #[test]
 fn a_connection_that_opens_while_the_server_shuts_down_ends() {
     let sessions = Sessions::new(10);
-    let late = Arc::new(Outbox::asleep(Version::V5, LIMITS, Arc::default()));
-    let Some(Registration::New(id)) = enter(&sessions, "alice", &late, true) else {
+    let late = Arc::new(Outbox::offline(Version::V5, LIMITS, Arc::default()));
+    let Some(Registration::New(id)) = register(&sessions, "alice", &late, true) else {
         panic!()
     };
-    for outbox in sessions.shut() {
+    for outbox in sessions.shut_down() {
         outbox.stop_reading();
     }
     let nothing = crate::packet::Reply::PingResp;
-    late.open(None, Version::V5, LIMITS, &nothing, 0);
-    sessions.opened(id);
+    late.connect(None, Version::V5, LIMITS, &nothing, 0);
+    sessions.on_connected(id);
     assert_eq!(closing(&late), Some(ReasonCode::ServerShuttingDown));
     assert!(late.condition().draining);
 }
@@ -372,12 +375,16 @@ fn strangers_make_room_before_users_do() {
     let sessions = Sessions::new(2);
     let ids: Vec<_> = ["user", "~1", "~2"].map(|u| new(&sessions, u)).into();
     let stranger = |since| {
-        let mut asleep = asleep(since, 100, None);
-        asleep.kept.who.authenticated = false;
-        asleep
+        let mut offline = offline(since, 100, None);
+        offline.state.who.authenticated = false;
+        offline
     };
-    assert!(sessions.sleep(ids[0], asleep(1, 100, None)).is_none());
-    assert!(sessions.sleep(ids[1], stranger(2)).is_none());
-    let ended = sessions.sleep(ids[2], stranger(3));
+    assert!(
+        sessions
+            .add_offline(ids[0], offline(1, 100, None))
+            .is_none()
+    );
+    assert!(sessions.add_offline(ids[1], stranger(2)).is_none());
+    let ended = sessions.add_offline(ids[2], stranger(3));
     assert!(matches!(ended, Some(Due::End(id, _)) if id == ids[1]));
 }

@@ -20,3 +20,17 @@ pub(crate) struct SessionState {
     /// Number of the last SUBSCRIBE or UNSUBSCRIBE.
     pub request_id: u32,
 }
+
+impl SessionState {
+    /// The state of a new session.
+    pub(crate) fn new(who: Principal, client_id: ByteString) -> SessionState {
+        SessionState {
+            who,
+            client_id,
+            unreleased: HashSet::new(),
+            filters: Filters::default(),
+            lanes: BTreeSet::new(),
+            request_id: 0,
+        }
+    }
+}

@@ -42,7 +42,7 @@ impl Sys {
     fn figures(&self) -> Figures {
         Figures {
             counted: self.node.counters.sum(),
-            clients: self.node.sessions.clients(),
+            clients: self.node.sessions.counts(),
             stock: self.lanes.totals(),
             lost_notices: self.node.mailboxes.dropped(),
         }

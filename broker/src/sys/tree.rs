@@ -4,7 +4,7 @@ use super::load::{Load, SPANS};
 use crate::lane::LaneTotals;
 use crate::metrics::Totals;
 use crate::session::DropReason;
-use crate::sessions::Clients;
+use crate::sessions::SessionCounts;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const ROOT: &str = "$SYS/broker/";
 #[derive(Debug, Default, Clone)]
 pub(super) struct Figures {
     pub counted: Totals,
-    pub clients: Clients,
+    pub clients: SessionCounts,
     pub stock: LaneTotals,
     /// Notices that found no room on their way between lanes.
     pub lost_notices: u64,
@@ -47,13 +47,17 @@ const NUMBERS: &[Number] = &[
     ("bytes/sent", |f| f.counted.bytes_sent),
     ("clients/active", |f| f.clients.connected),
     ("clients/connected", |f| f.clients.connected),
-    ("clients/disconnected", |f| f.clients.asleep),
+    ("clients/disconnected", |f| f.clients.offline),
     ("clients/expired", |f| f.clients.expired),
-    ("clients/expired/kept_bytes", |f| f.clients.for_bytes),
-    ("clients/expired/kept_sessions", |f| f.clients.for_number),
-    ("clients/inactive", |f| f.clients.asleep),
+    ("clients/expired/kept_bytes", |f| {
+        f.clients.evicted_for_bytes
+    }),
+    ("clients/expired/kept_sessions", |f| {
+        f.clients.evicted_for_count
+    }),
+    ("clients/inactive", |f| f.clients.offline),
     ("clients/maximum", |f| f.clients.maximum),
-    ("clients/total", |f| f.clients.connected + f.clients.asleep),
+    ("clients/total", |f| f.clients.connected + f.clients.offline),
     ("connections/refused", |f| f.counted.refused),
     ("connections/socket/count", |f| f.counted.sockets),
     ("messages/inflight", |f| f.counted.in_flight),

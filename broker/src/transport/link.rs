@@ -246,10 +246,10 @@ mod tests {
             topic_aliases: 0,
             age: 0,
         };
-        let outbox = Outbox::asleep(Version::V3, limits, Arc::default());
+        let outbox = Outbox::offline(Version::V3, limits, Arc::default());
         // 3.1.1 has none, so nothing waits yet.
         let nothing = Reply::Disconnect(ReasonCode::Success, None);
-        outbox.open(Some(outlet), Version::V3, limits, &nothing, 0);
+        outbox.connect(Some(outlet), Version::V3, limits, &nothing, 0);
         Arc::new(outbox)
     }
 
@@ -275,7 +275,7 @@ mod tests {
                 assert!(outbox.fill(|out| out.reply(&Reply::PingResp)));
                 outbox.flush();
             }
-            outbox.attention().await;
+            outbox.changed().await;
             assert!(outbox.condition().blocked, "a keeper only wakes");
             assert_eq!(outbox.condition().written, 0);
             poll_fn(|cx| link.poll_unblock(cx, &outbox)).await.unwrap();
@@ -288,7 +288,7 @@ mod tests {
             let ((), all) = tokio::join!(link.drain(&outbox), theirs.read_exact(&mut read));
             assert_eq!((all.unwrap(), &read[98..]), (100, &[0xD0, 0][..]));
             assert!(outbox.is_drained() && !outbox.condition().blocked);
-            drop(outbox.part(None, false, 0));
+            drop(outbox.disconnect(None, false, 0));
             let until = Instant::now() + Duration::from_secs(10);
             let closed = async { theirs.read(&mut [0]).await.map(|n| drop((n, theirs))) };
             let ((), ended) = tokio::join!(link.close(until, true), closed);

@@ -224,7 +224,7 @@ fn outbox(version: Version) -> Arc<Outbox> {
         topic_aliases: 0,
         age: u64::MAX,
     };
-    Arc::new(Outbox::awake(version, limits))
+    Arc::new(Outbox::connected(version, limits))
 }
 
 fn message<'a>(
@@ -494,8 +494,8 @@ fn what_a_group_gets_between_the_end_of_a_member_and_word_of_it_goes_to_another(
         s.sent(who);
     }
     // Alice's session is over with her connection, Bob's is kept; the lane knows neither yet.
-    s.world.outboxes[&ALICE.session].part(None, false, 0);
-    s.world.outboxes[&BOB.session].part(None, true, 0);
+    s.world.outboxes[&ALICE.session].disconnect(None, false, 0);
+    s.world.outboxes[&BOB.session].disconnect(None, true, 0);
     for _ in 0..4 {
         s.apply(&Entry::Publish(PublishEntry {
             qos: QoS::AtLeastOnce,
@@ -592,7 +592,7 @@ fn no_lane_works_for_who_is_about_to_be_closed_or_is_gone() {
         assert!(asked <= wanted, "{asked}");
     };
     asked(120 + 50);
-    s.world.outboxes[&BOB.session].part(None, false, 0);
+    s.world.outboxes[&BOB.session].disconnect(None, false, 0);
     s.subscribe(BOB, &["#"; 50], |f| f.guarded = true);
     asked(50);
 }

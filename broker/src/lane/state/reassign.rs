@@ -31,7 +31,7 @@ impl Lane {
             return;
         };
         // A client that is there is sent what no other that is there takes.
-        let connected_only = outbox.is_awake();
+        let connected_only = outbox.is_connected();
         self.reassign(slot, outbox, connected_only, left.into_iter(), host);
     }
 
@@ -55,7 +55,7 @@ impl Lane {
     ) {
         let has_room = |member: &Subscription| {
             let outbox = self.outbox(member.slot).filter(|_| member.slot != from);
-            outbox.is_some_and(|o| (!connected_only || o.is_awake()) && o.has_room())
+            outbox.is_some_and(|o| (!connected_only || o.is_connected()) && o.has_capacity())
         };
         let taken = self.take_messages(outbox, groups, has_room);
         if taken.is_empty() {

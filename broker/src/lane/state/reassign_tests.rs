@@ -18,7 +18,7 @@ const LIMITS: OutboundLimits = OutboundLimits {
 fn group(members: &[(Origin<'static>, OutboundLimits)]) -> Scene {
     let mut s = allow_all();
     for (who, limits) in members {
-        let outbox = Arc::new(Outbox::awake(Version::V5, *limits));
+        let outbox = Arc::new(Outbox::connected(Version::V5, *limits));
         s.world.outboxes.insert(who.session, outbox);
         s.subscribe(*who, &["$share/g/t"], |f| f.options.qos = QoS::ExactlyOnce);
         s.sent(*who);
@@ -73,7 +73,7 @@ impl Scene {
 
     /// The connection ends, and with it the session unless it `stays`.
     fn end(&mut self, who: Origin<'static>, stays: bool) {
-        self.world.outboxes[&who.session].part(None, stays, 40);
+        self.world.outboxes[&who.session].disconnect(None, stays, 40);
         let gone = DisconnectEntry {
             at: 40,
             who,
@@ -162,7 +162,7 @@ fn an_absent_member_keeps_what_is_too_large_for_those_who_are_there() {
     s.send(QoS::AtMostOnce, &[b'x'; 100]);
     assert_eq!(s.with(ALICE, |out| out.dropped()), 1, "nothing waits at 0");
     // One who takes it comes, and Bob's session ends.
-    let outbox = Arc::new(Outbox::awake(Version::V5, LIMITS));
+    let outbox = Arc::new(Outbox::connected(Version::V5, LIMITS));
     s.world.outboxes.insert(CAROL.session, outbox);
     s.subscribe(CAROL, &["$share/g/t"], |_| ());
     s.sent(CAROL);
@@ -194,7 +194,7 @@ fn what_a_member_that_leaves_was_not_sent_goes_to_others_at_once() {
         let mut s = group(&[(ALICE, window(1))]);
         s.send_all(qos, b"0246");
         assert_eq!(s.got(ALICE), "0");
-        let bob = Arc::new(Outbox::awake(Version::V5, LIMITS));
+        let bob = Arc::new(Outbox::connected(Version::V5, LIMITS));
         s.world.outboxes.insert(BOB.session, bob);
         s.subscribe(BOB, &["$share/g/t"], |f| f.options.qos = QoS::ExactlyOnce);
         s.sent(BOB);
@@ -233,7 +233,7 @@ fn the_last_member_keeps_what_it_has_until_there_is_another() {
     assert_eq!(s.got(ALICE), "0");
     s.acknowledge(ALICE, 1);
     assert_eq!(s.got(ALICE), "1", "what was buffered may be delivered");
-    let bob = Arc::new(Outbox::awake(Version::V5, LIMITS));
+    let bob = Arc::new(Outbox::connected(Version::V5, LIMITS));
     s.world.outboxes.insert(BOB.session, bob);
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     s.sent(BOB);
@@ -274,7 +274,7 @@ fn what_is_held_for_an_answer_goes_to_others_too() {
     });
     s.send_all(QoS::AtLeastOnce, b"01");
     assert_eq!(s.got(ALICE), "");
-    let bob = Arc::new(Outbox::awake(Version::V5, LIMITS));
+    let bob = Arc::new(Outbox::connected(Version::V5, LIMITS));
     s.world.outboxes.insert(BOB.session, bob);
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     s.sent(BOB);
@@ -290,7 +290,7 @@ fn a_filter_that_is_refused_when_its_client_comes_back_leaves_its_messages_to_th
     let mut s = group(&[(ALICE, LIMITS)]);
     s.end(ALICE, true);
     s.send_all(QoS::AtLeastOnce, b"01");
-    let bob = Arc::new(Outbox::awake(Version::V5, LIMITS));
+    let bob = Arc::new(Outbox::connected(Version::V5, LIMITS));
     s.world.outboxes.insert(BOB.session, bob);
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     s.sent(BOB);
@@ -408,8 +408,8 @@ fn what_a_session_that_is_over_has_left_is_for_the_absent_too() {
         s.send_all(QoS::AtLeastOnce, b"01234");
         assert_eq!((s.kept(ALICE).0, s.kept(BOB).0), (5, 0));
         let outbox = s.world.outboxes[&ALICE.session].clone();
-        outbox.part(None, true, 40);
-        outbox.part(None, false, 40);
+        outbox.disconnect(None, true, 40);
+        outbox.disconnect(None, false, 40);
         let gone = || DisconnectEntry {
             at: 40,
             who: ALICE,
@@ -436,7 +436,7 @@ fn what_nobody_took_comes_where_it_was() {
         } else {
             s.end(ALICE, true);
             let outbox = &s.world.outboxes[&ALICE.session];
-            outbox.open(None, Version::V5, window(1), &Reply::PingResp, 50);
+            outbox.connect(None, Version::V5, window(1), &Reply::PingResp, 50);
             assert_eq!(s.got(ALICE), got, "again");
         }
         for id in 1..=9 {

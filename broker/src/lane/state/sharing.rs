@@ -123,7 +123,7 @@ impl GroupDelivery<'_, '_> {
         });
         for (which, need) in asked {
             let able = members.clone().filter(|(_, member, outbox)| {
-                let awake = outbox.is_awake();
+                let awake = outbox.is_connected();
                 let asked = match which {
                     Members::Connected => awake,
                     Members::Offline => !awake,

@@ -7,52 +7,52 @@ use std::collections::BTreeMap;
 
 /// Filters, by their places in a list. Those that live in every lane stand here once: there may be as many of them
 /// as a packet can name, and thousands of lanes.
-pub(super) struct ByLane {
+pub(super) struct FiltersByLane {
     lanes: u16,
-    own: BTreeMap<u16, Vec<usize>>,
-    everywhere: Vec<usize>,
+    one_lane: BTreeMap<u16, Vec<usize>>,
+    all_lanes: Vec<usize>,
 }
 
-impl ByLane {
+impl FiltersByLane {
     pub(super) fn new<'a>(lanes: u16, filters: impl Iterator<Item = &'a TopicFilter>) -> Self {
-        let mut own: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
-        let mut everywhere = Vec::new();
+        let mut one_lane: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+        let mut all_lanes = Vec::new();
         for (place, filter) in filters.enumerate() {
             match lane_of_filter(filter, lanes) {
-                Some(lane) => own.entry(lane).or_default().push(place),
-                None => everywhere.push(place),
+                Some(lane) => one_lane.entry(lane).or_default().push(place),
+                None => all_lanes.push(place),
             }
         }
-        ByLane {
+        FiltersByLane {
             lanes,
-            own,
-            everywhere,
+            one_lane,
+            all_lanes,
         }
     }
 
     /// The lanes that are asked for something, in order.
     pub(super) fn lanes(&self) -> impl Iterator<Item = u16> + '_ {
-        let all = if self.everywhere.is_empty() {
+        let all = if self.all_lanes.is_empty() {
             0
         } else {
             self.lanes
         };
-        let some = self.own.keys().copied();
+        let some = self.one_lane.keys().copied();
         (0..all).chain(some.filter(move |_| all == 0))
     }
 
     /// What a lane is asked for, in order.
     pub(super) fn of(&self, lane: u16) -> Vec<usize> {
-        let own = self.own.get(&lane).into_iter().flatten();
-        let mut places: Vec<_> = self.everywhere.iter().chain(own).copied().collect();
+        let own = self.one_lane.get(&lane).into_iter().flatten();
+        let mut places: Vec<_> = self.all_lanes.iter().chain(own).copied().collect();
         places.sort_unstable();
         places
     }
 
     /// In how many pieces of [`FILTERS`] all lanes are asked.
     pub(super) fn pieces(&self) -> usize {
-        let own = |lane| self.own.get(&lane).map_or(0, Vec::len);
-        let pieces = |lane| (self.everywhere.len() + own(lane)).div_ceil(FILTERS);
+        let own = |lane| self.one_lane.get(&lane).map_or(0, Vec::len);
+        let pieces = |lane| (self.all_lanes.len() + own(lane)).div_ceil(FILTERS);
         self.lanes().map(pieces).sum()
     }
 }
@@ -70,7 +70,7 @@ mod tests {
                 .iter()
                 .map(|name| name.parse::<TopicFilter>().unwrap());
             let filters: Vec<TopicFilter> = parsed.collect();
-            let by_lane = ByLane::new(LANES, filters.iter());
+            let by_lane = FiltersByLane::new(LANES, filters.iter());
             let lanes: Vec<u16> = by_lane.lanes().collect();
             assert!(lanes.is_sorted_by(|a, b| a < b));
             let mut pieces = 0;

@@ -17,9 +17,9 @@ impl Outbox {
     }
 
     /// Whether it can take anything at all without a loss.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn has_capacity(&self) -> bool {
         let state = self.state.lock();
-        state.stage != Stage::Over && state.outbound.may_meet(Need::Room, 0)
+        state.stage != Stage::Ended && state.outbound.may_meet(Need::Room, 0)
     }
 
     /// Takes out what other members of a lane's shared groups may have; see [`Outbound::take_shared`].
@@ -35,11 +35,11 @@ impl Outbox {
         let mut state = self.state.lock();
         state.outbound.put_back(lane, left, now);
         state.report();
-        let is_served = matches!(state.stage, Stage::Open | Stage::Draining);
+        let is_served = matches!(state.stage, Stage::Connected | Stage::Draining);
         if is_served {
-            self.see_to_the_end(&mut state);
+            self.close_if_undeliverable(&mut state);
         }
-        is_served && !std::mem::replace(&mut state.touched, true)
+        is_served && !std::mem::replace(&mut state.flush_pending, true)
     }
 
     /// Counts what none of them took as lost: the session is over, and so is its time in the lane.
