@@ -227,7 +227,7 @@ pub struct Actor<'a> {
 
 /// Why a session ended.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum GoneReason {
+pub enum EndReason {
     /// DISCONNECT by the client.
     Orderly,
     /// Anything else, in a few words for people: "connection lost", "keep-alive passed" …
@@ -341,7 +341,7 @@ pub trait LaneHook: Send {
 
     /// The session's connection has ended; its subscriptions have gone, or wait for it to come back, and
     /// are judged again then. Told once more at the end of a session that did not come back.
-    fn gone(&mut self, _: &mut HookContext<'_>, _who: Actor<'_>, _reason: &GoneReason) {}
+    fn disconnected(&mut self, _: &mut HookContext<'_>, _who: Actor<'_>, _reason: &EndReason) {}
 
     /// A client's message: take it, or say why not.
     fn publish(

@@ -9,34 +9,34 @@ use super::publishing::format_holds;
 use crate::node::Node;
 use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
 use crate::policy::{ConnectRequest, Principal, Refusal};
-use crate::transport::{Arrival, Link, Nameless, Port};
+use crate::transport::{CertificateUserError, EstablishedTransport, Link, ListenerContext};
 use bytestring::ByteString;
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// The connection, its link, and its keep-alive in seconds; none where it was refused or went.
 pub(super) async fn accept(
-    arrival: Arrival,
+    established: EstablishedTransport,
     intake: &mut Intake,
-    port: &Port,
+    listener: &ListenerContext,
     until: Instant,
     node: &Arc<Node>,
 ) -> Option<(Box<Connection>, Link, u16)> {
-    let certificate_user = arrival.certificate_user;
+    let certificate_user = established.certificate_user;
     let mut connecting = ConnectingPeer {
-        link: arrival.link,
-        outlet: arrival.outlet,
+        link: established.link,
+        outlet: established.outlet,
         intake,
-        decoder: Decoder::new(port.layers.packet_bytes),
-        peer: arrival.peer,
+        decoder: Decoder::new(listener.layers.packet_bytes),
+        peer: established.peer,
         node,
         waits: false,
     };
     let peer = connecting.peer;
     let connect = match tokio::time::timeout_at(until, connecting.first()).await {
         Err(_) => {
-            let limit = port.handshake_time;
-            tracing::info!(%peer, listener = %port.place, "no CONNECT within {limit:?}");
+            let limit = listener.handshake_time;
+            tracing::info!(%peer, listener = %listener.address, "no CONNECT within {limit:?}");
             connecting.close().await;
             return None;
         }
@@ -57,8 +57,8 @@ pub(super) async fn accept(
         Ok(Ok(connect)) => connect,
     };
     let spoken = speaks(&connect);
-    if let Some(most) = too_many(port, node) {
-        tracing::warn!(%peer, listener = %port.place, "refused: {most} connections are open");
+    if let Some(most) = too_many(listener, node) {
+        tracing::warn!(%peer, listener = %listener.address, "refused: {most} connections are open");
         let text = format!("{most} connections are open, as many as may be here");
         let refusal = Refusal::new(ReasonCode::ServerBusy, &text);
         connecting.refuse(spoken, &refusal).await;
@@ -75,7 +75,7 @@ pub(super) async fn accept(
     let admitted = tokio::time::timeout_at(until, admitted).await;
     let late = |_| {
         let text = if connecting.waits {
-            let limit = port.handshake_time;
+            let limit = listener.handshake_time;
             format!(
                 "the client did not answer by AUTH; it has {limit:?} from connecting to the end of its login"
             )
@@ -92,7 +92,7 @@ pub(super) async fn accept(
                 client_id,
                 authentication,
             };
-            open(admitted, connecting, port, node).await
+            open(admitted, connecting, listener, node).await
         }
         Err(None) => {
             tracing::debug!(%peer, client = %connect.client_id, "gone before CONNACK");
@@ -108,10 +108,10 @@ pub(super) async fn accept(
 }
 
 /// The limit of connections that has been passed.
-fn too_many(port: &Port, node: &Node) -> Option<usize> {
+fn too_many(listener: &ListenerContext, node: &Node) -> Option<usize> {
     let pairs = [
         (node.living.count(), node.limits.connections),
-        (port.open.count(), port.connections),
+        (listener.open.count(), listener.connections),
     ];
     let passed = pairs.into_iter().find(|(open, most)| open > most);
     passed.map(|(_, most)| most)
@@ -121,11 +121,12 @@ fn too_many(port: &Port, node: &Node) -> Option<usize> {
 /// client id that is given is taken [MQTT-3.1.3-5].
 async fn admit(
     connect: &Connect,
-    certificate_user: Result<Option<String>, Nameless>,
+    certificate_user: Result<Option<String>, CertificateUserError>,
     node: &Node,
     connecting: &mut ConnectingPeer<'_>,
 ) -> Result<(Principal, ByteString, Option<Authentication>), Option<Refusal>> {
-    let nameless = |error: Nameless| Refusal::new(ReasonCode::NotAuthorized, error.to_string());
+    let nameless =
+        |error: CertificateUserError| Refusal::new(ReasonCode::NotAuthorized, error.to_string());
     let certificate_user = certificate_user.map_err(nameless)?;
     let client_id = if connect.client_id.is_empty() {
         if connect.version == Version::V3 && !connect.clean {

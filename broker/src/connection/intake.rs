@@ -63,7 +63,7 @@ impl Intake {
                 return Poll::Pending;
             }
             let read = self.poll_read(link, cx);
-            if read.is_pending() && link.has_begun() != self.held_back {
+            if read.is_pending() && link.has_partial_message() != self.held_back {
                 self.held_back = !self.held_back;
                 return Poll::Ready(Ok(Woken::Begun(self.held_back)));
             }

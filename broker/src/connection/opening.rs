@@ -16,7 +16,7 @@ use crate::session::{FOR_EVER, Filters, OutboundLimits, Session, Start, longest_
 use crate::sessions::{
     Absence, OfflineSession, Registration, SessionState, end_offline_session, send_will,
 };
-use crate::transport::{Link, Port};
+use crate::transport::{Link, ListenerContext};
 use bytestring::ByteString;
 use roommq_config::Limits;
 use std::collections::{BTreeSet, HashSet};
@@ -39,7 +39,12 @@ struct Terms {
 }
 
 impl Terms {
-    fn of(connect: &Connect, client_id: &ByteString, port: &Port, limits: &Limits) -> Self {
+    fn of(
+        connect: &Connect,
+        client_id: &ByteString,
+        listener: &ListenerContext,
+        limits: &Limits,
+    ) -> Self {
         let version = connect.version;
         let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX);
         // Only 5.0 can be told of another keep-alive than it asked for [5.0 MQTT-3.1.2-21, MQTT-3.2.2-22].
@@ -72,7 +77,7 @@ impl Terms {
                 // Only where it is not what was asked for (3.2.2.3.2): without a cap it always is.
                 session_expiry: (expiry != asked).then_some(expiry),
                 receive_maximum: Some(limits.inflight),
-                maximum_packet_size: Some(port.layers.packet_bytes),
+                maximum_packet_size: Some(listener.layers.packet_bytes),
                 // [5.0 MQTT-3.1.3-7, MQTT-3.2.2-16]
                 assigned_client_id: connect.client_id.is_empty().then(|| client_id.clone()),
                 // 0 is left out: no alias may be set then (3.2.2.3.8).
@@ -184,7 +189,7 @@ async fn take_session(
 pub(super) async fn open(
     admitted: Admitted,
     connecting: ConnectingPeer<'_>,
-    port: &Port,
+    listener: &ListenerContext,
     node: &Arc<Node>,
 ) -> Option<(Box<Connection>, Link, u16)> {
     let Admitted {
@@ -194,7 +199,7 @@ pub(super) async fn open(
         authentication,
     } = admitted;
     let spoken = speaks(&connect);
-    let mut terms = Terms::of(&connect, &client_id, port, &node.limits);
+    let mut terms = Terms::of(&connect, &client_id, listener, &node.limits);
     terms.connack.authentication = authentication;
     terms.connack.response_information = answers_to(&connect, &who, node);
     if !fits(&terms) {

@@ -5,7 +5,7 @@ use super::offline::{Due, OfflineSession};
 use crate::clock;
 use crate::lane::Origin;
 use crate::node::Node;
-use crate::policy::{GoneReason, SessionId};
+use crate::policy::{EndReason, SessionId};
 use crate::rate_limiter::RateLimiter;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::Arc;
@@ -78,6 +78,6 @@ pub(crate) async fn end_offline_session(node: &Node, id: SessionId, asleep: Offl
         session: id,
         user: &kept.who.user,
     };
-    let reason = GoneReason::Lost("the session has ended".to_owned());
+    let reason = EndReason::Lost("the session has ended".to_owned());
     tell_lanes(node, who, &kept.lanes, &reason, false).await;
 }
