@@ -14,7 +14,7 @@ use crate::room_policy::RoomPolicies;
 use crate::topics::{self, Place, Reach};
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{
-    Actor, Attempt, Effect, GoneReason, HookContext, LaneHook, Limit, Mark, Message, Refusal,
+    Actor, Attempt, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal,
     Request, Stamps, Verdict,
 };
 use smol_str::SmolStr;
@@ -250,7 +250,7 @@ impl LaneHook for LaneRooms {
         }
     }
 
-    fn gone(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, reason: &GoneReason) {
+    fn disconnected(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, reason: &EndReason) {
         let Some(seats) = self.seats.get(&who.session.client) else {
             return;
         };

@@ -8,7 +8,7 @@ use crate::topics;
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{
-    Actor, Effect, GoneReason, HookContext, Limit, Message, Refusal, Verdict,
+    Actor, Effect, EndReason, HookContext, Limit, Message, Refusal, Verdict,
 };
 use std::sync::Arc;
 
@@ -111,7 +111,7 @@ impl Room {
         &mut self,
         cx: &mut HookContext<'_>,
         who: Actor<'_>,
-        reason: &GoneReason,
+        reason: &EndReason,
         generation: u64,
     ) -> bool {
         match (self.members.drop_session(who), reason) {
@@ -120,11 +120,11 @@ impl Room {
                 self.tell_presence(cx, who.user);
                 false
             }
-            (Going::LastDevice, GoneReason::Orderly) => {
+            (Going::LastDevice, EndReason::Orderly) => {
                 self.seat_freed(cx, who.user, "left");
                 false
             }
-            (Going::LastDevice, GoneReason::Lost(reason)) => {
+            (Going::LastDevice, EndReason::Lost(reason)) => {
                 let lost = self.members.lose(who.user, reason, generation, cx.now);
                 self.tell_presence(cx, who.user);
                 self.tell_event(cx, EventKind::Lost, who.user, Some(reason));

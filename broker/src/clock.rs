@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Threads see the time in any order, so a little behind is not set back, in milliseconds.
-const A_LITTLE: u64 = 1_000;
+const TOLERANCE_MS: u64 = 1_000;
 
 /// Milliseconds since the Unix epoch. It never goes back: where the system's clock is set back, it goes on at its pace
 /// until the other has caught up, for grace periods, expiries and wills are waited for by it.
 pub(crate) fn now_ms() -> u64 {
-    static STEADY: Steady = Steady::new();
+    static STEADY: MonotonicClock = MonotonicClock::new();
     let wall = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
@@ -28,16 +28,16 @@ pub(crate) async fn sleep_until(at: Option<u64>) {
     }
 }
 
-struct Steady {
+struct MonotonicClock {
     /// The latest that was read.
     last: AtomicU64,
     /// What it was when the clock was found set back, and since when that runs.
     set_back: Mutex<Option<(u64, Instant)>>,
 }
 
-impl Steady {
+impl MonotonicClock {
     const fn new() -> Self {
-        Steady {
+        MonotonicClock {
             last: AtomicU64::new(0),
             set_back: Mutex::new(None),
         }
@@ -48,7 +48,7 @@ impl Steady {
         if wall > last {
             return self.last.fetch_max(wall, Ordering::Relaxed).max(wall);
         }
-        if last - wall < A_LITTLE {
+        if last - wall < TOLERANCE_MS {
             return last;
         }
         let mut set_back = self.set_back.lock();
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_goes_on() {
-        let (clock, start) = (Steady::new(), Instant::now());
+        let (clock, start) = (MonotonicClock::new(), Instant::now());
         // What the wall clock says after so many milliseconds.
         let read = |wall, after| clock.read(wall, || start + Duration::from_millis(after));
         assert_eq!(read(100_000, 0), 100_000);

@@ -2,7 +2,7 @@
 //!
 //! A thread serves many connections, one task each, and nothing interrupts a task. Work that one packet can make long is
 //! therefore counted: a [`Turn`] says when so much has been done that the other tasks should go first.
-//! Handshakes that cost much of a core are a special case: [`Steps`] lets only one of them work in each round.
+//! Handshakes that cost much of a core are a special case: [`HandshakePacer`] lets only one of them work in each round.
 //!
 //! ```text
 //! for filter in packet.filters {
@@ -62,15 +62,15 @@ impl Turn {
 /// A step of TLS takes some tenths of a millisecond. If a thousand clients come at once, each would take its step before
 /// any other connection of the thread is looked at again.
 #[derive(Debug)]
-pub(crate) struct Steps(Semaphore);
+pub(crate) struct HandshakePacer(Semaphore);
 
 /// Notes that a future may go on, and wakes the task that it is a part of.
-struct Bell {
+struct WakeFlag {
     rung: AtomicBool,
     task: Waker,
 }
 
-impl Wake for Bell {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -81,18 +81,18 @@ impl Wake for Bell {
     }
 }
 
-impl Default for Steps {
+impl Default for HandshakePacer {
     fn default() -> Self {
-        Steps(Semaphore::new(1))
+        HandshakePacer(Semaphore::new(1))
     }
 }
 
-impl Steps {
+impl HandshakePacer {
     /// Runs a future, no step of it in the same round as a step of another. A future that waits for its peer holds up nobody.
     pub(crate) async fn run<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let bell = Arc::new(Bell {
+        let bell = Arc::new(WakeFlag {
             rung: AtomicBool::new(false),
             task,
         });
@@ -158,7 +158,7 @@ mod tests {
     fn others_come_between_steps() {
         run(async {
             let (turns, log) = (
-                Arc::new(Steps::default()),
+                Arc::new(HandshakePacer::default()),
                 Arc::new(Mutex::new(String::new())),
             );
             let other = log.clone();
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_future_that_waits_holds_up_no_other() {
         run(async {
-            let turns = Arc::new(Steps::default());
+            let turns = Arc::new(HandshakePacer::default());
             let waits = turns.clone();
             let stuck = tokio::spawn(async move { waits.run(std::future::pending::<()>()).await });
             let bell = Arc::new(tokio::sync::Notify::new());

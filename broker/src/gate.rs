@@ -13,13 +13,13 @@ pub(crate) struct Gate {
 
 /// One of what a [`Gate`] counts, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Inside(Gate);
+pub(crate) struct GateGuard(Gate);
 
 impl Gate {
     /// Counts one more, for as long as the result lives.
-    pub(crate) fn enter(&self) -> Inside {
+    pub(crate) fn enter(&self) -> GateGuard {
         *self.inner.0.lock() += 1;
-        Inside(self.clone())
+        GateGuard(self.clone())
     }
 
     /// How many there are now.
@@ -40,7 +40,7 @@ impl Gate {
     }
 }
 
-impl Drop for Inside {
+impl Drop for GateGuard {
     fn drop(&mut self) {
         let mut inside = self.0.inner.0.lock();
         *inside -= 1;

@@ -36,4 +36,4 @@ use roommq_mqtt::session;
 pub use lane::QUIET_TARGETS;
 pub use listener::BindError;
 pub use server::{Options, Server, StartError};
-pub use transport::{Place, TlsError};
+pub use transport::{ListenAddress, TlsError};

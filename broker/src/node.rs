@@ -1,6 +1,6 @@
 //! What the connections of one thread reach: the node around them.
 
-use crate::fairness::Steps;
+use crate::fairness::HandshakePacer;
 use crate::gate::Gate;
 use crate::lane::{Entrance, Mailboxes};
 use crate::metrics::Counters;
@@ -26,5 +26,5 @@ pub(crate) struct Node {
     /// Connections, those before their CONNECT included.
     pub connections: Gate,
     /// For handshakes that cost much of a core.
-    pub handshakes: Steps,
+    pub handshakes: HandshakePacer,
 }

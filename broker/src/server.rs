@@ -2,21 +2,21 @@
 
 use crate::clock;
 use crate::connection::serve;
-use crate::fairness::Steps;
+use crate::fairness::HandshakePacer;
 use crate::gate::Gate;
 use crate::lane::{
     Applier, Barriers, Batch, Embedded, Entrance, Entry, Lane, LaneLog, LaneTable, LogError,
     Mailboxes, NodeContext, RetainedLimits, Timers,
 };
-use crate::listener::{self, BindError, Bound, Connections, SocketFile, Worker};
+use crate::listener::{self, BindError, BoundListener, ConnectionLimit, IoThread, SocketFile};
 use crate::metrics::Counters;
 use crate::node::Node;
 use crate::packet::ReasonCode;
 use crate::policy::{LaneHooks, Policy};
 use crate::session::Close;
 use crate::sessions::{Sessions, expire_offline_sessions};
-use crate::sys::Sys;
-use crate::transport::{Place, Tls};
+use crate::sys::SysPublisher;
+use crate::transport::{ListenAddress, Tls};
 use roommq_config::{Lanes, Limits, Listener};
 use std::io;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub enum StartError {
 
 /// A running server. Dropping it without [`Server::shutdown`] leaves its threads running.
 pub struct Server {
-    listening: Vec<Place>,
+    listening: Vec<ListenAddress>,
     tls: Vec<Arc<Tls>>,
     /// Taken away at the end.
     files: Vec<SocketFile>,
@@ -91,10 +91,15 @@ impl Server {
             let _within = first.enter();
             let bind = |l| listener::bind(l, &options.limits);
             let bound = options.listeners.iter().map(bind);
-            bound.collect::<Result<Vec<Bound>, _>>()?
+            bound.collect::<Result<Vec<BoundListener>, _>>()?
         };
-        let listening = listeners.iter().map(|l| l.port.place.clone()).collect();
-        let tls = listeners.iter().filter_map(|l| l.port.layers.tls.clone());
+        let listening = listeners
+            .iter()
+            .map(|l| l.context.address.clone())
+            .collect();
+        let tls = listeners
+            .iter()
+            .filter_map(|l| l.context.layers.tls.clone());
         let tls: Vec<Arc<Tls>> = tls.collect();
         let files = listeners.iter_mut().filter_map(|l| l.file.take());
         let files = files.collect();
@@ -137,7 +142,7 @@ impl Server {
                 reading: reading.clone(),
                 connected: connected.clone(),
                 connections: connections.clone(),
-                handshakes: Steps::default(),
+                handshakes: HandshakePacer::default(),
             });
             nodes.push((runtime.handle().clone(), node));
         }
@@ -153,7 +158,7 @@ impl Server {
             });
             first.spawn(expire_offline_sessions(node.clone()));
             // Before there are listeners, so that every client that can connect finds it.
-            let sys = Sys {
+            let sys = SysPublisher {
                 node: node.clone(),
                 lanes: table,
                 interval: options.sys_interval,
@@ -166,7 +171,7 @@ impl Server {
 
         let stop = Arc::new(Notify::new());
         let threads = run_all(runtimes, &stop)?;
-        let all = Connections {
+        let all = ConnectionLimit {
             open: connections,
             most: options.limits.connections,
         };
@@ -187,7 +192,7 @@ impl Server {
 
     /// Where it listens, in the order of the options; port 0 has become a real one.
     #[must_use]
-    pub fn listening(&self) -> &[Place] {
+    pub fn listening(&self) -> &[ListenAddress] {
         &self.listening
     }
 
@@ -272,15 +277,15 @@ impl Server {
 
 fn start_listening(
     on: &Handle,
-    listeners: Vec<Bound>,
-    all: &Connections,
+    listeners: Vec<BoundListener>,
+    all: &ConnectionLimit,
     nodes: &[(Handle, Arc<Node>)],
 ) -> Vec<tokio::task::AbortHandle> {
     let worker = |(handle, node): &(Handle, Arc<Node>)| {
         let node = node.clone();
-        Worker {
+        IoThread {
             handle: handle.clone(),
-            serve: move |socket, peer, port| serve(socket, peer, port, node.clone()),
+            serve: move |socket, peer, listener| serve(socket, peer, listener, node.clone()),
         }
     };
     let workers: Vec<_> = nodes.iter().map(worker).collect();

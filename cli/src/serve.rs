@@ -6,7 +6,7 @@ use crate::signals::{Asked, Signals};
 use anyhow::{Context, anyhow, bail};
 use roommq_bridge::{Bridge, Users};
 use roommq_broker::policy::Policy;
-use roommq_broker::{BindError, Options, Place, Server, StartError};
+use roommq_broker::{BindError, ListenAddress, Options, Server, StartError};
 use roommq_config::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -138,7 +138,7 @@ pub(crate) fn run(source: &SourceArgs, json: bool) -> anyhow::Result<()> {
 /// Where it listens, and what to do next.
 fn announce(
     out: &mut impl Write,
-    listeners: &[Place],
+    listeners: &[ListenAddress],
     fd_limit: u64,
     anonymous: bool,
     json: bool,
@@ -157,7 +157,11 @@ fn announce(
         )?;
     }
     // The lines are for a plain connection; where there is none, everybody has a file of roots of their own.
-    if let Some(address) = listeners.iter().find_map(Place::plain).map(reachable) {
+    if let Some(address) = listeners
+        .iter()
+        .find_map(ListenAddress::plain)
+        .map(reachable)
+    {
         let (host, port) = (address.ip(), address.port());
         let server = if address == SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)) {
             String::new()
@@ -181,7 +185,7 @@ fn announce(
 }
 
 /// As text, for programs.
-fn shown(places: &[Place]) -> Vec<String> {
+fn shown(places: &[ListenAddress]) -> Vec<String> {
     places.iter().map(ToString::to_string).collect()
 }
 
@@ -229,8 +233,8 @@ mod tests {
     use super::*;
     use roommq_config::Transport;
 
-    fn place(address: &str, transport: Transport, path: &str) -> Place {
-        Place::Address {
+    fn place(address: &str, transport: Transport, path: &str) -> ListenAddress {
+        ListenAddress::Ip {
             address: address.parse().unwrap(),
             transport,
             path: path.to_owned(),
@@ -299,7 +303,7 @@ mod tests {
         let places = [
             place("127.0.0.1:8884", Transport::Wss, "/mqtt"),
             place("[::1]:8883", Transport::Tls, ""),
-            Place::Socket("/run/roommq.sock".into()),
+            ListenAddress::Unix("/run/roommq.sock".into()),
         ];
         let mut out = Vec::new();
         announce(&mut out, &places, 1024, true, false).unwrap();

@@ -99,13 +99,13 @@ impl Lane {
     }
 
     pub fn orderly(&mut self, who: Actor<'_>) -> Vec<Effect> {
-        self.entry(|hook, cx| hook.gone(cx, who, &GoneReason::Orderly))
+        self.entry(|hook, cx| hook.disconnected(cx, who, &EndReason::Orderly))
             .1
     }
 
     pub fn lose(&mut self, who: Actor<'_>) -> Vec<Effect> {
-        let reason = GoneReason::Lost(LOST.to_owned());
-        self.entry(|hook, cx| hook.gone(cx, who, &reason)).1
+        let reason = EndReason::Lost(LOST.to_owned());
+        self.entry(|hook, cx| hook.disconnected(cx, who, &reason)).1
     }
 
     pub fn timer(&mut self, key: &str, generation: u64) -> Vec<Effect> {

@@ -5,7 +5,7 @@ use crate::node::Node;
 use crate::outbox::Outlet;
 use crate::packet::{ConnAck, Connect, DecodeError, Decoder, Packet, Reply, Version, encode};
 use crate::policy::{Peer, Refusal};
-use crate::transport::{LAST_WORDS, Link};
+use crate::transport::{CLOSE_TIME, Link};
 use tokio::time::Instant;
 
 /// A peer that has no session yet. It is told AUTH and one CONNACK, never DISCONNECT [5.0 MQTT-3.2.0-2, MQTT-3.14.0-1].
@@ -96,7 +96,7 @@ impl ConnectingPeer<'_> {
         encode(format.version, &reply, true, largest, &mut bytes);
         self.node.counters.refused(refusal.code);
         self.node.counters.replied(bytes.len());
-        let until = Instant::now() + LAST_WORDS;
+        let until = Instant::now() + CLOSE_TIME;
         let sent = tokio::time::timeout_at(until, self.link.send(&bytes)).await;
         if !matches!(sent, Ok(Ok(()))) {
             tracing::debug!(peer = %self.peer, "a refused peer did not read its CONNACK");
@@ -109,7 +109,7 @@ impl ConnectingPeer<'_> {
     /// The close, without a word.
     pub(super) async fn close(mut self) {
         drop(self.outlet);
-        let until = Instant::now() + LAST_WORDS;
+        let until = Instant::now() + CLOSE_TIME;
         self.link.close(until, false).await;
     }
 }

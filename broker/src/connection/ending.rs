@@ -5,12 +5,12 @@ use crate::clock;
 use crate::lane::Origin;
 use crate::outbox::Outbox;
 use crate::packet::{DecodeError, ReasonCode};
-use crate::policy::GoneReason;
+use crate::policy::EndReason;
 use crate::session::{Close, FOR_EVER, longest_expiry};
 use crate::sessions::{
     OfflinePeriod, OfflineSession, SessionState, carry_out, notify_lanes, send_will,
 };
-use crate::transport::{LAST_WORDS, Link};
+use crate::transport::{CLOSE_TIME, Link};
 use futures_util::future::join_all;
 use std::io;
 use std::time::Duration;
@@ -71,10 +71,10 @@ impl Ending {
 /// MQTT-4.13.2-1], and the close.
 pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
     let reason = match &ending {
-        _ if client.session.left_in_order() => GoneReason::Orderly,
-        Ending::Disconnect => GoneReason::Orderly,
-        Ending::Lost(text) => GoneReason::Lost(text.clone()),
-        Ending::Closed(close) => GoneReason::Lost(close.text.clone()),
+        _ if client.session.left_in_order() => EndReason::Orderly,
+        Ending::Disconnect => EndReason::Orderly,
+        Ending::Lost(text) => EndReason::Lost(text.clone()),
+        Ending::Closed(close) => EndReason::Lost(close.text.clone()),
     };
     let last = match &ending {
         Ending::Closed(close) => Some(close),
@@ -88,7 +88,7 @@ pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
         Ending::Closed(close) if close.reason == ReasonCode::ServerShuttingDown => {
             client.node.limits.shutdown_time / 2
         }
-        Ending::Closed(_) | Ending::Disconnect => LAST_WORDS,
+        Ending::Closed(_) | Ending::Disconnect => CLOSE_TIME,
         Ending::Lost(_) => Duration::ZERO,
     };
     let until = Instant::now() + limit;
@@ -104,8 +104,8 @@ pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
     let (user, id, peer) = (&client.who.user, &client.client_id, client.peer);
     let dropped = client.outbox.dropped();
     match reason {
-        GoneReason::Orderly => tracing::debug!(%user, client = %id, %peer, dropped, "left"),
-        GoneReason::Lost(reason) => {
+        EndReason::Orderly => tracing::debug!(%user, client = %id, %peer, dropped, "left"),
+        EndReason::Lost(reason) => {
             tracing::info!(%user, client = %id, %peer, dropped, reason, "connection ended");
         }
     }
@@ -113,7 +113,7 @@ pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
 
 /// Ends the connection for everybody but its peer: last words, will, lanes, registry. The session stays, offline, if
 /// it has time left [5.0 MQTT-3.1.2-23]. Gives back the bytes that the socket has not taken yet.
-async fn disconnect(client: &mut Client, last: Option<&Close>, reason: &GoneReason) -> Outbox {
+async fn disconnect(client: &mut Client, last: Option<&Close>, reason: &EndReason) -> Outbox {
     let since = clock::now_ms();
     let longest = longest_expiry(client.node.limits.session_expiry);
     let expiry = client.session.expiry().min(longest);
@@ -135,14 +135,14 @@ async fn disconnect(client: &mut Client, last: Option<&Close>, reason: &GoneReas
 /// The connection could not take its session up. The session stays offline as if nobody had come: with the time and the
 /// will that it had `before`.
 pub(super) async fn restore_offline(client: &mut Client, period: OfflinePeriod) {
-    let reason = GoneReason::Lost("could not be resumed".to_owned());
+    let reason = EndReason::Lost("could not be resumed".to_owned());
     end_session_or_go_offline(client, None, &reason, period).await;
 }
 
 async fn end_session_or_go_offline(
     client: &mut Client,
     last: Option<&Close>,
-    reason: &GoneReason,
+    reason: &EndReason,
     mut period: OfflinePeriod,
 ) -> Outbox {
     client.ended = true;
@@ -203,7 +203,7 @@ pub(super) fn end_after_panic(client: &mut Client) {
             session: id,
             user: &who.user,
         };
-        let reason = GoneReason::Lost("an error of the server".to_owned());
+        let reason = EndReason::Lost("an error of the server".to_owned());
         notify_lanes(&node, origin, &lanes, &reason, false).await;
         node.sessions.remove(id);
     });

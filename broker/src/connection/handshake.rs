@@ -9,34 +9,34 @@ use super::publishing::check_payload_format;
 use crate::node::Node;
 use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
 use crate::policy::{ConnectRequest, Principal, Refusal};
-use crate::transport::{Arrival, Link, Nameless, Port};
+use crate::transport::{CertificateUserError, EstablishedTransport, Link, ListenerContext};
 use bytestring::ByteString;
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// The connection, its link, and its keep-alive in seconds; none where it was refused or went.
 pub(super) async fn accept(
-    arrival: Arrival,
+    established: EstablishedTransport,
     intake: &mut Intake,
-    port: &Port,
+    listener: &ListenerContext,
     until: Instant,
     node: &Arc<Node>,
 ) -> Option<(Box<Connection>, Link, u16)> {
-    let certificate_user = arrival.certificate_user;
+    let certificate_user = established.certificate_user;
     let mut connecting = ConnectingPeer {
-        link: arrival.link,
-        outlet: arrival.outlet,
+        link: established.link,
+        outlet: established.outlet,
         intake,
-        decoder: Decoder::new(port.layers.packet_bytes),
-        peer: arrival.peer,
+        decoder: Decoder::new(listener.layers.packet_bytes),
+        peer: established.peer,
         node,
         awaits_packet: false,
     };
     let peer = connecting.peer;
     let connect = match tokio::time::timeout_at(until, connecting.read_connect()).await {
         Err(_) => {
-            let limit = port.handshake_time;
-            tracing::info!(%peer, listener = %port.place, "no CONNECT within {limit:?}");
+            let limit = listener.handshake_time;
+            tracing::info!(%peer, listener = %listener.address, "no CONNECT within {limit:?}");
             connecting.close().await;
             return None;
         }
@@ -63,8 +63,8 @@ pub(super) async fn accept(
         Ok(Ok(connect)) => connect,
     };
     let reply_format = ReplyFormat::of(&connect);
-    if let Some(most) = exceeded_limit(port, node) {
-        tracing::warn!(%peer, listener = %port.place, "refused: {most} connections are open");
+    if let Some(most) = exceeded_limit(listener, node) {
+        tracing::warn!(%peer, listener = %listener.address, "refused: {most} connections are open");
         let text = format!("{most} connections are open, as many as may be here");
         let refusal = Refusal::new(ReasonCode::ServerBusy, &text);
         connecting.refuse(reply_format, &refusal).await;
@@ -81,7 +81,7 @@ pub(super) async fn accept(
     let accepted = tokio::time::timeout_at(until, accepting).await;
     let late = |_| {
         let text = if connecting.awaits_packet {
-            let limit = port.handshake_time;
+            let limit = listener.handshake_time;
             format!(
                 "the client did not answer by AUTH; it has {limit:?} from connecting to the end of its login"
             )
@@ -98,7 +98,7 @@ pub(super) async fn accept(
                 client_id,
                 authentication,
             };
-            open(accepted, connecting, port, node).await
+            open(accepted, connecting, listener, node).await
         }
         Err(None) => {
             tracing::debug!(%peer, client = %connect.client_id, "gone before CONNACK");
@@ -114,10 +114,10 @@ pub(super) async fn accept(
 }
 
 /// The limit of connections that has been passed.
-fn exceeded_limit(port: &Port, node: &Node) -> Option<usize> {
+fn exceeded_limit(listener: &ListenerContext, node: &Node) -> Option<usize> {
     let pairs = [
         (node.connections.count(), node.limits.connections),
-        (port.open.count(), port.connections),
+        (listener.open.count(), listener.connections),
     ];
     let passed = pairs.into_iter().find(|(open, most)| open > most);
     passed.map(|(_, most)| most)
@@ -127,11 +127,12 @@ fn exceeded_limit(port: &Port, node: &Node) -> Option<usize> {
 /// client id that is given is taken [MQTT-3.1.3-5].
 async fn admit(
     connect: &Connect,
-    certificate_user: Result<Option<String>, Nameless>,
+    certificate_user: Result<Option<String>, CertificateUserError>,
     node: &Node,
     connecting: &mut ConnectingPeer<'_>,
 ) -> Result<(Principal, ByteString, Option<Authentication>), Option<Refusal>> {
-    let nameless = |error: Nameless| Refusal::new(ReasonCode::NotAuthorized, error.to_string());
+    let nameless =
+        |error: CertificateUserError| Refusal::new(ReasonCode::NotAuthorized, error.to_string());
     let certificate_user = certificate_user.map_err(nameless)?;
     let client_id = if connect.client_id.is_empty() {
         if connect.version == Version::V3 && !connect.clean {

@@ -63,7 +63,7 @@ impl Intake {
                 return Poll::Pending;
             }
             let read = self.poll_read(link, cx);
-            if read.is_pending() && link.has_begun() != self.link_has_partial {
+            if read.is_pending() && link.has_partial_message() != self.link_has_partial {
                 self.link_has_partial = !self.link_has_partial;
                 return Poll::Ready(Ok(LinkEvent::Partial(self.link_has_partial)));
             }

@@ -27,7 +27,7 @@ pub(crate) use serve::serve;
 
 use crate::clock::now_ms;
 use crate::fairness::others_first;
-use crate::gate::Inside;
+use crate::gate::GateGuard;
 use crate::packet::{Decoder, ReasonCode, Reply};
 use crate::session::{Close, Step, UNKNOWN_ID};
 use crate::transport::Link;
@@ -82,7 +82,7 @@ impl Connection {
         link: &mut Link,
         intake: &mut Intake,
         deadlines: &mut Deadlines,
-        reading: Inside,
+        reading: GateGuard,
     ) -> Ending {
         let mut reading = Some(reading);
         let outbox = self.client.outbox.clone();

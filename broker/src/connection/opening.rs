@@ -14,7 +14,7 @@ use crate::packet::{Authentication, ConnAck, Connect, ReasonCode, Reply, Version
 use crate::policy::{Principal, Refusal, SessionId};
 use crate::session::{FOR_EVER, OutboundLimits, Session, Start, longest_expiry};
 use crate::sessions::{OfflinePeriod, Registration, SessionState, end_offline_session, send_will};
-use crate::transport::{Link, Port};
+use crate::transport::{Link, ListenerContext};
 use bytestring::ByteString;
 use roommq_config::Limits;
 use std::sync::Arc;
@@ -36,7 +36,12 @@ struct Negotiated {
 }
 
 impl Negotiated {
-    fn of(connect: &Connect, client_id: &ByteString, port: &Port, limits: &Limits) -> Self {
+    fn of(
+        connect: &Connect,
+        client_id: &ByteString,
+        listener: &ListenerContext,
+        limits: &Limits,
+    ) -> Self {
         let version = connect.version;
         let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX);
         // Only 5.0 can be told of another keep-alive than it asked for [5.0 MQTT-3.1.2-21, MQTT-3.2.2-22].
@@ -69,7 +74,7 @@ impl Negotiated {
                 // Only where it is not what was asked for (3.2.2.3.2): without a cap it always is.
                 session_expiry: (session_expiry != requested_expiry).then_some(session_expiry),
                 receive_maximum: Some(limits.inflight),
-                maximum_packet_size: Some(port.layers.packet_bytes),
+                maximum_packet_size: Some(listener.layers.packet_bytes),
                 // [5.0 MQTT-3.1.3-7, MQTT-3.2.2-16]
                 assigned_client_id: connect.client_id.is_empty().then(|| client_id.clone()),
                 // 0 is left out: no alias may be set then (3.2.2.3.8).
@@ -160,7 +165,7 @@ async fn register_session(
 pub(super) async fn open(
     accepted: AcceptedConnect,
     connecting: ConnectingPeer<'_>,
-    port: &Port,
+    listener: &ListenerContext,
     node: &Arc<Node>,
 ) -> Option<(Box<Connection>, Link, u16)> {
     let AcceptedConnect {
@@ -170,7 +175,7 @@ pub(super) async fn open(
         authentication,
     } = accepted;
     let reply_format = ReplyFormat::of(&connect);
-    let mut negotiated = Negotiated::of(&connect, &client_id, port, &node.limits);
+    let mut negotiated = Negotiated::of(&connect, &client_id, listener, &node.limits);
     negotiated.connack.authentication = authentication;
     negotiated.connack.response_information = response_information(&connect, &who, node);
     if !connack_fits(&negotiated) {

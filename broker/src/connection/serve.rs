@@ -4,25 +4,31 @@ use super::handshake;
 use super::intake::Intake;
 use crate::node::Node;
 use crate::policy::Peer;
-use crate::transport::{Arrival, Port, Socket};
+use crate::transport::{EstablishedTransport, ListenerContext, Socket};
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Serves a socket until its end.
-pub(crate) async fn serve(socket: Socket, peer: Peer, port: Arc<Port>, node: Arc<Node>) {
+pub(crate) async fn serve(
+    socket: Socket,
+    peer: Peer,
+    listener: Arc<ListenerContext>,
+    node: Arc<Node>,
+) {
     node.counters.socket();
-    let until = Instant::now() + port.handshake_time;
+    let until = Instant::now() + listener.handshake_time;
     let mut intake = Intake::default();
     // Boxed: the handshakes are short and large, the connection after them long and many.
-    let arrival = if port.layers.are_none() {
-        Arrival::plain(socket, peer)
+    let established = if listener.layers.is_empty() {
+        EstablishedTransport::plain(socket, peer)
     } else {
-        let Some(arrival) = Box::pin(pass_layers(socket, peer, &port, &node, until)).await else {
+        let Some(established) = Box::pin(pass_layers(socket, peer, &listener, &node, until)).await
+        else {
             return;
         };
-        arrival
+        established
     };
-    let accepted = handshake::accept(arrival, &mut intake, &port, until, &node);
+    let accepted = handshake::accept(established, &mut intake, &listener, until, &node);
     let accepted = Box::pin(accepted).await;
     node.counters.received(intake.received());
     let Some((connection, link, keep_alive)) = accepted else {
@@ -35,18 +41,18 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, port: Arc<Port>, node: Arc
 async fn pass_layers(
     socket: Socket,
     peer: Peer,
-    port: &Port,
+    listener: &ListenerContext,
     node: &Node,
     until: Instant,
-) -> Option<Arrival> {
-    let passed = port.layers.pass(socket, peer, &node.handshakes);
-    let listener = &port.place;
+) -> Option<EstablishedTransport> {
+    let passed = listener.layers.establish(socket, peer, &node.handshakes);
+    let address = &listener.address;
     match tokio::time::timeout_at(until, passed).await {
-        Ok(Ok(arrival)) => return Some(arrival),
-        Ok(Err(error)) => tracing::info!(%peer, %listener, %error, "a handshake failed"),
+        Ok(Ok(established)) => return Some(established),
+        Ok(Err(error)) => tracing::info!(%peer, listener = %address, %error, "a handshake failed"),
         Err(_) => {
-            let limit = port.handshake_time;
-            tracing::info!(%peer, %listener, "no handshake within {limit:?}");
+            let limit = listener.handshake_time;
+            tracing::info!(%peer, listener = %address, "no handshake within {limit:?}");
         }
     }
     None

@@ -5,7 +5,7 @@ use crate::fairness::{LANES, Turn};
 use crate::lane::{Batch, DisconnectEntry, Entry, Origin, PropertiesEntry, PublishEntry, lane_of};
 use crate::node::Node;
 use crate::packet::Will;
-use crate::policy::{GoneReason, Principal, SessionId};
+use crate::policy::{EndReason, Principal, SessionId};
 use std::collections::BTreeSet;
 
 /// Publishes a will, retained or not as it says [3.1.1 MQTT-3.1.2-16, MQTT-3.1.2-17, 5.0 MQTT-3.1.2-14, MQTT-3.1.2-15];
@@ -40,7 +40,7 @@ pub(crate) async fn notify_lanes(
     node: &Node,
     who: Origin<'_>,
     lanes: &BTreeSet<u16>,
-    reason: &GoneReason,
+    reason: &EndReason,
     resumable: bool,
 ) {
     let mut turn = Turn::of(LANES);

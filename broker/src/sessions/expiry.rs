@@ -5,7 +5,7 @@ use super::offline::{Due, OfflineSession};
 use crate::clock;
 use crate::lane::Origin;
 use crate::node::Node;
-use crate::policy::{GoneReason, SessionId};
+use crate::policy::{EndReason, SessionId};
 use crate::rate_limiter::RateLimiter;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::Arc;
@@ -84,6 +84,6 @@ pub(crate) async fn end_offline_session(node: &Node, id: SessionId, offline: Off
         session: id,
         user: &state.who.user,
     };
-    let reason = GoneReason::Lost("the session has ended".to_owned());
+    let reason = EndReason::Lost("the session has ended".to_owned());
     notify_lanes(node, who, &state.lanes, &reason, false).await;
 }

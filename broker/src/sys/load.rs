@@ -8,12 +8,12 @@ pub(super) const SPANS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("1
 /// Three averages of one counter, in events a minute, each weighing what is a span old by 1/e. They start at 0,
 /// so the longer ones are low until their span has passed.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Load {
+pub(super) struct LoadAverages {
     counted: u64,
     averages: [f64; SPANS.len()],
 }
 
-impl Load {
+impl LoadAverages {
     /// The counter has come to `total`, `passed` after it was looked at before.
     pub(super) fn pass(&mut self, total: u64, passed: Duration) {
         let seconds = passed.as_secs_f64();
@@ -39,14 +39,14 @@ impl Load {
 mod tests {
     use super::*;
 
-    fn shown(load: &Load) -> [String; 3] {
+    fn shown(load: &LoadAverages) -> [String; 3] {
         load.averages().map(|average| format!("{average:.2}"))
     }
 
     #[test]
     fn one_event_counts_as_with_mosquitto() {
         // What mosquitto 2.0.11 was seen to show after one connection, updating every two seconds.
-        let mut load = Load::default();
+        let mut load = LoadAverages::default();
         load.pass(1, Duration::from_secs(2));
         assert_eq!(shown(&load), ["0.98", "0.20", "0.07"]);
         load.pass(1, Duration::from_secs(2));
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_steady_stream_comes_to_its_rate_and_fades_after_it() {
-        let mut load = Load::default();
+        let mut load = LoadAverages::default();
         let mut total = 0;
         for _ in 0..6 * 60 {
             total += 50;
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_interval_does_not_matter_and_no_time_changes_nothing() {
-        let (mut often, mut seldom) = (Load::default(), Load::default());
+        let (mut often, mut seldom) = (LoadAverages::default(), LoadAverages::default());
         for second in 1..=60 {
             often.pass(second * 7, Duration::from_secs(1));
             often.pass(second * 7 + 1_000, Duration::ZERO);

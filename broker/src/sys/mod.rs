@@ -12,24 +12,24 @@ use crate::packet::QoS;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tree::{Figures, Tree};
+use tree::{SysSnapshot, SysTree};
 
 /// The one task that publishes the tree.
-pub(crate) struct Sys {
+pub(crate) struct SysPublisher {
     pub node: Arc<Node>,
     pub lanes: Arc<LaneTable>,
     /// From one update to the next; 0: there is no tree.
     pub interval: Duration,
 }
 
-impl Sys {
+impl SysPublisher {
     /// Publishes the whole tree at once, and what has changed after each interval, for ever.
     pub(crate) async fn run(self) {
         if self.interval.is_zero() {
             return;
         }
         let start = Instant::now();
-        let (mut tree, mut last) = (Tree::default(), start);
+        let (mut tree, mut last) = (SysTree::default(), start);
         loop {
             let now = Instant::now();
             let changed = tree.update(&self.figures(), now - start, now - last);
@@ -39,8 +39,8 @@ impl Sys {
         }
     }
 
-    fn figures(&self) -> Figures {
-        Figures {
+    fn figures(&self) -> SysSnapshot {
+        SysSnapshot {
             counted: self.node.counters.sum(),
             clients: self.node.sessions.counts(),
             stock: self.lanes.totals(),

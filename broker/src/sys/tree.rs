@@ -1,6 +1,6 @@
 //! The topics under `$SYS/broker`, by the names that mosquitto 2.0 has for them, and some of our own. Pure.
 
-use super::load::{Load, SPANS};
+use super::load::{LoadAverages, SPANS};
 use crate::lane::LaneTotals;
 use crate::metrics::Totals;
 use crate::session::DropReason;
@@ -13,7 +13,7 @@ const ROOT: &str = "$SYS/broker/";
 
 /// The state of a server at one time.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Figures {
+pub(super) struct SysSnapshot {
     pub counted: Totals,
     pub clients: SessionCounts,
     pub stock: LaneTotals,
@@ -21,7 +21,7 @@ pub(super) struct Figures {
     pub lost_notices: u64,
 }
 
-impl Figures {
+impl SysSnapshot {
     fn dropped(&self) -> u64 {
         self.counted.dropped.iter().sum::<u64>() + self.lost_notices
     }
@@ -40,9 +40,9 @@ impl Figures {
 }
 
 /// A topic below the root, and its number.
-type Number = (&'static str, fn(&Figures) -> u64);
+type Metric = (&'static str, fn(&SysSnapshot) -> u64);
 
-const NUMBERS: &[Number] = &[
+const METRICS: &[Metric] = &[
     ("bytes/received", |f| f.counted.received.bytes),
     ("bytes/sent", |f| f.counted.bytes_sent),
     ("clients/active", |f| f.clients.connected),
@@ -61,13 +61,13 @@ const NUMBERS: &[Number] = &[
     ("connections/refused", |f| f.counted.refused),
     ("connections/socket/count", |f| f.counted.sockets),
     ("messages/inflight", |f| f.counted.in_flight),
-    ("messages/received", Figures::messages_received),
-    ("messages/sent", Figures::messages_sent),
-    ("messages/stored", Figures::stored),
+    ("messages/received", SysSnapshot::messages_received),
+    ("messages/sent", SysSnapshot::messages_sent),
+    ("messages/stored", SysSnapshot::stored),
     ("publish/bytes/dropped", |f| f.counted.dropped_payload),
     ("publish/bytes/received", |f| f.counted.received.payload),
     ("publish/bytes/sent", |f| f.counted.payload_sent),
-    ("publish/messages/dropped", Figures::dropped),
+    ("publish/messages/dropped", SysSnapshot::dropped),
     ("publish/messages/received", |f| {
         f.counted.received.publishes
     }),
@@ -81,17 +81,17 @@ const NUMBERS: &[Number] = &[
     ("store/messages/bytes", |f| {
         f.counted.held_payload + f.stock.retained_bytes
     }),
-    ("store/messages/count", Figures::stored),
+    ("store/messages/count", SysSnapshot::stored),
     ("subscriptions/count", |f| f.stock.subscriptions),
 ];
 
-const LOADS: [Number; 9] = [
+const LOADS: [Metric; 9] = [
     ("load/bytes/received", |f| f.counted.received.bytes),
     ("load/bytes/sent", |f| f.counted.bytes_sent),
     ("load/connections", |f| f.counted.received.connects),
-    ("load/messages/received", Figures::messages_received),
-    ("load/messages/sent", Figures::messages_sent),
-    ("load/publish/dropped", Figures::dropped),
+    ("load/messages/received", SysSnapshot::messages_received),
+    ("load/messages/sent", SysSnapshot::messages_sent),
+    ("load/publish/dropped", SysSnapshot::dropped),
     ("load/publish/received", |f| f.counted.received.publishes),
     ("load/publish/sent", |f| f.counted.publishes_sent),
     ("load/sockets", |f| f.counted.sockets),
@@ -99,17 +99,17 @@ const LOADS: [Number; 9] = [
 
 /// What has been told, so that only what changes is told again.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
+pub(super) struct SysTree {
     told: HashMap<String, String>,
-    loads: [Load; LOADS.len()],
+    loads: [LoadAverages; LOADS.len()],
 }
 
-impl Tree {
+impl SysTree {
     /// The topics whose values have changed, with the new ones. `uptime` is since the start, `passed` since the
     /// last update.
     pub(super) fn update(
         &mut self,
-        figures: &Figures,
+        figures: &SysSnapshot,
         uptime: Duration,
         passed: Duration,
     ) -> Vec<(String, String)> {
@@ -120,7 +120,7 @@ impl Tree {
             ),
             ("uptime".to_owned(), format!("{} seconds", uptime.as_secs())),
         ];
-        let numbers = NUMBERS.iter().map(|(topic, number)| (*topic, number));
+        let numbers = METRICS.iter().map(|(topic, number)| (*topic, number));
         all.extend(numbers.map(|(topic, number)| (topic.to_owned(), number(figures).to_string())));
         for (reason, count) in DropReason::ALL.iter().zip(figures.counted.dropped) {
             let topic = format!("publish/messages/dropped/{}", reason.name());
@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn the_first_update_tells_the_whole_tree() {
-        let first = Tree::default().update(&Figures::default(), Duration::ZERO, Duration::ZERO);
+        let first =
+            SysTree::default().update(&SysSnapshot::default(), Duration::ZERO, Duration::ZERO);
         let topics: BTreeSet<&str> = first
             .iter()
             .filter_map(|(topic, _)| topic.strip_prefix(ROOT))
@@ -231,8 +232,8 @@ mod tests {
 
     #[test]
     fn what_has_not_changed_is_not_told_again() {
-        let mut tree = Tree::default();
-        let mut figures = Figures::default();
+        let mut tree = SysTree::default();
+        let mut figures = SysSnapshot::default();
         tree.update(&figures, Duration::ZERO, Duration::ZERO);
         let again = tree.update(&figures, Duration::from_millis(900), Duration::ZERO);
         assert!(again.is_empty(), "{again:?}");

@@ -1,10 +1,10 @@
 //! What lies between a socket and MQTT, passed one layer after the other.
 
-use super::arrival::{Arrival, Socket};
+use super::established::{EstablishedTransport, Socket};
 use super::link::Link;
 use super::tls::Tls;
 use super::{proxy, upgrade, websocket};
-use crate::fairness::Steps;
+use crate::fairness::HandshakePacer;
 use crate::outbox::Outlet;
 use crate::policy::Peer;
 use roommq_config::WebSocket;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What lies between a listener's sockets and MQTT.
 #[derive(Debug, Default)]
-pub(crate) struct Layers {
+pub(crate) struct TransportLayers {
     /// Each connection begins with a PROXY header.
     pub proxy: bool,
     pub tls: Option<Arc<Tls>>,
@@ -25,7 +25,7 @@ pub(crate) struct Layers {
 
 /// Why nobody arrived.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ArrivalError {
+pub(crate) enum TransportError {
     #[error("PROXY header: {0}")]
     Proxy(#[from] proxy::ProxyError),
     #[error("TLS: {0}")]
@@ -34,19 +34,19 @@ pub(crate) enum ArrivalError {
     Upgrade(#[from] upgrade::UpgradeError),
 }
 
-impl Layers {
+impl TransportLayers {
     /// Whether MQTT begins with the first byte.
-    pub(crate) fn are_none(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         !self.proxy && self.tls.is_none() && self.websocket.is_none()
     }
 
     /// Passes all layers. The caller limits the time.
-    pub(crate) async fn pass(
+    pub(crate) async fn establish(
         &self,
         mut socket: Socket,
         mut peer: Peer,
-        steps: &Steps,
-    ) -> Result<Arrival, ArrivalError> {
+        steps: &HandshakePacer,
+    ) -> Result<EstablishedTransport, TransportError> {
         if self.proxy {
             let told = match &mut socket {
                 Socket::Tcp(socket) => proxy::read(socket).await?,
@@ -60,23 +60,23 @@ impl Layers {
         match (socket, &self.tls) {
             (Socket::Tcp(socket), Some(tls)) => {
                 let stream = steps.run(tls.accept(socket)).await;
-                let stream = stream.map_err(ArrivalError::Tls)?;
+                let stream = stream.map_err(TransportError::Tls)?;
                 let user = tls.user(&stream);
-                let mut arrival = self.frames(stream, peer, Link::framed).await?;
-                arrival.certificate_user = user;
-                Ok(arrival)
+                let mut established = self.finish(stream, peer, Link::framed).await?;
+                established.certificate_user = user;
+                Ok(established)
             }
-            (Socket::Tcp(socket), None) => self.frames(socket, peer, Link::tcp).await,
-            (Socket::Unix(socket), _) => self.frames(socket, peer, Link::unix).await,
+            (Socket::Tcp(socket), None) => self.finish(socket, peer, Link::tcp).await,
+            (Socket::Unix(socket), _) => self.finish(socket, peer, Link::unix).await,
         }
     }
 
-    async fn frames<S>(
+    async fn finish<S>(
         &self,
         mut stream: S,
         peer: Peer,
         unframed: impl FnOnce(S) -> (Link, Outlet),
-    ) -> Result<Arrival, ArrivalError>
+    ) -> Result<EstablishedTransport, TransportError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -84,10 +84,12 @@ impl Layers {
             None => unframed(stream),
             Some(rules) => {
                 let early = upgrade::upgrade(&mut stream, rules).await?;
-                Link::framed(websocket::Frames::new(stream, early, self.packet_bytes).await)
+                Link::framed(
+                    websocket::WebSocketByteStream::new(stream, early, self.packet_bytes).await,
+                )
             }
         };
-        Ok(Arrival {
+        Ok(EstablishedTransport {
             link,
             outlet,
             peer,

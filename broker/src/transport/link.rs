@@ -16,12 +16,12 @@ use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::time::Instant;
 
 /// For the last bytes to a peer that reads, and for the end of its stream.
-pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// Bytes in both directions over whatever lies between.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {
+pub(crate) trait FramedStream: AsyncRead + AsyncWrite + Send + Unpin {
     /// Whether the peer has begun something that cannot be read before it is whole.
-    fn has_begun(&self) -> bool {
+    fn has_partial_message(&self) -> bool {
         false
     }
 }
@@ -36,7 +36,7 @@ pub(crate) enum Link {
 
 /// A stream that keeps frames of its own.
 pub(crate) struct Framed {
-    stream: Box<dyn Duplex>,
+    stream: Box<dyn FramedStream>,
     /// It has taken bytes that it may not have written yet.
     holds_bytes: bool,
     /// How it failed behind the last bytes that were read.
@@ -54,7 +54,7 @@ impl Link {
         (Link::Unix(read), Outlet::Unix(write))
     }
 
-    pub(crate) fn framed(stream: impl Duplex + 'static) -> (Link, Outlet) {
+    pub(crate) fn framed(stream: impl FramedStream + 'static) -> (Link, Outlet) {
         let framed = Framed {
             stream: Box::new(stream),
             holds_bytes: false,
@@ -69,8 +69,8 @@ impl Link {
     }
 
     /// Whether the peer has begun something of which nothing can be read yet.
-    pub(crate) fn has_begun(&self) -> bool {
-        matches!(self, Link::Framed(framed) if framed.stream.has_begun())
+    pub(crate) fn has_partial_message(&self) -> bool {
+        matches!(self, Link::Framed(framed) if framed.stream.has_partial_message())
     }
 
     pub(crate) fn poll_read(
@@ -234,7 +234,7 @@ mod tests {
     use crate::session::OutboundLimits;
     use std::sync::Arc;
 
-    impl Duplex for tokio::io::DuplexStream {}
+    impl FramedStream for tokio::io::DuplexStream {}
 
     fn outbox(outlet: Outlet) -> Arc<Outbox> {
         let limits = OutboundLimits {

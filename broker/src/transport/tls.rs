@@ -1,7 +1,7 @@
 //! TLS for a listener: its certificate, renewed while it runs, and who its clients are by theirs.
 
-use super::arrival::Nameless;
-use super::link::Duplex;
+use super::established::CertificateUserError;
+use super::link::FramedStream;
 use parking_lot::{Mutex, RwLock};
 use roommq_config::{ClientCertificates, UserFrom};
 use std::io;
@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{Error, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use x509_parser::extensions::GeneralName;
 
-impl Duplex for TlsStream<TcpStream> {}
+impl FramedStream for TlsStream<TcpStream> {}
 
 /// What is wrong with a listener's files.
 #[derive(Debug, thiserror::Error)]
@@ -77,13 +77,13 @@ pub(crate) struct Tls {
 /// What is known of the files since they were read last.
 #[derive(Debug)]
 struct LastRead {
-    stamps: Vec<Option<Stamp>>,
+    stamps: Vec<Option<FileStamp>>,
     /// Why they could not be used, as it was logged.
     failure: Option<String>,
 }
 
 /// By what a changed file is told: time, length and inode.
-type Stamp = (SystemTime, u64, u64);
+type FileStamp = (SystemTime, u64, u64);
 
 impl Tls {
     /// Reads the files.
@@ -140,7 +140,10 @@ impl Tls {
 
     /// The user whom the verified certificate of a client names; none where there is no certificate, or it does
     /// not matter. An error names what the certificate lacks.
-    pub(crate) fn user(&self, stream: &TlsStream<TcpStream>) -> Result<Option<String>, Nameless> {
+    pub(crate) fn user(
+        &self,
+        stream: &TlsStream<TcpStream>,
+    ) -> Result<Option<String>, CertificateUserError> {
         let shown = stream.get_ref().1.peer_certificates();
         match shown.and_then(<[_]>::first) {
             Some(certificate) if self.files.user_from != UserFrom::Nothing => {
@@ -151,14 +154,14 @@ impl Tls {
     }
 }
 
-fn user(certificate: &CertificateDer<'_>, from: UserFrom) -> Result<String, Nameless> {
+fn user(certificate: &CertificateDer<'_>, from: UserFrom) -> Result<String, CertificateUserError> {
     let wanted = match from {
         UserFrom::Nothing | UserFrom::CommonName => "common name",
         UserFrom::Email => "e-mail address",
         UserFrom::Dns => "DNS name",
     };
-    let (_, certificate) =
-        x509_parser::parse_x509_certificate(certificate).map_err(|_| Nameless(wanted))?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|_| CertificateUserError(wanted))?;
     let alternatives = certificate.subject_alternative_name();
     let alternatives = alternatives
         .ok()
@@ -179,10 +182,10 @@ fn user(certificate: &CertificateDer<'_>, from: UserFrom) -> Result<String, Name
             _ => None,
         }),
     };
-    name.map(str::to_owned).ok_or(Nameless(wanted))
+    name.map(str::to_owned).ok_or(CertificateUserError(wanted))
 }
 
-fn stamps(files: &roommq_config::Tls) -> Vec<Option<Stamp>> {
+fn stamps(files: &roommq_config::Tls) -> Vec<Option<FileStamp>> {
     let stamp = |path: &Path| {
         let file = std::fs::metadata(path).ok()?;
         Some((file.modified().ok()?, file.len(), file.ino()))
@@ -333,7 +336,7 @@ mod tests {
         let bare = params.self_signed(&key).unwrap();
         assert_eq!(
             user(bare.der(), UserFrom::Email),
-            Err(Nameless("e-mail address"))
+            Err(CertificateUserError("e-mail address"))
         );
     }
 

@@ -61,13 +61,13 @@ pub(super) async fn upgrade(
     Err(UpgradeError::Refused(status, text))
 }
 
-type No = (StatusCode, &'static str);
+type Rejection = (StatusCode, &'static str);
 
 /// The request, which is taken out of `bytes`.
 async fn request(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut Vec<u8>,
-) -> io::Result<Result<Request, No>> {
+) -> io::Result<Result<Request, Rejection>> {
     let mut looked = 0;
     loop {
         // Looked for before it is parsed: byte by byte that would be the work of a square.
@@ -96,7 +96,7 @@ async fn request(
 }
 
 /// Pure.
-fn answer(request: &Request, rules: &WebSocket) -> Result<Response, No> {
+fn answer(request: &Request, rules: &WebSocket) -> Result<Response, Rejection> {
     let headers = request.headers();
     if request.uri().path() != rules.path {
         return Err((StatusCode::NOT_FOUND, "MQTT is not at this path"));

@@ -3,8 +3,8 @@
 //! Packets and frames know nothing of each other: a packet may span messages, and a message may hold many packets
 //! [MQTT-6.0.0-2]. What waits goes out as one binary message for each write.
 
-use super::framing::Watched;
-use super::link::Duplex;
+use super::frame_tracker::TrackedStream;
+use super::link::FramedStream;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{FutureExt, Sink, Stream};
 use std::io::{self, IoSlice};
@@ -30,25 +30,25 @@ const BULKY: usize = 2 * READ;
 const SLACK: usize = 64 << 10;
 
 /// The byte stream inside a WebSocket.
-pub(super) struct Frames<S> {
-    /// None only while it is [renewed](Frames::renew).
-    socket: Option<WebSocketStream<Watched<S>>>,
+pub(super) struct WebSocketByteStream<S> {
+    /// None only while it is [renewed](WebSocketByteStream::renew).
+    socket: Option<WebSocketStream<TrackedStream<S>>>,
     /// A bulky message has gone through it.
     is_bulky: bool,
     /// Bytes that an incoming message may have.
     most: usize,
     /// Of a message that has been read in part.
     rest: Bytes,
-    reading: Reading,
+    reading: ReadState,
     /// What the peer did wrong, where it has.
     wrong: (io::ErrorKind, String),
-    writing: Writing,
+    writing: WriteState,
     /// What the close frame will say.
     verdict: CloseCode,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
+enum ReadState {
     Open,
     /// By the peer's close frame, or by the end of its socket.
     Ended,
@@ -57,7 +57,7 @@ enum Reading {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Writing {
+enum WriteState {
     Open,
     /// A close frame is the last that goes out.
     Closing,
@@ -65,21 +65,21 @@ enum Writing {
     Closed,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketByteStream<S> {
     /// On a stream that has been upgraded, and of which `early` has been read already. Frames and messages may be as
     /// long as the largest packet, and a little.
     pub(super) async fn new(stream: S, early: Vec<u8>, packet_bytes: u32) -> Self {
         let most = usize::try_from(packet_bytes).unwrap_or(usize::MAX);
         let most = most.saturating_add(SLACK);
-        let stream = Watched::new(stream, &early);
-        Frames {
+        let stream = TrackedStream::new(stream, &early);
+        WebSocketByteStream {
             socket: Some(socket(stream, early, most).await),
             is_bulky: false,
             most,
             rest: Bytes::new(),
-            reading: Reading::Open,
+            reading: ReadState::Open,
             wrong: (io::ErrorKind::InvalidData, String::new()),
-            writing: Writing::Open,
+            writing: WriteState::Open,
             verdict: CloseCode::Normal,
         }
     }
@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         io::Error::new(*kind, text.clone())
     }
 
-    fn socket(&mut self) -> io::Result<Pin<&mut WebSocketStream<Watched<S>>>> {
+    fn socket(&mut self) -> io::Result<Pin<&mut WebSocketStream<TrackedStream<S>>>> {
         let socket = self.socket.as_mut().map(Pin::new);
         socket.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -98,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     /// The library keeps buffers as large as the largest frame. Between two frames, with nothing to write, there is
     /// nothing in them, and new ones take their place. True where they did: it must be read from again.
     fn renew(&mut self, cx: &mut Context<'_>) -> bool {
-        let both_open = self.reading == Reading::Open && self.writing == Writing::Open;
+        let both_open = self.reading == ReadState::Open && self.writing == WriteState::Open;
         if !self.is_bulky || !both_open {
             return false;
         }
@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
             return false;
         };
         let flushed = Pin::new(&mut old).poll_flush(cx);
-        if !old.get_ref().framing.is_between_frames() || !matches!(flushed, Poll::Ready(Ok(()))) {
+        if !old.get_ref().tracker.is_between_frames() || !matches!(flushed, Poll::Ready(Ok(()))) {
             self.socket = Some(old);
             return false;
         }
@@ -144,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
                     "a WebSocket message that is not binary".to_owned()
                 }
                 Some(Err(Error::Io(error))) => {
-                    self.reading = Reading::Ended;
+                    self.reading = ReadState::Ended;
                     return Poll::Ready(Err(error));
                 }
                 // Without a close frame; of those who do not speak WebSocket any more.
@@ -165,39 +165,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
                 }
                 None => return Poll::Ready(Ok(None)),
             };
-            self.reading = Reading::Failed;
+            self.reading = ReadState::Failed;
             self.wrong = (kind, error);
             return Poll::Ready(Err(self.failure()));
         }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for Frames<S> {
-    fn has_begun(&self) -> bool {
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> FramedStream for WebSocketByteStream<S> {
+    fn has_partial_message(&self) -> bool {
         let socket = self.socket.as_ref();
-        socket.is_some_and(|socket| socket.get_ref().framing.is_within_message())
+        socket.is_some_and(|socket| socket.get_ref().tracker.is_within_message())
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketByteStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.reading == Reading::Failed && self.writing != Writing::Open {
+        if self.reading == ReadState::Failed && self.writing != WriteState::Open {
             // Only for the sake of an orderly close.
             return Pin::new(self.socket()?.get_mut().get_mut()).poll_read(cx, buffer);
         }
-        if self.reading == Reading::Failed && self.rest.is_empty() {
+        if self.reading == ReadState::Failed && self.rest.is_empty() {
             // Again and again: who looked first may have looked for something else.
             return Poll::Ready(Err(self.failure()));
         }
-        while self.rest.is_empty() && self.reading == Reading::Open {
+        while self.rest.is_empty() && self.reading == ReadState::Open {
             let message = ready!(self.poll_message(cx));
             match message? {
                 Some(bytes) => self.rest = bytes,
-                None => self.reading = Reading::Ended,
+                None => self.reading = ReadState::Ended,
             }
         }
         let n = self.rest.len().min(buffer.remaining());
@@ -211,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketByteStream<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -249,10 +249,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
 
     /// The close frame; when that has gone out and it is called again, the end of the stream below.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.writing == Writing::Closed {
+        if self.writing == WriteState::Closed {
             return Pin::new(self.socket()?.get_mut().get_mut()).poll_shutdown(cx);
         }
-        if self.writing == Writing::Open {
+        if self.writing == WriteState::Open {
             ready!(self.socket()?.poll_ready(cx)).map_err(broken)?;
             let frame = CloseFrame {
                 code: self.verdict,
@@ -260,10 +260,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
             };
             // Where the peer has closed first, it has been answered already.
             let _ = self.socket()?.start_send(Message::Close(Some(frame)));
-            self.writing = Writing::Closing;
+            self.writing = WriteState::Closing;
         }
         let flushed = ready!(self.socket()?.poll_flush(cx));
-        self.writing = Writing::Closed;
+        self.writing = WriteState::Closed;
         Poll::Ready(flushed.map_err(broken))
     }
 }
@@ -308,13 +308,16 @@ mod tests {
         runtime.enable_all().build().unwrap().block_on(test)
     }
 
-    async fn pair() -> (Frames<DuplexStream>, DuplexStream) {
+    async fn pair() -> (WebSocketByteStream<DuplexStream>, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(4 << 20);
-        (Frames::new(ours, Vec::new(), 1 << 20).await, theirs)
+        (
+            WebSocketByteStream::new(ours, Vec::new(), 1 << 20).await,
+            theirs,
+        )
     }
 
     /// Whether a read that finds nothing leaves it without large buffers.
-    fn is_idle_and_small(frames: &mut Frames<DuplexStream>) -> bool {
+    fn is_idle_and_small(frames: &mut WebSocketByteStream<DuplexStream>) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut room = [0; 1];
         let pending = Pin::new(&mut *frames).poll_read(&mut cx, &mut ReadBuf::new(&mut room));

@@ -2,7 +2,7 @@
 //! that every follower of the log comes to the same state.
 
 use crate::packet::{PublishProperties, QoS, SubscribeOptions};
-use crate::policy::{Actor, GoneReason, Mount, Request, SessionId};
+use crate::policy::{Actor, EndReason, Mount, Request, SessionId};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// First byte of every batch.
@@ -129,7 +129,7 @@ pub(crate) struct DisconnectEntry<'a> {
     pub at: u64,
     #[serde(borrow)]
     pub who: Origin<'a>,
-    pub reason: GoneReason,
+    pub reason: EndReason,
 }
 
 /// Entries on their way into one lane's log.
@@ -277,7 +277,7 @@ mod tests {
             Entry::Ended(DisconnectEntry {
                 at: 3,
                 who: WHO,
-                reason: GoneReason::Lost("why".into()),
+                reason: EndReason::Lost("why".into()),
             }),
             Entry::Timer {
                 at: 4,
@@ -287,7 +287,7 @@ mod tests {
             Entry::Disconnected(DisconnectEntry {
                 at: 5,
                 who: WHO,
-                reason: GoneReason::Orderly,
+                reason: EndReason::Orderly,
             }),
             Entry::Barrier(6),
         ];

@@ -3,7 +3,7 @@ use super::super::entry::{DisconnectEntry, FilterEntry, PropertiesEntry};
 use super::*;
 use crate::packet::{SubscribeOptions, Version};
 use crate::policy::{
-    Actor, AllowAll, GoneReason, LaneHooks, Mount, Notice, Request, SessionId, Verdict,
+    Actor, AllowAll, EndReason, LaneHooks, Mount, Notice, Request, SessionId, Verdict,
 };
 use crate::session::{Answer, OutboundLimits};
 use std::collections::HashMap;
@@ -62,7 +62,7 @@ impl LaneHook for Picky {
             retain: true,
         });
     }
-    fn gone(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, reason: &GoneReason) {
+    fn disconnected(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, reason: &EndReason) {
         cx.effects.push(Effect::Publish {
             topic: "t/gone".into(),
             payload: format!("{} {reason:?}", who.user).into(),
@@ -440,7 +440,7 @@ fn entries_of_an_earlier_incarnation_are_stale() {
     s.apply(&Entry::Ended(DisconnectEntry {
         at: 30,
         who: ALICE,
-        reason: GoneReason::Orderly,
+        reason: EndReason::Orderly,
     }));
     assert_eq!(s.topics(BOB), ["t/gone"], "the hook hears of it");
     s.publish(BOB, "t/new", false);
@@ -448,7 +448,7 @@ fn entries_of_an_earlier_incarnation_are_stale() {
     s.apply(&Entry::Ended(DisconnectEntry {
         at: 31,
         who: later,
-        reason: GoneReason::Orderly,
+        reason: EndReason::Orderly,
     }));
     s.publish(BOB, "t/new", false);
     assert!(s.topics(later).is_empty());

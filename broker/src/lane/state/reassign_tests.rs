@@ -77,7 +77,7 @@ impl Scene {
         let gone = DisconnectEntry {
             at: 40,
             who,
-            reason: GoneReason::Orderly,
+            reason: EndReason::Orderly,
         };
         self.apply(&if stays {
             Entry::Disconnected(gone)
@@ -413,7 +413,7 @@ fn what_a_session_that_is_over_has_left_is_for_the_absent_too() {
         let gone = || DisconnectEntry {
             at: 40,
             who: ALICE,
-            reason: GoneReason::Orderly,
+            reason: EndReason::Orderly,
         };
         s.apply(&Entry::Disconnected(gone()));
         assert_eq!((outbox.dropped(), s.kept(BOB).0), (0, 0), "not yet");

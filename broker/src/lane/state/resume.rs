@@ -16,7 +16,7 @@ impl Lane {
         if let Some(slot) = self.slot_up_to(g.who.session) {
             self.reassign_after_disconnect(slot, host);
         }
-        self.with_hook(|hook, cx| hook.gone(cx, g.who.into(), &g.reason));
+        self.with_hook(|hook, cx| hook.disconnected(cx, g.who.into(), &g.reason));
         self.perform_effects(host);
     }
 
@@ -29,7 +29,7 @@ impl Lane {
         {
             self.reassign_after_end(slot, &outbox, host);
         }
-        self.with_hook(|hook, cx| hook.gone(cx, g.who.into(), &g.reason));
+        self.with_hook(|hook, cx| hook.disconnected(cx, g.who.into(), &g.reason));
         self.perform_effects(host);
     }
 

@@ -12,7 +12,7 @@ const LONGEST_HEADER: usize = 14;
 
 /// What the bytes so far end with.
 #[derive(Debug, Default)]
-pub(super) struct Framing {
+pub(super) struct FrameTracker {
     header: [u8; LONGEST_HEADER],
     /// Bytes of a header that have come.
     got: usize,
@@ -24,7 +24,7 @@ pub(super) struct Framing {
     open: bool,
 }
 
-impl Framing {
+impl FrameTracker {
     /// More has come.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) {
         while let Some(byte) = bytes.first() {
@@ -91,21 +91,21 @@ impl Framing {
 }
 
 /// A stream whose bytes are looked at as they are read.
-pub(super) struct Watched<S> {
+pub(super) struct TrackedStream<S> {
     stream: S,
-    pub(super) framing: Framing,
+    pub(super) tracker: FrameTracker,
 }
 
-impl<S> Watched<S> {
+impl<S> TrackedStream<S> {
     /// Of which `early` has been read already.
     pub(super) fn new(stream: S, early: &[u8]) -> Self {
-        let mut framing = Framing::default();
-        framing.pass(early);
-        Watched { stream, framing }
+        let mut tracker = FrameTracker::default();
+        tracker.pass(early);
+        TrackedStream { stream, tracker }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -113,12 +113,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.framing.pass(&buffer.filled()[before..]);
+        self.tracker.pass(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -177,20 +177,20 @@ mod tests {
             let begun = [frame(0x02, payload), frame(0x89, 5), frame(0x80, payload)].concat();
             let after = frame(0x8A, 125);
             for piece in [1, 3, 1_000, begun.len()] {
-                let mut framing = Framing::default();
-                assert!(!framing.is_within_message());
+                let mut tracker = FrameTracker::default();
+                assert!(!tracker.is_within_message());
                 let mut come = 0;
                 for bytes in begun.chunks(piece) {
-                    framing.pass(bytes);
+                    tracker.pass(bytes);
                     come += bytes.len();
-                    assert_eq!(framing.is_within_message(), come < begun.len(), "{come}");
+                    assert_eq!(tracker.is_within_message(), come < begun.len(), "{come}");
                 }
                 for bytes in after.chunks(piece) {
-                    framing.pass(bytes);
-                    assert!(!framing.is_within_message(), "a pong");
+                    tracker.pass(bytes);
+                    assert!(!tracker.is_within_message(), "a pong");
                 }
-                framing.pass(&[0x82]);
-                assert!(framing.is_within_message());
+                tracker.pass(&[0x82]);
+                assert!(tracker.is_within_message());
             }
         }
     }

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 /// A place that is listened on; shown as what a client is to be given: `127.0.0.1:1883`, `tls://…`,
 /// `ws://127.0.0.1:8083/mqtt`, `unix:/run/roommq.sock`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum ListenAddress {
     /// By IP.
-    Address {
+    Ip {
         /// Port 0 has become a real one.
         address: SocketAddr,
         /// What is spoken there.
@@ -19,15 +19,15 @@ pub enum Place {
         path: String,
     },
     /// A Unix socket.
-    Socket(PathBuf),
+    Unix(PathBuf),
 }
 
-impl Place {
+impl ListenAddress {
     /// The address of plain TCP.
     #[must_use]
     pub fn plain(&self) -> Option<SocketAddr> {
         match self {
-            Place::Address {
+            ListenAddress::Ip {
                 address,
                 transport: Transport::Tcp,
                 ..
@@ -37,10 +37,10 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Address {
+            ListenAddress::Ip {
                 address,
                 transport,
                 path,
@@ -53,7 +53,7 @@ impl fmt::Display for Place {
                 };
                 write!(f, "{scheme}{address}{path}")
             }
-            Place::Socket(path) => write!(f, "unix:{}", path.display()),
+            ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

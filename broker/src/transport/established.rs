@@ -12,27 +12,27 @@ pub(crate) enum Socket {
 }
 
 /// A peer whose next byte is MQTT.
-pub(crate) struct Arrival {
+pub(crate) struct EstablishedTransport {
     pub link: Link,
     pub outlet: Outlet,
     pub peer: Peer,
     /// The user that a verified certificate names.
-    pub certificate_user: Result<Option<String>, Nameless>,
+    pub certificate_user: Result<Option<String>, CertificateUserError>,
 }
 
 /// A verified certificate without the field that would be the user. Told by CONNACK, as any name that is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the client's certificate has no {0}, which would be the user")]
-pub(crate) struct Nameless(pub &'static str);
+pub(crate) struct CertificateUserError(pub &'static str);
 
-impl Arrival {
+impl EstablishedTransport {
     /// A peer with nothing in between.
-    pub(crate) fn plain(socket: Socket, peer: Peer) -> Arrival {
+    pub(crate) fn plain(socket: Socket, peer: Peer) -> EstablishedTransport {
         let (link, outlet) = match socket {
             Socket::Tcp(socket) => Link::tcp(socket),
             Socket::Unix(socket) => Link::unix(socket),
         };
-        Arrival {
+        EstablishedTransport {
             link,
             outlet,
             peer,
