@@ -11,7 +11,7 @@ use crate::topics;
 use globset::GlobMatcher;
 use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
 use roommq_broker::policy::{Principal, Refusal};
-use roommq_config::{AccessRule, OutsideRooms, Permission, Settings};
+use roommq_config::{AccessRule, Permission, Settings};
 use std::borrow::Cow;
 use std::str::Split;
 
@@ -166,7 +166,7 @@ impl Rule {
 
 impl Access {
     pub fn new(settings: &Settings) -> Access {
-        let outside = settings.topics.outside_rooms == OutsideRooms::Allow;
+        let outside = settings.topics.outside_rooms == Permission::Allow;
         Access {
             rules: settings.access_rules.iter().map(Rule::new).collect(),
             outside,

@@ -3,7 +3,7 @@
 use crate::access::Access;
 use crate::room_policy::{Creators, RoomLimits, RoomPolicies, RoomPolicy};
 use crate::topics;
-use roommq_config::{Access as Joining, Create, PublishRule, RoomRule, Settings, SysReaders};
+use roommq_config::{PublishRule, RoomAccess, RoomCreation, RoomRule, Settings, SysReaders};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -27,9 +27,9 @@ impl Rules {
             limit: None,
             members_publish: false,
             creators: match settings.rooms.create {
-                Create::Anyone => Creators::Anyone,
-                Create::Authenticated => Creators::Authenticated,
-                Create::Nobody => Creators::Nobody,
+                RoomCreation::Anyone => Creators::Anyone,
+                RoomCreation::Authenticated => Creators::Authenticated,
+                RoomCreation::Nobody => Creators::Nobody,
             },
             of_one: false,
         };
@@ -48,8 +48,8 @@ impl Rules {
 /// The policy of the rooms that a `[[room]]` matches.
 fn policy(rule: &RoomRule) -> RoomPolicy {
     let members = match &rule.access {
-        Joining::Open => None,
-        Joining::List(users) => {
+        RoomAccess::Open => None,
+        RoomAccess::List(users) => {
             let levels = users.iter().map(|user| topics::user_level(user).into());
             Some(levels.collect())
         }
@@ -93,9 +93,9 @@ pub(crate) mod tests {
                 matcher: globset::Glob::new(pattern).unwrap().compile_matcher(),
             },
             access: if list.is_empty() {
-                Joining::Open
+                RoomAccess::Open
             } else {
-                Joining::List(users)
+                RoomAccess::List(users)
             },
             max_members: NonZeroU32::new(limit),
             publish,
@@ -145,9 +145,9 @@ pub(crate) mod tests {
     #[test]
     fn rooms_create_counts_only_where_no_rule_matches() {
         for (create, anonymous, authenticated) in [
-            (Create::Anyone, true, true),
-            (Create::Authenticated, false, true),
-            (Create::Nobody, false, false),
+            (RoomCreation::Anyone, true, true),
+            (RoomCreation::Authenticated, false, true),
+            (RoomCreation::Nobody, false, false),
         ] {
             let mut settings = settings();
             settings.rooms.create = create;
@@ -181,7 +181,7 @@ pub(crate) mod tests {
         assert!(!strict(&Settings::default()));
         assert!(strict(&settings()));
         let mut closed = Settings::default();
-        closed.rooms.create = Create::Nobody;
+        closed.rooms.create = RoomCreation::Nobody;
         assert!(strict(&closed));
     }
 }

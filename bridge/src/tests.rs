@@ -3,7 +3,7 @@ use super::*;
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{Actor, AuthStep, SessionId};
-use roommq_config::OutsideRooms;
+use roommq_config::Permission;
 
 fn request(user_name: Option<&str>, password: Option<&'static [u8]>) -> ConnectRequest {
     ConnectRequest {
@@ -137,6 +137,6 @@ fn a_lane_shows_topics_outside_rooms_as_the_settings_say() {
         bridge.open(0).may_see(bob, topic)
     };
     assert!(sees(&settings, "sensors/1"));
-    settings.topics.outside_rooms = OutsideRooms::Deny;
+    settings.topics.outside_rooms = Permission::Deny;
     assert!(!sees(&settings, "sensors/1") && sees(&settings, "inbox/bob/error"));
 }

@@ -3,12 +3,12 @@
 use crate::address::Address;
 use clap::Args;
 use roommq_bridge::topics::{self, BadRoomName};
-use roommq_config::{Flags, Source};
+use roommq_config::{Flags, Sources};
 use std::path::PathBuf;
 
 /// Where settings come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub(crate) struct SourceArgs {
+pub(crate) struct SettingsArgs {
     /// Read settings from this TOML file; without it, from the one that `ROOMMQ_CONFIG` names, if any
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -29,10 +29,10 @@ pub(crate) struct SourceArgs {
     pub log_format: Option<String>,
 }
 
-impl SourceArgs {
+impl SettingsArgs {
     /// The sources of the settings, this process's environment among them.
-    pub(crate) fn source(&self) -> Source {
-        Source {
+    pub(crate) fn source(&self) -> Sources {
+        Sources {
             file: self.config.clone(),
             flags: Flags {
                 listen: self.listen.clone(),

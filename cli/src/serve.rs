@@ -1,7 +1,7 @@
 //! `roommq serve`: settings, users, the bridge and the broker, plugged together.
 
 use crate::logging;
-use crate::options::SourceArgs;
+use crate::options::SettingsArgs;
 use crate::signals::{Asked, Signals};
 use anyhow::{Context, anyhow, bail};
 use roommq_bridge::{Bridge, Users};
@@ -80,7 +80,7 @@ fn unbound_path(path: &Path, error: &std::io::Error) -> String {
     }
 }
 
-pub(crate) fn run(source: &SourceArgs, json: bool) -> anyhow::Result<()> {
+pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
     let settings = roommq_config::load(&source.source())?.settings;
     logging::start(&settings.log)?;
     let fd_limit = raise_fd_limit();

@@ -5,10 +5,10 @@ mod key;
 mod listener;
 mod room;
 
-pub(crate) use access::{ACCESS, AccessDraft};
+pub(crate) use access::{ACCESS, AccessRuleDraft};
 pub(crate) use key::Key;
 pub(crate) use listener::{LISTENER, ListenerDraft};
-pub(crate) use room::{ROOM, RoomDraft};
+pub(crate) use room::{ROOM, RoomRuleDraft};
 
 use crate::settings::Settings;
 use crate::value;
@@ -171,7 +171,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
 
 /// How a section is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub(crate) enum SectionKind {
     /// `[section]`
     Table,
     /// `[[section]]`
@@ -194,12 +194,12 @@ pub(crate) fn section(name: &str) -> &str {
 }
 
 /// How the section of this name is written, if there is one.
-pub(crate) fn shape(name: &str) -> Option<Shape> {
+pub(crate) fn shape(name: &str) -> Option<SectionKind> {
     match name {
-        "listener" | "access" | "room" => Some(Shape::List),
+        "listener" | "access" | "room" => Some(SectionKind::List),
         _ => names()
             .any(|key| section(key) == name)
-            .then_some(Shape::Table),
+            .then_some(SectionKind::Table),
     }
 }
 
@@ -261,8 +261,8 @@ mod tests {
             ("listener", Some("listener")),
             ("xyzzy", None),
         ];
-        for (name, wanted) in table {
-            assert_eq!(nearest(name), wanted, "{name}");
+        for (name, hint) in table {
+            assert_eq!(nearest(name), hint, "{name}");
         }
     }
 

@@ -5,21 +5,21 @@
 
 mod check;
 mod defaults;
-mod entry;
 mod keys;
 mod layer;
 mod load;
+mod parsed_table;
 mod problem;
 mod settings;
-mod source;
+mod sources;
 mod value;
 
-pub use load::{Loaded, Origin, load};
-pub use problem::{ConfigError, Place, Problem};
+pub use load::{EffectiveValue, Loaded, load};
+pub use problem::{ConfigError, Location, Problem};
 pub use settings::{
-    Access, AccessRule, Auth, ClientCertificates, Create, Endpoint, Lanes, Limits, Listener,
-    ListenerLimits, Log, LogFormat, OutsideRooms, Permission, Presence, PublishRule, RoomPattern,
-    RoomRule, Rooms, Settings, Sys, SysReaders, Tls, Topics, Transport, UserFrom, UserPattern,
-    WebSocket,
+    AccessRule, AuthSettings, ClientCertificates, Endpoint, Lanes, Limits, Listener,
+    ListenerLimits, LogFormat, LogSettings, Permission, PresenceSettings, PublishRule, RoomAccess,
+    RoomCreation, RoomPattern, RoomRule, RoomSettings, Settings, SysReaders, SysSettings, Tls,
+    TopicSettings, Transport, UserFrom, UserPattern, WebSocket,
 };
-pub use source::{Flags, Source, process_environment};
+pub use sources::{Flags, Sources, process_environment};

@@ -1,10 +1,10 @@
 //! From the layers to checked settings.
 
-use crate::entry::Entry;
 use crate::keys::{self, Key, ListenerDraft};
-use crate::problem::{ConfigError, Place, Problem};
+use crate::parsed_table::ParsedTable;
+use crate::problem::{ConfigError, Location, Problem};
 use crate::settings::Settings;
-use crate::source::Source;
+use crate::sources::Sources;
 use crate::{check, layer, value};
 use config::{Map, Value, ValueKind};
 use serde::Serialize;
@@ -20,19 +20,19 @@ pub struct Loaded {
     /// What holds.
     pub settings: Settings,
     /// Every key: listeners first, then the sections, then rules for topics and for rooms.
-    pub origins: Vec<Origin>,
+    pub values: Vec<EffectiveValue>,
 }
 
 /// One key's effective value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Origin {
+pub struct EffectiveValue {
     /// As in the file; entries of lists are counted from 0: `room[0].match`.
     pub key: String,
     /// The value in TOML; none where nothing is set and that means something (`max_members`: no limit).
     /// Serialized it is a plain value; `to_string` gives its TOML text.
     pub value: Option<toml::Value>,
     /// Where it comes from; serialized as it is shown.
-    pub source: Place,
+    pub source: Location,
 }
 
 /// Reads all layers, lays them over one another and checks what comes out.
@@ -41,9 +41,9 @@ pub struct Origin {
 ///
 /// All that is wrong, not only the first; but only what is wrong with the file where it cannot be read
 /// or is no TOML.
-pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
-    let Some((path, named_by)) = named_file(source)? else {
-        return load_text(None, source);
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let Some((path, named_by)) = named_file(sources)? else {
+        return load_text(None, sources);
     };
     let text = std::fs::read_to_string(&path).map_err(|error| {
         let reason = match error.kind() {
@@ -57,17 +57,17 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
             reason,
         }])
     })?;
-    load_text(Some((&path, &text)), source)
+    load_text(Some((&path, &text)), sources)
 }
 
 /// The file, and the variable that named it; none where the command line did.
-fn named_file(source: &Source) -> Result<Option<(PathBuf, Option<&'static str>)>, ConfigError> {
-    if let Some(path) = &source.file {
+fn named_file(sources: &Sources) -> Result<Option<(PathBuf, Option<&'static str>)>, ConfigError> {
+    if let Some(path) = &sources.file {
         return Ok(Some((path.clone(), None)));
     }
-    match layer::file_variable(&source.environment) {
+    match layer::file_variable(&sources.environment) {
         Some(("", variable)) => Err(ConfigError::new(vec![Problem::Conflict {
-            place: Place::Environment(variable.to_owned()),
+            location: Location::Environment(variable.to_owned()),
             text: format!("{variable} is empty: name a TOML file, or unset it"),
         }])),
         named => Ok(named.map(|(path, variable)| (PathBuf::from(path), Some(variable)))),
@@ -77,7 +77,7 @@ fn named_file(source: &Source) -> Result<Option<(PathBuf, Option<&'static str>)>
 /// [`load`] with the file already read.
 pub(crate) fn load_text(
     file: Option<(&Path, &str)>,
-    source: &Source,
+    sources: &Sources,
 ) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
     let alone = |problem| ConfigError::new(vec![problem]);
@@ -85,39 +85,39 @@ pub(crate) fn load_text(
     if let Some((path, text)) = file {
         layers.push(layer::file(text, Some(path), &mut problems).map_err(alone)?);
     }
-    layers.push(layer::environment(&source.environment, &mut problems));
-    layers.push(layer::flags(&source.flags));
+    layers.push(layer::environment(&sources.environment, &mut problems));
+    layers.push(layer::flags(&sources.flags));
     let tree = layer::merge(layers).map_err(|error| {
         alone(Problem::Conflict {
-            place: Place::Default,
+            location: Location::Default,
             text: error.to_string(),
         })
     })?;
-    let mut reader = Reader {
+    let mut loader = Loader {
         file: file.map_or(Path::new(""), |(path, _)| path),
         problems,
-        origins: Vec::new(),
+        values: Vec::new(),
     };
-    let settings = reader.settings(&tree);
+    let settings = loader.settings(&tree);
     match settings {
-        Some(settings) if reader.problems.is_empty() => Ok(Loaded {
+        Some(settings) if loader.problems.is_empty() => Ok(Loaded {
             settings,
-            origins: reader.origins,
+            values: loader.values,
         }),
-        _ => Err(ConfigError::new(reader.problems)),
+        _ => Err(ConfigError::new(loader.problems)),
     }
 }
 
-struct Reader<'a> {
+struct Loader<'a> {
     file: &'a Path,
     problems: Vec<Problem>,
-    origins: Vec<Origin>,
+    values: Vec<EffectiveValue>,
 }
 
-impl Reader<'_> {
+impl Loader<'_> {
     /// None where so much is wrong that no settings can be made.
     fn settings(&mut self, tree: &Map<String, Value>) -> Option<Settings> {
-        let listeners = self.list("listener", keys::LISTENER, tree, Reader::resolve_listener);
+        let listeners = self.list("listener", keys::LISTENER, tree, Loader::resolve_listener);
         let sections = tree
             .iter()
             .filter_map(|(section, value)| match &value.kind {
@@ -130,15 +130,19 @@ impl Reader<'_> {
                 entries.map(move |(key, value)| (format!("{section}.{key}"), value))
             })
             .collect();
-        let mut entry = Entry {
+        let mut entry = ParsedTable {
             name: String::new(),
-            place: Place::Default,
-            read: Settings::default(),
-            places: BTreeMap::new(),
+            location: Location::Default,
+            values: Settings::default(),
+            locations: BTreeMap::new(),
         };
         self.fill(keys::SETTINGS, |key| given.get(key).copied(), &mut entry);
-        let places = &entry.places;
-        self.resolve(places, "auth.users_file", &mut entry.read.auth.users_file);
+        let locations = &entry.locations;
+        self.resolve(
+            locations,
+            "auth.users_file",
+            &mut entry.values.auth.users_file,
+        );
         self.record(keys::SETTINGS, &entry);
         let access = self.list("access", keys::ACCESS, tree, |_, _| {});
         let rooms = self.list("room", keys::ROOM, tree, |_, _| {});
@@ -146,14 +150,14 @@ impl Reader<'_> {
         let listeners = listeners.map(|entries| check::listeners(entries, &mut self.problems));
         let rooms = rooms.map(|entries| check::rooms(entries, &mut self.problems));
         let access = access.map(|entries| check::topics(entries, &mut self.problems));
-        let (bound, Some(rules), Some(access)) = (listeners?, rooms, access) else {
+        let (listeners, Some(rules), Some(access)) = (listeners?, rooms, access) else {
             return None;
         };
         if !self.misread("auth") {
-            check::auth(&bound, &entry, &mut self.problems);
+            check::auth(&listeners, &entry, &mut self.problems);
         }
-        let mut settings = entry.read;
-        settings.listeners = bound.into_iter().map(|bound| bound.read).collect();
+        let mut settings = entry.values;
+        settings.listeners = listeners.into_iter().map(|one| one.listener).collect();
         settings.access_rules = access;
         settings.room_rules = rules;
         Some(settings)
@@ -166,8 +170,8 @@ impl Reader<'_> {
         section: &str,
         keys: &[Key<T>],
         tree: &Map<String, Value>,
-        resolve: impl Fn(&Self, &mut Entry<T>),
-    ) -> Option<Vec<Entry<T>>> {
+        resolve: impl Fn(&Self, &mut ParsedTable<T>),
+    ) -> Option<Vec<ParsedTable<T>>> {
         let items = match tree.get(section).map(|value| &value.kind) {
             Some(ValueKind::Array(items)) => items.as_slice(),
             _ => &[],
@@ -177,11 +181,11 @@ impl Reader<'_> {
             let ValueKind::Table(table) = &item.kind else {
                 continue;
             };
-            let mut entry = Entry {
+            let mut entry = ParsedTable {
                 name: format!("{section}[{index}]"),
-                place: layer::place(item, self.file),
-                read: T::default(),
-                places: BTreeMap::new(),
+                location: layer::location(item, self.file),
+                values: T::default(),
+                locations: BTreeMap::new(),
             };
             let own = |key: &str| key.split_once('.').and_then(|(_, key)| table.get(key));
             self.fill(keys, own, &mut entry);
@@ -205,56 +209,56 @@ impl Reader<'_> {
         &mut self,
         keys: &[Key<T>],
         given: impl Fn(&str) -> Option<&'v Value>,
-        entry: &mut Entry<T>,
+        entry: &mut ParsedTable<T>,
     ) {
         for key in keys {
             let Some(value) = given(key.name) else {
                 continue;
             };
-            let place = layer::place(value, self.file);
-            if let Err(wanted) = (key.read)(&mut entry.read, &value.kind) {
+            let location = layer::location(value, self.file);
+            if let Err(hint) = (key.read)(&mut entry.values, &value.kind) {
                 self.problems.push(Problem::BadValue {
                     key: full_name(&entry.name, key.name),
-                    place: place.clone(),
+                    location: location.clone(),
                     value: value::describe(&value.kind),
-                    wanted,
+                    hint,
                 });
             }
-            entry.places.insert(key.name, place);
+            entry.locations.insert(key.name, location);
         }
     }
 
     /// Notes the values of a table for those who ask.
-    fn record<T>(&mut self, keys: &[Key<T>], entry: &Entry<T>) {
-        self.origins.extend(keys.iter().map(|key| {
-            Origin {
+    fn record<T>(&mut self, keys: &[Key<T>], entry: &ParsedTable<T>) {
+        self.values.extend(keys.iter().map(|key| {
+            EffectiveValue {
                 key: full_name(&entry.name, key.name),
-                value: (key.show)(&entry.read),
+                value: (key.show)(&entry.values),
                 source: entry
-                    .places
+                    .locations
                     .get(key.name)
                     .cloned()
-                    .unwrap_or(Place::Default),
+                    .unwrap_or(Location::Default),
             }
         }));
     }
 
-    fn resolve_listener(&self, entry: &mut Entry<ListenerDraft>) {
-        let (draft, places) = (&mut entry.read, &entry.places);
-        self.resolve(places, "listener.path", &mut draft.path);
-        self.resolve(places, "listener.certificate", &mut draft.certificate);
-        self.resolve(places, "listener.key", &mut draft.key);
-        self.resolve(places, "listener.client_ca", &mut draft.client_ca);
+    fn resolve_listener(&self, entry: &mut ParsedTable<ListenerDraft>) {
+        let (draft, locations) = (&mut entry.values, &entry.locations);
+        self.resolve(locations, "listener.path", &mut draft.path);
+        self.resolve(locations, "listener.certificate", &mut draft.certificate);
+        self.resolve(locations, "listener.key", &mut draft.key);
+        self.resolve(locations, "listener.client_ca", &mut draft.client_ca);
     }
 
     /// A file's relative paths are relative to the file.
     fn resolve(
         &self,
-        places: &BTreeMap<&'static str, Place>,
+        locations: &BTreeMap<&'static str, Location>,
         key: &str,
         path: &mut Option<PathBuf>,
     ) {
-        let from_file = matches!(places.get(key), Some(Place::File { .. }));
+        let from_file = matches!(locations.get(key), Some(Location::File { .. }));
         if let (true, Some(path), Some(directory)) = (from_file, path, self.file.parent()) {
             *path = directory.join(&*path);
         }

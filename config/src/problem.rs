@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Where a value comes from. The order is that of the layers: a later one wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum Location {
     /// Built in.
     Default,
     /// A TOML file.
@@ -22,17 +22,17 @@ pub enum Place {
     Flag(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Default => f.write_str("default"),
-            Place::File { path, line } => write!(f, "{}:{line}", path.display()),
-            Place::Environment(name) | Place::Flag(name) => f.write_str(name),
+            Location::Default => f.write_str("default"),
+            Location::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Location::Environment(name) | Location::Flag(name) => f.write_str(name),
         }
     }
 }
 
-impl Serialize for Place {
+impl Serialize for Location {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -53,50 +53,50 @@ pub enum Problem {
         reason: String,
     },
     /// The file is no TOML. Nothing else is looked at then.
-    #[error("{place} is not TOML: {reason}")]
+    #[error("{location} is not TOML: {reason}")]
     Syntax {
         /// Where parsing stopped.
-        place: Place,
+        location: Location,
         /// What the parser says.
         reason: String,
     },
     /// No such key.
-    #[error("unknown key `{key}` in {place}{}", did_you_mean(nearest.as_deref()))]
+    #[error("unknown key `{key}` in {location}{}", did_you_mean(nearest.as_deref()))]
     UnknownKey {
         /// As it was written.
         key: String,
         /// Where.
-        place: Place,
+        location: Location,
         /// The known key that looks most like it, if one does.
         nearest: Option<String>,
     },
     /// A value that the key cannot take.
-    #[error("`{key}` in {place} is `{value}`: {wanted}")]
+    #[error("`{key}` in {location} is `{value}`: {hint}")]
     BadValue {
         /// The key; entries of lists are counted from 0, as in `room[0].match`.
         key: String,
         /// Where.
-        place: Place,
+        location: Location,
         /// As it was written, shortened.
         value: String,
         /// What would be right.
-        wanted: String,
+        hint: String,
     },
     /// A key that must be there is not.
-    #[error("`{key}` is missing in {place}: {wanted}")]
+    #[error("`{key}` is missing in {location}: {hint}")]
     Missing {
         /// The key.
         key: String,
         /// Where it was looked for.
-        place: Place,
+        location: Location,
         /// What to write.
-        wanted: String,
+        hint: String,
     },
     /// Values that are right alone and wrong together.
     #[error("{text}")]
     Conflict {
         /// The value that has to change, most likely.
-        place: Place,
+        location: Location,
         /// The whole story, and what to write.
         text: String,
     },
@@ -105,14 +105,14 @@ pub enum Problem {
 impl Problem {
     /// Where to look, where that is one place.
     #[must_use]
-    pub fn place(&self) -> Option<&Place> {
+    pub fn location(&self) -> Option<&Location> {
         match self {
             Problem::Unreadable { .. } => None,
-            Problem::Syntax { place, .. }
-            | Problem::UnknownKey { place, .. }
-            | Problem::BadValue { place, .. }
-            | Problem::Missing { place, .. }
-            | Problem::Conflict { place, .. } => Some(place),
+            Problem::Syntax { location, .. }
+            | Problem::UnknownKey { location, .. }
+            | Problem::BadValue { location, .. }
+            | Problem::Missing { location, .. }
+            | Problem::Conflict { location, .. } => Some(location),
         }
     }
 
@@ -143,7 +143,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// Sorts `problems` by their places.
     pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
-        problems.sort_by(|a, b| a.place().cmp(&b.place()));
+        problems.sort_by(|a, b| a.location().cmp(&b.location()));
         ConfigError { problems }
     }
 

@@ -20,30 +20,30 @@ pub struct Settings {
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
     /// Who may connect.
-    pub auth: Auth,
+    pub auth: AuthSettings,
     /// Topics that are no rooms.
-    pub topics: Topics,
+    pub topics: TopicSettings,
     /// Rules for topics that are no rooms; the first that decides wins.
     pub access_rules: Vec<AccessRule>,
     /// Rules for rooms by name; the first that matches wins.
     pub room_rules: Vec<RoomRule>,
     /// What holds for a room that no rule matches.
-    pub rooms: Rooms,
+    pub rooms: RoomSettings,
     /// Times of presence.
-    pub presence: Presence,
+    pub presence: PresenceSettings,
     /// Sizes, counts and times that bound what a peer can cost.
     pub limits: Limits,
     /// The ordered logs that all traffic passes.
     pub lanes: Lanes,
     /// What the server tells of itself.
-    pub sys: Sys,
+    pub sys: SysSettings,
     /// How the log is written.
-    pub log: Log,
+    pub log: LogSettings,
 }
 
 /// Who may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Auth {
+pub struct AuthSettings {
     /// Whether a client without credentials is let in, as `~<client id>`.
     pub anonymous: bool,
     /// The file that `roommq passwd` writes.
@@ -54,20 +54,11 @@ pub struct Auth {
 
 /// Topics besides `rooms/` and `inbox/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Topics {
+pub struct TopicSettings {
     /// Whether they are served, where no rule decides.
-    pub outside_rooms: OutsideRooms,
+    pub outside_rooms: Permission,
     /// The same of those that start with `$`, where others are served; never of `$SYS`, which is the server's.
     pub dollar: Permission,
-}
-
-/// Whether ordinary MQTT topics are served beside the rooms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutsideRooms {
-    /// Anybody may publish and subscribe there.
-    Allow,
-    /// Nobody may.
-    Deny,
 }
 
 /// What holds for the rooms whose names match.
@@ -76,7 +67,7 @@ pub struct RoomRule {
     /// The glob on the room's name, as written and as it matches.
     pub pattern: RoomPattern,
     /// Who may join.
-    pub access: Access,
+    pub access: RoomAccess,
     /// How many users may be in at once; none: no limit.
     pub max_members: Option<NonZeroU32>,
     /// Who may publish.
@@ -103,7 +94,7 @@ impl Eq for RoomPattern {}
 
 /// Who may join a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
+pub enum RoomAccess {
     /// Whoever may connect.
     Open,
     /// These users only.
@@ -121,14 +112,14 @@ pub enum PublishRule {
 
 /// What holds for rooms that no rule matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rooms {
+pub struct RoomSettings {
     /// Who brings such a room to life by joining.
-    pub create: Create,
+    pub create: RoomCreation,
 }
 
 /// Who may bring a room to life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Create {
+pub enum RoomCreation {
     /// Whoever may connect.
     Anyone,
     /// Users with credentials.
@@ -139,7 +130,7 @@ pub enum Create {
 
 /// Times of presence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Presence {
+pub struct PresenceSettings {
     /// From `lost` to `left`.
     pub grace: Duration,
 }
@@ -208,7 +199,7 @@ pub struct Lanes {
 
 /// The topics under `$SYS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sys {
+pub struct SysSettings {
     /// From one update to the next; 0: there are none.
     pub interval: Duration,
     /// Who may subscribe to them.
@@ -228,7 +219,7 @@ pub enum SysReaders {
 
 /// How the log is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
+pub struct LogSettings {
     /// `error`, `warn`, `info`, `debug`, `trace`, or tracing directives.
     pub level: String,
     /// For people or for machines.

@@ -1,7 +1,7 @@
 //! Each thing that can be wrong, and the words in which it is told.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use roommq_config::{Flags, Problem, Source, load};
+use roommq_config::{Flags, Problem, Sources, load};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ fn problems(toml: &str, environment: &[(&str, &str)], flags: Flags) -> Vec<Strin
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("roommq.toml");
     std::fs::write(&file, toml).unwrap();
-    let source = Source {
+    let source = Sources {
         file: Some(file),
         flags,
         environment: variables(environment),
@@ -232,10 +232,10 @@ fn files_that_cannot_be_read() {
     let latin = directory.path().join("latin.toml");
     std::fs::write(&latin, b"# \xe4").unwrap();
     let told = |file: Option<PathBuf>, environment: &[(&str, &str)]| {
-        let source = Source {
+        let source = Sources {
             file,
             environment: variables(environment),
-            ..Source::default()
+            ..Sources::default()
         };
         load(&source).unwrap_err().to_string()
     };

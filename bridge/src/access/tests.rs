@@ -26,7 +26,7 @@ fn rule(
     }
 }
 
-fn access(outside: OutsideRooms, rules: Vec<AccessRule>) -> Access {
+fn access(outside: Permission, rules: Vec<AccessRule>) -> Access {
     let mut settings = Settings {
         access_rules: rules,
         ..Settings::default()
@@ -56,7 +56,7 @@ fn spans(access: &Access, who: &Principal, filter: &str) -> bool {
 #[test]
 fn a_rule_says_nothing_about_the_action_that_it_leaves_out() {
     let rules = vec![rule(&["test/nosubscribe"], &[], None, DENY)];
-    let access = access(OutsideRooms::Allow, rules);
+    let access = access(Permission::Allow, rules);
     let eve = who("~eve", "eve");
     assert!(writes(&access, &eve, "test/nosubscribe"));
     for (filter, may) in [
@@ -82,7 +82,7 @@ fn the_first_rule_that_holds_decides() {
         rule(&["site/#"], &["admin-*"], ALLOW, ALLOW),
         rule(&["site/#"], &[], DENY, DENY),
     ];
-    let access = access(OutsideRooms::Allow, rules);
+    let access = access(Permission::Allow, rules);
     let (admin, eve) = (who("admin-1", "c"), who("eve", "c"));
     for (who, topic, may) in [
         (&admin, "site/secret", true),
@@ -107,7 +107,7 @@ fn names_stand_in_for_themselves() {
         rule(&["user/%u/#"], &[], ALLOW, ALLOW),
         rule(&["dev/%u-%c/+"], &[], ALLOW, ALLOW),
     ];
-    let access = access(OutsideRooms::Deny, rules);
+    let access = access(Permission::Deny, rules);
     let slash = who("a%2Fb", "c/1");
     for (who, topic, may) in [
         (&slash, "user/a%2Fb/x", true),
@@ -153,7 +153,7 @@ fn a_client_id_that_would_be_shortened_is_nobodys() {
         rule(&["b/%c"], &[], DENY, None),
         rule(&["a/#"], &[], DENY, None),
     ];
-    let access = access(OutsideRooms::Allow, rules);
+    let access = access(Permission::Allow, rules);
     let (long, slashes) = ("x".repeat(129), "/".repeat(60));
     for id in [&long, &slashes] {
         let who = who("eve", id);
@@ -172,7 +172,7 @@ fn users_are_named_as_they_log_in() {
         rule(&["t"], &["*@example.org", "a/b", "~*"], ALLOW, None),
         rule(&["t"], &[], DENY, None),
     ];
-    let access = access(OutsideRooms::Allow, rules);
+    let access = access(Permission::Allow, rules);
     for (user, may) in [
         ("x%2By@example.org", true),
         ("a%2Fb", true),
@@ -186,7 +186,7 @@ fn users_are_named_as_they_log_in() {
 
 #[test]
 fn spanning_filters_are_refused_only_where_all_is_denied() {
-    let (eve, one) = (who("~eve", "eve"), OutsideRooms::Allow);
+    let (eve, one) = (who("~eve", "eve"), Permission::Allow);
     let some = access(one, vec![rule(&["a/#"], &[], None, DENY)]);
     assert!(spans(&some, &eve, "#") && spans(&some, &eve, "+/x"));
     let all = access(one, vec![rule(&["#"], &["~*"], None, DENY)]);
@@ -200,7 +200,7 @@ fn spanning_filters_are_refused_only_where_all_is_denied() {
     assert!(spans(&but, &eve, "#") && !spans(&but, &eve, "+/b/c"));
     assert!(but.may_see("~eve", "a/~eve") && !but.may_see("~eve", "a/~bob"));
     // By the default alone none is refused: rooms are seen by it too.
-    assert!(spans(&access(OutsideRooms::Deny, vec![]), &eve, "#"));
+    assert!(spans(&access(Permission::Deny, vec![]), &eve, "#"));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn wildcards_of_rules_keep_off_dollar() {
         rule(&["$aws/#"], &[], DENY, DENY),
         rule(&["#"], &[], DENY, DENY),
     ];
-    let access = access(OutsideRooms::Allow, rules);
+    let access = access(Permission::Allow, rules);
     let thing = who("~thing", "thing");
     for (name, may) in [
         ("$aws/things/thing/shadow", true),
@@ -234,7 +234,7 @@ fn where_the_client_id_is_not_known_nothing_is_shown_by_it() {
         rule(&["in/%c/#"], &[], None, ALLOW),
         rule(&["in/#"], &[], None, DENY),
     ];
-    let access = access(OutsideRooms::Allow, rules);
+    let access = access(Permission::Allow, rules);
     assert!(!access.may_see("al", "out/whoever/1"));
     assert!(!access.may_see("al", "in/whoever/1"));
     assert!(access.may_see("al", "out"));
@@ -268,7 +268,7 @@ proptest! {
     fn no_filter_shows_more_than_its_topics(
         rules in rules(),
         filter in filter().prop_filter("of a client", |text| !text.contains('%')),
-        outside in prop::sample::select(vec![OutsideRooms::Allow, OutsideRooms::Deny]),
+        outside in prop::sample::select(vec![Permission::Allow, Permission::Deny]),
     ) {
         let access = access(outside, rules);
         let client = who("a", "b");

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
 use crate::rules::tests::settings;
-use roommq_config::{Create, OutsideRooms, Permission, Settings};
+use roommq_config::{Permission, RoomCreation, Settings};
 
 fn alice() -> Principal {
     principal("alice")
@@ -108,7 +108,7 @@ fn listed_rooms_are_for_those_on_the_list() {
 
 #[test]
 fn who_may_create_decides_about_unmatched_rooms() {
-    let closed = with(|s| s.rooms.create = Create::Nobody);
+    let closed = with(|s| s.rooms.create = RoomCreation::Nobody);
     let not = ReasonCode::NotAuthorized;
     for filter in ["rooms/lobby/#", "rooms/lobby/_info"] {
         assert_refused(
@@ -124,7 +124,7 @@ fn who_may_create_decides_about_unmatched_rooms() {
     );
     assert!(ask(&closed, &alice(), "rooms/duo").is_ok());
     // Whether the room is alive only the lane knows; the proof says who may open it.
-    let known = with(|s| s.rooms.create = Create::Authenticated);
+    let known = with(|s| s.rooms.create = RoomCreation::Authenticated);
     let may = |who: &Principal, filter: &str| {
         JoinProof::from_bytes(&ask(&known, who, filter).unwrap().proof).may_create
     };
@@ -155,7 +155,7 @@ fn bad_room_names_are_told_what_a_name_holds() {
 
 #[test]
 fn spanning_filters_are_guarded_and_never_join() {
-    let denied = with(|s| s.topics.outside_rooms = OutsideRooms::Deny);
+    let denied = with(|s| s.topics.outside_rooms = Permission::Deny);
     for rules in [&rules(), &denied] {
         for filter in [
             "#",
@@ -267,7 +267,7 @@ fn reserved_levels_are_the_servers() {
 
 #[test]
 fn topics_outside_follow_the_config() {
-    let denied = with(|s| s.topics.outside_rooms = OutsideRooms::Deny);
+    let denied = with(|s| s.topics.outside_rooms = Permission::Deny);
     let not = ReasonCode::NotAuthorized;
     assert!(!ask(&rules(), &probe(), "sensors/+").unwrap().guarded);
     assert!(send(&rules(), &probe(), "sensors/1").is_ok());
@@ -291,7 +291,7 @@ fn topics_outside_follow_the_config() {
 fn topics_that_start_with_dollar_follow_the_config() {
     let not = ReasonCode::NotAuthorized;
     let kept_off = with(|s| s.topics.dollar = Permission::Deny);
-    let denied = with(|s| s.topics.outside_rooms = OutsideRooms::Deny);
+    let denied = with(|s| s.topics.outside_rooms = Permission::Deny);
     for topic in ["$aws/things/x", "$queue/a", "$SYSTEM", "$"] {
         assert!(send(&rules(), &probe(), topic).is_ok(), "{topic}");
         assert!(!ask(&rules(), &probe(), topic).unwrap().guarded, "{topic}");
@@ -307,7 +307,7 @@ fn topics_that_start_with_dollar_follow_the_config() {
 
 #[test]
 fn spanning_groups_get_only_what_is_open_to_all_their_members() {
-    let denied = with(|s| s.topics.outside_rooms = OutsideRooms::Deny);
+    let denied = with(|s| s.topics.outside_rooms = Permission::Deny);
     let not = ReasonCode::NotAuthorized;
     assert_refused(ask(&denied, &probe(), "$share/g/#"), not, "rooms/ and");
     assert!(ask(&denied, &probe(), "#").is_ok());

@@ -6,14 +6,14 @@ use crate::value;
 
 /// An `[[access]]` as far as it has been read.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AccessDraft {
+pub(crate) struct AccessRuleDraft {
     pub topics: Vec<String>,
     pub users: Option<Vec<UserPattern>>,
     pub publish: Option<Permission>,
     pub subscribe: Option<Permission>,
 }
 
-pub(crate) static ACCESS: &[Key<AccessDraft>] = &[
+pub(crate) static ACCESS: &[Key<AccessRuleDraft>] = &[
     key!("access.topics", topics, filters, ()),
     key!("access.users", users, user_patterns, ()),
     key!("access.publish", publish, word::optional, ()),

@@ -1,6 +1,6 @@
 //! What a key is, and what several sections' keys share.
 
-use crate::value::Wanted;
+use crate::value::Hint;
 use config::ValueKind;
 
 /// A key that fills a place in a `T`.
@@ -8,7 +8,7 @@ pub(crate) struct Key<T> {
     /// Section and key, as in `presence.grace`.
     pub name: &'static str,
     /// Takes a value, or leaves `T` alone and says what would be right.
-    pub read: fn(&mut T, &ValueKind) -> Result<(), Wanted>,
+    pub read: fn(&mut T, &ValueKind) -> Result<(), Hint>,
     /// The value in TOML; none where it is not set and has no default.
     pub show: fn(&T) -> Option<toml::Value>,
 }

@@ -1,8 +1,8 @@
 //! The environment's layer: `ROOMMQ__SECTION__KEY`, and `ROOMMQ_LISTEN` for a single listener.
 
 use super::{Layer, mark, unknown};
-use crate::keys::{self, Shape};
-use crate::problem::{Place, Problem};
+use crate::keys::{self, SectionKind};
+use crate::problem::{Location, Problem};
 use config::ValueKind;
 use std::collections::BTreeMap;
 
@@ -28,8 +28,8 @@ pub(crate) fn environment(
 ) -> Layer {
     let mut layer = Layer::default();
     if let Some(bind) = environment.get(LISTEN_VARIABLE) {
-        let place = Place::Environment(LISTEN_VARIABLE.to_owned());
-        layer.listen(bind, &place);
+        let location = Location::Environment(LISTEN_VARIABLE.to_owned());
+        layer.listen(bind, &location);
     }
     for (variable, value) in environment {
         // In whatever case, so that a slip is told and not passed over.
@@ -40,8 +40,8 @@ pub(crate) fn environment(
         let name = rest.to_lowercase().replace("__", ".");
         match known(&name, variable) {
             Ok(name) => {
-                let place = Place::Environment(variable.clone());
-                layer.set(name, mark(&place, ValueKind::String(value.clone())));
+                let location = Location::Environment(variable.clone());
+                layer.set(name, mark(&location, ValueKind::String(value.clone())));
             }
             Err(problem) => problems.push(problem),
         }
@@ -51,9 +51,9 @@ pub(crate) fn environment(
 
 /// The key that a variable sets, in the one right spelling of the variable.
 fn known(name: &str, variable: &str) -> Result<&'static str, Problem> {
-    let place = Place::Environment(variable.to_owned());
+    let location = Location::Environment(variable.to_owned());
     let section = keys::section(name);
-    if keys::shape(section) == Some(Shape::List) {
+    if keys::shape(section) == Some(SectionKind::List) {
         let instead = if section == "listener" {
             format!("write `[[listener]]` into a file, or set {LISTEN_VARIABLE} for a single one")
         } else {
@@ -61,19 +61,19 @@ fn known(name: &str, variable: &str) -> Result<&'static str, Problem> {
         };
         return Err(Problem::Conflict {
             text: format!("{variable} cannot be set, since `{section}` is a list: {instead}"),
-            place,
+            location,
         });
     }
     let key = keys::names()
         .find(|known| *known == name)
-        .ok_or_else(|| unknown(name, place.clone()))?;
+        .ok_or_else(|| unknown(name, location.clone()))?;
     let right = keys::variable(key);
     if right == variable {
         Ok(key)
     } else {
         Err(Problem::Conflict {
             text: format!("{variable} sets nothing: write {right}, in capitals"),
-            place,
+            location,
         })
     }
 }

@@ -1,10 +1,10 @@
 //! Addresses to listen on: `HOST:PORT`, or a port alone for this machine only.
 
-use super::{Wanted, text, whole};
+use super::{Hint, text, whole};
 use config::ValueKind;
 use std::net::{Ipv4Addr, SocketAddr};
 
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<SocketAddr>, Wanted> {
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<SocketAddr>, Hint> {
     let port = || u16::try_from(whole(value)?).ok().map(here);
     let given = match text(value) {
         Some(text) => address(text),

@@ -1,22 +1,22 @@
 //! Lists of topic filters, outside rooms and inboxes.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use config::ValueKind;
 
 /// The most that a string of MQTT holds, in bytes [MQTT-4.7.3-3].
 const LONGEST: usize = 65_535;
 
 /// Well-formed filters, at least one; `%u` and `%c` may stand in them.
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Vec<String>, Wanted> {
-    const WANTED: &str = r#"give a list of topic filters, such as ["sensors/#", "site/%u/+"]"#;
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Vec<String>, Hint> {
+    const HINT: &str = r#"give a list of topic filters, such as ["sensors/#", "site/%u/+"]"#;
     let ValueKind::Array(items) = value else {
-        return Err(WANTED.to_owned());
+        return Err(HINT.to_owned());
     };
     if items.is_empty() {
-        return Err(format!("{WANTED}; one at least"));
+        return Err(format!("{HINT}; one at least"));
     }
     let filter = |item: &config::Value| {
-        let filter = text(&item.kind).ok_or(WANTED)?;
+        let filter = text(&item.kind).ok_or(HINT)?;
         check(filter)
             .map(|()| filter.to_owned())
             .map_err(|wrong| format!("{:?} {wrong}", shortened(filter)))

@@ -30,7 +30,7 @@ pub(crate) mod word;
 use config::ValueKind;
 
 /// What would be right.
-pub(crate) type Wanted = String;
+pub(crate) type Hint = String;
 
 /// The longest piece of a wrong value that an error repeats, in characters.
 const SHOWN_CHARACTERS: usize = 80;

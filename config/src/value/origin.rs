@@ -1,10 +1,10 @@
 //! What a browser tells of a web page, `https://example.org`, and the path it asks for.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use config::ValueKind;
 
 /// Lower case and without the port that is the scheme's own, since browsers send it so.
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<String>>, Wanted> {
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<String>>, Hint> {
     let wanted = || r#"give a list of origins, such as ["https://example.org"]"#.to_owned();
     let ValueKind::Array(items) = value else {
         return Err(wanted());
@@ -38,9 +38,9 @@ pub(crate) fn show(origins: &Option<Vec<String>>) -> Option<toml::Value> {
 
 /// The path of a URL.
 pub(crate) mod url_path {
-    use super::{ValueKind, Wanted, text};
+    use super::{Hint, ValueKind, text};
 
-    pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<String>, Wanted> {
+    pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<String>, Hint> {
         let plain = |c: char| c.is_ascii_graphic() && !"?#".contains(c);
         text(value)
             .filter(|path| path.starts_with('/') && path.chars().all(plain))

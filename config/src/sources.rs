@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Where settings are taken from.
 #[derive(Debug, Clone, Default)]
-pub struct Source {
+pub struct Sources {
     /// `--config`. None: the file that `ROOMMQ_CONFIG` names, or no file. A file that nobody named is
     /// never read.
     pub file: Option<PathBuf>,
