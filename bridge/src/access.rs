@@ -17,8 +17,8 @@ use std::str::Split;
 
 /// All rules, in their order, and what holds where none decides.
 #[derive(Debug)]
-pub(crate) struct Access {
-    rules: Vec<Rule>,
+pub(crate) struct AccessRules {
+    rules: Vec<TopicRule>,
     /// Whether other topics outside rooms are served.
     outside: bool,
     /// The same of those that start with `$`.
@@ -26,8 +26,8 @@ pub(crate) struct Access {
 }
 
 #[derive(Debug)]
-struct Rule {
-    patterns: Vec<Pattern>,
+struct TopicRule {
+    patterns: Vec<FilterPattern>,
     /// None: everybody.
     users: Option<Vec<GlobMatcher>>,
     publish: Option<Permission>,
@@ -36,39 +36,39 @@ struct Rule {
 
 /// A filter, perhaps with the words that stand for whoever asks.
 #[derive(Debug)]
-struct Pattern {
+struct FilterPattern {
     text: Box<str>,
     has_client: bool,
 }
 
 /// The levels of a filter as it is for somebody. Nothing is built where a word is a whole level, as nearly all are: rules
 /// are looked at for each message to each holder of `#`.
-struct Filled<'a> {
+struct FilledLevels<'a> {
     texts: Split<'a, char>,
-    who: &'a Asker<'a>,
+    who: &'a Requester<'a>,
 }
 
 /// Who asks, by names as in topic levels.
-struct Asker<'a> {
+struct Requester<'a> {
     user: &'a str,
     /// None where it is not known, as in a lane, or would have to be shortened: others could be shortened to the same.
     client: Option<String>,
 }
 
-impl<'a> Asker<'a> {
+impl<'a> Requester<'a> {
     fn of(who: &'a Principal) -> Self {
         let id = &*who.client_id;
         let level = (id.len() <= topics::USER_NAME_BYTES).then(|| topics::user_level(id));
-        Asker {
+        Requester {
             user: &who.user,
             client: level.filter(|level| topics::name_of_level(level) == id),
         }
     }
 }
 
-impl Pattern {
-    fn new(text: &str) -> Pattern {
-        Pattern {
+impl FilterPattern {
+    fn new(text: &str) -> FilterPattern {
+        FilterPattern {
             text: text.into(),
             has_client: text.contains("%c"),
         }
@@ -76,8 +76,12 @@ impl Pattern {
 
     /// The filter that it is for `who`. Where a client id is wanted and not known there: the one that is it for
     /// everybody if the rule denies, and none if it allows, so that nothing is shown that might not be.
-    fn of<'a>(&'a self, who: &'a Asker<'a>, permission: Permission) -> Option<Filled<'a>> {
-        let filled = || Filled {
+    fn of<'a>(
+        &'a self,
+        who: &'a Requester<'a>,
+        permission: Permission,
+    ) -> Option<FilledLevels<'a>> {
+        let filled = || FilledLevels {
             texts: levels(&self.text),
             who,
         };
@@ -92,12 +96,12 @@ impl Pattern {
     }
 }
 
-impl<'a> Iterator for Filled<'a> {
+impl<'a> Iterator for FilledLevels<'a> {
     type Item = Cow<'a, str>;
 
     fn next(&mut self) -> Option<Cow<'a, str>> {
         let level = self.texts.next()?;
-        let Asker { user, client } = self.who;
+        let Requester { user, client } = self.who;
         Some(match (level, client) {
             ("%u", _) => Cow::Borrowed(user),
             ("%c", Some(client)) => Cow::Borrowed(client),
@@ -125,11 +129,15 @@ fn fill(level: &str, user: &str, client: &str) -> String {
     filled + rest
 }
 
-impl Rule {
-    fn new(rule: &AccessRule) -> Rule {
+impl TopicRule {
+    fn new(rule: &AccessRule) -> TopicRule {
         let matcher = |pattern: &roommq_config::UserPattern| pattern.matcher.clone();
-        Rule {
-            patterns: rule.topics.iter().map(|text| Pattern::new(text)).collect(),
+        TopicRule {
+            patterns: rule
+                .topics
+                .iter()
+                .map(|text| FilterPattern::new(text))
+                .collect(),
             users: rule
                 .users
                 .as_ref()
@@ -142,12 +150,12 @@ impl Rule {
     /// Whether one of its filters, as it is for `who`, holds against `name`, and the rule is for that user.
     fn holds<'a>(
         &'a self,
-        who: &'a Asker<'a>,
+        who: &'a Requester<'a>,
         permission: Permission,
         name: &str,
-        test: fn(Filled<'a>, &str) -> bool,
+        test: fn(FilledLevels<'a>, &str) -> bool,
     ) -> bool {
-        let pattern = |pattern: &'a Pattern| {
+        let pattern = |pattern: &'a FilterPattern| {
             let filter = pattern.of(who, permission);
             filter.is_some_and(|filter| test(filter, name))
         };
@@ -164,11 +172,11 @@ impl Rule {
     }
 }
 
-impl Access {
-    pub fn new(settings: &Settings) -> Access {
+impl AccessRules {
+    pub fn new(settings: &Settings) -> AccessRules {
         let outside = settings.topics.outside_rooms == Permission::Allow;
-        Access {
-            rules: settings.access_rules.iter().map(Rule::new).collect(),
+        AccessRules {
+            rules: settings.access_rules.iter().map(TopicRule::new).collect(),
             outside,
             dollar: outside && settings.topics.dollar == Permission::Allow,
         }
@@ -185,10 +193,10 @@ impl Access {
         if self.rules.is_empty() && self.serves(topic) {
             return Ok(());
         }
-        let asker = Asker::of(who);
-        let said = |rule: &Rule| {
+        let requester = Requester::of(who);
+        let said = |rule: &TopicRule| {
             let permission = rule.publish?;
-            let holds = rule.holds(&asker, permission, topic, covers);
+            let holds = rule.holds(&requester, permission, topic, covers);
             holds.then_some(permission)
         };
         match self.rules.iter().find_map(said) {
@@ -201,16 +209,16 @@ impl Access {
 
     /// May `who` see all that `filter` reaches outside rooms and inboxes? A rule that denies a part of it denies it.
     pub fn subscribe(&self, who: &Principal, filter: &TopicFilter) -> Result<(), Refusal> {
-        let (filter, asker) = (filter.inner(), Asker::of(who));
+        let (filter, requester) = (filter.inner(), Requester::of(who));
         for rule in &self.rules {
             match rule.subscribe {
                 Some(Permission::Allow)
-                    if rule.holds(&asker, Permission::Allow, filter, covers) =>
+                    if rule.holds(&requester, Permission::Allow, filter, covers) =>
                 {
                     return Ok(());
                 }
                 Some(Permission::Deny)
-                    if rule.holds(&asker, Permission::Deny, filter, overlaps) =>
+                    if rule.holds(&requester, Permission::Deny, filter, overlaps) =>
                 {
                     return Err(ruled_out("subscribe to all that this filter matches"));
                 }
@@ -223,18 +231,20 @@ impl Access {
         Err(self.not_served("subscribe to all that this filter matches"))
     }
 
-    /// May `who` subscribe to `filter`, which starts with a wildcard and is to be guarded by [`Access::may_see`]? Refused
+    /// May `who` subscribe to `filter`, which starts with a wildcard and is to be guarded by [`AccessRules::may_see`]? Refused
     /// only where a rule denies all of it, with none before that allows some.
     pub fn span(&self, who: &Principal, filter: &TopicFilter) -> Result<(), Refusal> {
-        let (filter, asker) = (filter.inner(), Asker::of(who));
+        let (filter, requester) = (filter.inner(), Requester::of(who));
         for rule in &self.rules {
             match rule.subscribe {
                 Some(Permission::Allow)
-                    if rule.holds(&asker, Permission::Allow, filter, overlaps) =>
+                    if rule.holds(&requester, Permission::Allow, filter, overlaps) =>
                 {
                     return Ok(());
                 }
-                Some(Permission::Deny) if rule.holds(&asker, Permission::Deny, filter, covers) => {
+                Some(Permission::Deny)
+                    if rule.holds(&requester, Permission::Deny, filter, covers) =>
+                {
                     return Err(ruled_out("subscribe to this filter"));
                 }
                 _ => {}
@@ -264,11 +274,11 @@ impl Access {
     }
 }
 
-impl OutsideTopics for Access {
+impl OutsideTopics for AccessRules {
     /// For every session of the user: the client id is not known here.
     fn may_see(&self, user: &str, topic: &str) -> bool {
-        let who = Asker { user, client: None };
-        let said = |rule: &Rule| {
+        let who = Requester { user, client: None };
+        let said = |rule: &TopicRule| {
             let permission = rule.subscribe?;
             let holds = rule.holds(&who, permission, topic, covers);
             holds.then_some(permission)

@@ -6,14 +6,14 @@ use crate::join_proof::JoinProof;
 use crate::notice::no_room;
 use crate::room_policy::Creators;
 use crate::rules::Rules;
-use crate::topics::{self, Place, Reach};
+use crate::topics::{self, FilterScope, TopicKind};
 use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
 use roommq_broker::policy::{Mount, Principal, PublishPermit, Refusal, SubscribeGrant};
 use roommq_config::SysReaders;
 
 /// How a CONNECT says who it is.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Claim<'a> {
+pub(crate) enum ClaimedIdentity<'a> {
     /// Let in without a password.
     Anonymous(Principal),
     /// The user name, as given; the password is to be checked.
@@ -41,10 +41,10 @@ pub(crate) fn connect<'a>(
     client_id: &str,
     user_name: Option<&'a str>,
     has_password: bool,
-) -> Result<Claim<'a>, Refusal> {
+) -> Result<ClaimedIdentity<'a>, Refusal> {
     match (user_name, has_password) {
         (Some(name), true) => match topics::user_name(name) {
-            Ok(user_name) => Ok(Claim::Password(user_name)),
+            Ok(user_name) => Ok(ClaimedIdentity::Password(user_name)),
             Err(bad) => Err(refused(ReasonCode::BadUserNameOrPassword, bad.to_string())),
         },
         (Some(_), false) => Err(wrong_credentials()),
@@ -54,7 +54,7 @@ pub(crate) fn connect<'a>(
         )),
         (None, false) if anonymous => {
             let user = topics::anonymous_level(client_id);
-            Ok(Claim::Anonymous(Principal::new(user, false)))
+            Ok(ClaimedIdentity::Anonymous(Principal::new(user, false)))
         }
         (None, false) => Err(refused(
             ReasonCode::NotAuthorized,
@@ -68,7 +68,7 @@ pub(crate) fn connect<'a>(
 pub(crate) fn certified<'a>(
     certificate: &str,
     user_name: Option<&str>,
-) -> Result<Claim<'a>, Refusal> {
+) -> Result<ClaimedIdentity<'a>, Refusal> {
     if let Err(bad) = topics::user_name(certificate) {
         let reason = format!("the certificate's name is no user's: {bad}");
         return Err(refused(ReasonCode::NotAuthorized, reason));
@@ -80,7 +80,7 @@ pub(crate) fn certified<'a>(
                 "the certificate is that of {certificate}; connect as that user, or without a user name"
             ),
         )),
-        _ => Ok(Claim::Certificate(principal(certificate))),
+        _ => Ok(ClaimedIdentity::Certificate(principal(certificate))),
     }
 }
 
@@ -109,15 +109,15 @@ pub(crate) fn subscribe(
         guarded,
         proof,
     };
-    match topics::reach(inner) {
-        Reach::Outside if topics::is_sys(inner) => {
+    match topics::scope(inner) {
+        FilterScope::Outside if topics::is_sys(inner) => {
             tells_of_itself(rules.sys, who).map(|()| granted(false, Vec::new()))
         }
-        Reach::Outside => {
+        FilterScope::Outside => {
             rules.access.subscribe(who, filter)?;
             Ok(granted(false, Vec::new()))
         }
-        Reach::Spanning if starts_wild(inner) => {
+        FilterScope::Spanning if starts_wild(inner) => {
             // Of rooms and inboxes a group that spans them gets nothing (see `LaneHook::may_share`); of all else
             // whatever its filter says, since nobody asks which member may see what.
             match filter.share_group() {
@@ -130,21 +130,21 @@ pub(crate) fn subscribe(
             ReasonCode::SharedSubscriptionsNotSupported,
             "shared subscriptions in rooms are off",
         )),
-        Reach::Nothing => Err(refused(
+        FilterScope::Nothing => Err(refused(
             ReasonCode::TopicFilterInvalid,
             format!("`{inner}` alone names nothing; SUBSCRIBE to rooms/<room>/# or inbox/me/#"),
         )),
-        Reach::Spanning => Ok(granted(true, Vec::new())),
-        Reach::Room { room, peek } => {
+        FilterScope::Spanning => Ok(granted(true, Vec::new())),
+        FilterScope::Room { room, peek } => {
             let room = topics::room_name(room)
                 .map_err(|bad| refused(ReasonCode::TopicFilterInvalid, bad.to_string()))?;
             let proof = admit(rules, who, room)?;
             let proof = if peek { Vec::new() } else { proof.to_bytes() };
             Ok(granted(false, proof))
         }
-        Reach::Inbox { user: "me" } => own_inbox(who, filter),
-        Reach::Inbox { user } if *user == *who.user => Ok(granted(false, Vec::new())),
-        Reach::Inbox { user } => Err(refused(
+        FilterScope::Inbox { user: "me" } => own_inbox(who, filter),
+        FilterScope::Inbox { user } if *user == *who.user => Ok(granted(false, Vec::new())),
+        FilterScope::Inbox { user } => Err(refused(
             ReasonCode::NotAuthorized,
             format!("inbox/{user} is private; yours is inbox/me/#"),
         )),
@@ -186,8 +186,8 @@ pub(crate) fn publish(
     topic: &TopicName,
 ) -> Result<PublishPermit, Refusal> {
     let permit = |topic: TopicName| Ok(PublishPermit { topic });
-    match topics::place(topic.as_str()) {
-        Place::Room { room, rest } => {
+    match topics::kind(topic.as_str()) {
+        TopicKind::Room { room, rest } => {
             let room = topics::room_name(room)
                 .map_err(|bad| refused(ReasonCode::TopicNameInvalid, bad.to_string()))?;
             if let Some(level) = rest.and_then(topics::reserved_level) {
@@ -196,7 +196,7 @@ pub(crate) fn publish(
             admit(rules, who, room)?;
             permit(topic.clone())
         }
-        Place::Inbox { user, rest } => {
+        TopicKind::Inbox { user, rest } => {
             if !rest.is_some_and(|rest| topics::is_direct_message(rest, &who.user)) {
                 return Err(refused(
                     ReasonCode::NotAuthorized,
@@ -214,11 +214,11 @@ pub(crate) fn publish(
                 permit(topic.clone())
             }
         }
-        Place::Rooms | Place::Inboxes => Err(refused(
+        TopicKind::Rooms | TopicKind::Inboxes => Err(refused(
             ReasonCode::TopicNameInvalid,
             format!("`{topic}` alone names nothing; PUBLISH to rooms/<room>"),
         )),
-        Place::Outside => {
+        TopicKind::Outside => {
             rules.access.publish(who, topic)?;
             permit(topic.clone())
         }

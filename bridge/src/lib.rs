@@ -23,14 +23,14 @@ mod scram;
 pub mod topics;
 mod users;
 
-pub use notice::{EventKind, RoomCard, RoomEvent};
-pub use presence::{RosterEntry, State};
+pub use notice::{EventKind, RoomEvent, RoomInfo};
+pub use presence::{PresenceState, RosterEntry};
 pub use users::{Users, UsersError, load_users, set_password};
 
-use authorize::Claim;
+use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
 use hook::LaneRooms;
-use login::Login;
+use login::ScramLogin;
 use parking_lot::Mutex;
 use random::random_bytes;
 use rate_limiter::RateLimiter;
@@ -41,7 +41,7 @@ use roommq_broker::policy::{
 };
 use roommq_config::Settings;
 use rules::Rules;
-use scram::{Decoy, Secrets};
+use scram::{DecoyKey, Verifiers};
 use std::sync::Arc;
 
 /// The rooms of a server: its policy, and the hook of each lane.
@@ -51,7 +51,7 @@ pub struct Bridge {
     anonymous: bool,
     passwords: PasswordChecks,
     /// None where the system gave no chance to make decoys by.
-    secrets: Option<Arc<Secrets>>,
+    verifiers: Option<Arc<Verifiers>>,
     /// Of error messages to inboxes.
     errors: Mutex<RateLimiter>,
 }
@@ -60,12 +60,12 @@ impl Bridge {
     /// Rooms under the rules of `settings`, for `users` and, where the settings say so, for anybody.
     #[must_use]
     pub fn new(settings: &Settings, users: Users) -> Arc<Bridge> {
-        let secrets =
-            random_bytes().map(|key| users.secrets(Decoy(key), settings.auth.scram_iterations));
+        let verifiers = random_bytes()
+            .map(|key| users.verifiers(DecoyKey(key), settings.auth.scram_iterations));
         Arc::new(Bridge {
             rules: Rules::new(settings),
             anonymous: settings.auth.anonymous,
-            secrets: secrets.ok().map(Arc::new),
+            verifiers: verifiers.ok().map(Arc::new),
             passwords: PasswordChecks::new(users, settings.limits.password_checks),
             errors: Mutex::new(RateLimiter::default()),
         })
@@ -86,8 +86,10 @@ impl Policy for Bridge {
                 )?,
             };
             match claim {
-                Claim::Anonymous(principal) | Claim::Certificate(principal) => Ok(principal),
-                Claim::Password(name) => {
+                ClaimedIdentity::Anonymous(principal) | ClaimedIdentity::Certificate(principal) => {
+                    Ok(principal)
+                }
+                ClaimedIdentity::Password(name) => {
                     let password = request.password.clone().unwrap_or_default();
                     if self.passwords.check(name.to_owned(), password).await {
                         Ok(authorize::principal(name))
@@ -105,7 +107,7 @@ impl Policy for Bridge {
         request: ConnectRequest,
     ) -> Result<Box<dyn AuthExchange>, Refusal> {
         login::is_served(method)?;
-        let (Some(secrets), Ok(nonce)) = (&self.secrets, random_bytes()) else {
+        let (Some(verifiers), Ok(nonce)) = (&self.verifiers, random_bytes()) else {
             tracing::error!("SCRAM: the system gives no random bytes");
             return Err(login::no_random_bytes());
         };
@@ -117,7 +119,7 @@ impl Policy for Bridge {
             }
             None => request.user_name,
         };
-        let login = Login::new(Arc::clone(secrets), expected, nonce);
+        let login = ScramLogin::new(Arc::clone(verifiers), expected, nonce);
         Ok(Box::new(login))
     }
 

@@ -1,7 +1,7 @@
 //! What others are told: the JSON of `_events`, `_info` and `inbox/<user>/error`.
 
 use crate::epoch::rfc3339;
-use crate::topics::{self, Place};
+use crate::topics::{self, TopicKind};
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{Attempt, Notice, Refusal};
@@ -40,7 +40,7 @@ pub enum EventKind {
 
 /// The retained message at `rooms/<room>/_info`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoomCard<'a> {
+pub struct RoomInfo<'a> {
     /// The room.
     #[serde(borrow)]
     pub room: Cow<'a, str>,
@@ -62,7 +62,7 @@ pub struct RoomCard<'a> {
 }
 
 #[derive(Serialize)]
-struct ErrorText<'a> {
+struct InboxError<'a> {
     error: &'a str,
     code: u8,
     reason: &'a str,
@@ -98,7 +98,7 @@ pub(crate) fn error(user: &str, attempt: Attempt<'_>, refusal: &Refusal, at: u64
     };
     Notice {
         topic: topics::inbox_error(user),
-        payload: json(&ErrorText {
+        payload: json(&InboxError {
             error: word(refusal.code),
             code: refusal.code as u8,
             reason: &refusal.reason,
@@ -151,8 +151,8 @@ pub(crate) fn too_many_rooms(limit: usize) -> Refusal {
 /// The key by which errors to one user are limited: code, room and user. `name` is the topic or filter that was refused;
 /// all names outside rooms count as one room.
 pub(crate) fn error_key(user: &str, name: &str, code: ReasonCode) -> String {
-    let room = match topics::place(name) {
-        Place::Room { room, .. } if topics::room_name(room).is_ok() => room,
+    let room = match topics::kind(name) {
+        TopicKind::Room { room, .. } if topics::room_name(room).is_ok() => room,
         _ => "",
     };
     format!("{}/{room}/{user}", code as u8)

@@ -11,7 +11,7 @@ pub struct RosterEntry<'a> {
     #[serde(borrow)]
     pub user: Cow<'a, str>,
     /// How the user stands to the room.
-    pub state: State,
+    pub state: PresenceState,
     /// Sessions of the user that are in; 0 for a lost one.
     pub devices: usize,
     /// What the user may do in the room; `member` for all today.
@@ -33,7 +33,7 @@ pub struct RosterEntry<'a> {
 /// The state in a roster entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum PresenceState {
     /// In, with at least one session.
     Online,
     /// The last session was lost, and the grace period runs.
@@ -42,7 +42,7 @@ pub enum State {
 
 /// How a member stands, as the lane remembers it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum MemberState {
     /// At least one device is in.
     Online,
     /// None is; the seat is held until the timer of this generation.
@@ -54,7 +54,7 @@ pub(crate) enum Standing {
     },
 }
 
-impl Standing {
+impl MemberState {
     /// The entry of `user`; `since` in milliseconds since the Unix epoch.
     pub fn entry<'a>(
         &'a self,
@@ -64,8 +64,10 @@ impl Standing {
         seq: String,
     ) -> RosterEntry<'a> {
         let (state, reason) = match self {
-            Standing::Online => (State::Online, None),
-            Standing::Lost { reason, .. } => (State::Lost, Some(Cow::Borrowed(reason.as_str()))),
+            MemberState::Online => (PresenceState::Online, None),
+            MemberState::Lost { reason, .. } => {
+                (PresenceState::Lost, Some(Cow::Borrowed(reason.as_str())))
+            }
         };
         RosterEntry {
             user: user.into(),
@@ -87,7 +89,7 @@ mod tests {
 
     #[test]
     fn an_online_entry_has_the_words_of_the_protocol() {
-        let entry = Standing::Online.entry("al\"ice", 2, 1_500, "z:4".to_owned());
+        let entry = MemberState::Online.entry("al\"ice", 2, 1_500, "z:4".to_owned());
         assert_eq!(
             serde_json::to_string(&entry).unwrap(),
             r#"{"user":"al\"ice","state":"online","devices":2,"role":"member","since":"1970-01-01T00:00:01.500Z","seq":"z:4","meta":{}}"#
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_lost_entry_says_why_and_reads_back() {
-        let lost = Standing::Lost {
+        let lost = MemberState::Lost {
             reason: "keep-alive passed".to_owned(),
             generation: 9,
         };

@@ -1,6 +1,6 @@
 //! The rules of the configuration, compiled once at start.
 
-use crate::access::Access;
+use crate::access::AccessRules;
 use crate::room_policy::{Creators, RoomLimits, RoomPolicies, RoomPolicy};
 use crate::topics;
 use roommq_config::{PublishRule, RoomAccess, RoomCreation, RoomRule, Settings, SysReaders};
@@ -13,7 +13,7 @@ pub(crate) struct Rules {
     /// What holds for each room.
     pub rooms: Arc<RoomPolicies>,
     /// Who may publish and subscribe to what, outside rooms and inboxes.
-    pub access: Arc<Access>,
+    pub access: Arc<AccessRules>,
     /// Who may subscribe to `$SYS`.
     pub sys: SysReaders,
 }
@@ -39,7 +39,7 @@ impl Rules {
                 default,
                 limits(settings),
             )),
-            access: Arc::new(Access::new(settings)),
+            access: Arc::new(AccessRules::new(settings)),
             sys: settings.sys.read,
         }
     }

@@ -3,14 +3,14 @@
 //! Pure: the server's half of the nonce is handed in. Channel binding is not offered, so there is no
 //! SCRAM-SHA-256-PLUS and a client that asks for binding is refused.
 
-mod failure;
+mod error;
 mod message;
-mod secrets;
 mod verifier;
+mod verifiers;
 
-pub(crate) use failure::Failure;
-pub(crate) use secrets::{Decoy, Secrets};
+pub(crate) use error::ScramError;
 pub(crate) use verifier::{FEWEST_ITERATIONS, METHOD, SALT, Verifier};
+pub(crate) use verifiers::{DecoyKey, Verifiers};
 
 use crate::topics;
 use base64ct::{Base64, Encoding as _};
@@ -28,22 +28,22 @@ pub(crate) fn prepared(text: &str) -> Option<Cow<'_, str>> {
 
 /// What follows from a message of the client.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum Reply {
     /// Tell it this.
     Challenge(String),
     /// It is `user`, and is told this, by which the server proves itself.
-    Proven { user: String, signature: String },
+    Proved { user: String, signature: String },
 }
 
 /// One conversation.
 pub(crate) struct Exchange {
-    secrets: Arc<Secrets>,
+    verifiers: Arc<Verifiers>,
     /// The user name in CONNECT.
     expected: Option<String>,
-    state: State,
+    state: ExchangeState,
 }
 
-enum State {
+enum ExchangeState {
     /// The client's first message is awaited.
     First {
         /// The server's half.
@@ -52,12 +52,12 @@ enum State {
         asked: bool,
     },
     /// The proof is awaited.
-    Final(Challenged),
+    Final(PendingProof),
     Over,
 }
 
 /// Somebody who has said who it is.
-struct Challenged {
+struct PendingProof {
     user: String,
     verifier: Verifier,
     /// Whether the verifier is a user's and no decoy.
@@ -71,11 +71,15 @@ struct Challenged {
 
 impl Exchange {
     /// `nonce` is fresh chance; `expected` the user name of CONNECT, where it has one.
-    pub fn new(secrets: Arc<Secrets>, expected: Option<String>, nonce: [u8; NONCE]) -> Exchange {
+    pub fn new(
+        verifiers: Arc<Verifiers>,
+        expected: Option<String>,
+        nonce: [u8; NONCE],
+    ) -> Exchange {
         Exchange {
-            secrets,
+            verifiers,
             expected,
-            state: State::First {
+            state: ExchangeState::First {
                 nonce,
                 asked: false,
             },
@@ -83,38 +87,38 @@ impl Exchange {
     }
 
     /// Takes the client's next message; after a failure, or a proof, every further one is a failure.
-    pub fn step(&mut self, message: &[u8]) -> Result<Progress, Failure> {
-        match std::mem::replace(&mut self.state, State::Over) {
+    pub fn step(&mut self, message: &[u8]) -> Result<Reply, ScramError> {
+        match std::mem::replace(&mut self.state, ExchangeState::Over) {
             // A client may name the method first, and speak when it is asked.
-            State::First {
+            ExchangeState::First {
                 nonce,
                 asked: false,
             } if message.is_empty() => {
-                self.state = State::First { nonce, asked: true };
-                Ok(Progress::Challenge(String::new()))
+                self.state = ExchangeState::First { nonce, asked: true };
+                Ok(Reply::Challenge(String::new()))
             }
-            State::First { nonce, .. } => self.challenge(message, &nonce),
-            State::Final(challenged) => challenged.judge(message),
-            State::Over => Err(Failure::Message("the conversation is over")),
+            ExchangeState::First { nonce, .. } => self.challenge(message, &nonce),
+            ExchangeState::Final(challenged) => challenged.judge(message),
+            ExchangeState::Over => Err(ScramError::BadMessage("the conversation is over")),
         }
     }
 
-    fn challenge(&mut self, message: &[u8], nonce: &[u8]) -> Result<Progress, Failure> {
+    fn challenge(&mut self, message: &[u8], nonce: &[u8]) -> Result<Reply, ScramError> {
         let first = ClientFirst::parse(text(message)?)?;
-        let user = prepared(&first.name).ok_or(Failure::Message("the user name is none"))?;
+        let user = prepared(&first.name).ok_or(ScramError::BadMessage("the user name is none"))?;
         let user = topics::user_name(&user)?.to_owned();
         let is_user = |name: &str| prepared(name).is_some_and(|name| name == user);
         if first.authzid.is_some_and(|name| !is_user(&name)) {
-            return Err(Failure::OtherIdentity);
+            return Err(ScramError::OtherIdentity);
         }
         if self.expected.as_ref().is_some_and(|name| !is_user(name)) {
-            return Err(Failure::OtherName);
+            return Err(ScramError::OtherUserName);
         }
-        let (verifier, known) = self.secrets.of(&user);
+        let (verifier, known) = self.verifiers.of(&user);
         let nonce = format!("{}{}", first.nonce, Base64::encode_string(nonce));
         let salt = Base64::encode_string(&verifier.salt);
         let answer = format!("r={nonce},s={salt},i={}", verifier.iterations);
-        self.state = State::Final(Challenged {
+        self.state = ExchangeState::Final(PendingProof {
             user,
             known,
             nonce,
@@ -122,20 +126,20 @@ impl Exchange {
             so_far: format!("{},{answer}", first.bare),
             verifier,
         });
-        Ok(Progress::Challenge(answer))
+        Ok(Reply::Challenge(answer))
     }
 }
 
-impl Challenged {
-    fn judge(self, message: &[u8]) -> Result<Progress, Failure> {
+impl PendingProof {
+    fn judge(self, message: &[u8]) -> Result<Reply, ScramError> {
         let last = ClientFinal::parse(text(message)?)?;
         if last.binding != self.header.as_bytes() {
-            return Err(Failure::Message(
+            return Err(ScramError::BadMessage(
                 "`c=` does not repeat how the first message began",
             ));
         }
         if last.nonce != self.nonce {
-            return Err(Failure::Message(
+            return Err(ScramError::BadMessage(
                 "the nonce is not the one of this conversation",
             ));
         }
@@ -143,18 +147,18 @@ impl Challenged {
         // The same work for a decoy.
         let holds = self.verifier.proves(signed.as_bytes(), &last.proof);
         if !(holds && self.known) {
-            return Err(Failure::Wrong);
+            return Err(ScramError::WrongCredentials);
         }
         let signature = Base64::encode_string(&self.verifier.sign(signed.as_bytes()));
-        Ok(Progress::Proven {
+        Ok(Reply::Proved {
             user: self.user,
             signature: format!("v={signature}"),
         })
     }
 }
 
-fn text(message: &[u8]) -> Result<&str, Failure> {
-    std::str::from_utf8(message).map_err(|_| Failure::Message("a message is UTF-8"))
+fn text(message: &[u8]) -> Result<&str, ScramError> {
+    std::str::from_utf8(message).map_err(|_| ScramError::BadMessage("a message is UTF-8"))
 }
 
 #[cfg(test)]

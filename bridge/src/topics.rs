@@ -27,7 +27,7 @@ pub struct BadUserName;
 
 /// Where a topic lies. Room and user are the second level as it stands, unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place<'a> {
+pub enum TopicKind<'a> {
     /// `rooms` alone.
     Rooms,
     /// `rooms/<room>`, and what follows the next slash.
@@ -52,7 +52,7 @@ pub enum Place<'a> {
 
 /// What a filter can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach<'a> {
+pub enum FilterScope<'a> {
     /// One room; a peek sees only `_info` or `_presence` and makes nobody a member.
     Room {
         /// The literal second level, unchecked.
@@ -76,63 +76,63 @@ pub enum Reach<'a> {
 /// Where `topic` lies.
 #[must_use]
 #[inline]
-pub fn place(topic: &str) -> Place<'_> {
+pub fn kind(topic: &str) -> TopicKind<'_> {
     if let Some(tail) = topic.strip_prefix("rooms") {
-        match split_tail(tail) {
-            Tail::Alone => Place::Rooms,
-            Tail::Levels(room, rest) => Place::Room { room, rest },
-            Tail::Other => Place::Outside,
+        match after_first(tail) {
+            AfterFirst::Alone => TopicKind::Rooms,
+            AfterFirst::Levels(room, rest) => TopicKind::Room { room, rest },
+            AfterFirst::Other => TopicKind::Outside,
         }
     } else if let Some(tail) = topic.strip_prefix("inbox") {
-        match split_tail(tail) {
-            Tail::Alone => Place::Inboxes,
-            Tail::Levels(user, rest) => Place::Inbox { user, rest },
-            Tail::Other => Place::Outside,
+        match after_first(tail) {
+            AfterFirst::Alone => TopicKind::Inboxes,
+            AfterFirst::Levels(user, rest) => TopicKind::Inbox { user, rest },
+            AfterFirst::Other => TopicKind::Outside,
         }
     } else {
-        Place::Outside
+        TopicKind::Outside
     }
 }
 
-enum Tail<'a> {
+enum AfterFirst<'a> {
     Alone,
     Levels(&'a str, Option<&'a str>),
     Other,
 }
 
 #[inline]
-fn split_tail(tail: &str) -> Tail<'_> {
+fn after_first(tail: &str) -> AfterFirst<'_> {
     if tail.is_empty() {
-        return Tail::Alone;
+        return AfterFirst::Alone;
     }
     let Some(levels) = tail.strip_prefix('/') else {
-        return Tail::Other;
+        return AfterFirst::Other;
     };
     match levels.split_once('/') {
-        Some((second, rest)) => Tail::Levels(second, Some(rest)),
-        None => Tail::Levels(levels, None),
+        Some((second, rest)) => AfterFirst::Levels(second, Some(rest)),
+        None => AfterFirst::Levels(levels, None),
     }
 }
 
 /// What `filter` can reach; `filter` without `$share/<group>/`, and well formed.
 #[must_use]
-pub fn reach(filter: &str) -> Reach<'_> {
+pub fn scope(filter: &str) -> FilterScope<'_> {
     if is_wildcard(first_level(filter)) {
-        return Reach::Spanning;
+        return FilterScope::Spanning;
     }
-    match place(filter) {
-        Place::Outside => Reach::Outside,
-        Place::Rooms | Place::Inboxes => Reach::Nothing,
-        Place::Room { room: second, .. } | Place::Inbox { user: second, .. }
+    match kind(filter) {
+        TopicKind::Outside => FilterScope::Outside,
+        TopicKind::Rooms | TopicKind::Inboxes => FilterScope::Nothing,
+        TopicKind::Room { room: second, .. } | TopicKind::Inbox { user: second, .. }
             if is_wildcard(second) =>
         {
-            Reach::Spanning
+            FilterScope::Spanning
         }
-        Place::Room { room, rest } => Reach::Room {
+        TopicKind::Room { room, rest } => FilterScope::Room {
             room,
             peek: rest.is_some_and(|rest| matches!(first_level(rest), "_info" | "_presence")),
         },
-        Place::Inbox { user, .. } => Reach::Inbox { user },
+        TopicKind::Inbox { user, .. } => FilterScope::Inbox { user },
     }
 }
 
@@ -309,8 +309,8 @@ pub fn inbox_prefix(user: &str) -> String {
 /// `name` (a topic or a filter) with the user's own name for `inbox/me`; none where it does not say that.
 #[must_use]
 pub fn own_inbox(name: &str, user: &str) -> Option<String> {
-    match place(name) {
-        Place::Inbox { user: "me", rest } => Some(match rest {
+    match kind(name) {
+        TopicKind::Inbox { user: "me", rest } => Some(match rest {
             Some(rest) => format!("inbox/{user}/{rest}"),
             None => format!("inbox/{user}"),
         }),

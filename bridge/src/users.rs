@@ -5,7 +5,7 @@
 //! by which names that stand in neither are answered as if they did.
 
 use crate::random::random_bytes;
-use crate::scram::{self, Decoy, Verifier};
+use crate::scram::{self, DecoyKey, Verifier};
 use crate::topics;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
@@ -31,7 +31,7 @@ const HEADER: &str = "\
 pub struct Users {
     hashes: HashMap<String, PasswordHash>,
     verifiers: HashMap<String, Verifier>,
-    decoy: Option<Decoy>,
+    decoy: Option<DecoyKey>,
 }
 
 /// What is wrong with a users file, or with what is to be written to one.
@@ -102,7 +102,7 @@ pub enum UsersError {
     NotPrepared(&'static str),
     /// The system gives no random bytes.
     #[error("cannot make a salt: {0}")]
-    NoChance(getrandom::Error),
+    NoRandomBytes(getrandom::Error),
     /// A password that cannot be used.
     #[error("a password has 1 to 65,535 bytes; this one has {0}")]
     Password(usize),
@@ -113,7 +113,7 @@ pub enum UsersError {
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct UsersFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     decoy_key: Option<String>,
     #[serde(default)]
@@ -131,11 +131,11 @@ impl Users {
     }
 
     /// What SCRAM needs. `decoy` is used where the file has no key, and `iterations` where it has no verifier.
-    pub(crate) fn secrets(&self, decoy: Decoy, iterations: u32) -> scram::Secrets {
+    pub(crate) fn verifiers(&self, decoy: DecoyKey, iterations: u32) -> scram::Verifiers {
         let without = |name: &&String| !self.verifiers.contains_key(*name);
         let without = self.hashes.keys().filter(without).cloned().collect();
         let decoy = self.decoy.unwrap_or(decoy);
-        scram::Secrets::new(self.verifiers.clone(), without, decoy, iterations)
+        scram::Verifiers::new(self.verifiers.clone(), without, decoy, iterations)
     }
 
     /// Whether `password` is `user`'s. Takes as long for an unknown user: tens of milliseconds of a core.
@@ -206,11 +206,11 @@ pub fn load_users(path: &Path) -> Result<Users, UsersError> {
     })
 }
 
-fn decoy(path: &Path, text: &str) -> Result<Decoy, UsersError> {
+fn decoy(path: &Path, text: &str) -> Result<DecoyKey, UsersError> {
     let bytes = Base64::decode_vec(text)
         .ok()
         .and_then(|b| b.try_into().ok());
-    bytes.map(Decoy).ok_or_else(|| UsersError::DecoyKey {
+    bytes.map(DecoyKey).ok_or_else(|| UsersError::DecoyKey {
         path: path.to_owned(),
     })
 }
@@ -235,7 +235,7 @@ pub fn set_password(
     }
     let mut file = match std::fs::read_to_string(path) {
         Ok(text) => parse(path, &text)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => File::default(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => UsersFile::default(),
         Err(source) => {
             let path = path.to_owned();
             return Err(UsersError::Read { path, source });
@@ -251,7 +251,7 @@ pub fn set_password(
             let verifier = verifier(user, password, iterations)?;
             file.scram.insert(user.to_owned(), verifier.to_string());
             if file.decoy_key.is_none() {
-                let key = random_bytes::<32>().map_err(UsersError::NoChance)?;
+                let key = random_bytes::<32>().map_err(UsersError::NoRandomBytes)?;
                 file.decoy_key = Some(Base64::encode_string(&key));
             }
         }
@@ -268,7 +268,7 @@ fn verifier(user: &str, password: &str, iterations: u32) -> Result<Verifier, Use
     }
     let password = scram::prepared(password).filter(|password| !password.is_empty());
     let password = password.ok_or(UsersError::NotPrepared("the password"))?;
-    let salt = random_bytes::<{ scram::SALT }>().map_err(UsersError::NoChance)?;
+    let salt = random_bytes::<{ scram::SALT }>().map_err(UsersError::NoRandomBytes)?;
     let iterations = iterations.max(scram::FEWEST_ITERATIONS);
     Ok(Verifier::of(&password, salt.to_vec(), iterations))
 }
@@ -285,7 +285,7 @@ fn check_name(path: &Path, user: &str) -> Result<(), UsersError> {
 }
 
 /// The parser's own text shows the line, and with it a hash; only its message is passed on.
-fn parse(path: &Path, text: &str) -> Result<File, UsersError> {
+fn parse(path: &Path, text: &str) -> Result<UsersFile, UsersError> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start).min(text.len());
         let before = &text.as_bytes()[..at];
@@ -305,7 +305,7 @@ fn is_usable(hash: &PasswordHash) -> bool {
         && Params::try_from(hash).is_ok()
 }
 
-fn write(path: &Path, file: &File) -> std::io::Result<()> {
+fn write(path: &Path, file: &UsersFile) -> std::io::Result<()> {
     let text = toml::to_string(file).map_err(std::io::Error::other)?;
     // Through a link to the file itself, so that the link stays.
     let target = match path.canonicalize() {

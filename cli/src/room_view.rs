@@ -5,7 +5,7 @@
 use crate::client::Message;
 use crate::shown;
 use jiff::{Timestamp, tz::TimeZone};
-use roommq_bridge::topics::{self, Place};
+use roommq_bridge::topics::{self, TopicKind};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -101,8 +101,8 @@ impl View {
     }
 
     fn place<'a>(&self, topic: &'a str) -> Seen<'a> {
-        match topics::place(topic) {
-            Place::Room { room, rest } if room == self.room => match rest {
+        match topics::kind(topic) {
+            TopicKind::Room { room, rest } if room == self.room => match rest {
                 None => Seen::Said { below: None },
                 Some("_events") => Seen::Notice,
                 Some("_info") => Seen::Card,
@@ -112,7 +112,7 @@ impl View {
                     None => Seen::Said { below: Some(rest) },
                 },
             },
-            Place::Inbox {
+            TopicKind::Inbox {
                 rest: Some(rest), ..
             } => Seen::Private { rest },
             _ => Seen::Elsewhere,

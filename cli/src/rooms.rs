@@ -5,7 +5,7 @@ use crate::room_view::{object, text};
 use crate::{connect, peek, shown, table};
 use anyhow::bail;
 use clap::Args;
-use roommq_bridge::topics::{self, Place};
+use roommq_bridge::topics::{self, TopicKind};
 use serde_json::{Map, Value};
 use std::io::Write;
 
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &RoomsArgs, json: bool, out: &mut impl Write) -> anyhow:
 fn card(topic: &str, payload: &[u8]) -> Card {
     let mut card = object(payload).unwrap_or_default();
     if !card.contains_key("room")
-        && let Place::Room { room, .. } = topics::place(topic)
+        && let TopicKind::Room { room, .. } = topics::kind(topic)
     {
         card.insert("room".to_owned(), room.into());
     }

@@ -26,13 +26,13 @@ fn rule(
     }
 }
 
-fn access(outside: Permission, rules: Vec<AccessRule>) -> Access {
+fn access(outside: Permission, rules: Vec<AccessRule>) -> AccessRules {
     let mut settings = Settings {
         access_rules: rules,
         ..Settings::default()
     };
     settings.topics.outside_rooms = outside;
-    Access::new(&settings)
+    AccessRules::new(&settings)
 }
 
 fn who(user: &str, client_id: &str) -> Principal {
@@ -41,15 +41,15 @@ fn who(user: &str, client_id: &str) -> Principal {
     who
 }
 
-fn writes(access: &Access, who: &Principal, topic: &str) -> bool {
+fn writes(access: &AccessRules, who: &Principal, topic: &str) -> bool {
     access.publish(who, &topic.parse().unwrap()).is_ok()
 }
 
-fn reads(access: &Access, who: &Principal, filter: &str) -> bool {
+fn reads(access: &AccessRules, who: &Principal, filter: &str) -> bool {
     access.subscribe(who, &filter.parse().unwrap()).is_ok()
 }
 
-fn spans(access: &Access, who: &Principal, filter: &str) -> bool {
+fn spans(access: &AccessRules, who: &Principal, filter: &str) -> bool {
     access.span(who, &filter.parse().unwrap()).is_ok()
 }
 
@@ -139,7 +139,7 @@ fn no_name_opens_what_starts_with_dollar() {
         ..Settings::default()
     };
     settings.topics.dollar = Permission::Deny;
-    let access = Access::new(&settings);
+    let access = AccessRules::new(&settings);
     let eve = who("$aws", "$aws");
     assert!(!writes(&access, &eve, "$aws/x") && !reads(&access, &eve, "$aws/x"));
     assert!(writes(&access, &eve, "$$aws/x"));

@@ -41,9 +41,9 @@ fn a_connect_says_who_it_is_or_is_refused() {
     use ReasonCode::{BadUserNameOrPassword as Bad, NotAuthorized as Not};
     let anonymous = connect(true, "c/1", None, false).unwrap();
     let principal = Principal::new("~c%2F1", false);
-    assert_eq!(anonymous, Claim::Anonymous(principal));
+    assert_eq!(anonymous, ClaimedIdentity::Anonymous(principal));
     let claim = connect(false, "c", Some("al"), true).unwrap();
-    assert_eq!(claim, Claim::Password("al"));
+    assert_eq!(claim, ClaimedIdentity::Password("al"));
     assert_refused(
         connect(false, "c", None, false),
         Not,
@@ -64,7 +64,7 @@ fn a_certificate_says_who_it_is() {
     for user_name in [None, Some("a/l")] {
         let claim = certified("a/l", user_name).unwrap();
         let principal = Principal::new("a%2Fl", true);
-        assert_eq!(claim, Claim::Certificate(principal));
+        assert_eq!(claim, ClaimedIdentity::Certificate(principal));
     }
     assert_refused(certified("al", Some("bob")), Not, "that of al;");
     for kept in ["", "~c", "_x", "me"] {

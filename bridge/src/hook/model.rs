@@ -342,7 +342,7 @@ proptest! {
         for room in 0..ROOMS.len() {
             run.step(&Step::Retain(0, room, false));
         }
-        prop_assert!(run.lane.hook.rooms.is_empty() && run.lane.hook.seats.is_empty());
+        prop_assert!(run.lane.hook.rooms.is_empty() && run.lane.hook.clients.is_empty());
         prop_assert!(run.seen.retained.is_empty());
     }
 

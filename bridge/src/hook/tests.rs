@@ -131,7 +131,7 @@ impl Lane {
     }
 
     fn is_empty(&self) -> bool {
-        self.hook.rooms.is_empty() && self.hook.seats.is_empty()
+        self.hook.rooms.is_empty() && self.hook.clients.is_empty()
     }
 }
 

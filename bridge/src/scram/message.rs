@@ -1,6 +1,6 @@
 //! What a client says, taken apart (RFC 5802, section 7). The texts of the errors say what would be right.
 
-use super::failure::Failure;
+use super::error::ScramError;
 use base64ct::{Base64, Encoding as _};
 
 /// Bytes of a client's nonce, at most; it is sent back.
@@ -32,13 +32,13 @@ pub(super) struct ClientFinal<'a> {
 }
 
 impl<'a> ClientFirst<'a> {
-    pub fn parse(text: &'a str) -> Result<ClientFirst<'a>, Failure> {
-        let begin = Failure::Message("the first message begins with `n,,`");
+    pub fn parse(text: &'a str) -> Result<ClientFirst<'a>, ScramError> {
+        let begin = ScramError::BadMessage("the first message begins with `n,,`");
         let (flag, rest) = text.split_once(',').ok_or(begin)?;
         match flag {
             // `y`: it could bind and believes that we cannot, which is so.
             "n" | "y" => {}
-            _ if flag.starts_with("p=") => return Err(Failure::Binding),
+            _ if flag.starts_with("p=") => return Err(ScramError::ChannelBinding),
             _ => return Err(begin),
         }
         let (identity, bare) = rest.split_once(',').ok_or(begin)?;
@@ -53,7 +53,7 @@ impl<'a> ClientFirst<'a> {
         let nonce = field('r')?;
         if nonce.len() > NONCE_BYTES || !nonce.bytes().all(|b| matches!(b, 0x21..=0x7E)) {
             let what = "a nonce is 1 to 256 printable characters of ASCII";
-            return Err(Failure::Message(what));
+            return Err(ScramError::BadMessage(what));
         }
         fields.try_for_each(extension)?;
         Ok(ClientFirst {
@@ -67,8 +67,9 @@ impl<'a> ClientFirst<'a> {
 }
 
 impl<'a> ClientFinal<'a> {
-    pub fn parse(text: &'a str) -> Result<ClientFinal<'a>, Failure> {
-        let no_proof = Failure::Message("the last message ends with `,p=` and the proof in base64");
+    pub fn parse(text: &'a str) -> Result<ClientFinal<'a>, ScramError> {
+        let no_proof =
+            ScramError::BadMessage("the last message ends with `,p=` and the proof in base64");
         let (without_proof, proof) = text.rsplit_once(",p=").ok_or(no_proof)?;
         let mut fields = without_proof.split(',');
         let mut field = |letter| value(fields.next().unwrap_or_default(), letter);
@@ -77,7 +78,7 @@ impl<'a> ClientFinal<'a> {
         let proof = Base64::decode_vec(proof).map_err(|_| no_proof)?;
         Ok(ClientFinal {
             binding: Base64::decode_vec(binding)
-                .map_err(|_| Failure::Message("`c=` is in base64"))?,
+                .map_err(|_| ScramError::BadMessage("`c=` is in base64"))?,
             nonce,
             without_proof,
             proof: proof.try_into().map_err(|_| no_proof)?,
@@ -86,14 +87,14 @@ impl<'a> ClientFinal<'a> {
 }
 
 /// The value of a field that must stand in this place, and not be empty.
-fn value(field: &str, letter: char) -> Result<&str, Failure> {
+fn value(field: &str, letter: char) -> Result<&str, ScramError> {
     let value = field
         .strip_prefix(letter)
         .and_then(|rest| rest.strip_prefix('='));
     match value {
         Some(value) if !value.is_empty() => Ok(value),
         _ if field.starts_with("m=") => Err(mandatory()),
-        _ => Err(Failure::Message(match letter {
+        _ => Err(ScramError::BadMessage(match letter {
             'n' => "`n=` and the user name come first",
             'c' => "`c=` comes first",
             _ => "`r=` and the nonce come second",
@@ -102,21 +103,24 @@ fn value(field: &str, letter: char) -> Result<&str, Failure> {
 }
 
 /// What else may be said is passed over, as long as it need not be understood.
-fn extension(field: &str) -> Result<(), Failure> {
+fn extension(field: &str) -> Result<(), ScramError> {
     match field.as_bytes() {
         [b'm', b'=', ..] => Err(mandatory()),
         [letter, b'=', _, ..] if letter.is_ascii_alphabetic() => Ok(()),
-        _ => Err(Failure::Message("a field is a letter, `=`, and a value")),
+        _ => Err(ScramError::BadMessage(
+            "a field is a letter, `=`, and a value",
+        )),
     }
 }
 
-fn mandatory() -> Failure {
-    Failure::Message("no extension (`m=`) is known here")
+fn mandatory() -> ScramError {
+    ScramError::BadMessage("no extension (`m=`) is known here")
 }
 
 /// A name as it stands in a message: `=2C` is a comma and `=3D` an equals sign; neither stands there as it is.
-fn sasl_name(coded: &str) -> Result<String, Failure> {
-    let bad = Failure::Message("a name is not empty, and has `=2C` for a comma and `=3D` for `=`");
+fn sasl_name(coded: &str) -> Result<String, ScramError> {
+    let bad =
+        ScramError::BadMessage("a name is not empty, and has `=2C` for a comma and `=3D` for `=`");
     let mut parts = coded.split('=');
     let mut name = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -22,19 +22,19 @@ fn rfc_verifier() -> Verifier {
 }
 
 /// `user` with the password `pencil`, and `old`, whose password was set without SCRAM.
-fn secrets() -> Arc<Secrets> {
+fn verifiers() -> Arc<Verifiers> {
     let verifiers = HashMap::from([("user".to_owned(), rfc_verifier())]);
     let without = HashSet::from(["old".to_owned()]);
-    Arc::new(Secrets::new(verifiers, without, Decoy([7; 32]), 4_096))
+    Arc::new(Verifiers::new(verifiers, without, DecoyKey([7; 32]), 4_096))
 }
 
 fn exchange(expected: Option<&str>) -> Exchange {
-    Exchange::new(secrets(), expected.map(str::to_owned), [5; NONCE])
+    Exchange::new(verifiers(), expected.map(str::to_owned), [5; NONCE])
 }
 
 fn challenge(exchange: &mut Exchange, first: &str) -> String {
     match exchange.step(first.as_bytes()) {
-        Ok(Progress::Challenge(text)) => text,
+        Ok(Reply::Challenge(text)) => text,
         other => panic!("{first}: {other:?}"),
     }
 }
@@ -86,7 +86,7 @@ fn the_conversation_of_the_rfc() {
 
     // The same by the exchange, past the nonce, which the RFC has drawn from other letters than ours.
     let challenged = |proof: &str| {
-        let challenged = Challenged {
+        let challenged = PendingProof {
             user: "user".to_owned(),
             verifier: rfc_verifier(),
             known: true,
@@ -96,13 +96,13 @@ fn the_conversation_of_the_rfc() {
         };
         challenged.judge(format!("{without_proof},p={proof}").as_bytes())
     };
-    let proven = Progress::Proven {
+    let proven = Reply::Proved {
         user: "user".to_owned(),
         signature: SIGNATURE.to_owned(),
     };
     assert_eq!(challenged(PROOF), Ok(proven));
     let other = PROOF.replace("dHzb", "eHzb");
-    assert_eq!(challenged(&other), Err(Failure::Wrong));
+    assert_eq!(challenged(&other), Err(ScramError::WrongCredentials));
     assert_eq!(
         client_proof("pencil", &rfc_verifier().salt, 4_096, &signed),
         proof
@@ -133,13 +133,13 @@ fn who_knows_the_password_is_in_and_nobody_else() {
         let last = last(first, &answer, password);
         let result = exchange.step(last.as_bytes());
         match (user, result) {
-            (Some(name), Ok(Progress::Proven { user, .. })) => assert_eq!(user, name),
-            (None, Err(Failure::Wrong)) => {}
+            (Some(name), Ok(Reply::Proved { user, .. })) => assert_eq!(user, name),
+            (None, Err(ScramError::WrongCredentials)) => {}
             (_, other) => panic!("{first}: {other:?}"),
         }
         assert!(matches!(
             exchange.step(last.as_bytes()),
-            Err(Failure::Message(_))
+            Err(ScramError::BadMessage(_))
         ));
     }
 }
@@ -167,13 +167,13 @@ fn names_must_agree() {
     let with = |first: &str, expected| exchange(expected).step(first.as_bytes());
     assert!(with(FIRST, Some("user")).is_ok());
     assert!(with(FIRST, Some("us\u{ad}er")).is_ok(), "prepared too");
-    assert_eq!(with(FIRST, Some("User")), Err(Failure::OtherName));
-    assert_eq!(with(FIRST, Some("")), Err(Failure::OtherName));
+    assert_eq!(with(FIRST, Some("User")), Err(ScramError::OtherUserName));
+    assert_eq!(with(FIRST, Some("")), Err(ScramError::OtherUserName));
     let other = "n,a=root,n=user,r=abc";
-    assert_eq!(with(other, None), Err(Failure::OtherIdentity));
+    assert_eq!(with(other, None), Err(ScramError::OtherIdentity));
     for reserved in ["me", "~x", "_x"] {
         let first = format!("n,,n={reserved},r=abc");
-        assert_eq!(with(&first, None), Err(Failure::Name(BadUserName)));
+        assert_eq!(with(&first, None), Err(ScramError::BadName(BadUserName)));
     }
 }
 
@@ -197,7 +197,7 @@ fn who_is_asked_may_speak_second_and_once_only() {
     assert!(challenge(&mut exchange, FIRST).starts_with("r="));
     let mut silent = self::exchange(None);
     assert_eq!(challenge(&mut silent, ""), "");
-    assert!(matches!(silent.step(b""), Err(Failure::Message(_))));
+    assert!(matches!(silent.step(b""), Err(ScramError::BadMessage(_))));
 }
 
 #[test]
@@ -222,10 +222,10 @@ fn first_messages_that_are_none() {
         &format!("n,,n=user,r={}", "x".repeat(257)),
     ] {
         let failed = ClientFirst::parse(bad);
-        assert!(matches!(failed, Err(Failure::Message(_))), "{bad}");
+        assert!(matches!(failed, Err(ScramError::BadMessage(_))), "{bad}");
     }
     for bound in ["p=tls-unique,,n=user,r=abc", "p=,,n=user,r=abc"] {
-        assert_eq!(ClientFirst::parse(bound), Err(Failure::Binding));
+        assert_eq!(ClientFirst::parse(bound), Err(ScramError::ChannelBinding));
     }
 }
 
@@ -255,7 +255,7 @@ fn last_messages_that_are_none() {
     }
     // What is signed is what was said.
     let extended = good.replace(",p=", ",x=y,p=");
-    assert_eq!(judge(&extended), Err(Failure::Wrong));
+    assert_eq!(judge(&extended), Err(ScramError::WrongCredentials));
 }
 
 proptest! {
@@ -270,7 +270,7 @@ proptest! {
     fn no_text_that_is_nearly_one_is_a_panic(first in "[nyp]?=?,?(a=)?[a-z=,2CD3]{0,9},?n?=[a-z=23CDé\\x00]{0,9},?r?=?[!-~]{0,9}", last in "(c=)?[A-Za-z+=]{0,9},?(r=)?[!-~]{0,9}(,p=)?[A-Za-z0-9/=]{0,50}") {
         let mut exchange = exchange(None);
         let _ = exchange.step(first.as_bytes());
-        let proven = matches!(exchange.step(last.as_bytes()), Ok(Progress::Proven { .. }));
+        let proven = matches!(exchange.step(last.as_bytes()), Ok(Reply::Proved { .. }));
         prop_assert!(!proven);
     }
 
@@ -281,7 +281,7 @@ proptest! {
         let nonce = answer.split(',').next().unwrap();
         let proof = Base64::encode_string(&last);
         let last = format!("c=biws,{nonce},p={proof}");
-        prop_assert_eq!(exchange.step(last.as_bytes()), Err(Failure::Wrong));
+        prop_assert_eq!(exchange.step(last.as_bytes()), Err(ScramError::WrongCredentials));
     }
 
     #[test]

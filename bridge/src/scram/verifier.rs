@@ -104,31 +104,31 @@ impl fmt::Debug for Verifier {
 
 /// The text is no verifier, or one that is too weak.
 #[derive(Debug)]
-pub(crate) struct NoVerifier;
+pub(crate) struct InvalidVerifier;
 
 impl FromStr for Verifier {
-    type Err = NoVerifier;
+    type Err = InvalidVerifier;
 
-    fn from_str(text: &str) -> Result<Verifier, NoVerifier> {
-        let bytes = |text| Base64::decode_vec(text).map_err(|_| NoVerifier);
-        let key = |text| bytes(text)?.try_into().map_err(|_| NoVerifier);
+    fn from_str(text: &str) -> Result<Verifier, InvalidVerifier> {
+        let bytes = |text| Base64::decode_vec(text).map_err(|_| InvalidVerifier);
+        let key = |text| bytes(text)?.try_into().map_err(|_| InvalidVerifier);
         let pair = |text: &'_ str| {
             let (a, b) = text.split_once(':')?;
             Some((a.to_owned(), b.to_owned()))
         };
-        let rest = text.strip_prefix(METHOD).ok_or(NoVerifier)?;
-        let rest = rest.strip_prefix('$').ok_or(NoVerifier)?;
-        let (cost, keys) = rest.split_once('$').ok_or(NoVerifier)?;
-        let (iterations, salt) = pair(cost).ok_or(NoVerifier)?;
-        let (stored, server) = pair(keys).ok_or(NoVerifier)?;
+        let rest = text.strip_prefix(METHOD).ok_or(InvalidVerifier)?;
+        let rest = rest.strip_prefix('$').ok_or(InvalidVerifier)?;
+        let (cost, keys) = rest.split_once('$').ok_or(InvalidVerifier)?;
+        let (iterations, salt) = pair(cost).ok_or(InvalidVerifier)?;
+        let (stored, server) = pair(keys).ok_or(InvalidVerifier)?;
         let verifier = Verifier {
-            iterations: iterations.parse().map_err(|_| NoVerifier)?,
+            iterations: iterations.parse().map_err(|_| InvalidVerifier)?,
             salt: bytes(&salt)?,
             stored_key: key(&stored)?,
             server_key: key(&server)?,
         };
         let costs = (FEWEST_ITERATIONS..=MOST_ITERATIONS).contains(&verifier.iterations);
         let salted = (1..=SALT_BYTES).contains(&verifier.salt.len());
-        (costs && salted).then_some(verifier).ok_or(NoVerifier)
+        (costs && salted).then_some(verifier).ok_or(InvalidVerifier)
     }
 }

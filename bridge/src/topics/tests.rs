@@ -3,41 +3,41 @@ use proptest::prelude::*;
 
 #[test]
 fn topics_lie_where_their_levels_say() {
-    let room = |room, rest| Place::Room { room, rest };
-    let inbox = |user, rest| Place::Inbox { user, rest };
+    let room = |room, rest| TopicKind::Room { room, rest };
+    let inbox = |user, rest| TopicKind::Inbox { user, rest };
     for (topic, expected) in [
-        ("rooms", Place::Rooms),
+        ("rooms", TopicKind::Rooms),
         ("rooms/", room("", None)),
         ("rooms/a", room("a", None)),
         ("rooms/a/", room("a", Some(""))),
         ("rooms/a/b/c", room("a", Some("b/c"))),
-        ("roomsy/a", Place::Outside),
-        ("/rooms/a", Place::Outside),
-        ("inbox", Place::Inboxes),
+        ("roomsy/a", TopicKind::Outside),
+        ("/rooms/a", TopicKind::Outside),
+        ("inbox", TopicKind::Inboxes),
         ("inbox/al", inbox("al", None)),
         ("inbox/al/dm/bob", inbox("al", Some("dm/bob"))),
-        ("inboxes/al", Place::Outside),
-        ("$SYS/rooms", Place::Outside),
+        ("inboxes/al", TopicKind::Outside),
+        ("$SYS/rooms", TopicKind::Outside),
     ] {
-        assert_eq!(place(topic), expected, "{topic}");
+        assert_eq!(kind(topic), expected, "{topic}");
     }
 }
 
 #[test]
 fn filters_reach_what_they_match() {
-    let join = |room| Reach::Room { room, peek: false };
-    let peek = |room| Reach::Room { room, peek: true };
+    let join = |room| FilterScope::Room { room, peek: false };
+    let peek = |room| FilterScope::Room { room, peek: true };
     for (filter, expected) in [
-        ("#", Reach::Spanning),
-        ("+", Reach::Spanning),
-        ("+/lobby/x", Reach::Spanning),
-        ("rooms/#", Reach::Spanning),
-        ("rooms/+", Reach::Spanning),
-        ("rooms/+/_info", Reach::Spanning),
-        ("inbox/+/error", Reach::Spanning),
-        ("inbox/#", Reach::Spanning),
-        ("rooms", Reach::Nothing),
-        ("inbox", Reach::Nothing),
+        ("#", FilterScope::Spanning),
+        ("+", FilterScope::Spanning),
+        ("+/lobby/x", FilterScope::Spanning),
+        ("rooms/#", FilterScope::Spanning),
+        ("rooms/+", FilterScope::Spanning),
+        ("rooms/+/_info", FilterScope::Spanning),
+        ("inbox/+/error", FilterScope::Spanning),
+        ("inbox/#", FilterScope::Spanning),
+        ("rooms", FilterScope::Nothing),
+        ("inbox", FilterScope::Nothing),
         ("rooms/a", join("a")),
         ("rooms/a/#", join("a")),
         ("rooms/a/+", join("a")),
@@ -48,11 +48,11 @@ fn filters_reach_what_they_match() {
         ("rooms/a/_presence", peek("a")),
         ("rooms/a/_presence/#", peek("a")),
         ("rooms/a/_presence/+", peek("a")),
-        ("inbox/al/#", Reach::Inbox { user: "al" }),
-        ("a/rooms/#", Reach::Outside),
-        ("$SYS/#", Reach::Outside),
+        ("inbox/al/#", FilterScope::Inbox { user: "al" }),
+        ("a/rooms/#", FilterScope::Outside),
+        ("$SYS/#", FilterScope::Outside),
     ] {
-        assert_eq!(reach(filter), expected, "{filter}");
+        assert_eq!(scope(filter), expected, "{filter}");
     }
 }
 
@@ -136,10 +136,10 @@ proptest! {
             (presence(&room, &user), room_filter(&room), inbox_error(&user));
         let rest = format!("_presence/{user}");
         let room = room.as_str();
-        prop_assert_eq!(place(&entry), Place::Room { room, rest: Some(&rest) });
-        prop_assert_eq!(reach(&all), Reach::Room { room, peek: false });
+        prop_assert_eq!(kind(&entry), TopicKind::Room { room, rest: Some(&rest) });
+        prop_assert_eq!(scope(&all), FilterScope::Room { room, peek: false });
         let (user, rest) = (user.as_str(), Some("error"));
-        prop_assert_eq!(place(&error), Place::Inbox { user, rest });
+        prop_assert_eq!(kind(&error), TopicKind::Inbox { user, rest });
     }
 }
 

@@ -35,8 +35,8 @@ fn a_verifier_is_kept_beside_the_hash_or_not() {
     let read = || std::fs::read_to_string(&path).unwrap();
     let of = |name: &str| {
         let users = load_users(&path).unwrap();
-        let secrets = users.secrets(Decoy([0; 32]), 9_999);
-        secrets.of(name)
+        let verifiers = users.verifiers(DecoyKey([0; 32]), 9_999);
+        verifiers.of(name)
     };
     set_password(&path, "al", "x", None).unwrap();
     assert!(!read().contains("SCRAM") && !read().contains("decoy"));

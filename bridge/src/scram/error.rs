@@ -4,23 +4,23 @@ use crate::topics::BadUserName;
 
 /// Why a conversation failed. The texts may be told to the peer: they say nothing of any user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum ScramError {
     /// What was sent is not what RFC 5802 has in its place.
     #[error("SCRAM: {0}")]
-    Message(&'static str),
+    BadMessage(&'static str),
     /// `p=`: the client wants to bind to a channel.
     #[error("SCRAM: channel binding is not served; begin with `n,,`")]
-    Binding,
+    ChannelBinding,
     /// Somebody wants to act for somebody else.
     #[error("SCRAM: you act for yourself only; leave the authorization identity empty")]
     OtherIdentity,
     /// CONNECT has another user name.
     #[error("SCRAM: its user name and that of CONNECT differ; give one of them, or twice the same")]
-    OtherName,
+    OtherUserName,
     /// Nobody may have such a name.
     #[error("{0}")]
-    Name(#[from] BadUserName),
+    BadName(#[from] BadUserName),
     /// Unknown user, no verifier, or a proof that does not hold: nobody learns which.
     #[error("the user name or the password is wrong")]
-    Wrong,
+    WrongCredentials,
 }

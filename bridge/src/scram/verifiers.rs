@@ -5,33 +5,33 @@ use std::collections::{HashMap, HashSet};
 
 /// What makes decoys: they are the same as long as it is.
 #[derive(Clone, Copy)]
-pub(crate) struct Decoy(pub [u8; 32]);
+pub(crate) struct DecoyKey(pub [u8; 32]);
 
 /// Verifiers of all users, and of nobody.
-pub(crate) struct Secrets {
-    verifiers: HashMap<String, Verifier>,
+pub(crate) struct Verifiers {
+    by_name: HashMap<String, Verifier>,
     /// Users whose passwords were set without SCRAM.
     without: HashSet<String>,
-    decoy: Decoy,
+    decoy: DecoyKey,
     /// What the verifiers cost, in order, so that a decoy costs what one of them does.
     iterations: Vec<u32>,
 }
 
-impl Secrets {
+impl Verifiers {
     /// `iterations` is what a decoy costs where nobody has a verifier.
     pub fn new(
         verifiers: HashMap<String, Verifier>,
         without: HashSet<String>,
-        decoy: Decoy,
+        decoy: DecoyKey,
         iterations: u32,
-    ) -> Secrets {
+    ) -> Verifiers {
         let mut costs: Vec<u32> = verifiers.values().map(|v| v.iterations).collect();
         costs.sort_unstable();
         if costs.is_empty() {
             costs.push(iterations);
         }
-        Secrets {
-            verifiers,
+        Verifiers {
+            by_name: verifiers,
             without,
             decoy,
             iterations: costs,
@@ -46,7 +46,7 @@ impl Secrets {
         };
         // Made in any case: who asks shall not see the difference in the time either.
         let decoy = Verifier::decoy(&self.decoy.0, name, cost);
-        if let Some(verifier) = self.verifiers.get(name) {
+        if let Some(verifier) = self.by_name.get(name) {
             return (verifier.clone(), true);
         }
         if self.without.contains(name) {
@@ -60,8 +60,8 @@ impl Secrets {
 }
 
 /// Names only, and how many.
-impl std::fmt::Debug for Secrets {
+impl std::fmt::Debug for Verifiers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.verifiers.keys()).finish()
+        f.debug_set().entries(self.by_name.keys()).finish()
     }
 }
