@@ -1,7 +1,7 @@
 //! Logins by a conversation (5.0, 4.12): SCRAM-SHA-256, as the broker's policy leads it.
 
 use crate::authorize;
-use crate::scram::{Exchange, METHOD, NONCE, Reply, ScramError, Verifiers};
+use crate::scram::{Exchange, METHOD, NONCE, ScramError, ScramReply, Verifiers};
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{AuthExchange, AuthStep, BoxFuture, Refusal};
@@ -45,8 +45,8 @@ impl ScramLogin {
 impl AuthExchange for ScramLogin {
     fn step(&mut self, data: Bytes) -> BoxFuture<'_, Result<AuthStep, Refusal>> {
         let step = match self.0.step(&data) {
-            Ok(Reply::Challenge(text)) => Ok(AuthStep::Continue(text.into())),
-            Ok(Reply::Proved { user, signature }) => {
+            Ok(ScramReply::Challenge(text)) => Ok(AuthStep::Continue(text.into())),
+            Ok(ScramReply::Proved { user, signature }) => {
                 let who = authorize::principal(&user);
                 Ok(AuthStep::Done(who, Some(signature.into())))
             }

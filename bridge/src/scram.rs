@@ -28,7 +28,7 @@ pub(crate) fn prepared(text: &str) -> Option<Cow<'_, str>> {
 
 /// What follows from a message of the client.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Reply {
+pub(crate) enum ScramReply {
     /// Tell it this.
     Challenge(String),
     /// It is `user`, and is told this, by which the server proves itself.
@@ -87,7 +87,7 @@ impl Exchange {
     }
 
     /// Takes the client's next message; after a failure, or a proof, every further one is a failure.
-    pub fn step(&mut self, message: &[u8]) -> Result<Reply, ScramError> {
+    pub fn step(&mut self, message: &[u8]) -> Result<ScramReply, ScramError> {
         match std::mem::replace(&mut self.state, ExchangeState::Over) {
             // A client may name the method first, and speak when it is asked.
             ExchangeState::First {
@@ -95,7 +95,7 @@ impl Exchange {
                 asked: false,
             } if message.is_empty() => {
                 self.state = ExchangeState::First { nonce, asked: true };
-                Ok(Reply::Challenge(String::new()))
+                Ok(ScramReply::Challenge(String::new()))
             }
             ExchangeState::First { nonce, .. } => self.challenge(message, &nonce),
             ExchangeState::Final(challenged) => challenged.judge(message),
@@ -103,7 +103,7 @@ impl Exchange {
         }
     }
 
-    fn challenge(&mut self, message: &[u8], nonce: &[u8]) -> Result<Reply, ScramError> {
+    fn challenge(&mut self, message: &[u8], nonce: &[u8]) -> Result<ScramReply, ScramError> {
         let first = ClientFirst::parse(text(message)?)?;
         let user = prepared(&first.name).ok_or(ScramError::BadMessage("the user name is none"))?;
         let user = topics::user_name(&user)?.to_owned();
@@ -126,12 +126,12 @@ impl Exchange {
             so_far: format!("{},{answer}", first.bare),
             verifier,
         });
-        Ok(Reply::Challenge(answer))
+        Ok(ScramReply::Challenge(answer))
     }
 }
 
 impl PendingProof {
-    fn judge(self, message: &[u8]) -> Result<Reply, ScramError> {
+    fn judge(self, message: &[u8]) -> Result<ScramReply, ScramError> {
         let last = ClientFinal::parse(text(message)?)?;
         if last.binding != self.header.as_bytes() {
             return Err(ScramError::BadMessage(
@@ -150,7 +150,7 @@ impl PendingProof {
             return Err(ScramError::WrongCredentials);
         }
         let signature = Base64::encode_string(&self.verifier.sign(signed.as_bytes()));
-        Ok(Reply::Proved {
+        Ok(ScramReply::Proved {
             user: self.user,
             signature: format!("v={signature}"),
         })

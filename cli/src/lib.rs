@@ -92,7 +92,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Passwd(passwd)) => passwd::run(&passwd, json, &mut out)?,
         Some(Command::Bench(bench)) => bench::run(bench, json)?,
         Some(Command::Config(ConfigCommand::Show(source))) => {
-            config_command::show(&source.source(), json, &mut out)?;
+            config_command::show(&source.sources(), json, &mut out)?;
             out.flush()?;
         }
         Some(Command::Config(ConfigCommand::Check { file })) => {

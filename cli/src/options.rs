@@ -1,6 +1,6 @@
 //! Options that several commands share.
 
-use crate::address::Address;
+use crate::address::ServerAddress;
 use clap::Args;
 use roommq_bridge::topics::{self, BadRoomName};
 use roommq_config::{Flags, Sources};
@@ -31,7 +31,7 @@ pub(crate) struct SettingsArgs {
 
 impl SettingsArgs {
     /// The sources of the settings, this process's environment among them.
-    pub(crate) fn source(&self) -> Sources {
+    pub(crate) fn sources(&self) -> Sources {
         Sources {
             file: self.config.clone(),
             flags: Flags {
@@ -57,7 +57,7 @@ pub(crate) struct LoginArgs {
         value_name = "PLACE",
         default_value = "127.0.0.1:1883"
     )]
-    pub server: Address,
+    pub server: ServerAddress,
     /// mqtts: PEM file with the CA that the server's certificate comes from; without it, those that this
     /// system trusts
     #[arg(long, env = "ROOMMQ_CA", value_name = "FILE")]

@@ -63,7 +63,7 @@ fn iterations(args: &PasswdArgs) -> anyhow::Result<Option<u32>> {
         config: args.config.clone(),
         ..SettingsArgs::default()
     };
-    let settings = roommq_config::load(&source.source())?.settings;
+    let settings = roommq_config::load(&source.sources())?.settings;
     Ok(Some(settings.auth.scram_iterations))
 }
 

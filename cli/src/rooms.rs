@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use std::io::Write;
 
 /// What a room says about itself.
-type Card = Map<String, Value>;
+type InfoObject = Map<String, Value>;
 
 /// `roommq rooms`
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &RoomsArgs, json: bool, out: &mut impl Write) -> anyhow:
 }
 
 /// What the server says, and the room from the topic where it does not.
-fn card(topic: &str, payload: &[u8]) -> Card {
+fn card(topic: &str, payload: &[u8]) -> InfoObject {
     let mut card = object(payload).unwrap_or_default();
     if !card.contains_key("room")
         && let TopicKind::Room { room, .. } = topics::kind(topic)
@@ -56,9 +56,9 @@ fn card(topic: &str, payload: &[u8]) -> Card {
     card
 }
 
-fn rows(cards: &[Card]) -> Vec<[String; 5]> {
+fn rows(cards: &[InfoObject]) -> Vec<[String; 5]> {
     let heading = ["ROOM", "MEMBERS", "LIMIT", "ACCESS", "SUBJECT"].map(str::to_owned);
-    let row = |card: &Card| {
+    let row = |card: &InfoObject| {
         let word = |key| shown::line(text(card, key).unwrap_or("-")).into_owned();
         let number = |key| {
             card.get(key)

@@ -2,7 +2,7 @@
 
 use crate::logging;
 use crate::options::SettingsArgs;
-use crate::signals::{Asked, Signals};
+use crate::signals::{SignalAction, Signals};
 use anyhow::{Context, anyhow, bail};
 use roommq_bridge::{Bridge, Users};
 use roommq_broker::policy::Policy;
@@ -81,7 +81,7 @@ fn unbound_path(path: &Path, error: &std::io::Error) -> String {
 }
 
 pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
-    let settings = roommq_config::load(&source.source())?.settings;
+    let settings = roommq_config::load(&source.sources())?.settings;
     logging::start(&settings.log)?;
     let fd_limit = raise_fd_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -113,8 +113,8 @@ pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
     runtime.block_on(async {
         let signal = loop {
             match signals.next().await {
-                Asked::End(signal) => break signal,
-                Asked::Reload => server.reload(),
+                SignalAction::End(signal) => break signal,
+                SignalAction::Reload => server.reload(),
             }
         };
         tracing::info!(signal, "shutting down; a second signal ends it at once");

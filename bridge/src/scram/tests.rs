@@ -34,7 +34,7 @@ fn exchange(expected: Option<&str>) -> Exchange {
 
 fn challenge(exchange: &mut Exchange, first: &str) -> String {
     match exchange.step(first.as_bytes()) {
-        Ok(Reply::Challenge(text)) => text,
+        Ok(ScramReply::Challenge(text)) => text,
         other => panic!("{first}: {other:?}"),
     }
 }
@@ -96,7 +96,7 @@ fn the_conversation_of_the_rfc() {
         };
         challenged.judge(format!("{without_proof},p={proof}").as_bytes())
     };
-    let proven = Reply::Proved {
+    let proven = ScramReply::Proved {
         user: "user".to_owned(),
         signature: SIGNATURE.to_owned(),
     };
@@ -133,7 +133,7 @@ fn who_knows_the_password_is_in_and_nobody_else() {
         let last = last(first, &answer, password);
         let result = exchange.step(last.as_bytes());
         match (user, result) {
-            (Some(name), Ok(Reply::Proved { user, .. })) => assert_eq!(user, name),
+            (Some(name), Ok(ScramReply::Proved { user, .. })) => assert_eq!(user, name),
             (None, Err(ScramError::WrongCredentials)) => {}
             (_, other) => panic!("{first}: {other:?}"),
         }
@@ -270,7 +270,7 @@ proptest! {
     fn no_text_that_is_nearly_one_is_a_panic(first in "[nyp]?=?,?(a=)?[a-z=,2CD3]{0,9},?n?=[a-z=23CDé\\x00]{0,9},?r?=?[!-~]{0,9}", last in "(c=)?[A-Za-z+=]{0,9},?(r=)?[!-~]{0,9}(,p=)?[A-Za-z0-9/=]{0,50}") {
         let mut exchange = exchange(None);
         let _ = exchange.step(first.as_bytes());
-        let proven = matches!(exchange.step(last.as_bytes()), Ok(Reply::Proved { .. }));
+        let proven = matches!(exchange.step(last.as_bytes()), Ok(ScramReply::Proved { .. }));
         prop_assert!(!proven);
     }
 
