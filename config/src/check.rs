@@ -1,4 +1,4 @@
-//! What holds between values.
+//! Checks across several values.
 
 mod access;
 mod listener;
@@ -12,7 +12,7 @@ use crate::problem::{Location, Problem};
 use crate::settings::{RoomAccess, RoomRule, Settings, UserFrom};
 use crate::value::word::RoomAccessWord;
 
-/// Each rule has a pattern of its own, and its list is one that says something.
+/// Checks that each `[[room]]` has a pattern of its own and consistent access.
 pub(crate) fn rooms(
     tables: Vec<ParsedTable<RoomRuleDraft>>,
     problems: &mut Vec<Problem>,
@@ -41,7 +41,7 @@ pub(crate) fn rooms(
                 key,
                 location,
                 value: pattern.text,
-                hint: "an earlier `[[room]]` has the same, and the first match wins; make them one"
+                hint: "an earlier `[[room]]` has the same pattern, and the first match wins; make them one"
                     .to_owned(),
             });
             continue;
@@ -63,8 +63,8 @@ fn access(table: &ParsedTable<RoomRuleDraft>) -> Result<RoomAccess, Problem> {
         (RoomAccessWord::Open, Some(_)) => Err(Problem::Conflict {
             location: table.location_of("room.members"),
             text: format!(
-                "`{key}` in {} says nothing without `access`: write `access = \"list\"` beside it, or \
-                 take `members` away to let everybody in",
+                "`{key}` in {} has no effect without `access`: write `access = \"list\"` beside it, or \
+                 remove `members` to let everybody in",
                 table.location_of("room.members")
             ),
         }),
@@ -85,7 +85,7 @@ fn access(table: &ParsedTable<RoomRuleDraft>) -> Result<RoomAccess, Problem> {
     }
 }
 
-/// Nobody is let in by oversight, and somebody can be.
+/// Checks that no client is let in by oversight, and that some client can connect.
 pub(crate) fn auth(
     listeners: &[CheckedListener],
     table: &ParsedTable<Settings>,
@@ -99,7 +99,7 @@ pub(crate) fn auth(
     if let (Location::Default, Some((reachable, address))) = (&location, reachable) {
         problems.push(Problem::Conflict {
             text: format!(
-                "`{}.bind` in {} is `{}`, which other machines can reach, and nothing says whether \
+                "`{}.bind` in {} is `{}`, which other machines can reach, and no setting says whether \
                  clients without credentials may connect: under `[auth]` write `anonymous = false` and \
                  `users_file = \"users.toml\"` (made by `roommq passwd`), or `anonymous = true` to let \
                  everybody in; --anonymous and --users-file, or ROOMMQ__AUTH__ANONYMOUS and ROOMMQ__AUTH__USERS_FILE, say the same",

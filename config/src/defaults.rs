@@ -1,4 +1,4 @@
-//! Built-in defaults, as values. `default.toml` says the same for people, and a test compares the two.
+//! Built-in defaults as values. `default.toml` has the same ones; a test compares the two.
 
 use crate::settings::{
     AuthSettings, Endpoint, Lanes, Limits, Listener, ListenerLimits, LogFormat, LogSettings,
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Default for Settings {
-    /// One listener on 127.0.0.1:1883, no rule for any room, everything else as its own default says.
+    /// One listener on 127.0.0.1:1883, no rules, and the default of each section.
     fn default() -> Self {
         Settings {
             listeners: vec![Listener::default()],

@@ -1,7 +1,13 @@
-//! Settings of RoomMQ: defaults, file, environment and flags, checked into types in which only valid values exist.
+//! The settings of RoomMQ, read from defaults, file, environment and flags into checked types.
 //!
-//! [`load()`] is the way in. A later layer wins: built-in defaults, the TOML file, the environment
-//! (`ROOMMQ__SECTION__KEY`), flags. A list (`[[listener]]`, `[[access]]`, `[[room]]`) is replaced as a whole.
+//! Call [`load()`]. A later layer wins over an earlier one:
+//!
+//! 1. the built-in defaults,
+//! 2. the TOML file,
+//! 3. the environment (`ROOMMQ__SECTION__KEY`),
+//! 4. flags of the command line.
+//!
+//! A layer replaces a list (`[[listener]]`, `[[access]]`, `[[room]]`) as a whole.
 
 mod check;
 mod defaults;

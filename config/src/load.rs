@@ -1,4 +1,4 @@
-//! From the layers to checked settings.
+//! Makes checked settings from the layers.
 
 use crate::keys::{self, Key, ListenerDraft};
 use crate::parsed_table::ParsedTable;
@@ -11,36 +11,35 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The built-in defaults, as a file that people can read.
+/// The built-in defaults, as a file for people.
 const DEFAULTS: &str = include_str!("../default.toml");
 
-/// Checked settings, and where they come from.
+/// Checked settings, and where each value comes from.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What holds.
+    /// The settings in effect.
     pub settings: Settings,
-    /// Every key: listeners first, then the sections, then rules for topics and for rooms.
+    /// The values of all keys: listeners, then sections, then `[[access]]`, then `[[room]]`.
     pub values: Vec<EffectiveValue>,
 }
 
-/// One key's effective value.
+/// The value of one key that is in effect.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EffectiveValue {
-    /// As in the file; entries of lists are counted from 0: `room[0].match`.
+    /// As in the file. Entries of a list are counted from 0: `room[0].match`.
     pub key: String,
-    /// The value in TOML; none where nothing is set and that means something (`max_members`: no limit).
-    /// Serialized it is a plain value; `to_string` gives its TOML text.
+    /// The value. None: the key is not set and has no default (`max_members`: no limit).
+    /// `to_string` gives its TOML text.
     pub value: Option<toml::Value>,
-    /// Where it comes from; serialized as it is shown.
+    /// Where the value comes from. It serializes as its text.
     pub source: Location,
 }
 
-/// Reads all layers, lays them over one another and checks what comes out.
+/// Reads all layers, merges them and checks the result.
 ///
 /// # Errors
 ///
-/// All that is wrong, not only the first; but only what is wrong with the file where it cannot be read
-/// or is no TOML.
+/// All problems of all layers. If the file cannot be read or is not TOML, only that problem.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let Some((path, named_by)) = named_file(sources)? else {
         return load_text(None, sources);
@@ -60,7 +59,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     load_text(Some((&path, &text)), sources)
 }
 
-/// The file, and the variable that named it; none where the command line did.
+/// The file's path, and the variable that named it. No variable: the command line named it.
 fn named_file(sources: &Sources) -> Result<Option<(PathBuf, Option<&'static str>)>, ConfigError> {
     if let Some(path) = &sources.file {
         return Ok(Some((path.clone(), None)));
@@ -74,7 +73,7 @@ fn named_file(sources: &Sources) -> Result<Option<(PathBuf, Option<&'static str>
     }
 }
 
-/// [`load`] with the file already read.
+/// [`load`] with the file's text.
 pub(crate) fn load_text(
     file: Option<(&Path, &str)>,
     sources: &Sources,
@@ -115,7 +114,7 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// None where so much is wrong that no settings can be made.
+    /// None: there are problems that leave no settings to build.
     fn settings(&mut self, tree: &Map<String, Value>) -> Option<Settings> {
         let listeners = self.list("listener", keys::LISTENER, tree, Loader::resolve_listener);
         let sections = tree
@@ -163,8 +162,8 @@ impl Loader<'_> {
         Some(settings)
     }
 
-    /// Reads the entries of a list; none where one of them is wrong, since what is said about all of it
-    /// would be wrong too.
+    /// Reads the entries of a list. None: an entry has a problem, and checks of the whole list
+    /// would report follow-up errors.
     fn list<T: Default>(
         &mut self,
         section: &str,
@@ -196,7 +195,8 @@ impl Loader<'_> {
         (!self.misread(section)).then_some(entries)
     }
 
-    /// Whether a section is not what was meant: a misspelt key is one problem, and not two.
+    /// Whether a key of the section has a problem. The checks of that section are skipped then, so
+    /// that a misspelt key is reported once.
     fn misread(&self, section: &str) -> bool {
         let of = |key: &str| key.split(['.', '[']).next() == Some(section);
         self.problems
@@ -204,7 +204,7 @@ impl Loader<'_> {
             .any(|problem| problem.key().is_some_and(of))
     }
 
-    /// Reads all keys of a table.
+    /// Reads the values of all keys of a table.
     fn fill<'v, T>(
         &mut self,
         keys: &[Key<T>],
@@ -228,7 +228,7 @@ impl Loader<'_> {
         }
     }
 
-    /// Notes the values of a table for those who ask.
+    /// Records the values of a table for [`Loaded::values`].
     fn record<T>(&mut self, keys: &[Key<T>], entry: &ParsedTable<T>) {
         self.values.extend(keys.iter().map(|key| {
             EffectiveValue {
@@ -251,7 +251,7 @@ impl Loader<'_> {
         self.resolve(locations, "listener.client_ca", &mut draft.client_ca);
     }
 
-    /// A file's relative paths are relative to the file.
+    /// Resolves a relative path from the file against the file's directory.
     fn resolve(
         &self,
         locations: &BTreeMap<&'static str, Location>,
@@ -265,7 +265,7 @@ impl Loader<'_> {
     }
 }
 
-/// `room[0]` and `room.match` make `room[0].match`.
+/// The name that problems call a key: `room[0]` and `room.match` make `room[0].match`.
 fn full_name(entry: &str, key: &str) -> String {
     match key.split_once('.') {
         Some((_, last)) if !entry.is_empty() => format!("{entry}.{last}"),

@@ -1,22 +1,22 @@
-//! A table of the settings as the loader has read it, before it is checked.
+//! A table of the settings after reading, before the checks across values.
 
 use crate::problem::Location;
 use std::collections::BTreeMap;
 
-/// A table that has been read, with the places of its keys.
+/// The values of one table, and where each was given.
 pub(crate) struct ParsedTable<T> {
-    /// `room[0]`; empty for the settings' own sections.
+    /// Such as `room[0]`. Empty for the sections that are tables.
     pub name: String,
-    /// Where it begins.
+    /// Where the table begins.
     pub location: Location,
-    /// What was read.
+    /// The values.
     pub values: T,
-    /// Where keys were given, by full name.
+    /// Where each key was given, by the key's full name.
     pub locations: BTreeMap<&'static str, Location>,
 }
 
 impl<T> ParsedTable<T> {
-    /// Where a key was given, or else where its table begins.
+    /// Where a key was given; if it was not, where its table begins.
     pub fn location_of(&self, key: &str) -> Location {
         self.locations.get(key).unwrap_or(&self.location).clone()
     }

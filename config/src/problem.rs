@@ -1,22 +1,22 @@
-//! What can be wrong with settings, told so that the reader can put it right.
+//! The problems that settings can have. Each text says what to write instead.
 
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value comes from. The order is that of the layers: a later one wins.
+/// Where a value comes from. The order is that of the layers: a later layer wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Location {
     /// Built in.
     Default,
     /// A TOML file.
     File {
-        /// As it was named.
+        /// The path as it was named.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
     },
-    /// An environment variable, by its name.
+    /// An environment variable, by name.
     Environment(String),
     /// A flag of the command line, with its dashes.
     Flag(String),
@@ -38,7 +38,7 @@ impl Serialize for Location {
     }
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -47,63 +47,63 @@ pub enum Problem {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The variable that named it; none: the command line did.
+        /// The variable that named the file. None: the command line named it.
         named_by: Option<String>,
-        /// What the system says.
+        /// The operating system's error.
         reason: String,
     },
-    /// The file is no TOML. Nothing else is looked at then.
+    /// The file is not TOML. No other layer is checked then.
     #[error("{location} is not TOML: {reason}")]
     Syntax {
         /// Where parsing stopped.
         location: Location,
-        /// What the parser says.
+        /// The parser's error.
         reason: String,
     },
     /// No such key.
     #[error("unknown key `{key}` in {location}{}", did_you_mean(nearest.as_deref()))]
     UnknownKey {
-        /// As it was written.
+        /// The key as it was written.
         key: String,
-        /// Where.
+        /// Where it was written.
         location: Location,
-        /// The known key that looks most like it, if one does.
+        /// The known key that is most similar, if one is similar.
         nearest: Option<String>,
     },
     /// A value that the key cannot take.
     #[error("`{key}` in {location} is `{value}`: {hint}")]
     BadValue {
-        /// The key; entries of lists are counted from 0, as in `room[0].match`.
+        /// The key. Entries of a list are counted from 0: `room[0].match`.
         key: String,
-        /// Where.
+        /// Where it was written.
         location: Location,
-        /// As it was written, shortened.
+        /// The value as it was written, shortened.
         value: String,
-        /// What would be right.
+        /// What to write instead.
         hint: String,
     },
-    /// A key that must be there is not.
+    /// A required key is missing.
     #[error("`{key}` is missing in {location}: {hint}")]
     Missing {
         /// The key.
         key: String,
-        /// Where it was looked for.
+        /// Where it was expected.
         location: Location,
         /// What to write.
         hint: String,
     },
-    /// Values that are right alone and wrong together.
+    /// Values that contradict each other.
     #[error("{text}")]
     Conflict {
-        /// The value that has to change, most likely.
+        /// The value that most likely has to change.
         location: Location,
-        /// The whole story, and what to write.
+        /// The whole text, with what to write instead.
         text: String,
     },
 }
 
 impl Problem {
-    /// Where to look, where that is one place.
+    /// Where the problem is. None: the file cannot be read.
     #[must_use]
     pub fn location(&self) -> Option<&Location> {
         match self {
@@ -116,7 +116,7 @@ impl Problem {
         }
     }
 
-    /// The key that it is about, where it is about one.
+    /// The key with the problem. None: the problem is not about a single key.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         match self {
@@ -132,22 +132,22 @@ fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |known| format!("; did you mean {known}?"))
 }
 
-/// Everything that is wrong with the settings, in the order of the layers and lines. Never empty.
+/// All problems of the settings, in the order of layers and lines. There is at least one.
 ///
-/// Shown as one line for each problem.
+/// The text has one line for each problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<Problem>,
 }
 
 impl ConfigError {
-    /// Sorts `problems` by their places.
+    /// Sorts `problems` by location.
     pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| a.location().cmp(&b.location()));
         ConfigError { problems }
     }
 
-    /// One by one.
+    /// The problems.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -166,7 +166,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Whoever typed the name knows where it is from; a variable may have been set long ago.
+/// A variable may have been set long ago, so the error names it.
 fn by_variable(named_by: Option<&str>) -> String {
     named_by.map_or_else(String::new, |variable| format!(" (named by {variable})"))
 }

@@ -1,4 +1,4 @@
-//! Rules for topics, as they are read.
+//! How `[[access]]` is read.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use roommq_config::{Permission, Sources, load};

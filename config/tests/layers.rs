@@ -1,4 +1,4 @@
-//! Which layer wins, where each value is said to come from, and the files that we ship.
+//! The order of the layers, the locations of values, and the files that we ship.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use proptest::prelude::*;
@@ -70,7 +70,7 @@ fn each_layer_wins_over_the_one_below() {
     source.flags.log_level = Some("trace".to_owned());
     assert_eq!(level(&source), is("trace", "--log-level"));
 
-    // What a higher layer does not name stays.
+    // A value that no higher layer sets stays.
     let settings = load(&source).unwrap().settings;
     assert_eq!(settings.log.format, LogFormat::Json);
     assert_eq!(settings.presence.grace, Duration::from_mins(1));
@@ -95,7 +95,7 @@ fn a_file_that_nobody_names_is_not_read() {
 }
 
 #[test]
-fn one_listener_takes_the_place_of_all() {
+fn one_listener_replaces_all() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("roommq.toml");
     std::fs::write(
@@ -136,7 +136,7 @@ fn one_listener_takes_the_place_of_all() {
 }
 
 #[test]
-fn anonymous_access_beyond_loopback_is_open_to_whoever_writes_it_down() {
+fn anonymous_access_beyond_loopback_must_be_written_down() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("roommq.toml");
     std::fs::write(&file, "[auth]\nanonymous = true").unwrap();
@@ -251,7 +251,7 @@ fn a_listener_for_clients_with_certificates() {
         file: Some(file),
         ..Sources::default()
     };
-    // Whoever shows a certificate can connect, so no file of users is needed.
+    // Clients connect by certificate, so no users file is needed.
     let loaded = load(&source).unwrap();
     let listener = &loaded.settings.listeners[0];
     assert_eq!(listener.transport(), Transport::Wss);
@@ -294,7 +294,7 @@ fn rules_for_rooms() {
     assert_eq!(origin(&loaded, "room[0].publish").1, "default");
 }
 
-/// The shipped file is the layer of defaults itself; here it is read as somebody's copy.
+/// The shipped file is the built-in layer. Here it is read as a copy.
 #[test]
 fn the_shipped_defaults_are_the_defaults() {
     let mut source = Sources {
@@ -315,7 +315,7 @@ fn the_shipped_defaults_are_the_defaults() {
         "{unnamed:?}"
     );
 
-    // What is commented out is right too, and together they are all keys.
+    // The lines that are commented out are valid too. All lines together have all keys.
     let text = std::fs::read_to_string(shipped("default.toml")).unwrap();
     let uncommented: Vec<_> = text
         .lines()
@@ -362,7 +362,7 @@ fn the_shipped_example_loads() {
     assert!(settings.room_rules.len() > 2 && settings.access_rules.len() > 2);
 }
 
-/// `docs/configuration.md` has a row for every key, with its default, and for none that there is not.
+/// `docs/configuration.md` has a row for every key with its default, and no other row.
 #[test]
 fn the_documentation_has_every_key() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
@@ -394,7 +394,7 @@ fn the_documentation_has_every_key() {
             let key = origin.key.replace("[0]", "");
             let value = match &origin.value {
                 Some(_) if key == "room.match" || key == "access.topics" => "required".to_owned(),
-                // One of two has to be there.
+                // One of two keys is required.
                 Some(_) if key == "access.publish" => "none".to_owned(),
                 Some(value) => value.to_string(),
                 None => "none".to_owned(),

@@ -1,11 +1,11 @@
-//! Rules that say something.
+//! Checks of `[[access]]`.
 
 use crate::keys::AccessRuleDraft;
 use crate::parsed_table::ParsedTable;
 use crate::problem::Problem;
 use crate::settings::AccessRule;
 
-/// Each rule has filters, and an action.
+/// Checks that each rule has topic filters and a permission.
 pub(crate) fn topics(
     tables: Vec<ParsedTable<AccessRuleDraft>>,
     problems: &mut Vec<Problem>,

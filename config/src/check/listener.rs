@@ -1,4 +1,4 @@
-//! What holds between the values of a listener, and between listeners.
+//! Checks across the values of a listener, and across listeners.
 
 use crate::keys::ListenerDraft;
 use crate::layer::LISTEN_VARIABLE;
@@ -10,13 +10,13 @@ use crate::settings::{
 use crate::value::address::is_loopback;
 use std::net::SocketAddr;
 
-/// What a Unix socket's file may be used by: its owner and group.
+/// The default permissions of a Unix socket's file: for its owner and group.
 const SOCKET_MODE: u32 = 0o660;
 
-/// The path that MQTT clients ask for when they are told none.
+/// The default path of WebSocket, as most MQTT clients have it.
 const WS_PATH: &str = "/mqtt";
 
-/// A listener with where its address was given.
+/// A listener, and where its address was given.
 pub(crate) struct CheckedListener {
     pub listener: Listener,
     pub name: String,
@@ -24,7 +24,7 @@ pub(crate) struct CheckedListener {
 }
 
 impl CheckedListener {
-    /// The address by which other machines can reach it.
+    /// The address, if other machines can reach it.
     pub fn reachable(&self) -> Option<SocketAddr> {
         match self.listener.at {
             Endpoint::Address(address) if !is_loopback(&address) => Some(address),
@@ -33,7 +33,8 @@ impl CheckedListener {
     }
 }
 
-/// At least one listener, each with a place, none twice.
+/// Checks that there is a listener, that each has an address or path, and that no two have the
+/// same.
 pub(crate) fn listeners(
     tables: Vec<ParsedTable<ListenerDraft>>,
     problems: &mut Vec<Problem>,
@@ -57,7 +58,7 @@ pub(crate) fn listeners(
             }
         };
         let (key, value, free) = match &listener.at {
-            // Each port 0 is another port.
+            // Two listeners on port 0 get different ports.
             Endpoint::Address(bind) => ("bind", bind.to_string(), bind.port() == 0),
             Endpoint::Socket { path, .. } => ("path", path.display().to_string(), false),
         };
@@ -190,7 +191,7 @@ fn missing(table: &ParsedTable<ListenerDraft>, key: &str, hint: &str) -> Problem
     }
 }
 
-/// None of `keys` is given, since they belong to other transports.
+/// Checks that none of `keys` is given: they are for other `transports`.
 fn without(
     table: &ParsedTable<ListenerDraft>,
     keys: &[&str],

@@ -4,7 +4,7 @@ use super::key::{Key, key};
 use crate::settings::{Permission, UserPattern};
 use crate::value;
 
-/// An `[[access]]` as far as it has been read.
+/// The values of an `[[access]]`, not yet checked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AccessRuleDraft {
     pub topics: Vec<String>,

@@ -7,7 +7,7 @@ use crate::value::word::RoomAccessWord;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
-/// A `[[room]]` as far as it has been read.
+/// The values of a `[[room]]`, not yet checked.
 #[derive(Debug, Clone)]
 pub(crate) struct RoomRuleDraft {
     pub pattern: Option<RoomPattern>,

@@ -1,4 +1,5 @@
-//! The environment's layer: `ROOMMQ__SECTION__KEY`, and `ROOMMQ_LISTEN` for a single listener.
+//! The layer of environment variables: `ROOMMQ__SECTION__KEY`, and `ROOMMQ_LISTEN` for one
+//! listener.
 
 use super::{Layer, mark, unknown};
 use crate::keys::{self, SectionKind};
@@ -6,14 +7,14 @@ use crate::problem::{Location, Problem};
 use config::ValueKind;
 use std::collections::BTreeMap;
 
-/// A single listener; a list has no good form in the environment.
+/// The variable for a single listener. Lists have no form as variables.
 pub(crate) const LISTEN_VARIABLE: &str = "ROOMMQ_LISTEN";
 
 const FILE_VARIABLE: &str = "ROOMMQ_CONFIG";
 
 const PREFIX: &str = "ROOMMQ__";
 
-/// The file that the environment names, and the variable that does.
+/// The file that the environment names, and the variable that names it.
 pub(crate) fn file_variable(
     environment: &BTreeMap<String, String>,
 ) -> Option<(&str, &'static str)> {
@@ -21,7 +22,7 @@ pub(crate) fn file_variable(
     Some((file, FILE_VARIABLE))
 }
 
-/// Reads the variables; others than ours are left alone.
+/// Reads the variables that start with `ROOMMQ_`.
 pub(crate) fn environment(
     environment: &BTreeMap<String, String>,
     problems: &mut Vec<Problem>,
@@ -32,7 +33,7 @@ pub(crate) fn environment(
         layer.listen(bind, &location);
     }
     for (variable, value) in environment {
-        // In whatever case, so that a slip is told and not passed over.
+        // In any case, so that a variable in lower case is reported and not ignored.
         let upper = variable.to_uppercase();
         let Some(rest) = upper.strip_prefix(PREFIX) else {
             continue;
@@ -49,7 +50,7 @@ pub(crate) fn environment(
     layer
 }
 
-/// The key that a variable sets, in the one right spelling of the variable.
+/// The key that a variable sets. The error: the variable is not spelled exactly.
 fn known(name: &str, variable: &str) -> Result<&'static str, Problem> {
     let location = Location::Environment(variable.to_owned());
     let section = keys::section(name);

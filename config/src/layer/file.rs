@@ -1,4 +1,4 @@
-//! The file's layer.
+//! The layer of the TOML file.
 
 use super::{Layer, mark, unknown};
 use crate::keys::{self, SectionKind};
@@ -8,11 +8,12 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeString, DeTable, DeValue};
 
-/// Reads a TOML text. `path` is what problems call it; with none the text is the built-in one.
+/// Reads a TOML text. `path` is its name in problems. None: the text is the built-in one.
 ///
 /// # Errors
 ///
-/// Where the text is no TOML. What is TOML and wrong goes into `problems` and not into the layer.
+/// The text is not TOML. Other problems go into `problems`, and their values are left out of the
+/// layer.
 pub(crate) fn file(
     text: &str,
     path: Option<&Path>,
@@ -37,7 +38,7 @@ pub(crate) fn file(
     Ok(layer)
 }
 
-/// Where lines begin.
+/// The offsets at which lines begin.
 struct LineIndex(Vec<usize>);
 
 impl LineIndex {
@@ -107,7 +108,7 @@ impl FileReader<'_> {
         Some(mark(location, entries))
     }
 
-    /// The entries of a table: `section` is its name among the keys, `shown` what problems call it.
+    /// The values of a table. `section` is its name in keys, `shown` its name in problems.
     fn table(&mut self, section: &str, shown: &str, table: DeTable<'_>) -> Map<String, Value> {
         let mut entries = Map::new();
         for (key, value) in table {
@@ -135,14 +136,14 @@ impl FileReader<'_> {
     }
 }
 
-/// A kind of value that no key takes.
+/// A value of a kind that no key accepts.
 struct UnsupportedValue {
     value: String,
     kind: &'static str,
 }
 
-/// The same value for the `config` crate; but not a date, which it does not have, and not a table, which
-/// would forget its place when layers are merged.
+/// Converts a value for the `config` crate. That crate has no dates, and a table would lose its
+/// location when layers are merged.
 fn plain(value: DeValue<'_>, location: &Location) -> Result<Value, UnsupportedValue> {
     let kind = match value {
         DeValue::String(text) => ValueKind::String(text.into_owned()),
@@ -171,13 +172,13 @@ fn plain(value: DeValue<'_>, location: &Location) -> Result<Value, UnsupportedVa
     Ok(mark(location, kind))
 }
 
-/// A number too great for any key stays a number that no key takes.
+/// A number that is too large becomes one that every key refuses.
 fn whole(integer: &DeInteger<'_>) -> ValueKind {
     i128::from_str_radix(integer.as_str(), integer.radix())
         .map_or(ValueKind::Float(f64::INFINITY), ValueKind::I128)
 }
 
-/// A key as it would have to be written: in quotes where it is not bare.
+/// A key as TOML has it: in quotes unless it is bare.
 fn bare(key: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
     if !key.is_empty() && key.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! The layer of the command line.
+//! The layer of the command line's flags.
 
 use super::{Layer, mark};
 use crate::problem::Location;
@@ -7,7 +7,7 @@ use config::ValueKind;
 
 const LISTEN: &str = "--listen";
 
-/// Flags that set a key of a table.
+/// The flags that set a key of a table, and the keys.
 const KEYS: [(&str, &str); 4] = [
     ("--anonymous", "auth.anonymous"),
     ("--users-file", "auth.users_file"),

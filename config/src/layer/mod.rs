@@ -1,8 +1,8 @@
-//! The layers: each becomes a tree of known keys that say where they come from, and the `config` crate
-//! lays one over the other.
+//! The layers. Each becomes a tree of known keys with their locations; the `config` crate merges
+//! the trees.
 //!
-//! Architecture invariant: no unknown key gets past this module. It is also what keeps a name that looks
-//! like a path (`"room[999999999]"`) from the `config` crate, which would make room for it.
+//! Architecture invariant: no unknown key passes this module. Otherwise the `config` crate would
+//! take a name such as `"room[999999999]"` for a path, and allocate a list of that length.
 
 mod environment;
 mod file;
@@ -46,7 +46,7 @@ impl Layer {
         }
     }
 
-    /// Sets the listeners to one.
+    /// Replaces all listeners by one.
     fn listen(&mut self, bind: &str, location: &Location) {
         let bind = mark(location, bind.to_owned());
         let entry = mark(location, Map::from_iter([("bind".to_owned(), bind)]));
@@ -55,7 +55,7 @@ impl Layer {
     }
 }
 
-/// Lays the layers over one another, the last on top. Tables are merged, lists replaced.
+/// Merges the layers; a later one wins. Tables are merged, lists are replaced.
 pub(crate) fn merge(layers: Vec<Layer>) -> Result<Map<String, Value>, config::ConfigError> {
     let mut builder = Config::builder();
     for layer in layers {
@@ -64,7 +64,7 @@ pub(crate) fn merge(layers: Vec<Layer>) -> Result<Map<String, Value>, config::Co
     builder.build()?.collect()
 }
 
-/// A value that knows its place.
+/// A value that carries its location.
 fn mark(location: &Location, kind: impl Into<ValueKind>) -> Value {
     let origin = match location {
         Location::Default => "default".to_owned(),
@@ -75,7 +75,7 @@ fn mark(location: &Location, kind: impl Into<ValueKind>) -> Value {
     Value::new(Some(&origin), kind)
 }
 
-/// The place that [`mark`] gave to `value`; `file` is the file that was read.
+/// The location that [`mark`] gave to `value`. `file` is the file that was read.
 pub(crate) fn location(value: &Value, file: &Path) -> Location {
     match value.origin().and_then(|origin| origin.split_once(' ')) {
         Some(("line", line)) => Location::File {
@@ -88,7 +88,7 @@ pub(crate) fn location(value: &Value, file: &Path) -> Location {
     }
 }
 
-/// The problem of a key that there is not.
+/// The problem of an unknown key.
 fn unknown(key: &str, location: Location) -> Problem {
     let nearest =
         keys::nearest(key).map(

@@ -1,4 +1,4 @@
-//! Permissions of a file, in octal digits: `"660"`.
+//! File permissions in octal digits: `"660"`.
 
 use super::{Hint, text};
 use config::ValueKind;
@@ -39,7 +39,7 @@ mod tests {
         }
         assert!(
             read(&ValueKind::from(660), ()).is_err(),
-            "no number: 660 is not octal"
+            "a number is refused: 660 is decimal"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Whole numbers between bounds.
+//! Whole numbers within limits.
 
 use super::{Hint, whole};
 use config::ValueKind;

@@ -1,9 +1,9 @@
-//! What a browser tells of a web page, `https://example.org`, and the path it asks for.
+//! The origin of a web page, such as `https://example.org`, and the path of a URL.
 
 use super::{Hint, text};
 use config::ValueKind;
 
-/// Lower case and without the port that is the scheme's own, since browsers send it so.
+/// Origins as browsers send them: in lower case, without the default port of the scheme.
 pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<String>>, Hint> {
     let wanted = || r#"give a list of origins, such as ["https://example.org"]"#.to_owned();
     let ValueKind::Array(items) = value else {
@@ -13,7 +13,7 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<String>>, Hin
     origins.collect::<Option<_>>().map(Some).ok_or_else(wanted)
 }
 
-/// Scheme, host and port, and no path; or `null`, which is what a page without an origin has.
+/// Scheme, host and port without a path; or `null`, which a page without an origin sends.
 fn origin(text: &str) -> Option<String> {
     let host = text.split_once("://").map(|(_, host)| host);
     let plain = |host: &str| !host.is_empty() && !host.contains(['/', ' ', '*', '?', '#']);

@@ -1,12 +1,13 @@
-//! Globs on room names.
+//! Globs that match room names.
 
 use super::{Hint, text};
 use crate::settings::RoomPattern;
 use config::ValueKind;
 use globset::Glob;
 
-/// Twice the longest room name. It also keeps braces from nesting deeper than a matcher can be made of:
-/// globset would panic there.
+/// The longest pattern, in characters: twice the longest room name.
+///
+/// The bound also limits how deep braces nest. globset panics on patterns that nest too deeply.
 const LONGEST: usize = 128;
 
 pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<RoomPattern>, Hint> {
@@ -18,10 +19,10 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<RoomPattern>, Hin
     if text.starts_with('_') {
         return Err(format!("{HINT}; no room's name starts with `_`"));
     }
-    let strange = |c: char| !(c.is_ascii_alphanumeric() || "._~-*?[]!^{},".contains(c));
-    if let Some(strange) = text.chars().find(|c| strange(*c)) {
+    let forbidden = |c: char| !(c.is_ascii_alphanumeric() || "._~-*?[]!^{},".contains(c));
+    if let Some(c) = text.chars().find(|c| forbidden(*c)) {
         return Err(format!(
-            "{HINT}; {strange:?} stands in no room's name, which are made of A-Z a-z 0-9 . _ ~ -"
+            "{HINT}; no room's name contains {c:?}: names are made of A-Z a-z 0-9 . _ ~ -"
         ));
     }
     let glob = Glob::new(text).map_err(|e| format!("{HINT}; {}", e.kind()))?;

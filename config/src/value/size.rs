@@ -10,7 +10,7 @@ pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const GIB: u64 = 1 << 30;
 pub(crate) const TIB: u64 = 1 << 40;
 
-/// From the largest, so that the first that fits is the one to show.
+/// The largest first: `show` takes the first unit that divides a size.
 const UNITS: [(&str, u64); 3] = [("GiB", GIB), ("MiB", MIB), ("KiB", KIB)];
 
 pub(crate) fn read<T: WholeNumber>(
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_reads_the_same() {
+    fn a_shown_size_reads_back() {
         for bytes in [0, 1, 1023, 1024, 1 << 20, 3 << 20, (1 << 30) + 1] {
             let shown = show(&bytes).unwrap();
             let value = match shown {

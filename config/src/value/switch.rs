@@ -1,4 +1,4 @@
-//! Yes or no.
+//! `true` or `false`.
 
 use super::{Hint, text};
 use config::ValueKind;

@@ -1,4 +1,4 @@
-//! Spans of time: `"10s"`, `"1m 30s"`.
+//! Durations: `"10s"`, `"1m 30s"`.
 
 use super::{Hint, text};
 use config::ValueKind;
@@ -31,7 +31,7 @@ pub(crate) fn show(time: &Duration) -> Option<toml::Value> {
     ))
 }
 
-/// Times that MQTT carries as whole seconds.
+/// Durations that MQTT transmits in whole seconds.
 pub(crate) mod seconds {
     pub(crate) use super::show;
     use super::{Duration, Hint, RangeInclusive, ValueKind};
@@ -49,7 +49,7 @@ pub(crate) mod seconds {
     }
 }
 
-/// The same, and `never`: there is no bound.
+/// Whole seconds, or `never` for no bound.
 pub(crate) mod seconds_or_never {
     use super::{Duration, Hint, RangeInclusive, ValueKind};
 
@@ -74,7 +74,7 @@ pub(crate) mod seconds_or_never {
     }
 }
 
-/// Times that need not be set.
+/// Durations that may be left out.
 pub(crate) mod optional {
     use super::{Duration, Hint, RangeInclusive, ValueKind};
 

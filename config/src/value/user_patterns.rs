@@ -1,12 +1,13 @@
-//! Lists of globs on users' names.
+//! Lists of globs that match user names.
 
 use super::{Hint, text};
 use crate::settings::UserPattern;
 use config::ValueKind;
 use globset::GlobBuilder;
 
-/// As long as a user's name in a topic. It also keeps braces from nesting deeper than a matcher can be made of:
-/// globset would panic there.
+/// The longest pattern, in bytes: as long as a user's name in a topic level.
+///
+/// The bound also limits how deep braces nest. globset panics on patterns that nest too deeply.
 const LONGEST: usize = 128;
 
 pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<UserPattern>>, Hint> {
@@ -15,7 +16,7 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<UserPattern>>
         return Err(HINT.to_owned());
     };
     if items.is_empty() {
-        return Err("the rule would be for nobody; leave `users` out to mean everybody".to_owned());
+        return Err("the rule would be for nobody; leave `users` out for everybody".to_owned());
     }
     let pattern = |item: &config::Value| -> Result<UserPattern, Hint> {
         let text = text(&item.kind).ok_or(HINT)?;
@@ -25,7 +26,7 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<UserPattern>>
         if text == "me" || text.starts_with('_') {
             return Err(format!("{HINT}; no user is called {text:?}"));
         }
-        // A backslash may stand in a name, and `[*]` says what `\\*` would.
+        // A user name may contain a backslash. `[*]` matches an asterisk instead of `\\*`.
         let glob = GlobBuilder::new(text).backslash_escape(false).build();
         let glob = glob.map_err(|e| format!("{HINT}; {text:?}: {}", e.kind()))?;
         Ok(UserPattern {

@@ -1,4 +1,4 @@
-//! One of a few words.
+//! Values that are one of a few words.
 
 use super::{Hint, text};
 use crate::settings::{
@@ -7,13 +7,13 @@ use crate::settings::{
 };
 use config::ValueKind;
 
-/// A type whose values have names.
+/// A type whose values are words.
 pub(crate) trait Word: Copy + PartialEq + 'static {
-    /// Every value, by name.
+    /// Each value with its word.
     const WORDS: &'static [(&'static str, Self)];
 }
 
-/// Who may join, before the list is looked at.
+/// `room.access`: whether everybody or only listed users may join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum RoomAccessWord {
     #[default]
@@ -98,7 +98,7 @@ pub(crate) fn show<T: Word>(word: &T) -> Option<toml::Value> {
     Some(toml::Value::String((*name).to_owned()))
 }
 
-/// Words that need not be said.
+/// Words that may be left out.
 pub(crate) mod optional {
     use super::{Hint, ValueKind, Word};
 
