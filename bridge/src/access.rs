@@ -1,9 +1,11 @@
-//! The access rules of the config: who may publish and subscribe to what, outside rooms and inboxes.
+//! The access rules of the settings: who may publish and subscribe outside rooms and inboxes.
 //!
-//! The first `[[access]]` that names the user and the topic, and says something about the action, decides; then
-//! `topics.outside_rooms` and `topics.dollar`. For a SUBSCRIBE a rule is held against the whole filter, so a
-//! granted filter needs no look at any message. Only those that start with a wildcard are looked at by message, as
-//! they are for rooms ([decision 14](../../docs/decisions/0014-access-rules.md)).
+//! The first `[[access]]` for the user, the topic and the action decides. If none applies,
+//! `topics.outside_rooms` and `topics.dollar` decide.
+//!
+//! A SUBSCRIBE is checked with its whole filter, so the messages of a granted filter need no check.
+//! The exception is a filter that starts with a wildcard: it is guarded, and each message is
+//! checked, as for rooms ([decision 14](../../docs/decisions/0014-access-rules.md)).
 
 use crate::filters::{covers, levels, overlaps};
 use crate::hook::OutsideTopics;
@@ -15,43 +17,47 @@ use roommq_config::{AccessRule, Permission, Settings};
 use std::borrow::Cow;
 use std::str::Split;
 
-/// All rules, in their order, and what holds where none decides.
+/// All rules in their order, and the defaults.
 #[derive(Debug)]
 pub(crate) struct AccessRules {
     rules: Vec<TopicRule>,
-    /// Whether other topics outside rooms are served.
+    /// Whether topics to which no rule applies are allowed.
     outside: bool,
-    /// The same of those that start with `$`.
+    /// The same for topics that start with `$`.
     dollar: bool,
 }
 
+/// One `[[access]]`.
 #[derive(Debug)]
 struct TopicRule {
     patterns: Vec<FilterPattern>,
-    /// None: everybody.
+    /// The users that the rule is for. None: everybody.
     users: Option<Vec<GlobMatcher>>,
     publish: Option<Permission>,
     subscribe: Option<Permission>,
 }
 
-/// A filter, perhaps with the words that stand for whoever asks.
+/// A topic filter that may contain `%u` and `%c`.
 #[derive(Debug)]
 struct FilterPattern {
     text: Box<str>,
     has_client: bool,
 }
 
-/// The levels of a filter as it is for somebody. Nothing is built where a word is a whole level, as nearly all are: rules
-/// are looked at for each message to each holder of `#`.
+/// The levels of a pattern with `%u` and `%c` replaced.
+///
+/// It allocates only if such a word is a part of a level, which is rare: rules are checked for each
+/// message to each subscriber of `#`.
 struct FilledLevels<'a> {
     texts: Split<'a, char>,
     who: &'a Requester<'a>,
 }
 
-/// Who asks, by names as in topic levels.
+/// The user and the client id of a request, as in topic levels.
 struct Requester<'a> {
     user: &'a str,
-    /// None where it is not known, as in a lane, or would have to be shortened: others could be shortened to the same.
+    /// None if it is not known, as in a lane, or too long for a level: two long ids could be
+    /// shortened to the same level.
     client: Option<String>,
 }
 
@@ -74,8 +80,8 @@ impl FilterPattern {
         }
     }
 
-    /// The filter that it is for `who`. Where a client id is wanted and not known there: the one that is it for
-    /// everybody if the rule denies, and none if it allows, so that nothing is shown that might not be.
+    /// The filter for `who`. If the pattern contains `%c` and the client id is not known, a rule
+    /// that denies matches every client id, and a rule that allows matches none.
     fn of<'a>(
         &'a self,
         who: &'a Requester<'a>,
@@ -88,7 +94,7 @@ impl FilterPattern {
         if permission == Permission::Deny {
             return Some(filled());
         }
-        // No name opens what starts with `$`, as no wildcard does.
+        // Like a wildcard, a name never matches a level that starts with `$`.
         let opens = || filled().next().is_some_and(|first| first.starts_with('$'));
         let by_name = self.text.starts_with('%') && opens();
         let unknown = self.has_client && who.client.is_none();
@@ -112,7 +118,7 @@ impl<'a> Iterator for FilledLevels<'a> {
     }
 }
 
-/// A level with the words in it replaced, in one pass: a name may itself hold such a word once it is encoded.
+/// Replaces the words in one pass, because an encoded name may itself contain `%c` or `%u`.
 fn fill(level: &str, user: &str, client: &str) -> String {
     let mut filled = String::with_capacity(level.len() + user.len());
     let mut rest = level;
@@ -147,7 +153,7 @@ impl TopicRule {
         }
     }
 
-    /// Whether one of its filters, as it is for `who`, holds against `name`, and the rule is for that user.
+    /// Whether the rule is for `who`, and `test` is true for one of its filters and `name`.
     fn holds<'a>(
         &'a self,
         who: &'a Requester<'a>,
@@ -159,7 +165,7 @@ impl TopicRule {
             let filter = pattern.of(who, permission);
             filter.is_some_and(|filter| test(filter, name))
         };
-        // Globs cost more than filters.
+        // Globs are slower than filters.
         self.patterns.iter().any(pattern) && self.is_for(who.user)
     }
 
@@ -207,7 +213,8 @@ impl AccessRules {
         }
     }
 
-    /// May `who` see all that `filter` reaches outside rooms and inboxes? A rule that denies a part of it denies it.
+    /// May `who` see every topic outside rooms and inboxes that `filter` matches? A rule that
+    /// denies a part of them denies the filter.
     pub fn subscribe(&self, who: &Principal, filter: &TopicFilter) -> Result<(), Refusal> {
         let (filter, requester) = (filter.inner(), Requester::of(who));
         for rule in &self.rules {
@@ -231,8 +238,9 @@ impl AccessRules {
         Err(self.not_served("subscribe to all that this filter matches"))
     }
 
-    /// May `who` subscribe to `filter`, which starts with a wildcard and is to be guarded by [`AccessRules::may_see`]? Refused
-    /// only where a rule denies all of it, with none before that allows some.
+    /// May `who` subscribe to `filter`, which starts with a wildcard and is guarded by
+    /// [`AccessRules::may_see`]? It is refused only if a rule denies all of it and no rule before
+    /// that one allows a part.
     pub fn span(&self, who: &Principal, filter: &TopicFilter) -> Result<(), Refusal> {
         let (filter, requester) = (filter.inner(), Requester::of(who));
         for rule in &self.rules {
@@ -253,7 +261,7 @@ impl AccessRules {
         Ok(())
     }
 
-    /// What holds where no rule decides.
+    /// Whether a topic or filter is allowed if no rule applies.
     fn serves(&self, name: &str) -> bool {
         if name.starts_with('$') {
             self.dollar
@@ -275,7 +283,7 @@ impl AccessRules {
 }
 
 impl OutsideTopics for AccessRules {
-    /// For every session of the user: the client id is not known here.
+    /// The answer holds for every session of the user: the client id is not known here.
     fn may_see(&self, user: &str, topic: &str) -> bool {
         let who = Requester { user, client: None };
         let said = |rule: &TopicRule| {
@@ -290,7 +298,7 @@ impl OutsideTopics for AccessRules {
     }
 }
 
-/// The topic itself is told beside it, and which rule it was is nobody else's business.
+/// The text does not say which rule it was: the rules are not the client's to know.
 fn ruled_out(what: &str) -> Refusal {
     refused(format!("the access rules do not let you {what}"))
 }

@@ -1,9 +1,10 @@
 //! The rooms of one lane, as the broker's [`LaneHook`].
 //!
-//! Architecture invariant: all room state is here, and nothing else changes it. No clock, no random
-//! number, no order of a hash map shows in an effect: the same entries give the same effects.
+//! Architecture invariant: all room state is here, and only the hook's methods change it. The same
+//! entries give the same effects: no effect depends on a clock, a random number or the order of a
+//! hash map.
 //!
-//! Relied upon: the lane shows a session's `gone` after everything else of that session.
+//! The lane must call `gone` for a session after all other calls for that session.
 
 use crate::epoch::{self, Epoch};
 use crate::join_proof::JoinProof;
@@ -33,19 +34,22 @@ pub(crate) trait OutsideTopics: fmt::Debug + Send + Sync {
 pub(crate) struct LaneRooms {
     policies: Arc<RoomPolicies>,
     outside: Arc<dyn OutsideTopics>,
-    /// A short name stands in the map itself: in a room that is cold, comparing it costs no fetch of its own.
+    /// By name. A `SmolStr` holds a short name inline, so that comparing it causes no further cache
+    /// miss.
     rooms: HashMap<SmolStr, Room>,
-    /// Where each client has a place, in the order that its end is told.
+    /// By client: the rooms that it has joined, in the order in which its end is announced.
     clients: HashMap<u64, ClientRooms>,
-    /// Grows with each birth of a room and each timer: tells those of one millisecond apart.
+    /// Grows with each room created and each timer started, to distinguish those of one
+    /// millisecond.
     order: u64,
-    /// Of error messages to inboxes.
+    /// Limits the error messages to inboxes.
     errors: RateLimiter,
 }
 
+/// The rooms of one client.
 #[derive(Debug)]
 struct ClientRooms {
-    /// The newest seen; entries of a lower one are stale.
+    /// The newest incarnation seen. Entries of an older one are stale.
     incarnation: u64,
     rooms: BTreeSet<Arc<str>>,
 }
@@ -67,13 +71,13 @@ impl LaneRooms {
         client.is_some_and(|client| client.incarnation > who.session.incarnation)
     }
 
-    /// `born`: rooms that come to life by what was granted before, in the same packet.
+    /// `created`: the rooms that earlier requests of the same packet create.
     fn may_join<'a>(
         &self,
         who: Actor<'_>,
         room: &'a str,
         proof: &[u8],
-        born: &mut BTreeSet<&'a str>,
+        created: &mut BTreeSet<&'a str>,
     ) -> Result<(), Refusal> {
         if let Some(room) = self.rooms.get(room) {
             return room.check_capacity(who.user);
@@ -81,16 +85,16 @@ impl LaneRooms {
         if !JoinProof::from_bytes(proof).may_create {
             return Err(notice::no_room(room, false));
         }
-        if !born.contains(room) {
-            self.check_room_limit(room, born.len())?;
-            born.insert(room);
+        if !created.contains(room) {
+            self.check_room_limit(room, created.len())?;
+            created.insert(room);
         }
         Ok(())
     }
 
-    /// Whether one more room may live in this lane, after `born` others.
-    fn check_room_limit(&self, name: &str, born: usize) -> Result<(), Refusal> {
-        let full = self.rooms.len().saturating_add(born) >= self.policies.limits.lane_rooms;
+    /// Refuses a join that would create a room above the limit, with `created` rooms counted in.
+    fn check_room_limit(&self, name: &str, created: usize) -> Result<(), Refusal> {
+        let full = self.rooms.len().saturating_add(created) >= self.policies.limits.lane_rooms;
         if full && !self.policies.of(name).of_one {
             return Err(notice::too_many_rooms(self.policies.limits.rooms));
         }
@@ -103,14 +107,15 @@ impl LaneRooms {
         Room::new(name.into(), Arc::clone(self.policies.of(name)), epoch)
     }
 
-    fn forget_idle(&mut self, name: &str) {
+    fn remove_if_idle(&mut self, name: &str) {
         if self.rooms.get(name).is_some_and(Room::is_idle) {
             self.rooms.remove(name);
         }
     }
 
-    /// Forgets that the client has a place in a room, where it has none.
-    fn forget_membership(&mut self, who: Actor<'_>, room: &str) {
+    /// Removes the room from the client's rooms, unless one of its sessions is still a device
+    /// there.
+    fn forget_if_left(&mut self, who: Actor<'_>, room: &str) {
         let here = self.rooms.get(room);
         if here.is_some_and(|room| room.has_client(who)) {
             return;
@@ -123,7 +128,7 @@ impl LaneRooms {
         }
     }
 
-    /// A message into a room that is not alive: taken without a trace, unless it is kept.
+    /// Judges a message to a room that does not exist. Only a retained message creates the room.
     fn publish_to_no_room(
         &mut self,
         cx: &mut HookContext<'_>,
@@ -151,7 +156,8 @@ impl LaneRooms {
         }
         self.check_room_limit(name, 0)?;
         let mut room = self.new_room(cx, name);
-        // Nothing of this life stands at the topic, whatever the lane remembers of another.
+        // The lane may remember a retained message of an earlier life of the room. It does not
+        // count.
         let message = Message {
             replaces: false,
             ..message
@@ -187,7 +193,7 @@ impl LaneHook for LaneRooms {
         requests: &[Request<'_>],
     ) -> Vec<Result<(), Refusal>> {
         let stale = self.is_stale(who);
-        let mut born = BTreeSet::new();
+        let mut created = BTreeSet::new();
         let judged = requests
             .iter()
             .map(|request| match topics::scope(request.filter) {
@@ -196,7 +202,7 @@ impl LaneHook for LaneRooms {
                     reason: "another connection has taken this session over".to_owned(),
                 }),
                 FilterScope::Room { room, peek: false } => {
-                    self.may_join(who, room, request.proof, &mut born)
+                    self.may_join(who, room, request.proof, &mut created)
                 }
                 _ => Ok(()),
             });
@@ -239,7 +245,7 @@ impl LaneHook for LaneRooms {
 
     fn unsubscribed(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filters: &[&str]) {
         if self.is_stale(who) {
-            return; // its `gone` is on the way
+            return; // `gone` follows
         }
         for filter in filters {
             let FilterScope::Room { room, peek: false } = topics::scope(filter) else {
@@ -247,8 +253,8 @@ impl LaneHook for LaneRooms {
             };
             if let Some(here) = self.rooms.get_mut(room) {
                 here.leave(cx, who, filter);
-                self.forget_membership(who, room);
-                self.forget_idle(room);
+                self.forget_if_left(who, room);
+                self.remove_if_idle(room);
             }
         }
     }
@@ -271,8 +277,8 @@ impl LaneHook for LaneRooms {
                     at: cx.now.saturating_add(self.policies.limits.grace),
                 });
             }
-            self.forget_membership(who, &name);
-            self.forget_idle(&name);
+            self.forget_if_left(who, &name);
+            self.remove_if_idle(&name);
         }
     }
 
@@ -291,7 +297,7 @@ impl LaneHook for LaneRooms {
                 };
                 if message.retain {
                     if message.payload.is_empty() {
-                        self.forget_idle(name);
+                        self.remove_if_idle(name);
                     } else if !verdict.keep {
                         let limit = self.policies.limits.retained;
                         let reason = format!(
@@ -326,7 +332,7 @@ impl LaneHook for LaneRooms {
             && let Some(room) = self.rooms.get_mut(name)
         {
             room.retained_ended(cx);
-            self.forget_idle(name);
+            self.remove_if_idle(name);
         }
     }
 
@@ -349,7 +355,7 @@ impl LaneHook for LaneRooms {
                 if room.is_some_and(|room| room.has_session(who)) {
                     return true;
                 }
-                // A forgotten room's facts are cleared before all that hold them.
+                // When a room is removed, its `_info` is cleared for everybody who may have it.
                 rest.is_some_and(topics::is_info)
                     && room.map_or_else(|| self.policies.of(name).is_open(), Room::is_open)
             }
@@ -369,12 +375,12 @@ impl LaneHook for LaneRooms {
         };
         if let Some(room) = self.rooms.get_mut(name) {
             room.grace_ended(cx, user, generation);
-            self.forget_idle(name);
+            self.remove_if_idle(name);
         }
     }
 }
 
-/// Names a member's grace period; neither part can hold a slash.
+/// The timer key of a member's grace period. Neither part contains a slash.
 fn grace_key(room: &str, user: &str) -> String {
     format!("{room}/{user}")
 }

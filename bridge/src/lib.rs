@@ -1,7 +1,11 @@
-//! What makes topics into rooms: authorization, membership, presence and notices.
+//! Rooms on top of the broker: authorization, membership, presence and notices.
 //!
-//! It answers the two traits that the broker owns: [`Policy`] before an entry is appended, [`LaneHooks`] in
-//! a lane's order. Everything but `credentials`, `random` and the users file is pure: no socket, no runtime, no clock.
+//! The crate implements two traits of the broker. The broker asks [`Policy`] before it appends an
+//! entry, and [`LaneHooks`] in the order of a lane. Only `credentials`, `random` and `users` use a
+//! runtime, the operating system or files.
+//!
+//! These files know only rooms, and no settings, users or locks: `epoch`, `hook`, `join_proof`,
+//! `membership`, `notice`, `presence`, `rate_limiter`, `room`, `room_policy` and `topics`.
 
 mod access;
 mod authorize;
@@ -44,20 +48,21 @@ use rules::Rules;
 use scram::{DecoyKey, Verifiers};
 use std::sync::Arc;
 
-/// The rooms of a server: its policy, and the hook of each lane.
+/// The policy of a server, and the hook of each of its lanes.
 #[derive(Debug)]
 pub struct Bridge {
     rules: Rules,
     anonymous: bool,
     passwords: PasswordChecks,
-    /// None where the system gave no chance to make decoys by.
+    /// None: the operating system gave no random bytes for decoys.
     verifiers: Option<Arc<Verifiers>>,
-    /// Of error messages to inboxes.
+    /// Limits the error messages to inboxes.
     errors: Mutex<RateLimiter>,
 }
 
 impl Bridge {
-    /// Rooms under the rules of `settings`, for `users` and, where the settings say so, for anybody.
+    /// Rooms by the rules of `settings`, for `users`, and for anonymous clients if the settings
+    /// allow.
     #[must_use]
     pub fn new(settings: &Settings, users: Users) -> Arc<Bridge> {
         let verifiers = random_bytes()
@@ -106,12 +111,12 @@ impl Policy for Bridge {
         method: &str,
         request: ConnectRequest,
     ) -> Result<Box<dyn AuthExchange>, Refusal> {
-        login::is_served(method)?;
+        login::check_method(method)?;
         let (Some(verifiers), Ok(nonce)) = (&self.verifiers, random_bytes()) else {
             tracing::error!("SCRAM: the system gives no random bytes");
             return Err(login::no_random_bytes());
         };
-        // Whoever has shown a certificate logs in as no other.
+        // A client with a certificate can only be the user of that certificate.
         let expected = match request.certificate_user {
             Some(certificate) => {
                 authorize::certified(&certificate, request.user_name.as_deref())?;

@@ -1,4 +1,4 @@
-//! Logins by a conversation (5.0, 4.12): SCRAM-SHA-256, as the broker's policy leads it.
+//! Enhanced authentication (5.0, 4.12) by SCRAM-SHA-256, as the broker asks for it.
 
 use crate::authorize;
 use crate::scram::{Exchange, METHOD, NONCE, ScramError, ScramReply, Verifiers};
@@ -7,8 +7,8 @@ use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{AuthExchange, AuthStep, BoxFuture, Refusal};
 use std::sync::Arc;
 
-/// Whether `method` is served; 0x8C where not [MQTT-4.12.0-1].
-pub(crate) fn is_served(method: &str) -> Result<(), Refusal> {
+/// Refuses any other authentication method with 0x8C [MQTT-4.12.0-1].
+pub(crate) fn check_method(method: &str) -> Result<(), Refusal> {
     if method == METHOD {
         return Ok(());
     }
@@ -20,7 +20,7 @@ pub(crate) fn is_served(method: &str) -> Result<(), Refusal> {
     })
 }
 
-/// No chance is to be had from the system.
+/// The refusal while the operating system gives no random bytes.
 pub(crate) fn no_random_bytes() -> Refusal {
     Refusal {
         code: ReasonCode::ServerUnavailable,
@@ -28,7 +28,7 @@ pub(crate) fn no_random_bytes() -> Refusal {
     }
 }
 
-/// A SCRAM conversation of one client.
+/// The SCRAM exchange of one client.
 pub(crate) struct ScramLogin(Exchange);
 
 impl ScramLogin {

@@ -1,17 +1,17 @@
-//! Who is in a room: each user by its devices, each device by its joining filters.
+//! The members of a room. A member has devices, and a device has the filters by which it joined.
 
 use crate::presence::MemberState;
 use roommq_broker::policy::{Actor, SessionId};
 use std::collections::{HashMap, HashSet};
 
-/// A user in a room. Holds a seat while it is online, and when lost until the grace period is over.
+/// A user in a room: online, or lost within the grace period.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// By client: a fleet may share one user.
+    /// Sorted by client. Many devices may share one user.
     devices: Vec<Device>,
     /// Online or lost.
     pub state: MemberState,
-    /// When `standing` began, in milliseconds since the Unix epoch.
+    /// When `state` began, in milliseconds since the Unix epoch.
     pub since: u64,
 }
 
@@ -19,7 +19,7 @@ pub(crate) struct Member {
 #[derive(Debug)]
 struct Device {
     session: SessionId,
-    /// Those that join; never empty, except while being filled.
+    /// The joining filters. Never empty.
     filters: HashSet<Box<str>>,
 }
 
@@ -32,42 +32,42 @@ impl Device {
 /// What a joining filter changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JoinOutcome {
-    /// Nothing: a newer session has the device's place.
+    /// Nothing: the client has a newer session.
     Stale,
-    /// The device was in already.
+    /// No member or device: the device was in the room already.
     KnownDevice,
-    /// A further device of a user who was in.
+    /// A further device of an online member.
     NewDevice,
-    /// The first device of a user who was lost.
+    /// The first device of a lost member.
     Returned,
-    /// The first device of a user who was not in.
+    /// The first device of a new member.
     NewUser,
 }
 
 /// What the end of a filter or of a session changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaveOutcome {
-    /// Nothing: the device stays, or was not in, or has a newer session.
+    /// Nothing: the device stays, is not in the room, or has a newer session.
     Nothing,
-    /// A device is out, others of the user are in.
+    /// A device left; other devices of the member stay.
     Device,
-    /// The user's last device is out; [`Members`] keeps the user until told.
+    /// The member's last device left. [`Members`] keeps the member until the caller removes it.
     LastDevice,
 }
 
-/// The users of one room. Never iterated, so the map's order shows nowhere.
+/// The members of one room. The map is never iterated, so its order has no effect.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     users: HashMap<Box<str>, Member>,
 }
 
 impl Member {
-    /// Sessions that are in.
+    /// The number of devices.
     pub fn devices(&self) -> usize {
         self.devices.len()
     }
 
-    /// Where the client's device is; the error: where it would be.
+    /// The index of the client's device. The error: the index to insert it at.
     fn index_of(&self, client: u64) -> Result<usize, usize> {
         let by_client = |device: &Device| device.session.client;
         self.devices.binary_search_by_key(&client, by_client)
@@ -88,7 +88,7 @@ impl Member {
 }
 
 impl Members {
-    /// Seats taken.
+    /// The number of members.
     pub fn count(&self) -> usize {
         self.users.len()
     }
@@ -98,20 +98,20 @@ impl Members {
         self.users.get(user)
     }
 
-    /// Whether this very session is in.
+    /// Whether this session is a device in the room.
     pub fn has_session(&self, who: Actor<'_>) -> bool {
         let member = self.find(who.user);
         let device = member.and_then(|member| member.device(who.session.client));
         device.is_some_and(|device| device.session == who.session)
     }
 
-    /// Whether the session's place in the room is taken, by it or by an earlier or later one.
+    /// Whether a session of this client is a device in the room: this one, an older or a newer one.
     pub fn has_client(&self, who: Actor<'_>) -> bool {
         let member = self.find(who.user);
         member.is_some_and(|member| member.device(who.session.client).is_some())
     }
 
-    /// A joining filter was granted at `now`.
+    /// Adds a joining filter that was granted at `now`.
     pub fn add_filter(&mut self, who: Actor<'_>, filter: &str, now: u64) -> JoinOutcome {
         let device = |filter: &str| Device {
             session: who.session,
@@ -133,7 +133,7 @@ impl Members {
                     return JoinOutcome::Stale;
                 }
                 if known.session != who.session {
-                    // What the earlier session subscribed to is void.
+                    // The subscriptions of the older session have ended.
                     *known = device(filter);
                 }
                 known.add(filter);
@@ -150,7 +150,7 @@ impl Members {
         }
     }
 
-    /// A joining filter has gone by the client's wish.
+    /// Removes a joining filter that the client unsubscribed from.
     pub fn remove_filter(&mut self, who: Actor<'_>, filter: &str) -> LeaveOutcome {
         let Some(member) = self.users.get_mut(who.user) else {
             return LeaveOutcome::Nothing;
@@ -159,7 +159,7 @@ impl Members {
             return LeaveOutcome::Nothing;
         };
         let device = &mut member.devices[index];
-        // Another incarnation never had, or no longer has, this subscription.
+        // Another incarnation does not have this subscription.
         if device.session != who.session {
             return LeaveOutcome::Nothing;
         }
@@ -170,13 +170,14 @@ impl Members {
         }
     }
 
-    /// The session has ended.
+    /// Removes the device of a session that has ended.
     pub fn remove_session(&mut self, who: Actor<'_>) -> LeaveOutcome {
         let Some(member) = self.users.get_mut(who.user) else {
             return LeaveOutcome::Nothing;
         };
         match member.index_of(who.session.client) {
-            // An end can never overtake a newer session; it ends an older one, whose place it took.
+            // The end of a session also removes an older session of the client, and never a newer
+            // one.
             Ok(index) if member.devices[index].session.incarnation <= who.session.incarnation => {
                 member.remove_device(index)
             }
@@ -184,7 +185,7 @@ impl Members {
         }
     }
 
-    /// A member without devices is lost from `now` on; false where there is none.
+    /// Marks a member without devices as lost from `now` on. False: there is no such member.
     pub fn mark_lost(&mut self, user: &str, reason: &str, generation: u64, now: u64) -> bool {
         match self.users.get_mut(user) {
             Some(member) if member.devices.is_empty() => {
@@ -199,14 +200,14 @@ impl Members {
         }
     }
 
-    /// Whether `user` is lost and waits for the timer of this generation.
+    /// Whether `user` is lost, and `generation` is that of its grace timer.
     pub fn awaits_timer(&self, user: &str, generation: u64) -> bool {
         self.find(user).is_some_and(|member| {
             matches!(member.state, MemberState::Lost { generation: own, .. } if own == generation)
         })
     }
 
-    /// The user gives up the seat.
+    /// Removes the member.
     pub fn remove_user(&mut self, user: &str) {
         self.users.remove(user);
     }
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn first_device_in_last_device_out() {
+    fn a_member_joins_with_its_first_device_and_leaves_with_its_last() {
         let mut members = Members::default();
         assert_eq!(
             members.add_filter(al(1, 1), "rooms/a/#", 0),
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_are_found_in_whatever_order_they_come() {
+    fn devices_are_found_in_any_order_of_joining() {
         let mut members = Members::default();
         let clients = [5, 2, 9, 1, 7];
         for client in clients {
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_session_takes_the_place_and_voids_the_filters() {
+    fn a_newer_session_replaces_the_device_and_its_filters() {
         let mut members = Members::default();
         members.add_filter(al(1, 3), "rooms/a/#", 0);
         assert_eq!(
@@ -310,7 +311,7 @@ mod tests {
             LeaveOutcome::Nothing
         );
         assert_eq!(members.remove_session(al(1, 3)), LeaveOutcome::Nothing);
-        // Its own filter was its last: the earlier session's are no longer its.
+        // The filter of the older session no longer counts.
         assert_eq!(
             members.remove_filter(al(1, 5), "rooms/a/x"),
             LeaveOutcome::LastDevice
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_newer_session_ends_an_older_ones_place() {
+    fn the_end_of_a_newer_session_removes_the_older_device() {
         let mut members = Members::default();
         members.add_filter(al(1, 3), "rooms/a/#", 0);
         assert_eq!(members.remove_session(al(1, 5)), LeaveOutcome::LastDevice);
@@ -328,7 +329,7 @@ mod tests {
     fn a_lost_member_waits_for_one_timer_and_returns() {
         let mut members = Members::default();
         members.add_filter(al(1, 1), "rooms/a/#", 0);
-        assert!(!members.mark_lost("al", "early", 1, 5), "a device is in");
+        assert!(!members.mark_lost("al", "early", 1, 5), "it has a device");
         members.remove_session(al(1, 1));
         assert!(members.mark_lost("al", "connection lost", 7, 5));
         assert!(members.awaits_timer("al", 7) && !members.awaits_timer("al", 6));

@@ -1,4 +1,4 @@
-//! One room in its lane: ties membership, presence and notices together, and says what shall be done.
+//! One room of a lane. It connects membership, presence and notices, and emits the effects.
 
 use crate::epoch::Epoch;
 use crate::membership::{JoinOutcome, LeaveOutcome, Members};
@@ -12,18 +12,18 @@ use roommq_broker::policy::{
 };
 use std::sync::Arc;
 
-/// A room that is alive: it has members (online, or lost within the grace period) or retained messages of
-/// the application. Without either it is idle, and forgotten.
+/// A room. It has members (online, or lost within the grace period) or retained messages of the
+/// application. Without either it is idle, and the lane removes it.
 #[derive(Debug)]
 pub(crate) struct Room {
     name: Arc<str>,
     policy: Arc<RoomPolicy>,
     epoch: Epoch,
-    /// Of the last message; 0: none yet.
+    /// The offset of the last message. 0: none yet.
     offset: u64,
-    /// Changes of the roster.
+    /// The number of changes of the roster.
     changes: u64,
-    /// Retained messages of the application.
+    /// The number of retained messages of the application.
     retained: usize,
     members: Members,
 }
@@ -53,17 +53,17 @@ impl Room {
         self.members.count() == 0 && self.retained == 0
     }
 
-    /// Whether this very session is a member's device.
+    /// Whether this session is a device in the room.
     pub fn has_session(&self, who: Actor<'_>) -> bool {
         self.members.has_session(who)
     }
 
-    /// Whether a session of this client has a place here.
+    /// Whether a session of this client is a device in the room.
     pub fn has_client(&self, who: Actor<'_>) -> bool {
         self.members.has_client(who)
     }
 
-    /// Whether there is a seat for `user`; who has one needs no other, for any number of devices.
+    /// Refuses a new member if the room is full. A member may always join with further devices.
     pub fn check_capacity(&self, user: &str) -> Result<(), Refusal> {
         let count = self.members.count();
         match self.policy.limit {
@@ -80,7 +80,7 @@ impl Room {
         }
     }
 
-    /// A joining filter was granted.
+    /// Handles a joining filter that was granted.
     pub fn join(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filter: &str) {
         match self.members.add_filter(who, filter, cx.now) {
             JoinOutcome::Stale | JoinOutcome::KnownDevice => {}
@@ -97,7 +97,7 @@ impl Room {
         }
     }
 
-    /// A joining filter has gone by the client's wish.
+    /// Handles the UNSUBSCRIBE of a joining filter.
     pub fn leave(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filter: &str) {
         match self.members.remove_filter(who, filter) {
             LeaveOutcome::Nothing => {}
@@ -106,7 +106,7 @@ impl Room {
         }
     }
 
-    /// A session has ended. Returns whether its user is lost now and waits for the timer of `generation`.
+    /// Handles the end of a session. True: its user is lost now, and needs a timer of `generation`.
     pub fn session_ended(
         &mut self,
         cx: &mut HookContext<'_>,
@@ -133,15 +133,15 @@ impl Room {
         }
     }
 
-    /// A grace period is over; a stale one changes nothing.
+    /// Handles the end of a grace period. A stale timer changes nothing.
     pub fn grace_ended(&mut self, cx: &mut HookContext<'_>, user: &str, generation: u64) {
         if self.members.awaits_timer(user, generation) {
             self.remove_member(cx, user, "lost");
         }
     }
 
-    /// Takes a message and gives it the next offset, or says why not. `keep` in the answer is false for one
-    /// to be kept that the room has no place for.
+    /// Accepts a message and gives it the next offset, or refuses it. `keep` is false if the
+    /// message is to be retained and the room already has `limits.room_retained` of them.
     pub fn publish(
         &mut self,
         cx: &mut HookContext<'_>,
@@ -178,7 +178,7 @@ impl Room {
             }
             (false, false) if self.retained < limits.retained => {
                 self.retained += 1;
-                // The first thing in a room that nobody is in: it has come alive.
+                // A retained message has created the room.
                 if self.retained == 1 && self.members.count() == 0 {
                     self.publish_info(cx);
                 }
@@ -188,7 +188,7 @@ impl Room {
         }
     }
 
-    /// A retained message of the application was cleared, or its time is over.
+    /// Handles a retained message of the application that was cleared or has expired.
     pub fn retained_ended(&mut self, cx: &mut HookContext<'_>) {
         self.retained = self.retained.saturating_sub(1);
         if self.is_idle() {
@@ -196,7 +196,7 @@ impl Room {
         }
     }
 
-    /// The user is out: the roster, the others, and the room's facts.
+    /// Removes a member, and publishes that to the roster, `_events` and `_info`.
     fn remove_member(&mut self, cx: &mut HookContext<'_>, user: &str, reason: &str) {
         self.members.remove_user(user);
         self.changes += 1;
@@ -239,7 +239,7 @@ impl Room {
         });
     }
 
-    /// The room's facts; cleared where it will be forgotten.
+    /// Publishes `_info`, or clears it if the room is idle and will be removed.
     fn publish_info(&self, cx: &mut HookContext<'_>) {
         let payload = if self.is_idle() {
             Bytes::new()
@@ -262,7 +262,7 @@ impl Room {
     }
 }
 
-/// The refusal of a sender who is no member.
+/// The refusal of a message from a user who is not a member.
 pub(crate) fn not_a_member(room: &str) -> Refusal {
     let filter = topics::room_filter(room);
     Refusal {

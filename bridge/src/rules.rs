@@ -84,7 +84,8 @@ pub(crate) mod tests {
     use super::*;
     use roommq_config::RoomPattern;
 
-    /// A rule as the loader would make it. An empty `list` is an open room; a `limit` of 0 is no limit.
+    /// A rule as the loader would make it. An empty `list` is an open room; a `limit` of 0 is no
+    /// limit.
     pub(crate) fn rule(pattern: &str, list: &[&str], limit: u32, publish: PublishRule) -> RoomRule {
         let users = list.iter().map(|user| (*user).to_owned()).collect();
         RoomRule {

@@ -1,7 +1,8 @@
-//! SCRAM-SHA-256 as a server speaks it (RFC 5802, RFC 7677): a password is proved, and never sent nor stored.
+//! The server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677). The client proves that it knows the
+//! password; the password is neither sent nor stored.
 //!
-//! Pure: the server's half of the nonce is handed in. Channel binding is not offered, so there is no
-//! SCRAM-SHA-256-PLUS and a client that asks for binding is refused.
+//! Pure: the caller passes the server's half of the nonce. Channel binding is not offered: there is
+//! no SCRAM-SHA-256-PLUS, and a client that asks for channel binding is refused.
 
 mod error;
 mod message;
@@ -18,59 +19,63 @@ use message::{ClientFinal, ClientFirst};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Bytes of chance in the server's half of the nonce.
+/// Random bytes in the server's half of the nonce.
 pub(crate) const NONCE: usize = 18;
 
-/// `text` as the profile `SASLprep` has it (RFC 4013); none where that prohibits one of its characters.
+/// `text` normalized by the profile `SASLprep` (RFC 4013). None: the profile prohibits a character.
 pub(crate) fn prepared(text: &str) -> Option<Cow<'_, str>> {
     stringprep::saslprep(text).ok()
 }
 
-/// What follows from a message of the client.
+/// The server's answer to a message of the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ScramReply {
-    /// Tell it this.
+    /// Send this, and wait for the next message.
     Challenge(String),
-    /// It is `user`, and is told this, by which the server proves itself.
+    /// The client is `user`. Send it `signature`, which proves the server.
     Proved { user: String, signature: String },
 }
 
-/// One conversation.
+/// The exchange with one client.
+///
+/// 1. [`step`](Exchange::step) takes the client's first message and returns a challenge.
+/// 2. `step` takes the client's proof, and returns the user or an error.
 pub(crate) struct Exchange {
     verifiers: Arc<Verifiers>,
-    /// The user name in CONNECT.
+    /// The user name of CONNECT or of a certificate, if there is one.
     expected: Option<String>,
     state: ExchangeState,
 }
 
 enum ExchangeState {
-    /// The client's first message is awaited.
+    /// Waits for the client's first message.
     First {
-        /// The server's half.
+        /// The server's half of the nonce.
         nonce: [u8; NONCE],
-        /// It has been asked for: CONNECT came without.
+        /// CONNECT had no message, and the client was asked for one.
         asked: bool,
     },
-    /// The proof is awaited.
+    /// Waits for the proof.
     Final(PendingProof),
+    /// The exchange has ended.
     Over,
 }
 
-/// Somebody who has said who it is.
+/// What the server remembers between the challenge and the proof.
 struct PendingProof {
     user: String,
     verifier: Verifier,
-    /// Whether the verifier is a user's and no decoy.
+    /// Whether the verifier belongs to a user. False: it is a decoy.
     known: bool,
     nonce: String,
-    /// What the client said of channel binding, to be said again.
+    /// The client's header about channel binding. The client must repeat it.
     header: String,
-    /// Both first messages, as they are signed.
+    /// Both first messages, as the proof signs them.
     so_far: String,
 }
 
 impl Exchange {
-    /// `nonce` is fresh chance; `expected` the user name of CONNECT, where it has one.
+    /// `nonce` must be random and new. `expected` is the user name of CONNECT or of a certificate.
     pub fn new(
         verifiers: Arc<Verifiers>,
         expected: Option<String>,
@@ -86,10 +91,11 @@ impl Exchange {
         }
     }
 
-    /// Takes the client's next message; after a failure, or a proof, every further one is a failure.
+    /// Takes the client's next message. After an error or a proof every further message is an
+    /// error.
     pub fn step(&mut self, message: &[u8]) -> Result<ScramReply, ScramError> {
         match std::mem::replace(&mut self.state, ExchangeState::Over) {
-            // A client may name the method first, and speak when it is asked.
+            // A client may send CONNECT without a message, and the first message in AUTH.
             ExchangeState::First {
                 nonce,
                 asked: false,
@@ -98,7 +104,7 @@ impl Exchange {
                 Ok(ScramReply::Challenge(String::new()))
             }
             ExchangeState::First { nonce, .. } => self.challenge(message, &nonce),
-            ExchangeState::Final(challenged) => challenged.judge(message),
+            ExchangeState::Final(pending) => pending.check(message),
             ExchangeState::Over => Err(ScramError::BadMessage("the conversation is over")),
         }
     }
@@ -131,7 +137,7 @@ impl Exchange {
 }
 
 impl PendingProof {
-    fn judge(self, message: &[u8]) -> Result<ScramReply, ScramError> {
+    fn check(self, message: &[u8]) -> Result<ScramReply, ScramError> {
         let last = ClientFinal::parse(text(message)?)?;
         if last.binding != self.header.as_bytes() {
             return Err(ScramError::BadMessage(
@@ -144,7 +150,7 @@ impl PendingProof {
             ));
         }
         let signed = format!("{},{}", self.so_far, last.without_proof);
-        // The same work for a decoy.
+        // A decoy takes the same time.
         let holds = self.verifier.proves(signed.as_bytes(), &last.proof);
         if !(holds && self.known) {
             return Err(ScramError::WrongCredentials);

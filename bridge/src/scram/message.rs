@@ -1,19 +1,19 @@
-//! What a client says, taken apart (RFC 5802, section 7). The texts of the errors say what would be right.
+//! Parses the client's messages (RFC 5802, section 7). The errors say what is expected.
 
 use super::error::ScramError;
 use base64ct::{Base64, Encoding as _};
 
-/// Bytes of a client's nonce, at most; it is sent back.
+/// The most bytes of a client's nonce. The server sends it back.
 const NONCE_BYTES: usize = 256;
 
-/// The first message: who it is, and the client's half of the nonce.
+/// The first message: the user name and the client's half of the nonce.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ClientFirst<'a> {
-    /// All up to the bare message: what it says of channel binding, and for whom it acts.
+    /// The part before the bare message: channel binding and authorization identity.
     pub header: &'a str,
-    /// What is signed later.
+    /// The bare message. The proof signs it.
     pub bare: &'a str,
-    /// For whom it wants to act.
+    /// The authorization identity.
     pub authzid: Option<String>,
     pub name: String,
     pub nonce: &'a str,
@@ -22,11 +22,11 @@ pub(super) struct ClientFirst<'a> {
 /// The last message: the proof.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ClientFinal<'a> {
-    /// [`ClientFirst::header`] again.
+    /// [`ClientFirst::header`], repeated.
     pub binding: Vec<u8>,
-    /// Both halves.
+    /// Both halves of the nonce.
     pub nonce: &'a str,
-    /// What is signed.
+    /// The message without the proof. The proof signs it.
     pub without_proof: &'a str,
     pub proof: [u8; 32],
 }
@@ -36,7 +36,7 @@ impl<'a> ClientFirst<'a> {
         let begin = ScramError::BadMessage("the first message begins with `n,,`");
         let (flag, rest) = text.split_once(',').ok_or(begin)?;
         match flag {
-            // `y`: it could bind and believes that we cannot, which is so.
+            // `y`: the client supports channel binding and thinks that the server does not.
             "n" | "y" => {}
             _ if flag.starts_with("p=") => return Err(ScramError::ChannelBinding),
             _ => return Err(begin),
@@ -86,7 +86,7 @@ impl<'a> ClientFinal<'a> {
     }
 }
 
-/// The value of a field that must stand in this place, and not be empty.
+/// The value of a required field. It must not be empty.
 fn value(field: &str, letter: char) -> Result<&str, ScramError> {
     let value = field
         .strip_prefix(letter)
@@ -102,7 +102,7 @@ fn value(field: &str, letter: char) -> Result<&str, ScramError> {
     }
 }
 
-/// What else may be said is passed over, as long as it need not be understood.
+/// Checks an optional extension. Its value is ignored; a mandatory extension is an error.
 fn extension(field: &str) -> Result<(), ScramError> {
     match field.as_bytes() {
         [b'm', b'=', ..] => Err(mandatory()),
@@ -117,7 +117,7 @@ fn mandatory() -> ScramError {
     ScramError::BadMessage("no extension (`m=`) is known here")
 }
 
-/// A name as it stands in a message: `=2C` is a comma and `=3D` an equals sign; neither stands there as it is.
+/// Decodes a name: `=2C` is a comma and `=3D` an equals sign.
 fn sasl_name(coded: &str) -> Result<String, ScramError> {
     let bad =
         ScramError::BadMessage("a name is not empty, and has `=2C` for a comma and `=3D` for `=`");
