@@ -1,9 +1,11 @@
-//! The access rules of the config: who may publish and subscribe to what, outside rooms and inboxes.
+//! The access rules of the settings: who may publish and subscribe outside rooms and inboxes.
 //!
-//! The first `[[access]]` that names the user and the topic, and says something about the action, decides; then
-//! `topics.outside_rooms` and `topics.dollar`. For a SUBSCRIBE a rule is held against the whole filter, so a
-//! granted filter needs no look at any message. Only those that start with a wildcard are looked at by message, as
-//! they are for rooms ([decision 14](../../docs/decisions/0014-access-rules.md)).
+//! The first `[[access]]` for the user, the topic and the action decides. If none applies,
+//! `topics.outside_rooms` and `topics.dollar` decide.
+//!
+//! A SUBSCRIBE is checked with its whole filter, so the messages of a granted filter need no check.
+//! The exception is a filter that starts with a wildcard: it is guarded, and each message is
+//! checked, as for rooms ([decision 14](../../docs/decisions/0014-access-rules.md)).
 
 use crate::filters::{covers, levels, overlaps};
 use crate::hook::OutsideTopics;
@@ -11,80 +13,88 @@ use crate::topics;
 use globset::GlobMatcher;
 use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
 use roommq_broker::policy::{Principal, Refusal};
-use roommq_config::{AccessRule, OutsideRooms, Permission, Settings};
+use roommq_config::{AccessRule, Permission, Settings};
 use std::borrow::Cow;
 use std::str::Split;
 
-/// All rules, in their order, and what holds where none decides.
+/// All rules in their order, and the defaults.
 #[derive(Debug)]
-pub(crate) struct Access {
-    rules: Vec<Rule>,
-    /// Whether other topics outside rooms are served.
+pub(crate) struct AccessRules {
+    rules: Vec<TopicRule>,
+    /// Whether topics to which no rule applies are allowed.
     outside: bool,
-    /// The same of those that start with `$`.
+    /// The same for topics that start with `$`.
     dollar: bool,
 }
 
+/// One `[[access]]`.
 #[derive(Debug)]
-struct Rule {
-    patterns: Vec<Pattern>,
-    /// None: everybody.
+struct TopicRule {
+    patterns: Vec<FilterPattern>,
+    /// The users that the rule is for. None: everybody.
     users: Option<Vec<GlobMatcher>>,
     publish: Option<Permission>,
     subscribe: Option<Permission>,
 }
 
-/// A filter, perhaps with the words that stand for whoever asks.
+/// A topic filter that may contain `%u` and `%c`.
 #[derive(Debug)]
-struct Pattern {
+struct FilterPattern {
     text: Box<str>,
     has_client: bool,
 }
 
-/// The levels of a filter as it is for somebody. Nothing is built where a word is a whole level, as nearly all are: rules
-/// are looked at for each message to each holder of `#`.
-struct Filled<'a> {
+/// The levels of a pattern with `%u` and `%c` replaced.
+///
+/// It allocates only if such a word is a part of a level, which is rare: rules are checked for each
+/// message to each subscriber of `#`.
+struct FilledLevels<'a> {
     texts: Split<'a, char>,
-    who: &'a Asker<'a>,
+    who: &'a Requester<'a>,
 }
 
-/// Who asks, by names as in topic levels.
-struct Asker<'a> {
+/// The user and the client id of a request, as in topic levels.
+struct Requester<'a> {
     user: &'a str,
-    /// None where it is not known, as in a lane, or would have to be shortened: others could be shortened to the same.
+    /// None if it is not known, as in a lane, or too long for a level: two long ids could be
+    /// shortened to the same level.
     client: Option<String>,
 }
 
-impl<'a> Asker<'a> {
+impl<'a> Requester<'a> {
     fn of(who: &'a Principal) -> Self {
         let id = &*who.client_id;
         let level = (id.len() <= topics::USER_NAME_BYTES).then(|| topics::user_level(id));
-        Asker {
+        Requester {
             user: &who.user,
             client: level.filter(|level| topics::name_of_level(level) == id),
         }
     }
 }
 
-impl Pattern {
-    fn new(text: &str) -> Pattern {
-        Pattern {
+impl FilterPattern {
+    fn new(text: &str) -> FilterPattern {
+        FilterPattern {
             text: text.into(),
             has_client: text.contains("%c"),
         }
     }
 
-    /// The filter that it is for `who`. Where a client id is wanted and not known there: the one that is it for
-    /// everybody if the rule denies, and none if it allows, so that nothing is shown that might not be.
-    fn of<'a>(&'a self, who: &'a Asker<'a>, permission: Permission) -> Option<Filled<'a>> {
-        let filled = || Filled {
+    /// The filter for `who`. If the pattern contains `%c` and the client id is not known, a rule
+    /// that denies matches every client id, and a rule that allows matches none.
+    fn of<'a>(
+        &'a self,
+        who: &'a Requester<'a>,
+        permission: Permission,
+    ) -> Option<FilledLevels<'a>> {
+        let filled = || FilledLevels {
             texts: levels(&self.text),
             who,
         };
         if permission == Permission::Deny {
             return Some(filled());
         }
-        // No name opens what starts with `$`, as no wildcard does.
+        // Like a wildcard, a name never matches a level that starts with `$`.
         let opens = || filled().next().is_some_and(|first| first.starts_with('$'));
         let by_name = self.text.starts_with('%') && opens();
         let unknown = self.has_client && who.client.is_none();
@@ -92,12 +102,12 @@ impl Pattern {
     }
 }
 
-impl<'a> Iterator for Filled<'a> {
+impl<'a> Iterator for FilledLevels<'a> {
     type Item = Cow<'a, str>;
 
     fn next(&mut self) -> Option<Cow<'a, str>> {
         let level = self.texts.next()?;
-        let Asker { user, client } = self.who;
+        let Requester { user, client } = self.who;
         Some(match (level, client) {
             ("%u", _) => Cow::Borrowed(user),
             ("%c", Some(client)) => Cow::Borrowed(client),
@@ -108,7 +118,7 @@ impl<'a> Iterator for Filled<'a> {
     }
 }
 
-/// A level with the words in it replaced, in one pass: a name may itself hold such a word once it is encoded.
+/// Replaces the words in one pass, because an encoded name may itself contain `%c` or `%u`.
 fn fill(level: &str, user: &str, client: &str) -> String {
     let mut filled = String::with_capacity(level.len() + user.len());
     let mut rest = level;
@@ -125,11 +135,15 @@ fn fill(level: &str, user: &str, client: &str) -> String {
     filled + rest
 }
 
-impl Rule {
-    fn new(rule: &AccessRule) -> Rule {
+impl TopicRule {
+    fn new(rule: &AccessRule) -> TopicRule {
         let matcher = |pattern: &roommq_config::UserPattern| pattern.matcher.clone();
-        Rule {
-            patterns: rule.topics.iter().map(|text| Pattern::new(text)).collect(),
+        TopicRule {
+            patterns: rule
+                .topics
+                .iter()
+                .map(|text| FilterPattern::new(text))
+                .collect(),
             users: rule
                 .users
                 .as_ref()
@@ -139,19 +153,19 @@ impl Rule {
         }
     }
 
-    /// Whether one of its filters, as it is for `who`, holds against `name`, and the rule is for that user.
+    /// Whether the rule is for `who`, and `test` is true for one of its filters and `name`.
     fn holds<'a>(
         &'a self,
-        who: &'a Asker<'a>,
+        who: &'a Requester<'a>,
         permission: Permission,
         name: &str,
-        test: fn(Filled<'a>, &str) -> bool,
+        test: fn(FilledLevels<'a>, &str) -> bool,
     ) -> bool {
-        let pattern = |pattern: &'a Pattern| {
+        let pattern = |pattern: &'a FilterPattern| {
             let filter = pattern.of(who, permission);
             filter.is_some_and(|filter| test(filter, name))
         };
-        // Globs cost more than filters.
+        // Globs are slower than filters.
         self.patterns.iter().any(pattern) && self.is_for(who.user)
     }
 
@@ -164,11 +178,11 @@ impl Rule {
     }
 }
 
-impl Access {
-    pub fn new(settings: &Settings) -> Access {
-        let outside = settings.topics.outside_rooms == OutsideRooms::Allow;
-        Access {
-            rules: settings.access_rules.iter().map(Rule::new).collect(),
+impl AccessRules {
+    pub fn new(settings: &Settings) -> AccessRules {
+        let outside = settings.topics.outside_rooms == Permission::Allow;
+        AccessRules {
+            rules: settings.access_rules.iter().map(TopicRule::new).collect(),
             outside,
             dollar: outside && settings.topics.dollar == Permission::Allow,
         }
@@ -185,10 +199,10 @@ impl Access {
         if self.rules.is_empty() && self.serves(topic) {
             return Ok(());
         }
-        let asker = Asker::of(who);
-        let said = |rule: &Rule| {
+        let requester = Requester::of(who);
+        let said = |rule: &TopicRule| {
             let permission = rule.publish?;
-            let holds = rule.holds(&asker, permission, topic, covers);
+            let holds = rule.holds(&requester, permission, topic, covers);
             holds.then_some(permission)
         };
         match self.rules.iter().find_map(said) {
@@ -199,18 +213,19 @@ impl Access {
         }
     }
 
-    /// May `who` see all that `filter` reaches outside rooms and inboxes? A rule that denies a part of it denies it.
+    /// May `who` see every topic outside rooms and inboxes that `filter` matches? A rule that
+    /// denies a part of them denies the filter.
     pub fn subscribe(&self, who: &Principal, filter: &TopicFilter) -> Result<(), Refusal> {
-        let (filter, asker) = (filter.inner(), Asker::of(who));
+        let (filter, requester) = (filter.inner(), Requester::of(who));
         for rule in &self.rules {
             match rule.subscribe {
                 Some(Permission::Allow)
-                    if rule.holds(&asker, Permission::Allow, filter, covers) =>
+                    if rule.holds(&requester, Permission::Allow, filter, covers) =>
                 {
                     return Ok(());
                 }
                 Some(Permission::Deny)
-                    if rule.holds(&asker, Permission::Deny, filter, overlaps) =>
+                    if rule.holds(&requester, Permission::Deny, filter, overlaps) =>
                 {
                     return Err(ruled_out("subscribe to all that this filter matches"));
                 }
@@ -223,18 +238,21 @@ impl Access {
         Err(self.not_served("subscribe to all that this filter matches"))
     }
 
-    /// May `who` subscribe to `filter`, which starts with a wildcard and is to be guarded by [`Access::may_see`]? Refused
-    /// only where a rule denies all of it, with none before that allows some.
+    /// May `who` subscribe to `filter`, which starts with a wildcard and is guarded by
+    /// [`AccessRules::may_see`]? It is refused only if a rule denies all of it and no rule before
+    /// that one allows a part.
     pub fn span(&self, who: &Principal, filter: &TopicFilter) -> Result<(), Refusal> {
-        let (filter, asker) = (filter.inner(), Asker::of(who));
+        let (filter, requester) = (filter.inner(), Requester::of(who));
         for rule in &self.rules {
             match rule.subscribe {
                 Some(Permission::Allow)
-                    if rule.holds(&asker, Permission::Allow, filter, overlaps) =>
+                    if rule.holds(&requester, Permission::Allow, filter, overlaps) =>
                 {
                     return Ok(());
                 }
-                Some(Permission::Deny) if rule.holds(&asker, Permission::Deny, filter, covers) => {
+                Some(Permission::Deny)
+                    if rule.holds(&requester, Permission::Deny, filter, covers) =>
+                {
                     return Err(ruled_out("subscribe to this filter"));
                 }
                 _ => {}
@@ -243,7 +261,7 @@ impl Access {
         Ok(())
     }
 
-    /// What holds where no rule decides.
+    /// Whether a topic or filter is allowed if no rule applies.
     fn serves(&self, name: &str) -> bool {
         if name.starts_with('$') {
             self.dollar
@@ -264,11 +282,11 @@ impl Access {
     }
 }
 
-impl OutsideTopics for Access {
-    /// For every session of the user: the client id is not known here.
+impl OutsideTopics for AccessRules {
+    /// The answer holds for every session of the user: the client id is not known here.
     fn may_see(&self, user: &str, topic: &str) -> bool {
-        let who = Asker { user, client: None };
-        let said = |rule: &Rule| {
+        let who = Requester { user, client: None };
+        let said = |rule: &TopicRule| {
             let permission = rule.subscribe?;
             let holds = rule.holds(&who, permission, topic, covers);
             holds.then_some(permission)
@@ -280,7 +298,7 @@ impl OutsideTopics for Access {
     }
 }
 
-/// The topic itself is told beside it, and which rule it was is nobody else's business.
+/// The text does not say which rule it was: the rules are not the client's to know.
 fn ruled_out(what: &str) -> Refusal {
     refused(format!("the access rules do not let you {what}"))
 }

@@ -1,24 +1,26 @@
-//! May-I answers, as pure functions of the rules. What needs a room's state (full, banned, not there yet)
-//! is judged in the lane; what was found out here travels there as proof.
+//! Authorization as pure functions of the rules: may this client connect, subscribe, publish?
+//!
+//! The lane decides what needs a room's state (it is full, it does not exist). The results of this
+//! file travel to the lane as a proof in the entry.
 
 use crate::filters::starts_wild;
 use crate::join_proof::JoinProof;
 use crate::notice::no_room;
 use crate::room_policy::Creators;
 use crate::rules::Rules;
-use crate::topics::{self, Place, Reach};
+use crate::topics::{self, FilterScope, TopicKind};
 use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
 use roommq_broker::policy::{Mount, Principal, PublishPermit, Refusal, SubscribeGrant};
 use roommq_config::SysReaders;
 
-/// How a CONNECT says who it is.
+/// The user that a CONNECT claims to be, and by what.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Claim<'a> {
-    /// Let in without a password.
+pub(crate) enum ClaimedIdentity<'a> {
+    /// No user name; anonymous clients are allowed.
     Anonymous(Principal),
-    /// The user name, as given; the password is to be checked.
+    /// The user name as given. The password has yet to be checked.
     Password(&'a str),
-    /// A certificate that has been verified says who it is.
+    /// The user of a verified certificate.
     Certificate(Principal),
 }
 
@@ -29,22 +31,22 @@ fn refused(code: ReasonCode, reason: impl Into<String>) -> Refusal {
     }
 }
 
-/// The same for an unknown user and for a wrong password.
+/// The same refusal for an unknown user and for a wrong password.
 pub(crate) fn wrong_credentials() -> Refusal {
     let code = ReasonCode::BadUserNameOrPassword;
     refused(code, "the user name or the password is wrong")
 }
 
-/// As whom a CONNECT asks to be let in. A user name never falls back to anonymous.
+/// The identity that a CONNECT claims. A CONNECT with a user name is never anonymous.
 pub(crate) fn connect<'a>(
     anonymous: bool,
     client_id: &str,
     user_name: Option<&'a str>,
     has_password: bool,
-) -> Result<Claim<'a>, Refusal> {
+) -> Result<ClaimedIdentity<'a>, Refusal> {
     match (user_name, has_password) {
         (Some(name), true) => match topics::user_name(name) {
-            Ok(user_name) => Ok(Claim::Password(user_name)),
+            Ok(user_name) => Ok(ClaimedIdentity::Password(user_name)),
             Err(bad) => Err(refused(ReasonCode::BadUserNameOrPassword, bad.to_string())),
         },
         (Some(_), false) => Err(wrong_credentials()),
@@ -54,7 +56,7 @@ pub(crate) fn connect<'a>(
         )),
         (None, false) if anonymous => {
             let user = topics::anonymous_level(client_id);
-            Ok(Claim::Anonymous(Principal::new(user, false)))
+            Ok(ClaimedIdentity::Anonymous(Principal::new(user, false)))
         }
         (None, false) => Err(refused(
             ReasonCode::NotAuthorized,
@@ -63,14 +65,16 @@ pub(crate) fn connect<'a>(
     }
 }
 
-/// As whom somebody is let in whose verified certificate names `certificate`. A CONNECT may name the same user, and no
-/// other; a password says nothing beside it.
+/// The identity of a client whose verified certificate names the user `certificate`.
+///
+/// The server refuses the connection with 0x87 if `certificate` is no valid user name, or if the
+/// CONNECT names another user. It ignores a password.
 pub(crate) fn certified<'a>(
     certificate: &str,
     user_name: Option<&str>,
-) -> Result<Claim<'a>, Refusal> {
+) -> Result<ClaimedIdentity<'a>, Refusal> {
     if let Err(bad) = topics::user_name(certificate) {
-        let reason = format!("the certificate's name is no user's: {bad}");
+        let reason = format!("the certificate's name is no user name here: {bad}");
         return Err(refused(ReasonCode::NotAuthorized, reason));
     }
     match user_name {
@@ -80,16 +84,16 @@ pub(crate) fn certified<'a>(
                 "the certificate is that of {certificate}; connect as that user, or without a user name"
             ),
         )),
-        _ => Ok(Claim::Certificate(principal(certificate))),
+        _ => Ok(ClaimedIdentity::Certificate(principal(certificate))),
     }
 }
 
-/// Who the user is, once that is proved.
+/// The principal of a user whose identity is proved.
 pub(crate) fn principal(user_name: &str) -> Principal {
     Principal::new(topics::user_level(user_name), true)
 }
 
-/// The filter that `filter` stands for; one that would be too long stands for itself.
+/// `filter` with the user's own name for `inbox/me`; unchanged if the result would be too long.
 pub(crate) fn resolve(who: &Principal, filter: &TopicFilter) -> TopicFilter {
     topics::own_inbox(filter.as_str(), &who.user)
         .and_then(|own| TopicFilter::new(own.into()).ok())
@@ -109,17 +113,18 @@ pub(crate) fn subscribe(
         guarded,
         proof,
     };
-    match topics::reach(inner) {
-        Reach::Outside if topics::is_sys(inner) => {
-            tells_of_itself(rules.sys, who).map(|()| granted(false, Vec::new()))
+    match topics::scope(inner) {
+        FilterScope::Outside if topics::is_sys(inner) => {
+            read_sys(rules.sys, who).map(|()| granted(false, Vec::new()))
         }
-        Reach::Outside => {
+        FilterScope::Outside => {
             rules.access.subscribe(who, filter)?;
             Ok(granted(false, Vec::new()))
         }
-        Reach::Spanning if starts_wild(inner) => {
-            // Of rooms and inboxes a group that spans them gets nothing (see `LaneHook::may_share`); of all else
-            // whatever its filter says, since nobody asks which member may see what.
+        FilterScope::Spanning if starts_wild(inner) => {
+            // A shared subscription gets no message of rooms and inboxes (see
+            // `LaneHook::may_share`). Its other messages are not checked by member, so the whole
+            // filter must be allowed.
             match filter.share_group() {
                 Some(_) => rules.access.subscribe(who, filter)?,
                 None => rules.access.span(who, filter)?,
@@ -130,29 +135,29 @@ pub(crate) fn subscribe(
             ReasonCode::SharedSubscriptionsNotSupported,
             "shared subscriptions in rooms are off",
         )),
-        Reach::Nothing => Err(refused(
+        FilterScope::Nothing => Err(refused(
             ReasonCode::TopicFilterInvalid,
             format!("`{inner}` alone names nothing; SUBSCRIBE to rooms/<room>/# or inbox/me/#"),
         )),
-        Reach::Spanning => Ok(granted(true, Vec::new())),
-        Reach::Room { room, peek } => {
+        FilterScope::Spanning => Ok(granted(true, Vec::new())),
+        FilterScope::Room { room, peek } => {
             let room = topics::room_name(room)
                 .map_err(|bad| refused(ReasonCode::TopicFilterInvalid, bad.to_string()))?;
             let proof = admit(rules, who, room)?;
             let proof = if peek { Vec::new() } else { proof.to_bytes() };
             Ok(granted(false, proof))
         }
-        Reach::Inbox { user: "me" } => own_inbox(who, filter),
-        Reach::Inbox { user } if *user == *who.user => Ok(granted(false, Vec::new())),
-        Reach::Inbox { user } => Err(refused(
+        FilterScope::Inbox { user: "me" } => own_inbox(who, filter),
+        FilterScope::Inbox { user } if *user == *who.user => Ok(granted(false, Vec::new())),
+        FilterScope::Inbox { user } => Err(refused(
             ReasonCode::NotAuthorized,
             format!("inbox/{user} is private; yours is inbox/me/#"),
         )),
     }
 }
 
-/// Whether `who` may see what the server tells of itself.
-fn tells_of_itself(readers: SysReaders, who: &Principal) -> Result<(), Refusal> {
+/// May `who` subscribe to `$SYS`?
+fn read_sys(readers: SysReaders, who: &Principal) -> Result<(), Refusal> {
     let text = match readers {
         SysReaders::Anyone => return Ok(()),
         SysReaders::Authenticated if who.authenticated => return Ok(()),
@@ -179,15 +184,15 @@ fn own_inbox(who: &Principal, filter: &TopicFilter) -> Result<SubscribeGrant, Re
     })
 }
 
-/// May `who` publish to `topic`? Asked for a will too.
+/// May `who` publish to `topic`? Also asked for a will.
 pub(crate) fn publish(
     rules: &Rules,
     who: &Principal,
     topic: &TopicName,
 ) -> Result<PublishPermit, Refusal> {
     let permit = |topic: TopicName| Ok(PublishPermit { topic });
-    match topics::place(topic.as_str()) {
-        Place::Room { room, rest } => {
+    match topics::kind(topic.as_str()) {
+        TopicKind::Room { room, rest } => {
             let room = topics::room_name(room)
                 .map_err(|bad| refused(ReasonCode::TopicNameInvalid, bad.to_string()))?;
             if let Some(level) = rest.and_then(topics::reserved_level) {
@@ -196,7 +201,7 @@ pub(crate) fn publish(
             admit(rules, who, room)?;
             permit(topic.clone())
         }
-        Place::Inbox { user, rest } => {
+        TopicKind::Inbox { user, rest } => {
             if !rest.is_some_and(|rest| topics::is_direct_message(rest, &who.user)) {
                 return Err(refused(
                     ReasonCode::NotAuthorized,
@@ -214,18 +219,18 @@ pub(crate) fn publish(
                 permit(topic.clone())
             }
         }
-        Place::Rooms | Place::Inboxes => Err(refused(
+        TopicKind::Rooms | TopicKind::Inboxes => Err(refused(
             ReasonCode::TopicNameInvalid,
             format!("`{topic}` alone names nothing; PUBLISH to rooms/<room>"),
         )),
-        Place::Outside => {
+        TopicKind::Outside => {
             rules.access.publish(who, topic)?;
             permit(topic.clone())
         }
     }
 }
 
-/// Whether `who` may be in `room` or write into it, as far as the rules alone say.
+/// May `who` join `room` and publish into it, by the rules alone?
 fn admit(rules: &Rules, who: &Principal, room: &str) -> Result<JoinProof, Refusal> {
     let policy = rules.rooms.of(room);
     if !policy.admits(&who.user) {
@@ -246,7 +251,7 @@ fn reserved(level: &str) -> Refusal {
     let reason = if topics::is_request(level) {
         "requests under _ctl are not served yet".to_owned()
     } else {
-        // Enough to know it by.
+        // Shortened: enough to recognise the level.
         let level: String = level.chars().take(64).collect();
         format!("`{level}` is reserved: levels in rooms that start with `_` are the server's")
     };

@@ -1,11 +1,11 @@
-//! Password checks on threads of their own, a few at a time.
+//! Password checks on blocking threads, a few at a time.
 
 use crate::users::Users;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Checks passwords without keeping a connection's thread busy.
+/// Checks passwords without blocking the threads that serve connections.
 #[derive(Debug)]
 pub(crate) struct PasswordChecks {
     users: Arc<Users>,
@@ -13,7 +13,7 @@ pub(crate) struct PasswordChecks {
 }
 
 impl PasswordChecks {
-    /// `at_once`: checks at one time; at least one is made.
+    /// `at_once`: the most checks at one time, at least 1.
     pub fn new(users: Users, at_once: usize) -> PasswordChecks {
         PasswordChecks {
             users: Arc::new(users),
@@ -21,14 +21,15 @@ impl PasswordChecks {
         }
     }
 
-    /// Whether `password` is `user`'s. A check that panics is a no. Needs a tokio runtime.
+    /// Whether `password` is the password of `user`. False if the check panics. Needs a tokio
+    /// runtime.
     pub async fn check(&self, user: String, password: Bytes) -> bool {
         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
             return false;
         };
         let users = Arc::clone(&self.users);
         let check = tokio::task::spawn_blocking(move || {
-            // Held here and not by the caller, who may be gone before the thread is done.
+            // The thread holds the slot: the caller may be dropped before the check ends.
             let _slot = slot;
             users.verify(&user, &password)
         });
@@ -43,7 +44,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     #[tokio::test]
-    async fn a_check_waits_for_a_slot_and_gives_it_back() {
+    async fn a_check_waits_for_a_slot_and_releases_it() {
         let checks = PasswordChecks::new(Users::default(), 1);
         let taken = Arc::clone(&checks.slots).try_acquire_owned().unwrap();
         let mut check = Box::pin(checks.check("al".to_owned(), Bytes::new()));
@@ -51,18 +52,18 @@ mod tests {
         assert_eq!(check.as_mut().poll(&mut nobody), Poll::Pending);
         drop(taken);
         assert!(!check.await);
-        // The thread gives it back by itself, a moment after the answer at most.
+        // The thread releases the slot soon after the answer.
         assert!(checks.slots.acquire().await.is_ok());
     }
 
     #[test]
-    fn a_caller_who_goes_away_does_not_free_the_slot_early() {
+    fn a_dropped_caller_does_not_release_the_slot_early() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .max_blocking_threads(1)
             .build()
             .unwrap();
         runtime.block_on(async {
-            // The one thread is busy until told, so the check is on its way and not done.
+            // The only thread is busy until `go` is dropped, so the check has begun and waits.
             let (go, wait) = std::sync::mpsc::sync_channel::<()>(0);
             let busy = tokio::task::spawn_blocking(move || wait.recv());
             let checks = PasswordChecks::new(Users::default(), 1);
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_always_a_slot() {
+    fn there_is_at_least_one_slot() {
         assert_eq!(
             PasswordChecks::new(Users::default(), 0)
                 .slots

@@ -1,19 +1,22 @@
-//! The life of a room, and the place of a message in it.
+//! The epoch of a room, and the position of a message in it.
 
 use roommq_broker::policy::Mark;
 use std::fmt;
 
-/// One life of a room, from the entry that brought it to life until it is forgotten. An offset means
-/// nothing without it. Never 0.
+/// Identifies one life of a room, from its creation to its removal. Never 0.
+///
+/// A room counts its messages by an offset. When the room is removed and created again, offsets
+/// start at 1 again, so an offset has a meaning only together with the epoch: `10:5` and `z:5` are
+/// different messages of the same room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Epoch(u64);
 
-/// Bits below the milliseconds.
+/// The bits of `order` in an epoch, below the milliseconds.
 const ORDER_BITS: u32 = 20;
 
 impl Epoch {
-    /// `now`: milliseconds since the Unix epoch. `order`: grows with each birth in the lane; tells rooms
-    /// born in one millisecond apart, up to a million of them.
+    /// `now` is in milliseconds since the Unix epoch. `order` grows with each room that the lane
+    /// creates. It makes the epochs of up to a million rooms of one millisecond different.
     pub fn new(now: u64, order: u64) -> Epoch {
         let low = order & ((1 << ORDER_BITS) - 1);
         Epoch(((now << ORDER_BITS) | low).max(1))
@@ -25,7 +28,7 @@ impl Epoch {
     }
 }
 
-/// Base 36, lower case: short, and safe in a topic or a shell.
+/// Base 36 in lower case: short, and safe in a topic or a shell.
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
@@ -44,18 +47,18 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// `<epoch>:<offset>` of a message; none where its room was not alive.
+/// The `seq` of a message: `<epoch>:<offset>`. None: its room did not exist.
 pub(crate) fn seq(mark: Mark) -> Option<String> {
     (mark != Mark::default()).then(|| format!("{}:{}", Epoch(mark.0), mark.1))
 }
 
-/// RFC 3339 with milliseconds, in UTC; `at` in milliseconds since the Unix epoch.
+/// An RFC 3339 time in UTC with milliseconds. `at` is in milliseconds since the Unix epoch.
 pub(crate) fn rfc3339(at: u64) -> String {
-    let moment = i64::try_from(at)
+    let time = i64::try_from(at)
         .ok()
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
         .unwrap_or(jiff::Timestamp::MAX);
-    format!("{moment:.3}")
+    format!("{time:.3}")
 }
 
 #[cfg(test)]
@@ -78,13 +81,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_a_living_room_has_no_seq() {
+    fn a_message_to_no_room_has_no_seq() {
         assert_eq!(seq(Mark::default()), None);
         assert_eq!(seq(Epoch(36).mark(5)).as_deref(), Some("10:5"));
     }
 
     #[test]
-    fn moments_have_milliseconds_and_a_z() {
+    fn times_have_milliseconds_and_a_z() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(1_700_000_000_120), "2023-11-14T22:13:20.120Z");
         assert_eq!(rfc3339(u64::MAX), "9999-12-30T22:00:00.999Z");

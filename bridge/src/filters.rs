@@ -1,13 +1,15 @@
-//! How two filters lie to each other (4.7), as pure functions of their texts. A topic name is a filter that matches
-//! itself alone, so both also say whether a filter matches a topic.
+//! Compares two topic filters (4.7). A topic name is a filter that matches only itself, so both
+//! functions also tell whether a filter matches a topic.
 //!
-//! Filters are taken to be well formed, and without `$share/<group>/`.
+//! Filters must be well formed and without `$share/<group>/`.
 
 use std::str::Split;
 
-/// Whether every topic that `inner` matches is matched by `outer`, which is given by its [`levels`]. `+/#` covers `#`,
-/// for no topic is without a level; `a/+/#` does not cover `a/#`, which matches `a`. What starts with a wildcard covers
-/// nothing that starts with `$` [MQTT-4.7.2-1].
+/// Whether `outer`, given by its [`levels`], matches every topic that `inner` matches.
+///
+/// `+/#` covers `#`, because every topic has a level. `a/+/#` does not cover `a/#`, which also
+/// matches `a`. A filter that starts with a wildcard covers none that starts with `$`
+/// [MQTT-4.7.2-1].
 pub fn covers<L: AsRef<str>>(mut outer: impl Iterator<Item = L>, inner: &str) -> bool {
     let mut levels = levels(inner);
     let mut hidden = inner.starts_with('$');
@@ -24,7 +26,7 @@ pub fn covers<L: AsRef<str>>(mut outer: impl Iterator<Item = L>, inner: &str) ->
     }
 }
 
-/// Whether there is a topic that both match; `one` is given by its [`levels`].
+/// Whether there is a topic that both filters match. `one` is given by its [`levels`].
 pub fn overlaps<L: AsRef<str>>(mut one: impl Iterator<Item = L>, other: &str) -> bool {
     let mut others = levels(other);
     let mut first = true;
@@ -51,7 +53,7 @@ pub fn starts_wild(filter: &str) -> bool {
     filter.starts_with(['+', '#'])
 }
 
-/// The levels; of `#` and `/#` as one would write them who knows that no topic is empty.
+/// The levels of a filter. No topic is empty, so `#` is read as `+/#` and `/#` as `/+/#`.
 pub fn levels(filter: &str) -> Split<'_, char> {
     let filter = match filter {
         "#" => "+/#",
@@ -77,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn covering() {
+    fn covers_by_table() {
         for (outer, inner, wanted) in [
             ("#", "#", true),
             ("+/#", "#", true),
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn overlapping() {
+    fn overlaps_by_table() {
         for (one, other, wanted) in [
             ("#", "#", true),
             ("#", "a", true),
@@ -147,8 +149,8 @@ mod tests {
         )
     }
 
-    /// Every topic that can tell two such filters apart: one level more than they have, and a word (`c`) that is in
-    /// neither, so that it stands for all others.
+    /// All topics that can distinguish two such filters: up to one level more than they have, and
+    /// with a word (`c`) that is in neither.
     fn topics() -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
         let mut last = vec![String::new()];
@@ -170,7 +172,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
         #[test]
-        fn both_say_what_every_topic_says(one in filter(), other in filter()) {
+        fn covers_and_overlaps_agree_with_matching_every_topic(one in filter(), other in filter()) {
             let parsed = |text: &str| text.parse::<TopicFilter>().unwrap();
             let (first, second) = (parsed(&one), parsed(&other));
             let (mut within, mut shared) = (true, false);

@@ -1,17 +1,18 @@
 //! The rooms of one lane, as the broker's [`LaneHook`].
 //!
-//! Architecture invariant: all room state is here, and nothing else changes it. No clock, no random
-//! number, no order of a hash map shows in an effect: the same entries give the same effects.
+//! Architecture invariant: all room state is here, and only the hook's methods change it. The same
+//! entries give the same effects: no effect depends on a clock, a random number or the order of a
+//! hash map.
 //!
-//! Relied upon: the lane shows a session's `gone` after everything else of that session.
+//! The lane must call `gone` for a session after all other calls for that session.
 
 use crate::epoch::{self, Epoch};
 use crate::join_proof::JoinProof;
 use crate::notice;
 use crate::rate_limiter::RateLimiter;
-use crate::room::{Room, join_first};
+use crate::room::{Room, not_a_member};
 use crate::room_policy::RoomPolicies;
-use crate::topics::{self, Place, Reach};
+use crate::topics::{self, FilterScope, TopicKind};
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{
     Actor, Attempt, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal,
@@ -33,19 +34,22 @@ pub(crate) trait OutsideTopics: fmt::Debug + Send + Sync {
 pub(crate) struct LaneRooms {
     policies: Arc<RoomPolicies>,
     outside: Arc<dyn OutsideTopics>,
-    /// A short name stands in the map itself: in a room that is cold, comparing it costs no fetch of its own.
+    /// By name. A `SmolStr` holds a short name inline, so that comparing it causes no further cache
+    /// miss.
     rooms: HashMap<SmolStr, Room>,
-    /// Where each client has a place, in the order that its end is told.
-    seats: HashMap<u64, Seats>,
-    /// Grows with each birth of a room and each timer: tells those of one millisecond apart.
+    /// By client: the rooms that it has joined, in the order in which its end is announced.
+    clients: HashMap<u64, ClientRooms>,
+    /// Grows with each room created and each timer started, to distinguish those of one
+    /// millisecond.
     order: u64,
-    /// Of error messages to inboxes.
+    /// Limits the error messages to inboxes.
     errors: RateLimiter,
 }
 
+/// The rooms of one client.
 #[derive(Debug)]
-struct Seats {
-    /// The newest seen; entries of a lower one are stale.
+struct ClientRooms {
+    /// The newest incarnation seen. Entries of an older one are stale.
     incarnation: u64,
     rooms: BTreeSet<Arc<str>>,
 }
@@ -56,41 +60,41 @@ impl LaneRooms {
             policies,
             outside,
             rooms: HashMap::new(),
-            seats: HashMap::new(),
+            clients: HashMap::new(),
             order: 0,
             errors: RateLimiter::default(),
         }
     }
 
     fn is_stale(&self, who: Actor<'_>) -> bool {
-        let seats = self.seats.get(&who.session.client);
-        seats.is_some_and(|seats| seats.incarnation > who.session.incarnation)
+        let client = self.clients.get(&who.session.client);
+        client.is_some_and(|client| client.incarnation > who.session.incarnation)
     }
 
-    /// `born`: rooms that come to life by what was granted before, in the same packet.
+    /// `created`: the rooms that earlier requests of the same packet create.
     fn may_join<'a>(
         &self,
         who: Actor<'_>,
         room: &'a str,
         proof: &[u8],
-        born: &mut BTreeSet<&'a str>,
+        created: &mut BTreeSet<&'a str>,
     ) -> Result<(), Refusal> {
         if let Some(room) = self.rooms.get(room) {
-            return room.seat(who.user);
+            return room.check_capacity(who.user);
         }
         if !JoinProof::from_bytes(proof).may_create {
             return Err(notice::no_room(room, false));
         }
-        if !born.contains(room) {
-            self.has_place_for(room, born.len())?;
-            born.insert(room);
+        if !created.contains(room) {
+            self.check_room_limit(room, created.len())?;
+            created.insert(room);
         }
         Ok(())
     }
 
-    /// Whether one more room may live in this lane, after `born` others.
-    fn has_place_for(&self, name: &str, born: usize) -> Result<(), Refusal> {
-        let full = self.rooms.len().saturating_add(born) >= self.policies.limits.lane_rooms;
+    /// Refuses a join that would create a room above the limit, with `created` rooms counted in.
+    fn check_room_limit(&self, name: &str, created: usize) -> Result<(), Refusal> {
+        let full = self.rooms.len().saturating_add(created) >= self.policies.limits.lane_rooms;
         if full && !self.policies.of(name).of_one {
             return Err(notice::too_many_rooms(self.policies.limits.rooms));
         }
@@ -103,35 +107,36 @@ impl LaneRooms {
         Room::new(name.into(), Arc::clone(self.policies.of(name)), epoch)
     }
 
-    fn forget_idle(&mut self, name: &str) {
+    fn remove_if_idle(&mut self, name: &str) {
         if self.rooms.get(name).is_some_and(Room::is_idle) {
             self.rooms.remove(name);
         }
     }
 
-    /// Forgets that the client has a place in a room, where it has none.
-    fn drop_seat(&mut self, who: Actor<'_>, room: &str) {
+    /// Removes the room from the client's rooms, unless one of its sessions is still a device
+    /// there.
+    fn forget_if_left(&mut self, who: Actor<'_>, room: &str) {
         let here = self.rooms.get(room);
-        if here.is_some_and(|room| room.has_place(who)) {
+        if here.is_some_and(|room| room.has_client(who)) {
             return;
         }
-        if let Some(seats) = self.seats.get_mut(&who.session.client) {
-            seats.rooms.remove(room);
-            if seats.rooms.is_empty() {
-                self.seats.remove(&who.session.client);
+        if let Some(client) = self.clients.get_mut(&who.session.client) {
+            client.rooms.remove(room);
+            if client.rooms.is_empty() {
+                self.clients.remove(&who.session.client);
             }
         }
     }
 
-    /// A message into a room that is not alive: taken without a trace, unless it is kept.
-    fn publish_first(
+    /// Judges a message to a room that does not exist. Only a retained message creates the room.
+    fn publish_to_no_room(
         &mut self,
         cx: &mut HookContext<'_>,
         who: Actor<'_>,
         name: &str,
         message: Message<'_>,
     ) -> Result<Verdict, Refusal> {
-        let keeps =
+        let retains =
             message.retain && !message.payload.is_empty() && self.policies.limits.retained > 0;
         if self.policies.strict_publish {
             let policy = self.policies.of(name);
@@ -139,19 +144,20 @@ impl LaneRooms {
                 return Err(notice::no_room(name, false));
             }
             if policy.members_publish {
-                return Err(join_first(name));
+                return Err(not_a_member(name));
             }
         }
-        if !keeps {
+        if !retains {
             return Ok(Verdict {
                 mark: Mark::default(),
                 keep: message.retain && message.payload.is_empty(),
                 limit: Limit::None,
             });
         }
-        self.has_place_for(name, 0)?;
+        self.check_room_limit(name, 0)?;
         let mut room = self.new_room(cx, name);
-        // Nothing of this life stands at the topic, whatever the lane remembers of another.
+        // The lane may remember a retained message of an earlier life of the room. It does not
+        // count.
         let message = Message {
             replaces: false,
             ..message
@@ -161,7 +167,7 @@ impl LaneRooms {
         Ok(verdict)
     }
 
-    fn tell_not_kept(
+    fn report_not_retained(
         &mut self,
         cx: &mut HookContext<'_>,
         who: Actor<'_>,
@@ -187,16 +193,16 @@ impl LaneHook for LaneRooms {
         requests: &[Request<'_>],
     ) -> Vec<Result<(), Refusal>> {
         let stale = self.is_stale(who);
-        let mut born = BTreeSet::new();
+        let mut created = BTreeSet::new();
         let judged = requests
             .iter()
-            .map(|request| match topics::reach(request.filter) {
+            .map(|request| match topics::scope(request.filter) {
                 _ if stale => Err(Refusal {
                     code: ReasonCode::UnspecifiedError,
                     reason: "another connection has taken this session over".to_owned(),
                 }),
-                Reach::Room { room, peek: false } => {
-                    self.may_join(who, room, request.proof, &mut born)
+                FilterScope::Room { room, peek: false } => {
+                    self.may_join(who, room, request.proof, &mut created)
                 }
                 _ => Ok(()),
             });
@@ -208,10 +214,10 @@ impl LaneHook for LaneRooms {
             return;
         }
         for request in requests {
-            let Reach::Room {
+            let FilterScope::Room {
                 room: name,
                 peek: false,
-            } = topics::reach(request.filter)
+            } = topics::scope(request.filter)
             else {
                 continue;
             };
@@ -223,44 +229,47 @@ impl LaneHook for LaneRooms {
                 continue;
             };
             room.join(cx, who, request.filter);
-            let seats = self.seats.entry(who.session.client).or_insert(Seats {
-                incarnation: 0,
-                rooms: BTreeSet::new(),
-            });
-            seats.incarnation = who.session.incarnation;
-            if !seats.rooms.contains(name) {
-                seats.rooms.insert(Arc::clone(room.name()));
+            let client = self
+                .clients
+                .entry(who.session.client)
+                .or_insert(ClientRooms {
+                    incarnation: 0,
+                    rooms: BTreeSet::new(),
+                });
+            client.incarnation = who.session.incarnation;
+            if !client.rooms.contains(name) {
+                client.rooms.insert(Arc::clone(room.name()));
             }
         }
     }
 
     fn unsubscribed(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filters: &[&str]) {
         if self.is_stale(who) {
-            return; // its `gone` is on the way
+            return; // `gone` follows
         }
         for filter in filters {
-            let Reach::Room { room, peek: false } = topics::reach(filter) else {
+            let FilterScope::Room { room, peek: false } = topics::scope(filter) else {
                 continue;
             };
             if let Some(here) = self.rooms.get_mut(room) {
                 here.leave(cx, who, filter);
-                self.drop_seat(who, room);
-                self.forget_idle(room);
+                self.forget_if_left(who, room);
+                self.remove_if_idle(room);
             }
         }
     }
 
     fn disconnected(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, reason: &EndReason) {
-        let Some(seats) = self.seats.get(&who.session.client) else {
+        let Some(client) = self.clients.get(&who.session.client) else {
             return;
         };
-        let names: Vec<Arc<str>> = seats.rooms.iter().cloned().collect();
+        let names: Vec<Arc<str>> = client.rooms.iter().cloned().collect();
         for name in names {
             let Some(room) = self.rooms.get_mut(&*name) else {
                 continue;
             };
             let generation = self.order + 1;
-            if room.gone(cx, who, reason, generation) {
+            if room.session_ended(cx, who, reason, generation) {
                 self.order = generation;
                 cx.effects.push(Effect::Wake {
                     key: grace_key(&name, who.user),
@@ -268,8 +277,8 @@ impl LaneHook for LaneRooms {
                     at: cx.now.saturating_add(self.policies.limits.grace),
                 });
             }
-            self.drop_seat(who, &name);
-            self.forget_idle(&name);
+            self.forget_if_left(who, &name);
+            self.remove_if_idle(&name);
         }
     }
 
@@ -279,30 +288,30 @@ impl LaneHook for LaneRooms {
         who: Actor<'_>,
         message: Message<'_>,
     ) -> Result<Verdict, Refusal> {
-        let keeps = message.retain && !message.payload.is_empty();
-        match topics::place(message.topic) {
-            Place::Room { room: name, .. } => {
+        let retains = message.retain && !message.payload.is_empty();
+        match topics::kind(message.topic) {
+            TopicKind::Room { room: name, .. } => {
                 let verdict = match self.rooms.get_mut(name) {
                     Some(room) => room.publish(cx, &self.policies.limits, who, message)?,
-                    None => self.publish_first(cx, who, name, message)?,
+                    None => self.publish_to_no_room(cx, who, name, message)?,
                 };
                 if message.retain {
                     if message.payload.is_empty() {
-                        self.forget_idle(name);
+                        self.remove_if_idle(name);
                     } else if !verdict.keep {
                         let limit = self.policies.limits.retained;
                         let reason = format!(
                             "delivered but not kept: a room keeps {limit} retained messages"
                         );
-                        self.tell_not_kept(cx, who, message.topic, reason);
+                        self.report_not_retained(cx, who, message.topic, reason);
                     }
                 }
                 Ok(verdict)
             }
-            Place::Inbox { .. } => {
-                if keeps {
+            TopicKind::Inbox { .. } => {
+                if retains {
                     let reason = "delivered but not kept: an inbox keeps nothing".to_owned();
-                    self.tell_not_kept(cx, who, message.topic, reason);
+                    self.report_not_retained(cx, who, message.topic, reason);
                 }
                 Ok(Verdict {
                     mark: Mark::default(),
@@ -310,7 +319,7 @@ impl LaneHook for LaneRooms {
                     limit: Limit::None,
                 })
             }
-            Place::Rooms | Place::Inboxes | Place::Outside => Ok(Verdict {
+            TopicKind::Rooms | TopicKind::Inboxes | TopicKind::Outside => Ok(Verdict {
                 mark: Mark::default(),
                 keep: message.retain,
                 limit: Limit::OfLane,
@@ -319,45 +328,45 @@ impl LaneHook for LaneRooms {
     }
 
     fn expired(&mut self, cx: &mut HookContext<'_>, topic: &str) {
-        if let Place::Room { room: name, .. } = topics::place(topic)
+        if let TopicKind::Room { room: name, .. } = topics::kind(topic)
             && let Some(room) = self.rooms.get_mut(name)
         {
             room.retained_ended(cx);
-            self.forget_idle(name);
+            self.remove_if_idle(name);
         }
     }
 
     fn stamps(&self, who: Actor<'_>, topic: &str, mark: Mark, at: u64) -> Stamps {
         let from = || ("from", Some(who.user.to_owned()));
         let at = || ("at", Some(epoch::rfc3339(at)));
-        match topics::place(topic) {
-            Place::Room { .. } => {
+        match topics::kind(topic) {
+            TopicKind::Room { .. } => {
                 vec![from(), at(), ("seq", epoch::seq(mark)), ("replay", None)]
             }
-            Place::Inbox { .. } => vec![from(), at()],
-            Place::Rooms | Place::Inboxes | Place::Outside => Stamps::new(),
+            TopicKind::Inbox { .. } => vec![from(), at()],
+            TopicKind::Rooms | TopicKind::Inboxes | TopicKind::Outside => Stamps::new(),
         }
     }
 
     fn may_see(&self, who: Actor<'_>, topic: &str) -> bool {
-        match topics::place(topic) {
-            Place::Room { room: name, rest } => {
+        match topics::kind(topic) {
+            TopicKind::Room { room: name, rest } => {
                 let room = self.rooms.get(name);
-                if room.is_some_and(|room| room.holds(who)) {
+                if room.is_some_and(|room| room.has_session(who)) {
                     return true;
                 }
-                // A forgotten room's facts are cleared before all that hold them.
+                // When a room is removed, its `_info` is cleared for everybody who may have it.
                 rest.is_some_and(topics::is_info)
                     && room.map_or_else(|| self.policies.of(name).is_open(), Room::is_open)
             }
-            Place::Inbox { user, .. } => user == who.user,
-            Place::Rooms | Place::Inboxes => false,
-            Place::Outside => self.outside.may_see(who.user, topic),
+            TopicKind::Inbox { user, .. } => user == who.user,
+            TopicKind::Rooms | TopicKind::Inboxes => false,
+            TopicKind::Outside => self.outside.may_see(who.user, topic),
         }
     }
 
     fn may_share(&self, topic: &str) -> bool {
-        matches!(topics::place(topic), Place::Outside)
+        matches!(topics::kind(topic), TopicKind::Outside)
     }
 
     fn timer(&mut self, cx: &mut HookContext<'_>, key: &str, generation: u64) {
@@ -365,13 +374,13 @@ impl LaneHook for LaneRooms {
             return;
         };
         if let Some(room) = self.rooms.get_mut(name) {
-            room.grace_over(cx, user, generation);
-            self.forget_idle(name);
+            room.grace_ended(cx, user, generation);
+            self.remove_if_idle(name);
         }
     }
 }
 
-/// Names a member's grace period; neither part can hold a slash.
+/// The timer key of a member's grace period. Neither part contains a slash.
 fn grace_key(room: &str, user: &str) -> String {
     format!("{room}/{user}")
 }

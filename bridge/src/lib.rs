@@ -1,7 +1,11 @@
-//! What makes topics into rooms: authorization, membership, presence and notices.
+//! Rooms on top of the broker: authorization, membership, presence and notices.
 //!
-//! It answers the two traits that the broker owns: [`Policy`] before an entry is appended, [`LaneHooks`] in
-//! a lane's order. Everything but `credentials`, `random` and the users file is pure: no socket, no runtime, no clock.
+//! The crate implements two traits of the broker. The broker asks [`Policy`] before it appends an
+//! entry, and [`LaneHooks`] in the order of a lane. Only `credentials`, `random` and `users` use a
+//! runtime, the operating system or files.
+//!
+//! These files know only rooms, and no settings, users or locks: `epoch`, `hook`, `join_proof`,
+//! `membership`, `notice`, `presence`, `rate_limiter`, `room`, `room_policy` and `topics`.
 
 mod access;
 mod authorize;
@@ -23,14 +27,14 @@ mod scram;
 pub mod topics;
 mod users;
 
-pub use notice::{EventKind, RoomCard, RoomEvent};
-pub use presence::{RosterEntry, State};
+pub use notice::{EventKind, RoomEvent, RoomInfo};
+pub use presence::{PresenceState, RosterEntry};
 pub use users::{Users, UsersError, load_users, set_password};
 
-use authorize::Claim;
+use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
 use hook::LaneRooms;
-use login::Login;
+use login::ScramLogin;
 use parking_lot::Mutex;
 use random::random_bytes;
 use rate_limiter::RateLimiter;
@@ -41,31 +45,32 @@ use roommq_broker::policy::{
 };
 use roommq_config::Settings;
 use rules::Rules;
-use scram::{Decoy, Secrets};
+use scram::{DecoyKey, Verifiers};
 use std::sync::Arc;
 
-/// The rooms of a server: its policy, and the hook of each lane.
+/// The policy of a server, and the hook of each of its lanes.
 #[derive(Debug)]
 pub struct Bridge {
     rules: Rules,
     anonymous: bool,
     passwords: PasswordChecks,
-    /// None where the system gave no chance to make decoys by.
-    secrets: Option<Arc<Secrets>>,
-    /// Of error messages to inboxes.
+    /// None: the operating system gave no random bytes for decoys.
+    verifiers: Option<Arc<Verifiers>>,
+    /// Limits the error messages to inboxes.
     errors: Mutex<RateLimiter>,
 }
 
 impl Bridge {
-    /// Rooms under the rules of `settings`, for `users` and, where the settings say so, for anybody.
+    /// Rooms by the rules of `settings`, for `users`, and for anonymous clients if the settings
+    /// allow.
     #[must_use]
     pub fn new(settings: &Settings, users: Users) -> Arc<Bridge> {
-        let secrets =
-            random_bytes().map(|key| users.secrets(Decoy(key), settings.auth.scram_iterations));
+        let verifiers = random_bytes()
+            .map(|key| users.verifiers(DecoyKey(key), settings.auth.scram_iterations));
         Arc::new(Bridge {
             rules: Rules::new(settings),
             anonymous: settings.auth.anonymous,
-            secrets: secrets.ok().map(Arc::new),
+            verifiers: verifiers.ok().map(Arc::new),
             passwords: PasswordChecks::new(users, settings.limits.password_checks),
             errors: Mutex::new(RateLimiter::default()),
         })
@@ -86,8 +91,10 @@ impl Policy for Bridge {
                 )?,
             };
             match claim {
-                Claim::Anonymous(principal) | Claim::Certificate(principal) => Ok(principal),
-                Claim::Password(name) => {
+                ClaimedIdentity::Anonymous(principal) | ClaimedIdentity::Certificate(principal) => {
+                    Ok(principal)
+                }
+                ClaimedIdentity::Password(name) => {
                     let password = request.password.clone().unwrap_or_default();
                     if self.passwords.check(name.to_owned(), password).await {
                         Ok(authorize::principal(name))
@@ -104,12 +111,12 @@ impl Policy for Bridge {
         method: &str,
         request: ConnectRequest,
     ) -> Result<Box<dyn AuthExchange>, Refusal> {
-        login::is_served(method)?;
-        let (Some(secrets), Ok(nonce)) = (&self.secrets, random_bytes()) else {
+        login::check_method(method)?;
+        let (Some(verifiers), Ok(nonce)) = (&self.verifiers, random_bytes()) else {
             tracing::error!("SCRAM: the system gives no random bytes");
             return Err(login::no_random_bytes());
         };
-        // Whoever has shown a certificate logs in as no other.
+        // A client with a certificate can only be the user of that certificate.
         let expected = match request.certificate_user {
             Some(certificate) => {
                 authorize::certified(&certificate, request.user_name.as_deref())?;
@@ -117,7 +124,7 @@ impl Policy for Bridge {
             }
             None => request.user_name,
         };
-        let login = Login::new(Arc::clone(secrets), expected, nonce);
+        let login = ScramLogin::new(Arc::clone(verifiers), expected, nonce);
         Ok(Box::new(login))
     }
 

@@ -1,13 +1,14 @@
-//! Logins by a conversation (5.0, 4.12): SCRAM-SHA-256, as the broker's policy leads it.
+//! Enhanced authentication (5.0, 4.12) by SCRAM-SHA-256, as the broker asks for it.
 
 use crate::authorize;
-use crate::scram::{Exchange, Failure, METHOD, NONCE, Progress};
+use crate::scram::{Exchange, METHOD, NONCE, ScramError, ScramReply, Verifiers};
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{AuthExchange, AuthStep, BoxFuture, Refusal};
+use std::sync::Arc;
 
-/// Whether `method` is served; 0x8C where not [MQTT-4.12.0-1].
-pub(crate) fn is_served(method: &str) -> Result<(), Refusal> {
+/// Refuses any other authentication method with 0x8C [MQTT-4.12.0-1].
+pub(crate) fn check_method(method: &str) -> Result<(), Refusal> {
     if method == METHOD {
         return Ok(());
     }
@@ -19,7 +20,7 @@ pub(crate) fn is_served(method: &str) -> Result<(), Refusal> {
     })
 }
 
-/// No chance is to be had from the system.
+/// The refusal while the operating system gives no random bytes.
 pub(crate) fn no_random_bytes() -> Refusal {
     Refusal {
         code: ReasonCode::ServerUnavailable,
@@ -27,25 +28,25 @@ pub(crate) fn no_random_bytes() -> Refusal {
     }
 }
 
-/// A SCRAM conversation of one client.
-pub(crate) struct Login(Exchange);
+/// The SCRAM exchange of one client.
+pub(crate) struct ScramLogin(Exchange);
 
-impl Login {
+impl ScramLogin {
     /// `nonce` as in [`Exchange::new`].
     pub fn new(
-        secrets: std::sync::Arc<crate::scram::Secrets>,
+        verifiers: Arc<Verifiers>,
         user_name: Option<String>,
         nonce: [u8; NONCE],
-    ) -> Login {
-        Login(Exchange::new(secrets, user_name, nonce))
+    ) -> ScramLogin {
+        ScramLogin(Exchange::new(verifiers, user_name, nonce))
     }
 }
 
-impl AuthExchange for Login {
+impl AuthExchange for ScramLogin {
     fn step(&mut self, data: Bytes) -> BoxFuture<'_, Result<AuthStep, Refusal>> {
         let step = match self.0.step(&data) {
-            Ok(Progress::Challenge(text)) => Ok(AuthStep::Continue(text.into())),
-            Ok(Progress::Proven { user, signature }) => {
+            Ok(ScramReply::Challenge(text)) => Ok(AuthStep::Continue(text.into())),
+            Ok(ScramReply::Proved { user, signature }) => {
                 let who = authorize::principal(&user);
                 Ok(AuthStep::Done(who, Some(signature.into())))
             }
@@ -55,10 +56,10 @@ impl AuthExchange for Login {
     }
 }
 
-fn refusal(failure: Failure) -> Refusal {
+fn refusal(failure: ScramError) -> Refusal {
     match failure {
-        Failure::Wrong => authorize::wrong_credentials(),
-        Failure::Name(bad) => Refusal {
+        ScramError::WrongCredentials => authorize::wrong_credentials(),
+        ScramError::BadName(bad) => Refusal {
             code: ReasonCode::BadUserNameOrPassword,
             reason: bad.to_string(),
         },

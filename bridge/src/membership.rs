@@ -1,17 +1,17 @@
-//! Who is in a room: each user by its devices, each device by its joining filters.
+//! The members of a room. A member has devices, and a device has the filters by which it joined.
 
-use crate::presence::Standing;
+use crate::presence::MemberState;
 use roommq_broker::policy::{Actor, SessionId};
 use std::collections::{HashMap, HashSet};
 
-/// A user in a room. Holds a seat while it is online, and when lost until the grace period is over.
+/// A user in a room: online, or lost within the grace period.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// By client: a fleet may share one user.
+    /// Sorted by client. Many devices may share one user.
     devices: Vec<Device>,
     /// Online or lost.
-    pub standing: Standing,
-    /// When `standing` began, in milliseconds since the Unix epoch.
+    pub state: MemberState,
+    /// When `state` began, in milliseconds since the Unix epoch.
     pub since: u64,
 }
 
@@ -19,7 +19,7 @@ pub(crate) struct Member {
 #[derive(Debug)]
 struct Device {
     session: SessionId,
-    /// Those that join; never empty, except while being filled.
+    /// The joining filters. Never empty.
     filters: HashSet<Box<str>>,
 }
 
@@ -31,64 +31,64 @@ impl Device {
 
 /// What a joining filter changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Coming {
-    /// Nothing: a newer session has the device's place.
+pub(crate) enum JoinOutcome {
+    /// Nothing: the client has a newer session.
     Stale,
-    /// The device was in already.
-    Again,
-    /// A further device of a user who was in.
-    Device,
-    /// The first device of a user who was lost.
-    Back,
-    /// The first device of a user who was not in.
-    User,
+    /// No member or device: the device was in the room already.
+    KnownDevice,
+    /// A further device of an online member.
+    NewDevice,
+    /// The first device of a lost member.
+    Returned,
+    /// The first device of a new member.
+    NewUser,
 }
 
 /// What the end of a filter or of a session changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Going {
-    /// Nothing: the device stays, or was not in, or has a newer session.
+pub(crate) enum LeaveOutcome {
+    /// Nothing: the device stays, is not in the room, or has a newer session.
     Nothing,
-    /// A device is out, others of the user are in.
+    /// A device left; other devices of the member stay.
     Device,
-    /// The user's last device is out; [`Members`] keeps the user until told.
+    /// The member's last device left. [`Members`] keeps the member until the caller removes it.
     LastDevice,
 }
 
-/// The users of one room. Never iterated, so the map's order shows nowhere.
+/// The members of one room. The map is never iterated, so its order has no effect.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     users: HashMap<Box<str>, Member>,
 }
 
 impl Member {
-    /// Sessions that are in.
+    /// The number of devices.
     pub fn devices(&self) -> usize {
         self.devices.len()
     }
 
-    /// Where the client's device is; the error: where it would be.
-    fn place(&self, client: u64) -> Result<usize, usize> {
+    /// The index of the client's device. The error: the index to insert it at.
+    fn index_of(&self, client: u64) -> Result<usize, usize> {
         let by_client = |device: &Device| device.session.client;
         self.devices.binary_search_by_key(&client, by_client)
     }
 
     fn device(&self, client: u64) -> Option<&Device> {
-        self.devices.get(self.place(client).ok()?)
+        self.devices.get(self.index_of(client).ok()?)
     }
 
-    fn going(&mut self, place: usize) -> Going {
-        self.devices.remove(place);
+    fn remove_device(&mut self, index: usize) -> LeaveOutcome {
+        self.devices.remove(index);
         if self.devices.is_empty() {
-            Going::LastDevice
+            LeaveOutcome::LastDevice
         } else {
-            Going::Device
+            LeaveOutcome::Device
         }
     }
 }
 
 impl Members {
-    /// Seats taken.
+    /// The number of members.
     pub fn count(&self) -> usize {
         self.users.len()
     }
@@ -98,21 +98,21 @@ impl Members {
         self.users.get(user)
     }
 
-    /// Whether this very session is in.
-    pub fn holds(&self, who: Actor<'_>) -> bool {
+    /// Whether this session is a device in the room.
+    pub fn has_session(&self, who: Actor<'_>) -> bool {
         let member = self.find(who.user);
         let device = member.and_then(|member| member.device(who.session.client));
         device.is_some_and(|device| device.session == who.session)
     }
 
-    /// Whether the session's place in the room is taken, by it or by an earlier or later one.
-    pub fn has_place(&self, who: Actor<'_>) -> bool {
+    /// Whether a session of this client is a device in the room: this one, an older or a newer one.
+    pub fn has_client(&self, who: Actor<'_>) -> bool {
         let member = self.find(who.user);
         member.is_some_and(|member| member.device(who.session.client).is_some())
     }
 
-    /// A joining filter was granted at `now`.
-    pub fn come(&mut self, who: Actor<'_>, filter: &str, now: u64) -> Coming {
+    /// Adds a joining filter that was granted at `now`.
+    pub fn add_filter(&mut self, who: Actor<'_>, filter: &str, now: u64) -> JoinOutcome {
         let device = |filter: &str| Device {
             session: who.session,
             filters: HashSet::from([filter.into()]),
@@ -120,75 +120,76 @@ impl Members {
         let Some(member) = self.users.get_mut(who.user) else {
             let member = Member {
                 devices: vec![device(filter)],
-                standing: Standing::Online,
+                state: MemberState::Online,
                 since: now,
             };
             self.users.insert(who.user.into(), member);
-            return Coming::User;
+            return JoinOutcome::NewUser;
         };
-        match member.place(who.session.client) {
-            Ok(place) => {
-                let known = &mut member.devices[place];
+        match member.index_of(who.session.client) {
+            Ok(index) => {
+                let known = &mut member.devices[index];
                 if known.session.incarnation > who.session.incarnation {
-                    return Coming::Stale;
+                    return JoinOutcome::Stale;
                 }
                 if known.session != who.session {
-                    // What the earlier session subscribed to is void.
+                    // The subscriptions of the older session have ended.
                     *known = device(filter);
                 }
                 known.add(filter);
-                return Coming::Again;
+                return JoinOutcome::KnownDevice;
             }
-            Err(place) => member.devices.insert(place, device(filter)),
+            Err(index) => member.devices.insert(index, device(filter)),
         }
-        if member.standing == Standing::Online {
-            Coming::Device
+        if member.state == MemberState::Online {
+            JoinOutcome::NewDevice
         } else {
-            member.standing = Standing::Online;
+            member.state = MemberState::Online;
             member.since = now;
-            Coming::Back
+            JoinOutcome::Returned
         }
     }
 
-    /// A joining filter has gone by the client's wish.
-    pub fn drop_filter(&mut self, who: Actor<'_>, filter: &str) -> Going {
+    /// Removes a joining filter that the client unsubscribed from.
+    pub fn remove_filter(&mut self, who: Actor<'_>, filter: &str) -> LeaveOutcome {
         let Some(member) = self.users.get_mut(who.user) else {
-            return Going::Nothing;
+            return LeaveOutcome::Nothing;
         };
-        let Ok(place) = member.place(who.session.client) else {
-            return Going::Nothing;
+        let Ok(index) = member.index_of(who.session.client) else {
+            return LeaveOutcome::Nothing;
         };
-        let device = &mut member.devices[place];
-        // Another incarnation never had, or no longer has, this subscription.
+        let device = &mut member.devices[index];
+        // Another incarnation does not have this subscription.
         if device.session != who.session {
-            return Going::Nothing;
+            return LeaveOutcome::Nothing;
         }
         if device.filters.remove(filter) && device.filters.is_empty() {
-            member.going(place)
+            member.remove_device(index)
         } else {
-            Going::Nothing
+            LeaveOutcome::Nothing
         }
     }
 
-    /// The session has ended.
-    pub fn drop_session(&mut self, who: Actor<'_>) -> Going {
+    /// Removes the device of a session that has ended.
+    pub fn remove_session(&mut self, who: Actor<'_>) -> LeaveOutcome {
         let Some(member) = self.users.get_mut(who.user) else {
-            return Going::Nothing;
+            return LeaveOutcome::Nothing;
         };
-        match member.place(who.session.client) {
-            // An end can never overtake a newer session; it ends an older one, whose place it took.
-            Ok(place) if member.devices[place].session.incarnation <= who.session.incarnation => {
-                member.going(place)
+        match member.index_of(who.session.client) {
+            // The end of a session also removes an older session of the client, and never a newer
+            // one.
+            Ok(index) if member.devices[index].session.incarnation <= who.session.incarnation => {
+                member.remove_device(index)
             }
-            _ => Going::Nothing,
+            _ => LeaveOutcome::Nothing,
         }
     }
 
-    /// A member without devices is lost from `now` on; false where there is none.
-    pub fn lose(&mut self, user: &str, reason: &str, generation: u64, now: u64) -> bool {
+    /// Marks a member without devices as lost from `now` on. False: there is no such member.
+    pub fn mark_lost(&mut self, user: &str, reason: &str, generation: u64, now: u64) -> bool {
         match self.users.get_mut(user) {
             Some(member) if member.devices.is_empty() => {
-                member.standing = Standing::Lost {
+                member.state = MemberState::Lost {
                     reason: reason.to_owned(),
                     generation,
                 };
@@ -199,15 +200,15 @@ impl Members {
         }
     }
 
-    /// Whether `user` is lost and waits for the timer of this generation.
-    pub fn waits_for(&self, user: &str, generation: u64) -> bool {
+    /// Whether `user` is lost, and `generation` is that of its grace timer.
+    pub fn awaits_timer(&self, user: &str, generation: u64) -> bool {
         self.find(user).is_some_and(|member| {
-            matches!(member.standing, Standing::Lost { generation: own, .. } if own == generation)
+            matches!(member.state, MemberState::Lost { generation: own, .. } if own == generation)
         })
     }
 
-    /// The user gives up the seat.
-    pub fn remove(&mut self, user: &str) {
+    /// Removes the member.
+    pub fn remove_user(&mut self, user: &str) {
         self.users.remove(user);
     }
 }
@@ -227,86 +228,119 @@ mod tests {
     }
 
     #[test]
-    fn first_device_in_last_device_out() {
+    fn a_member_joins_with_its_first_device_and_leaves_with_its_last() {
         let mut members = Members::default();
-        assert_eq!(members.come(al(1, 1), "rooms/a/#", 0), Coming::User);
-        assert_eq!(members.come(al(1, 1), "rooms/a/#", 0), Coming::Again);
-        assert_eq!(members.come(al(2, 2), "rooms/a", 0), Coming::Device);
+        assert_eq!(
+            members.add_filter(al(1, 1), "rooms/a/#", 0),
+            JoinOutcome::NewUser
+        );
+        assert_eq!(
+            members.add_filter(al(1, 1), "rooms/a/#", 0),
+            JoinOutcome::KnownDevice
+        );
+        assert_eq!(
+            members.add_filter(al(2, 2), "rooms/a", 0),
+            JoinOutcome::NewDevice
+        );
         assert_eq!(members.count(), 1);
-        assert_eq!(members.drop_filter(al(1, 1), "rooms/a/#"), Going::Device);
-        assert!(!members.holds(al(1, 1)) && members.holds(al(2, 2)));
-        assert_eq!(members.drop_session(al(2, 2)), Going::LastDevice);
+        assert_eq!(
+            members.remove_filter(al(1, 1), "rooms/a/#"),
+            LeaveOutcome::Device
+        );
+        assert!(!members.has_session(al(1, 1)) && members.has_session(al(2, 2)));
+        assert_eq!(members.remove_session(al(2, 2)), LeaveOutcome::LastDevice);
     }
 
     #[test]
-    fn devices_are_found_in_whatever_order_they_come() {
+    fn devices_are_found_in_any_order_of_joining() {
         let mut members = Members::default();
         let clients = [5, 2, 9, 1, 7];
         for client in clients {
-            members.come(al(client, client), "rooms/a/#", 0);
+            members.add_filter(al(client, client), "rooms/a/#", 0);
         }
-        assert!(clients.iter().all(|c| members.holds(al(*c, *c))));
-        assert!(!members.holds(al(3, 3)) && !members.has_place(al(10, 10)));
+        assert!(clients.iter().all(|c| members.has_session(al(*c, *c))));
+        assert!(!members.has_session(al(3, 3)) && !members.has_client(al(10, 10)));
         for client in [9, 1, 5, 7] {
-            assert_eq!(members.drop_session(al(client, client)), Going::Device);
-            assert!(!members.holds(al(client, client)) && members.holds(al(2, 2)));
+            assert_eq!(
+                members.remove_session(al(client, client)),
+                LeaveOutcome::Device
+            );
+            assert!(!members.has_session(al(client, client)) && members.has_session(al(2, 2)));
         }
-        assert_eq!(members.drop_session(al(2, 2)), Going::LastDevice);
+        assert_eq!(members.remove_session(al(2, 2)), LeaveOutcome::LastDevice);
     }
 
     #[test]
     fn a_device_leaves_with_its_last_filter() {
         let mut members = Members::default();
-        members.come(al(1, 1), "rooms/a/#", 0);
-        members.come(al(1, 1), "rooms/a/x", 0);
+        members.add_filter(al(1, 1), "rooms/a/#", 0);
+        members.add_filter(al(1, 1), "rooms/a/x", 0);
         assert_eq!(
-            members.drop_filter(al(1, 1), "rooms/a/other"),
-            Going::Nothing
+            members.remove_filter(al(1, 1), "rooms/a/other"),
+            LeaveOutcome::Nothing
         );
-        assert_eq!(members.drop_filter(al(1, 1), "rooms/a/#"), Going::Nothing);
         assert_eq!(
-            members.drop_filter(al(1, 1), "rooms/a/x"),
-            Going::LastDevice
+            members.remove_filter(al(1, 1), "rooms/a/#"),
+            LeaveOutcome::Nothing
         );
-        assert_eq!(members.drop_filter(al(1, 1), "rooms/a/x"), Going::Nothing);
-    }
-
-    #[test]
-    fn a_newer_session_takes_the_place_and_voids_the_filters() {
-        let mut members = Members::default();
-        members.come(al(1, 3), "rooms/a/#", 0);
-        assert_eq!(members.come(al(1, 5), "rooms/a/x", 0), Coming::Again);
-        assert!(members.holds(al(1, 5)) && !members.holds(al(1, 3)));
-        assert_eq!(members.come(al(1, 3), "rooms/a/y", 0), Coming::Stale);
-        assert_eq!(members.drop_filter(al(1, 3), "rooms/a/x"), Going::Nothing);
-        assert_eq!(members.drop_session(al(1, 3)), Going::Nothing);
-        // Its own filter was its last: the earlier session's are no longer its.
         assert_eq!(
-            members.drop_filter(al(1, 5), "rooms/a/x"),
-            Going::LastDevice
+            members.remove_filter(al(1, 1), "rooms/a/x"),
+            LeaveOutcome::LastDevice
+        );
+        assert_eq!(
+            members.remove_filter(al(1, 1), "rooms/a/x"),
+            LeaveOutcome::Nothing
         );
     }
 
     #[test]
-    fn the_end_of_a_newer_session_ends_an_older_ones_place() {
+    fn a_newer_session_replaces_the_device_and_its_filters() {
         let mut members = Members::default();
-        members.come(al(1, 3), "rooms/a/#", 0);
-        assert_eq!(members.drop_session(al(1, 5)), Going::LastDevice);
+        members.add_filter(al(1, 3), "rooms/a/#", 0);
+        assert_eq!(
+            members.add_filter(al(1, 5), "rooms/a/x", 0),
+            JoinOutcome::KnownDevice
+        );
+        assert!(members.has_session(al(1, 5)) && !members.has_session(al(1, 3)));
+        assert_eq!(
+            members.add_filter(al(1, 3), "rooms/a/y", 0),
+            JoinOutcome::Stale
+        );
+        assert_eq!(
+            members.remove_filter(al(1, 3), "rooms/a/x"),
+            LeaveOutcome::Nothing
+        );
+        assert_eq!(members.remove_session(al(1, 3)), LeaveOutcome::Nothing);
+        // The filter of the older session no longer counts.
+        assert_eq!(
+            members.remove_filter(al(1, 5), "rooms/a/x"),
+            LeaveOutcome::LastDevice
+        );
     }
 
     #[test]
-    fn a_lost_member_waits_for_one_timer_and_comes_back() {
+    fn the_end_of_a_newer_session_removes_the_older_device() {
         let mut members = Members::default();
-        members.come(al(1, 1), "rooms/a/#", 0);
-        assert!(!members.lose("al", "early", 1, 5), "a device is in");
-        members.drop_session(al(1, 1));
-        assert!(members.lose("al", "connection lost", 7, 5));
-        assert!(members.waits_for("al", 7) && !members.waits_for("al", 6));
+        members.add_filter(al(1, 3), "rooms/a/#", 0);
+        assert_eq!(members.remove_session(al(1, 5)), LeaveOutcome::LastDevice);
+    }
+
+    #[test]
+    fn a_lost_member_waits_for_one_timer_and_returns() {
+        let mut members = Members::default();
+        members.add_filter(al(1, 1), "rooms/a/#", 0);
+        assert!(!members.mark_lost("al", "early", 1, 5), "it has a device");
+        members.remove_session(al(1, 1));
+        assert!(members.mark_lost("al", "connection lost", 7, 5));
+        assert!(members.awaits_timer("al", 7) && !members.awaits_timer("al", 6));
         assert_eq!(members.count(), 1);
-        assert_eq!(members.drop_session(al(1, 1)), Going::Nothing);
-        assert_eq!(members.come(al(1, 2), "rooms/a/#", 8), Coming::Back);
-        assert!(!members.waits_for("al", 7));
-        members.remove("al");
+        assert_eq!(members.remove_session(al(1, 1)), LeaveOutcome::Nothing);
+        assert_eq!(
+            members.add_filter(al(1, 2), "rooms/a/#", 8),
+            JoinOutcome::Returned
+        );
+        assert!(!members.awaits_timer("al", 7));
+        members.remove_user("al");
         assert_eq!(members.count(), 0);
     }
 }

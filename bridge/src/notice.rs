@@ -1,7 +1,7 @@
-//! What others are told: the JSON of `_events`, `_info` and `inbox/<user>/error`.
+//! The JSON of `_events`, `_info` and `inbox/<user>/error`.
 
 use crate::epoch::rfc3339;
-use crate::topics::{self, Place};
+use crate::topics::{self, TopicKind};
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{Attempt, Notice, Refusal};
@@ -13,56 +13,57 @@ use std::borrow::Cow;
 pub struct RoomEvent<'a> {
     /// What happened.
     pub event: EventKind,
-    /// To whom, as in a topic level.
+    /// The user, as in a topic level.
     #[serde(borrow)]
     pub user: Cow<'a, str>,
-    /// Why somebody was lost; `left` or `lost` for who left.
+    /// For `lost`: why the connection was lost. For `left`: `left` or `lost`.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Cow<'a, str>>,
-    /// When, RFC 3339.
+    /// When it happened, RFC 3339.
     #[serde(borrow)]
     pub at: Cow<'a, str>,
 }
 
-/// What an event can be.
+/// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
-    /// A user's first device came in.
+    /// A user joined with its first device.
     Joined,
-    /// A user is out: by its own wish, or because the grace period is over.
+    /// A member left: it unsubscribed or disconnected, or its grace period ended.
     Left,
-    /// A user's last device was lost; the seat is held for the grace period.
+    /// A member lost its last device. It stays a member for the grace period.
     Lost,
-    /// A lost user returned in time.
+    /// A lost member returned within the grace period.
     Back,
 }
 
 /// The retained message at `rooms/<room>/_info`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoomCard<'a> {
+pub struct RoomInfo<'a> {
     /// The room.
     #[serde(borrow)]
     pub room: Cow<'a, str>,
-    /// What the room is about; nobody can say so yet.
+    /// What the room is about. Always null today.
     #[serde(borrow)]
     pub subject: Option<Cow<'a, str>>,
     /// `open` or `list`.
     #[serde(borrow)]
     pub access: Cow<'a, str>,
-    /// Seats taken: users online, and those lost whose grace period runs.
+    /// Members: online, or lost within the grace period.
     pub count: usize,
-    /// Seats; none: no limit.
+    /// The most members. None: no limit.
     pub limit: Option<u32>,
-    /// The room's life that offsets belong to.
+    /// The epoch that the room's offsets belong to.
     #[serde(borrow)]
     pub epoch: Cow<'a, str>,
-    /// The offset of the last message, as of this change; 0: none yet.
+    /// The offset of the room's last message when this was published. 0: none yet.
     pub last: u64,
 }
 
+/// One message at `inbox/<user>/error`.
 #[derive(Serialize)]
-struct ErrorText<'a> {
+struct InboxError<'a> {
     error: &'a str,
     code: u8,
     reason: &'a str,
@@ -73,8 +74,8 @@ struct ErrorText<'a> {
     at: String,
 }
 
-/// `value` as JSON. The types of this crate cannot fail to be JSON; were one to, it is an empty object,
-/// since an empty payload would clear what is retained.
+/// `value` as JSON. The types of this crate always serialize. If one did not, the payload would be
+/// an empty object: an empty payload would clear a retained message.
 pub(crate) fn json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
 }
@@ -90,7 +91,8 @@ impl<'a> RoomEvent<'a> {
     }
 }
 
-/// What goes to `user`'s inbox about a refusal; `at` in milliseconds since the Unix epoch.
+/// The error message to `user`'s inbox about a refusal. `at` is in milliseconds since the Unix
+/// epoch.
 pub(crate) fn error(user: &str, attempt: Attempt<'_>, refusal: &Refusal, at: u64) -> Notice {
     let (filter, topic) = match attempt {
         Attempt::Subscribe(filter) => (Some(filter), None),
@@ -98,7 +100,7 @@ pub(crate) fn error(user: &str, attempt: Attempt<'_>, refusal: &Refusal, at: u64
     };
     Notice {
         topic: topics::inbox_error(user),
-        payload: json(&ErrorText {
+        payload: json(&InboxError {
             error: word(refusal.code),
             code: refusal.code as u8,
             reason: &refusal.reason,
@@ -109,7 +111,7 @@ pub(crate) fn error(user: &str, attempt: Attempt<'_>, refusal: &Refusal, at: u64
     }
 }
 
-/// The code in a word, for programs of 3.1.1 clients.
+/// The `error` word of a reason code.
 fn word(code: ReasonCode) -> &'static str {
     match code {
         ReasonCode::NotAuthorized => "not-authorized",
@@ -127,7 +129,7 @@ fn word(code: ReasonCode) -> &'static str {
     }
 }
 
-/// No room of this name can be, or can be yet.
+/// The refusal if there is no room of this name and the client may not create it.
 pub(crate) fn no_room(room: &str, nobody_creates: bool) -> Refusal {
     let reason = if nobody_creates {
         format!("there is no room `{room}`; only rooms that the server's config names exist here")
@@ -140,7 +142,7 @@ pub(crate) fn no_room(room: &str, nobody_creates: bool) -> Refusal {
     }
 }
 
-/// A room would come to life, and as many live as may.
+/// The refusal of a join or message that would create a room above `limits.rooms`.
 pub(crate) fn too_many_rooms(limit: usize) -> Refusal {
     Refusal {
         code: ReasonCode::QuotaExceeded,
@@ -148,11 +150,12 @@ pub(crate) fn too_many_rooms(limit: usize) -> Refusal {
     }
 }
 
-/// The key by which errors to one user are limited: code, room and user. `name` is the topic or filter that was refused;
-/// all names outside rooms count as one room.
+/// The key by which error messages are limited: reason code, room and user.
+///
+/// `name` is the topic or filter that was refused. All names outside rooms count as one room.
 pub(crate) fn error_key(user: &str, name: &str, code: ReasonCode) -> String {
-    let room = match topics::place(name) {
-        Place::Room { room, .. } if topics::room_name(room).is_ok() => room,
+    let room = match topics::kind(name) {
+        TopicKind::Room { room, .. } if topics::room_name(room).is_ok() => room,
         _ => "",
     };
     format!("{}/{room}/{user}", code as u8)
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn events_have_the_words_of_the_protocol() {
+    fn events_are_as_in_the_protocol() {
         let lost = RoomEvent::new(EventKind::Lost, "al", Some("connection lost"), 1);
         let text = serde_json::to_string(&lost).unwrap();
         assert_eq!(
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_what_it_is_about() {
+    fn an_error_names_the_filter_or_topic() {
         let notice = error("al", Attempt::Subscribe("rooms/a/#"), &refusal(), 0);
         assert_eq!(notice.topic, "inbox/al/error");
         assert_eq!(

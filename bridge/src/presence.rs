@@ -1,31 +1,32 @@
-//! What a roster shows: one retained JSON object a user and room.
+//! The roster: one retained JSON object for each member of a room.
 
 use crate::epoch::rfc3339;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// One entry of a roster, as it stands at `rooms/<room>/_presence/<user>`.
+/// The retained message at `rooms/<room>/_presence/<user>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RosterEntry<'a> {
     /// The user, as in the topic.
     #[serde(borrow)]
     pub user: Cow<'a, str>,
-    /// How the user stands to the room.
-    pub state: State,
-    /// Sessions of the user that are in; 0 for a lost one.
+    /// Online or lost.
+    pub state: PresenceState,
+    /// Sessions of the user in the room. 0 if it is lost.
     pub devices: usize,
-    /// What the user may do in the room; `member` for all today.
+    /// The user's role in the room. `member` for all today.
     #[serde(borrow)]
     pub role: Cow<'a, str>,
-    /// When this state began, RFC 3339.
+    /// When the state began, RFC 3339.
     #[serde(borrow)]
     pub since: Cow<'a, str>,
-    /// `<epoch>:<n>`: n grows by one with each change of the room's roster. It is no message's `seq`.
+    /// `<epoch>:<n>`. n grows by one with each change of the room's roster. It is not the `seq` of
+    /// a message.
     #[serde(borrow)]
     pub seq: Cow<'a, str>,
-    /// What the user says about itself; empty today.
+    /// Data of the user about itself. Empty today.
     pub meta: serde_json::Map<String, serde_json::Value>,
-    /// Why a lost user was lost.
+    /// For a lost user: why the connection was lost.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Cow<'a, str>>,
 }
@@ -33,29 +34,29 @@ pub struct RosterEntry<'a> {
 /// The state in a roster entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
-    /// In, with at least one session.
+pub enum PresenceState {
+    /// At least one session is in the room.
     Online,
-    /// The last session was lost, and the grace period runs.
+    /// The last session was lost, and the grace period has not ended.
     Lost,
 }
 
-/// How a member stands, as the lane remembers it.
+/// The state of a member, as the lane stores it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// At least one device is in.
+pub(crate) enum MemberState {
+    /// At least one device is in the room.
     Online,
-    /// None is; the seat is held until the timer of this generation.
+    /// No device is in the room. The member is removed by the timer of this generation.
     Lost {
-        /// For people.
+        /// A text for people.
         reason: String,
-        /// Timers of other generations are stale.
+        /// A timer of another generation is stale.
         generation: u64,
     },
 }
 
-impl Standing {
-    /// The entry of `user`; `since` in milliseconds since the Unix epoch.
+impl MemberState {
+    /// The roster entry of `user`. `since` is in milliseconds since the Unix epoch.
     pub fn entry<'a>(
         &'a self,
         user: &'a str,
@@ -64,8 +65,10 @@ impl Standing {
         seq: String,
     ) -> RosterEntry<'a> {
         let (state, reason) = match self {
-            Standing::Online => (State::Online, None),
-            Standing::Lost { reason, .. } => (State::Lost, Some(Cow::Borrowed(reason.as_str()))),
+            MemberState::Online => (PresenceState::Online, None),
+            MemberState::Lost { reason, .. } => {
+                (PresenceState::Lost, Some(Cow::Borrowed(reason.as_str())))
+            }
         };
         RosterEntry {
             user: user.into(),
@@ -86,8 +89,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_online_entry_has_the_words_of_the_protocol() {
-        let entry = Standing::Online.entry("al\"ice", 2, 1_500, "z:4".to_owned());
+    fn an_online_entry_is_as_in_the_protocol() {
+        let entry = MemberState::Online.entry("al\"ice", 2, 1_500, "z:4".to_owned());
         assert_eq!(
             serde_json::to_string(&entry).unwrap(),
             r#"{"user":"al\"ice","state":"online","devices":2,"role":"member","since":"1970-01-01T00:00:01.500Z","seq":"z:4","meta":{}}"#
@@ -95,8 +98,8 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_entry_says_why_and_reads_back() {
-        let lost = Standing::Lost {
+    fn a_lost_entry_has_a_reason_and_reads_back() {
+        let lost = MemberState::Lost {
             reason: "keep-alive passed".to_owned(),
             generation: 9,
         };

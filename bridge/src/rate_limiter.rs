@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 /// Admits at most one event a second for each key.
 ///
-/// It remembers [`RateLimiter::KEYS`] keys. While all of them are younger than a second it admits no new key.
-/// The caller passes the time, in milliseconds since the Unix epoch.
+/// It remembers [`RateLimiter::KEYS`] keys. While all of them are younger than a second it admits
+/// no new key. The caller passes the time, in milliseconds since the Unix epoch.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimiter {
     /// By key: the time of the last event that was admitted.
     admitted: HashMap<String, u64>,
-    /// When old keys were last removed. One removal looks at all keys, so there is at most one a second.
+    /// When old keys were last removed. One removal looks at all keys, so there is at most one a
+    /// second.
     pruned: u64,
 }
 
@@ -22,7 +23,8 @@ impl RateLimiter {
 
     /// Whether an event of `key` is admitted at `now`.
     pub fn admits(&mut self, key: String, now: u64) -> bool {
-        // The distance and not the order: a clock that was set back must not silence a key for long.
+        // The distance and not the order: a clock that was set back must not silence a key for
+        // long.
         let is_old = |then: u64| now.abs_diff(then) >= Self::INTERVAL;
         if let Some(then) = self.admitted.get_mut(&key) {
             let admitted = is_old(*then);

@@ -1,8 +1,8 @@
-//! One room in its lane: ties membership, presence and notices together, and says what shall be done.
+//! One room of a lane. It connects membership, presence and notices, and emits the effects.
 
 use crate::epoch::Epoch;
-use crate::membership::{Coming, Going, Members};
-use crate::notice::{EventKind, RoomCard, RoomEvent, json};
+use crate::membership::{JoinOutcome, LeaveOutcome, Members};
+use crate::notice::{EventKind, RoomEvent, RoomInfo, json};
 use crate::room_policy::{RoomLimits, RoomPolicy};
 use crate::topics;
 use bytes::Bytes;
@@ -12,18 +12,18 @@ use roommq_broker::policy::{
 };
 use std::sync::Arc;
 
-/// A room that is alive: it has members (online, or lost within the grace period) or retained messages of
-/// the application. Without either it is idle, and forgotten.
+/// A room. It has members (online, or lost within the grace period) or retained messages of the
+/// application. Without either it is idle, and the lane removes it.
 #[derive(Debug)]
 pub(crate) struct Room {
     name: Arc<str>,
     policy: Arc<RoomPolicy>,
     epoch: Epoch,
-    /// Of the last message; 0: none yet.
+    /// The offset of the last message. 0: none yet.
     offset: u64,
-    /// Changes of the roster.
+    /// The number of changes of the roster.
     changes: u64,
-    /// Retained messages of the application.
+    /// The number of retained messages of the application.
     retained: usize,
     members: Members,
 }
@@ -53,18 +53,18 @@ impl Room {
         self.members.count() == 0 && self.retained == 0
     }
 
-    /// Whether this very session is a member's device.
-    pub fn holds(&self, who: Actor<'_>) -> bool {
-        self.members.holds(who)
+    /// Whether this session is a device in the room.
+    pub fn has_session(&self, who: Actor<'_>) -> bool {
+        self.members.has_session(who)
     }
 
-    /// Whether a session of this client has a place here.
-    pub fn has_place(&self, who: Actor<'_>) -> bool {
-        self.members.has_place(who)
+    /// Whether a session of this client is a device in the room.
+    pub fn has_client(&self, who: Actor<'_>) -> bool {
+        self.members.has_client(who)
     }
 
-    /// Whether there is a seat for `user`; who has one needs no other, for any number of devices.
-    pub fn seat(&self, user: &str) -> Result<(), Refusal> {
+    /// Refuses a new member if the room is full. A member may always join with further devices.
+    pub fn check_capacity(&self, user: &str) -> Result<(), Refusal> {
         let count = self.members.count();
         match self.policy.limit {
             Some(limit)
@@ -80,68 +80,68 @@ impl Room {
         }
     }
 
-    /// A joining filter was granted.
+    /// Handles a joining filter that was granted.
     pub fn join(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filter: &str) {
-        match self.members.come(who, filter, cx.now) {
-            Coming::Stale | Coming::Again => {}
-            Coming::Device => self.tell_presence(cx, who.user),
-            Coming::Back => {
-                self.tell_presence(cx, who.user);
-                self.tell_event(cx, EventKind::Back, who.user, None);
+        match self.members.add_filter(who, filter, cx.now) {
+            JoinOutcome::Stale | JoinOutcome::KnownDevice => {}
+            JoinOutcome::NewDevice => self.publish_presence(cx, who.user),
+            JoinOutcome::Returned => {
+                self.publish_presence(cx, who.user);
+                self.publish_event(cx, EventKind::Back, who.user, None);
             }
-            Coming::User => {
-                self.tell_presence(cx, who.user);
-                self.tell_event(cx, EventKind::Joined, who.user, None);
-                self.tell_card(cx);
+            JoinOutcome::NewUser => {
+                self.publish_presence(cx, who.user);
+                self.publish_event(cx, EventKind::Joined, who.user, None);
+                self.publish_info(cx);
             }
         }
     }
 
-    /// A joining filter has gone by the client's wish.
+    /// Handles the UNSUBSCRIBE of a joining filter.
     pub fn leave(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filter: &str) {
-        match self.members.drop_filter(who, filter) {
-            Going::Nothing => {}
-            Going::Device => self.tell_presence(cx, who.user),
-            Going::LastDevice => self.seat_freed(cx, who.user, "left"),
+        match self.members.remove_filter(who, filter) {
+            LeaveOutcome::Nothing => {}
+            LeaveOutcome::Device => self.publish_presence(cx, who.user),
+            LeaveOutcome::LastDevice => self.remove_member(cx, who.user, "left"),
         }
     }
 
-    /// A session has ended. Returns whether its user is lost now and waits for the timer of `generation`.
-    pub fn gone(
+    /// Handles the end of a session. True: its user is lost now, and needs a timer of `generation`.
+    pub fn session_ended(
         &mut self,
         cx: &mut HookContext<'_>,
         who: Actor<'_>,
         reason: &EndReason,
         generation: u64,
     ) -> bool {
-        match (self.members.drop_session(who), reason) {
-            (Going::Nothing, _) => false,
-            (Going::Device, _) => {
-                self.tell_presence(cx, who.user);
+        match (self.members.remove_session(who), reason) {
+            (LeaveOutcome::Nothing, _) => false,
+            (LeaveOutcome::Device, _) => {
+                self.publish_presence(cx, who.user);
                 false
             }
-            (Going::LastDevice, EndReason::Orderly) => {
-                self.seat_freed(cx, who.user, "left");
+            (LeaveOutcome::LastDevice, EndReason::Orderly) => {
+                self.remove_member(cx, who.user, "left");
                 false
             }
-            (Going::LastDevice, EndReason::Lost(reason)) => {
-                let lost = self.members.lose(who.user, reason, generation, cx.now);
-                self.tell_presence(cx, who.user);
-                self.tell_event(cx, EventKind::Lost, who.user, Some(reason));
+            (LeaveOutcome::LastDevice, EndReason::Lost(reason)) => {
+                let lost = self.members.mark_lost(who.user, reason, generation, cx.now);
+                self.publish_presence(cx, who.user);
+                self.publish_event(cx, EventKind::Lost, who.user, Some(reason));
                 lost
             }
         }
     }
 
-    /// A grace period is over; a stale one changes nothing.
-    pub fn grace_over(&mut self, cx: &mut HookContext<'_>, user: &str, generation: u64) {
-        if self.members.waits_for(user, generation) {
-            self.seat_freed(cx, user, "lost");
+    /// Handles the end of a grace period. A stale timer changes nothing.
+    pub fn grace_ended(&mut self, cx: &mut HookContext<'_>, user: &str, generation: u64) {
+        if self.members.awaits_timer(user, generation) {
+            self.remove_member(cx, user, "lost");
         }
     }
 
-    /// Takes a message and gives it the next offset, or says why not. `keep` in the answer is false for one
-    /// to be kept that the room has no place for.
+    /// Accepts a message and gives it the next offset, or refuses it. `keep` is false if the
+    /// message is to be retained and the room already has `limits.room_retained` of them.
     pub fn publish(
         &mut self,
         cx: &mut HookContext<'_>,
@@ -150,9 +150,9 @@ impl Room {
         message: Message<'_>,
     ) -> Result<Verdict, Refusal> {
         if self.policy.members_publish && self.members.find(who.user).is_none() {
-            return Err(join_first(&self.name));
+            return Err(not_a_member(&self.name));
         }
-        let keep = self.keep(cx, limits, message);
+        let keep = self.retain(cx, limits, message);
         self.offset += 1;
         Ok(Verdict {
             mark: self.epoch.mark(self.offset),
@@ -161,7 +161,7 @@ impl Room {
         })
     }
 
-    fn keep(
+    fn retain(
         &mut self,
         cx: &mut HookContext<'_>,
         limits: &RoomLimits,
@@ -178,9 +178,9 @@ impl Room {
             }
             (false, false) if self.retained < limits.retained => {
                 self.retained += 1;
-                // The first thing in a room that nobody is in: it has come alive.
+                // A retained message has created the room.
                 if self.retained == 1 && self.members.count() == 0 {
-                    self.tell_card(cx);
+                    self.publish_info(cx);
                 }
                 true
             }
@@ -188,35 +188,35 @@ impl Room {
         }
     }
 
-    /// A retained message of the application was cleared, or its time is over.
+    /// Handles a retained message of the application that was cleared or has expired.
     pub fn retained_ended(&mut self, cx: &mut HookContext<'_>) {
         self.retained = self.retained.saturating_sub(1);
         if self.is_idle() {
-            self.tell_card(cx);
+            self.publish_info(cx);
         }
     }
 
-    /// The user is out: the roster, the others, and the room's facts.
-    fn seat_freed(&mut self, cx: &mut HookContext<'_>, user: &str, reason: &str) {
-        self.members.remove(user);
+    /// Removes a member, and publishes that to the roster, `_events` and `_info`.
+    fn remove_member(&mut self, cx: &mut HookContext<'_>, user: &str, reason: &str) {
+        self.members.remove_user(user);
         self.changes += 1;
         cx.effects.push(Effect::Publish {
             topic: topics::presence(&self.name, user),
             payload: Bytes::new(),
             retain: true,
         });
-        self.tell_event(cx, EventKind::Left, user, Some(reason));
-        self.tell_card(cx);
+        self.publish_event(cx, EventKind::Left, user, Some(reason));
+        self.publish_info(cx);
     }
 
-    fn tell_presence(&mut self, cx: &mut HookContext<'_>, user: &str) {
+    fn publish_presence(&mut self, cx: &mut HookContext<'_>, user: &str) {
         let Some(member) = self.members.find(user) else {
             return;
         };
         self.changes += 1;
         let seq = format!("{}:{}", self.epoch, self.changes);
         let entry = member
-            .standing
+            .state
             .entry(user, member.devices(), member.since, seq);
         cx.effects.push(Effect::Publish {
             topic: topics::presence(&self.name, user),
@@ -225,7 +225,7 @@ impl Room {
         });
     }
 
-    fn tell_event(
+    fn publish_event(
         &self,
         cx: &mut HookContext<'_>,
         kind: EventKind,
@@ -239,12 +239,12 @@ impl Room {
         });
     }
 
-    /// The room's facts; cleared where it will be forgotten.
-    fn tell_card(&self, cx: &mut HookContext<'_>) {
+    /// Publishes `_info`, or clears it if the room is idle and will be removed.
+    fn publish_info(&self, cx: &mut HookContext<'_>) {
         let payload = if self.is_idle() {
             Bytes::new()
         } else {
-            json(&RoomCard {
+            json(&RoomInfo {
                 room: (&*self.name).into(),
                 subject: None,
                 access: if self.is_open() { "open" } else { "list" }.into(),
@@ -262,8 +262,8 @@ impl Room {
     }
 }
 
-/// The refusal of a sender who is no member.
-pub(crate) fn join_first(room: &str) -> Refusal {
+/// The refusal of a message from a user who is not a member.
+pub(crate) fn not_a_member(room: &str) -> Refusal {
     let filter = topics::room_filter(room);
     Refusal {
         code: ReasonCode::NotAuthorized,

@@ -1,4 +1,5 @@
-//! Which policy holds for a room: that of the first pattern that matches its name, else the default.
+//! Which policy holds for a room: that of the first pattern that matches its name, else the
+//! default.
 
 use globset::GlobMatcher;
 use std::collections::HashSet;
@@ -13,9 +14,11 @@ pub(crate) struct RoomPolicy {
     pub limit: Option<u32>,
     /// Whether only members publish.
     pub members_publish: bool,
-    /// Who creates the room. A room that a pattern names can be created by everybody who may join it.
+    /// Who creates the room. A room that a pattern names can be created by everybody who may join
+    /// it.
     pub creators: Creators,
-    /// Whether the policy is for a single room by its full name. `limits.rooms` does not apply to such a room.
+    /// Whether the policy is for a single room by its full name. `limits.rooms` does not apply to
+    /// such a room.
     pub of_one: bool,
 }
 
@@ -39,7 +42,8 @@ pub(crate) struct RoomLimits {
     pub retained: usize,
     /// Rooms of the whole server, for messages to people.
     pub rooms: usize,
-    /// Rooms of one lane. A lane knows only its own rooms, so each has an equal share of the server's.
+    /// Rooms of one lane. A lane knows only its own rooms, so each has an equal share of the
+    /// server's.
     pub lane_rooms: usize,
 }
 
@@ -129,7 +133,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// A policy of each kind: `staff-*` by list, `duo` for two, `talk-*` for members; `creators` of all other rooms.
+    /// A policy of each kind: `staff-*` by list, `duo` for two, `talk-*` for members; `creators` of
+    /// all other rooms.
     pub(crate) fn policies(creators: Creators, limits: RoomLimits) -> RoomPolicies {
         let glob = |text| globset::Glob::new(text).unwrap().compile_matcher();
         let staff = ["alice", "a%2Fb", "~probe"].map(Into::into);

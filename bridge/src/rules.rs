@@ -1,9 +1,9 @@
 //! The rules of the configuration, compiled once at start.
 
-use crate::access::Access;
+use crate::access::AccessRules;
 use crate::room_policy::{Creators, RoomLimits, RoomPolicies, RoomPolicy};
 use crate::topics;
-use roommq_config::{Access as Joining, Create, PublishRule, RoomRule, Settings, SysReaders};
+use roommq_config::{PublishRule, RoomAccess, RoomCreation, RoomRule, Settings, SysReaders};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(crate) struct Rules {
     /// What holds for each room.
     pub rooms: Arc<RoomPolicies>,
     /// Who may publish and subscribe to what, outside rooms and inboxes.
-    pub access: Arc<Access>,
+    pub access: Arc<AccessRules>,
     /// Who may subscribe to `$SYS`.
     pub sys: SysReaders,
 }
@@ -27,9 +27,9 @@ impl Rules {
             limit: None,
             members_publish: false,
             creators: match settings.rooms.create {
-                Create::Anyone => Creators::Anyone,
-                Create::Authenticated => Creators::Authenticated,
-                Create::Nobody => Creators::Nobody,
+                RoomCreation::Anyone => Creators::Anyone,
+                RoomCreation::Authenticated => Creators::Authenticated,
+                RoomCreation::Nobody => Creators::Nobody,
             },
             of_one: false,
         };
@@ -39,7 +39,7 @@ impl Rules {
                 default,
                 limits(settings),
             )),
-            access: Arc::new(Access::new(settings)),
+            access: Arc::new(AccessRules::new(settings)),
             sys: settings.sys.read,
         }
     }
@@ -48,8 +48,8 @@ impl Rules {
 /// The policy of the rooms that a `[[room]]` matches.
 fn policy(rule: &RoomRule) -> RoomPolicy {
     let members = match &rule.access {
-        Joining::Open => None,
-        Joining::List(users) => {
+        RoomAccess::Open => None,
+        RoomAccess::List(users) => {
             let levels = users.iter().map(|user| topics::user_level(user).into());
             Some(levels.collect())
         }
@@ -84,7 +84,8 @@ pub(crate) mod tests {
     use super::*;
     use roommq_config::RoomPattern;
 
-    /// A rule as the loader would make it. An empty `list` is an open room; a `limit` of 0 is no limit.
+    /// A rule as the loader would make it. An empty `list` is an open room; a `limit` of 0 is no
+    /// limit.
     pub(crate) fn rule(pattern: &str, list: &[&str], limit: u32, publish: PublishRule) -> RoomRule {
         let users = list.iter().map(|user| (*user).to_owned()).collect();
         RoomRule {
@@ -93,9 +94,9 @@ pub(crate) mod tests {
                 matcher: globset::Glob::new(pattern).unwrap().compile_matcher(),
             },
             access: if list.is_empty() {
-                Joining::Open
+                RoomAccess::Open
             } else {
-                Joining::List(users)
+                RoomAccess::List(users)
             },
             max_members: NonZeroU32::new(limit),
             publish,
@@ -145,9 +146,9 @@ pub(crate) mod tests {
     #[test]
     fn rooms_create_counts_only_where_no_rule_matches() {
         for (create, anonymous, authenticated) in [
-            (Create::Anyone, true, true),
-            (Create::Authenticated, false, true),
-            (Create::Nobody, false, false),
+            (RoomCreation::Anyone, true, true),
+            (RoomCreation::Authenticated, false, true),
+            (RoomCreation::Nobody, false, false),
         ] {
             let mut settings = settings();
             settings.rooms.create = create;
@@ -181,7 +182,7 @@ pub(crate) mod tests {
         assert!(!strict(&Settings::default()));
         assert!(strict(&settings()));
         let mut closed = Settings::default();
-        closed.rooms.create = Create::Nobody;
+        closed.rooms.create = RoomCreation::Nobody;
         assert!(strict(&closed));
     }
 }

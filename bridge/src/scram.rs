@@ -1,16 +1,17 @@
-//! SCRAM-SHA-256 as a server speaks it (RFC 5802, RFC 7677): a password is proved, and never sent nor stored.
+//! The server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677). The client proves that it knows the
+//! password; the password is neither sent nor stored.
 //!
-//! Pure: the server's half of the nonce is handed in. Channel binding is not offered, so there is no
-//! SCRAM-SHA-256-PLUS and a client that asks for binding is refused.
+//! Pure: the caller passes the server's half of the nonce. Channel binding is not offered: there is
+//! no SCRAM-SHA-256-PLUS, and a client that asks for channel binding is refused.
 
-mod failure;
+mod error;
 mod message;
-mod secrets;
 mod verifier;
+mod verifiers;
 
-pub(crate) use failure::Failure;
-pub(crate) use secrets::{Decoy, Secrets};
+pub(crate) use error::ScramError;
 pub(crate) use verifier::{FEWEST_ITERATIONS, METHOD, SALT, Verifier};
+pub(crate) use verifiers::{DecoyKey, Verifiers};
 
 use crate::topics;
 use base64ct::{Base64, Encoding as _};
@@ -18,103 +19,112 @@ use message::{ClientFinal, ClientFirst};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Bytes of chance in the server's half of the nonce.
+/// Random bytes in the server's half of the nonce.
 pub(crate) const NONCE: usize = 18;
 
-/// `text` as the profile `SASLprep` has it (RFC 4013); none where that prohibits one of its characters.
+/// `text` normalized by the profile `SASLprep` (RFC 4013). None: the profile prohibits a character.
 pub(crate) fn prepared(text: &str) -> Option<Cow<'_, str>> {
     stringprep::saslprep(text).ok()
 }
 
-/// What follows from a message of the client.
+/// The server's answer to a message of the client.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Tell it this.
+pub(crate) enum ScramReply {
+    /// Send this, and wait for the next message.
     Challenge(String),
-    /// It is `user`, and is told this, by which the server proves itself.
-    Proven { user: String, signature: String },
+    /// The client is `user`. Send it `signature`, which proves the server.
+    Proved { user: String, signature: String },
 }
 
-/// One conversation.
+/// The exchange with one client.
+///
+/// 1. [`step`](Exchange::step) takes the client's first message and returns a challenge.
+/// 2. `step` takes the client's proof, and returns the user or an error.
 pub(crate) struct Exchange {
-    secrets: Arc<Secrets>,
-    /// The user name in CONNECT.
+    verifiers: Arc<Verifiers>,
+    /// The user name of CONNECT or of a certificate, if there is one.
     expected: Option<String>,
-    state: State,
+    state: ExchangeState,
 }
 
-enum State {
-    /// The client's first message is awaited.
+enum ExchangeState {
+    /// Waits for the client's first message.
     First {
-        /// The server's half.
+        /// The server's half of the nonce.
         nonce: [u8; NONCE],
-        /// It has been asked for: CONNECT came without.
+        /// CONNECT had no message, and the client was asked for one.
         asked: bool,
     },
-    /// The proof is awaited.
-    Final(Challenged),
+    /// Waits for the proof.
+    Final(PendingProof),
+    /// The exchange has ended.
     Over,
 }
 
-/// Somebody who has said who it is.
-struct Challenged {
+/// What the server remembers between the challenge and the proof.
+struct PendingProof {
     user: String,
     verifier: Verifier,
-    /// Whether the verifier is a user's and no decoy.
+    /// Whether the verifier belongs to a user. False: it is a decoy.
     known: bool,
     nonce: String,
-    /// What the client said of channel binding, to be said again.
+    /// The client's header about channel binding. The client must repeat it.
     header: String,
-    /// Both first messages, as they are signed.
+    /// Both first messages, as the proof signs them.
     so_far: String,
 }
 
 impl Exchange {
-    /// `nonce` is fresh chance; `expected` the user name of CONNECT, where it has one.
-    pub fn new(secrets: Arc<Secrets>, expected: Option<String>, nonce: [u8; NONCE]) -> Exchange {
+    /// `nonce` must be random and new. `expected` is the user name of CONNECT or of a certificate.
+    pub fn new(
+        verifiers: Arc<Verifiers>,
+        expected: Option<String>,
+        nonce: [u8; NONCE],
+    ) -> Exchange {
         Exchange {
-            secrets,
+            verifiers,
             expected,
-            state: State::First {
+            state: ExchangeState::First {
                 nonce,
                 asked: false,
             },
         }
     }
 
-    /// Takes the client's next message; after a failure, or a proof, every further one is a failure.
-    pub fn step(&mut self, message: &[u8]) -> Result<Progress, Failure> {
-        match std::mem::replace(&mut self.state, State::Over) {
-            // A client may name the method first, and speak when it is asked.
-            State::First {
+    /// Takes the client's next message. After an error or a proof every further message is an
+    /// error.
+    pub fn step(&mut self, message: &[u8]) -> Result<ScramReply, ScramError> {
+        match std::mem::replace(&mut self.state, ExchangeState::Over) {
+            // A client may send CONNECT without a message, and the first message in AUTH.
+            ExchangeState::First {
                 nonce,
                 asked: false,
             } if message.is_empty() => {
-                self.state = State::First { nonce, asked: true };
-                Ok(Progress::Challenge(String::new()))
+                self.state = ExchangeState::First { nonce, asked: true };
+                Ok(ScramReply::Challenge(String::new()))
             }
-            State::First { nonce, .. } => self.challenge(message, &nonce),
-            State::Final(challenged) => challenged.judge(message),
-            State::Over => Err(Failure::Message("the conversation is over")),
+            ExchangeState::First { nonce, .. } => self.challenge(message, &nonce),
+            ExchangeState::Final(pending) => pending.check(message),
+            ExchangeState::Over => Err(ScramError::BadMessage("the conversation is over")),
         }
     }
 
-    fn challenge(&mut self, message: &[u8], nonce: &[u8]) -> Result<Progress, Failure> {
+    fn challenge(&mut self, message: &[u8], nonce: &[u8]) -> Result<ScramReply, ScramError> {
         let first = ClientFirst::parse(text(message)?)?;
-        let user = prepared(&first.name).ok_or(Failure::Message("the user name is none"))?;
+        let user = prepared(&first.name).ok_or(ScramError::BadMessage("the user name is none"))?;
         let user = topics::user_name(&user)?.to_owned();
         let is_user = |name: &str| prepared(name).is_some_and(|name| name == user);
         if first.authzid.is_some_and(|name| !is_user(&name)) {
-            return Err(Failure::OtherIdentity);
+            return Err(ScramError::OtherIdentity);
         }
         if self.expected.as_ref().is_some_and(|name| !is_user(name)) {
-            return Err(Failure::OtherName);
+            return Err(ScramError::OtherUserName);
         }
-        let (verifier, known) = self.secrets.of(&user);
+        let (verifier, known) = self.verifiers.of(&user);
         let nonce = format!("{}{}", first.nonce, Base64::encode_string(nonce));
         let salt = Base64::encode_string(&verifier.salt);
         let answer = format!("r={nonce},s={salt},i={}", verifier.iterations);
-        self.state = State::Final(Challenged {
+        self.state = ExchangeState::Final(PendingProof {
             user,
             known,
             nonce,
@@ -122,39 +132,39 @@ impl Exchange {
             so_far: format!("{},{answer}", first.bare),
             verifier,
         });
-        Ok(Progress::Challenge(answer))
+        Ok(ScramReply::Challenge(answer))
     }
 }
 
-impl Challenged {
-    fn judge(self, message: &[u8]) -> Result<Progress, Failure> {
+impl PendingProof {
+    fn check(self, message: &[u8]) -> Result<ScramReply, ScramError> {
         let last = ClientFinal::parse(text(message)?)?;
         if last.binding != self.header.as_bytes() {
-            return Err(Failure::Message(
+            return Err(ScramError::BadMessage(
                 "`c=` does not repeat how the first message began",
             ));
         }
         if last.nonce != self.nonce {
-            return Err(Failure::Message(
+            return Err(ScramError::BadMessage(
                 "the nonce is not the one of this conversation",
             ));
         }
         let signed = format!("{},{}", self.so_far, last.without_proof);
-        // The same work for a decoy.
+        // A decoy takes the same time.
         let holds = self.verifier.proves(signed.as_bytes(), &last.proof);
         if !(holds && self.known) {
-            return Err(Failure::Wrong);
+            return Err(ScramError::WrongCredentials);
         }
         let signature = Base64::encode_string(&self.verifier.sign(signed.as_bytes()));
-        Ok(Progress::Proven {
+        Ok(ScramReply::Proved {
             user: self.user,
             signature: format!("v={signature}"),
         })
     }
 }
 
-fn text(message: &[u8]) -> Result<&str, Failure> {
-    std::str::from_utf8(message).map_err(|_| Failure::Message("a message is UTF-8"))
+fn text(message: &[u8]) -> Result<&str, ScramError> {
+    std::str::from_utf8(message).map_err(|_| ScramError::BadMessage("a message is UTF-8"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use super::*;
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{Actor, AuthStep, SessionId};
-use roommq_config::OutsideRooms;
+use roommq_config::Permission;
 
 fn request(user_name: Option<&str>, password: Option<&'static [u8]>) -> ConnectRequest {
     ConnectRequest {
@@ -23,7 +23,7 @@ fn bridge_with_al() -> Arc<Bridge> {
 }
 
 #[tokio::test]
-async fn a_client_is_who_its_password_says() {
+async fn a_password_proves_the_user() {
     let bridge = bridge_with_al();
     let al = bridge
         .connect(request(Some("a/l"), Some(b"right")))
@@ -41,7 +41,7 @@ async fn a_verified_certificate_needs_no_password() {
     certified.certificate_user = Some("carol".to_owned());
     let carol = bridge.connect(certified.clone()).await.unwrap();
     assert_eq!((&*carol.user, carol.authenticated), ("carol", true));
-    // Not even another user's right password counts beside it.
+    // A right password of another user does not count.
     certified.user_name = Some("a/l".to_owned());
     certified.password = Some(Bytes::from_static(b"right"));
     let refusal = bridge.connect(certified).await.unwrap_err();
@@ -49,7 +49,7 @@ async fn a_verified_certificate_needs_no_password() {
 }
 
 #[tokio::test]
-async fn an_unknown_user_and_a_wrong_password_get_one_answer() {
+async fn an_unknown_user_and_a_wrong_password_get_the_same_answer() {
     let bridge = bridge_with_al();
     let wrong = bridge
         .connect(request(Some("a/l"), Some(b"wrong")))
@@ -64,7 +64,7 @@ async fn an_unknown_user_and_a_wrong_password_get_one_answer() {
 }
 
 #[tokio::test]
-async fn nobody_is_anonymous_where_that_is_off() {
+async fn anonymous_clients_are_refused_if_the_settings_say_so() {
     let mut settings = Settings::default();
     settings.auth.anonymous = false;
     let bridge = Bridge::new(&settings, Users::default());
@@ -73,7 +73,7 @@ async fn nobody_is_anonymous_where_that_is_off() {
 }
 
 #[test]
-fn a_refusal_is_told_once_a_second() {
+fn an_error_message_is_sent_once_a_second() {
     let bridge = Bridge::new(&Settings::default(), Users::default());
     let who = authorize::principal("al");
     let refusal = authorize::wrong_credentials();
@@ -84,7 +84,7 @@ fn a_refusal_is_told_once_a_second() {
 }
 
 #[tokio::test]
-async fn scram_is_the_one_method() {
+async fn scram_sha_256_is_the_only_method() {
     let bridge = bridge_with_al();
     let begin = |method, name| bridge.authenticate(method, request(name, None));
     for other in ["SCRAM-SHA-1", "SCRAM-SHA-256-PLUS", "scram-sha-256", ""] {
@@ -114,7 +114,7 @@ async fn scram_is_the_one_method() {
 }
 
 #[test]
-fn everybody_is_answered_in_its_own_inbox() {
+fn response_information_is_the_users_own_inbox() {
     let bridge = Bridge::new(&Settings::default(), Users::default());
     let who = authorize::principal("a/l");
     let told = bridge.response_information(&who);
@@ -137,6 +137,6 @@ fn a_lane_shows_topics_outside_rooms_as_the_settings_say() {
         bridge.open(0).may_see(bob, topic)
     };
     assert!(sees(&settings, "sensors/1"));
-    settings.topics.outside_rooms = OutsideRooms::Deny;
+    settings.topics.outside_rooms = Permission::Deny;
     assert!(!sees(&settings, "sensors/1") && sees(&settings, "inbox/bob/error"));
 }

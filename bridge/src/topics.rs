@@ -1,36 +1,36 @@
-//! Every `rooms/…` and `inbox/…` topic is built and parsed here, and nowhere else.
+//! Builds and parses all topics under `rooms/` and `inbox/`. No other file does.
 //!
-//! Parsing takes no memory and looks at a topic once: it runs for each message.
+//! Parsing runs for each message, so it does not allocate and reads a topic once.
 
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Bytes of a room name, at most.
+/// The most bytes of a room name.
 pub const ROOM_NAME_BYTES: usize = 64;
-/// Bytes of a user name in a topic level, at most; a longer one is shortened with a hash.
+/// The most bytes of a user name in a topic level. A longer name is shortened and gets a hash.
 pub const USER_NAME_BYTES: usize = 128;
-/// Bytes kept of a name that is shortened.
+/// The bytes that are left of a shortened name.
 const KEPT_BYTES: usize = 100;
 
-/// A second level under `rooms/` that cannot be a room.
+/// A level under `rooms/` that is not a room name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no room name: that is 1 to 64 of A-Z a-z 0-9 . _ ~ - and does not start with `_`"
 )]
 pub struct BadRoomName(pub String);
 
-/// A user name that nobody may have.
+/// A user name that is not allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a user name is not empty, does not start with `~` or `_`, and is not `me`")]
 pub struct BadUserName;
 
-/// Where a topic lies. Room and user are the second level as it stands, unchecked.
+/// The kind of a topic. Room and user are the second level, unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place<'a> {
+pub enum TopicKind<'a> {
     /// `rooms` alone.
     Rooms,
-    /// `rooms/<room>`, and what follows the next slash.
+    /// `rooms/<room>` or a topic below it.
     Room {
         /// The second level.
         room: &'a str,
@@ -39,7 +39,7 @@ pub enum Place<'a> {
     },
     /// `inbox` alone.
     Inboxes,
-    /// `inbox/<user>`, and what follows the next slash.
+    /// `inbox/<user>` or a topic below it.
     Inbox {
         /// The second level.
         user: &'a str,
@@ -50,89 +50,91 @@ pub enum Place<'a> {
     Outside,
 }
 
-/// What a filter can reach.
+/// The topics that a filter can match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach<'a> {
-    /// One room; a peek sees only `_info` or `_presence` and makes nobody a member.
+pub enum FilterScope<'a> {
+    /// Topics of one room. A peek matches only `_info` or `_presence`, and its client does not
+    /// join.
     Room {
-        /// The literal second level, unchecked.
+        /// The second level, unchecked.
         room: &'a str,
         /// Whether it is a peek.
         peek: bool,
     },
-    /// One inbox.
+    /// Topics of one inbox.
     Inbox {
-        /// The literal second level.
+        /// The second level, unchecked.
         user: &'a str,
     },
-    /// Topics under several second levels, rooms or inboxes among them.
+    /// Topics of several rooms or inboxes, and perhaps others.
     Spanning,
-    /// `rooms` or `inbox` alone, where nothing is.
+    /// `rooms` or `inbox` alone. There are no such topics.
     Nothing,
-    /// Neither rooms nor inboxes.
+    /// Only topics outside rooms and inboxes.
     Outside,
 }
 
-/// Where `topic` lies.
+/// The kind of `topic`.
 #[must_use]
 #[inline]
-pub fn place(topic: &str) -> Place<'_> {
+pub fn kind(topic: &str) -> TopicKind<'_> {
     if let Some(tail) = topic.strip_prefix("rooms") {
-        match split_tail(tail) {
-            Tail::Alone => Place::Rooms,
-            Tail::Levels(room, rest) => Place::Room { room, rest },
-            Tail::Other => Place::Outside,
+        match after_first(tail) {
+            AfterFirst::Alone => TopicKind::Rooms,
+            AfterFirst::Levels(room, rest) => TopicKind::Room { room, rest },
+            AfterFirst::Other => TopicKind::Outside,
         }
     } else if let Some(tail) = topic.strip_prefix("inbox") {
-        match split_tail(tail) {
-            Tail::Alone => Place::Inboxes,
-            Tail::Levels(user, rest) => Place::Inbox { user, rest },
-            Tail::Other => Place::Outside,
+        match after_first(tail) {
+            AfterFirst::Alone => TopicKind::Inboxes,
+            AfterFirst::Levels(user, rest) => TopicKind::Inbox { user, rest },
+            AfterFirst::Other => TopicKind::Outside,
         }
     } else {
-        Place::Outside
+        TopicKind::Outside
     }
 }
 
-enum Tail<'a> {
+/// What follows the first level of a topic.
+enum AfterFirst<'a> {
     Alone,
     Levels(&'a str, Option<&'a str>),
     Other,
 }
 
 #[inline]
-fn split_tail(tail: &str) -> Tail<'_> {
+fn after_first(tail: &str) -> AfterFirst<'_> {
     if tail.is_empty() {
-        return Tail::Alone;
+        return AfterFirst::Alone;
     }
     let Some(levels) = tail.strip_prefix('/') else {
-        return Tail::Other;
+        return AfterFirst::Other;
     };
     match levels.split_once('/') {
-        Some((second, rest)) => Tail::Levels(second, Some(rest)),
-        None => Tail::Levels(levels, None),
+        Some((second, rest)) => AfterFirst::Levels(second, Some(rest)),
+        None => AfterFirst::Levels(levels, None),
     }
 }
 
-/// What `filter` can reach; `filter` without `$share/<group>/`, and well formed.
+/// The topics that `filter` can match. `filter` must be well formed and without `$share/<group>/`.
 #[must_use]
-pub fn reach(filter: &str) -> Reach<'_> {
+pub fn scope(filter: &str) -> FilterScope<'_> {
     if is_wildcard(first_level(filter)) {
-        return Reach::Spanning;
+        return FilterScope::Spanning;
     }
-    match place(filter) {
-        Place::Outside => Reach::Outside,
-        Place::Rooms | Place::Inboxes => Reach::Nothing,
-        Place::Room { room: second, .. } | Place::Inbox { user: second, .. }
+    match kind(filter) {
+        TopicKind::Outside => FilterScope::Outside,
+        TopicKind::Rooms | TopicKind::Inboxes => FilterScope::Nothing,
+        TopicKind::Room { room: second, .. } | TopicKind::Inbox { user: second, .. }
             if is_wildcard(second) =>
         {
-            Reach::Spanning
+            FilterScope::Spanning
         }
-        Place::Room { room, rest } => Reach::Room {
+        TopicKind::Room { room, rest } => FilterScope::Room {
             room,
             peek: rest.is_some_and(|rest| matches!(first_level(rest), "_info" | "_presence")),
         },
-        Place::Inbox { user, .. } => Reach::Inbox { user },
+        TopicKind::Inbox { user, .. } => FilterScope::Inbox { user },
     }
 }
 
@@ -147,7 +149,7 @@ fn is_wildcard(level: &str) -> bool {
 /// Checks a room name.
 ///
 /// # Errors
-/// The name does not hold what protocol.md asks of one.
+/// The name is not 1 to 64 of A-Z a-z 0-9 . _ ~ - or starts with `_`.
 pub fn room_name(name: &str) -> Result<&str, BadRoomName> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'~' | b'-');
     let good = (1..=ROOM_NAME_BYTES).contains(&name.len())
@@ -156,48 +158,48 @@ pub fn room_name(name: &str) -> Result<&str, BadRoomName> {
     if good {
         Ok(name)
     } else {
-        // What is told need not be longer than what can be right.
+        // A text for people: no longer than a right name and one character.
         let shown: String = name.chars().take(ROOM_NAME_BYTES + 1).collect();
         Err(BadRoomName(shown))
     }
 }
 
-/// The first level of `rest` that only the server writes.
+/// The first level of `rest` that is reserved for the server.
 #[must_use]
 pub fn reserved_level(rest: &str) -> Option<&str> {
     rest.split('/').find(|level| level.starts_with('_'))
 }
 
-/// Whether a topic or filter (without `$share/<group>/`) lies where the server tells of itself.
+/// Whether a topic or filter (without `$share/<group>/`) is under `$SYS`.
 #[must_use]
 pub fn is_sys(name: &str) -> bool {
     first_level(name) == "$SYS"
 }
 
-/// Whether nobody but the server names such a topic: `$SYS` is its own, and a subscriber who names `$share/…` means
-/// something else (4.8.2).
+/// Whether a topic is reserved for the server: `$SYS` is its own, and `$share/…` is the form of a
+/// shared subscription (4.8.2).
 #[must_use]
 pub fn is_reserved(topic: &str) -> bool {
     matches!(first_level(topic), "$SYS" | "$share")
 }
 
-/// Whether the levels after `rooms/<room>/` are those of the room's facts.
+/// Whether the levels after `rooms/<room>/` are `_info`.
 #[must_use]
 pub fn is_info(rest: &str) -> bool {
     rest == "_info"
 }
 
-/// Whether a reserved level is that of requests.
+/// Whether a reserved level is `_ctl`, the level of requests.
 #[must_use]
 pub fn is_request(level: &str) -> bool {
     level == "_ctl"
 }
 
-/// Checks a user name that somebody with credentials would have.
+/// Checks the name of a user with credentials.
 ///
 /// # Errors
-/// The name is kept for others: `~` starts those without credentials, `_` the server's own words, and
-/// `inbox/me` is everybody's own.
+/// The name is empty or reserved: `~` starts the names of anonymous users, `_` those of the server, and
+/// `me` is the user itself in `inbox/me`.
 pub fn user_name(name: &str) -> Result<&str, BadUserName> {
     if name.is_empty() || name == "me" || name.starts_with(['~', '_']) {
         Err(BadUserName)
@@ -206,17 +208,19 @@ pub fn user_name(name: &str) -> Result<&str, BadUserName> {
     }
 }
 
-/// A user's name as it stands in a topic level: what a level cannot hold is percent-encoded; more than
-/// [`USER_NAME_BYTES`] are cut and end in a hash of the whole. The same in every run.
+/// The topic level of a user's name. Characters that a level cannot contain are percent-encoded. A
+/// level of more than [`USER_NAME_BYTES`] is cut and gets a hash of the whole.
+///
+/// The result is the same in every run: `a/b` becomes `a%2Fb`.
 #[must_use]
 pub fn user_level(name: &str) -> String {
     let mut level = String::with_capacity(name.len());
-    // Where the name may be cut without breaking a character.
+    // The last place to cut the level without splitting a character.
     let mut cut = 0;
     for c in name.chars() {
         if c.is_control() || matches!(c, '/' | '+' | '#' | '%') {
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                let _ = write!(level, "%{byte:02X}"); // a String takes everything
+                let _ = write!(level, "%{byte:02X}"); // writing to a String cannot fail
             }
         } else {
             level.push(c);
@@ -233,84 +237,85 @@ pub fn user_level(name: &str) -> String {
     level
 }
 
-/// The name that [`user_level`] was made from; of one that was shortened, what is left of it.
+/// The name that [`user_level`] encoded. Of a shortened name: the part that is left.
 #[must_use]
 pub fn name_of_level(level: &str) -> Cow<'_, str> {
     percent_decode_str(level).decode_utf8_lossy()
 }
 
-/// The name of somebody without credentials.
+/// The topic level of an anonymous user.
 #[must_use]
 pub fn anonymous_level(client_id: &str) -> String {
     user_level(&format!("~{client_id}"))
 }
 
-/// Whether a user (as in a topic level) has shown no credentials.
+/// Whether a user (as in a topic level) is anonymous.
 #[must_use]
 pub fn is_anonymous(user: &str) -> bool {
     user.starts_with('~')
 }
 
-/// FNV-1a, 64 bits: no secret depends on it, and it is the same everywhere.
+/// FNV-1a with 64 bits: stable across runs and machines. No secret depends on it.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// The room's main line, `rooms/<room>`.
+/// The main topic of a room, `rooms/<room>`.
 #[must_use]
 pub fn room(room: &str) -> String {
     format!("rooms/{room}")
 }
 
-/// All of a room: who subscribes to it joins.
+/// The filter of all topics of a room. A client that subscribes to it joins.
 #[must_use]
 pub fn room_filter(room: &str) -> String {
     format!("rooms/{room}/#")
 }
 
-/// A user's entry in a room's roster; with `+` for the user, the filter of the roster.
+/// The topic of a member's roster entry. With `+` as the user: the filter of the roster.
 #[must_use]
 pub fn presence(room: &str, user: &str) -> String {
     format!("rooms/{room}/_presence/{user}")
 }
 
-/// A room's notices.
+/// The topic of a room's notices.
 #[must_use]
 pub fn events(room: &str) -> String {
     format!("rooms/{room}/_events")
 }
 
-/// A room's facts; with `+` for the room, the filter of all that may be seen.
+/// The topic of a room's `_info`. With `+` as the room: the filter of all rooms that may be seen.
 #[must_use]
 pub fn info(room: &str) -> String {
     format!("rooms/{room}/_info")
 }
 
-/// Where a user is told what went wrong.
+/// The topic of a user's error messages.
 #[must_use]
 pub fn inbox_error(user: &str) -> String {
     format!("inbox/{user}/error")
 }
 
-/// Where a user is answered.
+/// The topic of responses to a user.
 #[must_use]
 pub fn inbox_reply(user: &str) -> String {
     format!("inbox/{user}/reply")
 }
 
-/// The front of every topic in a user's inbox.
+/// The prefix of all topics of a user's inbox.
 #[must_use]
 pub fn inbox_prefix(user: &str) -> String {
     format!("inbox/{user}/")
 }
 
-/// `name` (a topic or a filter) with the user's own name for `inbox/me`; none where it does not say that.
+/// `name` (a topic or filter) with the user's own name for `me`. None: `name` is not under
+/// `inbox/me`.
 #[must_use]
 pub fn own_inbox(name: &str, user: &str) -> Option<String> {
-    match place(name) {
-        Place::Inbox { user: "me", rest } => Some(match rest {
+    match kind(name) {
+        TopicKind::Inbox { user: "me", rest } => Some(match rest {
             Some(rest) => format!("inbox/{user}/{rest}"),
             None => format!("inbox/{user}"),
         }),
@@ -318,7 +323,7 @@ pub fn own_inbox(name: &str, user: &str) -> Option<String> {
     }
 }
 
-/// Whether `rest` (below `inbox/<somebody>/`) is where `user` may write.
+/// Whether `rest` (below `inbox/<recipient>/`) is the topic of direct messages from `user`.
 #[must_use]
 pub fn is_direct_message(rest: &str, user: &str) -> bool {
     rest.strip_prefix("dm/") == Some(user)

@@ -1,11 +1,21 @@
-//! The users file: who has a password. Written by `roommq passwd`, read at start.
+//! The users file. `roommq passwd` writes it; the server reads it at start.
 //!
-//! TOML with two tables: `[users]` with `name = "<argon2 PHC string>"` for logins by password, and `[scram]` with
-//! `name = "SCRAM-SHA-256$…"` for those by SCRAM. A user may stand in one of them alone. Before them `decoy_key`,
-//! by which names that stand in neither are answered as if they did.
+//! It is TOML:
+//!
+//! ```toml
+//! decoy_key = "<32 bytes in base64>"
+//! [users]
+//! alice = "<argon2 PHC string>"
+//! [scram]
+//! alice = "SCRAM-SHA-256$…"
+//! ```
+//!
+//! `[users]` is for logins by password, `[scram]` for logins by SCRAM-SHA-256. A user may be in one
+//! of them only. From `decoy_key` the server makes SCRAM challenges for names that are not in the
+//! file, so that a client cannot tell them from users.
 
 use crate::random::random_bytes;
-use crate::scram::{self, Decoy, Verifier};
+use crate::scram::{self, DecoyKey, Verifier};
 use crate::topics;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
@@ -16,25 +26,25 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a password, at most: more does not fit in a CONNECT (3.1.3.6).
+/// The most bytes of a password in a CONNECT (3.1.3.6).
 const PASSWORD_BYTES: usize = 65_535;
 
-/// Of a password that nobody has, at the cost that [`set_password`] gives.
+/// The hash of a password that nobody has, as costly as those of [`set_password`].
 const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$\
     OAceYRupRkaAxcmatF8PSA$44lfKmTK24y30CsXpNmqtOwDEFQcJSJ7WywhZjygV8w";
 
 const HEADER: &str = "\
 # Users of RoomMQ. Written by `roommq passwd`, which keeps the entries but no comments.\n\n";
 
-/// Users and what is kept of their passwords.
+/// Users, and what is stored of their passwords.
 #[derive(Clone, Default)]
 pub struct Users {
     hashes: HashMap<String, PasswordHash>,
     verifiers: HashMap<String, Verifier>,
-    decoy: Option<Decoy>,
+    decoy: Option<DecoyKey>,
 }
 
-/// What is wrong with a users file, or with what is to be written to one.
+/// A problem with a users file, or with a password to write to it.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
     /// It cannot be read.
@@ -42,7 +52,7 @@ pub enum UsersError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// It cannot be written.
@@ -50,70 +60,71 @@ pub enum UsersError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// It is not what a users file is.
+    /// It does not have the form of a users file.
     #[error("{}, line {line}: {what}; a users file has the tables [users] and [scram], with name = \"…\", and is written by `roommq passwd`", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// From 1.
+        /// The line, from 1.
         line: usize,
-        /// What stands there; no value from the file.
+        /// The error. It contains no value of the file.
         what: String,
     },
-    /// A name that nobody may have.
+    /// A user name that is not allowed.
     #[error("{}, key `users.{user}`: {source}", path.display())]
     Name {
         /// The file.
         path: PathBuf,
         /// The name.
         user: String,
-        /// Why.
+        /// The reason.
         source: topics::BadUserName,
     },
-    /// A hash that cannot be checked.
+    /// The value is no argon2 hash.
     #[error("{}, key `users.{user}`: no argon2 hash; set it with `roommq passwd`", path.display())]
     Hash {
         /// The file.
         path: PathBuf,
-        /// Whose.
+        /// The user.
         user: String,
     },
-    /// A verifier that is none, is too weak, or has a name that SCRAM cannot have.
+    /// The value is no verifier or is too weak, or SCRAM does not allow the name.
     #[error("{}, key `scram.{user}`: no verifier for SCRAM-SHA-256 with 4,096 iterations or more; set it with `roommq passwd`", path.display())]
     Verifier {
         /// The file.
         path: PathBuf,
-        /// Whose.
+        /// The user.
         user: String,
     },
-    /// A key for decoys that is none.
+    /// `decoy_key` is not 32 bytes in base64.
     #[error("{}, key `decoy_key`: no 32 bytes in base64; take the line away, and `roommq passwd` makes another", path.display())]
     DecoyKey {
         /// The file.
         path: PathBuf,
     },
-    /// SCRAM prepares texts before it compares them, and does not take all of them.
+    /// SCRAM normalizes names and passwords, and does not allow all characters.
     #[error(
         "{0} has characters that SCRAM does not take, or others for them (RFC 4013); choose others, or set it for logins by password alone, with --no-scram"
     )]
     NotPrepared(&'static str),
-    /// The system gives no random bytes.
+    /// The operating system gives no random bytes.
     #[error("cannot make a salt: {0}")]
-    NoChance(getrandom::Error),
-    /// A password that cannot be used.
+    NoRandomBytes(getrandom::Error),
+    /// The password is empty or too long.
     #[error("a password has 1 to 65,535 bytes; this one has {0}")]
     Password(usize),
-    /// No hash could be made.
+    /// The password could not be hashed.
     #[error("cannot hash the password: {0}")]
     Hashing(argon2::password_hash::Error),
 }
 
+/// The users file as TOML.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct UsersFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     decoy_key: Option<String>,
     #[serde(default)]
@@ -123,22 +134,24 @@ struct File {
 }
 
 impl Users {
-    /// How many there are.
+    /// The number of users.
     #[must_use]
     pub fn count(&self) -> usize {
         let by_scram_alone = |name: &&String| !self.hashes.contains_key(*name);
         self.hashes.len() + self.verifiers.keys().filter(by_scram_alone).count()
     }
 
-    /// What SCRAM needs. `decoy` is used where the file has no key, and `iterations` where it has no verifier.
-    pub(crate) fn secrets(&self, decoy: Decoy, iterations: u32) -> scram::Secrets {
+    /// The verifiers for SCRAM. `decoy` is used if the file has no key, `iterations` if it has no
+    /// verifier.
+    pub(crate) fn verifiers(&self, decoy: DecoyKey, iterations: u32) -> scram::Verifiers {
         let without = |name: &&String| !self.verifiers.contains_key(*name);
         let without = self.hashes.keys().filter(without).cloned().collect();
         let decoy = self.decoy.unwrap_or(decoy);
-        scram::Secrets::new(self.verifiers.clone(), without, decoy, iterations)
+        scram::Verifiers::new(self.verifiers.clone(), without, decoy, iterations)
     }
 
-    /// Whether `password` is `user`'s. Takes as long for an unknown user: tens of milliseconds of a core.
+    /// Whether `password` is the password of `user`. It takes tens of milliseconds of a core, as
+    /// long for an unknown user.
     pub(crate) fn verify(&self, user: &str, password: &[u8]) -> bool {
         let verified = |hash: &PasswordHash| {
             let argon2 = Argon2::default();
@@ -147,7 +160,7 @@ impl Users {
         if let Some(hash) = self.hashes.get(user) {
             return verified(hash);
         }
-        // As costly as what users have here; any of them stands for all.
+        // A check as costly as that of a user. All users' hashes cost the same.
         let nobodys = PasswordHash::new(NOBODYS).ok();
         if let Some(hash) = self.hashes.values().next().or(nobodys.as_ref()) {
             std::hint::black_box(verified(hash));
@@ -156,7 +169,7 @@ impl Users {
     }
 }
 
-/// Names only: hashes have no place in a log.
+/// Only the names: a log must not contain hashes.
 impl std::fmt::Debug for Users {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let by_scram = self.verifiers.keys();
@@ -165,11 +178,11 @@ impl std::fmt::Debug for Users {
     }
 }
 
-/// Reads a users file. Warns where others than its owner may read it.
+/// Reads a users file. Logs a warning if users other than its owner may read it.
 ///
 /// # Errors
-/// It cannot be read, is not TOML, has another table or key than those that there are, a name that nobody may
-/// have, or a value that is no argon2 PHC string, or no verifier.
+/// The file cannot be read, is not TOML, or has an unknown table or key, a user name that is not allowed,
+/// or a value that is neither an argon2 PHC string nor a verifier.
 pub fn load_users(path: &Path) -> Result<Users, UsersError> {
     let text = std::fs::read_to_string(path).map_err(|source| UsersError::Read {
         path: path.to_owned(),
@@ -190,7 +203,7 @@ pub fn load_users(path: &Path) -> Result<Users, UsersError> {
     let mut verifiers = HashMap::with_capacity(file.scram.len());
     for (user, text) in file.scram {
         check_name(path, &user)?;
-        // It is looked up as SCRAM prepares it.
+        // The name is looked up in its normalized form.
         let name_holds = scram::prepared(&user).is_some_and(|name| name == user);
         let Some(verifier) = text.parse().ok().filter(|_| name_holds) else {
             let path = path.to_owned();
@@ -206,23 +219,26 @@ pub fn load_users(path: &Path) -> Result<Users, UsersError> {
     })
 }
 
-fn decoy(path: &Path, text: &str) -> Result<Decoy, UsersError> {
+fn decoy(path: &Path, text: &str) -> Result<DecoyKey, UsersError> {
     let bytes = Base64::decode_vec(text)
         .ok()
         .and_then(|b| b.try_into().ok());
-    bytes.map(Decoy).ok_or_else(|| UsersError::DecoyKey {
+    bytes.map(DecoyKey).ok_or_else(|| UsersError::DecoyKey {
         path: path.to_owned(),
     })
 }
 
-/// Gives `user` a password in the users file at `path`: makes the file, or replaces it as a whole, so that a
-/// reader sees the old one or the new one. Only its owner may read it. Other entries stay, comments do not.
+/// Sets the password of `user` in the users file at `path`.
 ///
-/// `iterations` of SCRAM-SHA-256, 4,096 at least; none: the user logs in by password alone.
+/// The function makes the file, or replaces it as a whole: a reader sees either the old file or the
+/// new one. Only the owner may read the new file. Other entries stay, comments do not.
+///
+/// `iterations` are those of SCRAM-SHA-256, at least 4,096. None: the user can log in only by
+/// password.
 ///
 /// # Errors
-/// `user` is a name that nobody may have, the password is empty or too long, one of them is not for SCRAM, or
-/// the file cannot be read, understood or written.
+/// The user name is not allowed, the password is empty or too long, SCRAM does not allow one of them, or
+/// the file cannot be read, parsed or written.
 pub fn set_password(
     path: &Path,
     user: &str,
@@ -235,7 +251,7 @@ pub fn set_password(
     }
     let mut file = match std::fs::read_to_string(path) {
         Ok(text) => parse(path, &text)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => File::default(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => UsersFile::default(),
         Err(source) => {
             let path = path.to_owned();
             return Err(UsersError::Read { path, source });
@@ -251,7 +267,7 @@ pub fn set_password(
             let verifier = verifier(user, password, iterations)?;
             file.scram.insert(user.to_owned(), verifier.to_string());
             if file.decoy_key.is_none() {
-                let key = random_bytes::<32>().map_err(UsersError::NoChance)?;
+                let key = random_bytes::<32>().map_err(UsersError::NoRandomBytes)?;
                 file.decoy_key = Some(Base64::encode_string(&key));
             }
         }
@@ -268,7 +284,7 @@ fn verifier(user: &str, password: &str, iterations: u32) -> Result<Verifier, Use
     }
     let password = scram::prepared(password).filter(|password| !password.is_empty());
     let password = password.ok_or(UsersError::NotPrepared("the password"))?;
-    let salt = random_bytes::<{ scram::SALT }>().map_err(UsersError::NoChance)?;
+    let salt = random_bytes::<{ scram::SALT }>().map_err(UsersError::NoRandomBytes)?;
     let iterations = iterations.max(scram::FEWEST_ITERATIONS);
     Ok(Verifier::of(&password, salt.to_vec(), iterations))
 }
@@ -284,8 +300,9 @@ fn check_name(path: &Path, user: &str) -> Result<(), UsersError> {
     }
 }
 
-/// The parser's own text shows the line, and with it a hash; only its message is passed on.
-fn parse(path: &Path, text: &str) -> Result<File, UsersError> {
+/// The error contains only the parser's message. The parser's full text would show a line with a
+/// hash.
+fn parse(path: &Path, text: &str) -> Result<UsersFile, UsersError> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start).min(text.len());
         let before = &text.as_bytes()[..at];
@@ -297,7 +314,7 @@ fn parse(path: &Path, text: &str) -> Result<File, UsersError> {
     })
 }
 
-/// Whether the hash is argon2's, whole, and of a cost that can be paid.
+/// Whether the hash is a complete one of argon2 with valid parameters.
 fn is_usable(hash: &PasswordHash) -> bool {
     hash.algorithm.as_str().starts_with("argon2")
         && hash.salt.is_some()
@@ -305,9 +322,9 @@ fn is_usable(hash: &PasswordHash) -> bool {
         && Params::try_from(hash).is_ok()
 }
 
-fn write(path: &Path, file: &File) -> std::io::Result<()> {
+fn write(path: &Path, file: &UsersFile) -> std::io::Result<()> {
     let text = toml::to_string(file).map_err(std::io::Error::other)?;
-    // Through a link to the file itself, so that the link stays.
+    // Follows a link to the file itself, so that the link stays.
     let target = match path.canonicalize() {
         Ok(target) => target,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => path.to_owned(),
@@ -317,7 +334,7 @@ fn write(path: &Path, file: &File) -> std::io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // Made with mode 0600, in the same folder since a rename does not cross file systems.
+    // Made with mode 0600, and in the same folder: a rename does not cross file systems.
     let mut new = tempfile::NamedTempFile::new_in(folder)?;
     new.write_all(HEADER.as_bytes())?;
     new.write_all(text.as_bytes())?;

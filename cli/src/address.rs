@@ -13,7 +13,7 @@ const TLS_PORT: u16 = 8883;
 
 /// A server's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Address {
+pub(crate) enum ServerAddress {
     /// By IP.
     Host {
         /// A name or an address, IPv6 without brackets.
@@ -27,10 +27,10 @@ pub(crate) enum Address {
     Socket(PathBuf),
 }
 
-impl Address {
+impl ServerAddress {
     /// Whether TLS is spoken there.
     pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Address::Host { tls: true, .. })
+        matches!(self, ServerAddress::Host { tls: true, .. })
     }
 }
 
@@ -43,19 +43,19 @@ pub(crate) fn bracketed(host: &str) -> String {
     }
 }
 
-impl FromStr for Address {
+impl FromStr for ServerAddress {
     type Err = anyhow::Error;
 
     /// `HOST`, `HOST:PORT`, `[V6]:PORT`, `[V6]` or `V6`, with `mqtt://`, `mqtts://` or nothing before it; or
     /// `unix:PATH`. `tls://` is what the server calls its listener.
-    fn from_str(text: &str) -> anyhow::Result<Address> {
+    fn from_str(text: &str) -> anyhow::Result<ServerAddress> {
         if let Some(path) = text.strip_prefix("unix:") {
             // unix:///path is an URL with an empty host.
             let file = path.strip_prefix("//").unwrap_or(path);
             if file.is_empty() || (file.len() < path.len() && !file.starts_with('/')) {
                 bail!("write a socket's path like unix:/run/roommq/roommq.sock");
             }
-            return Ok(Address::Socket(file.into()));
+            return Ok(ServerAddress::Socket(file.into()));
         }
         let Some((scheme, place)) = text.split_once("://") else {
             return at(text, false);
@@ -75,7 +75,7 @@ impl FromStr for Address {
     }
 }
 
-fn at(place: &str, tls: bool) -> anyhow::Result<Address> {
+fn at(place: &str, tls: bool) -> anyhow::Result<ServerAddress> {
     let default = if tls { TLS_PORT } else { PORT };
     let wrong = || {
         let scheme = if tls { "mqtts://" } else { "" };
@@ -96,21 +96,21 @@ fn at(place: &str, tls: bool) -> anyhow::Result<Address> {
     if port == 0 || host.contains(char::is_whitespace) {
         return Err(wrong());
     }
-    Ok(Address::Host {
+    Ok(ServerAddress::Host {
         host: host.to_owned(),
         port,
         tls,
     })
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Address::Host { host, port, tls } => {
+            ServerAddress::Host { host, port, tls } => {
                 let scheme = if *tls { "mqtts://" } else { "" };
                 write!(f, "{scheme}{}:{port}", bracketed(host))
             }
-            Address::Socket(path) => write!(f, "unix:{}", path.display()),
+            ServerAddress::Socket(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -139,15 +139,15 @@ mod tests {
             ("tls://127.0.0.1:8883", "127.0.0.1", 8883, true),
         ] {
             let host = host.to_owned();
-            let wanted = Address::Host { host, port, tls };
-            assert_eq!(text.parse::<Address>().unwrap(), wanted, "{text}");
+            let wanted = ServerAddress::Host { host, port, tls };
+            assert_eq!(text.parse::<ServerAddress>().unwrap(), wanted, "{text}");
         }
         for text in ["unix:/run/r.sock", "unix:///run/r.sock"] {
-            let wanted = Address::Socket("/run/r.sock".into());
-            assert_eq!(text.parse::<Address>().unwrap(), wanted, "{text}");
+            let wanted = ServerAddress::Socket("/run/r.sock".into());
+            assert_eq!(text.parse::<ServerAddress>().unwrap(), wanted, "{text}");
         }
-        let here = Address::Socket("r.sock".into());
-        assert_eq!("unix:r.sock".parse::<Address>().unwrap(), here);
+        let here = ServerAddress::Socket("r.sock".into());
+        assert_eq!("unix:r.sock".parse::<ServerAddress>().unwrap(), here);
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
             ("unix://r.sock", "unix:/run"),
             ("unix:", "unix:/run"),
         ] {
-            let error = text.parse::<Address>().unwrap_err().to_string();
+            let error = text.parse::<ServerAddress>().unwrap_err().to_string();
             assert!(error.contains(told), "{text}: {error}");
             assert!(!error.contains("pw"), "{error}");
         }
@@ -189,13 +189,13 @@ mod tests {
             port in 1_u16..,
             tls: bool,
         ) {
-            let address = Address::Host { host, port, tls };
-            prop_assert_eq!(address.to_string().parse::<Address>().unwrap(), address);
+            let address = ServerAddress::Host { host, port, tls };
+            prop_assert_eq!(address.to_string().parse::<ServerAddress>().unwrap(), address);
         }
 
         #[test]
         fn any_text_is_answered(text in "(mqtts?://|unix:)?[]\\[a:/@ 0-9]{0,12}") {
-            let _ = text.parse::<Address>();
+            let _ = text.parse::<ServerAddress>();
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::bench::BenchArgs;
 use crate::config_command::ConfigCommand;
 use crate::join::JoinArgs;
-use crate::options::{LoginArgs, SourceArgs};
+use crate::options::{LoginArgs, SettingsArgs};
 use crate::passwd::PasswdArgs;
 use crate::rooms::RoomsArgs;
 use crate::send::SendArgs;
@@ -20,7 +20,7 @@ pub struct Cli {
     pub(crate) command: Option<Command>,
     /// For the bare `roommq`, which is `roommq serve`.
     #[command(flatten)]
-    pub(crate) serve: SourceArgs,
+    pub(crate) serve: SettingsArgs,
     /// Print facts as JSON, one value a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -30,7 +30,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server (the default)
-    Serve(SourceArgs),
+    Serve(SettingsArgs),
     /// Enter a room: see what happens in it, write into it
     Join(JoinArgs),
     /// Send a message to a room, or each line of stdin as one
@@ -52,7 +52,7 @@ impl Cli {
     /// What clap cannot say: the options of the bare `roommq` stand before no command, where they
     /// would be ignored.
     pub(crate) fn checked(self) -> Result<Cli, clap::Error> {
-        if self.command.is_some() && self.serve != SourceArgs::default() {
+        if self.command.is_some() && self.serve != SettingsArgs::default() {
             return Err(Cli::command().error(
                 ErrorKind::ArgumentConflict,
                 "options of the server belong behind the command, as in `roommq serve --listen ADDR`",

@@ -1,7 +1,7 @@
 //! One connection to a server, spoken in MQTT 5.0 so that refusals carry their reasons.
 //!
 //! Architecture invariant: the client library is named here, in `codes` and in `failure` only, and nothing here knows
-//! what a room is. Requests are sent and named by a [`Ticket`]; [`Client::next`] says what became of them, in
+//! what a room is. Requests are sent and named by a [`RequestId`]; [`MqttClient::next`] says what became of them, in
 //! between the messages, so that nothing has to be kept aside.
 
 mod codes;
@@ -9,8 +9,8 @@ mod failure;
 
 pub(crate) use failure::{ANSWER_TIME, ClientError};
 
-use crate::address::{Address, bracketed};
-use crate::refusal::Refusal;
+use crate::address::{ServerAddress, bracketed};
+use crate::refusal::ServerRefusal;
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnAck, ConnectProperties, Filter, Packet, Publish};
@@ -31,13 +31,13 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 const PACKET_BYTES: u32 = 16 << 20;
 /// Packet ids before the library starts again at 1; it stops for good when one is still in use.
 const PACKET_IDS: u16 = 1_000;
-/// Messages that may be sent and not acknowledged. Keep to it: see [`Client::outstanding`].
+/// Messages that may be sent and not acknowledged. Keep to it: see [`MqttClient::outstanding`].
 pub(crate) const WINDOW: usize = 16;
 
 /// Where and as whom to connect. Not `Debug`: it holds the password.
 #[derive(Clone)]
-pub(crate) struct Endpoint {
-    pub server: Address,
+pub(crate) struct ConnectOptions {
+    pub server: ServerAddress,
     /// Where the server is spoken to in TLS.
     pub tls: Option<Arc<ClientConfig>>,
     pub client_id: String,
@@ -47,11 +47,11 @@ pub(crate) struct Endpoint {
 
 /// Names a request until its answer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Ticket(u64);
+pub(crate) struct RequestId(u64);
 
 /// An application message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Message {
+pub(crate) struct ReceivedMessage {
     pub topic: String,
     pub payload: Bytes,
     pub retain: bool,
@@ -60,15 +60,15 @@ pub(crate) struct Message {
 
 /// What happened.
 #[derive(Debug)]
-pub(crate) enum Happening {
-    Message(Message),
+pub(crate) enum ClientEvent {
+    Message(ReceivedMessage),
     /// A request was answered: for a subscription the first refusal, if any.
-    Answered(Ticket, Result<(), Refusal>),
+    Answered(RequestId, Result<(), ServerRefusal>),
 }
 
 /// A filter to subscribe to.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct SubscribeRequest {
     pub filter: String,
     pub qos: u8,
     /// Own messages are not sent back.
@@ -77,28 +77,28 @@ pub(crate) struct Wanted {
 
 /// What a packet id belongs to; publishes and subscriptions are answered by different packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
+enum RequestKind {
     Publish,
     Subscribe,
     Unsubscribe,
 }
 
 /// A connection.
-pub(crate) struct Client {
-    server: Address,
+pub(crate) struct MqttClient {
+    server: ServerAddress,
     requests: AsyncClient,
     events: mpsc::Receiver<Result<Event, ConnectionError>>,
     /// Handed to the library, in the order of the wire; no packet id yet.
-    unnumbered: VecDeque<Ticket>,
-    waiting: HashMap<(Kind, u16), Ticket>,
-    next_ticket: u64,
+    unnumbered: VecDeque<RequestId>,
+    waiting: HashMap<(RequestKind, u16), RequestId>,
+    next_request: u64,
     packet_limit: u32,
     qos_limit: u8,
 }
 
-impl Client {
+impl MqttClient {
     /// Connects, with a clean start.
-    pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Client, ClientError> {
+    pub(crate) async fn connect(endpoint: &ConnectOptions) -> Result<MqttClient, ClientError> {
         let server = endpoint.server.clone();
         let (requests, event_loop) = AsyncClient::new(options(endpoint), 4 * WINDOW);
         let (sender, mut events) = mpsc::channel(64);
@@ -109,13 +109,13 @@ impl Client {
             Ok(Some(Err(error))) => return Err(failure::at_first(error, server)),
         };
         let (packet_limit, qos_limit) = limits(&connack);
-        Ok(Client {
+        Ok(MqttClient {
             server,
             requests,
             events,
             unnumbered: VecDeque::new(),
             waiting: HashMap::new(),
-            next_ticket: 0,
+            next_request: 0,
             packet_limit,
             qos_limit,
         })
@@ -127,17 +127,20 @@ impl Client {
     }
 
     /// Sends a SUBSCRIBE.
-    pub(crate) fn subscribe(&mut self, wanted: &Wanted) -> Result<Ticket, ClientError> {
+    pub(crate) fn subscribe(
+        &mut self,
+        wanted: &SubscribeRequest,
+    ) -> Result<RequestId, ClientError> {
         let mut filter = Filter::new(wanted.filter.clone(), level(wanted.qos));
         filter.nolocal = wanted.no_local;
         let sent = self.requests.try_subscribe_many([filter]);
-        self.ticket(sent.is_ok())
+        self.request(sent.is_ok())
     }
 
     /// Sends an UNSUBSCRIBE.
-    pub(crate) fn unsubscribe(&mut self, filter: &str) -> Result<Ticket, ClientError> {
+    pub(crate) fn unsubscribe(&mut self, filter: &str) -> Result<RequestId, ClientError> {
         let sent = self.requests.try_unsubscribe(filter);
-        self.ticket(sent.is_ok())
+        self.request(sent.is_ok())
     }
 
     /// Sends a PUBLISH. With QoS 0 it counts as answered when it is on its way.
@@ -147,7 +150,7 @@ impl Client {
         payload: Vec<u8>,
         qos: u8,
         retain: bool,
-    ) -> Result<Ticket, ClientError> {
+    ) -> Result<RequestId, ClientError> {
         if qos > self.qos_limit {
             return Err(ClientError::QosTooHigh {
                 limit: self.qos_limit,
@@ -164,26 +167,26 @@ impl Client {
         let sent = self
             .requests
             .try_publish(topic, level(qos), retain, payload);
-        self.ticket(sent.is_ok())
+        self.request(sent.is_ok())
     }
 
-    fn ticket(&mut self, sent: bool) -> Result<Ticket, ClientError> {
+    fn request(&mut self, sent: bool) -> Result<RequestId, ClientError> {
         if !sent {
             return Err(ClientError::Lost("it is not open any more".to_owned()));
         }
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.unnumbered.push_back(ticket);
-        Ok(ticket)
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        self.unnumbered.push_back(request);
+        Ok(request)
     }
 
     /// What happens next, however long it takes. May be dropped and called again without loss.
-    pub(crate) async fn next(&mut self) -> Result<Happening, ClientError> {
+    pub(crate) async fn next(&mut self) -> Result<ClientEvent, ClientError> {
         loop {
             match self.events.recv().await {
                 Some(Ok(event)) => {
-                    if let Some(happening) = self.read(event) {
-                        return Ok(happening);
+                    if let Some(event) = self.read(event) {
+                        return Ok(event);
                     }
                 }
                 Some(Err(error)) => return Err(failure::later(error, &self.server)),
@@ -195,16 +198,16 @@ impl Client {
     /// Waits for the answer to one request and shows what messages come before it.
     pub(crate) async fn answer<E: From<ClientError>>(
         &mut self,
-        ticket: Ticket,
-        mut on_message: impl FnMut(Message) -> Result<(), E>,
-    ) -> Result<Result<(), Refusal>, E> {
+        request: RequestId,
+        mut on_message: impl FnMut(ReceivedMessage) -> Result<(), E>,
+    ) -> Result<Result<(), ServerRefusal>, E> {
         loop {
             match timeout(ANSWER_TIME, self.next()).await {
                 Err(_) => return Err(ClientError::NoAnswer(self.server.clone()).into()),
                 Ok(Err(error)) => return Err(error.into()),
-                Ok(Ok(Happening::Message(message))) => on_message(message)?,
-                Ok(Ok(Happening::Answered(t, outcome))) if t == ticket => return Ok(outcome),
-                Ok(Ok(Happening::Answered(..))) => {}
+                Ok(Ok(ClientEvent::Message(message))) => on_message(message)?,
+                Ok(Ok(ClientEvent::Answered(t, outcome))) if t == request => return Ok(outcome),
+                Ok(Ok(ClientEvent::Answered(..))) => {}
             }
         }
     }
@@ -218,15 +221,15 @@ impl Client {
         }
     }
 
-    fn read(&mut self, event: Event) -> Option<Happening> {
+    fn read(&mut self, event: Event) -> Option<ClientEvent> {
         let (kind, id, outcome) = match event {
             Event::Incoming(Packet::Publish(publish)) => {
-                return Some(Happening::Message(message(publish)));
+                return Some(ClientEvent::Message(message(publish)));
             }
             Event::Incoming(Packet::PubAck(ack)) => {
                 let reason = ack.properties.and_then(|p| p.reason_string);
                 (
-                    Kind::Publish,
+                    RequestKind::Publish,
                     ack.pkid,
                     refused(codes::puback(ack.reason), reason),
                 )
@@ -235,52 +238,56 @@ impl Client {
                 let reason = ack.properties.and_then(|p| p.reason_string);
                 // A PUBREC that accepts is followed by the PUBCOMP that counts.
                 let refusal = refused(codes::pubrec(ack.reason), reason).err()?;
-                (Kind::Publish, ack.pkid, Err(refusal))
+                (RequestKind::Publish, ack.pkid, Err(refusal))
             }
-            Event::Incoming(Packet::PubComp(ack)) => (Kind::Publish, ack.pkid, Ok(())),
+            Event::Incoming(Packet::PubComp(ack)) => (RequestKind::Publish, ack.pkid, Ok(())),
             Event::Incoming(Packet::SubAck(ack)) => {
                 let reason = ack.properties.and_then(|p| p.reason_string);
                 let code = ack.return_codes.into_iter().map(codes::suback).max();
                 (
-                    Kind::Subscribe,
+                    RequestKind::Subscribe,
                     ack.pkid,
                     refused(code.unwrap_or(0x80), reason),
                 )
             }
-            Event::Incoming(Packet::UnsubAck(ack)) => (Kind::Unsubscribe, ack.pkid, Ok(())),
-            Event::Outgoing(Outgoing::Publish(id)) => return self.number(Kind::Publish, id),
-            Event::Outgoing(Outgoing::Subscribe(id)) => return self.number(Kind::Subscribe, id),
+            Event::Incoming(Packet::UnsubAck(ack)) => (RequestKind::Unsubscribe, ack.pkid, Ok(())),
+            Event::Outgoing(Outgoing::Publish(id)) => return self.number(RequestKind::Publish, id),
+            Event::Outgoing(Outgoing::Subscribe(id)) => {
+                return self.number(RequestKind::Subscribe, id);
+            }
             Event::Outgoing(Outgoing::Unsubscribe(id)) => {
-                return self.number(Kind::Unsubscribe, id);
+                return self.number(RequestKind::Unsubscribe, id);
             }
             _ => return None,
         };
-        let ticket = self.waiting.remove(&(kind, id))?;
-        Some(Happening::Answered(ticket, outcome))
+        let request = self.waiting.remove(&(kind, id))?;
+        Some(ClientEvent::Answered(request, outcome))
     }
 
-    fn number(&mut self, kind: Kind, id: u16) -> Option<Happening> {
-        let ticket = self.unnumbered.pop_front()?;
+    fn number(&mut self, kind: RequestKind, id: u16) -> Option<ClientEvent> {
+        let request = self.unnumbered.pop_front()?;
         if id == 0 {
-            return Some(Happening::Answered(ticket, Ok(())));
+            return Some(ClientEvent::Answered(request, Ok(())));
         }
-        self.waiting.insert((kind, id), ticket);
+        self.waiting.insert((kind, id), request);
         None
     }
 }
 
-fn options(endpoint: &Endpoint) -> MqttOptions {
+fn options(endpoint: &ConnectOptions) -> MqttOptions {
     let (place, port, transport) = match (&endpoint.server, &endpoint.tls) {
-        (Address::Socket(path), _) => {
+        (ServerAddress::Socket(path), _) => {
             let path = path.to_string_lossy().into_owned();
             (path, 0, Transport::unix())
         }
         // The certificate is compared with it, so without brackets.
-        (Address::Host { host, port, .. }, Some(tls)) => {
+        (ServerAddress::Host { host, port, .. }, Some(tls)) => {
             let tls = TlsConfiguration::Rustls(Arc::clone(tls));
             (host.clone(), *port, Transport::tls_with_config(tls))
         }
-        (Address::Host { host, port, .. }, None) => (bracketed(host), *port, Transport::tcp()),
+        (ServerAddress::Host { host, port, .. }, None) => {
+            (bracketed(host), *port, Transport::tcp())
+        }
     };
     let mut options = MqttOptions::new(&endpoint.client_id, place, port);
     options.set_transport(transport);
@@ -321,8 +328,8 @@ fn limits(connack: &ConnAck) -> (u32, u8) {
     )
 }
 
-fn message(publish: Publish) -> Message {
-    Message {
+fn message(publish: Publish) -> ReceivedMessage {
+    ReceivedMessage {
         topic: String::from_utf8_lossy(&publish.topic).into_owned(),
         payload: publish.payload,
         retain: publish.retain,
@@ -341,9 +348,9 @@ fn level(qos: u8) -> QoS {
     }
 }
 
-fn refused(code: u8, reason: Option<String>) -> Result<(), Refusal> {
+fn refused(code: u8, reason: Option<String>) -> Result<(), ServerRefusal> {
     if code < 0x80 {
         return Ok(());
     }
-    Err(Refusal { code, reason })
+    Err(ServerRefusal { code, reason })
 }

@@ -1,10 +1,10 @@
 //! `roommq config`: what holds, and whether a file is right.
 
-use crate::options::SourceArgs;
+use crate::options::SettingsArgs;
 use crate::{shown, table};
 use anyhow::Result;
 use clap::Subcommand;
-use roommq_config::{Origin, Problem, Source, load};
+use roommq_config::{EffectiveValue, Problem, Sources, load};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Show the settings in effect, and where each comes from
-    Show(SourceArgs),
+    Show(SettingsArgs),
     /// Check a settings file
     Check {
         /// The file
@@ -26,22 +26,22 @@ pub(crate) enum ConfigCommand {
 /// # Errors
 ///
 /// Where the settings are wrong, with all that is wrong; or where `out` fails.
-pub fn show(source: &Source, json: bool, out: &mut impl Write) -> Result<()> {
+pub fn show(source: &Sources, json: bool, out: &mut impl Write) -> Result<()> {
     let loaded = load(source)?;
     if json {
         // By way of a String, so that a reader that has gone is seen as one.
-        writeln!(out, "{}", serde_json::to_string(&loaded.origins)?)?;
+        writeln!(out, "{}", serde_json::to_string(&loaded.values)?)?;
     } else {
         let heading = ["KEY", "VALUE", "SOURCE"].map(str::to_owned);
         let rows: Vec<_> = std::iter::once(heading)
-            .chain(loaded.origins.iter().map(row))
+            .chain(loaded.values.iter().map(row))
             .collect();
         table::write(out, &rows)?;
     }
     Ok(())
 }
 
-fn row(origin: &Origin) -> [String; 3] {
+fn row(origin: &EffectiveValue) -> [String; 3] {
     let value = match &origin.value {
         Some(value) => shown::line(&value.to_string()).into_owned(),
         None => "-".to_owned(),
@@ -57,9 +57,9 @@ fn row(origin: &Origin) -> [String; 3] {
 ///
 /// Where `out` fails.
 pub fn check(file: &Path, json: bool, out: &mut impl Write) -> Result<bool> {
-    let source = Source {
+    let source = Sources {
         file: Some(file.to_owned()),
-        ..Source::default()
+        ..Sources::default()
     };
     let problems: Vec<String> = match load(&source) {
         Ok(_) => Vec::new(),
@@ -87,9 +87,9 @@ mod tests {
 
     fn shown_as(json: bool) -> String {
         let variable = ("ROOMMQ__PRESENCE__GRACE", "1m");
-        let source = Source {
+        let source = Sources {
             environment: BTreeMap::from([variable].map(|(n, v)| (n.to_owned(), v.to_owned()))),
-            ..Source::default()
+            ..Sources::default()
         };
         let mut out = Vec::new();
         show(&source, json, &mut out).unwrap();

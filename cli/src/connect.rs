@@ -1,6 +1,6 @@
 //! From the client options to a connection.
 
-use crate::client::Endpoint;
+use crate::client::ConnectOptions;
 use crate::options::{ClientArgs, LoginArgs};
 use crate::tls;
 use anyhow::{Context, anyhow, bail};
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Where and as whom.
-pub(crate) fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
+pub(crate) fn endpoint(args: &ClientArgs) -> anyhow::Result<ConnectOptions> {
     let tls = tls::config(&args.login)?.map(Arc::new);
     let credentials = credentials(&args.login)?;
     let client_id = match args.client_id.as_deref() {
@@ -20,7 +20,7 @@ pub(crate) fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
         Some(id) => id.to_owned(),
         None => fresh_client_id(),
     };
-    Ok(Endpoint {
+    Ok(ConnectOptions {
         server: args.login.server.clone(),
         tls,
         client_id,
@@ -38,7 +38,7 @@ pub(crate) fn credentials(login: &LoginArgs) -> anyhow::Result<Option<(String, S
 }
 
 /// The user's name as others see it, as far as it can be known here.
-pub(crate) fn own_name(endpoint: &Endpoint) -> String {
+pub(crate) fn own_name(endpoint: &ConnectOptions) -> String {
     match &endpoint.credentials {
         Some((user, _)) => roommq_bridge::topics::user_level(user),
         None => roommq_bridge::topics::anonymous_level(&endpoint.client_id),
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn names() {
-        let mut endpoint = Endpoint {
+        let mut endpoint = ConnectOptions {
             server: "h:1".parse().unwrap(),
             tls: None,
             client_id: "cli-1".to_owned(),

@@ -1,10 +1,12 @@
 //! `roommq join`: in a room, until one leaves.
 
-use crate::client::{Client, Endpoint, Happening, Message, Ticket, WINDOW, Wanted};
+use crate::client::{
+    ClientEvent, ConnectOptions, MqttClient, ReceivedMessage, RequestId, SubscribeRequest, WINDOW,
+};
 use crate::options::{ClientArgs, room};
-use crate::room_view::View;
+use crate::room_view::RoomView;
 use crate::signals::Signals;
-use crate::typed::{Lines, Printer, TerminalAsFound};
+use crate::typed::{InputLines, Printer, TerminalGuard};
 use crate::{connect, typed};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -39,13 +41,13 @@ pub(crate) fn run(args: &JoinArgs, json: bool) -> anyhow::Result<()> {
     let room = args.room.as_str();
     let endpoint = connect::endpoint(&args.client)?;
     let people = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !json;
-    let _found = people.then(TerminalAsFound::remember);
+    let _found = people.then(TerminalGuard::remember);
     connect::converse(async {
         // Heard from here on: what interrupts us still leaves in order.
         let stop = Signals::listen(false).context("signals cannot be heard")?;
-        let client = Client::connect(&endpoint).await?;
+        let client = MqttClient::connect(&endpoint).await?;
         let mut visit = Visit {
-            view: View::new(
+            view: RoomView::new(
                 room,
                 &connect::own_name(&endpoint),
                 json,
@@ -75,9 +77,9 @@ enum Screen {
 
 /// One stay in a room.
 struct Visit<'a> {
-    client: Client,
+    client: MqttClient,
     stop: Signals,
-    view: View,
+    view: RoomView,
     screen: Screen,
     name: &'a str,
     /// The room's main line.
@@ -90,15 +92,15 @@ struct Visit<'a> {
 }
 
 /// What the loop waits for.
-enum Next {
-    Happened(Happening),
+enum LoopEvent {
+    Happened(ClientEvent),
     Typed(Option<std::io::Result<Vec<u8>>>),
     Settled,
     Stopped,
 }
 
 impl Visit<'_> {
-    async fn stay(&mut self, people: bool, endpoint: &Endpoint) -> anyhow::Result<()> {
+    async fn stay(&mut self, people: bool, endpoint: &ConnectOptions) -> anyhow::Result<()> {
         // First, so that nothing is said there before we can hear it. A server without inboxes may refuse.
         let _ = self
             .subscribe(&(topics::inbox_prefix("me") + "#"), false)
@@ -112,7 +114,7 @@ impl Visit<'_> {
         }
         let mut lines = if people {
             let (lines, printer) = typed::edited(format!("{}> ", self.name), |line| {
-                command(line) == Typed::Quit
+                command(line) == LineCommand::Quit
             })?;
             self.screen = Screen::Edited(printer);
             self.screen.show(&format!(
@@ -132,20 +134,20 @@ impl Visit<'_> {
                 break;
             }
             let next = tokio::select! {
-                happened = self.client.next() => Next::Happened(happened?),
-                typed = typed_line(&mut lines), if self.client.outstanding() < WINDOW => Next::Typed(typed),
-                () = &mut settle, if !settled => Next::Settled,
-                _ = self.stop.end() => Next::Stopped,
+                happened = self.client.next() => LoopEvent::Happened(happened?),
+                typed = typed_line(&mut lines), if self.client.outstanding() < WINDOW => LoopEvent::Typed(typed),
+                () = &mut settle, if !settled => LoopEvent::Settled,
+                _ = self.stop.end() => LoopEvent::Stopped,
             };
             match next {
-                Next::Happened(Happening::Message(message)) => self.show(&message)?,
-                Next::Happened(Happening::Answered(_, outcome)) => {
+                LoopEvent::Happened(ClientEvent::Message(message)) => self.show(&message)?,
+                LoopEvent::Happened(ClientEvent::Answered(_, outcome)) => {
                     if let Err(refusal) = outcome {
                         self.refused += 1;
                         self.complain(&refusal.sending(&self.room))?;
                     }
                 }
-                Next::Typed(Some(line)) => {
+                LoopEvent::Typed(Some(line)) => {
                     let line = line.context("what is typed cannot be read")?;
                     if people && !self.obey(&line)? {
                         break;
@@ -153,15 +155,15 @@ impl Visit<'_> {
                         self.send(line)?;
                     }
                 }
-                Next::Typed(None) if people => break,
-                Next::Typed(None) => lines = None,
-                Next::Settled => {
+                LoopEvent::Typed(None) if people => break,
+                LoopEvent::Typed(None) => lines = None,
+                LoopEvent::Settled => {
                     settled = true;
                     if let Some(line) = self.view.settle() {
                         self.screen.show(&line)?;
                     }
                 }
-                Next::Stopped => break,
+                LoopEvent::Stopped => break,
             }
         }
         self.leave(&filter).await
@@ -169,8 +171,8 @@ impl Visit<'_> {
 
     /// UNSUBSCRIBE, and what still comes before its answer.
     async fn leave(&mut self, filter: &str) -> anyhow::Result<()> {
-        let ticket = self.client.unsubscribe(filter)?;
-        let _ = self.answer(ticket).await?;
+        let request = self.client.unsubscribe(filter)?;
+        let _ = self.answer(request).await?;
         match self.refused {
             0 => Ok(()),
             1 => bail!("one line was not taken by the server"),
@@ -182,42 +184,42 @@ impl Visit<'_> {
         &mut self,
         filter: &str,
         no_local: bool,
-    ) -> anyhow::Result<Result<(), crate::refusal::Refusal>> {
-        let wanted = Wanted {
+    ) -> anyhow::Result<Result<(), crate::refusal::ServerRefusal>> {
+        let wanted = SubscribeRequest {
             filter: filter.to_owned(),
             qos: self.qos,
             no_local,
         };
-        let ticket = self.client.subscribe(&wanted)?;
-        self.answer(ticket).await
+        let request = self.client.subscribe(&wanted)?;
+        self.answer(request).await
     }
 
     async fn answer(
         &mut self,
-        ticket: Ticket,
-    ) -> anyhow::Result<Result<(), crate::refusal::Refusal>> {
+        request: RequestId,
+    ) -> anyhow::Result<Result<(), crate::refusal::ServerRefusal>> {
         let (client, view, screen) = (&mut self.client, &mut self.view, &mut self.screen);
-        let show = |message: Message| show(view, screen, &message);
-        client.answer::<anyhow::Error>(ticket, show).await
+        let show = |message: ReceivedMessage| show(view, screen, &message);
+        client.answer::<anyhow::Error>(request, show).await
     }
 
-    fn show(&mut self, message: &Message) -> anyhow::Result<()> {
+    fn show(&mut self, message: &ReceivedMessage) -> anyhow::Result<()> {
         show(&mut self.view, &mut self.screen, message)
     }
 
     /// A line that a person typed; false: the person leaves.
     fn obey(&mut self, line: &[u8]) -> anyhow::Result<bool> {
         match command(line) {
-            Typed::Nothing => {}
-            Typed::Quit => return Ok(false),
-            Typed::Who => {
+            LineCommand::Nothing => {}
+            LineCommand::Quit => return Ok(false),
+            LineCommand::Who => {
                 let who = self.view.who();
                 self.screen.show(&who)?;
             }
-            Typed::Unknown => self
+            LineCommand::Unknown => self
                 .screen
                 .show("* /who shows who is here, /quit leaves; a line that begins with // is sent with one /")?,
-            Typed::Text(text) => self.send(text.to_vec())?,
+            LineCommand::Text(text) => self.send(text.to_vec())?,
         }
         Ok(true)
     }
@@ -242,7 +244,7 @@ impl Visit<'_> {
     }
 }
 
-fn show(view: &mut View, screen: &mut Screen, message: &Message) -> anyhow::Result<()> {
+fn show(view: &mut RoomView, screen: &mut Screen, message: &ReceivedMessage) -> anyhow::Result<()> {
     for line in view.take(message, Timestamp::now()) {
         screen.show(&line)?;
     }
@@ -264,7 +266,7 @@ impl Screen {
 }
 
 /// The next line, or the end of the lines once; never, where none can come.
-async fn typed_line(lines: &mut Option<Lines>) -> Option<std::io::Result<Vec<u8>>> {
+async fn typed_line(lines: &mut Option<InputLines>) -> Option<std::io::Result<Vec<u8>>> {
     match lines {
         Some(lines) => lines.recv().await,
         None => std::future::pending().await,
@@ -273,7 +275,7 @@ async fn typed_line(lines: &mut Option<Lines>) -> Option<std::io::Result<Vec<u8>
 
 /// What a person's line means.
 #[derive(Debug, PartialEq, Eq)]
-enum Typed<'a> {
+enum LineCommand<'a> {
     Nothing,
     Who,
     Quit,
@@ -281,14 +283,14 @@ enum Typed<'a> {
     Text(&'a [u8]),
 }
 
-fn command(line: &[u8]) -> Typed<'_> {
+fn command(line: &[u8]) -> LineCommand<'_> {
     match line.trim_ascii() {
-        b"" => Typed::Nothing,
-        b"/who" => Typed::Who,
-        b"/quit" => Typed::Quit,
-        [b'/', text @ ..] if text.starts_with(b"/") => Typed::Text(text),
-        [b'/', ..] => Typed::Unknown,
-        _ => Typed::Text(line),
+        b"" => LineCommand::Nothing,
+        b"/who" => LineCommand::Who,
+        b"/quit" => LineCommand::Quit,
+        [b'/', text @ ..] if text.starts_with(b"/") => LineCommand::Text(text),
+        [b'/', ..] => LineCommand::Unknown,
+        _ => LineCommand::Text(line),
     }
 }
 
@@ -299,14 +301,14 @@ mod tests {
     #[test]
     fn what_a_line_means() {
         for (line, meaning) in [
-            ("", Typed::Nothing),
-            ("  ", Typed::Nothing),
-            ("/who ", Typed::Who),
-            ("/quit", Typed::Quit),
-            ("/whom", Typed::Unknown),
-            ("/", Typed::Unknown),
-            ("//etc", Typed::Text(b"/etc")),
-            (" a /who", Typed::Text(b" a /who")),
+            ("", LineCommand::Nothing),
+            ("  ", LineCommand::Nothing),
+            ("/who ", LineCommand::Who),
+            ("/quit", LineCommand::Quit),
+            ("/whom", LineCommand::Unknown),
+            ("/", LineCommand::Unknown),
+            ("//etc", LineCommand::Text(b"/etc")),
+            (" a /who", LineCommand::Text(b" a /who")),
         ] {
             assert_eq!(command(line.as_bytes()), meaning, "{line:?}");
         }

@@ -33,7 +33,7 @@ use args::Command;
 use clap::Parser;
 use clap::error::ErrorKind;
 use config_command::ConfigCommand;
-use roommq_config::{ConfigError, Place, Problem};
+use roommq_config::{ConfigError, Location, Problem};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -69,10 +69,10 @@ where
 /// Whether a flag of the command line gave a setting a value that it cannot take.
 fn of_a_flag(error: &anyhow::Error) -> bool {
     let of_flag = |problem: &Problem| {
-        let Problem::BadValue { place, .. } = problem else {
+        let Problem::BadValue { location, .. } = problem else {
             return false;
         };
-        matches!(place, Place::Flag(_))
+        matches!(location, Location::Flag(_))
     };
     let problems = error.downcast_ref().map(ConfigError::problems);
     problems.is_some_and(|problems| problems.iter().any(of_flag))
@@ -92,7 +92,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Passwd(passwd)) => passwd::run(&passwd, json, &mut out)?,
         Some(Command::Bench(bench)) => bench::run(bench, json)?,
         Some(Command::Config(ConfigCommand::Show(source))) => {
-            config_command::show(&source.source(), json, &mut out)?;
+            config_command::show(&source.sources(), json, &mut out)?;
             out.flush()?;
         }
         Some(Command::Config(ConfigCommand::Check { file })) => {

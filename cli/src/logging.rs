@@ -1,12 +1,12 @@
 //! The log: to stderr, for people or as JSON.
 
 use anyhow::{Context, anyhow};
-use roommq_config::{Log, LogFormat};
+use roommq_config::{LogFormat, LogSettings};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Starts it, once in a process.
-pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
+pub(crate) fn start(log: &LogSettings) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(&log.level)?)
         .with_writer(std::io::stderr)

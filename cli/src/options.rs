@@ -1,14 +1,14 @@
 //! Options that several commands share.
 
-use crate::address::Address;
+use crate::address::ServerAddress;
 use clap::Args;
 use roommq_bridge::topics::{self, BadRoomName};
-use roommq_config::{Flags, Source};
+use roommq_config::{Flags, Sources};
 use std::path::PathBuf;
 
 /// Where settings come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub(crate) struct SourceArgs {
+pub(crate) struct SettingsArgs {
     /// Read settings from this TOML file; without it, from the one that `ROOMMQ_CONFIG` names, if any
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -29,10 +29,10 @@ pub(crate) struct SourceArgs {
     pub log_format: Option<String>,
 }
 
-impl SourceArgs {
+impl SettingsArgs {
     /// The sources of the settings, this process's environment among them.
-    pub(crate) fn source(&self) -> Source {
-        Source {
+    pub(crate) fn sources(&self) -> Sources {
+        Sources {
             file: self.config.clone(),
             flags: Flags {
                 listen: self.listen.clone(),
@@ -57,7 +57,7 @@ pub(crate) struct LoginArgs {
         value_name = "PLACE",
         default_value = "127.0.0.1:1883"
     )]
-    pub server: Address,
+    pub server: ServerAddress,
     /// mqtts: PEM file with the CA that the server's certificate comes from; without it, those that this
     /// system trusts
     #[arg(long, env = "ROOMMQ_CA", value_name = "FILE")]

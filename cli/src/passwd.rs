@@ -1,6 +1,6 @@
 //! `roommq passwd`: a user's password in a users file.
 
-use crate::options::SourceArgs;
+use crate::options::SettingsArgs;
 use anyhow::{Context, bail};
 use clap::Args;
 use roommq_bridge::topics::{self, BadUserName};
@@ -59,11 +59,11 @@ fn iterations(args: &PasswdArgs) -> anyhow::Result<Option<u32>> {
     if args.no_scram {
         return Ok(None);
     }
-    let source = SourceArgs {
+    let source = SettingsArgs {
         config: args.config.clone(),
-        ..SourceArgs::default()
+        ..SettingsArgs::default()
     };
-    let settings = roommq_config::load(&source.source())?.settings;
+    let settings = roommq_config::load(&source.sources())?.settings;
     Ok(Some(settings.auth.scram_iterations))
 }
 

@@ -1,29 +1,29 @@
 //! Retained messages, read without becoming a member.
 
-use crate::client::{Client, ClientError, Endpoint, Message, Wanted};
-use crate::refusal::Refusal;
+use crate::client::{ClientError, ConnectOptions, MqttClient, ReceivedMessage, SubscribeRequest};
+use crate::refusal::ServerRefusal;
 use std::collections::BTreeMap;
 
 /// The retained messages that match `filter`, by topic. The server answers in order, so the UNSUBACK
 /// marks the end of what is kept.
 pub(crate) async fn retained(
-    endpoint: &Endpoint,
+    endpoint: &ConnectOptions,
     filter: &str,
     qos: u8,
-) -> Result<Result<BTreeMap<String, Message>, Refusal>, ClientError> {
-    let mut client = Client::connect(endpoint).await?;
+) -> Result<Result<BTreeMap<String, ReceivedMessage>, ServerRefusal>, ClientError> {
+    let mut client = MqttClient::connect(endpoint).await?;
     let outcome = read(&mut client, filter, qos).await;
     client.disconnect().await;
     outcome
 }
 
 async fn read(
-    client: &mut Client,
+    client: &mut MqttClient,
     filter: &str,
     qos: u8,
-) -> Result<Result<BTreeMap<String, Message>, Refusal>, ClientError> {
+) -> Result<Result<BTreeMap<String, ReceivedMessage>, ServerRefusal>, ClientError> {
     let mut kept = BTreeMap::new();
-    let wanted = Wanted {
+    let wanted = SubscribeRequest {
         filter: filter.to_owned(),
         qos,
         no_local: false,
@@ -42,7 +42,7 @@ async fn read(
 }
 
 /// A change while we look counts too; an empty payload clears.
-fn keep(kept: &mut BTreeMap<String, Message>, message: Message) {
+fn keep(kept: &mut BTreeMap<String, ReceivedMessage>, message: ReceivedMessage) {
     if message.payload.is_empty() {
         kept.remove(&message.topic);
     } else {
@@ -58,10 +58,10 @@ mod tests {
     fn the_last_word_counts() {
         let mut kept = BTreeMap::new();
         for (topic, payload) in [("a", "1"), ("b", "1"), ("a", "2"), ("b", "")] {
-            let message = Message {
+            let message = ReceivedMessage {
                 topic: topic.to_owned(),
                 payload: payload.into(),
-                ..Message::default()
+                ..ReceivedMessage::default()
             };
             keep(&mut kept, message);
         }

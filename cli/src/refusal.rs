@@ -5,12 +5,12 @@ use std::borrow::Cow;
 
 /// A reason code from 0x80 up, and the server's own words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ServerRefusal {
     pub code: u8,
     pub reason: Option<String>,
 }
 
-impl Refusal {
+impl ServerRefusal {
     /// A SUBSCRIBE that would have entered a room.
     pub(crate) fn joining(&self, room: &str) -> String {
         let (what, hint) = match self.code {
@@ -133,8 +133,8 @@ impl Refusal {
 mod tests {
     use super::*;
 
-    fn refusal(code: u8, reason: &str) -> Refusal {
-        Refusal {
+    fn refusal(code: u8, reason: &str) -> ServerRefusal {
+        ServerRefusal {
             code,
             reason: Some(reason.to_owned()).filter(|r| !r.is_empty()),
         }

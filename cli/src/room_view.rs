@@ -2,16 +2,16 @@
 //!
 //! Reads the server's JSON with tolerance: a newer server may say more than is known here.
 
-use crate::client::Message;
+use crate::client::ReceivedMessage;
 use crate::shown;
 use jiff::{Timestamp, tz::TimeZone};
-use roommq_bridge::topics::{self, Place};
+use roommq_bridge::topics::{self, TopicKind};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// One room as one member sees it.
-pub(crate) struct View {
+pub(crate) struct RoomView {
     room: String,
     /// The member's own name, as in a topic level.
     me: String,
@@ -24,18 +24,18 @@ pub(crate) struct View {
 }
 
 /// Where in the view's world a message lies.
-enum Seen<'a> {
-    Said { below: Option<&'a str> },
+enum MessageKind<'a> {
+    Application { below: Option<&'a str> },
     Presence { user: &'a str },
     Notice,
-    Card,
+    Info,
     Private { rest: &'a str },
-    Elsewhere,
+    Other,
 }
 
-impl View {
-    pub(crate) fn new(room: &str, me: &str, json: bool, zone: TimeZone) -> View {
-        View {
+impl RoomView {
+    pub(crate) fn new(room: &str, me: &str, json: bool, zone: TimeZone) -> RoomView {
+        RoomView {
             room: room.to_owned(),
             me: me.to_owned(),
             json,
@@ -46,24 +46,24 @@ impl View {
     }
 
     /// The lines to show for a message. `now` stands in where the server stamped no time.
-    pub(crate) fn take(&mut self, message: &Message, now: Timestamp) -> Vec<String> {
-        let seen = self.place(&message.topic);
+    pub(crate) fn take(&mut self, message: &ReceivedMessage, now: Timestamp) -> Vec<String> {
+        let kind = self.kind_of(&message.topic);
         if self.json {
-            return vec![self.as_json(&seen, message).to_string()];
+            return vec![self.as_json(&kind, message).to_string()];
         }
         let mut lines = Vec::new();
-        let private = matches!(seen, Seen::Private { .. });
-        if let Seen::Presence { user } = seen {
+        let private = matches!(kind, MessageKind::Private { .. });
+        if let MessageKind::Presence { user } = kind {
             self.note(user.to_owned(), &message.payload);
         }
         if !message.retain && !private {
             lines.extend(self.settle());
         }
-        lines.extend(match seen {
-            Seen::Said { below } => Some(self.said(below, message, now)),
-            Seen::Notice => self.notice(&message.payload),
-            Seen::Private { rest } => Some(self.private(rest, message, now)),
-            Seen::Presence { .. } | Seen::Card | Seen::Elsewhere => None,
+        lines.extend(match kind {
+            MessageKind::Application { below } => Some(self.said(below, message, now)),
+            MessageKind::Notice => self.notice(&message.payload),
+            MessageKind::Private { rest } => Some(self.private(rest, message, now)),
+            MessageKind::Presence { .. } | MessageKind::Info | MessageKind::Other => None,
         });
         lines
     }
@@ -100,22 +100,22 @@ impl View {
             .then(|| json!({"type": "entered", "room": self.room, "user": self.me}).to_string())
     }
 
-    fn place<'a>(&self, topic: &'a str) -> Seen<'a> {
-        match topics::place(topic) {
-            Place::Room { room, rest } if room == self.room => match rest {
-                None => Seen::Said { below: None },
-                Some("_events") => Seen::Notice,
-                Some("_info") => Seen::Card,
+    fn kind_of<'a>(&self, topic: &'a str) -> MessageKind<'a> {
+        match topics::kind(topic) {
+            TopicKind::Room { room, rest } if room == self.room => match rest {
+                None => MessageKind::Application { below: None },
+                Some("_events") => MessageKind::Notice,
+                Some("_info") => MessageKind::Info,
                 Some(rest) => match rest.strip_prefix("_presence/") {
-                    Some(user) => Seen::Presence { user },
-                    None if rest.starts_with('_') => Seen::Elsewhere,
-                    None => Seen::Said { below: Some(rest) },
+                    Some(user) => MessageKind::Presence { user },
+                    None if rest.starts_with('_') => MessageKind::Other,
+                    None => MessageKind::Application { below: Some(rest) },
                 },
             },
-            Place::Inbox {
+            TopicKind::Inbox {
                 rest: Some(rest), ..
-            } => Seen::Private { rest },
-            _ => Seen::Elsewhere,
+            } => MessageKind::Private { rest },
+            _ => MessageKind::Other,
         }
     }
 
@@ -131,7 +131,7 @@ impl View {
         }
     }
 
-    fn said(&self, below: Option<&str>, message: &Message, now: Timestamp) -> String {
+    fn said(&self, below: Option<&str>, message: &ReceivedMessage, now: Timestamp) -> String {
         let from = property(message, "from").unwrap_or("?");
         let mut line = format!("{} {}", self.clock(message, now), shown::line(from));
         if let Some(below) = below {
@@ -161,7 +161,7 @@ impl View {
         Some(line)
     }
 
-    fn private(&self, rest: &str, message: &Message, now: Timestamp) -> String {
+    fn private(&self, rest: &str, message: &ReceivedMessage, now: Timestamp) -> String {
         if let Some(from) = rest.strip_prefix("dm/") {
             let clock = self.clock(message, now);
             return format!(
@@ -187,36 +187,36 @@ impl View {
         }
     }
 
-    fn clock(&self, message: &Message, now: Timestamp) -> String {
+    fn clock(&self, message: &ReceivedMessage, now: Timestamp) -> String {
         match property(message, "at") {
             Some(at) => shown::clock(at, &self.zone),
             None => shown::clock(&now.to_string(), &self.zone),
         }
     }
 
-    fn as_json(&self, seen: &Seen<'_>, message: &Message) -> Value {
+    fn as_json(&self, kind: &MessageKind<'_>, message: &ReceivedMessage) -> Value {
         let mut line = Map::new();
         let mut set = |key: &str, value: Value| line.insert(key.to_owned(), value);
-        let kind = match seen {
-            Seen::Said { .. } => "message",
-            Seen::Presence { .. } => "presence",
-            Seen::Notice => "event",
-            Seen::Card => "info",
-            Seen::Private { rest } => {
+        let type_name = match kind {
+            MessageKind::Application { .. } => "message",
+            MessageKind::Presence { .. } => "presence",
+            MessageKind::Notice => "event",
+            MessageKind::Info => "info",
+            MessageKind::Private { rest } => {
                 if *rest == "error" {
                     "error"
                 } else {
                     "private"
                 }
             }
-            Seen::Elsewhere => "other",
+            MessageKind::Other => "other",
         };
-        set("type", kind.into());
-        if !matches!(seen, Seen::Private { .. }) {
+        set("type", type_name.into());
+        if !matches!(kind, MessageKind::Private { .. }) {
             set("room", self.room.as_str().into());
         }
         set("topic", message.topic.as_str().into());
-        if let Seen::Presence { user } = seen {
+        if let MessageKind::Presence { user } = kind {
             set("user", (*user).into());
         }
         for name in ["from", "at", "seq"] {
@@ -225,7 +225,7 @@ impl View {
             }
         }
         set("retained", message.retain.into());
-        let (key, value) = body(seen, &message.payload);
+        let (key, value) = body(kind, &message.payload);
         set(key, value);
         Value::Object(line)
     }
@@ -233,8 +233,8 @@ impl View {
 
 /// The payload: what the server wrote as the JSON it is, what people wrote as text, and what is neither
 /// as hexadecimal digits. A cleared entry is `null`.
-fn body(seen: &Seen<'_>, payload: &[u8]) -> (&'static str, Value) {
-    let ours = !matches!(seen, Seen::Said { .. } | Seen::Elsewhere);
+fn body(kind: &MessageKind<'_>, payload: &[u8]) -> (&'static str, Value) {
+    let ours = !matches!(kind, MessageKind::Application { .. } | MessageKind::Other);
     if ours && payload.is_empty() {
         return ("value", Value::Null);
     }
@@ -261,7 +261,7 @@ pub(crate) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a 
     object.get(key)?.as_str()
 }
 
-fn property<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+fn property<'a>(message: &'a ReceivedMessage, name: &str) -> Option<&'a str> {
     message
         .user_properties
         .iter()

@@ -1,42 +1,42 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
 
-fn view(json: bool) -> View {
-    View::new("lobby", "me", json, TimeZone::UTC)
+fn view(json: bool) -> RoomView {
+    RoomView::new("lobby", "me", json, TimeZone::UTC)
 }
 
 fn now() -> Timestamp {
     "2026-03-01T12:00:00Z".parse().unwrap()
 }
 
-fn live(topic: &str, payload: &str) -> Message {
-    Message {
+fn live(topic: &str, payload: &str) -> ReceivedMessage {
+    ReceivedMessage {
         topic: topic.to_owned(),
         payload: payload.to_owned().into(),
-        ..Message::default()
+        ..ReceivedMessage::default()
     }
 }
 
-fn kept(topic: &str, payload: &str) -> Message {
-    Message {
+fn kept(topic: &str, payload: &str) -> ReceivedMessage {
+    ReceivedMessage {
         retain: true,
         ..live(topic, payload)
     }
 }
 
-fn stamped(topic: &str, payload: &str) -> Message {
+fn stamped(topic: &str, payload: &str) -> ReceivedMessage {
     let pairs = [
         ("from", "alice"),
         ("at", "2026-03-01T12:03:04.567Z"),
         ("seq", "e:7"),
     ];
-    Message {
+    ReceivedMessage {
         user_properties: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec(),
         ..live(topic, payload)
     }
 }
 
-fn settled() -> View {
+fn settled() -> RoomView {
     let mut view = view(false);
     view.settle();
     view
@@ -174,7 +174,7 @@ fn the_inbox_is_shown() {
 #[test]
 fn json_is_one_object_for_each_message() {
     let mut view = view(true);
-    let mut one = |message: &Message| -> Value {
+    let mut one = |message: &ReceivedMessage| -> Value {
         let lines = view.take(message, now());
         assert_eq!(lines.len(), 1);
         assert!(!lines[0].contains('\n'));

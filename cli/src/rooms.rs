@@ -5,12 +5,12 @@ use crate::room_view::{object, text};
 use crate::{connect, peek, shown, table};
 use anyhow::bail;
 use clap::Args;
-use roommq_bridge::topics::{self, Place};
+use roommq_bridge::topics::{self, TopicKind};
 use serde_json::{Map, Value};
 use std::io::Write;
 
 /// What a room says about itself.
-type Card = Map<String, Value>;
+type InfoObject = Map<String, Value>;
 
 /// `roommq rooms`
 #[derive(Debug, Args)]
@@ -46,19 +46,19 @@ pub(crate) fn run(args: &RoomsArgs, json: bool, out: &mut impl Write) -> anyhow:
 }
 
 /// What the server says, and the room from the topic where it does not.
-fn card(topic: &str, payload: &[u8]) -> Card {
+fn card(topic: &str, payload: &[u8]) -> InfoObject {
     let mut card = object(payload).unwrap_or_default();
     if !card.contains_key("room")
-        && let Place::Room { room, .. } = topics::place(topic)
+        && let TopicKind::Room { room, .. } = topics::kind(topic)
     {
         card.insert("room".to_owned(), room.into());
     }
     card
 }
 
-fn rows(cards: &[Card]) -> Vec<[String; 5]> {
+fn rows(cards: &[InfoObject]) -> Vec<[String; 5]> {
     let heading = ["ROOM", "MEMBERS", "LIMIT", "ACCESS", "SUBJECT"].map(str::to_owned);
-    let row = |card: &Card| {
+    let row = |card: &InfoObject| {
         let word = |key| shown::line(text(card, key).unwrap_or("-")).into_owned();
         let number = |key| {
             card.get(key)

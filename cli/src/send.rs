@@ -1,8 +1,8 @@
 //! `roommq send`: one message, or each line of stdin as one.
 
-use crate::client::{ANSWER_TIME, Client, Happening, WINDOW};
+use crate::client::{ANSWER_TIME, ClientEvent, MqttClient, WINDOW};
 use crate::options::{ClientArgs, room};
-use crate::typed::Lines;
+use crate::typed::InputLines;
 use crate::{connect, typed};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -32,16 +32,16 @@ pub(crate) fn run(args: &SendArgs, json: bool, out: &mut impl Write) -> anyhow::
     let topic = topic(&args.room, args.topic.as_deref());
     let endpoint = connect::endpoint(&args.client)?;
     let sent = connect::converse(async {
-        let mut client = Client::connect(&endpoint).await?;
-        let outgoing = Outgoing {
+        let mut client = MqttClient::connect(&endpoint).await?;
+        let target = SendTarget {
             topic: &topic,
             qos: args.client.qos.unwrap_or(1),
             retain: args.retain,
         };
         let outcome = if args.text.is_empty() {
-            outgoing.lines(&mut client, typed::piped()).await
+            target.lines(&mut client, typed::piped()).await
         } else {
-            outgoing
+            target
                 .one(&mut client, args.text.join(" ").into_bytes())
                 .await
         };
@@ -56,21 +56,21 @@ pub(crate) fn run(args: &SendArgs, json: bool, out: &mut impl Write) -> anyhow::
 }
 
 /// Where messages go, and how.
-struct Outgoing<'a> {
+struct SendTarget<'a> {
     topic: &'a str,
     qos: u8,
     retain: bool,
 }
 
-impl Outgoing<'_> {
-    async fn one(&self, client: &mut Client, payload: Vec<u8>) -> anyhow::Result<usize> {
+impl SendTarget<'_> {
+    async fn one(&self, client: &mut MqttClient, payload: Vec<u8>) -> anyhow::Result<usize> {
         client.publish(self.topic, payload, self.qos, self.retain)?;
         self.acknowledged(client, 0).await?;
         Ok(1)
     }
 
     /// Sends lines until they end or one is refused. Some are on their way at one time; their order is kept.
-    async fn lines(&self, client: &mut Client, mut lines: Lines) -> anyhow::Result<usize> {
+    async fn lines(&self, client: &mut MqttClient, mut lines: InputLines) -> anyhow::Result<usize> {
         let mut sent = 0;
         while let Some(line) = self.line(client, &mut lines).await? {
             client.publish(self.topic, line, self.qos, self.retain)?;
@@ -84,34 +84,34 @@ impl Outgoing<'_> {
     /// The next line. The connection is heard meanwhile: it may end, or an answer come.
     async fn line(
         &self,
-        client: &mut Client,
-        lines: &mut Lines,
+        client: &mut MqttClient,
+        lines: &mut InputLines,
     ) -> anyhow::Result<Option<Vec<u8>>> {
         loop {
             tokio::select! {
                 line = lines.recv() => return line.transpose().context("stdin cannot be read"),
-                happening = client.next() => self.check(happening?)?,
+                event = client.next() => self.check(event?)?,
             }
         }
     }
 
     /// Waits until no more than `open` messages are unanswered.
-    async fn acknowledged(&self, client: &mut Client, open: usize) -> anyhow::Result<()> {
+    async fn acknowledged(&self, client: &mut MqttClient, open: usize) -> anyhow::Result<()> {
         while client.outstanding() > open {
-            let Ok(happening) = tokio::time::timeout(ANSWER_TIME, client.next()).await else {
+            let Ok(event) = tokio::time::timeout(ANSWER_TIME, client.next()).await else {
                 bail!(
                     "the server does not acknowledge; whether the last messages arrived is not known"
                 );
             };
-            self.check(happening?)?;
+            self.check(event?)?;
         }
         Ok(())
     }
 
-    fn check(&self, happening: Happening) -> anyhow::Result<()> {
-        match happening {
-            Happening::Answered(_, Err(refusal)) => bail!(refusal.sending(self.topic)),
-            Happening::Answered(_, Ok(())) | Happening::Message(_) => Ok(()),
+    fn check(&self, event: ClientEvent) -> anyhow::Result<()> {
+        match event {
+            ClientEvent::Answered(_, Err(refusal)) => bail!(refusal.sending(self.topic)),
+            ClientEvent::Answered(_, Ok(())) | ClientEvent::Message(_) => Ok(()),
         }
     }
 }

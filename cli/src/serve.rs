@@ -1,8 +1,8 @@
 //! `roommq serve`: settings, users, the bridge and the broker, plugged together.
 
 use crate::logging;
-use crate::options::SourceArgs;
-use crate::signals::{Asked, Signals};
+use crate::options::SettingsArgs;
+use crate::signals::{SignalAction, Signals};
 use anyhow::{Context, anyhow, bail};
 use roommq_bridge::{Bridge, Users};
 use roommq_broker::policy::Policy;
@@ -82,8 +82,8 @@ fn unbound_path(path: &Path, error: &std::io::Error) -> String {
     }
 }
 
-pub(crate) fn run(source: &SourceArgs, json: bool) -> anyhow::Result<()> {
-    let settings = roommq_config::load(&source.source())?.settings;
+pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
+    let settings = roommq_config::load(&source.sources())?.settings;
     logging::start(&settings.log)?;
     let fd_limit = raise_fd_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -115,8 +115,8 @@ pub(crate) fn run(source: &SourceArgs, json: bool) -> anyhow::Result<()> {
     runtime.block_on(async {
         let signal = loop {
             match signals.next().await {
-                Asked::End(signal) => break signal,
-                Asked::Reload => server.reload(),
+                SignalAction::End(signal) => break signal,
+                SignalAction::Reload => server.reload(),
             }
         };
         tracing::info!(signal, "shutting down; a second signal ends it at once");

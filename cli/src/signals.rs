@@ -13,7 +13,7 @@ pub(crate) struct Signals {
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum SignalAction {
     /// The end, by the signal of this name.
     End(&'static str),
     /// Files are to be read again.
@@ -33,14 +33,14 @@ impl Signals {
     }
 
     /// What the next one asks for. May be dropped and called again without loss.
-    pub(crate) async fn next(&mut self) -> Asked {
+    pub(crate) async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.interrupt.recv() => Asked::End("SIGINT"),
-            _ = self.terminate.recv() => Asked::End("SIGTERM"),
+            _ = self.interrupt.recv() => SignalAction::End("SIGINT"),
+            _ = self.terminate.recv() => SignalAction::End("SIGTERM"),
             _ = self.hangup.recv() => if self.reloads {
-                Asked::Reload
+                SignalAction::Reload
             } else {
-                Asked::End("SIGHUP")
+                SignalAction::End("SIGHUP")
             },
         }
     }
@@ -48,7 +48,7 @@ impl Signals {
     /// The name of the next one that asks for the end.
     pub(crate) async fn end(&mut self) -> &'static str {
         loop {
-            if let Asked::End(signal) = self.next().await {
+            if let SignalAction::End(signal) = self.next().await {
                 return signal;
             }
         }

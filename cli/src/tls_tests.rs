@@ -9,13 +9,13 @@ use tokio_rustls::rustls::InvalidMessage;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 #[derive(Parser)]
-struct Line {
+struct CommandLine {
     #[command(flatten)]
     login: LoginArgs,
 }
 
 fn login(words: &[&str]) -> LoginArgs {
-    Line::try_parse_from(["x"].iter().chain(words))
+    CommandLine::try_parse_from(["x"].iter().chain(words))
         .unwrap()
         .login
 }

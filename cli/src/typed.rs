@@ -12,13 +12,13 @@ use tokio::sync::mpsc;
 const WAITING_LINES: usize = 64;
 
 /// Lines, without their ends. The channel closes when the input has ended.
-pub(crate) type Lines = mpsc::Receiver<std::io::Result<Vec<u8>>>;
+pub(crate) type InputLines = mpsc::Receiver<std::io::Result<Vec<u8>>>;
 
 /// Prints above the line that is being edited.
 pub(crate) type Printer = Box<dyn ExternalPrinter + Send>;
 
 /// The lines of stdin, as the bytes they are.
-pub(crate) fn piped() -> Lines {
+pub(crate) fn piped() -> InputLines {
     let (sender, lines) = mpsc::channel(WAITING_LINES);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().split(b'\n') {
@@ -41,7 +41,7 @@ pub(crate) fn piped() -> Lines {
 pub(crate) fn edited(
     prompt: String,
     last: fn(&[u8]) -> bool,
-) -> rustyline::Result<(Lines, Printer)> {
+) -> rustyline::Result<(InputLines, Printer)> {
     // Bracketed paste would stay switched on if the process ended in the middle of a line.
     let config = Config::builder()
         .auto_add_history(true)
@@ -69,15 +69,15 @@ pub(crate) fn edited(
 
 /// The terminal as it was found, put back when this goes: the editing thread may be in the middle of a
 /// line when the process ends.
-pub(crate) struct TerminalAsFound(Option<Termios>);
+pub(crate) struct TerminalGuard(Option<Termios>);
 
-impl TerminalAsFound {
-    pub(crate) fn remember() -> TerminalAsFound {
-        TerminalAsFound(tcgetattr(std::io::stdin()).ok())
+impl TerminalGuard {
+    pub(crate) fn remember() -> TerminalGuard {
+        TerminalGuard(tcgetattr(std::io::stdin()).ok())
     }
 }
 
-impl Drop for TerminalAsFound {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
         let (Some(found), Ok(now)) = (&self.0, tcgetattr(std::io::stdin())) else {
             return; // it has gone

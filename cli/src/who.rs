@@ -1,6 +1,6 @@
 //! `roommq who`: the roster of a room, read by a peek.
 
-use crate::client::Message;
+use crate::client::ReceivedMessage;
 use crate::options::{ClientArgs, room};
 use crate::room_view::{object, text};
 use crate::{connect, peek, shown, table};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use std::io::Write;
 
 /// One entry of a roster.
-type Entry = Map<String, Value>;
+type RosterObject = Map<String, Value>;
 
 /// `roommq who`
 #[derive(Debug, Args)]
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &WhoArgs, json: bool, out: &mut impl Write) -> anyhow::R
 }
 
 /// What the server says, and the user from the topic where it does not.
-fn entry(message: &Message) -> Entry {
+fn entry(message: &ReceivedMessage) -> RosterObject {
     let mut entry = object(&message.payload).unwrap_or_default();
     if !entry.contains_key("user") {
         let user = message.topic.rsplit('/').next().unwrap_or_default();
@@ -56,9 +56,9 @@ fn entry(message: &Message) -> Entry {
     entry
 }
 
-fn rows(entries: &[Entry], now: Timestamp) -> Vec<[String; 5]> {
+fn rows(entries: &[RosterObject], now: Timestamp) -> Vec<[String; 5]> {
     let heading = ["USER", "STATE", "DEVICES", "ROLE", "SINCE"].map(str::to_owned);
-    let row = |entry: &Entry| {
+    let row = |entry: &RosterObject| {
         let word = |key| shown::line(text(entry, key).unwrap_or("-")).into_owned();
         let state = match text(entry, "reason") {
             Some(reason) => format!("{} ({})", word("state"), shown::line(reason)),
@@ -86,11 +86,11 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    fn read(topic: &str, payload: &str) -> Entry {
-        entry(&Message {
+    fn read(topic: &str, payload: &str) -> RosterObject {
+        entry(&ReceivedMessage {
             topic: topic.to_owned(),
             payload: payload.to_owned().into(),
-            ..Message::default()
+            ..ReceivedMessage::default()
         })
     }
 

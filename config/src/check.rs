@@ -1,118 +1,124 @@
-//! What holds between values.
+//! Checks across several values.
 
 mod access;
 mod listener;
 
 pub(crate) use access::topics;
-pub(crate) use listener::{Bound, listeners};
+pub(crate) use listener::{CheckedListener, listeners};
 
-use crate::entry::Entry;
-use crate::keys::RoomDraft;
-use crate::problem::{Place, Problem};
-use crate::settings::{Access, RoomRule, Settings, UserFrom};
-use crate::value::word::AccessWord;
+use crate::keys::RoomRuleDraft;
+use crate::parsed_table::ParsedTable;
+use crate::problem::{Location, Problem};
+use crate::settings::{RoomAccess, RoomRule, Settings, UserFrom};
+use crate::value::word::RoomAccessWord;
 
-/// Each rule has a pattern of its own, and its list is one that says something.
-pub(crate) fn rooms(entries: Vec<Entry<RoomDraft>>, problems: &mut Vec<Problem>) -> Vec<RoomRule> {
+/// Checks that each `[[room]]` has a pattern of its own and consistent access.
+pub(crate) fn rooms(
+    tables: Vec<ParsedTable<RoomRuleDraft>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<RoomRule> {
     let mut rules: Vec<RoomRule> = Vec::new();
-    for entry in entries {
-        let access = match access(&entry) {
+    for table in tables {
+        let access = match access(&table) {
             Ok(access) => access,
             Err(problem) => {
                 problems.push(problem);
                 continue;
             }
         };
-        let key = format!("{}.match", entry.name);
-        let place = entry.place_of("room.match");
-        let Some(pattern) = entry.read.pattern else {
+        let key = format!("{}.match", table.name);
+        let location = table.location_of("room.match");
+        let Some(pattern) = table.values.pattern else {
             problems.push(Problem::Missing {
                 key,
-                place,
-                wanted: r#"write `match = "lobby"`, or a glob such as "staff-*""#.to_owned(),
+                location,
+                hint: r#"write `match = "lobby"`, or a glob such as "staff-*""#.to_owned(),
             });
             continue;
         };
         if rules.iter().any(|rule| rule.pattern == pattern) {
             problems.push(Problem::BadValue {
                 key,
-                place,
+                location,
                 value: pattern.text,
-                wanted:
-                    "an earlier `[[room]]` has the same, and the first match wins; make them one"
-                        .to_owned(),
+                hint: "an earlier `[[room]]` has the same pattern, and the first match wins; make them one"
+                    .to_owned(),
             });
             continue;
         }
         rules.push(RoomRule {
             pattern,
             access,
-            max_members: entry.read.max_members,
-            publish: entry.read.publish,
+            max_members: table.values.max_members,
+            publish: table.values.publish,
         });
     }
     rules
 }
 
-fn access(entry: &Entry<RoomDraft>) -> Result<Access, Problem> {
-    let key = format!("{}.members", entry.name);
-    match (entry.read.access, &entry.read.members) {
-        (AccessWord::Open, None) => Ok(Access::Open),
-        (AccessWord::Open, Some(_)) => Err(Problem::Conflict {
-            place: entry.place_of("room.members"),
+fn access(table: &ParsedTable<RoomRuleDraft>) -> Result<RoomAccess, Problem> {
+    let key = format!("{}.members", table.name);
+    match (table.values.access, &table.values.members) {
+        (RoomAccessWord::Open, None) => Ok(RoomAccess::Open),
+        (RoomAccessWord::Open, Some(_)) => Err(Problem::Conflict {
+            location: table.location_of("room.members"),
             text: format!(
-                "`{key}` in {} says nothing without `access`: write `access = \"list\"` beside it, or \
-                 take `members` away to let everybody in",
-                entry.place_of("room.members")
+                "`{key}` in {} has no effect without `access`: write `access = \"list\"` beside it, or \
+                 remove `members` to let everybody in",
+                table.location_of("room.members")
             ),
         }),
-        (AccessWord::List, Some(members)) if !members.is_empty() => {
-            Ok(Access::List(members.clone()))
+        (RoomAccessWord::List, Some(members)) if !members.is_empty() => {
+            Ok(RoomAccess::List(members.clone()))
         }
-        (AccessWord::List, Some(_)) => Err(Problem::BadValue {
+        (RoomAccessWord::List, Some(_)) => Err(Problem::BadValue {
             key,
-            place: entry.place_of("room.members"),
+            location: table.location_of("room.members"),
             value: "[]".to_owned(),
-            wanted: "nobody could join; name the users, or write `access = \"open\"`".to_owned(),
+            hint: "nobody could join; name the users, or write `access = \"open\"`".to_owned(),
         }),
-        (AccessWord::List, None) => Err(Problem::Missing {
+        (RoomAccessWord::List, None) => Err(Problem::Missing {
             key,
-            place: entry.place_of("room.access"),
-            wanted: r#"`access = "list"` needs `members = ["alice", "bob"]`"#.to_owned(),
+            location: table.location_of("room.access"),
+            hint: r#"`access = "list"` needs `members = ["alice", "bob"]`"#.to_owned(),
         }),
     }
 }
 
-/// Nobody is let in by oversight, and somebody can be.
-pub(crate) fn auth(bound: &[Bound], entry: &Entry<Settings>, problems: &mut Vec<Problem>) {
-    let place = entry.place_of("auth.anonymous");
-    let auth = &entry.read.auth;
-    let reachable = bound
+/// Checks that no client is let in by oversight, and that some client can connect.
+pub(crate) fn auth(
+    listeners: &[CheckedListener],
+    table: &ParsedTable<Settings>,
+    problems: &mut Vec<Problem>,
+) {
+    let location = table.location_of("auth.anonymous");
+    let auth = &table.values.auth;
+    let reachable = listeners
         .iter()
-        .find_map(|bound| Some((bound, bound.reachable()?)));
-    if let (Place::Default, Some((reachable, address))) = (&place, reachable) {
+        .find_map(|listener| Some((listener, listener.reachable()?)));
+    if let (Location::Default, Some((reachable, address))) = (&location, reachable) {
         problems.push(Problem::Conflict {
             text: format!(
-                "`{}.bind` in {} is `{}`, which other machines can reach, and nothing says whether \
+                "`{}.bind` in {} is `{}`, which other machines can reach, and no setting says whether \
                  clients without credentials may connect: under `[auth]` write `anonymous = false` and \
                  `users_file = \"users.toml\"` (made by `roommq passwd`), or `anonymous = true` to let \
                  everybody in; --anonymous and --users-file, or ROOMMQ__AUTH__ANONYMOUS and ROOMMQ__AUTH__USERS_FILE, say the same",
-                reachable.name, reachable.place, address
+                reachable.name, reachable.location, address
             ),
-            place: reachable.place.clone(),
+            location: reachable.location.clone(),
         });
     }
-    let by_certificate = bound.iter().any(|bound| {
-        let tls = bound.read.tls.as_ref();
+    let by_certificate = listeners.iter().any(|one| {
+        let tls = one.listener.tls.as_ref();
         tls.is_some_and(|tls| tls.user_from != UserFrom::Nothing)
     });
     if !auth.anonymous && auth.users_file.is_none() && !by_certificate {
         problems.push(Problem::Missing {
             key: "auth.users_file".to_owned(),
-            wanted: "with `anonymous = false` nobody could connect; write \
+            hint: "with `anonymous = false` nobody could connect; write \
                      `users_file = \"users.toml\"` under `[auth]`, made by `roommq passwd`"
                 .to_owned(),
-            place,
+            location,
         });
     }
 }

@@ -1,27 +1,28 @@
-//! Built-in defaults, as values. `default.toml` says the same for people, and a test compares the two.
+//! Built-in defaults as values. `default.toml` has the same ones; a test compares the two.
 
 use crate::settings::{
-    Auth, Create, Endpoint, Lanes, Limits, Listener, ListenerLimits, Log, LogFormat, OutsideRooms,
-    Permission, Presence, Rooms, Settings, Sys, SysReaders, Topics,
+    AuthSettings, Endpoint, Lanes, Limits, Listener, ListenerLimits, LogFormat, LogSettings,
+    Permission, PresenceSettings, RoomCreation, RoomSettings, Settings, SysReaders, SysSettings,
+    TopicSettings,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Default for Settings {
-    /// One listener on 127.0.0.1:1883, no rule for any room, everything else as its own default says.
+    /// One listener on 127.0.0.1:1883, no rules, and the default of each section.
     fn default() -> Self {
         Settings {
             listeners: vec![Listener::default()],
-            auth: Auth::default(),
-            topics: Topics::default(),
+            auth: AuthSettings::default(),
+            topics: TopicSettings::default(),
             access_rules: Vec::new(),
             room_rules: Vec::new(),
-            rooms: Rooms::default(),
-            presence: Presence::default(),
+            rooms: RoomSettings::default(),
+            presence: PresenceSettings::default(),
             limits: Limits::default(),
             lanes: Lanes::default(),
-            sys: Sys::default(),
-            log: Log::default(),
+            sys: SysSettings::default(),
+            log: LogSettings::default(),
         }
     }
 }
@@ -38,9 +39,9 @@ impl Default for Listener {
     }
 }
 
-impl Default for Auth {
+impl Default for AuthSettings {
     fn default() -> Self {
-        Auth {
+        AuthSettings {
             anonymous: true,
             users_file: None,
             scram_iterations: 16_384,
@@ -48,26 +49,26 @@ impl Default for Auth {
     }
 }
 
-impl Default for Topics {
+impl Default for TopicSettings {
     fn default() -> Self {
-        Topics {
-            outside_rooms: OutsideRooms::Allow,
+        TopicSettings {
+            outside_rooms: Permission::Allow,
             dollar: Permission::Allow,
         }
     }
 }
 
-impl Default for Rooms {
+impl Default for RoomSettings {
     fn default() -> Self {
-        Rooms {
-            create: Create::Anyone,
+        RoomSettings {
+            create: RoomCreation::Anyone,
         }
     }
 }
 
-impl Default for Presence {
+impl Default for PresenceSettings {
     fn default() -> Self {
-        Presence {
+        PresenceSettings {
             grace: Duration::from_secs(10),
         }
     }
@@ -113,18 +114,18 @@ impl Default for Lanes {
     }
 }
 
-impl Default for Sys {
+impl Default for SysSettings {
     fn default() -> Self {
-        Sys {
+        SysSettings {
             interval: Duration::from_secs(10),
             read: SysReaders::Anyone,
         }
     }
 }
 
-impl Default for Log {
+impl Default for LogSettings {
     fn default() -> Self {
-        Log {
+        LogSettings {
             level: "info".to_owned(),
             format: LogFormat::Human,
         }

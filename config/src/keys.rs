@@ -1,14 +1,14 @@
-//! Every key that there is: its name, how its value is read, and how it is shown.
+//! All keys: their names, and how their values are read and shown.
 
 mod access;
 mod key;
 mod listener;
 mod room;
 
-pub(crate) use access::{ACCESS, AccessDraft};
+pub(crate) use access::{ACCESS, AccessRuleDraft};
 pub(crate) use key::Key;
 pub(crate) use listener::{LISTENER, ListenerDraft};
-pub(crate) use room::{ROOM, RoomDraft};
+pub(crate) use room::{ROOM, RoomRuleDraft};
 
 use crate::settings::Settings;
 use crate::value;
@@ -17,13 +17,13 @@ use crate::value::time::{HOUR, MILLISECOND, MONTH, SECOND};
 use key::{LARGEST_PACKET, SMALLEST_PACKET, key};
 use std::time::Duration;
 
-/// Keep-alive is a two-byte number of seconds (5.0, section 3.1.2.10).
+/// Keep alive is a two-byte number of seconds (5.0, section 3.1.2.10).
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(65_535);
 
-/// Session expiry is a four-byte number of seconds (5.0, section 3.1.2.11.2).
+/// The session expiry interval is a four-byte number of seconds (5.0, section 3.1.2.11.2).
 const LONGEST_EXPIRY: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// Keys of sections that are tables.
+/// The keys of the sections that are tables.
 pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!("auth.anonymous", auth.anonymous, switch, ()),
     key!("auth.users_file", auth.users_file, path, ()),
@@ -171,14 +171,14 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
 
 /// How a section is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub(crate) enum SectionKind {
     /// `[section]`
     Table,
     /// `[[section]]`
     List,
 }
 
-/// Every key's name.
+/// The names of all keys.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let listener = LISTENER.iter().map(|key| key.name);
     let settings = SETTINGS.iter().map(|key| key.name);
@@ -193,36 +193,36 @@ pub(crate) fn section(name: &str) -> &str {
     name.split_once('.').map_or(name, |(section, _)| section)
 }
 
-/// How the section of this name is written, if there is one.
-pub(crate) fn shape(name: &str) -> Option<Shape> {
+/// How the section of this name is written. None: there is no such section.
+pub(crate) fn shape(name: &str) -> Option<SectionKind> {
     match name {
-        "listener" | "access" | "room" => Some(Shape::List),
+        "listener" | "access" | "room" => Some(SectionKind::List),
         _ => names()
             .any(|key| section(key) == name)
-            .then_some(Shape::Table),
+            .then_some(SectionKind::Table),
     }
 }
 
-/// The variable that sets a key of a table.
+/// The environment variable that sets a key of a table.
 pub(crate) fn variable(name: &str) -> String {
     format!("ROOMMQ__{}", name.to_uppercase().replace('.', "__"))
 }
 
-/// Below this likeness nothing is suggested.
-const ALIKE: f64 = 0.6;
+/// The least similarity, from 0 to 1, at which a key is suggested.
+const SIMILAR: f64 = 0.6;
 
-/// The known key, or section, that looks most like `name`.
+/// The known key or section that is most similar to `name`.
 pub(crate) fn nearest(name: &str) -> Option<&'static str> {
-    // The comparison's cost grows with the square of the length.
+    // The cost of the comparison grows with the square of the length.
     if name.len() > 100 {
         return None;
     }
     let name = name.to_lowercase();
-    let likeness = |known: &str| {
+    let similarity = |known: &str| {
         let last = |dotted: &str| dotted.rsplit('.').next().unwrap_or_default().to_owned();
-        // A key in the wrong section is as good as one slip of the pen.
+        // A right key in a wrong section is nearly as similar as a key with one typing error.
         let key = strsim::normalized_damerau_levenshtein(&last(&name), &last(known));
-        // A section that is right makes no key alike, but counts for a little.
+        // A right section alone is no reason to suggest a key, so it counts little.
         if section(&name) == section(known) {
             return 0.2 + 0.8 * key;
         }
@@ -232,8 +232,8 @@ pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     let sections = names().filter(|_| !name.contains('.')).map(section);
     names()
         .chain(sections)
-        .map(|known| (known, likeness(known)))
-        .filter(|(_, likeness)| *likeness >= ALIKE)
+        .map(|known| (known, similarity(known)))
+        .filter(|(_, similarity)| *similarity >= SIMILAR)
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(known, _)| known)
 }
@@ -261,8 +261,8 @@ mod tests {
             ("listener", Some("listener")),
             ("xyzzy", None),
         ];
-        for (name, wanted) in table {
-            assert_eq!(nearest(name), wanted, "{name}");
+        for (name, hint) in table {
+            assert_eq!(nearest(name), hint, "{name}");
         }
     }
 

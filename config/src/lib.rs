@@ -1,25 +1,31 @@
-//! Settings of RoomMQ: defaults, file, environment and flags, checked into types in which only valid values exist.
+//! The settings of RoomMQ, read from defaults, file, environment and flags into checked types.
 //!
-//! [`load()`] is the way in. A later layer wins: built-in defaults, the TOML file, the environment
-//! (`ROOMMQ__SECTION__KEY`), flags. A list (`[[listener]]`, `[[access]]`, `[[room]]`) is replaced as a whole.
+//! Call [`load()`]. A later layer wins over an earlier one:
+//!
+//! 1. the built-in defaults,
+//! 2. the TOML file,
+//! 3. the environment (`ROOMMQ__SECTION__KEY`),
+//! 4. flags of the command line.
+//!
+//! A layer replaces a list (`[[listener]]`, `[[access]]`, `[[room]]`) as a whole.
 
 mod check;
 mod defaults;
-mod entry;
 mod keys;
 mod layer;
 mod load;
+mod parsed_table;
 mod problem;
 mod settings;
-mod source;
+mod sources;
 mod value;
 
-pub use load::{Loaded, Origin, load};
-pub use problem::{ConfigError, Place, Problem};
+pub use load::{EffectiveValue, Loaded, load};
+pub use problem::{ConfigError, Location, Problem};
 pub use settings::{
-    Access, AccessRule, Auth, ClientCertificates, Create, Endpoint, Lanes, Limits, Listener,
-    ListenerLimits, Log, LogFormat, OutsideRooms, Permission, Presence, PublishRule, RoomPattern,
-    RoomRule, Rooms, Settings, Sys, SysReaders, Tls, Topics, Transport, UserFrom, UserPattern,
-    WebSocket,
+    AccessRule, AuthSettings, ClientCertificates, Endpoint, Lanes, Limits, Listener,
+    ListenerLimits, LogFormat, LogSettings, Permission, PresenceSettings, PublishRule, RoomAccess,
+    RoomCreation, RoomPattern, RoomRule, RoomSettings, Settings, SysReaders, SysSettings, Tls,
+    TopicSettings, Transport, UserFrom, UserPattern, WebSocket,
 };
-pub use source::{Flags, Source, process_environment};
+pub use sources::{Flags, Sources, process_environment};

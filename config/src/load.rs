@@ -1,49 +1,48 @@
-//! From the layers to checked settings.
+//! Makes checked settings from the layers.
 
-use crate::entry::Entry;
 use crate::keys::{self, Key, ListenerDraft};
-use crate::problem::{ConfigError, Place, Problem};
+use crate::parsed_table::ParsedTable;
+use crate::problem::{ConfigError, Location, Problem};
 use crate::settings::Settings;
-use crate::source::Source;
+use crate::sources::Sources;
 use crate::{check, layer, value};
 use config::{Map, Value, ValueKind};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The built-in defaults, as a file that people can read.
+/// The built-in defaults, as a file for people.
 const DEFAULTS: &str = include_str!("../default.toml");
 
-/// Checked settings, and where they come from.
+/// Checked settings, and where each value comes from.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What holds.
+    /// The settings in effect.
     pub settings: Settings,
-    /// Every key: listeners first, then the sections, then rules for topics and for rooms.
-    pub origins: Vec<Origin>,
+    /// The values of all keys: listeners, then sections, then `[[access]]`, then `[[room]]`.
+    pub values: Vec<EffectiveValue>,
 }
 
-/// One key's effective value.
+/// The value of one key that is in effect.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Origin {
-    /// As in the file; entries of lists are counted from 0: `room[0].match`.
+pub struct EffectiveValue {
+    /// As in the file. Entries of a list are counted from 0: `room[0].match`.
     pub key: String,
-    /// The value in TOML; none where nothing is set and that means something (`max_members`: no limit).
-    /// Serialized it is a plain value; `to_string` gives its TOML text.
+    /// The value. None: the key is not set and has no default (`max_members`: no limit).
+    /// `to_string` gives its TOML text.
     pub value: Option<toml::Value>,
-    /// Where it comes from; serialized as it is shown.
-    pub source: Place,
+    /// Where the value comes from. It serializes as its text.
+    pub source: Location,
 }
 
-/// Reads all layers, lays them over one another and checks what comes out.
+/// Reads all layers, merges them and checks the result.
 ///
 /// # Errors
 ///
-/// All that is wrong, not only the first; but only what is wrong with the file where it cannot be read
-/// or is no TOML.
-pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
-    let Some((path, named_by)) = named_file(source)? else {
-        return load_text(None, source);
+/// All problems of all layers. If the file cannot be read or is not TOML, only that problem.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let Some((path, named_by)) = named_file(sources)? else {
+        return load_text(None, sources);
     };
     let text = std::fs::read_to_string(&path).map_err(|error| {
         let reason = match error.kind() {
@@ -57,27 +56,27 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
             reason,
         }])
     })?;
-    load_text(Some((&path, &text)), source)
+    load_text(Some((&path, &text)), sources)
 }
 
-/// The file, and the variable that named it; none where the command line did.
-fn named_file(source: &Source) -> Result<Option<(PathBuf, Option<&'static str>)>, ConfigError> {
-    if let Some(path) = &source.file {
+/// The file's path, and the variable that named it. No variable: the command line named it.
+fn named_file(sources: &Sources) -> Result<Option<(PathBuf, Option<&'static str>)>, ConfigError> {
+    if let Some(path) = &sources.file {
         return Ok(Some((path.clone(), None)));
     }
-    match layer::file_variable(&source.environment) {
+    match layer::file_variable(&sources.environment) {
         Some(("", variable)) => Err(ConfigError::new(vec![Problem::Conflict {
-            place: Place::Environment(variable.to_owned()),
+            location: Location::Environment(variable.to_owned()),
             text: format!("{variable} is empty: name a TOML file, or unset it"),
         }])),
         named => Ok(named.map(|(path, variable)| (PathBuf::from(path), Some(variable)))),
     }
 }
 
-/// [`load`] with the file already read.
+/// [`load`] with the file's text.
 pub(crate) fn load_text(
     file: Option<(&Path, &str)>,
-    source: &Source,
+    sources: &Sources,
 ) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
     let alone = |problem| ConfigError::new(vec![problem]);
@@ -85,39 +84,39 @@ pub(crate) fn load_text(
     if let Some((path, text)) = file {
         layers.push(layer::file(text, Some(path), &mut problems).map_err(alone)?);
     }
-    layers.push(layer::environment(&source.environment, &mut problems));
-    layers.push(layer::flags(&source.flags));
+    layers.push(layer::environment(&sources.environment, &mut problems));
+    layers.push(layer::flags(&sources.flags));
     let tree = layer::merge(layers).map_err(|error| {
         alone(Problem::Conflict {
-            place: Place::Default,
+            location: Location::Default,
             text: error.to_string(),
         })
     })?;
-    let mut reader = Reader {
+    let mut loader = Loader {
         file: file.map_or(Path::new(""), |(path, _)| path),
         problems,
-        origins: Vec::new(),
+        values: Vec::new(),
     };
-    let settings = reader.settings(&tree);
+    let settings = loader.settings(&tree);
     match settings {
-        Some(settings) if reader.problems.is_empty() => Ok(Loaded {
+        Some(settings) if loader.problems.is_empty() => Ok(Loaded {
             settings,
-            origins: reader.origins,
+            values: loader.values,
         }),
-        _ => Err(ConfigError::new(reader.problems)),
+        _ => Err(ConfigError::new(loader.problems)),
     }
 }
 
-struct Reader<'a> {
+struct Loader<'a> {
     file: &'a Path,
     problems: Vec<Problem>,
-    origins: Vec<Origin>,
+    values: Vec<EffectiveValue>,
 }
 
-impl Reader<'_> {
-    /// None where so much is wrong that no settings can be made.
+impl Loader<'_> {
+    /// None: there are problems that leave no settings to build.
     fn settings(&mut self, tree: &Map<String, Value>) -> Option<Settings> {
-        let listeners = self.list("listener", keys::LISTENER, tree, Reader::resolve_listener);
+        let listeners = self.list("listener", keys::LISTENER, tree, Loader::resolve_listener);
         let sections = tree
             .iter()
             .filter_map(|(section, value)| match &value.kind {
@@ -130,15 +129,19 @@ impl Reader<'_> {
                 entries.map(move |(key, value)| (format!("{section}.{key}"), value))
             })
             .collect();
-        let mut entry = Entry {
+        let mut entry = ParsedTable {
             name: String::new(),
-            place: Place::Default,
-            read: Settings::default(),
-            places: BTreeMap::new(),
+            location: Location::Default,
+            values: Settings::default(),
+            locations: BTreeMap::new(),
         };
         self.fill(keys::SETTINGS, |key| given.get(key).copied(), &mut entry);
-        let places = &entry.places;
-        self.resolve(places, "auth.users_file", &mut entry.read.auth.users_file);
+        let locations = &entry.locations;
+        self.resolve(
+            locations,
+            "auth.users_file",
+            &mut entry.values.auth.users_file,
+        );
         self.record(keys::SETTINGS, &entry);
         let access = self.list("access", keys::ACCESS, tree, |_, _| {});
         let rooms = self.list("room", keys::ROOM, tree, |_, _| {});
@@ -146,28 +149,28 @@ impl Reader<'_> {
         let listeners = listeners.map(|entries| check::listeners(entries, &mut self.problems));
         let rooms = rooms.map(|entries| check::rooms(entries, &mut self.problems));
         let access = access.map(|entries| check::topics(entries, &mut self.problems));
-        let (bound, Some(rules), Some(access)) = (listeners?, rooms, access) else {
+        let (listeners, Some(rules), Some(access)) = (listeners?, rooms, access) else {
             return None;
         };
         if !self.misread("auth") {
-            check::auth(&bound, &entry, &mut self.problems);
+            check::auth(&listeners, &entry, &mut self.problems);
         }
-        let mut settings = entry.read;
-        settings.listeners = bound.into_iter().map(|bound| bound.read).collect();
+        let mut settings = entry.values;
+        settings.listeners = listeners.into_iter().map(|one| one.listener).collect();
         settings.access_rules = access;
         settings.room_rules = rules;
         Some(settings)
     }
 
-    /// Reads the entries of a list; none where one of them is wrong, since what is said about all of it
-    /// would be wrong too.
+    /// Reads the entries of a list. None: an entry has a problem, and checks of the whole list
+    /// would report follow-up errors.
     fn list<T: Default>(
         &mut self,
         section: &str,
         keys: &[Key<T>],
         tree: &Map<String, Value>,
-        resolve: impl Fn(&Self, &mut Entry<T>),
-    ) -> Option<Vec<Entry<T>>> {
+        resolve: impl Fn(&Self, &mut ParsedTable<T>),
+    ) -> Option<Vec<ParsedTable<T>>> {
         let items = match tree.get(section).map(|value| &value.kind) {
             Some(ValueKind::Array(items)) => items.as_slice(),
             _ => &[],
@@ -177,11 +180,11 @@ impl Reader<'_> {
             let ValueKind::Table(table) = &item.kind else {
                 continue;
             };
-            let mut entry = Entry {
+            let mut entry = ParsedTable {
                 name: format!("{section}[{index}]"),
-                place: layer::place(item, self.file),
-                read: T::default(),
-                places: BTreeMap::new(),
+                location: layer::location(item, self.file),
+                values: T::default(),
+                locations: BTreeMap::new(),
             };
             let own = |key: &str| key.split_once('.').and_then(|(_, key)| table.get(key));
             self.fill(keys, own, &mut entry);
@@ -192,7 +195,8 @@ impl Reader<'_> {
         (!self.misread(section)).then_some(entries)
     }
 
-    /// Whether a section is not what was meant: a misspelt key is one problem, and not two.
+    /// Whether a key of the section has a problem. The checks of that section are skipped then, so
+    /// that a misspelt key is reported once.
     fn misread(&self, section: &str) -> bool {
         let of = |key: &str| key.split(['.', '[']).next() == Some(section);
         self.problems
@@ -200,68 +204,68 @@ impl Reader<'_> {
             .any(|problem| problem.key().is_some_and(of))
     }
 
-    /// Reads all keys of a table.
+    /// Reads the values of all keys of a table.
     fn fill<'v, T>(
         &mut self,
         keys: &[Key<T>],
         given: impl Fn(&str) -> Option<&'v Value>,
-        entry: &mut Entry<T>,
+        entry: &mut ParsedTable<T>,
     ) {
         for key in keys {
             let Some(value) = given(key.name) else {
                 continue;
             };
-            let place = layer::place(value, self.file);
-            if let Err(wanted) = (key.read)(&mut entry.read, &value.kind) {
+            let location = layer::location(value, self.file);
+            if let Err(hint) = (key.read)(&mut entry.values, &value.kind) {
                 self.problems.push(Problem::BadValue {
                     key: full_name(&entry.name, key.name),
-                    place: place.clone(),
+                    location: location.clone(),
                     value: value::describe(&value.kind),
-                    wanted,
+                    hint,
                 });
             }
-            entry.places.insert(key.name, place);
+            entry.locations.insert(key.name, location);
         }
     }
 
-    /// Notes the values of a table for those who ask.
-    fn record<T>(&mut self, keys: &[Key<T>], entry: &Entry<T>) {
-        self.origins.extend(keys.iter().map(|key| {
-            Origin {
+    /// Records the values of a table for [`Loaded::values`].
+    fn record<T>(&mut self, keys: &[Key<T>], entry: &ParsedTable<T>) {
+        self.values.extend(keys.iter().map(|key| {
+            EffectiveValue {
                 key: full_name(&entry.name, key.name),
-                value: (key.show)(&entry.read),
+                value: (key.show)(&entry.values),
                 source: entry
-                    .places
+                    .locations
                     .get(key.name)
                     .cloned()
-                    .unwrap_or(Place::Default),
+                    .unwrap_or(Location::Default),
             }
         }));
     }
 
-    fn resolve_listener(&self, entry: &mut Entry<ListenerDraft>) {
-        let (draft, places) = (&mut entry.read, &entry.places);
-        self.resolve(places, "listener.path", &mut draft.path);
-        self.resolve(places, "listener.certificate", &mut draft.certificate);
-        self.resolve(places, "listener.key", &mut draft.key);
-        self.resolve(places, "listener.client_ca", &mut draft.client_ca);
+    fn resolve_listener(&self, entry: &mut ParsedTable<ListenerDraft>) {
+        let (draft, locations) = (&mut entry.values, &entry.locations);
+        self.resolve(locations, "listener.path", &mut draft.path);
+        self.resolve(locations, "listener.certificate", &mut draft.certificate);
+        self.resolve(locations, "listener.key", &mut draft.key);
+        self.resolve(locations, "listener.client_ca", &mut draft.client_ca);
     }
 
-    /// A file's relative paths are relative to the file.
+    /// Resolves a relative path from the file against the file's directory.
     fn resolve(
         &self,
-        places: &BTreeMap<&'static str, Place>,
+        locations: &BTreeMap<&'static str, Location>,
         key: &str,
         path: &mut Option<PathBuf>,
     ) {
-        let from_file = matches!(places.get(key), Some(Place::File { .. }));
+        let from_file = matches!(locations.get(key), Some(Location::File { .. }));
         if let (true, Some(path), Some(directory)) = (from_file, path, self.file.parent()) {
             *path = directory.join(&*path);
         }
     }
 }
 
-/// `room[0]` and `room.match` make `room[0].match`.
+/// The name that problems call a key: `room[0]` and `room.match` make `room[0].match`.
 fn full_name(entry: &str, key: &str) -> String {
     match key.split_once('.') {
         Some((_, last)) if !entry.is_empty() => format!("{entry}.{last}"),

@@ -1,44 +1,44 @@
-//! What can be wrong with settings, told so that the reader can put it right.
+//! The problems that settings can have. Each text says what to write instead.
 
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value comes from. The order is that of the layers: a later one wins.
+/// Where a value comes from. The order is that of the layers: a later layer wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum Location {
     /// Built in.
     Default,
     /// A TOML file.
     File {
-        /// As it was named.
+        /// The path as it was named.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
     },
-    /// An environment variable, by its name.
+    /// An environment variable, by name.
     Environment(String),
     /// A flag of the command line, with its dashes.
     Flag(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Default => f.write_str("default"),
-            Place::File { path, line } => write!(f, "{}:{line}", path.display()),
-            Place::Environment(name) | Place::Flag(name) => f.write_str(name),
+            Location::Default => f.write_str("default"),
+            Location::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Location::Environment(name) | Location::Flag(name) => f.write_str(name),
         }
     }
 }
 
-impl Serialize for Place {
+impl Serialize for Location {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -47,76 +47,76 @@ pub enum Problem {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The variable that named it; none: the command line did.
+        /// The variable that named the file. None: the command line named it.
         named_by: Option<String>,
-        /// What the system says.
+        /// The operating system's error.
         reason: String,
     },
-    /// The file is no TOML. Nothing else is looked at then.
-    #[error("{place} is not TOML: {reason}")]
+    /// The file is not TOML. No other layer is checked then.
+    #[error("{location} is not TOML: {reason}")]
     Syntax {
         /// Where parsing stopped.
-        place: Place,
-        /// What the parser says.
+        location: Location,
+        /// The parser's error.
         reason: String,
     },
     /// No such key.
-    #[error("unknown key `{key}` in {place}{}", did_you_mean(nearest.as_deref()))]
+    #[error("unknown key `{key}` in {location}{}", did_you_mean(nearest.as_deref()))]
     UnknownKey {
-        /// As it was written.
+        /// The key as it was written.
         key: String,
-        /// Where.
-        place: Place,
-        /// The known key that looks most like it, if one does.
+        /// Where it was written.
+        location: Location,
+        /// The known key that is most similar, if one is similar.
         nearest: Option<String>,
     },
     /// A value that the key cannot take.
-    #[error("`{key}` in {place} is `{value}`: {wanted}")]
+    #[error("`{key}` in {location} is `{value}`: {hint}")]
     BadValue {
-        /// The key; entries of lists are counted from 0, as in `room[0].match`.
+        /// The key. Entries of a list are counted from 0: `room[0].match`.
         key: String,
-        /// Where.
-        place: Place,
-        /// As it was written, shortened.
+        /// Where it was written.
+        location: Location,
+        /// The value as it was written, shortened.
         value: String,
-        /// What would be right.
-        wanted: String,
+        /// What to write instead.
+        hint: String,
     },
-    /// A key that must be there is not.
-    #[error("`{key}` is missing in {place}: {wanted}")]
+    /// A required key is missing.
+    #[error("`{key}` is missing in {location}: {hint}")]
     Missing {
         /// The key.
         key: String,
-        /// Where it was looked for.
-        place: Place,
+        /// Where it was expected.
+        location: Location,
         /// What to write.
-        wanted: String,
+        hint: String,
     },
-    /// Values that are right alone and wrong together.
+    /// Values that contradict each other.
     #[error("{text}")]
     Conflict {
-        /// The value that has to change, most likely.
-        place: Place,
-        /// The whole story, and what to write.
+        /// The value that most likely has to change.
+        location: Location,
+        /// The whole text, with what to write instead.
         text: String,
     },
 }
 
 impl Problem {
-    /// Where to look, where that is one place.
+    /// Where the problem is. None: the file cannot be read.
     #[must_use]
-    pub fn place(&self) -> Option<&Place> {
+    pub fn location(&self) -> Option<&Location> {
         match self {
             Problem::Unreadable { .. } => None,
-            Problem::Syntax { place, .. }
-            | Problem::UnknownKey { place, .. }
-            | Problem::BadValue { place, .. }
-            | Problem::Missing { place, .. }
-            | Problem::Conflict { place, .. } => Some(place),
+            Problem::Syntax { location, .. }
+            | Problem::UnknownKey { location, .. }
+            | Problem::BadValue { location, .. }
+            | Problem::Missing { location, .. }
+            | Problem::Conflict { location, .. } => Some(location),
         }
     }
 
-    /// The key that it is about, where it is about one.
+    /// The key with the problem. None: the problem is not about a single key.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         match self {
@@ -132,22 +132,22 @@ fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |known| format!("; did you mean {known}?"))
 }
 
-/// Everything that is wrong with the settings, in the order of the layers and lines. Never empty.
+/// All problems of the settings, in the order of layers and lines. There is at least one.
 ///
-/// Shown as one line for each problem.
+/// The text has one line for each problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<Problem>,
 }
 
 impl ConfigError {
-    /// Sorts `problems` by their places.
+    /// Sorts `problems` by location.
     pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
-        problems.sort_by(|a, b| a.place().cmp(&b.place()));
+        problems.sort_by(|a, b| a.location().cmp(&b.location()));
         ConfigError { problems }
     }
 
-    /// One by one.
+    /// The problems.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -166,7 +166,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Whoever typed the name knows where it is from; a variable may have been set long ago.
+/// A variable may have been set long ago, so the error names it.
 fn by_variable(named_by: Option<&str>) -> String {
     named_by.map_or_else(String::new, |variable| format!(" (named by {variable})"))
 }

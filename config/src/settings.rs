@@ -1,4 +1,4 @@
-//! Settings as checked values: what does not hold cannot be built by the loader.
+//! The settings as checked values. The loader builds no invalid ones.
 
 mod access;
 mod listener;
@@ -14,85 +14,77 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Everything that a running server is told.
+/// All settings of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Where clients connect; at least one.
+    /// Where clients connect. There is at least one.
     pub listeners: Vec<Listener>,
     /// Who may connect.
-    pub auth: Auth,
-    /// Topics that are no rooms.
-    pub topics: Topics,
-    /// Rules for topics that are no rooms; the first that decides wins.
+    pub auth: AuthSettings,
+    /// Topics outside rooms and inboxes.
+    pub topics: TopicSettings,
+    /// Rules for topics outside rooms and inboxes. The first that applies wins.
     pub access_rules: Vec<AccessRule>,
-    /// Rules for rooms by name; the first that matches wins.
+    /// Rules for rooms by name. The first that matches wins.
     pub room_rules: Vec<RoomRule>,
-    /// What holds for a room that no rule matches.
-    pub rooms: Rooms,
-    /// Times of presence.
-    pub presence: Presence,
-    /// Sizes, counts and times that bound what a peer can cost.
+    /// Settings of the rooms that no rule matches.
+    pub rooms: RoomSettings,
+    /// Presence in rooms.
+    pub presence: PresenceSettings,
+    /// Limits on the resources that a peer can use.
     pub limits: Limits,
-    /// The ordered logs that all traffic passes.
+    /// The ordered logs of all messages and subscriptions.
     pub lanes: Lanes,
-    /// What the server tells of itself.
-    pub sys: Sys,
-    /// How the log is written.
-    pub log: Log,
+    /// The `$SYS` topics.
+    pub sys: SysSettings,
+    /// The log.
+    pub log: LogSettings,
 }
 
 /// Who may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Auth {
-    /// Whether a client without credentials is let in, as `~<client id>`.
+pub struct AuthSettings {
+    /// Whether a client without credentials may connect, as the user `~<client id>`.
     pub anonymous: bool,
     /// The file that `roommq passwd` writes.
     pub users_file: Option<PathBuf>,
-    /// What a password costs whoever logs in by SCRAM-SHA-256: iterations of PBKDF2, 4,096 at least.
+    /// Iterations of PBKDF2 for a password of SCRAM-SHA-256, at least 4,096.
     pub scram_iterations: u32,
 }
 
 /// Topics besides `rooms/` and `inbox/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Topics {
-    /// Whether they are served, where no rule decides.
-    pub outside_rooms: OutsideRooms,
-    /// The same of those that start with `$`, where others are served; never of `$SYS`, which is the server's.
+pub struct TopicSettings {
+    /// Whether clients may use them if no rule applies.
+    pub outside_rooms: Permission,
+    /// Whether clients may use topics that start with `$`, if they may use others. `$SYS` is
+    /// excepted: it is the server's.
     pub dollar: Permission,
 }
 
-/// Whether ordinary MQTT topics are served beside the rooms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutsideRooms {
-    /// Anybody may publish and subscribe there.
-    Allow,
-    /// Nobody may.
-    Deny,
-}
-
-/// What holds for the rooms whose names match.
+/// A rule for the rooms whose names match a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomRule {
-    /// The glob on the room's name, as written and as it matches.
+    /// The glob that matches the room's name.
     pub pattern: RoomPattern,
     /// Who may join.
-    pub access: Access,
-    /// How many users may be in at once; none: no limit.
+    pub access: RoomAccess,
+    /// The most members at once. None: no limit.
     pub max_members: Option<NonZeroU32>,
     /// Who may publish.
     pub publish: PublishRule,
 }
 
-/// A glob on a room name.
+/// A glob that matches room names.
 #[derive(Debug, Clone)]
 pub struct RoomPattern {
-    /// As it stands in the file.
+    /// The glob as written.
     pub text: String,
-    /// As it matches.
+    /// The compiled glob.
     pub matcher: GlobMatcher,
 }
 
-/// Two patterns are the same when they are written the same.
+/// Two patterns are equal if they are written the same.
 impl PartialEq for RoomPattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -103,91 +95,93 @@ impl Eq for RoomPattern {}
 
 /// Who may join a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
-    /// Whoever may connect.
+pub enum RoomAccess {
+    /// Everybody who may connect.
     Open,
-    /// These users only.
+    /// Only these users.
     List(BTreeSet<String>),
 }
 
 /// Who may publish into a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishRule {
-    /// Whoever may join.
+    /// Everybody who may join.
     Anyone,
-    /// Only who has joined.
+    /// Only members.
     Members,
 }
 
-/// What holds for rooms that no rule matches.
+/// Settings of the rooms that no rule matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rooms {
-    /// Who brings such a room to life by joining.
-    pub create: Create,
+pub struct RoomSettings {
+    /// Who creates such a room by joining it.
+    pub create: RoomCreation,
 }
 
-/// Who may bring a room to life.
+/// Who may create a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Create {
-    /// Whoever may connect.
+pub enum RoomCreation {
+    /// Everybody who may connect.
     Anyone,
     /// Users with credentials.
     Authenticated,
-    /// Only rooms that a rule names exist.
+    /// Nobody: the only rooms are those that a rule matches.
     Nobody,
 }
 
-/// Times of presence.
+/// Presence in rooms.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Presence {
-    /// From `lost` to `left`.
+pub struct PresenceSettings {
+    /// The time from `lost` to `left`.
     pub grace: Duration,
 }
 
-/// Bounds on what a peer can cost.
+/// Limits on the resources that a peer can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections, all listeners together.
+    /// Open connections of all listeners.
     pub connections: usize,
-    /// The largest packet taken, in bytes, fixed header included.
+    /// The largest packet accepted, in bytes, with its fixed header.
     pub packet_bytes: u32,
-    /// Bytes that may wait for one session's socket, for its window, and for a client that is away.
+    /// Bytes that may be queued for one session, connected or offline.
     pub outbox_bytes: usize,
-    /// QoS 1 and 2 messages that may wait for one session's in-flight window, or for a client that is away.
+    /// QoS 1 and 2 messages that may be queued for one session's in-flight window, or while it is
+    /// offline.
     pub outbox_messages: usize,
-    /// QoS 1 and 2 messages on the way to one session at once.
+    /// QoS 1 and 2 messages in flight to one session.
     pub inflight: u16,
-    /// Filters one session may hold.
+    /// Subscriptions of one session.
     pub subscriptions: usize,
-    /// Bytes of all filters that one session may hold.
+    /// Bytes of the topic filters of one session.
     pub subscription_bytes: usize,
-    /// Retained messages outside rooms; each lane keeps its equal part of them.
+    /// Retained messages outside rooms. Each lane has an equal share.
     pub retained: usize,
-    /// Bytes of their topics, payloads and properties; each lane keeps its equal part.
+    /// Bytes of their topics, payloads and properties. Each lane has an equal share.
     pub retained_bytes: usize,
-    /// Topic aliases that a client may set in one connection; 0: none.
+    /// Topic aliases that a client may set in one connection. 0: none.
     pub topic_aliases: u16,
-    /// Rooms that live at one time, those that rules name among them. Each lane has an equal share.
+    /// Rooms that exist at one time, those that rules match included. Each lane has an equal share.
     pub rooms: usize,
     /// Retained messages of the application in one room.
     pub room_retained: usize,
-    /// From accept to a whole CONNECT.
+    /// The time from accept to a whole CONNECT.
     pub connect_time: Duration,
-    /// A started packet must be whole after this time.
+    /// The time from the first byte of a packet to its last.
     pub packet_time: Duration,
-    /// A socket that takes nothing for so long is closed.
+    /// The server closes a socket that accepts no bytes for this time.
     pub write_stall: Duration,
-    /// The longest keep-alive granted; 0 (never) becomes this.
+    /// The longest keep alive granted. A client's 0 (none) becomes this.
     pub keep_alive: Duration,
-    /// The longest that a session outlives its connection; 0 keeps none, none: as long as its client asks.
+    /// The longest session expiry interval granted. 0: no session outlives its connection. None: as
+    /// the client asks.
     pub session_expiry: Option<Duration>,
-    /// Sessions that may wait for their clients at one time; past it the longest absent ends.
+    /// Offline sessions. Above it the server evicts the one that has been offline longest.
     pub kept_sessions: usize,
-    /// Bytes that wait in the queues of all sessions whose clients are away; before it is reached, sessions end.
+    /// Bytes queued for all offline sessions. The server evicts sessions before it is reached.
     pub kept_bytes: usize,
-    /// A QoS 1 or 2 message that has waited longer is dropped.
+    /// The server drops a QoS 1 or 2 message that has been queued for longer.
     pub queue_age: Duration,
-    /// From the signal to the end of the process.
+    /// The time from the signal to the end of the process.
     pub shutdown_time: Duration,
     /// Password checks at one time.
     pub password_checks: usize,
@@ -196,29 +190,29 @@ pub struct Limits {
 /// The ordered logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lanes {
-    /// How many; the same on every node of a deployment. At least 1.
+    /// How many lanes, at least 1. The same on every server of a deployment.
     pub count: u16,
-    /// Threads that apply entries; 0: as many as cores.
+    /// Threads that apply entries. 0: as many as cores.
     pub keepers: u16,
-    /// Threads that serve sockets; 0: as many as cores.
+    /// Threads that serve sockets. 0: as many as cores.
     pub io_threads: u16,
-    /// Bytes of entries that a lane may hold unread.
+    /// Bytes of entries that a lane may hold before they are applied.
     pub credit_bytes: u32,
 }
 
 /// The topics under `$SYS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sys {
-    /// From one update to the next; 0: there are none.
+pub struct SysSettings {
+    /// The time from one update to the next. 0: no updates.
     pub interval: Duration,
     /// Who may subscribe to them.
     pub read: SysReaders,
 }
 
-/// Who may see what the server tells of itself.
+/// Who may subscribe to `$SYS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SysReaders {
-    /// Whoever may connect.
+    /// Everybody who may connect.
     Anyone,
     /// Users with credentials.
     Authenticated,
@@ -226,16 +220,16 @@ pub enum SysReaders {
     Nobody,
 }
 
-/// How the log is written.
+/// The log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
+pub struct LogSettings {
     /// `error`, `warn`, `info`, `debug`, `trace`, or tracing directives.
     pub level: String,
-    /// For people or for machines.
+    /// The form of its lines.
     pub format: LogFormat,
 }
 
-/// The shape of a log line.
+/// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on one line.

@@ -1,7 +1,7 @@
-//! Rules for topics, as they are read.
+//! How `[[access]]` is read.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use roommq_config::{Permission, Source, load};
+use roommq_config::{Permission, Sources, load};
 
 #[test]
 fn access_rules_keep_their_order() {
@@ -11,9 +11,9 @@ fn access_rules_keep_their_order() {
                 [[access]]\ntopics = ['#']\npublish = 'deny'\nsubscribe = 'deny'\n\
                 [topics]\ndollar = 'deny'\n";
     std::fs::write(&file, text).unwrap();
-    let source = Source {
+    let source = Sources {
         file: Some(file),
-        ..Source::default()
+        ..Sources::default()
     };
     let loaded = load(&source).unwrap();
     let [first, second] = &loaded.settings.access_rules[..] else {
@@ -33,7 +33,7 @@ fn access_rules_keep_their_order() {
     );
     assert_eq!(loaded.settings.topics.dollar, Permission::Deny);
     let shown = |key: &str| {
-        let origin = loaded.origins.iter().find(|origin| origin.key == key);
+        let origin = loaded.values.iter().find(|origin| origin.key == key);
         origin.unwrap().value.as_ref().unwrap().to_string()
     };
     assert_eq!(shown("access[0].topics"), r#"["a/#", "$b/%u"]"#);

@@ -1,16 +1,16 @@
-//! Each thing that can be wrong, and the words in which it is told.
+//! Each problem and its text.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use roommq_config::{Flags, Problem, Source, load};
+use roommq_config::{Flags, Problem, Sources, load};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What `load` says about a file, variables and flags; the file is called `roommq.toml`.
+/// The problems that `load` reports for a file, variables and flags. The file is called `roommq.toml`.
 fn problems(toml: &str, environment: &[(&str, &str)], flags: Flags) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("roommq.toml");
     std::fs::write(&file, toml).unwrap();
-    let source = Source {
+    let source = Sources {
         file: Some(file),
         flags,
         environment: variables(environment),
@@ -67,7 +67,7 @@ fn whole_texts() {
     }
 }
 
-/// Exactly one problem is told, and it has the parts that the case says.
+/// Each case has exactly one problem, whose text has the given parts.
 #[test]
 fn wrong_files() {
     let cases = include_str!("wrong_files.txt").split("\n\n");
@@ -204,7 +204,7 @@ fn nobody_could_connect() {
 }
 
 #[test]
-fn all_problems_are_told_at_once_and_in_order() {
+fn all_problems_are_reported_in_order() {
     let toml = "[presence]\ngrace = 'x'\n[log]\nfromat = 'json'\n[[room]]\nmatch = '/'\n[lanes]\ncount = 0";
     let flags = Flags {
         log_level: Some("loud".to_owned()),
@@ -232,10 +232,10 @@ fn files_that_cannot_be_read() {
     let latin = directory.path().join("latin.toml");
     std::fs::write(&latin, b"# \xe4").unwrap();
     let told = |file: Option<PathBuf>, environment: &[(&str, &str)]| {
-        let source = Source {
+        let source = Sources {
             file,
             environment: variables(environment),
-            ..Source::default()
+            ..Sources::default()
         };
         load(&source).unwrap_err().to_string()
     };

@@ -1,10 +1,10 @@
-//! Which layer wins, where each value is said to come from, and the files that we ship.
+//! The order of the layers, the locations of values, and the files that we ship.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use proptest::prelude::*;
 use roommq_config::{
-    Access, ClientCertificates, Endpoint, Flags, Loaded, LogFormat, Origin, Place, Settings,
-    Source, Transport, UserFrom, load,
+    ClientCertificates, EffectiveValue, Endpoint, Flags, Loaded, Location, LogFormat, RoomAccess,
+    Settings, Sources, Transport, UserFrom, load,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 fn origin(loaded: &Loaded, key: &str) -> (String, String) {
     let origin = loaded
-        .origins
+        .values
         .iter()
         .find(|origin| origin.key == key)
         .unwrap();
@@ -34,13 +34,13 @@ fn shipped(name: &str) -> PathBuf {
 
 #[test]
 fn nothing_given_gives_the_defaults() {
-    let loaded = load(&Source::default()).unwrap();
+    let loaded = load(&Sources::default()).unwrap();
     assert_eq!(loaded.settings, Settings::default());
     assert!(
         loaded
-            .origins
+            .values
             .iter()
-            .all(|origin| origin.source == Place::Default)
+            .all(|origin| origin.source == Location::Default)
     );
     assert_eq!(origin(&loaded, "listener[0].bind").0, "\"127.0.0.1:1883\"");
     assert_eq!(origin(&loaded, "limits.packet_bytes").0, "\"1MiB\"");
@@ -57,8 +57,8 @@ fn each_layer_wins_over_the_one_below() {
     )
     .unwrap();
     let path = file.display();
-    let mut source = Source::default();
-    let level = |source: &Source| origin(&load(source).unwrap(), "log.level");
+    let mut source = Sources::default();
+    let level = |source: &Sources| origin(&load(source).unwrap(), "log.level");
     let is = |value: &str, place: &str| (format!("{value:?}"), place.to_owned());
     assert_eq!(level(&source), is("info", "default"));
     source.environment = variables(&[("ROOMMQ_CONFIG", file.to_str().unwrap())]);
@@ -70,7 +70,7 @@ fn each_layer_wins_over_the_one_below() {
     source.flags.log_level = Some("trace".to_owned());
     assert_eq!(level(&source), is("trace", "--log-level"));
 
-    // What a higher layer does not name stays.
+    // A value that no higher layer sets stays.
     let settings = load(&source).unwrap().settings;
     assert_eq!(settings.log.format, LogFormat::Json);
     assert_eq!(settings.presence.grace, Duration::from_mins(1));
@@ -89,13 +89,13 @@ fn a_file_that_nobody_names_is_not_read() {
     // The other tests in this process name files by absolute paths.
     let before = std::env::current_dir().unwrap();
     std::env::set_current_dir(directory.path()).unwrap();
-    let loaded = load(&Source::default());
+    let loaded = load(&Sources::default());
     std::env::set_current_dir(before).unwrap();
     assert!(loaded.is_ok());
 }
 
 #[test]
-fn one_listener_takes_the_place_of_all() {
+fn one_listener_replaces_all() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("roommq.toml");
     std::fs::write(
@@ -103,11 +103,11 @@ fn one_listener_takes_the_place_of_all() {
         "[[listener]]\nbind = '127.0.0.1:0'\n[[listener]]\nbind = '127.0.0.1:0'",
     )
     .unwrap();
-    let mut source = Source {
+    let mut source = Sources {
         file: Some(file),
-        ..Source::default()
+        ..Sources::default()
     };
-    let binds = |source: &Source| -> Vec<String> {
+    let binds = |source: &Sources| -> Vec<String> {
         let settings = load(source).unwrap().settings;
         assert!(
             settings
@@ -136,43 +136,43 @@ fn one_listener_takes_the_place_of_all() {
 }
 
 #[test]
-fn anonymous_access_beyond_loopback_is_open_to_whoever_writes_it_down() {
+fn anonymous_access_beyond_loopback_must_be_written_down() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("roommq.toml");
     std::fs::write(&file, "[auth]\nanonymous = true").unwrap();
-    let open = Source {
+    let open = Sources {
         flags: Flags {
             listen: Some("0.0.0.0:1883".to_owned()),
             ..Flags::default()
         },
-        ..Source::default()
+        ..Sources::default()
     };
     assert!(load(&open).is_err());
     let sources = [
-        Source {
+        Sources {
             file: Some(file),
             ..open.clone()
         },
-        Source {
+        Sources {
             flags: Flags {
                 anonymous: Some(true),
                 ..open.flags.clone()
             },
-            ..Source::default()
+            ..Sources::default()
         },
-        Source {
+        Sources {
             flags: Flags {
                 anonymous: Some(false),
                 users_file: Some("users.toml".to_owned()),
                 ..open.flags.clone()
             },
-            ..Source::default()
+            ..Sources::default()
         },
-        Source {
+        Sources {
             environment: variables(&[("ROOMMQ__AUTH__ANONYMOUS", "true")]),
             ..open.clone()
         },
-        Source {
+        Sources {
             environment: variables(&[
                 ("ROOMMQ__AUTH__ANONYMOUS", "false"),
                 ("ROOMMQ__AUTH__USERS_FILE", "users.toml"),
@@ -191,10 +191,10 @@ fn users_file_is_relative_to_the_file_that_names_it() {
     let file = directory.path().join("roommq.toml");
     let users = |toml: &str, environment: &[(&str, &str)]| {
         std::fs::write(&file, toml).unwrap();
-        let source = Source {
+        let source = Sources {
             file: Some(file.clone()),
             environment: variables(environment),
-            ..Source::default()
+            ..Sources::default()
         };
         load(&source).unwrap().settings.auth.users_file.unwrap()
     };
@@ -208,8 +208,8 @@ fn users_file_is_relative_to_the_file_that_names_it() {
 
 #[test]
 fn every_table_key_can_be_set_by_its_variable() {
-    let loaded = load(&Source::default()).unwrap();
-    for origin in &loaded.origins {
+    let loaded = load(&Sources::default()).unwrap();
+    for origin in &loaded.values {
         if origin.key.contains('[') {
             continue;
         }
@@ -219,18 +219,18 @@ fn every_table_key_can_be_set_by_its_variable() {
             Some(plain) => plain.to_string(),
             None => "users.toml".to_owned(),
         };
-        let source = Source {
+        let source = Sources {
             environment: variables(&[(&variable, &text)]),
-            ..Source::default()
+            ..Sources::default()
         };
         let again = load(&source).unwrap();
         let set: Vec<_> = again
-            .origins
+            .values
             .iter()
-            .filter(|o| o.source != Place::Default)
+            .filter(|o| o.source != Location::Default)
             .collect();
         assert_eq!(set.len(), 1, "{variable}");
-        assert_eq!(set[0].source, Place::Environment(variable));
+        assert_eq!(set[0].source, Location::Environment(variable));
         if origin.value.is_some() {
             assert_eq!(again.settings, loaded.settings, "{}", origin.key);
         }
@@ -247,11 +247,11 @@ fn a_listener_for_clients_with_certificates() {
                 connect_rate = 50\nhandshake_time = '3s'\npacket_bytes = '64KiB'\nproxy_protocol = true\n\
                 [auth]\nanonymous = false\n";
     std::fs::write(&file, text).unwrap();
-    let source = Source {
+    let source = Sources {
         file: Some(file),
-        ..Source::default()
+        ..Sources::default()
     };
-    // Whoever shows a certificate can connect, so no file of users is needed.
+    // Clients connect by certificate, so no users file is needed.
     let loaded = load(&source).unwrap();
     let listener = &loaded.settings.listeners[0];
     assert_eq!(listener.transport(), Transport::Wss);
@@ -280,33 +280,33 @@ fn rules_for_rooms() {
         "[[room]]\nmatch = 'staff-*'\naccess = 'list'\nmembers = ['bob', '~kiosk']\nmax_members = 3\n",
     )
     .unwrap();
-    let source = Source {
+    let source = Sources {
         file: Some(file),
-        ..Source::default()
+        ..Sources::default()
     };
     let loaded = load(&source).unwrap();
     let rule = &loaded.settings.room_rules[0];
     assert!(rule.pattern.matcher.is_match("staff-1"));
     let members = BTreeSet::from(["bob".to_owned(), "~kiosk".to_owned()]);
-    assert_eq!(rule.access, Access::List(members));
+    assert_eq!(rule.access, RoomAccess::List(members));
     assert_eq!(rule.max_members.map(u32::from), Some(3));
     assert_eq!(origin(&loaded, "room[0].members").0, r#"["bob", "~kiosk"]"#);
     assert_eq!(origin(&loaded, "room[0].publish").1, "default");
 }
 
-/// The shipped file is the layer of defaults itself; here it is read as somebody's copy.
+/// The shipped file is the built-in layer. Here it is read as a copy.
 #[test]
 fn the_shipped_defaults_are_the_defaults() {
-    let mut source = Source {
+    let mut source = Sources {
         file: Some(shipped("default.toml")),
-        ..Source::default()
+        ..Sources::default()
     };
     let loaded = load(&source).unwrap();
     assert_eq!(loaded.settings, Settings::default());
     let unnamed: Vec<_> = loaded
-        .origins
+        .values
         .iter()
-        .filter(|o| o.source == Place::Default)
+        .filter(|o| o.source == Location::Default)
         .collect();
     assert!(
         unnamed
@@ -315,7 +315,7 @@ fn the_shipped_defaults_are_the_defaults() {
         "{unnamed:?}"
     );
 
-    // What is commented out is right too, and together they are all keys.
+    // The lines that are commented out are valid too. All lines together have all keys.
     let text = std::fs::read_to_string(shipped("default.toml")).unwrap();
     let uncommented: Vec<_> = text
         .lines()
@@ -342,27 +342,27 @@ fn the_shipped_defaults_are_the_defaults() {
         [Transport::Tcp, Transport::Wss, Transport::Unix]
     );
     // A listener has the keys of its own transport.
-    let key = |o: &Origin| match o.key.split_once('[').zip(o.key.split_once("].")) {
+    let key = |o: &EffectiveValue| match o.key.split_once('[').zip(o.key.split_once("].")) {
         Some(((section, _), (_, key))) => format!("{section}.{key}"),
         None => o.key.clone(),
     };
-    let is_set = |o: &&Origin| o.source != Place::Default;
-    let set: BTreeSet<_> = all.origins.iter().filter(is_set).map(key).collect();
-    assert_eq!(set, all.origins.iter().map(key).collect());
+    let is_set = |o: &&EffectiveValue| o.source != Location::Default;
+    let set: BTreeSet<_> = all.values.iter().filter(is_set).map(key).collect();
+    assert_eq!(set, all.values.iter().map(key).collect());
 }
 
 #[test]
 fn the_shipped_example_loads() {
-    let source = Source {
+    let source = Sources {
         file: Some(shipped("example.toml")),
-        ..Source::default()
+        ..Sources::default()
     };
     let settings = load(&source).unwrap().settings;
     assert_eq!(settings.auth.users_file, Some(shipped("users.toml")));
     assert!(settings.room_rules.len() > 2 && settings.access_rules.len() > 2);
 }
 
-/// `docs/configuration.md` has a row for every key, with its default, and for none that there is not.
+/// `docs/configuration.md` has a row for every key with its default, and no other row.
 #[test]
 fn the_documentation_has_every_key() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
@@ -382,19 +382,19 @@ fn the_documentation_has_every_key() {
         "[[access]]\ntopics = ['#']\npublish = 'deny'\n[[room]]\nmatch = '*'",
     )
     .unwrap();
-    let loaded = load(&Source {
+    let loaded = load(&Sources {
         file: Some(file),
-        ..Source::default()
+        ..Sources::default()
     })
     .unwrap();
     let known: BTreeMap<String, String> = loaded
-        .origins
+        .values
         .iter()
         .map(|origin| {
             let key = origin.key.replace("[0]", "");
             let value = match &origin.value {
                 Some(_) if key == "room.match" || key == "access.topics" => "required".to_owned(),
-                // One of two has to be there.
+                // One of two keys is required.
                 Some(_) if key == "access.publish" => "none".to_owned(),
                 Some(value) => value.to_string(),
                 None => "none".to_owned(),
@@ -424,7 +424,7 @@ proptest! {
     fn no_text_panics(text in prop_oneof![any::<String>(), toml_like()], name in "ROOMMQ__.{0,20}", value in any::<String>()) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
-        let source = Source {
+        let source = Sources {
             file: Some(file.path().to_owned()),
             environment: variables(&[(&name, &value), ("ROOMMQ_LISTEN", &value)]),
             flags: Flags { listen: Some(value.clone()), log_level: Some(value.clone()), ..Flags::default() },

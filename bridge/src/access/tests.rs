@@ -7,7 +7,7 @@ use roommq_config::UserPattern;
 const ALLOW: Option<Permission> = Some(Permission::Allow);
 const DENY: Option<Permission> = Some(Permission::Deny);
 
-/// A rule as the loader would make it; no users: everybody.
+/// A rule as the loader would make it. Empty `users`: everybody.
 fn rule(
     topics: &[&str],
     users: &[&str],
@@ -26,13 +26,13 @@ fn rule(
     }
 }
 
-fn access(outside: OutsideRooms, rules: Vec<AccessRule>) -> Access {
+fn access(outside: Permission, rules: Vec<AccessRule>) -> AccessRules {
     let mut settings = Settings {
         access_rules: rules,
         ..Settings::default()
     };
     settings.topics.outside_rooms = outside;
-    Access::new(&settings)
+    AccessRules::new(&settings)
 }
 
 fn who(user: &str, client_id: &str) -> Principal {
@@ -41,22 +41,22 @@ fn who(user: &str, client_id: &str) -> Principal {
     who
 }
 
-fn writes(access: &Access, who: &Principal, topic: &str) -> bool {
+fn writes(access: &AccessRules, who: &Principal, topic: &str) -> bool {
     access.publish(who, &topic.parse().unwrap()).is_ok()
 }
 
-fn reads(access: &Access, who: &Principal, filter: &str) -> bool {
+fn reads(access: &AccessRules, who: &Principal, filter: &str) -> bool {
     access.subscribe(who, &filter.parse().unwrap()).is_ok()
 }
 
-fn spans(access: &Access, who: &Principal, filter: &str) -> bool {
+fn spans(access: &AccessRules, who: &Principal, filter: &str) -> bool {
     access.span(who, &filter.parse().unwrap()).is_ok()
 }
 
 #[test]
-fn a_rule_says_nothing_about_the_action_that_it_leaves_out() {
+fn a_rule_does_not_apply_to_an_action_that_it_leaves_out() {
     let rules = vec![rule(&["test/nosubscribe"], &[], None, DENY)];
-    let access = access(OutsideRooms::Allow, rules);
+    let access = access(Permission::Allow, rules);
     let eve = who("~eve", "eve");
     assert!(writes(&access, &eve, "test/nosubscribe"));
     for (filter, may) in [
@@ -76,13 +76,13 @@ fn a_rule_says_nothing_about_the_action_that_it_leaves_out() {
 }
 
 #[test]
-fn the_first_rule_that_holds_decides() {
+fn the_first_rule_that_applies_decides() {
     let rules = vec![
         rule(&["site/open/#"], &[], ALLOW, ALLOW),
         rule(&["site/#"], &["admin-*"], ALLOW, ALLOW),
         rule(&["site/#"], &[], DENY, DENY),
     ];
-    let access = access(OutsideRooms::Allow, rules);
+    let access = access(Permission::Allow, rules);
     let (admin, eve) = (who("admin-1", "c"), who("eve", "c"));
     for (who, topic, may) in [
         (&admin, "site/secret", true),
@@ -96,18 +96,18 @@ fn the_first_rule_that_holds_decides() {
         assert_eq!(reads(&access, who, topic), may, "{topic}");
         assert_eq!(access.may_see(&who.user, topic), may, "{topic}");
     }
-    // One covers the whole filter before another denies a part of it, or it is refused.
+    // A filter is granted if a rule that allows all of it precedes each rule that denies a part.
     assert!(reads(&access, &admin, "site/#") && !reads(&access, &eve, "site/#"));
     assert!(reads(&access, &eve, "site/open/+/x"));
 }
 
 #[test]
-fn names_stand_in_for_themselves() {
+fn user_and_client_id_are_filled_in() {
     let rules = vec![
         rule(&["user/%u/#"], &[], ALLOW, ALLOW),
         rule(&["dev/%u-%c/+"], &[], ALLOW, ALLOW),
     ];
-    let access = access(OutsideRooms::Deny, rules);
+    let access = access(Permission::Deny, rules);
     let slash = who("a%2Fb", "c/1");
     for (who, topic, may) in [
         (&slash, "user/a%2Fb/x", true),
@@ -116,7 +116,7 @@ fn names_stand_in_for_themselves() {
         (&slash, "dev/a%2Fb-c%2F1/x", true),
         (&slash, "dev/a%2Fb-c%2F2/x", false),
         (&who("%2B", "#"), "user/x/y", false),
-        // Nothing in a name is read as one of the words.
+        // `%u` and `%c` in a name are not replaced.
         (&who("%25u", "%c"), "user/%25u/x", true),
         (&who("%25c", "boss"), "user/boss/x", false),
         (&who("%25c", "boss"), "dev/%25c-boss/x", true),
@@ -129,7 +129,7 @@ fn names_stand_in_for_themselves() {
 }
 
 #[test]
-fn no_name_opens_what_starts_with_dollar() {
+fn no_name_matches_a_level_that_starts_with_dollar() {
     let rules = vec![
         rule(&["%c/#", "%u/#"], &[], ALLOW, ALLOW),
         rule(&["$%u/#"], &[], ALLOW, ALLOW),
@@ -139,7 +139,7 @@ fn no_name_opens_what_starts_with_dollar() {
         ..Settings::default()
     };
     settings.topics.dollar = Permission::Deny;
-    let access = Access::new(&settings);
+    let access = AccessRules::new(&settings);
     let eve = who("$aws", "$aws");
     assert!(!writes(&access, &eve, "$aws/x") && !reads(&access, &eve, "$aws/x"));
     assert!(writes(&access, &eve, "$$aws/x"));
@@ -147,13 +147,13 @@ fn no_name_opens_what_starts_with_dollar() {
 }
 
 #[test]
-fn a_client_id_that_would_be_shortened_is_nobodys() {
+fn a_client_id_that_is_too_long_for_a_level_matches_no_allow_rule() {
     let rules = vec![
         rule(&["a/%c"], &[], ALLOW, None),
         rule(&["b/%c"], &[], DENY, None),
         rule(&["a/#"], &[], DENY, None),
     ];
-    let access = access(OutsideRooms::Allow, rules);
+    let access = access(Permission::Allow, rules);
     let (long, slashes) = ("x".repeat(129), "/".repeat(60));
     for id in [&long, &slashes] {
         let who = who("eve", id);
@@ -172,7 +172,7 @@ fn users_are_named_as_they_log_in() {
         rule(&["t"], &["*@example.org", "a/b", "~*"], ALLOW, None),
         rule(&["t"], &[], DENY, None),
     ];
-    let access = access(OutsideRooms::Allow, rules);
+    let access = access(Permission::Allow, rules);
     for (user, may) in [
         ("x%2By@example.org", true),
         ("a%2Fb", true),
@@ -185,8 +185,8 @@ fn users_are_named_as_they_log_in() {
 }
 
 #[test]
-fn spanning_filters_are_refused_only_where_all_is_denied() {
-    let (eve, one) = (who("~eve", "eve"), OutsideRooms::Allow);
+fn spanning_filters_are_refused_only_if_all_topics_are_denied() {
+    let (eve, one) = (who("~eve", "eve"), Permission::Allow);
     let some = access(one, vec![rule(&["a/#"], &[], None, DENY)]);
     assert!(spans(&some, &eve, "#") && spans(&some, &eve, "+/x"));
     let all = access(one, vec![rule(&["#"], &["~*"], None, DENY)]);
@@ -199,18 +199,18 @@ fn spanning_filters_are_refused_only_where_all_is_denied() {
     let but = access(one, but);
     assert!(spans(&but, &eve, "#") && !spans(&but, &eve, "+/b/c"));
     assert!(but.may_see("~eve", "a/~eve") && !but.may_see("~eve", "a/~bob"));
-    // By the default alone none is refused: rooms are seen by it too.
-    assert!(spans(&access(OutsideRooms::Deny, vec![]), &eve, "#"));
+    // The default alone refuses no spanning filter: it matches rooms too.
+    assert!(spans(&access(Permission::Deny, vec![]), &eve, "#"));
 }
 
 #[test]
-fn wildcards_of_rules_keep_off_dollar() {
+fn wildcards_of_rules_do_not_match_dollar() {
     let rules = vec![
         rule(&["$aws/things/%c/#"], &[], ALLOW, ALLOW),
         rule(&["$aws/#"], &[], DENY, DENY),
         rule(&["#"], &[], DENY, DENY),
     ];
-    let access = access(OutsideRooms::Allow, rules);
+    let access = access(Permission::Allow, rules);
     let thing = who("~thing", "thing");
     for (name, may) in [
         ("$aws/things/thing/shadow", true),
@@ -228,13 +228,13 @@ fn wildcards_of_rules_keep_off_dollar() {
 }
 
 #[test]
-fn where_the_client_id_is_not_known_nothing_is_shown_by_it() {
+fn an_unknown_client_id_matches_every_deny_rule_and_no_allow_rule() {
     let rules = vec![
         rule(&["out/%c-x/#"], &[], None, DENY),
         rule(&["in/%c/#"], &[], None, ALLOW),
         rule(&["in/#"], &[], None, DENY),
     ];
-    let access = access(OutsideRooms::Allow, rules);
+    let access = access(Permission::Allow, rules);
     assert!(!access.may_see("al", "out/whoever/1"));
     assert!(!access.may_see("al", "in/whoever/1"));
     assert!(access.may_see("al", "out"));
@@ -263,12 +263,13 @@ fn rules() -> impl Strategy<Value = Vec<AccessRule>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
-    /// A granted filter shows no topic that could not be subscribed to alone; what is seen by message neither.
+    /// Neither a granted filter nor `may_see` shows a topic to which the client may not subscribe
+    /// alone.
     #[test]
     fn no_filter_shows_more_than_its_topics(
         rules in rules(),
         filter in filter().prop_filter("of a client", |text| !text.contains('%')),
-        outside in prop::sample::select(vec![OutsideRooms::Allow, OutsideRooms::Deny]),
+        outside in prop::sample::select(vec![Permission::Allow, Permission::Deny]),
     ) {
         let access = access(outside, rules);
         let client = who("a", "b");

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
 use crate::rules::tests::settings;
-use roommq_config::{Create, OutsideRooms, Permission, Settings};
+use roommq_config::{Permission, RoomCreation, Settings};
 
 fn alice() -> Principal {
     principal("alice")
@@ -37,20 +37,20 @@ fn assert_refused<T: std::fmt::Debug>(answer: Result<T, Refusal>, code: ReasonCo
 }
 
 #[test]
-fn a_connect_says_who_it_is_or_is_refused() {
+fn a_connect_has_an_identity_or_is_refused() {
     use ReasonCode::{BadUserNameOrPassword as Bad, NotAuthorized as Not};
     let anonymous = connect(true, "c/1", None, false).unwrap();
     let principal = Principal::new("~c%2F1", false);
-    assert_eq!(anonymous, Claim::Anonymous(principal));
+    assert_eq!(anonymous, ClaimedIdentity::Anonymous(principal));
     let claim = connect(false, "c", Some("al"), true).unwrap();
-    assert_eq!(claim, Claim::Password("al"));
+    assert_eq!(claim, ClaimedIdentity::Password("al"));
     assert_refused(
         connect(false, "c", None, false),
         Not,
         "user name and a password",
     );
     assert_refused(connect(true, "c", None, true), Bad, "needs a user name");
-    // Never anonymous once there is a user name.
+    // A CONNECT with a user name is never anonymous.
     assert_refused(connect(true, "c", Some("al"), false), Bad, "wrong");
     for kept in ["", "~c", "_x", "me"] {
         let answer = connect(true, "c", Some(kept), true);
@@ -59,12 +59,12 @@ fn a_connect_says_who_it_is_or_is_refused() {
 }
 
 #[test]
-fn a_certificate_says_who_it_is() {
+fn a_certificate_is_an_identity() {
     use ReasonCode::NotAuthorized as Not;
     for user_name in [None, Some("a/l")] {
         let claim = certified("a/l", user_name).unwrap();
         let principal = Principal::new("a%2Fl", true);
-        assert_eq!(claim, Claim::Certificate(principal));
+        assert_eq!(claim, ClaimedIdentity::Certificate(principal));
     }
     assert_refused(certified("al", Some("bob")), Not, "that of al;");
     for kept in ["", "~c", "_x", "me"] {
@@ -107,8 +107,8 @@ fn listed_rooms_are_for_those_on_the_list() {
 }
 
 #[test]
-fn who_may_create_decides_about_unmatched_rooms() {
-    let closed = with(|s| s.rooms.create = Create::Nobody);
+fn rooms_create_applies_to_rooms_that_no_rule_matches() {
+    let closed = with(|s| s.rooms.create = RoomCreation::Nobody);
     let not = ReasonCode::NotAuthorized;
     for filter in ["rooms/lobby/#", "rooms/lobby/_info"] {
         assert_refused(
@@ -123,8 +123,8 @@ fn who_may_create_decides_about_unmatched_rooms() {
         "there is no room `lobby`",
     );
     assert!(ask(&closed, &alice(), "rooms/duo").is_ok());
-    // Whether the room is alive only the lane knows; the proof says who may open it.
-    let known = with(|s| s.rooms.create = Create::Authenticated);
+    // Only the lane knows whether the room exists. The proof says whether the client may create it.
+    let known = with(|s| s.rooms.create = RoomCreation::Authenticated);
     let may = |who: &Principal, filter: &str| {
         JoinProof::from_bytes(&ask(&known, who, filter).unwrap().proof).may_create
     };
@@ -134,7 +134,7 @@ fn who_may_create_decides_about_unmatched_rooms() {
 }
 
 #[test]
-fn bad_room_names_are_told_what_a_name_holds() {
+fn refusals_of_bad_room_names_list_the_allowed_characters() {
     let bad = ReasonCode::TopicFilterInvalid;
     for filter in ["rooms/", "rooms//x", "rooms/a b/#", "rooms/_x", "rooms/é"] {
         assert_refused(ask(&rules(), &alice(), filter), bad, "A-Z a-z 0-9 . _ ~ -");
@@ -155,7 +155,7 @@ fn bad_room_names_are_told_what_a_name_holds() {
 
 #[test]
 fn spanning_filters_are_guarded_and_never_join() {
-    let denied = with(|s| s.topics.outside_rooms = OutsideRooms::Deny);
+    let denied = with(|s| s.topics.outside_rooms = Permission::Deny);
     for rules in [&rules(), &denied] {
         for filter in [
             "#",
@@ -266,8 +266,8 @@ fn reserved_levels_are_the_servers() {
 }
 
 #[test]
-fn topics_outside_follow_the_config() {
-    let denied = with(|s| s.topics.outside_rooms = OutsideRooms::Deny);
+fn topics_outside_rooms_follow_the_settings() {
+    let denied = with(|s| s.topics.outside_rooms = Permission::Deny);
     let not = ReasonCode::NotAuthorized;
     assert!(!ask(&rules(), &probe(), "sensors/+").unwrap().guarded);
     assert!(send(&rules(), &probe(), "sensors/1").is_ok());
@@ -288,33 +288,33 @@ fn topics_outside_follow_the_config() {
 }
 
 #[test]
-fn topics_that_start_with_dollar_follow_the_config() {
+fn topics_that_start_with_dollar_follow_the_settings() {
     let not = ReasonCode::NotAuthorized;
-    let kept_off = with(|s| s.topics.dollar = Permission::Deny);
-    let denied = with(|s| s.topics.outside_rooms = OutsideRooms::Deny);
+    let no_dollar = with(|s| s.topics.dollar = Permission::Deny);
+    let denied = with(|s| s.topics.outside_rooms = Permission::Deny);
     for topic in ["$aws/things/x", "$queue/a", "$SYSTEM", "$"] {
         assert!(send(&rules(), &probe(), topic).is_ok(), "{topic}");
         assert!(!ask(&rules(), &probe(), topic).unwrap().guarded, "{topic}");
-        assert_refused(send(&kept_off, &probe(), topic), not, "start with `$`");
-        assert_refused(ask(&kept_off, &probe(), topic), not, "start with `$`");
-        // Where only rooms are served, that is so for these too.
+        assert_refused(send(&no_dollar, &probe(), topic), not, "start with `$`");
+        assert_refused(ask(&no_dollar, &probe(), topic), not, "start with `$`");
+        // If only rooms are allowed, `topics.dollar` has no effect.
         assert_refused(send(&denied, &probe(), topic), not, "only topics under");
         assert_refused(ask(&denied, &probe(), topic), not, "only topics under");
     }
-    assert!(send(&kept_off, &probe(), "a/$b").is_ok());
-    assert!(ask(&kept_off, &probe(), "$SYS/#").is_ok());
+    assert!(send(&no_dollar, &probe(), "a/$b").is_ok());
+    assert!(ask(&no_dollar, &probe(), "$SYS/#").is_ok());
 }
 
 #[test]
-fn spanning_groups_get_only_what_is_open_to_all_their_members() {
-    let denied = with(|s| s.topics.outside_rooms = OutsideRooms::Deny);
+fn spanning_shared_subscriptions_need_the_whole_filter_allowed() {
+    let denied = with(|s| s.topics.outside_rooms = Permission::Deny);
     let not = ReasonCode::NotAuthorized;
     assert_refused(ask(&denied, &probe(), "$share/g/#"), not, "rooms/ and");
     assert!(ask(&denied, &probe(), "#").is_ok());
 }
 
 #[test]
-fn what_the_server_tells_of_itself_follows_the_config() {
+fn subscriptions_to_sys_follow_the_settings() {
     let not = ReasonCode::NotAuthorized;
     let filters = ["$SYS", "$SYS/#", "$SYS/broker/uptime", "$share/g/$SYS/#"];
     for (read, stranger, user) in [
@@ -333,7 +333,8 @@ fn what_the_server_tells_of_itself_follows_the_config() {
                 }
             }
         }
-        // Others that start with `$` hold nothing; wildcards do not reach it [MQTT-4.7.2-1].
+        // Other topics that start with `$` are not `$SYS`, and wildcards do not match it
+        // [MQTT-4.7.2-1].
         for filter in ["$SYSTEM/#", "$other", "#", "+/broker/#"] {
             assert!(ask(&rules, &probe(), filter).is_ok(), "{filter}");
         }

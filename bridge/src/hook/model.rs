@@ -1,4 +1,4 @@
-//! Random entries against a plain model: the roster that the effects tell is the roster there is.
+//! Random entries against a simple model: the published roster must be the model's roster.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::tests::{LOST, Lane, who};
@@ -10,19 +10,19 @@ use std::collections::BTreeMap;
 
 const USERS: [&str; 3] = ["al", "bob", "~c"];
 const ROOMS: [&str; 2] = ["a", "b"];
-/// Clients 2u and 2u + 1 are user u's.
+/// Clients 2u and 2u + 1 belong to user u.
 const CLIENTS: usize = 2 * USERS.len();
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A new connection of the client; its earlier one is told gone later, or never.
+    /// A new connection of the client. The end of its earlier one follows later, or never.
     Connect(usize),
     Join(usize, usize, bool),
     Leave(usize, usize, bool),
     Gone(usize, bool),
-    /// The end of the connection before the client's last is told, late.
+    /// The late end of the connection before the client's last.
     StaleGone(usize),
-    /// One of the timers asked for fires, in time or stale.
+    /// One of the requested timers fires, in time or stale.
     Timer(prop::sample::Index),
     Retain(usize, usize, bool),
 }
@@ -48,26 +48,26 @@ fn filter(room: usize, wide: bool) -> String {
 /// By client: incarnation and filters.
 type Devices = BTreeMap<usize, (u64, Vec<bool>)>;
 
-/// What is so, told plainly.
+/// The expected state.
 #[derive(Default)]
 struct Model {
     /// By room and user.
-    seats: BTreeMap<(usize, usize), Devices>,
-    /// Those without a device whose grace period runs, and the generation of its timer.
+    members: BTreeMap<(usize, usize), Devices>,
+    /// Lost members, with the generation of their timers.
     lost: BTreeMap<(usize, usize), u64>,
     retained: BTreeMap<usize, bool>,
 }
 
-/// What the effects say.
+/// The state that the effects published.
 #[derive(Default)]
-struct Seen {
+struct Published {
     retained: BTreeMap<String, Value>,
     /// The last event of a room and user.
     events: BTreeMap<(String, String), String>,
     wakes: Vec<(String, u64)>,
 }
 
-impl Seen {
+impl Published {
     fn take(&mut self, effects: &[Effect]) {
         for effect in effects {
             match effect {
@@ -78,7 +78,7 @@ impl Seen {
                 } if payload.is_empty() => {
                     assert!(
                         self.retained.remove(topic).is_some(),
-                        "cleared in vain: {topic}"
+                        "cleared and was not retained: {topic}"
                     );
                 }
                 Effect::Publish {
@@ -88,7 +88,11 @@ impl Seen {
                 } => {
                     let entry = serde_json::from_slice(payload).unwrap();
                     let before = self.retained.insert(topic.clone(), entry);
-                    assert_ne!(before.as_ref(), self.retained.get(topic), "told in vain");
+                    assert_ne!(
+                        before.as_ref(),
+                        self.retained.get(topic),
+                        "published without a change"
+                    );
                 }
                 Effect::Publish {
                     topic,
@@ -121,7 +125,7 @@ impl Seen {
 
     fn check(&self, model: &Model) {
         let mut expected = BTreeMap::new();
-        for (&(room, user), devices) in &model.seats {
+        for (&(room, user), devices) in &model.members {
             expected.insert((room, user), ("online", devices.len()));
         }
         for &at in model.lost.keys() {
@@ -139,9 +143,9 @@ impl Seen {
         for (n, room) in ROOMS.iter().enumerate() {
             let count = expected.keys().filter(|(room, _)| *room == n).count();
             let alive = count > 0 || model.retained.get(&n) == Some(&true);
-            let facts = self.retained.get(&topics::info(room));
+            let info = self.retained.get(&topics::info(room));
             assert_eq!(
-                facts.map(|facts| &facts["count"]),
+                info.map(|info| &info["count"]),
                 alive.then_some(&count.into())
             );
             entries += usize::from(alive);
@@ -149,7 +153,7 @@ impl Seen {
         assert_eq!(
             self.retained.len(),
             entries,
-            "no entry that nobody stands for"
+            "no entry without a member or room"
         );
     }
 }
@@ -157,10 +161,10 @@ impl Seen {
 struct Run {
     lane: Lane,
     model: Model,
-    seen: Seen,
-    /// Incarnation of each client, and whether that session lives; those that ended stay silent.
+    published: Published,
+    /// The incarnation of each client, and whether that session is connected.
     live: [(u64, bool); CLIENTS],
-    /// Connections that were taken over and whose end is not told yet.
+    /// Connections that were taken over and whose end has not been handled.
     stale: [Option<u64>; CLIENTS],
     next: u64,
     all: Vec<Effect>,
@@ -171,7 +175,7 @@ impl Run {
         Run {
             lane: Lane::new(RoomPolicies::new(Vec::new(), open(), LIMITS)),
             model: Model::default(),
-            seen: Seen::default(),
+            published: Published::default(),
             live: [(0, false); CLIENTS],
             stale: [None; CLIENTS],
             next: 0,
@@ -186,7 +190,7 @@ impl Run {
                 let (incarnation, lives) = self.live[client];
                 let mut effects = Vec::new();
                 if lives {
-                    // Told before another can take its place; only the last waits.
+                    // Only the last waits: an earlier one is handled first.
                     if let Some(old) = self.stale[client].replace(incarnation) {
                         effects = self.end(client, old, true);
                     }
@@ -208,8 +212,8 @@ impl Run {
                 Some(incarnation) => self.end(client, incarnation, true),
                 None => Vec::new(),
             },
-            Step::Timer(ref index) if !self.seen.wakes.is_empty() => {
-                let (key, generation) = index.get(&self.seen.wakes).clone();
+            Step::Timer(ref index) if !self.published.wakes.is_empty() => {
+                let (key, generation) = index.get(&self.published.wakes).clone();
                 self.model.lost.retain(|_, own| *own != generation);
                 self.lane.timer(&key, generation)
             }
@@ -231,8 +235,8 @@ impl Run {
                 effects
             }
         };
-        self.seen.take(&effects);
-        self.seen.check(&self.model);
+        self.published.take(&effects);
+        self.published.check(&self.model);
         self.all.extend(effects);
     }
 
@@ -244,7 +248,7 @@ impl Run {
         self.model.lost.remove(&at);
         let device = self
             .model
-            .seats
+            .members
             .entry(at)
             .or_default()
             .entry(client)
@@ -264,7 +268,7 @@ impl Run {
             return Vec::new();
         };
         let at = (room, client / 2);
-        if let Some(devices) = self.model.seats.get_mut(&at) {
+        if let Some(devices) = self.model.members.get_mut(&at) {
             if let Some((own, filters)) = devices.get_mut(&client)
                 && *own == incarnation
             {
@@ -274,14 +278,14 @@ impl Run {
                 }
             }
             if devices.is_empty() {
-                self.model.seats.remove(&at);
+                self.model.members.remove(&at);
             }
         }
         let user = who(USERS[client / 2], client as u64, incarnation);
         self.lane.unsubscribe(user, &[filter(room, wide).as_str()])
     }
 
-    /// The end of a connection: of the client's last one, or of one that was taken over.
+    /// The end of the client's last connection, or of one that was taken over.
     fn end(&mut self, client: usize, incarnation: u64, lost: bool) -> Vec<Effect> {
         let user = who(USERS[client / 2], client as u64, incarnation);
         let effects = if lost {
@@ -297,7 +301,7 @@ impl Run {
         });
         for (room, name) in ROOMS.iter().enumerate() {
             let at = (room, client / 2);
-            let Some(devices) = self.model.seats.get_mut(&at) else {
+            let Some(devices) = self.model.members.get_mut(&at) else {
                 continue;
             };
             if devices
@@ -308,7 +312,7 @@ impl Run {
             }
             devices.remove(&client);
             if devices.is_empty() {
-                self.model.seats.remove(&at);
+                self.model.members.remove(&at);
                 if lost {
                     let (key, generation) = wakes.next().expect("a timer for each loss");
                     assert_eq!(key, grace_key(name, user.user));
@@ -323,27 +327,27 @@ impl Run {
 
 proptest! {
     #[test]
-    fn the_roster_told_is_the_roster_there_is(steps in steps()) {
+    fn the_published_roster_is_the_expected_roster(steps in steps()) {
         let mut run = Run::new();
         for step in &steps {
             run.step(step);
         }
-        // All end, all timers fire: nothing is left behind.
+        // All sessions end and all timers fire: nothing is left.
         for client in 0..CLIENTS {
             run.step(&Step::StaleGone(client));
             run.step(&Step::Gone(client, client % 2 == 0));
         }
-        for (key, generation) in run.seen.wakes.clone() {
+        for (key, generation) in run.published.wakes.clone() {
             run.model.lost.retain(|_, own| *own != generation);
             let effects = run.lane.timer(&key, generation);
-            run.seen.take(&effects);
-            run.seen.check(&run.model);
+            run.published.take(&effects);
+            run.published.check(&run.model);
         }
         for room in 0..ROOMS.len() {
             run.step(&Step::Retain(0, room, false));
         }
-        prop_assert!(run.lane.hook.rooms.is_empty() && run.lane.hook.seats.is_empty());
-        prop_assert!(run.seen.retained.is_empty());
+        prop_assert!(run.lane.hook.rooms.is_empty() && run.lane.hook.clients.is_empty());
+        prop_assert!(run.published.retained.is_empty());
     }
 
     #[test]
@@ -360,7 +364,7 @@ proptest! {
 }
 
 #[test]
-fn the_model_knows_a_loss() {
+fn the_model_has_a_loss() {
     let mut run = Run::new();
     for step in [
         Step::Connect(0),
@@ -369,7 +373,7 @@ fn the_model_knows_a_loss() {
     ] {
         run.step(&step);
     }
-    let entry = &run.seen.retained[&topics::presence("a", "al")];
+    let entry = &run.published.retained[&topics::presence("a", "al")];
     assert_eq!(entry["reason"], LOST);
     assert_eq!(run.model.lost.len(), 1);
 }

@@ -5,7 +5,7 @@ use crate::room_policy::tests::{LIMITS, policies};
 use roommq_broker::policy::SessionId;
 use serde_json::Value;
 
-/// A lane's rooms on a clock and a log of their own.
+/// The rooms of a lane, with its own time and log position.
 pub(super) struct Lane {
     pub hook: LaneRooms,
     pub now: u64,
@@ -23,7 +23,7 @@ pub(super) fn who(user: &str, client: u64, incarnation: u64) -> Actor<'_> {
     Actor { session, user }
 }
 
-/// Whether other topics are shown.
+/// Whether all topics outside rooms are shown.
 #[derive(Debug)]
 struct Outside(bool);
 
@@ -46,7 +46,7 @@ impl Lane {
         }
     }
 
-    /// One entry: what `apply` answers, and its effects.
+    /// Applies one entry. Returns the answer and the effects.
     pub fn entry<T>(
         &mut self,
         apply: impl FnOnce(&mut LaneRooms, &mut HookContext<'_>) -> T,
@@ -62,7 +62,8 @@ impl Lane {
         (answer, effects)
     }
 
-    /// A SUBSCRIBE by one who may create rooms: the refusals, and the effects of what was granted.
+    /// A SUBSCRIBE by a client that may create rooms. Returns the refusals, and the effects of the
+    /// grants.
     pub fn subscribe(&mut self, who: Actor<'_>, filters: &[&str]) -> (Vec<Refusal>, Vec<Effect>) {
         self.subscribe_with(MAY, who, filters)
     }
@@ -80,7 +81,7 @@ impl Lane {
         self.entry(|hook, cx| {
             let answers = hook.judge(cx, who, &ask);
             assert_eq!(answers.len(), ask.len());
-            assert!(cx.effects.is_empty(), "nothing shows before `subscribed`");
+            assert!(cx.effects.is_empty(), "no effect before `subscribed`");
             let pairs = ask.iter().zip(&answers);
             let granted: Vec<_> = pairs.filter(|(_, a)| a.is_ok()).map(|(r, _)| *r).collect();
             hook.subscribed(cx, who, &granted);
@@ -131,11 +132,11 @@ impl Lane {
     }
 
     fn is_empty(&self) -> bool {
-        self.hook.rooms.is_empty() && self.hook.seats.is_empty()
+        self.hook.rooms.is_empty() && self.hook.clients.is_empty()
     }
 }
 
-/// Effects in short: `topic! field=value …`, `!` for retained, `-` for cleared.
+/// Effects as text: `topic! field=value …`, with `!` for retained and `-` for cleared.
 fn brief(effects: &[Effect]) -> Vec<String> {
     let short = |effect: &Effect| match effect {
         Effect::Publish {
@@ -196,7 +197,7 @@ fn the_first_filter_joins_and_the_last_leaves() {
 }
 
 #[test]
-fn entries_say_what_protocol_md_says() {
+fn payloads_are_as_in_protocol_md() {
     let mut lane = open();
     let effects = lane.join(who("al", 1, 1), &["rooms/duo"]);
     let text = |n: usize| match &effects[n] {
@@ -243,7 +244,7 @@ fn peeks_and_spanning_filters_join_nothing() {
 }
 
 #[test]
-fn several_rooms_are_joined_in_the_order_asked_and_left_by_name() {
+fn rooms_are_joined_in_the_order_of_the_packet_and_left_in_the_order_of_names() {
     let (mut lane, al) = (open(), who("al", 1, 1));
     let events = |effects: &[Effect]| -> Vec<String> {
         let brief = brief(effects).into_iter();
@@ -268,7 +269,7 @@ fn several_rooms_are_joined_in_the_order_asked_and_left_by_name() {
 }
 
 #[test]
-fn devices_come_and_go_without_an_event() {
+fn further_devices_cause_no_event() {
     let mut lane = open();
     let (one, two) = (who("al", 1, 1), who("al", 2, 2));
     lane.join(one, &["rooms/a/#"]);
@@ -286,7 +287,7 @@ fn devices_come_and_go_without_an_event() {
 }
 
 #[test]
-fn a_loss_is_told_at_once_and_is_a_leave_after_the_grace_period() {
+fn a_loss_is_published_at_once_and_becomes_a_leave_after_the_grace_period() {
     let (mut lane, al) = (open(), who("al", 1, 1));
     lane.join(al, &["rooms/a/#"]);
     lane.now += 5;
@@ -316,7 +317,7 @@ fn a_loss_is_told_at_once_and_is_a_leave_after_the_grace_period() {
 }
 
 #[test]
-fn a_return_in_time_is_told_and_makes_the_timer_stale() {
+fn a_return_within_the_grace_period_is_published_and_makes_the_timer_stale() {
     let mut lane = open();
     lane.join(who("al", 1, 1), &["rooms/a/#"]);
     let (key, first) = wake(&lane.lose(who("al", 1, 1)));
@@ -330,12 +331,16 @@ fn a_return_in_time_is_told_and_makes_the_timer_stale() {
     assert_eq!(lane.timer(&key, first), []);
     let (_, second) = wake(&lane.lose(who("al", 1, 2)));
     assert_ne!(first, second);
-    assert_eq!(lane.timer(&key, first), [], "the first loss was over");
+    assert_eq!(
+        lane.timer(&key, first),
+        [],
+        "the timer of the first loss is stale"
+    );
     assert_eq!(lane.timer(&key, second).len(), 3);
 }
 
 #[test]
-fn a_room_reborn_does_not_know_the_timers_of_its_earlier_life() {
+fn a_room_created_again_ignores_timers_of_its_earlier_life() {
     let mut lane = open();
     lane.join(who("al", 1, 1), &["rooms/a/#"]);
     let (key, old) = wake(&lane.lose(who("al", 1, 1)));
@@ -346,7 +351,7 @@ fn a_room_reborn_does_not_know_the_timers_of_its_earlier_life() {
 }
 
 #[test]
-fn what_is_stale_changes_nothing() {
+fn a_stale_session_changes_nothing() {
     let mut lane = open();
     let (old, new) = (who("al", 1, 3), who("al", 1, 5));
     lane.join(old, &["rooms/a/#", "rooms/b/#"]);
@@ -355,7 +360,7 @@ fn what_is_stale_changes_nothing() {
     assert_eq!((refusals.len(), effects), (2, vec![]));
     assert_eq!(lane.unsubscribe(old, &["rooms/a/x", "rooms/a/#"]), []);
     assert!(lane.hook.may_see(new, "rooms/a/x") && !lane.hook.may_see(old, "rooms/a/x"));
-    // Its own place in `b` ends; the one in `a` is the newer session's.
+    // It leaves `b`. Its device in `a` belongs to the newer session.
     assert_eq!(brief(&lane.orderly(old)).len(), 3);
     assert!(lane.hook.may_see(new, "rooms/a/x"));
     assert_eq!(lane.orderly(old), []);
@@ -364,7 +369,7 @@ fn what_is_stale_changes_nothing() {
 }
 
 #[test]
-fn a_full_room_says_how_full_and_keeps_seats_of_the_lost() {
+fn a_full_room_counts_lost_members_and_reports_its_numbers() {
     let mut lane = open();
     lane.join(who("al", 1, 1), &["rooms/duo/#"]);
     lane.join(who("bob", 2, 2), &["rooms/duo/#"]);
@@ -374,19 +379,19 @@ fn a_full_room_says_how_full_and_keeps_seats_of_the_lost() {
     assert_eq!(refusals[0].code, ReasonCode::QuotaExceeded);
     assert_eq!(refusals[0].reason, "full, 2 of 2");
     assert_eq!(effects, []);
-    // Who is in is never refused: with another device, or back from a loss.
+    // A member is never refused: neither a further device nor a return.
     lane.join(who("al", 4, 4), &["rooms/duo"]);
     lane.join(who("bob", 5, 5), &["rooms/duo"]);
     lane.orderly(who("bob", 5, 5));
     let (key, generation) = wake(&lost);
     assert_eq!(lane.timer(&key, generation), []);
     lane.join(who("eve", 3, 3), &["rooms/duo/#", "rooms/duo/x"]);
-    // A peek needs no seat.
+    // A peek does not need capacity.
     lane.join(who("joe", 6, 6), &["rooms/duo/_info"]);
 }
 
 #[test]
-fn who_may_not_create_joins_only_what_is_alive() {
+fn a_client_that_may_not_create_joins_only_rooms_that_exist() {
     let mut lane = open();
     let guest = who("~g", 1, 1);
     let (refusals, _) = lane.subscribe_with(&[0], guest, &["rooms/a/#", "rooms/a/_info"]);

@@ -1,19 +1,19 @@
-//! What a client says, taken apart (RFC 5802, section 7). The texts of the errors say what would be right.
+//! Parses the client's messages (RFC 5802, section 7). The errors say what is expected.
 
-use super::failure::Failure;
+use super::error::ScramError;
 use base64ct::{Base64, Encoding as _};
 
-/// Bytes of a client's nonce, at most; it is sent back.
+/// The most bytes of a client's nonce. The server sends it back.
 const NONCE_BYTES: usize = 256;
 
-/// The first message: who it is, and the client's half of the nonce.
+/// The first message: the user name and the client's half of the nonce.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ClientFirst<'a> {
-    /// All up to the bare message: what it says of channel binding, and for whom it acts.
+    /// The part before the bare message: channel binding and authorization identity.
     pub header: &'a str,
-    /// What is signed later.
+    /// The bare message. The proof signs it.
     pub bare: &'a str,
-    /// For whom it wants to act.
+    /// The authorization identity.
     pub authzid: Option<String>,
     pub name: String,
     pub nonce: &'a str,
@@ -22,23 +22,23 @@ pub(super) struct ClientFirst<'a> {
 /// The last message: the proof.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ClientFinal<'a> {
-    /// [`ClientFirst::header`] again.
+    /// [`ClientFirst::header`], repeated.
     pub binding: Vec<u8>,
-    /// Both halves.
+    /// Both halves of the nonce.
     pub nonce: &'a str,
-    /// What is signed.
+    /// The message without the proof. The proof signs it.
     pub without_proof: &'a str,
     pub proof: [u8; 32],
 }
 
 impl<'a> ClientFirst<'a> {
-    pub fn parse(text: &'a str) -> Result<ClientFirst<'a>, Failure> {
-        let begin = Failure::Message("the first message begins with `n,,`");
+    pub fn parse(text: &'a str) -> Result<ClientFirst<'a>, ScramError> {
+        let begin = ScramError::BadMessage("the first message begins with `n,,`");
         let (flag, rest) = text.split_once(',').ok_or(begin)?;
         match flag {
-            // `y`: it could bind and believes that we cannot, which is so.
+            // `y`: the client supports channel binding and thinks that the server does not.
             "n" | "y" => {}
-            _ if flag.starts_with("p=") => return Err(Failure::Binding),
+            _ if flag.starts_with("p=") => return Err(ScramError::ChannelBinding),
             _ => return Err(begin),
         }
         let (identity, bare) = rest.split_once(',').ok_or(begin)?;
@@ -53,7 +53,7 @@ impl<'a> ClientFirst<'a> {
         let nonce = field('r')?;
         if nonce.len() > NONCE_BYTES || !nonce.bytes().all(|b| matches!(b, 0x21..=0x7E)) {
             let what = "a nonce is 1 to 256 printable characters of ASCII";
-            return Err(Failure::Message(what));
+            return Err(ScramError::BadMessage(what));
         }
         fields.try_for_each(extension)?;
         Ok(ClientFirst {
@@ -67,8 +67,9 @@ impl<'a> ClientFirst<'a> {
 }
 
 impl<'a> ClientFinal<'a> {
-    pub fn parse(text: &'a str) -> Result<ClientFinal<'a>, Failure> {
-        let no_proof = Failure::Message("the last message ends with `,p=` and the proof in base64");
+    pub fn parse(text: &'a str) -> Result<ClientFinal<'a>, ScramError> {
+        let no_proof =
+            ScramError::BadMessage("the last message ends with `,p=` and the proof in base64");
         let (without_proof, proof) = text.rsplit_once(",p=").ok_or(no_proof)?;
         let mut fields = without_proof.split(',');
         let mut field = |letter| value(fields.next().unwrap_or_default(), letter);
@@ -77,7 +78,7 @@ impl<'a> ClientFinal<'a> {
         let proof = Base64::decode_vec(proof).map_err(|_| no_proof)?;
         Ok(ClientFinal {
             binding: Base64::decode_vec(binding)
-                .map_err(|_| Failure::Message("`c=` is in base64"))?,
+                .map_err(|_| ScramError::BadMessage("`c=` is in base64"))?,
             nonce,
             without_proof,
             proof: proof.try_into().map_err(|_| no_proof)?,
@@ -85,15 +86,15 @@ impl<'a> ClientFinal<'a> {
     }
 }
 
-/// The value of a field that must stand in this place, and not be empty.
-fn value(field: &str, letter: char) -> Result<&str, Failure> {
+/// The value of a required field. It must not be empty.
+fn value(field: &str, letter: char) -> Result<&str, ScramError> {
     let value = field
         .strip_prefix(letter)
         .and_then(|rest| rest.strip_prefix('='));
     match value {
         Some(value) if !value.is_empty() => Ok(value),
         _ if field.starts_with("m=") => Err(mandatory()),
-        _ => Err(Failure::Message(match letter {
+        _ => Err(ScramError::BadMessage(match letter {
             'n' => "`n=` and the user name come first",
             'c' => "`c=` comes first",
             _ => "`r=` and the nonce come second",
@@ -101,22 +102,25 @@ fn value(field: &str, letter: char) -> Result<&str, Failure> {
     }
 }
 
-/// What else may be said is passed over, as long as it need not be understood.
-fn extension(field: &str) -> Result<(), Failure> {
+/// Checks an optional extension. Its value is ignored; a mandatory extension is an error.
+fn extension(field: &str) -> Result<(), ScramError> {
     match field.as_bytes() {
         [b'm', b'=', ..] => Err(mandatory()),
         [letter, b'=', _, ..] if letter.is_ascii_alphabetic() => Ok(()),
-        _ => Err(Failure::Message("a field is a letter, `=`, and a value")),
+        _ => Err(ScramError::BadMessage(
+            "a field is a letter, `=`, and a value",
+        )),
     }
 }
 
-fn mandatory() -> Failure {
-    Failure::Message("no extension (`m=`) is known here")
+fn mandatory() -> ScramError {
+    ScramError::BadMessage("no extension (`m=`) is known here")
 }
 
-/// A name as it stands in a message: `=2C` is a comma and `=3D` an equals sign; neither stands there as it is.
-fn sasl_name(coded: &str) -> Result<String, Failure> {
-    let bad = Failure::Message("a name is not empty, and has `=2C` for a comma and `=3D` for `=`");
+/// Decodes a name: `=2C` is a comma and `=3D` an equals sign.
+fn sasl_name(coded: &str) -> Result<String, ScramError> {
+    let bad =
+        ScramError::BadMessage("a name is not empty, and has `=2C` for a comma and `=3D` for `=`");
     let mut parts = coded.split('=');
     let mut name = parts.next().unwrap_or_default().to_owned();
     for part in parts {

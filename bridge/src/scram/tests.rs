@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-/// The conversation in RFC 7677, section 3.
+/// The exchange of RFC 7677, section 3.
 const FIRST: &str = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
 const NONCES: &str = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
 const SERVER_FIRST: &str =
@@ -22,24 +22,24 @@ fn rfc_verifier() -> Verifier {
 }
 
 /// `user` with the password `pencil`, and `old`, whose password was set without SCRAM.
-fn secrets() -> Arc<Secrets> {
+fn verifiers() -> Arc<Verifiers> {
     let verifiers = HashMap::from([("user".to_owned(), rfc_verifier())]);
     let without = HashSet::from(["old".to_owned()]);
-    Arc::new(Secrets::new(verifiers, without, Decoy([7; 32]), 4_096))
+    Arc::new(Verifiers::new(verifiers, without, DecoyKey([7; 32]), 4_096))
 }
 
 fn exchange(expected: Option<&str>) -> Exchange {
-    Exchange::new(secrets(), expected.map(str::to_owned), [5; NONCE])
+    Exchange::new(verifiers(), expected.map(str::to_owned), [5; NONCE])
 }
 
 fn challenge(exchange: &mut Exchange, first: &str) -> String {
     match exchange.step(first.as_bytes()) {
-        Ok(Progress::Challenge(text)) => text,
+        Ok(ScramReply::Challenge(text)) => text,
         other => panic!("{first}: {other:?}"),
     }
 }
 
-/// A client's last message for a conversation begun by `first` and `answer`.
+/// The client's last message of an exchange that began with `first` and `answer`.
 fn last(first: &str, answer: &str, password: &str) -> String {
     let bare = first.splitn(3, ',').nth(2).unwrap();
     let header = &first[..first.len() - bare.len()];
@@ -57,7 +57,7 @@ fn last(first: &str, answer: &str, password: &str) -> String {
     format!("{without_proof},p={}", Base64::encode_string(&proof))
 }
 
-/// RFC 5802, section 3, as a client does it.
+/// The client's computation of RFC 5802, section 3.
 fn client_proof(password: &str, salt: &[u8], iterations: u32, signed: &str) -> [u8; 32] {
     use hmac::{Hmac, KeyInit, Mac};
     use sha2::{Digest, Sha256};
@@ -74,7 +74,7 @@ fn client_proof(password: &str, salt: &[u8], iterations: u32, signed: &str) -> [
 }
 
 #[test]
-fn the_conversation_of_the_rfc() {
+fn the_exchange_of_the_rfc() {
     let verifier = rfc_verifier();
     let without_proof = format!("c=biws,r={NONCES}");
     let bare = &FIRST["n,,".len()..];
@@ -84,9 +84,9 @@ fn the_conversation_of_the_rfc() {
     let signature = Base64::encode_string(&verifier.sign(signed.as_bytes()));
     assert_eq!(format!("v={signature}"), SIGNATURE);
 
-    // The same by the exchange, past the nonce, which the RFC has drawn from other letters than ours.
+    // The same from the challenge on: the RFC's nonce has characters that ours never has.
     let challenged = |proof: &str| {
-        let challenged = Challenged {
+        let challenged = PendingProof {
             user: "user".to_owned(),
             verifier: rfc_verifier(),
             known: true,
@@ -94,15 +94,15 @@ fn the_conversation_of_the_rfc() {
             header: "n,,".to_owned(),
             so_far: format!("{bare},{SERVER_FIRST}"),
         };
-        challenged.judge(format!("{without_proof},p={proof}").as_bytes())
+        challenged.check(format!("{without_proof},p={proof}").as_bytes())
     };
-    let proven = Progress::Proven {
+    let proven = ScramReply::Proved {
         user: "user".to_owned(),
         signature: SIGNATURE.to_owned(),
     };
     assert_eq!(challenged(PROOF), Ok(proven));
     let other = PROOF.replace("dHzb", "eHzb");
-    assert_eq!(challenged(&other), Err(Failure::Wrong));
+    assert_eq!(challenged(&other), Err(ScramError::WrongCredentials));
     assert_eq!(
         client_proof("pencil", &rfc_verifier().salt, 4_096, &signed),
         proof
@@ -117,7 +117,7 @@ fn a_verifier_is_written_and_read() {
 }
 
 #[test]
-fn who_knows_the_password_is_in_and_nobody_else() {
+fn only_the_right_password_is_proved() {
     for (first, password, user) in [
         (FIRST, "pencil", Some("user")),
         ("y,,n=user,r=abc", "pencil", Some("user")),
@@ -133,20 +133,20 @@ fn who_knows_the_password_is_in_and_nobody_else() {
         let last = last(first, &answer, password);
         let result = exchange.step(last.as_bytes());
         match (user, result) {
-            (Some(name), Ok(Progress::Proven { user, .. })) => assert_eq!(user, name),
-            (None, Err(Failure::Wrong)) => {}
+            (Some(name), Ok(ScramReply::Proved { user, .. })) => assert_eq!(user, name),
+            (None, Err(ScramError::WrongCredentials)) => {}
             (_, other) => panic!("{first}: {other:?}"),
         }
         assert!(matches!(
             exchange.step(last.as_bytes()),
-            Err(Failure::Message(_))
+            Err(ScramError::BadMessage(_))
         ));
     }
 }
 
-/// Nobody learns by asking which names there are.
+/// A client cannot find out which names exist.
 #[test]
-fn a_stranger_is_challenged_like_a_user() {
+fn an_unknown_user_is_challenged_like_a_user() {
     let mut seen = HashSet::new();
     for name in ["user", "old", "eve", "eve2"] {
         let first = format!("n,,n={name},r=abc");
@@ -167,13 +167,13 @@ fn names_must_agree() {
     let with = |first: &str, expected| exchange(expected).step(first.as_bytes());
     assert!(with(FIRST, Some("user")).is_ok());
     assert!(with(FIRST, Some("us\u{ad}er")).is_ok(), "prepared too");
-    assert_eq!(with(FIRST, Some("User")), Err(Failure::OtherName));
-    assert_eq!(with(FIRST, Some("")), Err(Failure::OtherName));
+    assert_eq!(with(FIRST, Some("User")), Err(ScramError::OtherUserName));
+    assert_eq!(with(FIRST, Some("")), Err(ScramError::OtherUserName));
     let other = "n,a=root,n=user,r=abc";
-    assert_eq!(with(other, None), Err(Failure::OtherIdentity));
+    assert_eq!(with(other, None), Err(ScramError::OtherIdentity));
     for reserved in ["me", "~x", "_x"] {
         let first = format!("n,,n={reserved},r=abc");
-        assert_eq!(with(&first, None), Err(Failure::Name(BadUserName)));
+        assert_eq!(with(&first, None), Err(ScramError::BadName(BadUserName)));
     }
 }
 
@@ -191,17 +191,17 @@ fn a_name_may_have_commas_and_equals_signs() {
 }
 
 #[test]
-fn who_is_asked_may_speak_second_and_once_only() {
+fn a_client_may_send_its_first_message_when_asked_and_only_once() {
     let mut exchange = exchange(None);
     assert_eq!(challenge(&mut exchange, ""), "");
     assert!(challenge(&mut exchange, FIRST).starts_with("r="));
     let mut silent = self::exchange(None);
     assert_eq!(challenge(&mut silent, ""), "");
-    assert!(matches!(silent.step(b""), Err(Failure::Message(_))));
+    assert!(matches!(silent.step(b""), Err(ScramError::BadMessage(_))));
 }
 
 #[test]
-fn first_messages_that_are_none() {
+fn invalid_first_messages() {
     for bad in [
         "",
         "n",
@@ -222,15 +222,15 @@ fn first_messages_that_are_none() {
         &format!("n,,n=user,r={}", "x".repeat(257)),
     ] {
         let failed = ClientFirst::parse(bad);
-        assert!(matches!(failed, Err(Failure::Message(_))), "{bad}");
+        assert!(matches!(failed, Err(ScramError::BadMessage(_))), "{bad}");
     }
     for bound in ["p=tls-unique,,n=user,r=abc", "p=,,n=user,r=abc"] {
-        assert_eq!(ClientFirst::parse(bound), Err(Failure::Binding));
+        assert_eq!(ClientFirst::parse(bound), Err(ScramError::ChannelBinding));
     }
 }
 
 #[test]
-fn last_messages_that_are_none() {
+fn invalid_last_messages() {
     let answer = challenge(&mut exchange(None), FIRST);
     let good = last(FIRST, &answer, "pencil");
     let judge = |last: &str| {
@@ -253,35 +253,35 @@ fn last_messages_that_are_none() {
     ] {
         assert!(judge(&bad).is_err(), "{bad}");
     }
-    // What is signed is what was said.
+    // The proof signs the whole exchange.
     let extended = good.replace(",p=", ",x=y,p=");
-    assert_eq!(judge(&extended), Err(Failure::Wrong));
+    assert_eq!(judge(&extended), Err(ScramError::WrongCredentials));
 }
 
 proptest! {
     #[test]
-    fn no_bytes_are_a_panic(first: Vec<u8>, last: Vec<u8>) {
+    fn no_bytes_panic(first: Vec<u8>, last: Vec<u8>) {
         let mut exchange = exchange(None);
         let _ = exchange.step(&first);
         let _ = exchange.step(&last);
     }
 
     #[test]
-    fn no_text_that_is_nearly_one_is_a_panic(first in "[nyp]?=?,?(a=)?[a-z=,2CD3]{0,9},?n?=[a-z=23CDé\\x00]{0,9},?r?=?[!-~]{0,9}", last in "(c=)?[A-Za-z+=]{0,9},?(r=)?[!-~]{0,9}(,p=)?[A-Za-z0-9/=]{0,50}") {
+    fn no_nearly_valid_text_panics(first in "[nyp]?=?,?(a=)?[a-z=,2CD3]{0,9},?n?=[a-z=23CDé\\x00]{0,9},?r?=?[!-~]{0,9}", last in "(c=)?[A-Za-z+=]{0,9},?(r=)?[!-~]{0,9}(,p=)?[A-Za-z0-9/=]{0,50}") {
         let mut exchange = exchange(None);
         let _ = exchange.step(first.as_bytes());
-        let proven = matches!(exchange.step(last.as_bytes()), Ok(Progress::Proven { .. }));
+        let proven = matches!(exchange.step(last.as_bytes()), Ok(ScramReply::Proved { .. }));
         prop_assert!(!proven);
     }
 
     #[test]
-    fn nobody_is_proven_by_chance(last: [u8; 32]) {
+    fn random_bytes_prove_nobody(last: [u8; 32]) {
         let mut exchange = exchange(None);
         let answer = challenge(&mut exchange, FIRST);
         let nonce = answer.split(',').next().unwrap();
         let proof = Base64::encode_string(&last);
         let last = format!("c=biws,{nonce},p={proof}");
-        prop_assert_eq!(exchange.step(last.as_bytes()), Err(Failure::Wrong));
+        prop_assert_eq!(exchange.step(last.as_bytes()), Err(ScramError::WrongCredentials));
     }
 
     #[test]

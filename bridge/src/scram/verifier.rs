@@ -1,4 +1,4 @@
-//! What is kept of a password: enough to check a proof by, and not enough to make one.
+//! What is stored of a password: enough to check a proof, and not enough to make one.
 
 use base64ct::{Base64, Encoding as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -10,19 +10,21 @@ use subtle::ConstantTimeEq as _;
 /// The method's name in a CONNECT.
 pub(crate) const METHOD: &str = "SCRAM-SHA-256";
 
-/// Iterations that RFC 7677 wants at least.
+/// The fewest iterations that RFC 7677 allows.
 pub(crate) const FEWEST_ITERATIONS: u32 = 4_096;
 
-/// More would keep a client busy for minutes.
+/// More iterations would take a client minutes.
 const MOST_ITERATIONS: u32 = 10_000_000;
 
-/// Bytes of a salt that we make.
+/// The bytes of a new salt.
 pub(crate) const SALT: usize = 16;
 
-/// Bytes of a salt, at most: it is sent.
+/// The most bytes of a salt. The server sends it.
 const SALT_BYTES: usize = 1_024;
 
-/// Its text is the form that is written to a users file, and that others know too:
+/// The verifier of one password.
+///
+/// Its text is the form in a users file, which other programs use too:
 /// `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, in base64.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Verifier {
@@ -30,12 +32,12 @@ pub(crate) struct Verifier {
     pub salt: Vec<u8>,
     /// A hash of the client's key.
     stored_key: [u8; 32],
-    /// By which the server proves that it knows the user.
+    /// The key by which the server proves itself.
     server_key: [u8; 32],
 }
 
 impl Verifier {
-    /// Of a password that `SASLprep` has been through. Takes as long as `iterations` say.
+    /// The verifier of a password normalized by `SASLprep`. The time grows with `iterations`.
     pub fn of(password: &str, salt: Vec<u8>, iterations: u32) -> Verifier {
         let mut salted = [0; 32];
         pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), &salt, iterations, &mut salted);
@@ -47,33 +49,35 @@ impl Verifier {
         }
     }
 
-    /// Of a name that has none: always the same for one `key`, and nobody knows a password for it.
+    /// A verifier for a name that has none. It depends only on `key` and `name`. No password fits
+    /// it.
     pub fn decoy(key: &[u8; 32], name: &str, iterations: impl FnOnce(u64) -> u32) -> Verifier {
         let part = |part: &str| hmac(key, format!("{part} {name}").as_bytes());
-        let chance = part("iterations").first_chunk().copied();
+        let random = part("iterations").first_chunk().copied();
         Verifier {
-            iterations: iterations(chance.map_or(0, u64::from_be_bytes)),
+            iterations: iterations(random.map_or(0, u64::from_be_bytes)),
             salt: part("salt")[..SALT].to_vec(),
             stored_key: part("stored"),
             server_key: part("server"),
         }
     }
 
-    /// Whether `proof` is that of somebody who knows the password, for the messages in `signed` (RFC 5802,
-    /// section 3). Takes the same time whatever is wrong.
+    /// Whether `proof` proves the password for the messages `signed` (RFC 5802, section 3). The
+    /// time does not depend on the proof.
     pub fn proves(&self, signed: &[u8], proof: &[u8; 32]) -> bool {
         let mut key = hmac(&self.stored_key, signed);
         key.iter_mut().zip(proof).for_each(|(a, b)| *a ^= b);
         Sha256::digest(key).ct_eq(&self.stored_key).into()
     }
 
-    /// What proves the server to the client.
+    /// The signature that proves the server to the client.
     pub fn sign(&self, signed: &[u8]) -> [u8; 32] {
         hmac(&self.server_key, signed)
     }
 }
 
-/// HMAC-SHA-256 with a key of 32 bytes; a shorter key than the block counts as filled up with zeros (RFC 2104).
+/// HMAC-SHA-256 with a key of 32 bytes. A key shorter than the block is padded with zeros (RFC
+/// 2104).
 fn hmac(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
     let mut block = [0; 64];
     block[..32].copy_from_slice(key);
@@ -93,7 +97,7 @@ impl fmt::Display for Verifier {
     }
 }
 
-/// Secrets have no place in a log.
+/// Without the keys: a log must not contain secrets.
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
@@ -102,33 +106,33 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// The text is no verifier, or one that is too weak.
+/// The text is not a verifier, or the verifier is too weak.
 #[derive(Debug)]
-pub(crate) struct NoVerifier;
+pub(crate) struct InvalidVerifier;
 
 impl FromStr for Verifier {
-    type Err = NoVerifier;
+    type Err = InvalidVerifier;
 
-    fn from_str(text: &str) -> Result<Verifier, NoVerifier> {
-        let bytes = |text| Base64::decode_vec(text).map_err(|_| NoVerifier);
-        let key = |text| bytes(text)?.try_into().map_err(|_| NoVerifier);
+    fn from_str(text: &str) -> Result<Verifier, InvalidVerifier> {
+        let bytes = |text| Base64::decode_vec(text).map_err(|_| InvalidVerifier);
+        let key = |text| bytes(text)?.try_into().map_err(|_| InvalidVerifier);
         let pair = |text: &'_ str| {
             let (a, b) = text.split_once(':')?;
             Some((a.to_owned(), b.to_owned()))
         };
-        let rest = text.strip_prefix(METHOD).ok_or(NoVerifier)?;
-        let rest = rest.strip_prefix('$').ok_or(NoVerifier)?;
-        let (cost, keys) = rest.split_once('$').ok_or(NoVerifier)?;
-        let (iterations, salt) = pair(cost).ok_or(NoVerifier)?;
-        let (stored, server) = pair(keys).ok_or(NoVerifier)?;
+        let rest = text.strip_prefix(METHOD).ok_or(InvalidVerifier)?;
+        let rest = rest.strip_prefix('$').ok_or(InvalidVerifier)?;
+        let (cost, keys) = rest.split_once('$').ok_or(InvalidVerifier)?;
+        let (iterations, salt) = pair(cost).ok_or(InvalidVerifier)?;
+        let (stored, server) = pair(keys).ok_or(InvalidVerifier)?;
         let verifier = Verifier {
-            iterations: iterations.parse().map_err(|_| NoVerifier)?,
+            iterations: iterations.parse().map_err(|_| InvalidVerifier)?,
             salt: bytes(&salt)?,
             stored_key: key(&stored)?,
             server_key: key(&server)?,
         };
         let costs = (FEWEST_ITERATIONS..=MOST_ITERATIONS).contains(&verifier.iterations);
         let salted = (1..=SALT_BYTES).contains(&verifier.salt.len());
-        (costs && salted).then_some(verifier).ok_or(NoVerifier)
+        (costs && salted).then_some(verifier).ok_or(InvalidVerifier)
     }
 }

@@ -2,42 +2,42 @@ use super::*;
 use proptest::prelude::*;
 
 #[test]
-fn topics_lie_where_their_levels_say() {
-    let room = |room, rest| Place::Room { room, rest };
-    let inbox = |user, rest| Place::Inbox { user, rest };
+fn topics_have_the_kind_of_their_first_levels() {
+    let room = |room, rest| TopicKind::Room { room, rest };
+    let inbox = |user, rest| TopicKind::Inbox { user, rest };
     for (topic, expected) in [
-        ("rooms", Place::Rooms),
+        ("rooms", TopicKind::Rooms),
         ("rooms/", room("", None)),
         ("rooms/a", room("a", None)),
         ("rooms/a/", room("a", Some(""))),
         ("rooms/a/b/c", room("a", Some("b/c"))),
-        ("roomsy/a", Place::Outside),
-        ("/rooms/a", Place::Outside),
-        ("inbox", Place::Inboxes),
+        ("roomsy/a", TopicKind::Outside),
+        ("/rooms/a", TopicKind::Outside),
+        ("inbox", TopicKind::Inboxes),
         ("inbox/al", inbox("al", None)),
         ("inbox/al/dm/bob", inbox("al", Some("dm/bob"))),
-        ("inboxes/al", Place::Outside),
-        ("$SYS/rooms", Place::Outside),
+        ("inboxes/al", TopicKind::Outside),
+        ("$SYS/rooms", TopicKind::Outside),
     ] {
-        assert_eq!(place(topic), expected, "{topic}");
+        assert_eq!(kind(topic), expected, "{topic}");
     }
 }
 
 #[test]
-fn filters_reach_what_they_match() {
-    let join = |room| Reach::Room { room, peek: false };
-    let peek = |room| Reach::Room { room, peek: true };
+fn filters_have_the_scope_of_what_they_match() {
+    let join = |room| FilterScope::Room { room, peek: false };
+    let peek = |room| FilterScope::Room { room, peek: true };
     for (filter, expected) in [
-        ("#", Reach::Spanning),
-        ("+", Reach::Spanning),
-        ("+/lobby/x", Reach::Spanning),
-        ("rooms/#", Reach::Spanning),
-        ("rooms/+", Reach::Spanning),
-        ("rooms/+/_info", Reach::Spanning),
-        ("inbox/+/error", Reach::Spanning),
-        ("inbox/#", Reach::Spanning),
-        ("rooms", Reach::Nothing),
-        ("inbox", Reach::Nothing),
+        ("#", FilterScope::Spanning),
+        ("+", FilterScope::Spanning),
+        ("+/lobby/x", FilterScope::Spanning),
+        ("rooms/#", FilterScope::Spanning),
+        ("rooms/+", FilterScope::Spanning),
+        ("rooms/+/_info", FilterScope::Spanning),
+        ("inbox/+/error", FilterScope::Spanning),
+        ("inbox/#", FilterScope::Spanning),
+        ("rooms", FilterScope::Nothing),
+        ("inbox", FilterScope::Nothing),
         ("rooms/a", join("a")),
         ("rooms/a/#", join("a")),
         ("rooms/a/+", join("a")),
@@ -48,11 +48,11 @@ fn filters_reach_what_they_match() {
         ("rooms/a/_presence", peek("a")),
         ("rooms/a/_presence/#", peek("a")),
         ("rooms/a/_presence/+", peek("a")),
-        ("inbox/al/#", Reach::Inbox { user: "al" }),
-        ("a/rooms/#", Reach::Outside),
-        ("$SYS/#", Reach::Outside),
+        ("inbox/al/#", FilterScope::Inbox { user: "al" }),
+        ("a/rooms/#", FilterScope::Outside),
+        ("$SYS/#", FilterScope::Outside),
     ] {
-        assert_eq!(reach(filter), expected, "{filter}");
+        assert_eq!(scope(filter), expected, "{filter}");
     }
 }
 
@@ -69,7 +69,7 @@ fn room_names_are_what_the_protocol_allows() {
 }
 
 #[test]
-fn user_names_kept_for_others_are_refused() {
+fn reserved_user_names_are_refused() {
     for bad in ["", "me", "~a", "_a"] {
         assert_eq!(user_name(bad), Err(BadUserName));
     }
@@ -79,7 +79,7 @@ fn user_names_kept_for_others_are_refused() {
 }
 
 #[test]
-fn what_a_level_cannot_hold_is_encoded() {
+fn characters_that_a_level_cannot_contain_are_encoded() {
     assert_eq!(user_level("Zoë b"), "Zoë b");
     assert_eq!(user_level("a/b+c#d%e\n"), "a%2Fb%2Bc%23d%25e%0A");
     assert_eq!(user_level("\u{85}"), "%C2%85");
@@ -88,7 +88,7 @@ fn what_a_level_cannot_hold_is_encoded() {
 }
 
 #[test]
-fn long_names_are_cut_at_a_character_and_keep_apart() {
+fn long_names_are_cut_between_characters_and_stay_different() {
     let at_limit = "a".repeat(128);
     assert_eq!(user_level(&at_limit), at_limit);
     let one = user_level(&"a".repeat(129));
@@ -125,27 +125,27 @@ proptest! {
     }
 
     #[test]
-    fn short_user_levels_keep_apart(a in "[ab/%+25F]{0,8}", b in "[ab/%+25F]{0,8}") {
+    fn short_user_levels_stay_different(a in "[ab/%+25F]{0,8}", b in "[ab/%+25F]{0,8}") {
         prop_assert_eq!(a == b, user_level(&a) == user_level(&b));
     }
 
     #[test]
-    fn what_is_built_is_parsed(room in "[A-Za-z0-9.~-]{1,64}", user in any::<String>()) {
+    fn built_topics_are_parsed(room in "[A-Za-z0-9.~-]{1,64}", user in any::<String>()) {
         let user = user_level(&user);
         let (entry, all, error) =
             (presence(&room, &user), room_filter(&room), inbox_error(&user));
         let rest = format!("_presence/{user}");
         let room = room.as_str();
-        prop_assert_eq!(place(&entry), Place::Room { room, rest: Some(&rest) });
-        prop_assert_eq!(reach(&all), Reach::Room { room, peek: false });
+        prop_assert_eq!(kind(&entry), TopicKind::Room { room, rest: Some(&rest) });
+        prop_assert_eq!(scope(&all), FilterScope::Room { room, peek: false });
         let (user, rest) = (user.as_str(), Some("error"));
-        prop_assert_eq!(place(&error), Place::Inbox { user, rest });
+        prop_assert_eq!(kind(&error), TopicKind::Inbox { user, rest });
     }
 }
 
 proptest! {
     #[test]
-    fn names_come_back_from_their_levels(name in any::<String>()) {
+    fn names_are_decoded_from_their_levels(name in any::<String>()) {
         let level = user_level(&name);
         if level.len() < USER_NAME_BYTES {
             prop_assert_eq!(name_of_level(&level), name);

@@ -8,7 +8,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_password_that_was_set_is_right_and_another_is_wrong() {
+fn only_the_last_password_set_is_right() {
     let folder = folder();
     let path = folder.path().join("users.toml");
     set_password(&path, "al/ice", "one", SCRAM).unwrap();
@@ -29,14 +29,14 @@ fn a_password_that_was_set_is_right_and_another_is_wrong() {
 }
 
 #[test]
-fn a_verifier_is_kept_beside_the_hash_or_not() {
+fn a_verifier_is_stored_beside_the_hash_unless_switched_off() {
     let folder = folder();
     let path = folder.path().join("users.toml");
     let read = || std::fs::read_to_string(&path).unwrap();
     let of = |name: &str| {
         let users = load_users(&path).unwrap();
-        let secrets = users.secrets(Decoy([0; 32]), 9_999);
-        secrets.of(name)
+        let verifiers = users.verifiers(DecoyKey([0; 32]), 9_999);
+        verifiers.of(name)
     };
     set_password(&path, "al", "x", None).unwrap();
     assert!(!read().contains("SCRAM") && !read().contains("decoy"));
@@ -49,7 +49,7 @@ fn a_verifier_is_kept_beside_the_hash_or_not() {
         .map(str::to_owned);
     assert!(key.is_some());
     assert!(of("bob").1 && !of("al").1);
-    assert_eq!(of("eve").0.iterations, 5_000, "as those that there are");
+    assert_eq!(of("eve").0.iterations, 5_000, "as the existing verifiers");
     assert_eq!(
         of("eve").0,
         of("eve").0,
@@ -61,7 +61,7 @@ fn a_verifier_is_kept_beside_the_hash_or_not() {
     set_password(&path, "bob", "y", None).unwrap();
     assert!(!of("bob").1);
     assert!(read().contains(&key.unwrap()));
-    // A verifier that comes from elsewhere stands alone.
+    // A verifier from another program can be alone.
     let alone: String = read()
         .lines()
         .filter(|l| !l.contains("argon2"))
@@ -73,7 +73,7 @@ fn a_verifier_is_kept_beside_the_hash_or_not() {
 }
 
 #[test]
-fn what_scram_does_not_take_is_said() {
+fn names_and_passwords_that_scram_does_not_allow_are_reported() {
     let folder = folder();
     let path = folder.path().join("users.toml");
     for (user, password) in [
@@ -92,7 +92,7 @@ fn what_scram_does_not_take_is_said() {
 }
 
 #[test]
-fn the_stand_in_hash_costs_what_a_real_one_does() {
+fn nobodys_hash_costs_as_much_as_a_users() {
     let nobodys = PasswordHash::new(NOBODYS).unwrap();
     assert!(is_usable(&nobodys));
     let real: PasswordHash = Argon2::default().hash_password(b"x").unwrap();
@@ -102,7 +102,7 @@ fn the_stand_in_hash_costs_what_a_real_one_does() {
 
 #[cfg(unix)]
 #[test]
-fn the_file_is_its_owners_only_and_nothing_is_left_beside_it() {
+fn only_the_owner_reads_the_file_and_no_temporary_file_is_left() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = folder();
     let path = folder.path().join("users.toml");
@@ -118,7 +118,7 @@ fn the_file_is_its_owners_only_and_nothing_is_left_beside_it() {
 }
 
 #[test]
-fn errors_name_the_file_and_the_place() {
+fn errors_name_the_file_and_the_line_or_key() {
     let folder = folder();
     let path = folder.path().join("users.toml");
     let load = |text: &str| {
@@ -189,7 +189,7 @@ fn errors_name_the_file_and_the_place() {
 }
 
 #[test]
-fn what_cannot_be_set_leaves_the_file_alone() {
+fn an_error_leaves_the_file_unchanged() {
     let folder = folder();
     let path = folder.path().join("users.toml");
     for (user, password) in [("", "x"), ("me", "x"), ("~a", "x"), ("_a", "x"), ("a", "")] {

@@ -2,8 +2,8 @@
 
 use super::figures::wide;
 use super::histogram::Histogram;
-use super::stream::{Secure, Stream};
-use super::wire::{self, Login, Packet, Version};
+use super::stream::{ClientStream, TlsOptions};
+use super::wire::{self, Credentials, MqttVersion, ServerPacket};
 use anyhow::{Context, anyhow, bail};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -27,18 +27,18 @@ pub struct Dialer {
     /// The server.
     pub server: SocketAddr,
     /// Where it is spoken to in TLS.
-    pub secure: Option<Secure>,
+    pub secure: Option<TlsOptions>,
     /// Protocol version.
-    pub version: Version,
+    pub version: MqttVersion,
     /// Credentials; none connects anonymously.
-    pub login: Option<Login>,
+    pub login: Option<Credentials>,
     /// QoS of the subscriptions.
     pub qos: u8,
 }
 
 /// One client to be: its id and what it subscribes to.
 #[derive(Debug, Clone)]
-pub struct Seat {
+pub struct ClientSpec {
     /// Client id.
     pub client_id: String,
     /// Filters, possibly none.
@@ -46,19 +46,19 @@ pub struct Seat {
 }
 
 /// A connection past its handshake.
-pub struct Connection {
+pub struct OpenConnection {
     /// The socket, or TLS on it.
-    pub stream: Stream,
+    pub stream: ClientStream,
     /// What came after the last answer.
     pub unread: Vec<u8>,
     /// Unacknowledged QoS 1 messages that the server takes.
     pub receive_maximum: u16,
 }
 
-/// What became of many seats.
-pub struct Opened {
-    /// The connections that stand, in the order of their seats.
-    pub connections: Vec<Connection>,
+/// What became of many specs.
+pub struct OpenResult {
+    /// The connections that stand, in the order of their specs.
+    pub connections: Vec<OpenConnection>,
     /// Why the first of them failed.
     pub first_failure: Option<anyhow::Error>,
     /// From the connect to the last SUBACK.
@@ -72,13 +72,13 @@ impl Dialer {
     ///
     /// # Errors
     /// The socket fails, the server refuses, or an answer takes over 10 seconds.
-    pub async fn open(&self, seat: &Seat) -> anyhow::Result<Connection> {
-        tokio::time::timeout(PATIENCE, self.connect(seat))
+    pub async fn open(&self, spec: &ClientSpec) -> anyhow::Result<OpenConnection> {
+        tokio::time::timeout(PATIENCE, self.connect(spec))
             .await
             .with_context(|| format!("{} did not answer in 10 seconds", self.server))?
     }
 
-    async fn connect(&self, seat: &Seat) -> anyhow::Result<Connection> {
+    async fn connect(&self, spec: &ClientSpec) -> anyhow::Result<OpenConnection> {
         let socket = TcpStream::connect(self.server).await.with_context(|| {
             format!(
                 "no broker at {}: start one, or name another with --server",
@@ -86,18 +86,18 @@ impl Dialer {
             )
         })?;
         socket.set_nodelay(true)?;
-        let mut connection = Connection {
-            stream: Stream::on(socket, self.secure.as_ref())
+        let mut connection = OpenConnection {
+            stream: ClientStream::on(socket, self.secure.as_ref())
                 .await
                 .map_err(|why| anyhow!("no TLS with {}: {why}", self.server))?,
             unread: Vec::new(),
             receive_maximum: u16::MAX,
         };
-        let hello = wire::connect(self.version, &seat.client_id, self.login.as_ref());
+        let hello = wire::connect(self.version, &spec.client_id, self.login.as_ref());
         connection.stream.write_all(&hello).await?;
         let (code, receive_maximum) = connection
             .answer(self.version, |packet| match packet {
-                Packet::ConnAck {
+                ServerPacket::ConnAck {
                     code,
                     receive_maximum,
                 } => Some((*code, *receive_maximum)),
@@ -117,7 +117,7 @@ impl Dialer {
             );
         }
         connection.receive_maximum = receive_maximum;
-        for filters in seat.filters.chunks(FILTERS_A_PACKET) {
+        for filters in spec.filters.chunks(FILTERS_A_PACKET) {
             connection
                 .subscribe(self.version, filters, self.qos)
                 .await?;
@@ -125,17 +125,17 @@ impl Dialer {
         Ok(connection)
     }
 
-    /// Opens all seats, 64 at a time. With `tolerant`, failures are counted; else the first ends it.
+    /// Opens all specs, 64 at a time. With `tolerant`, failures are counted; else the first ends it.
     pub async fn open_all(
         &self,
-        seats: Vec<Seat>,
+        specs: Vec<ClientSpec>,
         tolerant: bool,
         tick: impl Fn(u64) + 'static,
-    ) -> anyhow::Result<Opened> {
+    ) -> anyhow::Result<OpenResult> {
         let start = Instant::now();
-        let queue = Rc::new(Queue {
-            results: RefCell::new(seats.iter().map(|_| None).collect()),
-            seats,
+        let queue = Rc::new(OpenQueue {
+            results: RefCell::new(specs.iter().map(|_| None).collect()),
+            specs,
             next: Cell::new(0),
             failed: Cell::new(0),
             first_failure: RefCell::new(None),
@@ -144,16 +144,16 @@ impl Dialer {
         });
         let limit = if tolerant { FAILURES_TOLERATED } else { 0 };
         let mut workers = JoinSet::new();
-        for _ in 0..AT_ONCE.min(queue.seats.len()) {
+        for _ in 0..AT_ONCE.min(queue.specs.len()) {
             let (dialer, queue) = (self.clone(), Rc::clone(&queue));
             workers.spawn_local(async move {
                 while queue.failed.get() <= limit {
                     let number = queue.next.replace(queue.next.get() + 1);
-                    let Some(seat) = queue.seats.get(number) else {
+                    let Some(spec) = queue.specs.get(number) else {
                         break;
                     };
                     let start = Instant::now();
-                    let result = dialer.open(seat).await;
+                    let result = dialer.open(spec).await;
                     queue.settle(number, result, start.elapsed());
                 }
             });
@@ -166,10 +166,10 @@ impl Dialer {
             bail!(
                 "client {} of {}: {error:#}",
                 queue.next.get(),
-                queue.seats.len()
+                queue.specs.len()
             );
         }
-        Ok(Opened {
+        Ok(OpenResult {
             connections: queue.results.take().into_iter().flatten().collect(),
             first_failure,
             times: queue.times.borrow().clone(),
@@ -178,18 +178,18 @@ impl Dialer {
     }
 }
 
-struct Queue {
-    seats: Vec<Seat>,
+struct OpenQueue {
+    specs: Vec<ClientSpec>,
     next: Cell<usize>,
-    results: RefCell<Vec<Option<Connection>>>,
+    results: RefCell<Vec<Option<OpenConnection>>>,
     failed: Cell<u64>,
     first_failure: RefCell<Option<anyhow::Error>>,
     times: RefCell<Histogram>,
     tick: Box<dyn Fn(u64)>,
 }
 
-impl Queue {
-    fn settle(&self, number: usize, result: anyhow::Result<Connection>, took: Duration) {
+impl OpenQueue {
+    fn settle(&self, number: usize, result: anyhow::Result<OpenConnection>, took: Duration) {
         match result {
             Ok(connection) => {
                 self.results.borrow_mut()[number] = Some(connection);
@@ -205,10 +205,10 @@ impl Queue {
     }
 }
 
-impl Connection {
+impl OpenConnection {
     async fn subscribe(
         &mut self,
-        version: Version,
+        version: MqttVersion,
         filters: &[String],
         qos: u8,
     ) -> anyhow::Result<()> {
@@ -216,7 +216,7 @@ impl Connection {
         self.stream.write_all(&packet).await?;
         let refused = self
             .answer(version, |packet| match packet {
-                Packet::SubAck { codes } => Some(
+                ServerPacket::SubAck { codes } => Some(
                     codes
                         .iter()
                         .zip(filters)
@@ -234,13 +234,13 @@ impl Connection {
     /// Reads on until `wanted` finds what it waits for; the rest stays in `unread`.
     async fn answer<T>(
         &mut self,
-        version: Version,
-        wanted: impl Fn(&Packet<'_>) -> Option<T>,
+        version: MqttVersion,
+        wanted: impl Fn(&ServerPacket<'_>) -> Option<T>,
     ) -> anyhow::Result<T> {
         loop {
             while let Some((packet, used)) = wire::next_packet(version, &self.unread)? {
                 let found = wanted(&packet);
-                let end = matches!(packet, Packet::Disconnect { .. });
+                let end = matches!(packet, ServerPacket::Disconnect { .. });
                 self.unread.drain(..used);
                 if let Some(found) = found {
                     return Ok(found);

@@ -1,37 +1,42 @@
 //! The receiving side: one task a connection.
 
-use super::board::{Board, Flow, add};
-use super::stream::{Reader, Scratch, Writer};
-use super::wire::{Malformed, Packet, Stamp, Version, next_packet, put_puback};
+use super::counters::{RunCounters, add};
+use super::flow::FlowControl;
+use super::stream::{ReadBuffer, StreamReader, StreamWriter};
+use super::wire::{Malformed, MqttVersion, PayloadStamp, ServerPacket, next_packet, put_puback};
 use std::rc::Rc;
 
 /// Messages of one publisher in one room, as this member sees them.
-pub struct Stream {
+pub struct PublisherStream {
     last: u32,
-    flow: Option<Rc<Flow>>,
+    flow: Option<Rc<FlowControl>>,
 }
 
-impl Stream {
+impl PublisherStream {
     /// `flow` is told of each delivery.
-    pub fn new(flow: Option<Rc<Flow>>) -> Stream {
-        Stream { last: 0, flow }
+    pub fn new(flow: Option<Rc<FlowControl>>) -> PublisherStream {
+        PublisherStream { last: 0, flow }
     }
 }
 
 /// One subscribed connection.
-pub struct Member {
-    board: Rc<Board>,
-    version: Version,
-    streams: Vec<Stream>,
+pub struct MemberTask {
+    counters: Rc<RunCounters>,
+    version: MqttVersion,
+    streams: Vec<PublisherStream>,
     partial: Vec<u8>,
     acks: Vec<u8>,
 }
 
-impl Member {
+impl MemberTask {
     /// `streams` are indexed by the stream number in the stamps.
-    pub fn new(board: Rc<Board>, version: Version, streams: Vec<Stream>) -> Member {
-        Member {
-            board,
+    pub fn new(
+        counters: Rc<RunCounters>,
+        version: MqttVersion,
+        streams: Vec<PublisherStream>,
+    ) -> MemberTask {
+        MemberTask {
+            counters,
             version,
             streams,
             partial: Vec::new(),
@@ -44,18 +49,23 @@ impl Member {
     pub async fn run(
         mut self,
         unread: Vec<u8>,
-        mut reader: Reader,
-        writer: Rc<Writer>,
-        scratch: Scratch,
+        mut reader: StreamReader,
+        writer: Rc<StreamWriter>,
+        read_buffer: ReadBuffer,
     ) {
         let why = match self.take(&unread) {
-            Ok(()) => self.read_on(&mut reader, &writer, &scratch).await,
+            Ok(()) => self.read_on(&mut reader, &writer, &read_buffer).await,
             Err(malformed) => malformed.to_string(),
         };
-        self.board.connection_lost("member", &why);
+        self.counters.connection_lost("member", &why);
     }
 
-    async fn read_on(&mut self, reader: &mut Reader, writer: &Writer, scratch: &Scratch) -> String {
+    async fn read_on(
+        &mut self,
+        reader: &mut StreamReader,
+        writer: &StreamWriter,
+        read_buffer: &ReadBuffer,
+    ) -> String {
         loop {
             if !self.acks.is_empty() {
                 if let Err(error) = writer.write_all(&self.acks).await {
@@ -63,7 +73,7 @@ impl Member {
                 }
                 self.acks.clear();
             }
-            if let Err(why) = reader.read(scratch, |bytes| self.take(bytes)).await {
+            if let Err(why) = reader.read(read_buffer, |bytes| self.take(bytes)).await {
                 return why;
             }
         }
@@ -85,26 +95,26 @@ impl Member {
 
     /// Counts every whole packet; how many bytes they were.
     fn parse(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        let now = self.board.clock.nanos();
-        let measuring = self.board.measuring.get();
-        let mut latency = self.board.latency.borrow_mut();
+        let now = self.counters.clock.nanos();
+        let measuring = self.counters.measuring.get();
+        let mut latency = self.counters.latency.borrow_mut();
         let (mut used, mut delivered) = (0, 0);
         while let Some((packet, length)) = next_packet(self.version, &bytes[used..])? {
             used += length;
-            let Packet::Publish { id, payload } = packet else {
+            let ServerPacket::Publish { id, payload } = packet else {
                 continue;
             };
             if let Some(id) = id {
                 put_puback(&mut self.acks, id);
             }
-            let known = Stamp::read(payload).and_then(|stamp| {
+            let known = PayloadStamp::read(payload).and_then(|stamp| {
                 Some((
                     stamp,
                     self.streams.get_mut(usize::try_from(stamp.stream).ok()?)?,
                 ))
             });
             let Some((stamp, stream)) = known else {
-                add(&self.board.corrupt, 1);
+                add(&self.counters.corrupt, 1);
                 continue;
             };
             delivered += 1;
@@ -114,13 +124,13 @@ impl Member {
             if stamp.seq > stream.last {
                 stream.last = stamp.seq;
             } else {
-                add(&self.board.out_of_order, 1);
+                add(&self.counters.out_of_order, 1);
             }
             if let Some(flow) = &stream.flow {
                 flow.count_delivery();
             }
         }
-        add(&self.board.delivered, delivered);
+        add(&self.counters.delivered, delivered);
         Ok(used)
     }
 }
@@ -129,16 +139,16 @@ impl Member {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::bench::wire::Template;
+    use crate::bench::wire::PublishTemplate;
 
     fn frames(seqs: &[u32]) -> Vec<u8> {
-        let template = Template::new(Version::V3, "rooms/1/chat", 1, 20);
+        let template = PublishTemplate::new(MqttVersion::V3, "rooms/1/chat", 1, 20);
         let mut out = Vec::new();
         for seq in seqs {
             template.append(
                 &mut out,
                 7,
-                Stamp {
+                PayloadStamp {
                     at: 1,
                     stream: 0,
                     seq: *seq,
@@ -148,47 +158,57 @@ mod tests {
         out
     }
 
-    fn member(board: &Rc<Board>) -> Member {
-        Member::new(Rc::clone(board), Version::V3, vec![Stream::new(None)])
+    fn member(counters: &Rc<RunCounters>) -> MemberTask {
+        MemberTask::new(
+            Rc::clone(counters),
+            MqttVersion::V3,
+            vec![PublisherStream::new(None)],
+        )
     }
 
     #[test]
     fn bytes_in_any_pieces_count_the_same() {
         let bytes = frames(&[1, 2, 3, 4]);
         for size in 1..bytes.len() {
-            let board = Rc::new(Board::new());
-            let mut member = member(&board);
+            let counters = Rc::new(RunCounters::new());
+            let mut member = member(&counters);
             bytes
                 .chunks(size)
                 .for_each(|piece| member.take(piece).unwrap());
-            assert_eq!((board.delivered.get(), board.out_of_order.get()), (4, 0));
+            assert_eq!(
+                (counters.delivered.get(), counters.out_of_order.get()),
+                (4, 0)
+            );
             assert_eq!(member.acks, [0x40, 2, 0, 7].repeat(4));
         }
     }
 
     #[test]
     fn a_repeat_and_a_late_one_are_out_of_order_and_a_gap_is_not() {
-        let board = Rc::new(Board::new());
-        member(&board).take(&frames(&[1, 1, 5, 4, 6])).unwrap();
-        assert_eq!((board.delivered.get(), board.out_of_order.get()), (5, 2));
+        let counters = Rc::new(RunCounters::new());
+        member(&counters).take(&frames(&[1, 1, 5, 4, 6])).unwrap();
+        assert_eq!(
+            (counters.delivered.get(), counters.out_of_order.get()),
+            (5, 2)
+        );
     }
 
     #[test]
     fn a_strangers_payload_is_corrupt_and_not_delivered() {
-        let board = Rc::new(Board::new());
-        let mut member = Member::new(Rc::clone(&board), Version::V3, Vec::new());
+        let counters = Rc::new(RunCounters::new());
+        let mut member = MemberTask::new(Rc::clone(&counters), MqttVersion::V3, Vec::new());
         member.take(&frames(&[1])).unwrap();
         member.take(&[0x30, 4, 0, 1, b't', b'x']).unwrap();
-        assert_eq!((board.delivered.get(), board.corrupt.get()), (0, 2));
+        assert_eq!((counters.delivered.get(), counters.corrupt.get()), (0, 2));
     }
 
     #[test]
     fn latency_counts_only_while_measuring() {
-        let board = Rc::new(Board::new());
-        let mut member = member(&board);
+        let counters = Rc::new(RunCounters::new());
+        let mut member = member(&counters);
         member.take(&frames(&[1])).unwrap();
-        board.measuring.set(true);
+        counters.measuring.set(true);
         member.take(&frames(&[2, 3])).unwrap();
-        assert_eq!(board.latency.borrow().percentiles().count, 2);
+        assert_eq!(counters.latency.borrow().percentiles().count, 2);
     }
 }

@@ -4,10 +4,12 @@
 //! carries when it was sent and its number, so that latency, loss and order are seen at each member.
 
 mod args;
-mod board;
 mod client;
+mod counters;
 mod figures;
+mod flow;
 mod histogram;
+mod load_run;
 mod member;
 mod pacer;
 mod plan;
@@ -17,14 +19,13 @@ mod publisher;
 mod report;
 mod scenarios;
 mod stream;
-mod trial;
 mod wire;
 
 pub use args::{BenchArgs, Scenario};
 
 use anyhow::{Context, bail};
-use plan::{Plan, Shape};
-use progress::Progress;
+use plan::{LoadShape, Plan};
+use progress::ProgressLine;
 use report::Report;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
@@ -38,7 +39,7 @@ const SPARE_DESCRIPTORS: u64 = 64;
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Outcome<'a> {
+struct BenchOutput<'a> {
     server: String,
     tls: bool,
     protocol: u8,
@@ -59,7 +60,7 @@ pub fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
     let reports = LocalSet::new().block_on(&runtime, scenarios_of(&plan))?;
     let mut out = io::stdout().lock();
     if json {
-        let outcome = Outcome {
+        let outcome = BenchOutput {
             server: plan.dialer.server.to_string(),
             tls: plan.dialer.secure.is_some(),
             protocol: plan.asked.protocol,
@@ -80,13 +81,13 @@ pub fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
 }
 
 async fn scenarios_of(plan: &Plan) -> anyhow::Result<Vec<Report>> {
-    let progress = Rc::new(Progress::new());
+    let progress = Rc::new(ProgressLine::new());
     let report = match plan.asked.scenario {
         Scenario::All => return tour(plan, &progress).await,
         Scenario::Fanout => load(scenarios::fanout(plan, plan.shape(1, 100), &progress).await?),
         Scenario::Paced => load(scenarios::paced(plan, plan.shape(1, 10), &progress).await?),
         Scenario::Rooms => {
-            let shape = Shape {
+            let shape = LoadShape {
                 publishers: 1,
                 ..plan.shape(1000, 1)
             };
@@ -98,13 +99,13 @@ async fn scenarios_of(plan: &Plan) -> anyhow::Result<Vec<Report>> {
 }
 
 /// A little of everything; half a minute at the default of 4 seconds each.
-async fn tour(plan: &Plan, progress: &Rc<Progress>) -> anyhow::Result<Vec<Report>> {
+async fn tour(plan: &Plan, progress: &Rc<ProgressLine>) -> anyhow::Result<Vec<Report>> {
     let plan = Plan {
         measured: plan.measured.min(Duration::from_secs(4)),
         messages: None,
         ..plan.clone()
     };
-    let of = |rooms, members| Shape {
+    let of = |rooms, members| LoadShape {
         rooms,
         members,
         publishers: 1,

@@ -1,10 +1,10 @@
 //! The sending side at a fixed rate, from a thread of its own: tokio's timer is too coarse for it.
 
-use super::board::Clock;
+use super::counters::Clock;
 use super::figures::wide;
 use super::histogram::Histogram;
-use super::stream::Socket;
-use super::wire::{Packet, Stamp, Template, Version, next_packet};
+use super::stream::StdStream;
+use super::wire::{MqttVersion, PayloadStamp, PublishTemplate, ServerPacket, next_packet};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -17,18 +17,18 @@ const LATE: Duration = Duration::from_millis(1);
 const FULL: Duration = Duration::from_micros(100);
 
 /// One publishing connection (non-blocking) and what it sends.
-pub struct Sender {
+pub struct PacedSender {
     /// The connection.
-    pub socket: Socket,
+    pub socket: StdStream,
     /// The encoded message.
-    pub template: Template,
+    pub template: PublishTemplate,
     /// The stream number in the stamps.
     pub stream: u32,
 }
 
 /// What the thread and the run share.
 #[derive(Default)]
-pub struct Shared {
+pub struct PacerCounters {
     /// Messages sent.
     pub sent: AtomicU64,
     /// Messages acknowledged.
@@ -42,23 +42,23 @@ pub struct Shared {
 /// A running pacer.
 pub struct Pacer {
     /// Counters.
-    pub shared: Arc<Shared>,
-    thread: Option<JoinHandle<Ended>>,
+    pub shared: Arc<PacerCounters>,
+    thread: Option<JoinHandle<PacerResult>>,
 }
 
 /// What remains when it has stopped.
-pub struct Ended {
+pub struct PacerResult {
     /// How late the sends were.
     pub lag: Histogram,
     /// Why it stopped early.
     pub failure: Option<io::Error>,
     /// Open still, so that the server sees no early end.
-    senders: Vec<Sender>,
+    senders: Vec<PacedSender>,
 }
 
-impl Ended {
+impl PacerResult {
     /// The sockets, to be closed in order.
-    pub fn sockets(&mut self) -> impl Iterator<Item = &mut Socket> {
+    pub fn sockets(&mut self) -> impl Iterator<Item = &mut StdStream> {
         self.senders.iter_mut().map(|sender| &mut sender.socket)
     }
 }
@@ -69,14 +69,14 @@ impl Pacer {
     /// # Errors
     /// No thread could be started.
     pub fn start(
-        senders: Vec<Sender>,
-        version: Version,
+        senders: Vec<PacedSender>,
+        version: MqttVersion,
         qos: u8,
         rate: f64,
         clock: Clock,
     ) -> io::Result<Pacer> {
-        let shared = Arc::new(Shared::default());
-        let drive = Drive {
+        let shared = Arc::new(PacerCounters::default());
+        let drive = PacerThread {
             shared: Arc::clone(&shared),
             clock,
             version,
@@ -98,7 +98,7 @@ impl Pacer {
     }
 
     /// Stops the sending and, at QoS 1, waits up to a second for the last acknowledgements.
-    pub fn stop(&mut self) -> Option<Ended> {
+    pub fn stop(&mut self) -> Option<PacerResult> {
         self.shared.stop.store(true, Relaxed);
         self.thread.take()?.join().ok()
     }
@@ -110,16 +110,16 @@ impl Drop for Pacer {
     }
 }
 
-struct Drive {
-    shared: Arc<Shared>,
+struct PacerThread {
+    shared: Arc<PacerCounters>,
     clock: Clock,
-    version: Version,
+    version: MqttVersion,
     qos: u8,
     step: Duration,
 }
 
-impl Drive {
-    fn run(&self, mut senders: Vec<Sender>) -> Ended {
+impl PacerThread {
+    fn run(&self, mut senders: Vec<PacedSender>) -> PacerResult {
         let mut lag = Histogram::new();
         let mut failure = self.send(&mut senders, &mut lag).err();
         if failure.is_some() {
@@ -127,14 +127,14 @@ impl Drive {
         } else if self.qos > 0 {
             failure = self.await_acks(&mut senders).err();
         }
-        Ended {
+        PacerResult {
             lag,
             failure,
             senders,
         }
     }
 
-    fn send(&self, senders: &mut [Sender], lag: &mut Histogram) -> io::Result<()> {
+    fn send(&self, senders: &mut [PacedSender], lag: &mut Histogram) -> io::Result<()> {
         let mut out = Vec::new();
         let (mut next, mut id, mut seq) = (0, 1_u16, 1_u32);
         let mut due = self.clock.nanos();
@@ -153,7 +153,7 @@ impl Drive {
             let at = if late > nanos(LATE) { due } else { now };
             let sender = &mut senders[next];
             out.clear();
-            let stamp = Stamp {
+            let stamp = PayloadStamp {
                 at,
                 stream: sender.stream,
                 seq,
@@ -174,7 +174,7 @@ impl Drive {
         Ok(())
     }
 
-    fn write(&self, socket: &mut Socket, mut bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, socket: &mut StdStream, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match socket.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
@@ -192,7 +192,7 @@ impl Drive {
 
     /// Takes what acknowledgements are there. A packet cut in two by the read is rare (they are
     /// 4 to 6 bytes and come one by one); its rest is read with the next one's.
-    fn read_acks(&self, socket: &mut Socket) -> io::Result<()> {
+    fn read_acks(&self, socket: &mut StdStream) -> io::Result<()> {
         let mut bytes = [0; 4096];
         let count = match socket.read(&mut bytes) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -203,7 +203,7 @@ impl Drive {
         let mut rest = &bytes[..count];
         while let Ok(Some((packet, used))) = next_packet(self.version, rest) {
             rest = &rest[used..];
-            if let Packet::PubAck { refused } = packet {
+            if let ServerPacket::PubAck { refused } = packet {
                 self.shared.acked.fetch_add(1, Relaxed);
                 self.shared.refused.fetch_add(u64::from(refused), Relaxed);
             }
@@ -211,7 +211,7 @@ impl Drive {
         Ok(())
     }
 
-    fn await_acks(&self, senders: &mut [Sender]) -> io::Result<()> {
+    fn await_acks(&self, senders: &mut [PacedSender]) -> io::Result<()> {
         for _ in 0..1000 {
             if self.shared.acked.load(Relaxed) >= self.shared.sent.load(Relaxed) {
                 break;

@@ -1,10 +1,10 @@
 //! The checked plan of a run.
 
 use super::args::{BenchArgs, Scenario};
-use super::client::{Dialer, Seat};
-use super::stream::Secure;
-use super::wire::{Login, STAMP_BYTES, Version};
-use crate::address::{Address, bracketed};
+use super::client::{ClientSpec, Dialer};
+use super::stream::TlsOptions;
+use super::wire::{Credentials, MqttVersion, STAMP_BYTES};
+use crate::address::{ServerAddress, bracketed};
 use crate::options::LoginArgs;
 use crate::{connect, tls};
 use anyhow::{Context, bail};
@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 /// How many of what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
+pub struct LoadShape {
     /// Rooms.
     pub rooms: u32,
     /// Members of each.
@@ -65,10 +65,10 @@ impl Plan {
             bail!("--topic must hold {{room}}, no wildcard, and at most 1,000 bytes");
         }
         let version = match args.protocol {
-            3 | 4 => Version::V3,
-            _ => Version::V5,
+            3 | 4 => MqttVersion::V3,
+            _ => MqttVersion::V5,
         };
-        let login = connect::credentials(&args.login)?.map(|(user, password)| Login {
+        let login = connect::credentials(&args.login)?.map(|(user, password)| Credentials {
             user,
             password: Some(password),
         });
@@ -88,8 +88,8 @@ impl Plan {
     }
 
     /// How many of what, where the user did not say.
-    pub fn shape(&self, rooms: u32, members: u32) -> Shape {
-        Shape {
+    pub fn shape(&self, rooms: u32, members: u32) -> LoadShape {
+        LoadShape {
             rooms: self.asked.rooms.unwrap_or(rooms),
             members: self.asked.members.unwrap_or(members),
             publishers: self.asked.publishers,
@@ -129,9 +129,9 @@ impl Plan {
         self.asked.topic.replace("{room}", &name)
     }
 
-    /// The seat of client `number`, which joins `rooms`.
-    pub fn seat(&self, number: usize, rooms: impl IntoIterator<Item = u32>) -> Seat {
-        Seat {
+    /// The spec of client `number`, which joins `rooms`.
+    pub fn client(&self, number: usize, rooms: impl IntoIterator<Item = u32>) -> ClientSpec {
+        ClientSpec {
             client_id: format!("bench-{}-{number}", std::process::id()),
             filters: rooms.into_iter().map(|room| self.topic(room)).collect(),
         }
@@ -140,23 +140,23 @@ impl Plan {
 
 /// TLS, where the server is named so. No session is resumed: each connection stands for another client, which has been
 /// here for the first time.
-fn secure(login: &LoginArgs) -> anyhow::Result<Option<Secure>> {
+fn secure(login: &LoginArgs) -> anyhow::Result<Option<TlsOptions>> {
     let Some(mut config) = tls::config(login)? else {
         return Ok(None);
     };
     config.resumption = Resumption::disabled();
-    let Address::Host { host, .. } = &login.server else {
+    let ServerAddress::Host { host, .. } = &login.server else {
         return Ok(None);
     };
     let name = ServerName::try_from(host.clone())
         .with_context(|| format!("a certificate cannot be for {host}"))?;
     let connector = TlsConnector::from(Arc::new(config));
-    Ok(Some(Secure { connector, name }))
+    Ok(Some(TlsOptions { connector, name }))
 }
 
 /// The address of `server`; another machine's only when the user says that it is theirs.
-fn resolve(server: &Address, any_machine: bool) -> anyhow::Result<SocketAddr> {
-    let Address::Host { host, port, .. } = server else {
+fn resolve(server: &ServerAddress, any_machine: bool) -> anyhow::Result<SocketAddr> {
+    let ServerAddress::Host { host, port, .. } = server else {
         bail!("roommq bench does not go by Unix sockets: name a listener for mqtt:// or mqtts://");
     };
     let addresses: Vec<SocketAddr> = format!("{}:{port}", bracketed(host))
@@ -190,14 +190,14 @@ pub(crate) mod tests {
     use clap::Parser;
 
     #[derive(Parser)]
-    struct Line {
+    struct CommandLine {
         #[command(flatten)]
         bench: BenchArgs,
     }
 
     /// The arguments as the command line would give them.
     pub fn typed(words: &[&str]) -> BenchArgs {
-        Line::try_parse_from(["bench"].iter().chain(words))
+        CommandLine::try_parse_from(["bench"].iter().chain(words))
             .unwrap()
             .bench
     }
@@ -250,11 +250,11 @@ pub(crate) mod tests {
     #[test]
     fn a_seat_joins_its_rooms_under_names_of_this_run() {
         let plan = Plan::new(typed(&["--server", "127.0.0.1:1"])).unwrap();
-        let seat = plan.seat(3, [0, 1]);
+        let spec = plan.client(3, [0, 1]);
         let run = std::process::id();
-        assert_eq!(seat.client_id, format!("bench-{run}-3"));
+        assert_eq!(spec.client_id, format!("bench-{run}-3"));
         assert_eq!(
-            seat.filters,
+            spec.filters,
             [
                 format!("rooms/bench-{run}-0/chat"),
                 format!("rooms/bench-{run}-1/chat")

@@ -12,7 +12,7 @@ const TICK_US: u64 = 10_000;
 
 /// What a process has used so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
+pub struct ProcessUsage {
     /// User and system time of all its threads, microseconds.
     pub cpu_us: u64,
     /// Resident memory now, KiB.
@@ -40,7 +40,7 @@ pub struct ServerCost {
 ///
 /// # Errors
 /// There is no such process, or no `/proc`.
-pub fn sample(pid: u32) -> anyhow::Result<Usage> {
+pub fn sample(pid: u32) -> anyhow::Result<ProcessUsage> {
     let dir = Path::new("/proc").join(pid.to_string());
     let read = |name: &str| {
         fs::read_to_string(dir.join(name)).with_context(|| {
@@ -52,7 +52,7 @@ pub fn sample(pid: u32) -> anyhow::Result<Usage> {
     };
     let ticks = stat_ticks(&read("stat")?).context("/proc/PID/stat has an unknown form")?;
     let status = read("status")?;
-    Ok(Usage {
+    Ok(ProcessUsage {
         cpu_us: best_cpu_us(ticks * TICK_US, threads_us(&dir)),
         resident_kib: status_kib(&status, "VmRSS:").unwrap_or(0),
         peak_kib: status_kib(&status, "VmHWM:").unwrap_or(0),
@@ -60,7 +60,13 @@ pub fn sample(pid: u32) -> anyhow::Result<Usage> {
 }
 
 /// The bill between two samples.
-pub fn cost(first: Usage, from: Usage, to: Usage, time: Duration, units: u64) -> ServerCost {
+pub fn cost(
+    first: ProcessUsage,
+    from: ProcessUsage,
+    to: ProcessUsage,
+    time: Duration,
+    units: u64,
+) -> ServerCost {
     let cpu_us = to.cpu_us.saturating_sub(from.cpu_us);
     ServerCost {
         cpu_us_each: super::figures::each(cpu_us, units),
@@ -159,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_bill_is_the_difference() {
-        let at = |cpu_us, resident_kib| Usage {
+        let at = |cpu_us, resident_kib| ProcessUsage {
             cpu_us,
             resident_kib,
             peak_kib: 900,

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 const PACE: Duration = Duration::from_millis(100);
 
 /// The line.
-pub struct Progress {
+pub struct ProgressLine {
     shown: bool,
     last: Cell<Option<Instant>>,
     dirty: Cell<bool>,
 }
 
-impl Progress {
+impl ProgressLine {
     /// Shows itself where stderr is a terminal.
-    pub fn new() -> Progress {
-        Progress {
+    pub fn new() -> ProgressLine {
+        ProgressLine {
             shown: io::stderr().is_terminal(),
             last: Cell::new(None),
             dirty: Cell::new(false),
@@ -68,7 +68,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.clear();
     }

@@ -1,9 +1,10 @@
 //! The sending side as fast as a window lets: all that may go is one write.
 
-use super::board::{Board, Flow, add};
-use super::client::Connection;
-use super::stream::{Reader, Scratch, Writer};
-use super::wire::{Packet, Stamp, Template, Version, next_packet};
+use super::client::OpenConnection;
+use super::counters::{RunCounters, add};
+use super::flow::FlowControl;
+use super::stream::{ReadBuffer, StreamReader, StreamWriter};
+use super::wire::{MqttVersion, PayloadStamp, PublishTemplate, ServerPacket, next_packet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,52 +12,58 @@ use std::time::Duration;
 const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// A topic to publish to, and the stream that its receivers know it by.
-pub struct Target {
+pub struct PublishTarget {
     /// The encoded message.
-    pub template: Template,
+    pub template: PublishTemplate,
     /// The stream number in the stamps.
     pub stream: u32,
 }
 
 /// One publishing connection, going round its targets.
-pub struct Publisher {
+pub struct PublisherTask {
     /// Shared counters.
-    pub board: Rc<Board>,
+    pub counters: Rc<RunCounters>,
     /// What it may send.
-    pub flow: Rc<Flow>,
+    pub flow: Rc<FlowControl>,
     /// Protocol version.
-    pub version: Version,
+    pub version: MqttVersion,
     /// At least one.
-    pub targets: Vec<Target>,
+    pub targets: Vec<PublishTarget>,
 }
 
-impl Publisher {
+impl PublisherTask {
     /// Publishes until stopped or the budget is spent, and counts PUBACKs until dropped.
-    pub async fn run(self, unread: Vec<u8>, reader: Reader, writer: Rc<Writer>, scratch: Scratch) {
+    pub async fn run(
+        self,
+        unread: Vec<u8>,
+        reader: StreamReader,
+        writer: Rc<StreamWriter>,
+        read_buffer: ReadBuffer,
+    ) {
         let why = tokio::select! {
-            why = self.count_acks(unread, reader, scratch) => why,
+            why = self.count_acks(unread, reader, read_buffer) => why,
             why = self.send(&writer) => why,
         };
-        self.board.connection_lost("publisher", &why);
+        self.counters.connection_lost("publisher", &why);
     }
 
-    async fn send(&self, writer: &Writer) -> String {
+    async fn send(&self, writer: &StreamWriter) -> String {
         let mut out = Vec::new();
         let (mut next, mut id, mut round) = (0, 0_u16, 1_u32);
-        while !self.board.stopped.get() && !self.flow.is_done() {
+        while !self.counters.stopped.get() && !self.flow.is_done() {
             let free = self.flow.free();
             if free == 0 {
                 if self.flow.wait(STANDSTILL).await {
-                    add(&self.board.stalls, 1);
+                    add(&self.counters.stalls, 1);
                 }
                 continue;
             }
             out.clear();
-            let at = self.board.clock.nanos();
+            let at = self.counters.clock.nanos();
             for _ in 0..free {
                 let target = &self.targets[next];
                 id = if id == u16::MAX { 1 } else { id + 1 };
-                let stamp = Stamp {
+                let stamp = PayloadStamp {
                     at,
                     stream: target.stream,
                     seq: round,
@@ -79,11 +86,11 @@ impl Publisher {
     async fn count_acks(
         &self,
         mut unread: Vec<u8>,
-        mut reader: Reader,
-        scratch: Scratch,
+        mut reader: StreamReader,
+        read_buffer: ReadBuffer,
     ) -> String {
         loop {
-            let read = reader.read(&scratch, |bytes| {
+            let read = reader.read(&read_buffer, |bytes| {
                 unread.extend_from_slice(bytes);
                 Ok(())
             });
@@ -97,9 +104,9 @@ impl Publisher {
                     Err(malformed) => return malformed.to_string(),
                     Ok(Some((packet, length))) => {
                         used += length;
-                        if let Packet::PubAck { refused } = packet {
+                        if let ServerPacket::PubAck { refused } = packet {
                             acks += 1;
-                            add(&self.board.refused, u64::from(refused));
+                            add(&self.counters.refused, u64::from(refused));
                         }
                     }
                 }
@@ -113,7 +120,7 @@ impl Publisher {
 }
 
 /// The window that the server and the packet ids allow.
-pub fn allowed_window(asked: u16, qos: u8, connection: &Connection) -> u16 {
+pub fn allowed_window(asked: u16, qos: u8, connection: &OpenConnection) -> u16 {
     if qos == 0 {
         asked
     } else {

@@ -1,16 +1,16 @@
 //! The scenarios: who connects where, and who sends what.
 
-use super::board::Flow;
 use super::figures::{a_second, real, thousandths, wide};
-use super::member::Stream;
-use super::pacer::{Pacer, Sender};
-use super::plan::{Plan, Shape};
-use super::process::{self, Usage};
-use super::progress::Progress;
-use super::publisher::{Target, allowed_window};
+use super::flow::FlowControl;
+use super::load_run::LoadRun;
+use super::member::PublisherStream;
+use super::pacer::{PacedSender, Pacer};
+use super::plan::{LoadShape, Plan};
+use super::process::{self, ProcessUsage};
+use super::progress::ProgressLine;
+use super::publisher::{PublishTarget, allowed_window};
 use super::report::{LoadReport, StormReport};
-use super::trial::Trial;
-use super::wire::{DISCONNECT, Template};
+use super::wire::{DISCONNECT, PublishTemplate};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -21,20 +21,20 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// Publishers into rooms, as fast as their windows let.
 pub async fn fanout(
     plan: &Plan,
-    shape: Shape,
-    progress: &Rc<Progress>,
+    shape: LoadShape,
+    progress: &Rc<ProgressLine>,
 ) -> anyhow::Result<LoadReport> {
-    let mut trial = Trial::new("fanout", plan, progress)?;
-    let members = trial.open("members", member_seats(plan, shape)).await?;
-    let publishers = trial
-        .open("publishers", publisher_seats(plan, shape, members.len()))
+    let mut run = LoadRun::new("fanout", plan, progress)?;
+    let members = run.open("members", member_specs(plan, shape)).await?;
+    let publishers = run
+        .open("publishers", publisher_specs(plan, shape, members.len()))
         .await?;
     let qos = plan.dialer.qos;
-    let flows: Vec<Rc<Flow>> = publishers
+    let flows: Vec<Rc<FlowControl>> = publishers
         .iter()
         .map(|connection| {
             let window = allowed_window(plan.asked.window, qos, connection);
-            Rc::new(Flow::new(
+            Rc::new(FlowControl::new(
                 window,
                 u64::from(shape.members),
                 qos,
@@ -49,43 +49,45 @@ pub async fn fanout(
     {
         let streams = flows
             .iter()
-            .map(|flow| Stream::new(Some(Rc::clone(flow))))
+            .map(|flow| PublisherStream::new(Some(Rc::clone(flow))))
             .collect();
-        trial.add_member(connection, streams);
+        run.add_member(connection, streams);
     }
     let places =
         (0..shape.rooms).flat_map(|room| (0..shape.publishers).map(move |stream| (room, stream)));
     for ((connection, flow), (room, stream)) in publishers.into_iter().zip(&flows).zip(places) {
         let template = template(plan, room);
-        trial.add_publisher(
+        run.add_publisher(
             connection,
             Rc::clone(flow),
-            vec![Target { template, stream }],
+            vec![PublishTarget { template, stream }],
         );
     }
-    trial.run(shape).await
+    run.run(shape).await
 }
 
 /// The same at a fixed rate.
 pub async fn paced(
     plan: &Plan,
-    shape: Shape,
-    progress: &Rc<Progress>,
+    shape: LoadShape,
+    progress: &Rc<ProgressLine>,
 ) -> anyhow::Result<LoadReport> {
-    let mut trial = Trial::new("paced", plan, progress)?;
-    let members = trial.open("members", member_seats(plan, shape)).await?;
-    let publishers = trial
-        .open("publishers", publisher_seats(plan, shape, members.len()))
+    let mut run = LoadRun::new("paced", plan, progress)?;
+    let members = run.open("members", member_specs(plan, shape)).await?;
+    let publishers = run
+        .open("publishers", publisher_specs(plan, shape, members.len()))
         .await?;
     for connection in members {
-        let streams = (0..shape.publishers).map(|_| Stream::new(None)).collect();
-        trial.add_member(connection, streams);
+        let streams = (0..shape.publishers)
+            .map(|_| PublisherStream::new(None))
+            .collect();
+        run.add_member(connection, streams);
     }
     let places =
         (0..shape.rooms).flat_map(|room| (0..shape.publishers).map(move |stream| (room, stream)));
     let mut senders = Vec::new();
     for (connection, (room, stream)) in publishers.into_iter().zip(places) {
-        senders.push(Sender {
+        senders.push(PacedSender {
             socket: connection.stream.into_std()?,
             template: template(plan, room),
             stream,
@@ -97,68 +99,73 @@ pub async fn paced(
         dialer.version,
         dialer.qos,
         plan.asked.rate,
-        trial.board.clock,
+        run.counters.clock,
     )?;
-    trial.set_pacer(pacer, u64::from(shape.members));
-    trial.run(shape).await
+    run.set_pacer(pacer, u64::from(shape.members));
+    run.run(shape).await
 }
 
 /// One publisher going round many rooms; a connection joins `together` of them.
 pub async fn rooms(
     plan: &Plan,
-    shape: Shape,
+    shape: LoadShape,
     together: u32,
-    progress: &Rc<Progress>,
+    progress: &Rc<ProgressLine>,
 ) -> anyhow::Result<LoadReport> {
-    let mut trial = Trial::new("rooms", plan, progress)?;
+    let mut run = LoadRun::new("rooms", plan, progress)?;
     let starts = || (0..shape.rooms).step_by(together as usize);
     let joined = |start: u32| start..shape.rooms.min(start + together);
-    let seats = starts()
+    let specs = starts()
         .flat_map(|start| std::iter::repeat_n(start, shape.members as usize))
         .enumerate()
-        .map(|(number, start)| plan.seat(number, joined(start)))
+        .map(|(number, start)| plan.client(number, joined(start)))
         .collect();
-    let members = trial.open("members", seats).await?;
-    let seat = plan.seat(members.len(), []);
-    let publisher = trial.open("the publisher", vec![seat]).await?.pop();
+    let members = run.open("members", specs).await?;
+    let spec = plan.client(members.len(), []);
+    let publisher = run.open("the publisher", vec![spec]).await?.pop();
     let Some(publisher) = publisher else {
         anyhow::bail!("the publisher did not connect");
     };
     let qos = plan.dialer.qos;
     let window = allowed_window(plan.asked.window, qos, &publisher);
-    let flow = Rc::new(Flow::new(window, u64::from(shape.members), qos, None));
+    let flow = Rc::new(FlowControl::new(
+        window,
+        u64::from(shape.members),
+        qos,
+        None,
+    ));
     let starts = starts().flat_map(|start| std::iter::repeat_n(start, shape.members as usize));
     for (connection, start) in members.into_iter().zip(starts) {
         let streams = joined(start)
-            .map(|_| Stream::new(Some(Rc::clone(&flow))))
+            .map(|_| PublisherStream::new(Some(Rc::clone(&flow))))
             .collect();
-        trial.add_member(connection, streams);
+        run.add_member(connection, streams);
     }
     let targets = (0..shape.rooms)
-        .map(|room| Target {
+        .map(|room| PublishTarget {
             template: template(plan, room),
             stream: room % together,
         })
         .collect();
-    trial.add_publisher(publisher, flow, targets);
-    trial.run(shape).await
+    run.add_publisher(publisher, flow, targets);
+    run.run(shape).await
 }
 
 /// Clients connect and subscribe to a room each, then stay idle.
 pub async fn connect(
     plan: &Plan,
     clients: u32,
-    progress: &Rc<Progress>,
+    progress: &Rc<ProgressLine>,
 ) -> anyhow::Result<StormReport> {
     let usage = || plan.asked.pid.map(process::sample).transpose();
-    let seats = (0..clients as usize)
+    let specs = (0..clients as usize)
         .zip(0..clients)
-        .map(|(number, room)| plan.seat(number, [room]))
+        .map(|(number, room)| plan.client(number, [room]))
         .collect();
     let before = usage()?;
     let shown = Rc::clone(progress);
     let tick = move |done| shown.count("connect", done, u64::from(clients));
-    let mut opened = plan.dialer.open_all(seats, true, tick).await?;
+    let mut opened = plan.dialer.open_all(specs, true, tick).await?;
     let after = usage()?;
     progress.text(|| "connect: settling".to_owned());
     sleep(SETTLE).await;
@@ -168,7 +175,7 @@ pub async fn connect(
     let connected = wide(opened.connections.len());
     let server = match (before, after, idle_to) {
         (Some(before), Some(after), Some(idle)) => {
-            let to = Usage {
+            let to = ProcessUsage {
                 cpu_us: after.cpu_us,
                 ..idle
             };
@@ -177,7 +184,7 @@ pub async fn connect(
         _ => None,
     };
     for connection in &mut opened.connections {
-        // As in a trial's end: orderly where the socket lets it.
+        // As in a run's end: orderly where the socket lets it.
         connection.stream.offer(&DISCONNECT);
     }
     progress.clear();
@@ -201,8 +208,8 @@ pub async fn connect(
     })
 }
 
-fn template(plan: &Plan, room: u32) -> Template {
-    Template::new(
+fn template(plan: &Plan, room: u32) -> PublishTemplate {
+    PublishTemplate::new(
         plan.dialer.version,
         &plan.topic(room),
         plan.dialer.qos,
@@ -211,17 +218,21 @@ fn template(plan: &Plan, room: u32) -> Template {
 }
 
 /// Room by room, so that a room's members stand together.
-fn member_seats(plan: &Plan, shape: Shape) -> Vec<super::client::Seat> {
+fn member_specs(plan: &Plan, shape: LoadShape) -> Vec<super::client::ClientSpec> {
     (0..shape.rooms)
         .flat_map(|room| std::iter::repeat_n(room, shape.members as usize))
         .enumerate()
-        .map(|(number, room)| plan.seat(number, [room]))
+        .map(|(number, room)| plan.client(number, [room]))
         .collect()
 }
 
-fn publisher_seats(plan: &Plan, shape: Shape, members: usize) -> Vec<super::client::Seat> {
+fn publisher_specs(
+    plan: &Plan,
+    shape: LoadShape,
+    members: usize,
+) -> Vec<super::client::ClientSpec> {
     let count = shape.rooms as usize * shape.publishers as usize;
     (0..count)
-        .map(|number| plan.seat(members + number, []))
+        .map(|number| plan.client(members + number, []))
         .collect()
 }

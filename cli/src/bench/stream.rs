@@ -19,19 +19,19 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 
 /// The read buffer that all connections share: only one reads at a time, on the one thread.
-pub type Scratch = Rc<RefCell<Vec<u8>>>;
+pub type ReadBuffer = Rc<RefCell<Vec<u8>>>;
 
 /// Large enough that a fast server's backlog is taken in few reads.
 const SCRATCH_BYTES: usize = 256 << 10;
 
 /// A new shared read buffer.
-pub fn scratch() -> Scratch {
+pub fn read_buffer() -> ReadBuffer {
     Rc::new(RefCell::new(vec![0; SCRATCH_BYTES]))
 }
 
 /// TLS to a server: whom to trust, and the name that its certificate must be for.
 #[derive(Clone)]
-pub struct Secure {
+pub struct TlsOptions {
     /// With what to connect.
     pub connector: TlsConnector,
     /// The server's name.
@@ -39,25 +39,28 @@ pub struct Secure {
 }
 
 /// A connection under its handshake.
-pub enum Stream {
+pub enum ClientStream {
     /// A bare socket.
     Plain(TcpStream),
     /// TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Stream {
+impl ClientStream {
     /// On a connected socket, with TLS's own handshake where `secure` asks for TLS.
     ///
     /// # Errors
     /// Why there is no TLS with this server.
-    pub async fn on(socket: TcpStream, secure: Option<&Secure>) -> Result<Stream, String> {
+    pub async fn on(
+        socket: TcpStream,
+        secure: Option<&TlsOptions>,
+    ) -> Result<ClientStream, String> {
         let Some(secure) = secure else {
-            return Ok(Stream::Plain(socket));
+            return Ok(ClientStream::Plain(socket));
         };
         let shaken = secure.connector.connect(secure.name.clone(), socket).await;
         shaken
-            .map(|stream| Stream::Tls(Box::new(stream)))
+            .map(|stream| ClientStream::Tls(Box::new(stream)))
             .map_err(|error| tls::unshaken(&error).unwrap_or_else(|| error.to_string()))
     }
 
@@ -67,8 +70,8 @@ impl Stream {
     /// Why there are none.
     pub async fn read(&mut self, bytes: &mut [u8]) -> Result<usize, String> {
         let read = match self {
-            Stream::Plain(socket) => socket.read(bytes).await,
-            Stream::Tls(stream) => stream.read(bytes).await,
+            ClientStream::Plain(socket) => socket.read(bytes).await,
+            ClientStream::Tls(stream) => stream.read(bytes).await,
         };
         read.map_err(|error| tls::broken(&error).unwrap_or_else(|| error.to_string()))
     }
@@ -76,8 +79,8 @@ impl Stream {
     /// Writes all of `bytes`.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Stream::Plain(socket) => socket.write_all(bytes).await,
-            Stream::Tls(stream) => {
+            ClientStream::Plain(socket) => socket.write_all(bytes).await,
+            ClientStream::Tls(stream) => {
                 stream.write_all(bytes).await?;
                 stream.flush().await
             }
@@ -87,33 +90,33 @@ impl Stream {
     /// Writes what the socket takes at once, and forgets the rest: for a good-bye.
     pub fn offer(&mut self, bytes: &[u8]) {
         match self {
-            Stream::Plain(socket) => {
+            ClientStream::Plain(socket) => {
                 let _ = socket.try_write(bytes);
             }
-            Stream::Tls(stream) => {
+            ClientStream::Tls(stream) => {
                 let (socket, session) = stream.get_mut();
                 let _ = session.writer().write(bytes);
-                let _ = session.write_tls(&mut AtOnce(socket));
+                let _ = session.write_tls(&mut TryWrite(socket));
             }
         }
     }
 
     /// For a task that reads and one that writes.
-    pub fn split(self) -> (Reader, Writer) {
+    pub fn split(self) -> (StreamReader, StreamWriter) {
         let (socket, session) = match self {
-            Stream::Plain(socket) => (socket, None),
-            Stream::Tls(stream) => {
+            ClientStream::Plain(socket) => (socket, None),
+            ClientStream::Tls(stream) => {
                 let (socket, session) = stream.into_inner();
                 (socket, Some(Rc::new(RefCell::new(session))))
             }
         };
         let (reader, writer) = socket.into_split();
         (
-            Reader {
+            StreamReader {
                 socket: reader,
                 session: session.clone(),
             },
-            Writer {
+            StreamWriter {
                 socket: writer,
                 session,
             },
@@ -124,45 +127,45 @@ impl Stream {
     ///
     /// # Errors
     /// The runtime does not give the socket back.
-    pub fn into_std(self) -> io::Result<Socket> {
+    pub fn into_std(self) -> io::Result<StdStream> {
         Ok(match self {
-            Stream::Plain(socket) => Socket::Plain(socket.into_std()?),
-            Stream::Tls(stream) => {
+            ClientStream::Plain(socket) => StdStream::Plain(socket.into_std()?),
+            ClientStream::Tls(stream) => {
                 let (socket, session) = stream.into_inner();
-                Socket::Tls(Box::new(StreamOwned::new(session, socket.into_std()?)))
+                StdStream::Tls(Box::new(StreamOwned::new(session, socket.into_std()?)))
             }
         })
     }
 }
 
 /// The reading side.
-pub struct Reader {
+pub struct StreamReader {
     socket: OwnedReadHalf,
     session: Option<Rc<RefCell<ClientConnection>>>,
 }
 
-impl Reader {
+impl StreamReader {
     /// Reads once into the shared buffer and hands over what came, in one piece or several.
     ///
     /// # Errors
     /// Why nothing more will come.
     pub async fn read(
         &mut self,
-        scratch: &Scratch,
+        read_buffer: &ReadBuffer,
         mut take: impl FnMut(&[u8]) -> Result<(), Malformed>,
     ) -> Result<(), String> {
         // The buffer is borrowed only while the socket is read, never across a wait.
         std::future::poll_fn(|context| {
-            let mut scratch = scratch.borrow_mut();
+            let mut read_buffer = read_buffer.borrow_mut();
             match &self.session {
                 None => {
-                    let bytes = ready!(poll_socket(&mut self.socket, &mut scratch, context))?;
+                    let bytes = ready!(poll_socket(&mut self.socket, &mut read_buffer, context))?;
                     Poll::Ready(take(bytes).map_err(|malformed| malformed.to_string()))
                 }
                 Some(session) => {
                     let mut session = session.borrow_mut();
                     let socket = &mut self.socket;
-                    poll_session(socket, &mut session, &mut scratch, &mut take, context)
+                    poll_session(socket, &mut session, &mut read_buffer, &mut take, context)
                 }
             }
         })
@@ -173,29 +176,29 @@ impl Reader {
 /// Some bytes, at least one.
 fn poll_socket<'a>(
     socket: &mut OwnedReadHalf,
-    scratch: &'a mut [u8],
+    read_buffer: &'a mut [u8],
     context: &mut Context<'_>,
 ) -> Poll<Result<&'a [u8], String>> {
-    let mut buffer = ReadBuf::new(scratch);
+    let mut buffer = ReadBuf::new(read_buffer);
     ready!(Pin::new(socket).poll_read(context, &mut buffer)).map_err(|error| error.to_string())?;
     let count = buffer.filled().len();
     if count == 0 {
         return Poll::Ready(Err(ended()));
     }
-    Poll::Ready(Ok(&scratch[..count]))
+    Poll::Ready(Ok(&read_buffer[..count]))
 }
 
 fn poll_session(
     socket: &mut OwnedReadHalf,
     session: &mut ClientConnection,
-    scratch: &mut [u8],
+    read_buffer: &mut [u8],
     take: &mut impl FnMut(&[u8]) -> Result<(), Malformed>,
     context: &mut Context<'_>,
 ) -> Poll<Result<(), String>> {
     // What came with the end of the handshake is in there already.
     let mut taken = drain(session, take)?;
     while !taken {
-        let mut raw = ready!(poll_socket(socket, scratch, context))?;
+        let mut raw = ready!(poll_socket(socket, read_buffer, context))?;
         while !raw.is_empty() {
             let read = session.read_tls(&mut raw);
             if read.map_err(|error| error.to_string())? == 0 {
@@ -236,12 +239,12 @@ fn ended() -> String {
 }
 
 /// The writing side.
-pub struct Writer {
+pub struct StreamWriter {
     socket: OwnedWriteHalf,
     session: Option<Rc<RefCell<ClientConnection>>>,
 }
 
-impl Writer {
+impl StreamWriter {
     /// Writes all of `bytes`, waiting where the socket is full.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         let Some(session) = &self.session else {
@@ -268,7 +271,7 @@ impl Writer {
         while session.borrow().wants_write() {
             let sent = session
                 .borrow_mut()
-                .write_tls(&mut AtOnce(self.socket.as_ref()));
+                .write_tls(&mut TryWrite(self.socket.as_ref()));
             match sent {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -289,16 +292,16 @@ impl Writer {
             Some(session) => {
                 let mut session = session.borrow_mut();
                 let _ = session.writer().write(bytes);
-                let _ = session.write_tls(&mut AtOnce(self.socket.as_ref()));
+                let _ = session.write_tls(&mut TryWrite(self.socket.as_ref()));
             }
         }
     }
 }
 
 /// A socket as TLS writes to it: now or not at all.
-struct AtOnce<'a>(&'a TcpStream);
+struct TryWrite<'a>(&'a TcpStream);
 
-impl Write for AtOnce<'_> {
+impl Write for TryWrite<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.try_write(bytes)
     }
@@ -313,34 +316,34 @@ impl Write for AtOnce<'_> {
 }
 
 /// A non-blocking connection for a thread without a runtime.
-pub enum Socket {
+pub enum StdStream {
     /// A bare socket.
     Plain(std::net::TcpStream),
     /// TLS. What it has taken goes out with the next write where the socket is full.
     Tls(Box<StreamOwned<ClientConnection, std::net::TcpStream>>),
 }
 
-impl Read for Socket {
+impl Read for StdStream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
-            Socket::Plain(socket) => socket.read(bytes),
-            Socket::Tls(stream) => stream.read(bytes),
+            StdStream::Plain(socket) => socket.read(bytes),
+            StdStream::Tls(stream) => stream.read(bytes),
         }
     }
 }
 
-impl Write for Socket {
+impl Write for StdStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Socket::Plain(socket) => socket.write(bytes),
-            Socket::Tls(stream) => stream.write(bytes),
+            StdStream::Plain(socket) => socket.write(bytes),
+            StdStream::Tls(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Socket::Plain(socket) => socket.flush(),
-            Socket::Tls(stream) => stream.flush(),
+            StdStream::Plain(socket) => socket.flush(),
+            StdStream::Tls(stream) => stream.flush(),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConn
 /// More than sockets, records and the session's own buffer hold.
 const MUCH: usize = 3 << 20;
 
-fn pair() -> (Arc<ServerConfig>, Secure) {
+fn pair() -> (Arc<ServerConfig>, TlsOptions) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let certificate = made.cert.der().clone();
@@ -31,7 +31,7 @@ fn pair() -> (Arc<ServerConfig>, Secure) {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let secure = Secure {
+    let secure = TlsOptions {
         connector: TlsConnector::from(Arc::new(client)),
         name: ServerName::try_from("localhost").unwrap(),
     };
@@ -81,11 +81,13 @@ fn run(talk: impl Future<Output = ()>) {
         .unwrap();
 }
 
-async fn open(tls: bool) -> Stream {
+async fn open(tls: bool) -> ClientStream {
     let (server, secure) = pair();
     let address = echo(tls.then_some(server));
     let socket = TcpStream::connect(address).await.unwrap();
-    Stream::on(socket, tls.then_some(&secure)).await.unwrap()
+    ClientStream::on(socket, tls.then_some(&secure))
+        .await
+        .unwrap()
 }
 
 #[test]
@@ -96,14 +98,14 @@ fn reader_and_writer_carry_everything() {
             stream.write_all(b"hello").await.unwrap();
             let (mut reader, writer) = stream.split();
             let sent = sample();
-            let (scratch, mut got) = (scratch(), Vec::new());
+            let (read_buffer, mut got) = (read_buffer(), Vec::new());
             let read = async {
                 while got.len() < 5 + MUCH {
                     let take = |bytes: &[u8]| {
                         got.extend_from_slice(bytes);
                         Ok(())
                     };
-                    reader.read(&scratch, take).await.unwrap();
+                    reader.read(&read_buffer, take).await.unwrap();
                 }
             };
             let ((), written) = tokio::join!(read, writer.write_all(&sent));
@@ -126,7 +128,7 @@ fn what_was_read_in_the_handshake_is_not_lost_and_a_bad_packet_ends_it() {
             rest.extend_from_slice(bytes);
             Err(Malformed)
         };
-        let ended = reader.read(&scratch(), take).await;
+        let ended = reader.read(&read_buffer(), take).await;
         assert_eq!(ended, Err(Malformed.to_string()));
         assert_eq!([&first[..], &rest].concat(), b"hello");
     });

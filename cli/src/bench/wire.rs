@@ -4,7 +4,7 @@
 
 /// The protocol version that the bench's clients speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
+pub enum MqttVersion {
     /// MQTT 3.1.1.
     V3,
     /// MQTT 5.0.
@@ -13,7 +13,7 @@ pub enum Version {
 
 /// Name and password for CONNECT.
 #[derive(Clone)]
-pub struct Login {
+pub struct Credentials {
     /// User name.
     pub user: String,
     /// Password; none sends the user name alone.
@@ -43,7 +43,7 @@ const KEEP_ALIVE: u16 = u16::MAX;
 
 /// What a payload says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub struct PayloadStamp {
     /// When it was sent, nanoseconds on the generator's clock.
     pub at: u64,
     /// The number of the stream, which the receiver keeps apart from the other streams it gets.
@@ -52,7 +52,7 @@ pub struct Stamp {
     pub seq: u32,
 }
 
-impl Stamp {
+impl PayloadStamp {
     fn bytes(self) -> [u8; STAMP_BYTES] {
         let mut out = [0; STAMP_BYTES];
         out[..8].copy_from_slice(&self.at.to_le_bytes());
@@ -62,11 +62,11 @@ impl Stamp {
     }
 
     /// Reads a stamp back; none where the payload is too short for one.
-    pub fn read(payload: &[u8]) -> Option<Stamp> {
+    pub fn read(payload: &[u8]) -> Option<PayloadStamp> {
         let (at, rest) = payload.split_first_chunk::<8>()?;
         let (stream, rest) = rest.split_first_chunk::<4>()?;
         let seq = rest.first_chunk::<4>()?;
-        Some(Stamp {
+        Some(PayloadStamp {
             at: u64::from_le_bytes(*at),
             stream: u32::from_le_bytes(*stream),
             seq: u32::from_le_bytes(*seq),
@@ -75,29 +75,29 @@ impl Stamp {
 }
 
 /// A PUBLISH encoded once; each message patches packet id and stamp into a copy.
-pub struct Template {
+pub struct PublishTemplate {
     bytes: Vec<u8>,
     id_at: Option<usize>,
     stamp_at: usize,
 }
 
-impl Template {
+impl PublishTemplate {
     /// `payload` in bytes, at least [`STAMP_BYTES`]; `qos` 0 or 1.
-    pub fn new(version: Version, topic: &str, qos: u8, payload: usize) -> Template {
+    pub fn new(version: MqttVersion, topic: &str, qos: u8, payload: usize) -> PublishTemplate {
         let mut body = Vec::with_capacity(topic.len() + payload + 5);
         put_text(&mut body, topic.as_bytes());
         let id_in_body = (qos > 0).then_some(body.len());
         if qos > 0 {
             body.extend_from_slice(&[0, 0]);
         }
-        if version == Version::V5 {
+        if version == MqttVersion::V5 {
             body.push(0);
         }
         let stamp_in_body = body.len();
         body.resize(body.len() + payload.max(STAMP_BYTES), b'.');
         let bytes = packet(0x30 | (qos << 1), &body);
         let head = bytes.len() - body.len();
-        Template {
+        PublishTemplate {
             id_at: id_in_body.map(|at| at + head),
             stamp_at: stamp_in_body + head,
             bytes,
@@ -105,7 +105,7 @@ impl Template {
     }
 
     /// Appends one message; `id` is used at QoS 1 only and must not be 0 then [MQTT-2.2.1-3].
-    pub fn append(&self, out: &mut Vec<u8>, id: u16, stamp: Stamp) {
+    pub fn append(&self, out: &mut Vec<u8>, id: u16, stamp: PayloadStamp) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
         let message = &mut out[start..];
@@ -117,18 +117,18 @@ impl Template {
 }
 
 /// CONNECT with a clean start and no will.
-pub fn connect(version: Version, client_id: &str, login: Option<&Login>) -> Vec<u8> {
+pub fn connect(version: MqttVersion, client_id: &str, login: Option<&Credentials>) -> Vec<u8> {
     let mut body = Vec::with_capacity(64);
     put_text(&mut body, b"MQTT");
-    body.push(if version == Version::V5 { 5 } else { 4 });
+    body.push(if version == MqttVersion::V5 { 5 } else { 4 });
     let flags = match login {
         None => 0x02,
-        Some(Login { password: None, .. }) => 0x82,
-        Some(Login { .. }) => 0xC2,
+        Some(Credentials { password: None, .. }) => 0x82,
+        Some(Credentials { .. }) => 0xC2,
     };
     body.push(flags);
     body.extend_from_slice(&KEEP_ALIVE.to_be_bytes());
-    if version == Version::V5 {
+    if version == MqttVersion::V5 {
         body.push(0);
     }
     put_text(&mut body, client_id.as_bytes());
@@ -142,9 +142,9 @@ pub fn connect(version: Version, client_id: &str, login: Option<&Login>) -> Vec<
 }
 
 /// SUBSCRIBE to `filters`, all at `qos`.
-pub fn subscribe(version: Version, id: u16, filters: &[String], qos: u8) -> Vec<u8> {
+pub fn subscribe(version: MqttVersion, id: u16, filters: &[String], qos: u8) -> Vec<u8> {
     let mut body = id.to_be_bytes().to_vec();
-    if version == Version::V5 {
+    if version == MqttVersion::V5 {
         body.push(0);
     }
     for filter in filters {
@@ -162,10 +162,10 @@ pub fn put_puback(out: &mut Vec<u8>, id: u16) {
 
 /// What the server sent, as far as the bench cares.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Packet<'a> {
+pub enum ServerPacket<'a> {
     /// A delivery; `id` is there at QoS 1 and 2.
     Publish {
-        /// Packet id.
+        /// Packet identifier.
         id: Option<u16>,
         /// Application payload.
         payload: &'a [u8],
@@ -199,9 +199,9 @@ pub enum Packet<'a> {
 /// The first whole packet of `bytes` and its length in bytes; `Ok(None)` where more bytes are needed.
 #[inline]
 pub fn next_packet(
-    version: Version,
+    version: MqttVersion,
     bytes: &[u8],
-) -> Result<Option<(Packet<'_>, usize)>, Malformed> {
+) -> Result<Option<(ServerPacket<'_>, usize)>, Malformed> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(None);
     };
@@ -215,8 +215,8 @@ pub fn next_packet(
 }
 
 #[inline]
-fn parse(version: Version, first: u8, body: &[u8]) -> Result<Packet<'_>, Malformed> {
-    let v5 = version == Version::V5;
+fn parse(version: MqttVersion, first: u8, body: &[u8]) -> Result<ServerPacket<'_>, Malformed> {
+    let v5 = version == MqttVersion::V5;
     match first >> 4 {
         3 => {
             let mut rest = skip_text(body)?;
@@ -229,9 +229,9 @@ fn parse(version: Version, first: u8, body: &[u8]) -> Result<Packet<'_>, Malform
             if v5 {
                 rest = split_properties(rest)?.1;
             }
-            Ok(Packet::Publish { id, payload: rest })
+            Ok(ServerPacket::Publish { id, payload: rest })
         }
-        4 => Ok(Packet::PubAck {
+        4 => Ok(ServerPacket::PubAck {
             refused: body.get(2).is_some_and(|code| *code >= 0x80),
         }),
         2 => {
@@ -240,7 +240,7 @@ fn parse(version: Version, first: u8, body: &[u8]) -> Result<Packet<'_>, Malform
                 Some(rest) if v5 && !rest.is_empty() => receive_maximum(split_properties(rest)?.0)?,
                 _ => u16::MAX,
             };
-            Ok(Packet::ConnAck {
+            Ok(ServerPacket::ConnAck {
                 code,
                 receive_maximum,
             })
@@ -248,12 +248,12 @@ fn parse(version: Version, first: u8, body: &[u8]) -> Result<Packet<'_>, Malform
         9 => {
             let rest = body.get(2..).ok_or(Malformed)?;
             let codes = if v5 { split_properties(rest)?.1 } else { rest };
-            Ok(Packet::SubAck { codes })
+            Ok(ServerPacket::SubAck { codes })
         }
-        14 => Ok(Packet::Disconnect {
+        14 => Ok(ServerPacket::Disconnect {
             code: body.first().copied().unwrap_or(0),
         }),
-        _ => Ok(Packet::Other),
+        _ => Ok(ServerPacket::Other),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Why a connection was not made, or is no more.
 
 use super::codes;
-use crate::address::Address;
-use crate::refusal::Refusal;
+use crate::address::ServerAddress;
+use crate::refusal::ServerRefusal;
 use crate::tls;
 use rumqttc::v5::{ConnectionError, StateError, TlsError, mqttbytes};
 use std::fmt;
@@ -16,16 +16,16 @@ pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(10);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ClientError {
     /// The place, and what else the system says but that nobody listens there.
-    NoBroker(Address, Option<String>),
+    NoBroker(ServerAddress, Option<String>),
     /// The place, and why there is no TLS with it.
-    NoTls(Address, String),
+    NoTls(ServerAddress, String),
     /// What is there closes the connection on a CONNECT, without a word.
-    Silent(Address),
+    Silent(ServerAddress),
     /// What is there answers, and not in MQTT.
-    NoMqtt(Address),
-    NoAnswer(Address),
-    Refused(Refusal),
-    Ended(Refusal),
+    NoMqtt(ServerAddress),
+    NoAnswer(ServerAddress),
+    Refused(ServerRefusal),
+    Ended(ServerRefusal),
     Lost(String),
     TooLarge {
         bytes: usize,
@@ -89,7 +89,7 @@ impl fmt::Display for ClientError {
 }
 
 /// Before a CONNACK.
-pub(super) fn at_first(error: ConnectionError, server: Address) -> ClientError {
+pub(super) fn at_first(error: ConnectionError, server: ServerAddress) -> ClientError {
     match error {
         ConnectionError::Io(error) => {
             let why = error.kind() != ErrorKind::ConnectionRefused;
@@ -114,7 +114,7 @@ pub(super) fn at_first(error: ConnectionError, server: Address) -> ClientError {
 }
 
 /// The socket failed before a whole packet had come.
-fn unread(error: &io::Error, server: Address) -> ClientError {
+fn unread(error: &io::Error, server: ServerAddress) -> ClientError {
     match error.kind() {
         // What is left of an answer that never became a packet is an error of the library's framing.
         _ if error.to_string().contains("bytes remaining") => ClientError::NoMqtt(server),
@@ -130,17 +130,17 @@ fn unread(error: &io::Error, server: Address) -> ClientError {
 }
 
 /// Of a connection that stood.
-pub(super) fn later(error: ConnectionError, server: &Address) -> ClientError {
+pub(super) fn later(error: ConnectionError, server: &ServerAddress) -> ClientError {
     let lost = |why: &str| ClientError::Lost(why.to_owned());
     match error {
-        ConnectionError::ConnectionRefused(code) => ClientError::Refused(Refusal {
+        ConnectionError::ConnectionRefused(code) => ClientError::Refused(ServerRefusal {
             code: codes::connack(code),
             reason: None,
         }),
         ConnectionError::MqttState(StateError::ServerDisconnect {
             reason_code,
             reason_string,
-        }) => ClientError::Ended(Refusal {
+        }) => ClientError::Ended(ServerRefusal {
             code: reason_code as u8,
             reason: reason_string,
         }),
@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn a_port_of_the_other_kind_is_told_by_what_comes_back() {
-        let plain: Address = "h:8883".parse().unwrap();
-        let tls: Address = "mqtts://h:1883".parse().unwrap();
+        let plain: ServerAddress = "h:8883".parse().unwrap();
+        let tls: ServerAddress = "mqtts://h:1883".parse().unwrap();
         let aborted = || ConnectionError::MqttState(StateError::ConnectionAborted);
         let told = at_first(aborted(), plain.clone()).to_string();
         assert!(told.contains("named by mqtts://"), "{told}");

@@ -1,38 +1,38 @@
-//! Rules that say something.
+//! Checks of `[[access]]`.
 
-use crate::entry::Entry;
-use crate::keys::AccessDraft;
+use crate::keys::AccessRuleDraft;
+use crate::parsed_table::ParsedTable;
 use crate::problem::Problem;
 use crate::settings::AccessRule;
 
-/// Each rule has filters, and an action.
+/// Checks that each rule has topic filters and a permission.
 pub(crate) fn topics(
-    entries: Vec<Entry<AccessDraft>>,
+    tables: Vec<ParsedTable<AccessRuleDraft>>,
     problems: &mut Vec<Problem>,
 ) -> Vec<AccessRule> {
     let mut rules = Vec::new();
-    for entry in entries {
-        let missing = if entry.read.topics.is_empty() {
+    for table in tables {
+        let missing = if table.values.topics.is_empty() {
             Some(("topics", r#"write `topics = ["sensors/#"]`"#))
-        } else if entry.read.publish.is_none() && entry.read.subscribe.is_none() {
-            let wanted = r#"the rule says nothing; write `publish = "deny"` (or "allow"), `subscribe`, or both"#;
-            Some(("publish", wanted))
+        } else if table.values.publish.is_none() && table.values.subscribe.is_none() {
+            let hint = r#"the rule says nothing; write `publish = "deny"` (or "allow"), `subscribe`, or both"#;
+            Some(("publish", hint))
         } else {
             None
         };
-        if let Some((key, wanted)) = missing {
+        if let Some((key, hint)) = missing {
             problems.push(Problem::Missing {
-                key: format!("{}.{key}", entry.name),
-                place: entry.place,
-                wanted: wanted.to_owned(),
+                key: format!("{}.{key}", table.name),
+                location: table.location,
+                hint: hint.to_owned(),
             });
             continue;
         }
         rules.push(AccessRule {
-            topics: entry.read.topics,
-            users: entry.read.users,
-            publish: entry.read.publish,
-            subscribe: entry.read.subscribe,
+            topics: table.values.topics,
+            users: table.values.users,
+            publish: table.values.publish,
+            subscribe: table.values.subscribe,
         });
     }
     rules

@@ -1,88 +1,91 @@
-//! What holds between the values of a listener, and between listeners.
+//! Checks across the values of a listener, and across listeners.
 
-use crate::entry::Entry;
 use crate::keys::ListenerDraft;
 use crate::layer::LISTEN_VARIABLE;
-use crate::problem::{Place, Problem};
+use crate::parsed_table::ParsedTable;
+use crate::problem::{Location, Problem};
 use crate::settings::{
     ClientCertificates, Endpoint, Listener, Tls, Transport, UserFrom, WebSocket,
 };
 use crate::value::address::is_loopback;
 use std::net::SocketAddr;
 
-/// What a Unix socket's file may be used by: its owner and group.
+/// The default permissions of a Unix socket's file: for its owner and group.
 const SOCKET_MODE: u32 = 0o660;
 
-/// The path that MQTT clients ask for when they are told none.
+/// The default path of WebSocket, as most MQTT clients have it.
 const WS_PATH: &str = "/mqtt";
 
-/// A listener with where its address was given.
-pub(crate) struct Bound {
-    pub read: Listener,
+/// A listener, and where its address was given.
+pub(crate) struct CheckedListener {
+    pub listener: Listener,
     pub name: String,
-    pub place: Place,
+    pub location: Location,
 }
 
-impl Bound {
-    /// The address by which other machines can reach it.
+impl CheckedListener {
+    /// The address, if other machines can reach it.
     pub fn reachable(&self) -> Option<SocketAddr> {
-        match self.read.at {
+        match self.listener.at {
             Endpoint::Address(address) if !is_loopback(&address) => Some(address),
             _ => None,
         }
     }
 }
 
-/// At least one listener, each with a place, none twice.
+/// Checks that there is a listener, that each has an address or path, and that no two have the
+/// same.
 pub(crate) fn listeners(
-    entries: Vec<Entry<ListenerDraft>>,
+    tables: Vec<ParsedTable<ListenerDraft>>,
     problems: &mut Vec<Problem>,
-) -> Vec<Bound> {
-    let mut bound: Vec<Bound> = Vec::new();
-    if entries.is_empty() {
+) -> Vec<CheckedListener> {
+    let mut checked: Vec<CheckedListener> = Vec::new();
+    if tables.is_empty() {
         problems.push(Problem::Conflict {
-            place: Place::Default,
+            location: Location::Default,
             text: format!(
                 "`listener` is an empty list, so nobody could connect: write a `[[listener]]`, set \
                  {LISTEN_VARIABLE}, or leave `listener` out for 127.0.0.1:1883"
             ),
         });
     }
-    for entry in entries {
-        let read = match listener(&entry) {
+    for table in tables {
+        let listener = match listener(&table) {
             Ok(listener) => listener,
             Err(problem) => {
                 problems.push(problem);
                 continue;
             }
         };
-        let (key, value, free) = match &read.at {
-            // Each port 0 is another port.
+        let (key, value, free) = match &listener.at {
+            // Two listeners on port 0 get different ports.
             Endpoint::Address(bind) => ("bind", bind.to_string(), bind.port() == 0),
             Endpoint::Socket { path, .. } => ("path", path.display().to_string(), false),
         };
-        let place = entry.place_of(&format!("listener.{key}"));
-        let earlier = bound.iter().find(|other| same(&other.read.at, &read.at));
+        let location = table.location_of(&format!("listener.{key}"));
+        let earlier = checked
+            .iter()
+            .find(|other| same(&other.listener.at, &listener.at));
         if let Some(earlier) = earlier.filter(|_| !free) {
             let instead = if key == "bind" { "port" } else { "path" };
             problems.push(Problem::BadValue {
-                key: format!("{}.{key}", entry.name),
-                place,
+                key: format!("{}.{key}", table.name),
+                location,
                 value,
-                wanted: format!(
+                hint: format!(
                     "`{}.{key}` in {} is the same; give another {instead}, or take one of them away",
-                    earlier.name, earlier.place
+                    earlier.name, earlier.location
                 ),
             });
             continue;
         }
-        bound.push(Bound {
-            read,
-            name: entry.name,
-            place,
+        checked.push(CheckedListener {
+            listener,
+            name: table.name,
+            location,
         });
     }
-    bound
+    checked
 }
 
 fn same(one: &Endpoint, other: &Endpoint) -> bool {
@@ -92,15 +95,15 @@ fn same(one: &Endpoint, other: &Endpoint) -> bool {
     }
 }
 
-fn listener(entry: &Entry<ListenerDraft>) -> Result<Listener, Problem> {
-    let draft = &entry.read;
+fn listener(table: &ParsedTable<ListenerDraft>) -> Result<Listener, Problem> {
+    let draft = &table.values;
     let (tls, websocket) = match draft.transport {
         Transport::Tcp | Transport::Unix => (false, false),
         Transport::Tls => (true, false),
         Transport::Ws => (false, true),
         Transport::Wss => (true, true),
     };
-    let at = endpoint(entry)?;
+    let at = endpoint(table)?;
     if !tls {
         let keys = [
             "certificate",
@@ -109,14 +112,14 @@ fn listener(entry: &Entry<ListenerDraft>) -> Result<Listener, Problem> {
             "client_certificates",
             "user_from_certificate",
         ];
-        without(entry, &keys, "`tls` or `wss`")?;
+        without(table, &keys, "`tls` or `wss`")?;
     }
     if !websocket {
-        without(entry, &["ws_path", "allowed_origins"], "`ws` or `wss`")?;
+        without(table, &["ws_path", "allowed_origins"], "`ws` or `wss`")?;
     }
     Ok(Listener {
         at,
-        tls: tls.then(|| encryption(entry)).transpose()?,
+        tls: tls.then(|| encryption(table)).transpose()?,
         websocket: websocket.then(|| WebSocket {
             path: draft.ws_path.clone().unwrap_or_else(|| WS_PATH.to_owned()),
             allowed_origins: draft.allowed_origins.clone(),
@@ -126,43 +129,43 @@ fn listener(entry: &Entry<ListenerDraft>) -> Result<Listener, Problem> {
     })
 }
 
-fn endpoint(entry: &Entry<ListenerDraft>) -> Result<Endpoint, Problem> {
-    let draft = &entry.read;
+fn endpoint(table: &ParsedTable<ListenerDraft>) -> Result<Endpoint, Problem> {
+    let draft = &table.values;
     if draft.transport == Transport::Unix {
-        without(entry, &["bind"], "`tcp`, `tls`, `ws` or `wss`")?;
+        without(table, &["bind"], "`tcp`, `tls`, `ws` or `wss`")?;
         let path = draft.path.clone();
-        let wanted = r#"write `path = "/run/roommq.sock"`"#;
+        let hint = r#"write `path = "/run/roommq.sock"`"#;
         return Ok(Endpoint::Socket {
-            path: path.ok_or_else(|| missing(entry, "path", wanted))?,
+            path: path.ok_or_else(|| missing(table, "path", hint))?,
             mode: draft.mode.unwrap_or(SOCKET_MODE),
         });
     }
-    without(entry, &["path", "mode"], "`unix`")?;
-    let wanted = r#"write `bind = "127.0.0.1:1883"`"#;
-    let bind = draft.bind.ok_or_else(|| missing(entry, "bind", wanted))?;
+    without(table, &["path", "mode"], "`unix`")?;
+    let hint = r#"write `bind = "127.0.0.1:1883"`"#;
+    let bind = draft.bind.ok_or_else(|| missing(table, "bind", hint))?;
     Ok(Endpoint::Address(bind))
 }
 
-fn encryption(entry: &Entry<ListenerDraft>) -> Result<Tls, Problem> {
-    let draft = &entry.read;
+fn encryption(table: &ParsedTable<ListenerDraft>) -> Result<Tls, Problem> {
+    let draft = &table.values;
     let certificate = draft.certificate.clone().ok_or_else(|| {
-        let wanted = r#"TLS needs `certificate = "server.pem"`, with what leads to its root"#;
-        missing(entry, "certificate", wanted)
+        let hint = r#"TLS needs `certificate = "server.pem"`, with what leads to its root"#;
+        missing(table, "certificate", hint)
     })?;
     let key = draft.key.clone().ok_or_else(|| {
-        let wanted = r#"TLS needs `key = "server.key"`, the private key of the certificate"#;
-        missing(entry, "key", wanted)
+        let hint = r#"TLS needs `key = "server.key"`, the private key of the certificate"#;
+        missing(table, "key", hint)
     })?;
     let off = draft.client_certificates == ClientCertificates::Off;
     let asks = r#"write `client_certificates = "required"`, or "optional", beside it"#;
     let conflict = |key: &str, text: &str| Problem::Conflict {
-        place: entry.place_of(&format!("listener.{key}")),
-        text: format!("`{}.{key}` {text}: {asks}", entry.name),
+        location: table.location_of(&format!("listener.{key}")),
+        text: format!("`{}.{key}` {text}: {asks}", table.name),
     };
     match &draft.client_ca {
         None if !off => {
-            let wanted = r#"clients' certificates need `client_ca = "ca.pem"`, the roots that they must lead to"#;
-            return Err(missing(entry, "client_ca", wanted));
+            let hint = r#"clients' certificates need `client_ca = "ca.pem"`, the roots that they must lead to"#;
+            return Err(missing(table, "client_ca", hint));
         }
         Some(_) if off => return Err(conflict("client_ca", "says nothing alone")),
         _ => {}
@@ -180,23 +183,27 @@ fn encryption(entry: &Entry<ListenerDraft>) -> Result<Tls, Problem> {
     })
 }
 
-fn missing(entry: &Entry<ListenerDraft>, key: &str, wanted: &str) -> Problem {
+fn missing(table: &ParsedTable<ListenerDraft>, key: &str, hint: &str) -> Problem {
     Problem::Missing {
-        key: format!("{}.{key}", entry.name),
-        place: entry.place_of(&format!("listener.{key}")),
-        wanted: wanted.to_owned(),
+        key: format!("{}.{key}", table.name),
+        location: table.location_of(&format!("listener.{key}")),
+        hint: hint.to_owned(),
     }
 }
 
-/// None of `keys` is given, since they belong to other transports.
-fn without(entry: &Entry<ListenerDraft>, keys: &[&str], transports: &str) -> Result<(), Problem> {
+/// Checks that none of `keys` is given: they are for other `transports`.
+fn without(
+    table: &ParsedTable<ListenerDraft>,
+    keys: &[&str],
+    transports: &str,
+) -> Result<(), Problem> {
     for key in keys {
-        if let Some(place) = entry.places.get(format!("listener.{key}").as_str()) {
+        if let Some(location) = table.locations.get(format!("listener.{key}").as_str()) {
             return Err(Problem::Conflict {
-                place: place.clone(),
+                location: location.clone(),
                 text: format!(
-                    "`{}.{key}` in {place} says nothing here: it belongs to `transport` = {transports}",
-                    entry.name
+                    "`{}.{key}` in {location} says nothing here: it belongs to `transport` = {transports}",
+                    table.name
                 ),
             });
         }

@@ -1,19 +1,19 @@
-//! What a key is, and what several sections' keys share.
+//! The type of a key, and limits that keys of several sections share.
 
-use crate::value::Wanted;
+use crate::value::Hint;
 use config::ValueKind;
 
-/// A key that fills a place in a `T`.
+/// A key that sets one field of a `T`.
 pub(crate) struct Key<T> {
     /// Section and key, as in `presence.grace`.
     pub name: &'static str,
-    /// Takes a value, or leaves `T` alone and says what would be right.
-    pub read: fn(&mut T, &ValueKind) -> Result<(), Wanted>,
-    /// The value in TOML; none where it is not set and has no default.
+    /// Sets the field, or leaves `T` unchanged and returns a hint.
+    pub read: fn(&mut T, &ValueKind) -> Result<(), Hint>,
+    /// The value in TOML. None: it is not set and has no default.
     pub show: fn(&T) -> Option<toml::Value>,
 }
 
-/// `key!(name, field, kind, limits)`; the kinds are the modules of [`crate::value`].
+/// `key!(name, field, kind, limits)`. The kinds are the modules of [`crate::value`].
 macro_rules! key {
     ($name:literal, $($field:ident).+, $($kind:ident)::+, $limits:expr) => {
         $crate::keys::Key {
@@ -28,8 +28,8 @@ macro_rules! key {
 }
 pub(super) use key;
 
-/// The greatest MQTT packet: five bytes of fixed header and the greatest remaining length.
+/// The largest MQTT packet: a fixed header of five bytes and the largest remaining length.
 pub(super) const LARGEST_PACKET: u64 = 268_435_455 + 5;
 
-/// Hardly more than the shortest CONNECT (14 bytes in 3.1.1, 13 in 5.0) and a client id.
+/// A little more than the shortest CONNECT (14 bytes in 3.1.1, 13 in 5.0) with a client id.
 pub(super) const SMALLEST_PACKET: u64 = 20;

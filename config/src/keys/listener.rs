@@ -7,7 +7,7 @@ use crate::value::time::{HOUR, MILLISECOND};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// A `[[listener]]` as far as it has been read.
+/// The values of a `[[listener]]`, not yet checked.
 #[derive(Debug, Clone)]
 pub(crate) struct ListenerDraft {
     pub bind: Option<SocketAddr>,

@@ -3,25 +3,25 @@
 use super::key::{Key, key};
 use crate::settings::{PublishRule, RoomPattern};
 use crate::value;
-use crate::value::word::AccessWord;
+use crate::value::word::RoomAccessWord;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
-/// A `[[room]]` as far as it has been read.
+/// The values of a `[[room]]`, not yet checked.
 #[derive(Debug, Clone)]
-pub(crate) struct RoomDraft {
+pub(crate) struct RoomRuleDraft {
     pub pattern: Option<RoomPattern>,
-    pub access: AccessWord,
+    pub access: RoomAccessWord,
     pub members: Option<BTreeSet<String>>,
     pub max_members: Option<NonZeroU32>,
     pub publish: PublishRule,
 }
 
-impl Default for RoomDraft {
+impl Default for RoomRuleDraft {
     fn default() -> Self {
-        RoomDraft {
+        RoomRuleDraft {
             pattern: None,
-            access: AccessWord::default(),
+            access: RoomAccessWord::default(),
             members: None,
             max_members: None,
             publish: PublishRule::Anyone,
@@ -29,7 +29,7 @@ impl Default for RoomDraft {
     }
 }
 
-pub(crate) static ROOM: &[Key<RoomDraft>] = &[
+pub(crate) static ROOM: &[Key<RoomRuleDraft>] = &[
     key!("room.match", pattern, pattern, ()),
     key!("room.access", access, word, ()),
     key!("room.members", members, users, ()),

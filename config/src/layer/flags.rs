@@ -1,13 +1,13 @@
-//! The layer of the command line.
+//! The layer of the command line's flags.
 
 use super::{Layer, mark};
-use crate::problem::Place;
-use crate::source::Flags;
+use crate::problem::Location;
+use crate::sources::Flags;
 use config::ValueKind;
 
 const LISTEN: &str = "--listen";
 
-/// Flags that set a key of a table.
+/// The flags that set a key of a table, and the keys.
 const KEYS: [(&str, &str); 4] = [
     ("--anonymous", "auth.anonymous"),
     ("--users-file", "auth.users_file"),
@@ -18,7 +18,7 @@ const KEYS: [(&str, &str); 4] = [
 pub(crate) fn flags(flags: &Flags) -> Layer {
     let mut layer = Layer::default();
     if let Some(bind) = &flags.listen {
-        layer.listen(bind, &Place::Flag(LISTEN.to_owned()));
+        layer.listen(bind, &Location::Flag(LISTEN.to_owned()));
     }
     let text = |given: &Option<String>| given.clone().map(ValueKind::String);
     let given = [
@@ -29,7 +29,7 @@ pub(crate) fn flags(flags: &Flags) -> Layer {
     ];
     for ((flag, key), value) in KEYS.into_iter().zip(given) {
         if let Some(value) = value {
-            layer.set(key, mark(&Place::Flag(flag.to_owned()), value));
+            layer.set(key, mark(&Location::Flag(flag.to_owned()), value));
         }
     }
     layer

@@ -1,8 +1,8 @@
-//! The layers: each becomes a tree of known keys that say where they come from, and the `config` crate
-//! lays one over the other.
+//! The layers. Each becomes a tree of known keys with their locations; the `config` crate merges
+//! the trees.
 //!
-//! Architecture invariant: no unknown key gets past this module. It is also what keeps a name that looks
-//! like a path (`"room[999999999]"`) from the `config` crate, which would make room for it.
+//! Architecture invariant: no unknown key passes this module. Otherwise the `config` crate would
+//! take a name such as `"room[999999999]"` for a path, and allocate a list of that length.
 
 mod environment;
 mod file;
@@ -13,7 +13,7 @@ pub(crate) use file::file;
 pub(crate) use flags::flags;
 
 use crate::keys;
-use crate::problem::{Place, Problem};
+use crate::problem::{Location, Problem};
 use config::{Config, Map, Source, Value, ValueKind};
 use std::path::Path;
 
@@ -46,16 +46,16 @@ impl Layer {
         }
     }
 
-    /// Sets the listeners to one.
-    fn listen(&mut self, bind: &str, place: &Place) {
-        let bind = mark(place, bind.to_owned());
-        let entry = mark(place, Map::from_iter([("bind".to_owned(), bind)]));
+    /// Replaces all listeners by one.
+    fn listen(&mut self, bind: &str, location: &Location) {
+        let bind = mark(location, bind.to_owned());
+        let entry = mark(location, Map::from_iter([("bind".to_owned(), bind)]));
         self.0
-            .insert("listener".to_owned(), mark(place, vec![entry]));
+            .insert("listener".to_owned(), mark(location, vec![entry]));
     }
 }
 
-/// Lays the layers over one another, the last on top. Tables are merged, lists replaced.
+/// Merges the layers; a later one wins. Tables are merged, lists are replaced.
 pub(crate) fn merge(layers: Vec<Layer>) -> Result<Map<String, Value>, config::ConfigError> {
     let mut builder = Config::builder();
     for layer in layers {
@@ -64,42 +64,46 @@ pub(crate) fn merge(layers: Vec<Layer>) -> Result<Map<String, Value>, config::Co
     builder.build()?.collect()
 }
 
-/// A value that knows its place.
-fn mark(place: &Place, kind: impl Into<ValueKind>) -> Value {
-    let origin = match place {
-        Place::Default => "default".to_owned(),
-        Place::File { line, .. } => format!("line {line}"),
-        Place::Environment(name) => format!("variable {name}"),
-        Place::Flag(name) => format!("flag {name}"),
+/// A value that carries its location.
+fn mark(location: &Location, kind: impl Into<ValueKind>) -> Value {
+    let origin = match location {
+        Location::Default => "default".to_owned(),
+        Location::File { line, .. } => format!("line {line}"),
+        Location::Environment(name) => format!("variable {name}"),
+        Location::Flag(name) => format!("flag {name}"),
     };
     Value::new(Some(&origin), kind)
 }
 
-/// The place that [`mark`] gave to `value`; `file` is the file that was read.
-pub(crate) fn place(value: &Value, file: &Path) -> Place {
+/// The location that [`mark`] gave to `value`. `file` is the file that was read.
+pub(crate) fn location(value: &Value, file: &Path) -> Location {
     match value.origin().and_then(|origin| origin.split_once(' ')) {
-        Some(("line", line)) => Place::File {
+        Some(("line", line)) => Location::File {
             path: file.to_owned(),
             line: line.parse().unwrap_or(1),
         },
-        Some(("variable", name)) => Place::Environment(name.to_owned()),
-        Some(("flag", name)) => Place::Flag(name.to_owned()),
-        _ => Place::Default,
+        Some(("variable", name)) => Location::Environment(name.to_owned()),
+        Some(("flag", name)) => Location::Flag(name.to_owned()),
+        _ => Location::Default,
     }
 }
 
-/// The problem of a key that there is not.
-fn unknown(key: &str, place: Place) -> Problem {
+/// The problem of an unknown key.
+fn unknown(key: &str, location: Location) -> Problem {
     let nearest =
-        keys::nearest(key).map(|known| match (&place, keys::shape(keys::section(known))) {
-            (Place::Environment(_), Some(keys::Shape::Table)) if known.contains('.') => {
-                format!("`{known}` ({})", keys::variable(known))
-            }
-            _ => format!("`{known}`"),
-        });
+        keys::nearest(key).map(
+            |known| match (&location, keys::shape(keys::section(known))) {
+                (Location::Environment(_), Some(keys::SectionKind::Table))
+                    if known.contains('.') =>
+                {
+                    format!("`{known}` ({})", keys::variable(known))
+                }
+                _ => format!("`{known}`"),
+            },
+        );
     Problem::UnknownKey {
         key: key.to_owned(),
-        place,
+        location,
         nearest,
     }
 }

@@ -1,14 +1,15 @@
-//! Who may publish and subscribe to what, outside rooms and inboxes.
+//! Rules for topics outside rooms and inboxes.
 
 use globset::GlobMatcher;
 
-/// What holds for some topics and some users. Of an action that it leaves out it says nothing.
+/// Permissions for some topics and some users. A rule without a permission for an action does not
+/// apply to that action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessRule {
-    /// MQTT filters, well formed, at least one. `%u` stands for the user's name and `%c` for the client id, both as
-    /// in a topic level. None is for rooms, inboxes or `$SYS`, and none is shared.
+    /// One or more well-formed topic filters. `%u` is the user's name and `%c` the client id, both
+    /// as in a topic level. No filter is for rooms, inboxes or `$SYS`, and no filter is shared.
     pub topics: Vec<String>,
-    /// For whom it is; none: for everybody. Never empty.
+    /// The users that the rule is for. None: everybody. Never empty.
     pub users: Option<Vec<UserPattern>>,
     /// Whether they may publish.
     pub publish: Option<Permission>,
@@ -16,25 +17,25 @@ pub struct AccessRule {
     pub subscribe: Option<Permission>,
 }
 
-/// A yes or a no that somebody wrote down.
+/// Whether an action is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
-    /// They may.
+    /// It is allowed.
     Allow,
-    /// They may not.
+    /// It is refused.
     Deny,
 }
 
-/// A glob on users' names as they connect, `~<client id>` for those without credentials.
+/// A glob that matches user names as in CONNECT; `~<client id>` without credentials.
 #[derive(Debug, Clone)]
 pub struct UserPattern {
-    /// As it stands in the file.
+    /// The glob as written.
     pub text: String,
-    /// As it matches.
+    /// The compiled glob.
     pub matcher: GlobMatcher,
 }
 
-/// Two patterns are the same when they are written the same.
+/// Two patterns are equal if they are written the same.
 impl PartialEq for UserPattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

@@ -1,28 +1,28 @@
-//! Where clients connect, and by what.
+//! Listeners.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// One place that is listened on.
+/// One address or socket file that clients connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// Where.
+    /// The address or socket file.
     pub at: Endpoint,
-    /// Whether and how what is sent is encrypted.
+    /// TLS. None: connections are not encrypted.
     pub tls: Option<Tls>,
-    /// Whether MQTT comes in WebSocket frames.
+    /// WebSocket. None: MQTT comes without WebSocket frames.
     pub websocket: Option<WebSocket>,
-    /// Whether each connection begins with a PROXY header (v1 or v2), before anything else. Whoever can reach such
-    /// a listener can claim any address.
+    /// Whether each connection begins with a PROXY header (v1 or v2), before anything else. Every
+    /// peer that can reach such a listener can claim any address.
     pub proxy_protocol: bool,
-    /// What its clients can cost.
+    /// The limits of its clients.
     pub limits: ListenerLimits,
 }
 
 impl Listener {
-    /// As the key `transport` says it.
+    /// The value of the key `transport`.
     #[must_use]
     pub fn transport(&self) -> Transport {
         match (&self.at, &self.tls, &self.websocket) {
@@ -35,21 +35,21 @@ impl Listener {
     }
 }
 
-/// A place to listen on.
+/// What a listener is bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// Address and port; port 0 takes a free one.
+    /// Address and port. Port 0 is replaced by a free port.
     Address(SocketAddr),
     /// A Unix stream socket.
     Socket {
-        /// The file.
+        /// The socket file.
         path: PathBuf,
-        /// Its permissions, as in `chmod`.
+        /// The file's permissions, as in `chmod`.
         mode: u32,
     },
 }
 
-/// What carries MQTT.
+/// The transport of MQTT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// Plain TCP.
@@ -64,36 +64,36 @@ pub enum Transport {
     Unix,
 }
 
-/// TLS as a listener speaks it: 1.2 and 1.3.
+/// The TLS settings of a listener. It speaks TLS 1.2 and 1.3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// PEM: the server's certificate, and then what leads to its root.
+    /// PEM file: the server's certificate, then the chain to its root.
     pub certificate: PathBuf,
-    /// PEM: the private key of the first of them.
+    /// PEM file: the private key of the server's certificate.
     pub key: PathBuf,
-    /// PEM: the roots of clients' certificates; set where those are asked for.
+    /// PEM file: the roots of clients' certificates. Set if clients are asked for certificates.
     pub client_ca: Option<PathBuf>,
-    /// Whether clients show certificates.
+    /// Whether clients are asked for a certificate.
     pub client_certificates: ClientCertificates,
-    /// What in a verified client certificate is the user.
+    /// The part of a verified client certificate that is the user's name.
     pub user_from: UserFrom,
 }
 
 /// Whether clients are asked for a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientCertificates {
-    /// Not asked for.
+    /// Clients are not asked.
     Off,
-    /// Asked for, and verified where one is shown.
+    /// Clients are asked. A certificate that a client sends is verified.
     Optional,
-    /// Nobody gets in without.
+    /// The server closes a connection without a valid certificate.
     Required,
 }
 
-/// What in a client's certificate is the user's name.
+/// The part of a client's certificate that is the user's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserFrom {
-    /// Nothing: the certificate opens the door, a password says who comes in.
+    /// No part: the certificate lets the client connect, its CONNECT says which user it is.
     Nothing,
     /// The subject's common name.
     CommonName,
@@ -103,24 +103,25 @@ pub enum UserFrom {
     Dns,
 }
 
-/// WebSocket as a listener speaks it.
+/// The WebSocket settings of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocket {
-    /// The one path that is served.
+    /// The only path that is served.
     pub path: String,
-    /// Web pages of these origins may connect; none: all may. Clients that send no origin are no web pages.
+    /// The origins whose web pages may connect. None: all. A client that sends no origin is not a
+    /// web page and may connect.
     pub allowed_origins: Option<Vec<String>>,
 }
 
-/// Bounds for the clients of one listener; where none is set, that of [`super::Limits`] holds alone.
+/// Limits of the clients of one listener, beside those of [`super::Limits`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListenerLimits {
     /// Open connections.
     pub connections: Option<NonZeroU32>,
-    /// New connections a second, and as many at once; any more are closed at once.
+    /// New connections a second, and in one burst. The listener closes further ones.
     pub connect_rate: Option<NonZeroU32>,
-    /// From accept to a whole CONNECT, all handshakes included; in place of `connect_time`.
+    /// The time from accept to a whole CONNECT, with all handshakes. It replaces `connect_time`.
     pub handshake_time: Option<Duration>,
-    /// The largest packet taken, in bytes, fixed header included.
+    /// The largest packet accepted, in bytes, with its fixed header.
     pub packet_bytes: Option<NonZeroU32>,
 }

@@ -1,10 +1,10 @@
-//! Addresses to listen on: `HOST:PORT`, or a port alone for this machine only.
+//! Addresses to listen on: `HOST:PORT`, or a port alone, which means 127.0.0.1.
 
-use super::{Wanted, text, whole};
+use super::{Hint, text, whole};
 use config::ValueKind;
 use std::net::{Ipv4Addr, SocketAddr};
 
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<SocketAddr>, Wanted> {
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<SocketAddr>, Hint> {
     let port = || u16::try_from(whole(value)?).ok().map(here);
     let given = match text(value) {
         Some(text) => address(text),
@@ -21,7 +21,7 @@ pub(crate) fn show(bind: &Option<SocketAddr>) -> Option<toml::Value> {
     Some(toml::Value::String(bind.as_ref()?.to_string()))
 }
 
-/// No name but `localhost` is looked up: what a listener binds must not depend on a resolver.
+/// The only host name is `localhost`: the address of a listener must not depend on a resolver.
 fn address(text: &str) -> Option<SocketAddr> {
     let port = |digits: &str| {
         let number = whole(&ValueKind::from(digits))?;
@@ -81,7 +81,7 @@ mod tests {
             assert_eq!(shown, *wanted, "{text}");
         }
         let number = |n: i64| read(&ValueKind::from(n), ()).ok().flatten();
-        assert_eq!(number(1883), address("1883"), "in quotes or not");
+        assert_eq!(number(1883), address("1883"), "a number or a string");
         assert_eq!(number(65_536), None);
     }
 }

@@ -1,22 +1,22 @@
-//! Lists of topic filters, outside rooms and inboxes.
+//! Lists of topic filters outside rooms and inboxes.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use config::ValueKind;
 
-/// The most that a string of MQTT holds, in bytes [MQTT-4.7.3-3].
+/// The longest topic filter, in bytes [MQTT-4.7.3-3].
 const LONGEST: usize = 65_535;
 
-/// Well-formed filters, at least one; `%u` and `%c` may stand in them.
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Vec<String>, Wanted> {
-    const WANTED: &str = r#"give a list of topic filters, such as ["sensors/#", "site/%u/+"]"#;
+/// One or more well-formed filters. They may contain `%u` and `%c`.
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Vec<String>, Hint> {
+    const HINT: &str = r#"give a list of topic filters, such as ["sensors/#", "site/%u/+"]"#;
     let ValueKind::Array(items) = value else {
-        return Err(WANTED.to_owned());
+        return Err(HINT.to_owned());
     };
     if items.is_empty() {
-        return Err(format!("{WANTED}; one at least"));
+        return Err(format!("{HINT}; one at least"));
     }
     let filter = |item: &config::Value| {
-        let filter = text(&item.kind).ok_or(WANTED)?;
+        let filter = text(&item.kind).ok_or(HINT)?;
         check(filter)
             .map(|()| filter.to_owned())
             .map_err(|wrong| format!("{:?} {wrong}", shortened(filter)))
@@ -38,19 +38,19 @@ fn shortened(filter: &str) -> String {
     filter.chars().take(super::SHOWN_CHARACTERS).collect()
 }
 
-/// What is wrong with a filter.
+/// The error says what is wrong with the filter.
 fn check(filter: &str) -> Result<(), &'static str> {
     if filter.is_empty() || filter.len() > LONGEST {
-        return Err("is no topic filter: that has 1 to 65535 bytes");
+        return Err("is no topic filter: a filter has 1 to 65535 bytes");
     }
     if filter.chars().any(char::is_control) {
-        return Err("is no topic filter: that has no control characters");
+        return Err("is no topic filter: a filter has no control characters");
     }
     let mut levels = filter.split('/').peekable();
     while let Some(level) = levels.next() {
         // [MQTT-4.7.1-2]
         if level.contains('#') && (level != "#" || levels.peek().is_some()) {
-            return Err("is no topic filter: `#` stands alone in its level, and that is the last");
+            return Err("is no topic filter: `#` stands alone in the last level");
         }
         // [MQTT-4.7.1-3]
         if level.contains('+') && level != "+" {
@@ -58,15 +58,13 @@ fn check(filter: &str) -> Result<(), &'static str> {
         }
     }
     match filter.split('/').next() {
-        Some("rooms") => {
-            Err("lies in rooms, which have rules of their own: write `[[room]]` for those")
-        }
-        Some("inbox") => Err("lies in the inboxes, where rules say nothing: they are private"),
-        Some("$SYS") => {
-            Err("is the server's: `sys.read` says who may subscribe, and nobody publishes there")
-        }
+        Some("rooms") => Err("lies in rooms, which have their own rules: write `[[room]]`"),
+        Some("inbox") => Err("lies in the inboxes, which are private: no rule applies there"),
+        Some("$SYS") => Err(
+            "is the server's: `sys.read` sets who may subscribe, and no client may publish there",
+        ),
         Some("$share") => {
-            Err("is shared: write the filter alone, it holds for shared subscriptions too")
+            Err("is shared: write the filter alone, it applies to shared subscriptions too")
         }
         _ => Ok(()),
     }

@@ -1,13 +1,15 @@
-//! What is logged.
+//! Log levels and directives.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use config::ValueKind;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// A level, or tracing directives (`info,roommq_broker=debug`). A lone word must be a level: tracing
-/// would take a misspelt one for the name of a module and log nothing else.
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<String, Wanted> {
+/// A level, or tracing directives (`info,roommq_broker=debug`).
+///
+/// A word alone must be a level. tracing would take a misspelt level for a module's name, and log
+/// nothing else.
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<String, Hint> {
     text(value)
         .filter(|text| text.split(',').all(directive))
         .map(str::to_owned)

@@ -1,10 +1,11 @@
 //! How each kind of value is read and shown.
 //!
-//! Each kind is a module of `read` (a raw value and the kind's limits to a checked value, or what would be
-//! right) and `show` (a checked value to TOML; none where nothing is set). Text is taken for numbers and
-//! switches too, since the environment has nothing else.
+//! Each kind is a module with two functions. `read` turns a raw value, within the kind's limits,
+//! into a checked value, or returns a hint for the error. `show` turns a checked value into TOML,
+//! or into none if nothing is set. Numbers and switches may be strings, because environment
+//! variables are.
 
-// `key!` calls every `show` in one form: by reference to a field, and with an answer that may be none.
+// `key!` calls every `show` in the same form: with a reference to a field, and for an Option.
 #![allow(
     clippy::ref_option,
     clippy::unnecessary_wraps,
@@ -29,13 +30,13 @@ pub(crate) mod word;
 
 use config::ValueKind;
 
-/// What would be right.
-pub(crate) type Wanted = String;
+/// What to write instead of a wrong value.
+pub(crate) type Hint = String;
 
-/// The longest piece of a wrong value that an error repeats, in characters.
+/// The most characters of a wrong value that an error repeats.
 const SHOWN_CHARACTERS: usize = 80;
 
-/// The text of a value that is text.
+/// The text, if the value is a string.
 pub(crate) fn text(value: &ValueKind) -> Option<&str> {
     match value {
         ValueKind::String(text) => Some(text),
@@ -43,13 +44,13 @@ pub(crate) fn text(value: &ValueKind) -> Option<&str> {
     }
 }
 
-/// A whole number that is not negative, as a number or as its digits.
+/// The number, if the value is a whole number from 0 or a string of its digits.
 pub(crate) fn whole(value: &ValueKind) -> Option<u64> {
     match value {
         ValueKind::I64(number) => u64::try_from(*number).ok(),
         ValueKind::I128(number) => u64::try_from(*number).ok(),
         ValueKind::U64(number) => Some(*number),
-        // `parse` alone would take a plus sign.
+        // `parse` would also accept a plus sign.
         ValueKind::String(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
             digits.parse().ok()
         }
@@ -57,13 +58,13 @@ pub(crate) fn whole(value: &ValueKind) -> Option<u64> {
     }
 }
 
-/// A wrong value as an error repeats it: short, and on one line.
+/// A wrong value as an error repeats it: shortened, and on one line.
 pub(crate) fn describe(value: &ValueKind) -> String {
     let whole = match value {
         ValueKind::Nil => "nothing".to_owned(),
         ValueKind::Table(_) => "a table".to_owned(),
         ValueKind::Array(items) => {
-            // More than fits is not worth the work.
+            // Further items would be cut off below.
             let shown: Vec<_> = items.iter().take(SHOWN_CHARACTERS).collect();
             let shown: Vec<_> = shown.iter().map(|item| describe(&item.kind)).collect();
             format!("[{}]", shown.join(", "))

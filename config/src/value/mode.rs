@@ -1,9 +1,9 @@
-//! Permissions of a file, in octal digits: `"660"`.
+//! File permissions in octal digits: `"660"`.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use config::ValueKind;
 
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<u32>, Wanted> {
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<u32>, Hint> {
     text(value)
         .filter(|digits| (3..=4).contains(&digits.len()))
         .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
@@ -39,7 +39,7 @@ mod tests {
         }
         assert!(
             read(&ValueKind::from(660), ()).is_err(),
-            "no number: 660 is not octal"
+            "a number is refused: 660 is decimal"
         );
     }
 }

@@ -1,19 +1,19 @@
-//! Whole numbers between bounds.
+//! Whole numbers within limits.
 
-use super::{Wanted, whole};
+use super::{Hint, whole};
 use config::ValueKind;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
 /// A type that holds a whole number.
-pub(crate) trait Number: Sized {
+pub(crate) trait WholeNumber: Sized {
     fn take(number: u64) -> Option<Self>;
     fn give(&self) -> Option<u64>;
 }
 
 macro_rules! number {
     ($($type:ty),*) => {$(
-        impl Number for $type {
+        impl WholeNumber for $type {
             fn take(number: u64) -> Option<Self> {
                 number.try_into().ok()
             }
@@ -25,7 +25,7 @@ macro_rules! number {
 }
 number!(u16, u32, usize);
 
-impl Number for Option<NonZeroU32> {
+impl WholeNumber for Option<NonZeroU32> {
     fn take(number: u64) -> Option<Self> {
         u32::try_from(number).ok().map(NonZeroU32::new)
     }
@@ -34,7 +34,10 @@ impl Number for Option<NonZeroU32> {
     }
 }
 
-pub(crate) fn read<T: Number>(value: &ValueKind, limits: RangeInclusive<u64>) -> Result<T, Wanted> {
+pub(crate) fn read<T: WholeNumber>(
+    value: &ValueKind,
+    limits: RangeInclusive<u64>,
+) -> Result<T, Hint> {
     whole(value)
         .filter(|number| limits.contains(number))
         .and_then(T::take)
@@ -47,6 +50,6 @@ pub(crate) fn read<T: Number>(value: &ValueKind, limits: RangeInclusive<u64>) ->
         })
 }
 
-pub(crate) fn show<T: Number>(number: &T) -> Option<toml::Value> {
+pub(crate) fn show<T: WholeNumber>(number: &T) -> Option<toml::Value> {
     Some(toml::Value::Integer(i64::try_from(number.give()?).ok()?))
 }

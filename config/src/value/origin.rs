@@ -1,10 +1,10 @@
-//! What a browser tells of a web page, `https://example.org`, and the path it asks for.
+//! The origin of a web page, such as `https://example.org`, and the path of a URL.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use config::ValueKind;
 
-/// Lower case and without the port that is the scheme's own, since browsers send it so.
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<String>>, Wanted> {
+/// Origins as browsers send them: in lower case, without the default port of the scheme.
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<String>>, Hint> {
     let wanted = || r#"give a list of origins, such as ["https://example.org"]"#.to_owned();
     let ValueKind::Array(items) = value else {
         return Err(wanted());
@@ -13,7 +13,7 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<String>>, Wan
     origins.collect::<Option<_>>().map(Some).ok_or_else(wanted)
 }
 
-/// Scheme, host and port, and no path; or `null`, which is what a page without an origin has.
+/// Scheme, host and port without a path; or `null`, which a page without an origin sends.
 fn origin(text: &str) -> Option<String> {
     let host = text.split_once("://").map(|(_, host)| host);
     let plain = |host: &str| !host.is_empty() && !host.contains(['/', ' ', '*', '?', '#']);
@@ -38,9 +38,9 @@ pub(crate) fn show(origins: &Option<Vec<String>>) -> Option<toml::Value> {
 
 /// The path of a URL.
 pub(crate) mod url_path {
-    use super::{ValueKind, Wanted, text};
+    use super::{Hint, ValueKind, text};
 
-    pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<String>, Wanted> {
+    pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<String>, Hint> {
         let plain = |c: char| c.is_ascii_graphic() && !"?#".contains(c);
         text(value)
             .filter(|path| path.starts_with('/') && path.chars().all(plain))

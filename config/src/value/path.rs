@@ -1,12 +1,12 @@
 //! File names.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use config::ValueKind;
 use std::path::PathBuf;
 
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<PathBuf>, Wanted> {
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<PathBuf>, Hint> {
     match text(value) {
-        // The system takes no NUL in a name.
+        // The operating system refuses NUL in a file name.
         Some(path) if !path.is_empty() && !path.contains('\0') => Ok(Some(PathBuf::from(path))),
         _ => Err("give the name of a file".to_owned()),
     }

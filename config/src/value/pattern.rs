@@ -1,30 +1,31 @@
-//! Globs on room names.
+//! Globs that match room names.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use crate::settings::RoomPattern;
 use config::ValueKind;
 use globset::Glob;
 
-/// Twice the longest room name. It also keeps braces from nesting deeper than a matcher can be made of:
-/// globset would panic there.
+/// The longest pattern, in characters: twice the longest room name.
+///
+/// The bound also limits how deep braces nest. globset panics on patterns that nest too deeply.
 const LONGEST: usize = 128;
 
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<RoomPattern>, Wanted> {
-    const WANTED: &str = "give a room's name or a glob such as `staff-*`";
-    let text = text(value).ok_or(WANTED)?;
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<RoomPattern>, Hint> {
+    const HINT: &str = "give a room's name or a glob such as `staff-*`";
+    let text = text(value).ok_or(HINT)?;
     if text.is_empty() || text.len() > LONGEST {
-        return Err(format!("{WANTED}, 1 to {LONGEST} characters"));
+        return Err(format!("{HINT}, 1 to {LONGEST} characters"));
     }
     if text.starts_with('_') {
-        return Err(format!("{WANTED}; no room's name starts with `_`"));
+        return Err(format!("{HINT}; no room's name starts with `_`"));
     }
-    let strange = |c: char| !(c.is_ascii_alphanumeric() || "._~-*?[]!^{},".contains(c));
-    if let Some(strange) = text.chars().find(|c| strange(*c)) {
+    let forbidden = |c: char| !(c.is_ascii_alphanumeric() || "._~-*?[]!^{},".contains(c));
+    if let Some(c) = text.chars().find(|c| forbidden(*c)) {
         return Err(format!(
-            "{WANTED}; {strange:?} stands in no room's name, which are made of A-Z a-z 0-9 . _ ~ -"
+            "{HINT}; no room's name contains {c:?}: names are made of A-Z a-z 0-9 . _ ~ -"
         ));
     }
-    let glob = Glob::new(text).map_err(|e| format!("{WANTED}; {}", e.kind()))?;
+    let glob = Glob::new(text).map_err(|e| format!("{HINT}; {}", e.kind()))?;
     Ok(Some(RoomPattern {
         text: text.to_owned(),
         matcher: glob.compile_matcher(),

@@ -1,7 +1,7 @@
 //! Sizes in bytes: `65536`, or `"64KiB"`.
 
-use super::number::Number;
-use super::{Wanted, text, whole};
+use super::number::WholeNumber;
+use super::{Hint, text, whole};
 use config::ValueKind;
 use std::ops::RangeInclusive;
 
@@ -10,10 +10,13 @@ pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const GIB: u64 = 1 << 30;
 pub(crate) const TIB: u64 = 1 << 40;
 
-/// From the largest, so that the first that fits is the one to show.
+/// The largest first: `show` takes the first unit that divides a size.
 const UNITS: [(&str, u64); 3] = [("GiB", GIB), ("MiB", MIB), ("KiB", KIB)];
 
-pub(crate) fn read<T: Number>(value: &ValueKind, limits: RangeInclusive<u64>) -> Result<T, Wanted> {
+pub(crate) fn read<T: WholeNumber>(
+    value: &ValueKind,
+    limits: RangeInclusive<u64>,
+) -> Result<T, Hint> {
     let bytes = whole(value)
         .or_else(|| text(value).and_then(with_unit))
         .ok_or("give bytes, or a size such as `64KiB` or `1MiB`")?;
@@ -24,7 +27,7 @@ pub(crate) fn read<T: Number>(value: &ValueKind, limits: RangeInclusive<u64>) ->
     T::take(bytes).ok_or_else(|| "give a smaller size".to_owned())
 }
 
-pub(crate) fn show<T: Number>(bytes: &T) -> Option<toml::Value> {
+pub(crate) fn show<T: WholeNumber>(bytes: &T) -> Option<toml::Value> {
     let bytes = bytes.give()?;
     Some(match unit_of(bytes) {
         Some(_) => toml::Value::String(brief(bytes)),
@@ -82,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_reads_the_same() {
+    fn a_shown_size_reads_back() {
         for bytes in [0, 1, 1023, 1024, 1 << 20, 3 << 20, (1 << 30) + 1] {
             let shown = show(&bytes).unwrap();
             let value = match shown {

@@ -1,9 +1,9 @@
-//! Yes or no.
+//! `true` or `false`.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use config::ValueKind;
 
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<bool, Wanted> {
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<bool, Hint> {
     match (value, text(value)) {
         (ValueKind::Boolean(switch), _) => Ok(*switch),
         (_, Some("true")) => Ok(true),

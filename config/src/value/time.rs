@@ -1,6 +1,6 @@
-//! Spans of time: `"10s"`, `"1m 30s"`.
+//! Durations: `"10s"`, `"1m 30s"`.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use config::ValueKind;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -10,10 +10,7 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 pub(crate) const MONTH: Duration = Duration::from_hours(30 * 24);
 
-pub(crate) fn read(
-    value: &ValueKind,
-    limits: RangeInclusive<Duration>,
-) -> Result<Duration, Wanted> {
+pub(crate) fn read(value: &ValueKind, limits: RangeInclusive<Duration>) -> Result<Duration, Hint> {
     let time = text(value)
         .and_then(|text| humantime::parse_duration(text).ok())
         .ok_or("give a duration such as `10s` or `2m`")?;
@@ -34,15 +31,15 @@ pub(crate) fn show(time: &Duration) -> Option<toml::Value> {
     ))
 }
 
-/// Times that MQTT carries as whole seconds.
+/// Durations that MQTT transmits in whole seconds.
 pub(crate) mod seconds {
     pub(crate) use super::show;
-    use super::{Duration, RangeInclusive, ValueKind, Wanted};
+    use super::{Duration, Hint, RangeInclusive, ValueKind};
 
     pub(crate) fn read(
         value: &ValueKind,
         limits: RangeInclusive<Duration>,
-    ) -> Result<Duration, Wanted> {
+    ) -> Result<Duration, Hint> {
         let time = super::read(value, limits)?;
         if time.subsec_nanos() == 0 {
             Ok(time)
@@ -52,16 +49,16 @@ pub(crate) mod seconds {
     }
 }
 
-/// The same, and `never`: there is no bound.
+/// Whole seconds, or `never` for no bound.
 pub(crate) mod seconds_or_never {
-    use super::{Duration, RangeInclusive, ValueKind, Wanted};
+    use super::{Duration, Hint, RangeInclusive, ValueKind};
 
     const NEVER: &str = "never";
 
     pub(crate) fn read(
         value: &ValueKind,
         limits: RangeInclusive<Duration>,
-    ) -> Result<Option<Duration>, Wanted> {
+    ) -> Result<Option<Duration>, Hint> {
         if super::text(value) == Some(NEVER) {
             return Ok(None);
         }
@@ -77,14 +74,14 @@ pub(crate) mod seconds_or_never {
     }
 }
 
-/// Times that need not be set.
+/// Durations that may be left out.
 pub(crate) mod optional {
-    use super::{Duration, RangeInclusive, ValueKind, Wanted};
+    use super::{Duration, Hint, RangeInclusive, ValueKind};
 
     pub(crate) fn read(
         value: &ValueKind,
         limits: RangeInclusive<Duration>,
-    ) -> Result<Option<Duration>, Wanted> {
+    ) -> Result<Option<Duration>, Hint> {
         super::read(value, limits).map(Some)
     }
 

@@ -1,33 +1,34 @@
-//! Lists of globs on users' names.
+//! Lists of globs that match user names.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use crate::settings::UserPattern;
 use config::ValueKind;
 use globset::GlobBuilder;
 
-/// As long as a user's name in a topic. It also keeps braces from nesting deeper than a matcher can be made of:
-/// globset would panic there.
+/// The longest pattern, in bytes: as long as a user's name in a topic level.
+///
+/// The bound also limits how deep braces nest. globset panics on patterns that nest too deeply.
 const LONGEST: usize = 128;
 
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<UserPattern>>, Wanted> {
-    const WANTED: &str = r#"give a list of users or globs, such as ["alice", "sensor-*", "~*"]"#;
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<UserPattern>>, Hint> {
+    const HINT: &str = r#"give a list of users or globs, such as ["alice", "sensor-*", "~*"]"#;
     let ValueKind::Array(items) = value else {
-        return Err(WANTED.to_owned());
+        return Err(HINT.to_owned());
     };
     if items.is_empty() {
-        return Err("the rule would be for nobody; leave `users` out to mean everybody".to_owned());
+        return Err("the rule would be for nobody; leave `users` out for everybody".to_owned());
     }
-    let pattern = |item: &config::Value| -> Result<UserPattern, Wanted> {
-        let text = text(&item.kind).ok_or(WANTED)?;
+    let pattern = |item: &config::Value| -> Result<UserPattern, Hint> {
+        let text = text(&item.kind).ok_or(HINT)?;
         if text.is_empty() || text.len() > LONGEST {
-            return Err(format!("{WANTED}, 1 to {LONGEST} bytes each"));
+            return Err(format!("{HINT}, 1 to {LONGEST} bytes each"));
         }
         if text == "me" || text.starts_with('_') {
-            return Err(format!("{WANTED}; no user is called {text:?}"));
+            return Err(format!("{HINT}; no user is called {text:?}"));
         }
-        // A backslash may stand in a name, and `[*]` says what `\\*` would.
+        // A user name may contain a backslash. `[*]` matches an asterisk instead of `\\*`.
         let glob = GlobBuilder::new(text).backslash_escape(false).build();
-        let glob = glob.map_err(|e| format!("{WANTED}; {text:?}: {}", e.kind()))?;
+        let glob = glob.map_err(|e| format!("{HINT}; {text:?}: {}", e.kind()))?;
         Ok(UserPattern {
             text: text.to_owned(),
             matcher: glob.compile_matcher(),
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn one(text: &str) -> Result<UserPattern, Wanted> {
+    fn one(text: &str) -> Result<UserPattern, Hint> {
         let found = read(&ValueKind::from(vec![text]), ())?;
         Ok(found.unwrap().remove(0))
     }

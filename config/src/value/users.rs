@@ -1,11 +1,11 @@
-//! Lists of users.
+//! Lists of user names.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use config::ValueKind;
 use std::collections::BTreeSet;
 
-/// User names as they connect; `~<client id>` names an anonymous one.
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<BTreeSet<String>>, Wanted> {
+/// User names as in CONNECT. `~<client id>` is an anonymous user.
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<BTreeSet<String>>, Hint> {
     let ValueKind::Array(items) = value else {
         return Err(r#"give a list of users, such as ["alice", "bob"]"#.to_owned());
     };

@@ -1,32 +1,28 @@
-//! One of a few words.
+//! Values that are one of a few words.
 
-use super::{Wanted, text};
+use super::{Hint, text};
 use crate::settings::{
-    ClientCertificates, Create, LogFormat, OutsideRooms, Permission, PublishRule, SysReaders,
-    Transport, UserFrom,
+    ClientCertificates, LogFormat, Permission, PublishRule, RoomCreation, SysReaders, Transport,
+    UserFrom,
 };
 use config::ValueKind;
 
-/// A type whose values have names.
+/// A type whose values are words.
 pub(crate) trait Word: Copy + PartialEq + 'static {
-    /// Every value, by name.
+    /// Each value with its word.
     const WORDS: &'static [(&'static str, Self)];
 }
 
-/// Who may join, before the list is looked at.
+/// `room.access`: whether everybody or only listed users may join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum AccessWord {
+pub(crate) enum RoomAccessWord {
     #[default]
     Open,
     List,
 }
 
-impl Word for AccessWord {
+impl Word for RoomAccessWord {
     const WORDS: &'static [(&'static str, Self)] = &[("open", Self::Open), ("list", Self::List)];
-}
-
-impl Word for OutsideRooms {
-    const WORDS: &'static [(&'static str, Self)] = &[("allow", Self::Allow), ("deny", Self::Deny)];
 }
 
 impl Word for Permission {
@@ -38,7 +34,7 @@ impl Word for PublishRule {
         &[("anyone", Self::Anyone), ("members", Self::Members)];
 }
 
-impl Word for Create {
+impl Word for RoomCreation {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("anyone", Self::Anyone),
         ("authenticated", Self::Authenticated),
@@ -85,7 +81,7 @@ impl Word for UserFrom {
     ];
 }
 
-pub(crate) fn read<T: Word>(value: &ValueKind, (): ()) -> Result<T, Wanted> {
+pub(crate) fn read<T: Word>(value: &ValueKind, (): ()) -> Result<T, Hint> {
     let word = text(value);
     T::WORDS
         .iter()
@@ -102,11 +98,11 @@ pub(crate) fn show<T: Word>(word: &T) -> Option<toml::Value> {
     Some(toml::Value::String((*name).to_owned()))
 }
 
-/// Words that need not be said.
+/// Words that may be left out.
 pub(crate) mod optional {
-    use super::{ValueKind, Wanted, Word};
+    use super::{Hint, ValueKind, Word};
 
-    pub(crate) fn read<T: Word>(value: &ValueKind, (): ()) -> Result<Option<T>, Wanted> {
+    pub(crate) fn read<T: Word>(value: &ValueKind, (): ()) -> Result<Option<T>, Hint> {
         super::read(value, ()).map(Some)
     }
 

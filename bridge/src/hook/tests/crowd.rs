@@ -1,11 +1,11 @@
-//! As many rooms as may live: who is turned away, and who never is.
+//! The limit of rooms.
 
 use super::*;
 use crate::room_policy::RoomLimits;
 
 const FULL: &str = "full: the server has 3 rooms; join one that is there, or try later";
 
-/// One lane with a place for `rooms`.
+/// A lane with a limit of `rooms`.
 fn lane_of(rooms: usize) -> Lane {
     let limits = RoomLimits {
         rooms,
@@ -20,21 +20,21 @@ fn is_full(refusal: &Refusal) -> bool {
 }
 
 #[test]
-fn a_join_brings_no_room_to_life_past_the_limit() {
+fn a_join_creates_no_room_above_the_limit() {
     let (mut lane, al) = (lane_of(3), who("al", 1, 1));
     lane.join(al, &["rooms/a/#", "rooms/b/#", "rooms/c"]);
     let (refusals, effects) = lane.subscribe(who("bob", 2, 2), &["rooms/d/#"]);
     assert!(refusals.iter().all(is_full) && refusals.len() == 1);
     assert_eq!(effects, []);
-    // Rooms that live take members as before, and others may be looked at.
+    // Existing rooms accept members, and a peek creates no room.
     lane.join(who("bob", 2, 2), &["rooms/a/#", "rooms/d/_info"]);
-    // One goes, another may come.
+    // A room that is removed makes capacity for another.
     lane.unsubscribe(al, &["rooms/c"]);
     lane.join(who("bob", 2, 2), &["rooms/d/#"]);
 }
 
 #[test]
-fn one_packet_joins_no_more_new_rooms_than_there_is_place_for() {
+fn one_packet_creates_no_rooms_above_the_limit() {
     let (mut lane, al) = (lane_of(3), who("al", 1, 1));
     lane.join(al, &["rooms/a/#"]);
     let filters = [
@@ -51,7 +51,7 @@ fn one_packet_joins_no_more_new_rooms_than_there_is_place_for() {
 }
 
 #[test]
-fn what_would_be_kept_in_a_room_too_many_is_refused() {
+fn a_retained_message_creates_no_room_above_the_limit() {
     let (mut lane, al) = (lane_of(3), who("al", 1, 1));
     for room in ["a", "b", "c"] {
         let topic = format!("rooms/{room}/x");
@@ -60,7 +60,7 @@ fn what_would_be_kept_in_a_room_too_many_is_refused() {
     let (refused, effects) = lane.send(al, "rooms/d/x", "1", true, false);
     assert!(is_full(&refused.unwrap_err()));
     assert_eq!(effects, []);
-    // What leaves no trace needs no room, and those that live take more.
+    // Messages that create no room are accepted, and so are retained messages in existing rooms.
     assert!(lane.send(al, "rooms/d/x", "1", false, false).0.is_ok());
     assert!(lane.send(al, "rooms/d/x", "", true, false).0.is_ok());
     assert!(lane.send(al, "rooms/a/y", "1", true, false).0.unwrap().keep);
@@ -69,7 +69,7 @@ fn what_would_be_kept_in_a_room_too_many_is_refused() {
 }
 
 #[test]
-fn a_room_that_a_rule_names_in_full_always_comes_to_life() {
+fn a_room_that_a_rule_names_in_full_can_always_be_created() {
     let (mut lane, al) = (lane_of(3), who("al", 1, 1));
     lane.join(al, &["rooms/a/#", "rooms/b/#", "rooms/c/#", "rooms/duo/#"]);
     assert!(
@@ -78,13 +78,13 @@ fn a_room_that_a_rule_names_in_full_always_comes_to_life() {
             .unwrap()
             .keep
     );
-    // By a glob there could be any number.
+    // A glob could match any number of rooms.
     let (refusals, _) = lane.subscribe(al, &["rooms/talk-1/#"]);
     assert!(is_full(&refusals[0]));
 }
 
 #[test]
-fn a_member_who_is_waited_for_keeps_its_room_alive() {
+fn a_lost_member_keeps_its_room() {
     let (mut lane, al) = (lane_of(3), who("al", 1, 1));
     lane.join(al, &["rooms/a/#", "rooms/b/#", "rooms/c/#"]);
     let (key, generation) = wake(&lane.lose(al));

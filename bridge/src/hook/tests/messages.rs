@@ -1,4 +1,4 @@
-//! Messages: who may send, offsets, what is kept, stamps.
+//! Messages: senders, offsets, retained messages, stamps.
 
 use super::*;
 use crate::room_policy::RoomLimits;
@@ -40,7 +40,7 @@ fn each_message_has_the_next_offset_and_its_stamps() {
 }
 
 #[test]
-fn members_only_means_the_user_is_in_with_any_device() {
+fn members_only_counts_any_device_of_the_user() {
     let (mut lane, al) = (open(), who("al", 1, 1));
     let refused = |lane: &mut Lane, who| {
         let refusal = lane
@@ -65,11 +65,11 @@ fn members_only_means_the_user_is_in_with_any_device() {
 }
 
 #[test]
-fn a_room_lives_by_what_it_keeps() {
+fn retained_messages_create_and_keep_a_room() {
     let (mut lane, al) = (open(), who("al", 1, 1));
     let (passing, effects) = lane.send(al, "rooms/a/x", "1", false, false);
     assert_eq!((passing.unwrap().mark, effects), (Mark::default(), vec![]));
-    assert!(lane.is_empty(), "nothing is kept, nothing is alive");
+    assert!(lane.is_empty(), "no retained message, no room");
     let (cleared, effects) = lane.send(al, "rooms/a/x", "", true, false);
     assert_eq!((cleared.unwrap().mark, effects), (Mark::default(), vec![]));
     assert!(lane.is_empty());
@@ -80,7 +80,7 @@ fn a_room_lives_by_what_it_keeps() {
     let (replaced, effects) = lane.send(al, "rooms/a/x", "2", true, true);
     let verdict = replaced.unwrap();
     assert_eq!((verdict.keep, verdict.mark.1, effects), (true, 2, vec![]));
-    // Members come and go; the room stays.
+    // Members join and leave; the room stays.
     lane.join(al, &["rooms/a/#"]);
     let left = brief(&lane.orderly(al));
     assert_eq!(left.last().unwrap(), "rooms/a/_info! count=0");
@@ -110,7 +110,7 @@ fn each_life_of_a_room_has_its_own_epoch() {
 }
 
 #[test]
-fn what_a_room_has_no_place_for_is_delivered_and_told() {
+fn retained_messages_above_the_limit_are_delivered_and_reported() {
     let keeping = |retained| {
         let limits = RoomLimits { retained, ..LIMITS };
         Lane::new(policies(Creators::Anyone, limits))
@@ -129,7 +129,7 @@ fn what_a_room_has_no_place_for_is_delivered_and_told() {
     assert_eq!(
         keep(&mut lane, "rooms/a/4", "1", false),
         (false, false),
-        "told lately"
+        "reported within the last second"
     );
     assert_eq!(keep(&mut lane, "rooms/a/2", "2", true), (true, false));
     assert_eq!(keep(&mut lane, "rooms/a/2", "", true), (true, false));
@@ -158,7 +158,7 @@ fn what_a_room_has_no_place_for_is_delivered_and_told() {
 }
 
 #[test]
-fn messages_bring_no_room_to_life_that_the_sender_may_not_create() {
+fn a_message_creates_no_room_that_its_sender_may_not_create() {
     let mut lane = Lane::new(policies(Creators::Authenticated, LIMITS));
     let (guest, al) = (who("~g", 1, 1), who("al", 2, 2));
     for retain in [false, true] {
@@ -176,12 +176,12 @@ fn messages_bring_no_room_to_life_that_the_sender_may_not_create() {
     assert!(lane.send(al, "rooms/a", "x", true, false).0.unwrap().keep);
     assert!(
         lane.send(guest, "rooms/a", "x", false, false).0.is_ok(),
-        "alive now"
+        "it exists now"
     );
 }
 
 #[test]
-fn inboxes_keep_nothing_and_other_topics_all() {
+fn inboxes_retain_nothing_and_other_topics_everything() {
     let (mut lane, al) = (open(), who("al", 1, 1));
     let (dm, effects) = lane.send(al, "inbox/bob/dm/al", "x", true, false);
     assert!(!dm.unwrap().keep);
@@ -193,7 +193,7 @@ fn inboxes_keep_nothing_and_other_topics_all() {
 }
 
 #[test]
-fn what_ends_by_itself_counts_no_more() {
+fn expired_retained_messages_do_not_count() {
     let (mut lane, al) = (open(), who("al", 1, 1));
     lane.send(al, "rooms/a/x", "1", true, false).0.unwrap();
     lane.send(al, "rooms/a/y", "1", true, false).0.unwrap();

@@ -1,9 +1,9 @@
-//! What the holder of a spanning filter may see.
+//! What a subscriber with a spanning filter may see.
 
 use super::*;
 
 #[test]
-fn rooms_are_seen_by_the_sessions_that_are_in() {
+fn rooms_are_seen_by_sessions_of_members() {
     let mut lane = open();
     let (phone, laptop, bob) = (who("al", 1, 1), who("al", 2, 2), who("bob", 3, 3));
     let all = [
@@ -31,7 +31,7 @@ fn rooms_are_seen_by_the_sessions_that_are_in() {
 }
 
 #[test]
-fn the_facts_of_open_rooms_are_for_all_also_as_they_end() {
+fn the_info_of_open_rooms_is_seen_by_all_even_when_it_is_cleared() {
     let (mut lane, bob) = (open(), who("bob", 3, 3));
     lane.join(who("al", 1, 1), &["rooms/a/#"]);
     assert!(lane.hook.may_see(bob, "rooms/a/_info"));

@@ -1,30 +1,30 @@
-//! Where settings are taken from.
+//! What settings are read from.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Where settings are taken from.
+/// What settings are read from.
 #[derive(Debug, Clone, Default)]
-pub struct Source {
-    /// `--config`. None: the file that `ROOMMQ_CONFIG` names, or no file. A file that nobody named is
-    /// never read.
+pub struct Sources {
+    /// `--config`. None: the file that `ROOMMQ_CONFIG` names, or no file. There is no default path.
     pub file: Option<PathBuf>,
-    /// The command line.
+    /// The flags of the command line.
     pub flags: Flags,
-    /// The variables, by name; [`process_environment`] or a test's own. `ROOMMQ_CONFIG`, `ROOMMQ_LISTEN`
-    /// and `ROOMMQ__…` are looked at.
+    /// The environment variables by name, as from [`process_environment`]. Only `ROOMMQ_CONFIG`,
+    /// `ROOMMQ_LISTEN` and `ROOMMQ__…` are read.
     pub environment: BTreeMap<String, String>,
 }
 
-/// What the command line says; text is checked by [`load`](crate::load()), so that its errors name the flag.
+/// The flags of the command line. [`load`](crate::load()) checks their texts, so that its errors
+/// name the flag.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
-    /// `--listen ADDR`: the only listener, whatever other layers say.
+    /// `--listen ADDR`: the only listener; it replaces those of other layers.
     pub listen: Option<String>,
     /// `--anonymous true|false`: `auth.anonymous`.
     pub anonymous: Option<bool>,
-    /// `--users-file FILE`: `auth.users_file`, from the current directory.
+    /// `--users-file FILE`: `auth.users_file`, relative to the current directory.
     pub users_file: Option<String>,
     /// `--log-level LEVEL`: `log.level`.
     pub log_level: Option<String>,
@@ -32,8 +32,10 @@ pub struct Flags {
     pub log_format: Option<String>,
 }
 
-/// The variables of this process that may concern `RoomMQ`. Bytes that are no Unicode are replaced and not
-/// passed over, so that a setting is never lost in silence; `std::env::vars` would panic at them.
+/// The environment variables of this process whose names start with `ROOMMQ_`, in any case.
+///
+/// Bytes that are not Unicode are replaced, so that the setting is reported as wrong and not lost.
+/// `std::env::vars` would panic on them.
 #[must_use]
 pub fn process_environment() -> BTreeMap<String, String> {
     let text = |part: OsString| part.to_string_lossy().into_owned();

@@ -1,52 +1,52 @@
-//! The verifier of every name: that of a user, or one that looks like it.
+//! A verifier for every name: that of a user, or a decoy that looks like one.
 
 use super::verifier::{FEWEST_ITERATIONS, Verifier};
 use std::collections::{HashMap, HashSet};
 
-/// What makes decoys: they are the same as long as it is.
+/// The key that decoys are derived from. The same key gives a name the same decoy.
 #[derive(Clone, Copy)]
-pub(crate) struct Decoy(pub [u8; 32]);
+pub(crate) struct DecoyKey(pub [u8; 32]);
 
-/// Verifiers of all users, and of nobody.
-pub(crate) struct Secrets {
-    verifiers: HashMap<String, Verifier>,
+/// The verifiers of all users, and decoys for all other names.
+pub(crate) struct Verifiers {
+    by_name: HashMap<String, Verifier>,
     /// Users whose passwords were set without SCRAM.
     without: HashSet<String>,
-    decoy: Decoy,
-    /// What the verifiers cost, in order, so that a decoy costs what one of them does.
+    decoy: DecoyKey,
+    /// The iterations of all verifiers, sorted. A decoy takes one of them.
     iterations: Vec<u32>,
 }
 
-impl Secrets {
-    /// `iterations` is what a decoy costs where nobody has a verifier.
+impl Verifiers {
+    /// `iterations`: those of decoys if no user has a verifier.
     pub fn new(
         verifiers: HashMap<String, Verifier>,
         without: HashSet<String>,
-        decoy: Decoy,
+        decoy: DecoyKey,
         iterations: u32,
-    ) -> Secrets {
+    ) -> Verifiers {
         let mut costs: Vec<u32> = verifiers.values().map(|v| v.iterations).collect();
         costs.sort_unstable();
         if costs.is_empty() {
             costs.push(iterations);
         }
-        Secrets {
-            verifiers,
+        Verifiers {
+            by_name: verifiers,
             without,
             decoy,
             iterations: costs,
         }
     }
 
-    /// The verifier of `name`, and whether it is a user's.
+    /// The verifier of `name`, and whether it belongs to a user.
     pub fn of(&self, name: &str) -> (Verifier, bool) {
         let cost = |chance: u64| {
             let at = chance % self.iterations.len() as u64;
             usize::try_from(at).map_or(FEWEST_ITERATIONS, |at| self.iterations[at])
         };
-        // Made in any case: who asks shall not see the difference in the time either.
+        // Always made, so that the time does not tell whether the user exists.
         let decoy = Verifier::decoy(&self.decoy.0, name, cost);
-        if let Some(verifier) = self.verifiers.get(name) {
+        if let Some(verifier) = self.by_name.get(name) {
             return (verifier.clone(), true);
         }
         if self.without.contains(name) {
@@ -59,9 +59,9 @@ impl Secrets {
     }
 }
 
-/// Names only, and how many.
-impl std::fmt::Debug for Secrets {
+/// Only the names: a log must not contain secrets.
+impl std::fmt::Debug for Verifiers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.verifiers.keys()).finish()
+        f.debug_set().entries(self.by_name.keys()).finish()
     }
 }

@@ -1,16 +1,17 @@
 //! One measured run: connections come in, load runs, counters become a report.
 
-use super::board::{Board, Flow};
-use super::client::{Connection, Opened, Seat};
+use super::client::{ClientSpec, OpenConnection, OpenResult};
+use super::counters::RunCounters;
 use super::figures::{a_second, real, thousandths, wide};
-use super::member::{Member, Stream};
-use super::pacer::{Ended, Pacer};
-use super::plan::{Plan, Shape};
-use super::process::{self, Usage};
-use super::progress::Progress;
-use super::publisher::{Publisher, Target};
+use super::flow::FlowControl;
+use super::member::{MemberTask, PublisherStream};
+use super::pacer::{Pacer, PacerResult};
+use super::plan::{LoadShape, Plan};
+use super::process::{self, ProcessUsage};
+use super::progress::ProgressLine;
+use super::publisher::{PublishTarget, PublisherTask};
 use super::report::LoadReport;
-use super::stream::{self, Scratch, Writer};
+use super::stream::{self, ReadBuffer, StreamWriter};
 use super::wire::DISCONNECT;
 use std::io::Write;
 use std::rc::Rc;
@@ -30,37 +31,37 @@ const SETTLE: Duration = Duration::from_millis(300);
 const LONGEST_DRAIN: Duration = Duration::from_secs(30);
 
 /// A run under construction, then under way.
-pub struct Trial<'a> {
+pub struct LoadRun<'a> {
     /// What to do.
     pub plan: &'a Plan,
     /// The counters.
-    pub board: Rc<Board>,
+    pub counters: Rc<RunCounters>,
     /// Where to say what is going on.
-    pub progress: &'a Rc<Progress>,
+    pub progress: &'a Rc<ProgressLine>,
     name: &'static str,
-    first: Option<Usage>,
-    scratch: Scratch,
+    first: Option<ProcessUsage>,
+    read_buffer: ReadBuffer,
     tasks: JoinSet<()>,
-    writers: Vec<Rc<Writer>>,
-    flows: Vec<Rc<Flow>>,
+    writers: Vec<Rc<StreamWriter>>,
+    flows: Vec<Rc<FlowControl>>,
     pacer: Option<(Pacer, u64)>,
 }
 
-struct Mark {
+struct Sample {
     at: Instant,
-    server: Option<Usage>,
-    own: Option<Usage>,
+    server: Option<ProcessUsage>,
+    own: Option<ProcessUsage>,
     sent: u64,
     delivered: u64,
 }
 
-struct Sent {
+struct SendTotals {
     messages: u64,
     owed: u64,
     acked: u64,
 }
 
-impl<'a> Trial<'a> {
+impl<'a> LoadRun<'a> {
     /// Begins a run; takes the server's usage before the first connection.
     ///
     /// # Errors
@@ -68,15 +69,15 @@ impl<'a> Trial<'a> {
     pub fn new(
         name: &'static str,
         plan: &'a Plan,
-        progress: &'a Rc<Progress>,
-    ) -> anyhow::Result<Trial<'a>> {
-        Ok(Trial {
+        progress: &'a Rc<ProgressLine>,
+    ) -> anyhow::Result<LoadRun<'a>> {
+        Ok(LoadRun {
             plan,
-            board: Rc::new(Board::new()),
+            counters: Rc::new(RunCounters::new()),
             progress,
             name,
             first: plan.asked.pid.map(process::sample).transpose()?,
-            scratch: stream::scratch(),
+            read_buffer: stream::read_buffer(),
             tasks: JoinSet::new(),
             writers: Vec::new(),
             flows: Vec::new(),
@@ -84,48 +85,53 @@ impl<'a> Trial<'a> {
         })
     }
 
-    /// Connects all seats, or says why the first failed.
+    /// Connects all specs, or says why the first failed.
     ///
     /// # Errors
     /// A connection fails or is refused.
     pub async fn open(
         &self,
         what: &'static str,
-        seats: Vec<Seat>,
-    ) -> anyhow::Result<Vec<Connection>> {
-        let (progress, all, name) = (Rc::clone(self.progress), wide(seats.len()), self.name);
+        specs: Vec<ClientSpec>,
+    ) -> anyhow::Result<Vec<OpenConnection>> {
+        let (progress, all, name) = (Rc::clone(self.progress), wide(specs.len()), self.name);
         let tick = move |done| progress.count(&format!("{name}: connecting {what}"), done, all);
-        let opened: Opened = self.plan.dialer.open_all(seats, false, tick).await?;
+        let opened: OpenResult = self.plan.dialer.open_all(specs, false, tick).await?;
         sleep(SETTLE).await;
         Ok(opened.connections)
     }
 
     /// Starts to read from a member.
-    pub fn add_member(&mut self, connection: Connection, streams: Vec<Stream>) {
+    pub fn add_member(&mut self, connection: OpenConnection, streams: Vec<PublisherStream>) {
         let (reader, writer) = connection.stream.split();
         let writer = Rc::new(writer);
         self.writers.push(Rc::clone(&writer));
-        let member = Member::new(Rc::clone(&self.board), self.plan.dialer.version, streams);
-        let scratch = Rc::clone(&self.scratch);
+        let member = MemberTask::new(Rc::clone(&self.counters), self.plan.dialer.version, streams);
+        let read_buffer = Rc::clone(&self.read_buffer);
         self.tasks
-            .spawn_local(member.run(connection.unread, reader, writer, scratch));
+            .spawn_local(member.run(connection.unread, reader, writer, read_buffer));
     }
 
-    /// Starts a publisher. It gets its first turn in [`Trial::run`].
-    pub fn add_publisher(&mut self, connection: Connection, flow: Rc<Flow>, targets: Vec<Target>) {
+    /// Starts a publisher. It gets its first turn in [`LoadRun::run`].
+    pub fn add_publisher(
+        &mut self,
+        connection: OpenConnection,
+        flow: Rc<FlowControl>,
+        targets: Vec<PublishTarget>,
+    ) {
         let (reader, writer) = connection.stream.split();
         let writer = Rc::new(writer);
         self.writers.push(Rc::clone(&writer));
         self.flows.push(Rc::clone(&flow));
-        let publisher = Publisher {
-            board: Rc::clone(&self.board),
+        let publisher = PublisherTask {
+            counters: Rc::clone(&self.counters),
             flow,
             version: self.plan.dialer.version,
             targets,
         };
-        let scratch = Rc::clone(&self.scratch);
+        let read_buffer = Rc::clone(&self.read_buffer);
         self.tasks
-            .spawn_local(publisher.run(connection.unread, reader, writer, scratch));
+            .spawn_local(publisher.run(connection.unread, reader, writer, read_buffer));
     }
 
     /// Takes a running pacer, each of whose messages becomes `copies` deliveries.
@@ -137,18 +143,18 @@ impl<'a> Trial<'a> {
     ///
     /// # Errors
     /// The server's process has gone.
-    pub async fn run(mut self, shape: Shape) -> anyhow::Result<LoadReport> {
+    pub async fn run(mut self, shape: LoadShape) -> anyhow::Result<LoadReport> {
         let warm_up = Instant::now() + self.plan.warm_up();
         while Instant::now() < warm_up {
             self.progress.text(|| format!("{}: warming up", self.name));
             sleep(Duration::from_millis(50).min(warm_up - Instant::now())).await;
         }
-        self.board.measuring.set(true);
+        self.counters.measuring.set(true);
         let from = self.mark()?;
         self.hold(&from).await;
         let to = self.mark()?;
-        self.board.measuring.set(false);
-        self.board.stopped.set(true);
+        self.counters.measuring.set(false);
+        self.counters.stopped.set(true);
         let ended = self.pacer.as_mut().and_then(|(pacer, _)| pacer.stop());
         self.drain().await;
         let last = self.plan.asked.pid.map(process::sample).transpose()?;
@@ -158,12 +164,12 @@ impl<'a> Trial<'a> {
     }
 
     /// Waits for the end of the measured time, or of the messages.
-    async fn hold(&self, from: &Mark) {
+    async fn hold(&self, from: &Sample) {
         let counted = self.plan.messages.is_some() && self.pacer.is_none();
         let grain = Duration::from_millis(if counted { 2 } else { 50 });
         let (mut seen, mut since) = (from.delivered, from.at);
         loop {
-            let delivered = self.board.delivered.get();
+            let delivered = self.counters.delivered.get();
             let elapsed = from.at.elapsed();
             self.progress.text(|| {
                 let rate = a_second(delivered - from.delivered, elapsed.as_secs_f64());
@@ -201,7 +207,7 @@ impl<'a> Trial<'a> {
         let start = Instant::now();
         let (mut seen, mut since) = (0, start);
         while since.elapsed() < QUIET && start.elapsed() < LONGEST_DRAIN {
-            let (sent, delivered) = (self.sent(), self.board.delivered.get());
+            let (sent, delivered) = (self.sent(), self.counters.delivered.get());
             let acknowledged = self.plan.dialer.qos == 0 || sent.acked >= sent.messages;
             if delivered >= sent.owed && acknowledged {
                 // One more look, for what comes though it was not due.
@@ -217,51 +223,51 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn sent(&self) -> Sent {
+    fn sent(&self) -> SendTotals {
         if let Some((pacer, copies)) = &self.pacer {
             let messages = pacer.shared.sent.load(Relaxed);
-            return Sent {
+            return SendTotals {
                 messages,
                 owed: messages * copies,
                 acked: pacer.shared.acked.load(Relaxed),
             };
         }
-        Sent {
+        SendTotals {
             messages: self.flows.iter().map(|flow| flow.sent.get()).sum(),
             owed: self.flows.iter().map(|flow| flow.owed()).sum(),
             acked: self.flows.iter().map(|flow| flow.acked.get()).sum(),
         }
     }
 
-    fn mark(&self) -> anyhow::Result<Mark> {
-        Ok(Mark {
+    fn mark(&self) -> anyhow::Result<Sample> {
+        Ok(Sample {
             server: self.plan.asked.pid.map(process::sample).transpose()?,
             own: process::sample(std::process::id()).ok(),
             at: Instant::now(),
             sent: self.sent().messages,
-            delivered: self.board.delivered.get(),
+            delivered: self.counters.delivered.get(),
         })
     }
 
     fn report(
         &self,
-        shape: Shape,
-        from: &Mark,
-        to: &Mark,
-        last: Option<Usage>,
-        ended: Option<&Ended>,
+        shape: LoadShape,
+        from: &Sample,
+        to: &Sample,
+        last: Option<ProcessUsage>,
+        ended: Option<&PacerResult>,
     ) -> LoadReport {
-        let board = &self.board;
+        let counters = &self.counters;
         let time = to.at - from.at;
         let seconds = time.as_secs_f64();
-        let (sent, delivered) = (self.sent(), board.delivered.get());
+        let (sent, delivered) = (self.sent(), counters.delivered.get());
         let measured = to.delivered - from.delivered;
         if let Some(error) = ended.and_then(|ended| ended.failure.as_ref()) {
-            board.connection_lost("publisher", &error.to_string());
+            counters.connection_lost("publisher", &error.to_string());
         }
         let server = match (self.first, from.server, to.server, last) {
             (Some(first), Some(from), Some(to), Some(last)) => {
-                let to = Usage {
+                let to = ProcessUsage {
                     cpu_us: to.cpu_us,
                     ..last
                 };
@@ -287,22 +293,22 @@ impl<'a> Trial<'a> {
             delivered,
             lost: sent.owed.saturating_sub(delivered),
             extra: delivered.saturating_sub(sent.owed),
-            out_of_order: board.out_of_order.get(),
-            corrupt: board.corrupt.get(),
+            out_of_order: counters.out_of_order.get(),
+            corrupt: counters.corrupt.get(),
             unacknowledged: if self.plan.dialer.qos == 0 {
                 0
             } else {
                 sent.messages.saturating_sub(sent.acked)
             },
-            refused: board.refused.get()
+            refused: counters.refused.get()
                 + self
                     .pacer
                     .as_ref()
                     .map_or(0, |(pacer, _)| pacer.shared.refused.load(Relaxed)),
-            stalls: board.stalls.get(),
-            closed_connections: board.closed.get(),
-            first_failure: board.first_failure.borrow().clone(),
-            latency_us: board.latency.borrow().percentiles(),
+            stalls: counters.stalls.get(),
+            closed_connections: counters.closed.get(),
+            first_failure: counters.first_failure.borrow().clone(),
+            latency_us: counters.latency.borrow().percentiles(),
             pacer_lag_us: ended.map(|ended| ended.lag.percentiles()),
             server,
             generator_cores: own.map(|cpu_us| thousandths(real(cpu_us) / 1e6 / seconds)),
@@ -310,7 +316,7 @@ impl<'a> Trial<'a> {
     }
 
     /// An orderly end, so that the server has nobody to announce as lost.
-    async fn close(mut self, ended: Option<Ended>) {
+    async fn close(mut self, ended: Option<PacerResult>) {
         for writer in &self.writers {
             // What does not fit into a full socket ends without a goodbye.
             writer.offer(&DISCONNECT);

@@ -1,90 +1,12 @@
-//! What one run counts, and the flow control between what was sent and what arrived.
-//!
-//! The generator is one thread, so plain cells serve; only the pacer's thread has atomics of its own.
+//! The flow control between what a publisher sent and what arrived.
 
-use super::histogram::Histogram;
-use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
+use super::counters::add;
+use std::cell::Cell;
+use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Nanoseconds since the run began; copied into every payload.
-#[derive(Debug, Clone, Copy)]
-pub struct Clock(Instant);
-
-impl Clock {
-    /// Starts at zero now.
-    pub fn start() -> Clock {
-        Clock(Instant::now())
-    }
-
-    /// Nanoseconds so far.
-    #[inline]
-    pub fn nanos(self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
-/// The counters of one run.
-pub struct Board {
-    /// The time base of the stamps.
-    pub clock: Clock,
-    /// Whether latencies are recorded now.
-    pub measuring: Cell<bool>,
-    /// Whether publishers are to stop.
-    pub stopped: Cell<bool>,
-    /// Deliveries that arrived.
-    pub delivered: Cell<u64>,
-    /// Deliveries that came after a later message of their stream, or twice.
-    pub out_of_order: Cell<u64>,
-    /// Deliveries whose payload was not one of ours.
-    pub corrupt: Cell<u64>,
-    /// PUBLISH packets that the server acknowledged with a refusal (v5).
-    pub refused: Cell<u64>,
-    /// Times that a full window stood still and was written off.
-    pub stalls: Cell<u64>,
-    /// Connections that ended before the run did.
-    pub closed: Cell<u64>,
-    /// Latencies while measuring.
-    pub latency: RefCell<Histogram>,
-    /// The first thing that went wrong with a connection.
-    pub first_failure: RefCell<Option<String>>,
-}
-
-impl Board {
-    /// All zero, clock started.
-    pub fn new() -> Board {
-        Board {
-            clock: Clock::start(),
-            measuring: Cell::new(false),
-            stopped: Cell::new(false),
-            delivered: Cell::new(0),
-            out_of_order: Cell::new(0),
-            corrupt: Cell::new(0),
-            refused: Cell::new(0),
-            stalls: Cell::new(0),
-            closed: Cell::new(0),
-            latency: RefCell::new(Histogram::new()),
-            first_failure: RefCell::new(None),
-        }
-    }
-
-    /// Notes that a connection ended too early.
-    pub fn connection_lost(&self, whose: &str, why: &str) {
-        add(&self.closed, 1);
-        self.first_failure
-            .borrow_mut()
-            .get_or_insert_with(|| format!("a {whose}'s connection ended: {why}"));
-    }
-}
-
-/// Adds to a counter.
-#[inline]
-pub fn add(counter: &Cell<u64>, more: u64) {
-    counter.set(counter.get() + more);
-}
-
 /// One publisher's messages on the way: how many may follow, and who to wake.
-pub struct Flow {
+pub struct FlowControl {
     copies: u64,
     window: u64,
     acknowledged_too: bool,
@@ -100,11 +22,11 @@ pub struct Flow {
     bell: Notify,
 }
 
-impl Flow {
+impl FlowControl {
     /// `window` messages may be on the way, each of which becomes `copies` deliveries; at QoS 1
     /// a message also counts as on the way until its PUBACK is there.
-    pub fn new(window: u16, copies: u64, qos: u8, budget: Option<u64>) -> Flow {
-        Flow {
+    pub fn new(window: u16, copies: u64, qos: u8, budget: Option<u64>) -> FlowControl {
+        FlowControl {
             copies: copies.max(1),
             window: u64::from(window),
             acknowledged_too: qos > 0,
@@ -206,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_window_opens_when_every_copy_of_a_message_is_there() {
-        let flow = Flow::new(2, 3, 0, None);
+        let flow = FlowControl::new(2, 3, 0, None);
         assert_eq!(flow.free(), 2);
         flow.count_sent(2);
         assert_eq!(flow.free(), 0);
@@ -220,7 +142,7 @@ mod tests {
 
     #[test]
     fn at_qos_1_the_acknowledgements_count_too() {
-        let flow = Flow::new(2, 1, 1, None);
+        let flow = FlowControl::new(2, 1, 1, None);
         flow.count_sent(2);
         flow.count_delivery();
         flow.count_delivery();
@@ -231,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_budget_ends_a_flow() {
-        let flow = Flow::new(16, 1, 0, Some(3));
+        let flow = FlowControl::new(16, 1, 0, Some(3));
         assert_eq!(flow.free(), 3);
         flow.count_sent(3);
         assert!(flow.is_spent() && !flow.is_done());
@@ -244,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_standstill_is_written_off_and_progress_is_not() {
-        let flow = Flow::new(1, 2, 0, None);
+        let flow = FlowControl::new(1, 2, 0, None);
         flow.count_sent(1);
         assert!(flow.wait(Duration::from_millis(1)).await);
         assert_eq!(flow.free(), 1);
