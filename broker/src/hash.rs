@@ -2,9 +2,9 @@
 
 /// FNV-1a with 64 bits over `bytes`.
 ///
-/// The value never changes, so it may go into names and decide which lane a topic belongs to. It is no
-/// cryptographic hash: a peer can choose bytes that collide. Its last bytes change few of the high bits, so
-/// a caller that needs an even spread has to mix the result.
+/// The value never changes, so it may go into names and decide which lane a topic belongs to. It is
+/// no cryptographic hash: a peer can choose bytes that collide. Its last bytes change few of the
+/// high bits, so a caller that needs an even spread has to mix the result.
 ///
 /// ```
 /// assert_eq!(roommq_broker::hash::fnv1a(b"a".iter().copied()), 0xaf63_dc4c_8601_ec8c);

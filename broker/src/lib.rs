@@ -7,8 +7,8 @@
 //! its peers [3.1.1 MQTT-7.0.0-2].
 //!
 //! The way of a PUBLISH: `listener` accepts the socket; `transport` lies between it and MQTT; `connection` reads and checks packets and asks
-//! the pure `session`; a permit from the policy lets the message into its lane's log (`lane::run::log`); a
-//! keeper applies the log's entries in order and fills outboxes; it writes them to the sockets.
+//! the pure `session`; a permit from the policy lets the message into its lane's log (`lane::run::log`); an
+//! applier applies the log's entries in order and fills outboxes; it writes them to the sockets.
 
 mod clock;
 mod connection;

@@ -1,8 +1,27 @@
-//! Lanes: ordered logs of entries, and the state that applying them in order makes.
+//! Lanes: the ordered logs that all traffic takes, and the state that each log produces.
 //!
-//! A topic's lane is a hash of its first two levels, so all that can concern one place has one order.
-//! Architecture invariant: [`Lane::apply`] is synchronous, knows no clock, socket or task, and does not
-//! care who calls it.
+//! Every topic belongs to one lane, by a hash of its first two levels ([`lane_of`]). All that
+//! happens under `chat/berlin`, for example, is in one log and has one order: a message, a
+//! subscription to it and the end of a subscriber's session are never seen in two different orders.
+//!
+//! ```text
+//!   connection            run/                              state/
+//!  ------------     ---------------------------      ----------------------
+//!   PUBLISH   --+
+//!   SUBSCRIBE --+--> Entrance --- idle lane --------> Lane::apply(entry, host)
+//!   ...       --+        |                                 ^       |
+//!                        +------ LaneLog --> Applier ------+       | LaneHost
+//!                                                                  v
+//!   socket  <------------------- Outbox  <----------------- NodeHost (run/)
+//! ```
+//!
+//! - `state/` holds what the log does: entries, subscriptions, retained messages, fan-out, shared
+//!   groups. It is synchronous and deterministic, and knows no clock, socket or task.
+//! - `run/` holds what applies entries on this node: the ways into a lane, the engine that keeps
+//!   the log, the threads, the timers, and the mailboxes between lanes.
+//!
+//! Architecture invariant: nothing in `state/` names anything in `run/`. [`Lane::apply`] does not
+//! know who calls it.
 
 mod run;
 mod state;

@@ -1,5 +1,5 @@
-//! An applier: the thread that applies the entries of its lanes in order, and then writes to the sockets of
-//! the sessions it touched.
+//! The appliers: threads that apply the entries of busy lanes, and then write to the sockets of the
+//! sessions that received something.
 
 use super::apply::{AbortOnPanic, apply_batch};
 use super::context::{NodeContext, NodeHost};
@@ -11,23 +11,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Batches applied before sockets are written to, where more keep coming.
+/// How many batches are applied before sockets are written, if more keep coming.
 const BATCHES_BEFORE_FLUSH: usize = 128;
 
-/// And no longer than this: a batch that takes long shall not keep what stood before it waiting.
+/// How long batches are applied before sockets are written: a batch that takes long must not delay
+/// the messages of those before it.
 const TIME_BEFORE_FLUSH: Duration = Duration::from_millis(5);
 
-/// The lanes that one thread keeps.
+/// One thread's share of the lanes: it applies what comes to them by their logs.
 pub(crate) struct Applier {
     lanes: Arc<LaneTable>,
-    /// How many of them are this applier's and have not ended.
+    /// How many of this applier's lanes have not ended.
     open: usize,
     follower: Box<dyn Follower>,
     context: Arc<NodeContext>,
 }
 
 impl Applier {
-    /// Keeps the `own` lanes that `follower` follows.
+    /// An applier of the `own` lanes that `follower` follows.
     pub(crate) fn new(
         lanes: Arc<LaneTable>,
         own: usize,
@@ -42,7 +43,8 @@ impl Applier {
         }
     }
 
-    /// Keeps the lanes until each has ended.
+    /// Applies entries until each of the lanes has ended ([`Entry::End`](crate::lane::Entry::End)),
+    /// or until the log fails. A panic aborts the process.
     pub(crate) fn run(mut self) {
         let _no_silence = AbortOnPanic;
         let mut to_flush = Vec::new();
@@ -52,7 +54,7 @@ impl Applier {
             while applied < BATCHES_BEFORE_FLUSH && self.open > 0 {
                 match self.follower.next(applied == 0) {
                     Ok(Some((lane, batch))) => {
-                        // From after the wait for the first.
+                        // The time counts from the first batch, not from the wait for it.
                         since.get_or_insert_with(Instant::now);
                         self.apply(lane, &batch, &mut to_flush);
                     }
@@ -73,6 +75,7 @@ impl Applier {
         }
     }
 
+    /// Applies one batch. Outboxes that have to be flushed are added to `to_flush`.
     fn apply(&mut self, number: u16, batch: &Bytes, to_flush: &mut Vec<Arc<Outbox>>) {
         let mut host = NodeHost {
             context: &self.context,
@@ -85,10 +88,10 @@ impl Applier {
                     self.open -= 1;
                 }
                 shared.counts.store(lane.counts());
-                // Before the lock goes: an idle lane is one whose log has been applied.
+                // While the lane is still locked: it is idle only once its log has been applied.
                 shared.batches_in_log.fetch_sub(1, Ordering::AcqRel);
             }
-            Err(error) => tracing::error!(%error, "a batch was passed over"),
+            Err(error) => tracing::error!(%error, "a batch of an unknown lane was skipped"),
         }
         self.follower.done(number, batch);
     }

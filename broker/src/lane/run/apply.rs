@@ -1,9 +1,10 @@
-//! Applying one batch to a lane whose lock is held.
+//! Applying one batch to a lane. The caller holds the lane's lock.
 
 use super::context::NodeHost;
 use crate::lane::state::{self, Lane};
 
-/// Applies all entries of a batch; false where the lane has ended.
+/// Applies all entries of a batch, in order. What cannot be read is logged and skipped. False if
+/// the lane has ended.
 pub(super) fn apply_batch(
     number: u16,
     lane: &mut Lane,
@@ -13,7 +14,7 @@ pub(super) fn apply_batch(
     let entries = match state::read_batch(batch) {
         Ok(entries) => entries,
         Err(error) => {
-            tracing::error!(lane = number, %error, "a batch was passed over");
+            tracing::error!(lane = number, %error, "a batch that cannot be read was skipped");
             return true;
         }
     };
@@ -25,14 +26,17 @@ pub(super) fn apply_batch(
                 }
             }
             Err(error) => {
-                tracing::error!(lane = number, %error, "the rest of a batch was passed over");
+                tracing::error!(lane = number, %error, "the rest of a batch was skipped");
             }
         }
     }
     true
 }
 
-/// A server without a keeper would look alive and deliver nothing; a lane half applied would lie.
+/// Aborts the process if it is dropped by a panic.
+///
+/// A server without an applier would accept connections and deliver nothing. A lane with half an
+/// entry applied would have a state that no log produces.
 pub(super) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {

@@ -1,4 +1,4 @@
-//! What the lanes of this process share, and how a lane's effects reach it.
+//! Everything that the lanes of a node share, and how a lane's effects reach it.
 
 use super::barriers::Barriers;
 use super::mailbox::Mailboxes;
@@ -9,18 +9,22 @@ use crate::policy::{Actor, Attempt, Notice, Policy, Principal, Refusal, SessionI
 use crate::sessions::Sessions;
 use std::sync::Arc;
 
-/// What the appliers and entrances of a node share.
+/// Everything that all lanes of a node reach. The appliers and the entrances share it.
 pub(crate) struct NodeContext {
+    /// Finds a session's outbox.
     pub sessions: Arc<Sessions>,
+    /// For error messages to other lanes.
     pub mailboxes: Mailboxes,
     pub timers: Arc<Timers>,
+    /// Says how a refusal is told.
     pub policy: Arc<dyn Policy>,
     pub barriers: Arc<Barriers>,
 }
 
-/// What a lane reaches.
+/// The host of a lane while one batch is applied to it.
 pub(super) struct NodeHost<'a> {
     pub context: &'a NodeContext,
+    /// Outboxes to flush after the batch are added here.
     pub to_flush: &'a mut Vec<Arc<Outbox>>,
 }
 

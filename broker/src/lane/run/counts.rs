@@ -1,9 +1,10 @@
-//! What a lane holds, in numbers that can be read without its lock.
+//! How much a lane holds, readable without its lock.
 
 use crate::lane::state::{LaneCounts, SubscriptionCounts};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where a lane's counts are shown to others. Written under the lane's lock.
+/// A lane's counts as of the last batch. They are written while the lane is locked, and read at any
+/// time: a reader may see some of the numbers before a batch and some after it.
 #[derive(Debug, Default)]
 pub(super) struct AtomicCounts {
     retained: AtomicU64,
@@ -16,17 +17,17 @@ pub(super) struct AtomicCounts {
 
 impl AtomicCounts {
     pub(super) fn store(&self, counts: LaneCounts) {
-        let show = |place: &AtomicU64, number| place.store(number, Ordering::Relaxed);
-        show(&self.retained, counts.retained);
-        show(&self.retained_bytes, counts.retained_bytes);
-        show(&self.own, counts.subscriptions.own);
-        show(&self.shared, counts.subscriptions.shared);
-        show(&self.spanning_own, counts.subscriptions.spanning_own);
-        show(&self.spanning_shared, counts.subscriptions.spanning_shared);
+        let write = |atomic: &AtomicU64, number| atomic.store(number, Ordering::Relaxed);
+        write(&self.retained, counts.retained);
+        write(&self.retained_bytes, counts.retained_bytes);
+        write(&self.own, counts.subscriptions.own);
+        write(&self.shared, counts.subscriptions.shared);
+        write(&self.spanning_own, counts.subscriptions.spanning_own);
+        write(&self.spanning_shared, counts.subscriptions.spanning_shared);
     }
 
     pub(super) fn load(&self) -> LaneCounts {
-        let read = |place: &AtomicU64| place.load(Ordering::Relaxed);
+        let read = |atomic: &AtomicU64| atomic.load(Ordering::Relaxed);
         LaneCounts {
             retained: read(&self.retained),
             retained_bytes: read(&self.retained_bytes),
@@ -45,14 +46,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_is_read() {
+    fn what_is_stored_is_loaded() {
         let count = SubscriptionCounts {
             own: 1,
             shared: 2,
             spanning_own: 3,
             spanning_shared: 4,
         };
-        let counts = LaneCounts::new((5, 50), count);
+        let counts = LaneCounts {
+            retained: 5,
+            retained_bytes: 50,
+            subscriptions: count,
+        };
         let atomics = AtomicCounts::default();
         atomics.store(counts);
         assert_eq!(atomics.load(), counts);

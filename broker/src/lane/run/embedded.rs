@@ -1,9 +1,21 @@
-//! Lanes kept by rumqttd's router in this process: one topic a lane, one following link a keeper, a few
-//! appending links. The one file that knows rumqttd.
+//! The embedded engine: rumqttd's router in this process keeps the logs. No other file names
+//! rumqttd.
 //!
-//! Only lane topics enter the router, and whatever a client chose travels inside the payload: with a
-//! fixed set of topics none of the router's known faults can be reached. Its log evicts old segments,
-//! so appenders hold byte credits that the keeper gives back, and an unread entry is never evicted.
+//! ```text
+//!   AppendLink (one a thread)        router            FollowLink (one an applier)
+//!       |                              |                        |
+//!       +-- publish "lane/7" --> log of "lane/7" -- forward --> +
+//!       ^                                                       |
+//!       +------------- credit of lane 7 <-------- done ---------+
+//! ```
+//!
+//! The router's topics are `lane/0`, `lane/1` and so on. Nothing that a client chose is a topic
+//! there; it is in the payload. With a fixed set of topics, none of the router's known faults can
+//! be reached.
+//!
+//! The router evicts old segments of its log. Appenders therefore take credit, in bytes, from the
+//! lane, and the follower gives it back when a batch has been applied: what has not been read is
+//! never evicted.
 
 use super::log::{AppendError, Appender, Follower, LaneLog, LogError};
 use crate::policy::BoxFuture;
@@ -17,35 +29,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
-/// Targets to switch off in a tracing filter: the router opens spans for each entry.
+/// Targets to switch off in a tracing filter: the router opens spans for each batch.
 pub const QUIET_TARGETS: &[&str] = &["rumqttd"];
 
 /// The router counts a batch as its payload, its topic and four bytes.
 const OVERHEAD: usize = 16;
-/// A lane's log is this many closed segments, and the ones being read and written.
+/// A lane's credit is as much as this many segments of its log.
 const SEGMENTS: usize = 4;
-/// The router takes no smaller segments.
+/// The router accepts no smaller segments, in bytes.
 const SMALLEST_SEGMENT: usize = 1024;
-/// Links that may be opened; the router sets aside room for each at its start.
+/// How many links may be opened. The router reserves memory for each when it starts.
 const LINKS: usize = 1024;
 
-/// The router and the credits of its lanes.
+/// The router, and the credits of its lanes.
 pub(crate) struct Embedded {
     router: Broker,
     credits: Arc<LaneCredits>,
+    /// How many links have been opened.
     links: AtomicUsize,
 }
 
+/// The topic and the credit of each lane.
 struct LaneCredits {
     topics: Vec<Bytes>,
-    /// Bytes that may still be appended unread, a lane each.
+    /// The bytes that may still be appended to each lane.
     credits: Vec<Semaphore>,
+    /// The bytes that a lane with an empty log has.
     credit_bytes: u32,
 }
 
 impl Embedded {
-    /// Starts the router with `lanes` lanes that hold `credit_bytes` bytes unread each. Its thread lives
-    /// as long as the process: it cannot be stopped.
+    /// Starts the router with `lanes` lanes. Each holds `credit_bytes` bytes that have not been
+    /// applied. The router's thread cannot be stopped: it lives as long as the process.
     pub(crate) fn start(lanes: u16, credit_bytes: u32) -> Self {
         let segment = (credit_bytes as usize / SEGMENTS).max(SMALLEST_SEGMENT);
         let config = Config {
@@ -53,8 +68,9 @@ impl Embedded {
                 max_connections: LINKS,
                 max_outgoing_packet_count: 200,
                 max_segment_size: segment,
-                // Unread batches span the closed segments that credits allow, the one that the oldest
-                // lies in, the one being written, and one for batches that overshoot.
+                // Batches that have not been applied span the segments that the credit allows, the
+                // one that holds the oldest, the one that is written, and one for a batch that is
+                // larger than a segment.
                 max_segment_count: SEGMENTS + 3,
                 ..RouterConfig::default()
             },
@@ -75,6 +91,7 @@ impl Embedded {
         }
     }
 
+    /// Opens a link to the router.
     fn link(&self) -> Result<(LinkTx, LinkRx), LogError> {
         let number = self.links.fetch_add(1, Ordering::Relaxed);
         Ok(self.router.link(&format!("link-{number}"))?)
@@ -82,13 +99,15 @@ impl Embedded {
 }
 
 impl LaneCredits {
-    /// Credits that a batch takes: all of the lane's where it is larger.
+    /// The credit that a batch takes. A batch that is larger than the lane's credit takes all of
+    /// it.
     fn price(&self, batch: &Bytes) -> u32 {
         u32::try_from(batch.len() + OVERHEAD)
             .unwrap_or(u32::MAX)
             .min(self.credit_bytes)
     }
 
+    /// The topic and the credit of one lane.
     fn lane(&self, lane: u16) -> Result<(&Bytes, &Semaphore), LogError> {
         let at = usize::from(lane);
         self.topics
@@ -117,7 +136,7 @@ impl LaneLog for Embedded {
         for lane in lanes {
             let (topic, _) = self.credits.lane(*lane)?;
             tx.subscribe(String::from_utf8_lossy(topic))?;
-            // What is appended before the router knows the filter would be lost.
+            // A batch that is appended before the router knows the filter is lost to this link.
             while !matches!(rx.recv()?, Some(Notification::DeviceAck(_))) {}
         }
         Ok(Box::new(FollowLink {
@@ -129,22 +148,23 @@ impl LaneLog for Embedded {
     }
 }
 
-/// An appending link.
+/// A link that appends.
 struct AppendLink {
     credits: Arc<LaneCredits>,
     tx: Mutex<LinkTx>,
-    /// The router would take the link for gone.
+    /// Held because the router closes a link whose receiver is dropped.
     _rx: Mutex<LinkRx>,
 }
 
 impl AppendLink {
+    /// Publishes a batch that has its credit.
     fn publish(&self, topic: &Bytes, batch: Bytes) -> Result<(), LogError> {
         let mut tx = self.tx.lock();
         let publish = Publish::new(topic.clone(), batch, false);
         {
             let mut buffer = tx.buffer();
             if !buffer.is_empty() {
-                // The router has not yet come for what lies here, and takes all when it does.
+                // The router has not yet collected earlier batches. It takes this one with them.
                 buffer.push_back(Packet::Publish(publish, None));
                 return Ok(());
             }
@@ -164,7 +184,7 @@ impl Appender for AppendLink {
         Ok(self.publish(topic, batch)?)
     }
 
-    fn append(&self, lane: u16, batch: Bytes) -> BoxFuture<'_, Result<(), AppendError>> {
+    fn append(&self, lane: u16, batch: Bytes) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
             let (topic, credits) = self.credits.lane(lane)?;
             let permit = credits
@@ -172,17 +192,17 @@ impl Appender for AppendLink {
                 .await
                 .map_err(|e| LogError(e.to_string()))?;
             permit.forget();
-            Ok(self.publish(topic, batch)?)
+            self.publish(topic, batch)
         })
     }
 }
 
-/// A following link.
+/// A link that follows.
 struct FollowLink {
     credits: Arc<LaneCredits>,
     rx: LinkRx,
     _tx: LinkTx,
-    /// A deadline that has passed: the link then gives what is there and does not wait.
+    /// A deadline that has passed. With it, the link returns what is there and does not wait.
     past: Instant,
 }
 
@@ -205,7 +225,8 @@ impl Follower for FollowLink {
                         return Ok(Some((lane, forward.publish.payload)));
                     }
                 }
-                // The router stops until it hears that there is room again.
+                // The router has sent as much as it may, and continues when it is told that all of
+                // it was read.
                 Some(Notification::Unschedule) => self.rx.ready()?,
                 Some(_) | None => {}
             }

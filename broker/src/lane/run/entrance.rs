@@ -1,8 +1,26 @@
-//! The way into the lanes: in place where a lane is idle, else by its log.
+//! The entrance to the lanes: applies a batch in place if its lane is idle, and appends it to the
+//! log if not.
 //!
-//! A lane with nothing unread in its log is applied by whoever appends, under the lane's lock: the order
-//! of the lock is the order of the lane, and two hops between threads are saved. As soon as somebody else
-//! holds the lane, entries go by the log, and until it is read empty all of them do.
+//! ```text
+//!   append(lane, batch)
+//!     |
+//!     |  lock is free?      no --+
+//!     |  log is empty?      no --+--> Appender::append: waits while the lane has no credit left.
+//!     v                               The applier applies the batch later.
+//!   apply it here, under the lock
+//! ```
+//!
+//! | thread A | thread B | applier | order of the lane |
+//! |---|---|---|---|
+//! | locks the lane, applies a1 | | | a1 |
+//! | | finds it locked, appends b1 to the log | | a1 b1 |
+//! | finds b1 in the log, appends a2 behind it | | | a1 b1 a2 |
+//! | | | applies b1, then a2 | |
+//! | locks the lane, applies a3 | | | a1 b1 a2 a3 |
+//!
+//! Applying in place saves two hops between threads. Once a batch is in the log, all later ones go
+//! there too until the applier has applied them all, so nothing overtakes. Entrances try the lock
+//! and never wait for it.
 
 use super::apply::{AbortOnPanic, apply_batch};
 use super::context::{NodeContext, NodeHost};
@@ -14,17 +32,19 @@ use crate::outbox::Outbox;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One thread's way into the lanes. What one connection appends keeps its order.
+/// One thread's entrance to all lanes. Batches that one task appends to a lane, one after the
+/// other, keep their order.
 pub(crate) struct Entrance {
     lanes: Arc<LaneTable>,
     appender: Box<dyn Appender>,
     context: Arc<NodeContext>,
     flusher: Arc<Flusher>,
-    /// Whether the log allows entries that it never sees.
+    /// Whether the engine allows batches past the log.
     in_place: bool,
 }
 
 impl Entrance {
+    /// `in_place`: what [`LaneLog::allows_in_place`](super::LaneLog::allows_in_place) says.
     pub(crate) fn new(
         lanes: Arc<LaneTable>,
         appender: Box<dyn Appender>,
@@ -40,57 +60,66 @@ impl Entrance {
         }
     }
 
-    /// Must be awaited by a task of the thread whose connections use this.
+    /// The flusher of the outboxes that this entrance fills. A task of the thread that uses the
+    /// entrance must run it.
     pub(crate) fn flusher(&self) -> Arc<Flusher> {
         self.flusher.clone()
     }
 
-    /// Writes what waits in `outbox` once this round of the thread's tasks is over.
+    /// Writes what waits in `outbox` after the tasks of this thread that are ready now.
     pub(crate) fn flush_soon(&self, outbox: &Arc<Outbox>) {
         self.flusher.to_flush.lock().push(outbox.clone());
         self.flusher.wake.notify_one();
     }
 
-    /// Resolves when the batch has its place in the lane's order. Waits where the lane is full.
+    /// Appends a batch. Resolves when it has its place in the lane's order: it has been applied, or
+    /// it is in the log. Waits while the log of the lane has no capacity.
+    ///
+    /// # Errors
+    /// There is no such lane, or the log failed.
     pub(crate) async fn append(&self, lane: u16, batch: Batch) -> Result<(), LogError> {
         self.append_and(lane, batch, || {}).await
     }
 
-    /// The same; calls `taken` once, as soon as the batch has its place. Where it is applied in place that is before
-    /// it has any effect; by the log the keeper may have applied it meanwhile. The lane may be locked.
+    /// [`append`](Self::append), and calls `placed` once when the batch has its place.
+    ///
+    /// In place, that is before the batch has any effect, while the lane is locked: `placed` must
+    /// not append. By the log, the applier may have applied the batch already.
     pub(crate) async fn append_and(
         &self,
         lane: u16,
         batch: Batch,
-        mut taken: impl FnMut(),
+        mut placed: impl FnMut(),
     ) -> Result<(), LogError> {
         let shared = self.lanes.get(lane)?;
         let batch = batch.into_bytes();
-        if self.in_place && self.apply(lane, shared, &batch, &mut taken) {
+        if self.in_place && self.apply(lane, shared, &batch, &mut placed) {
             return Ok(());
         }
         self.to_log(lane, shared, batch).await?;
-        taken();
+        placed();
         Ok(())
     }
 
-    /// Appends by the log, for entries that the keeper itself is to see.
+    /// Appends to the log even if the lane is idle, for entries that concern the applier:
+    /// [`Entry::Barrier`](crate::lane::Entry::Barrier) and [`Entry::End`](crate::lane::Entry::End).
     pub(crate) async fn append_to_log(&self, lane: u16, batch: Batch) -> Result<(), LogError> {
         let shared = self.lanes.get(lane)?;
         self.to_log(lane, shared, batch.into_bytes()).await
     }
 
-    /// False where the lane is not idle.
-    fn apply(&self, number: u16, shared: &SharedLane, batch: &[u8], taken: impl FnOnce()) -> bool {
+    /// Applies the batch in place. False, and nothing has happened, if the lane is not idle.
+    fn apply(&self, number: u16, shared: &SharedLane, batch: &[u8], placed: impl FnOnce()) -> bool {
         let Some(mut lane) = shared.state.try_lock() else {
             return false;
         };
-        // Under the lock: what has come into the log since stands behind this.
+        // Asked while the lane is locked: a batch that comes into the log from now on is behind
+        // this one.
         if shared.batches_in_log.load(Ordering::Acquire) > 0 {
             return false;
         }
         let _no_half_state = AbortOnPanic;
-        taken();
+        placed();
         let mut to_flush = self.flusher.to_flush.lock();
         let mut host = NodeHost {
             context: &self.context,
@@ -104,43 +133,42 @@ impl Entrance {
         true
     }
 
+    /// Appends the batch to the log, and waits for capacity.
     async fn to_log(
         &self,
         lane: u16,
         shared: &SharedLane,
         batch: bytes::Bytes,
     ) -> Result<(), LogError> {
-        // Counted before it can be read; taken back where it never gets there.
-        let counted = Counted::new(&shared.batches_in_log);
+        // Counted before the applier can see it, and uncounted if it is never appended.
+        let counted = CountedBatch::new(&shared.batches_in_log);
         match self.appender.try_append(lane, batch) {
             Ok(()) => {}
-            Err(AppendError::Full(batch)) => match self.appender.append(lane, batch).await {
-                Ok(()) => {}
-                Err(AppendError::Log(error)) => return Err(error),
-                Err(full @ AppendError::Full(_)) => return Err(LogError(full.to_string())),
-            },
+            Err(AppendError::Full(batch)) => self.appender.append(lane, batch).await?,
             Err(AppendError::Log(error)) => return Err(error),
         }
-        counted.keep();
+        counted.appended();
         Ok(())
     }
 }
 
-struct Counted<'a>(Option<&'a AtomicUsize>);
+/// A batch that counts as being in a lane's log. Dropped before it is appended, it does not count
+/// any more.
+struct CountedBatch<'a>(Option<&'a AtomicUsize>);
 
-impl<'a> Counted<'a> {
+impl<'a> CountedBatch<'a> {
     fn new(counter: &'a AtomicUsize) -> Self {
         counter.fetch_add(1, Ordering::AcqRel);
-        Counted(Some(counter))
+        CountedBatch(Some(counter))
     }
 
-    /// The keeper will count it off.
-    fn keep(mut self) {
+    /// The batch has been appended: the applier uncounts it.
+    fn appended(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountedBatch<'_> {
     fn drop(&mut self) {
         if let Some(counter) = self.0 {
             counter.fetch_sub(1, Ordering::AcqRel);
@@ -166,7 +194,7 @@ mod tests {
     use std::collections::HashMap;
     use std::time::Duration;
 
-    /// Notes who sent what, in the lane's order.
+    /// The numbers that each client has sent, in the lane's order.
     struct Notes(Arc<Mutex<HashMap<u64, Vec<u32>>>>);
 
     impl LaneHook for Notes {
@@ -218,8 +246,8 @@ mod tests {
         batch
     }
 
-    /// Many appenders of one lane, in place and by the log as it comes: each one's order is kept, and
-    /// nothing is lost or repeated.
+    /// Several threads append to one lane, in place or to the log as it happens. The order of each
+    /// is kept, and nothing is lost or repeated.
     #[test]
     fn both_ways_in_keep_one_order() {
         const EACH: u32 = 20_000;
@@ -256,7 +284,7 @@ mod tests {
                     runtime.unwrap().block_on(async {
                         for number in 0..EACH {
                             let batch = message(*client, number);
-                            // Now and then by the log although the lane may be idle.
+                            // Now and then to the log, although the lane may be idle.
                             let sent = if number % 97 == 0 {
                                 entrance.append_to_log(0, batch).await
                             } else {

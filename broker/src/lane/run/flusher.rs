@@ -1,20 +1,21 @@
-//! Writing to the sockets of the sessions that a thread has put something in for.
+//! Writing to sockets what the tasks of one thread have put into outboxes.
 
 use crate::outbox::Outbox;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Writes, once a round of a thread's tasks, what they have put into outboxes.
+/// Flushes outboxes once for all tasks of a thread that were ready, instead of once a message.
 #[derive(Default)]
 pub(crate) struct Flusher {
+    /// Outboxes with bytes to write. After adding one, wake the flusher.
     pub(super) to_flush: Mutex<Vec<Arc<Outbox>>>,
     pub(super) wake: Notify,
 }
 
 impl Flusher {
-    /// Flushes for ever. Woken within a round of tasks, it runs after those that were ready before, and so
-    /// writes once for all of them.
+    /// Flushes for ever. A task that wakes this one lets it run after all tasks that are ready
+    /// already, so it writes once for all of them.
     pub(crate) async fn run(&self) {
         let mut round = Vec::new();
         loop {

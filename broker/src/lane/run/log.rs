@@ -1,63 +1,71 @@
-//! The log of a lane: what an engine that keeps lanes has to offer.
+//! The traits of an engine that keeps the lanes' logs.
+//!
+//! ```text
+//!   Appender --> | lane 0: a b c | --> Follower --> (applied) --> done
+//!   Appender --> | lane 1: d     |
+//! ```
+//!
+//! A log is bounded: a batch takes capacity of its lane until the follower is told that it has been
+//! applied.
 
 use crate::policy::BoxFuture;
 use bytes::Bytes;
 
-/// Keeps the lanes' logs.
+/// An engine that keeps the logs of all lanes.
 pub(crate) trait LaneLog: Send + Sync {
-    /// A way into the logs.
+    /// A new way to append to any lane.
     fn appender(&self) -> Result<Box<dyn Appender>, LogError>;
 
-    /// Whether an idle lane may be applied by whoever appends, past the log: true only where this process
-    /// is all that ever follows the log, and the log is not kept for later.
+    /// Whether a batch for an idle lane may be applied without being appended. True only if no
+    /// other process follows the log, and nothing reads it later.
     fn allows_in_place(&self) -> bool;
 
-    /// A way out of the logs of `lanes`, from now on. Must exist before anything is appended to them.
+    /// Follows the logs of `lanes` from now on. Call this before anything is appended to them.
     fn follower(&self, lanes: &[u16]) -> Result<Box<dyn Follower>, LogError>;
 }
 
-/// A way into the logs. What one appender appends to one lane keeps its order.
+/// Appends batches. Those that one appender appends to one lane keep their order.
 pub(crate) trait Appender: Send + Sync {
-    /// Appends now, or gives the batch back where the lane has no room for it.
+    /// Appends at once, or returns the batch if the lane has no capacity for it.
     fn try_append(&self, lane: u16, batch: Bytes) -> Result<(), AppendError>;
 
-    /// Appends when the lane has room: resolves when the batch is in the log. Dropping the future before
-    /// that appends nothing.
-    fn append(&self, lane: u16, batch: Bytes) -> BoxFuture<'_, Result<(), AppendError>>;
+    /// Waits until the lane has capacity, and resolves when the batch is in the log. If the future
+    /// is dropped before, nothing is appended.
+    fn append(&self, lane: u16, batch: Bytes) -> BoxFuture<'_, Result<(), LogError>>;
 }
 
-/// A way out of the logs.
+/// Reads the batches of some lanes.
 pub(crate) trait Follower: Send {
-    /// The next batch of any followed lane, in each lane's order. Blocks where `wait` says so, else
-    /// answers none when there is nothing now.
+    /// The next batch of any of the lanes, with the lane's number. Batches of one lane come in its
+    /// order. If there is none, this blocks with `wait`, and returns none without.
     fn next(&mut self, wait: bool) -> Result<Option<(u16, Bytes)>, LogError>;
 
-    /// A batch has been applied: its room in the lane is free again.
+    /// A batch has been applied: gives its capacity back to the lane.
     fn done(&mut self, lane: u16, batch: &Bytes);
 }
 
-/// Why a batch was not appended.
+/// Why a batch was not appended at once.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppendError {
-    /// The lane holds as much unread as it may; here is the batch.
-    #[error("the lane has no room now")]
+    /// The lane has no capacity for this batch now.
+    #[error("the lane has no capacity now")]
     Full(Bytes),
     #[error(transparent)]
     Log(#[from] LogError),
 }
 
-/// The engine failed.
+/// The engine failed, for a reason that the text says.
 #[derive(Debug, thiserror::Error)]
 #[error("the log of the lanes failed: {0}")]
 pub(crate) struct LogError(pub String);
 
-/// What every engine has to hold to; each runs this in its tests.
+/// The contract of these traits. Every engine runs it in its tests.
 #[cfg(test)]
 pub(crate) mod contract {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// `credit` is what a lane may hold unread, in bytes.
+    /// Checks an engine whose lanes hold `credit` bytes each.
     pub(crate) fn check(log: &dyn LaneLog, credit: usize) {
         let mut all = log.follower(&[0, 1, 2]).unwrap();
         let appender = log.appender().unwrap();
@@ -67,8 +75,8 @@ pub(crate) mod contract {
         order_under_pressure(log, &mut *all);
     }
 
-    /// Fills a lane with small batches, reads none, and finds each again in order; three times, so that
-    /// segments rotate.
+    /// Fills a lane with small batches without reading any, then finds all of them in order. Three
+    /// times, so that segments rotate.
     fn nothing_unread_is_lost(appender: &dyn Appender, all: &mut dyn Follower, credit: usize) {
         for round in 0u32..3 {
             let mut sent = 0u32;
@@ -90,7 +98,7 @@ pub(crate) mod contract {
         }
     }
 
-    /// A batch larger than a lane goes in alone.
+    /// A batch that is larger than a lane's capacity is appended alone.
     fn larger_than_the_lane(appender: &dyn Appender, all: &mut dyn Follower, credit: usize) {
         let large = Bytes::from(vec![7; credit * 3]);
         appender.try_append(2, large.clone()).unwrap();
@@ -104,7 +112,7 @@ pub(crate) mod contract {
         all.done(lane, &batch);
     }
 
-    /// Several appenders that wait for room: each one's batches come in its order, none is missing.
+    /// Several appenders wait for capacity. The batches of each come in order, and none is missing.
     fn order_under_pressure(log: &dyn LaneLog, all: &mut dyn Follower) {
         const EACH: u32 = 5_000;
         let writers: Vec<_> = (0u32..3).map(|w| (w, log.appender().unwrap())).collect();

@@ -1,4 +1,15 @@
-//! Carries notices from one lane to another, so that no keeper waits for a lane, and no lane's notices for another.
+//! The mailboxes: bounded queues of error messages from any lane to another.
+//!
+//! A lane that refuses Bob's message tells him by an error message, whose topic may belong to
+//! another lane. It must not wait for that lane, so it puts the message into the lane's mailbox:
+//!
+//! ```text
+//!   lane 3 --send--> | mailbox of lane 7: n1 n2 n3 | --batch of up to 64--> append to lane 7
+//!   lane 5 --send--> |                             |
+//! ```
+//!
+//! A full mailbox drops the message, and counts it. A lane that is busy holds up its own mailbox
+//! alone.
 
 use super::log::LogError;
 use crate::clock;
@@ -10,13 +21,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
-/// Notices on their way to one lane at once.
+/// How many messages one mailbox holds.
 const CAPACITY: usize = 1024;
 
-/// Notices that make one batch.
+/// How many messages are appended together.
 const NOTICES_PER_BATCH: usize = 64;
 
-/// Takes notices, from any thread, without waiting.
+/// The sending ends of all mailboxes. Any thread may send, and none waits.
 #[derive(Clone)]
 pub(crate) struct Mailboxes {
     /// By lane.
@@ -24,13 +35,14 @@ pub(crate) struct Mailboxes {
     dropped: Arc<AtomicU64>,
 }
 
-/// The other end.
+/// The receiving ends of all mailboxes.
 pub(crate) struct MailboxReaders {
     /// By lane.
     receivers: Vec<mpsc::Receiver<Notice>>,
 }
 
 impl Mailboxes {
+    /// One mailbox for each lane, and their receiving ends.
     pub(crate) fn new(lanes: u16) -> (Self, MailboxReaders) {
         let (senders, receivers): (Vec<_>, _) = (0..lanes).map(|_| mpsc::channel(CAPACITY)).unzip();
         let mailboxes = Mailboxes {
@@ -40,12 +52,12 @@ impl Mailboxes {
         (mailboxes, MailboxReaders { receivers })
     }
 
-    /// Notices that were dropped.
+    /// How many messages have been dropped because a mailbox was full.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Sends, or drops and counts where too many are on their way to the same lane.
+    /// Puts a message into the mailbox of its topic's lane, or drops and counts it if that is full.
     pub(crate) fn send(&self, notice: Notice) {
         let lanes = u16::try_from(self.senders.len()).unwrap_or(u16::MAX);
         let lane = lane_of(&notice.topic, lanes);
@@ -55,13 +67,18 @@ impl Mailboxes {
         }
         let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
         if dropped.is_power_of_two() {
-            tracing::warn!(lane, dropped, "notices are dropped: too many at once");
+            tracing::warn!(
+                lane,
+                dropped,
+                "error messages are dropped: a mailbox is full"
+            );
         }
     }
 }
 
 impl MailboxReaders {
-    /// Appends each notice to its own lane.
+    /// Appends each message to its lane by `append`, for ever. No lane's messages wait for another
+    /// lane.
     pub(crate) async fn run<F: Future<Output = Result<(), LogError>>>(
         self,
         append: impl Fn(u16, Batch) -> F,
@@ -71,7 +88,7 @@ impl MailboxReaders {
             let mut notices = Vec::new();
             while receiver.recv_many(&mut notices, NOTICES_PER_BATCH).await > 0 {
                 if let Err(error) = append(lane, batch(notices.drain(..))).await {
-                    tracing::error!(%error, lane, "notices were lost");
+                    tracing::error!(%error, lane, "error messages were lost");
                 }
             }
         };
@@ -79,6 +96,7 @@ impl MailboxReaders {
     }
 }
 
+/// A batch that publishes the messages as the server, with QoS 1.
 fn batch(notices: impl Iterator<Item = Notice>) -> Batch {
     let mut batch = Batch::default();
     for notice in notices {
@@ -119,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_lane_holds_up_and_drops_no_others_notices() {
+    async fn a_full_mailbox_neither_delays_nor_drops_messages_of_others() {
         let (mailboxes, readers) = Mailboxes::new(LANES);
         let (full, idle) = (topic(0), topic(1));
         for n in 0..CAPACITY + 3 {
@@ -131,9 +149,9 @@ mod tests {
         assert_eq!(mailboxes.dropped(), 3, "of the full lane's own");
         drop(mailboxes);
 
-        let (came, all) = (RefCell::new(Vec::new()), Notify::new());
+        let (appended, all) = (RefCell::new(Vec::new()), Notify::new());
         let append = |lane: u16, batch: Batch| {
-            let (came, all) = (&came, &all);
+            let (appended, all) = (&appended, &all);
             async move {
                 if lane == 0 {
                     return std::future::pending().await;
@@ -143,9 +161,9 @@ mod tests {
                     let Ok(Entry::Publish(publish)) = entry else {
                         panic!("{entry:?}");
                     };
-                    came.borrow_mut().push(publish.payload.to_vec());
+                    appended.borrow_mut().push(publish.payload.to_vec());
                 }
-                if came.borrow().len() == CAPACITY {
+                if appended.borrow().len() == CAPACITY {
                     all.notify_one();
                 }
                 Ok(())
@@ -156,6 +174,6 @@ mod tests {
             () = all.notified() => {}
         }
         let expected: Vec<_> = (0..CAPACITY).map(|n| n.to_string().into_bytes()).collect();
-        assert_eq!(*came.borrow(), expected, "in order");
+        assert_eq!(*appended.borrow(), expected, "in order");
     }
 }

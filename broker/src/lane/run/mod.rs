@@ -1,4 +1,22 @@
-//! What runs the lanes of this process: the ways into them, the log between, and what their effects reach.
+//! The runner of a node's lanes: the entrances, the logs, the threads that apply entries, and
+//! everything that a lane's effects reach.
+//!
+//! ```text
+//!   connections' threads                        applier threads
+//!
+//!   Entrance::append(lane, batch)
+//!     |
+//!     +-- lane idle: lock it ----------------------------------+
+//!     |                                                        v
+//!     +-- lane busy: LaneLog --> Follower --> Applier --> apply_batch
+//!                                                              |
+//!   Timers     <-- set_timer --+                               |
+//!   Mailboxes  <-- notices ----+-------- NodeHost <------------+
+//!   Barriers   <-- reached ----+
+//!   Outboxes   <-- messages ---+   flushed by the Flusher, or by the Applier
+//! ```
+//!
+//! Timers and mailboxes append entries in turn, by an entrance.
 
 mod applier;
 mod apply;

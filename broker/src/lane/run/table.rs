@@ -1,4 +1,4 @@
-//! All lanes of this process, each behind a lock.
+//! All lanes of a node, each behind a lock.
 
 use super::counts::AtomicCounts;
 use super::log::LogError;
@@ -6,15 +6,18 @@ use crate::lane::state::{Lane, LaneTotals};
 use parking_lot::Mutex;
 use std::sync::atomic::AtomicUsize;
 
-/// A lane's state, and how many batches of it are on their way by the log.
+/// One lane, as the threads of a node share it.
 pub(crate) struct SharedLane {
+    /// The order in which this lock is taken is the order of the lane's entries.
     pub(super) state: Mutex<Lane>,
+    /// Batches that were given to the log and have not been applied. Only if there are none may a
+    /// batch be applied in place.
     pub(super) batches_in_log: AtomicUsize,
     /// As of the last batch.
     pub(super) counts: AtomicCounts,
 }
 
-/// All lanes, by number.
+/// All lanes of a node, by number.
 pub(crate) struct LaneTable(Vec<SharedLane>);
 
 impl LaneTable {
@@ -27,11 +30,12 @@ impl LaneTable {
         LaneTable(lanes.map(shared).collect())
     }
 
-    /// What all lanes hold.
+    /// How much all lanes hold together.
     pub(crate) fn totals(&self) -> LaneTotals {
         LaneTotals::sum(self.0.iter().map(|lane| lane.counts.load()))
     }
 
+    /// The lane with this number.
     pub(super) fn get(&self, number: u16) -> Result<&SharedLane, LogError> {
         let lane = self.0.get(usize::from(number));
         lane.ok_or_else(|| LogError(format!("there is no lane {number}")))

@@ -1,4 +1,12 @@
-//! Times that lanes asked to be woken at. Their entries come back through the log.
+//! The timers that lanes have asked for. A timer that fires is an entry of its lane.
+//!
+//! ```text
+//!   Lane::apply --set_timer(key: "grace/alice", generation: 4, at: 12:00:30)--> Timers
+//!   12:00:30:   Timers --append(Entry::Timer { key: "grace/alice", generation: 4 })--> the lane
+//! ```
+//!
+//! The lane's clock is its log: a timer cannot fire between two entries on one node and after them
+//! on another.
 
 use super::log::LogError;
 use crate::clock;
@@ -9,50 +17,56 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// All timers of a server: one a lane and key, so as many as the lanes' hooks have keys.
+/// All timers of a node. There is one for each lane and key, so there are as many as the hooks have
+/// keys.
 #[derive(Default)]
 pub(crate) struct Timers {
-    state: Mutex<Schedule>,
+    schedule: Mutex<Schedule>,
+    /// Wakes [`run`](Self::run), since a timer may be due earlier than the one that it waits for.
     changed: Notify,
 }
 
 #[derive(Default)]
 struct Schedule {
-    /// By time; the value is the generation.
+    /// The generation of each timer, by time, lane and key.
     due: BTreeMap<(u64, u16, String), u64>,
+    /// The time of each timer, by lane and key.
     at: HashMap<(u16, String), u64>,
 }
 
 impl Timers {
-    /// Sets the timer of `lane` and `key`, in place of an earlier one.
+    /// Sets the timer of a lane and key, and replaces the one that was set before. `at` is in
+    /// milliseconds since the Unix epoch.
     pub(crate) fn set(&self, lane: u16, key: String, generation: u64, at: u64) {
-        let mut state = self.state.lock();
-        if let Some(old) = state.at.insert((lane, key.clone()), at) {
-            state.due.remove(&(old, lane, key.clone()));
+        let mut schedule = self.schedule.lock();
+        if let Some(old) = schedule.at.insert((lane, key.clone()), at) {
+            schedule.due.remove(&(old, lane, key.clone()));
         }
-        state.due.insert((at, lane, key), generation);
-        drop(state);
+        schedule.due.insert((at, lane, key), generation);
+        drop(schedule);
         self.changed.notify_one();
     }
 
-    /// What is due at `now`, and milliseconds until the next.
+    /// Removes the timers that are due at `now`, and returns them with the milliseconds until the
+    /// next.
     fn take(&self, now: u64) -> (Vec<(u16, String, u64)>, Option<u64>) {
-        let mut state = self.state.lock();
+        let mut schedule = self.schedule.lock();
         let mut due = Vec::new();
-        while let Some(first) = state.due.first_entry() {
+        while let Some(first) = schedule.due.first_entry() {
             let at = first.key().0;
             if at > now {
                 return (due, Some(at - now));
             }
             let ((_, lane, key), generation) = first.remove_entry();
-            let place = (lane, key);
-            state.at.remove(&place);
-            due.push((place.0, place.1, generation));
+            let timer = (lane, key);
+            schedule.at.remove(&timer);
+            due.push((timer.0, timer.1, generation));
         }
         (due, None)
     }
 
-    /// Appends each timer's entry when its time has come. Where a lane is full, those of others do not wait for it.
+    /// Appends the entry of each timer by `append` when it is due, for ever. No lane's timers wait
+    /// for another lane.
     pub(crate) async fn run<F: Future<Output = Result<(), LogError>>>(
         &self,
         append: impl Fn(u16, Batch) -> F,
@@ -94,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_later_timer_replaces_and_none_comes_early() {
+    fn setting_a_timer_again_replaces_it_and_none_fires_early() {
         let timers = Timers::default();
         timers.set(1, "a".into(), 1, 100);
         timers.set(1, "b".into(), 1, 50);
@@ -104,6 +118,6 @@ mod tests {
         assert_eq!(timers.take(50), (vec![(1, "b".into(), 1)], Some(10)));
         let both = vec![(2, "a".into(), 7), (1, "a".into(), 2)];
         assert_eq!(timers.take(200), (both, None));
-        assert!(timers.state.lock().at.is_empty());
+        assert!(timers.schedule.lock().at.is_empty());
     }
 }

@@ -1,46 +1,65 @@
-//! What stands in a lane's log: self-contained, versioned entries that carry ids and not pointers, so
-//! that every follower of the log comes to the same state.
+//! The entries of a lane's log, and how a batch of them is encoded.
+//!
+//! An entry is self-contained: it carries ids instead of pointers, its own time, and everything
+//! that the policy decided before. Every node that applies the same log therefore reaches the same
+//! state.
 
 use crate::packet::{PublishProperties, QoS, SubscribeOptions};
 use crate::policy::{Actor, EndReason, Mount, Request, SessionId};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// First byte of every batch.
+/// The first byte of every batch. A change to [`Entry`] that old readers cannot decode changes it.
 const FORMAT: u8 = 1;
 
 /// One thing that happens in a lane.
+///
+/// Alice joins, publishes, and loses her connection; her session is kept for a while. The lane's
+/// log:
+///
+/// ```text
+/// position  entry
+///       17  Subscribe     who: 7.1 alice, request_id: 3, filters: [0: chat/berlin/#]
+///       18  Publish       origin: 7.1 alice, topic: chat/berlin/main, payload: "hi"
+///       19  Disconnected  who: 7.1 alice, reason: Lost("keep-alive timed out")
+///       20  Publish       origin: 9.4 bob, ...      (waits in Alice's outbox)
+///       21  Resume        who: 7.2 alice, ...       (incarnation 2: 7.1 is stale from now on)
+/// ```
+///
+/// The order of the variants is part of the format: each is encoded by its number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Entry<'a> {
     /// An application message.
     #[serde(borrow)]
     Publish(PublishEntry<'a>),
-    /// Filters of one SUBSCRIBE that live in this lane.
+    /// The filters of one SUBSCRIBE that belong to this lane, or some of them: a long list is
+    /// split.
     Subscribe(SubscribeEntry<'a>),
-    /// Filters of one UNSUBSCRIBE that live in this lane.
+    /// The same for one UNSUBSCRIBE.
     Unsubscribe(UnsubscribeEntry<'a>),
-    /// The connection of a session has ended, the session goes on.
+    /// The connection has ended and the session stays, offline: its subscriptions keep receiving.
     Disconnected(DisconnectEntry<'a>),
-    /// A session has ended.
+    /// The session has ended, with its connection or later: its subscriptions are removed.
     Ended(DisconnectEntry<'a>),
-    /// A session that slept has a connection again, and asks for its filters anew; others it had here are
-    /// its no more.
+    /// An offline session has a connection again. The entry lists the filters that the policy still
+    /// allows, whose options the lane knows; it removes all other subscriptions of that session.
     Resume(SubscribeEntry<'a>),
-    /// A time that the lane's hook asked for.
+    /// A timer that this lane had asked for has fired.
     Timer {
-        /// When the timer fired.
+        /// When it fired, in milliseconds since the Unix epoch.
         at: u64,
-        /// The hook's.
+        /// The key that it was set by: the hook's own, or the lane's for retained messages that
+        /// expire.
         key: &'a str,
-        /// The hook's.
+        /// The hook's own; it ignores a generation that is not its latest.
         generation: u64,
     },
-    /// All that stands before has been applied when this one is.
+    /// Nothing but a mark with a number: once it is applied, all entries before it are.
     Barrier(u64),
-    /// The keeper has nothing more to do for this lane.
+    /// The log ends here. The applier stops following the lane.
     End,
 }
 
-/// Who sent a message; none: the server.
+/// The session that caused an entry, and its user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Origin<'a> {
     pub session: SessionId,
@@ -50,7 +69,10 @@ pub(crate) struct Origin<'a> {
 /// An application message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PublishEntry<'a> {
+    /// When the server received it, in milliseconds since the Unix epoch. Its expiry counts from
+    /// here.
     pub at: u64,
+    /// The sender. None: the server itself, which no hook judges.
     #[serde(borrow)]
     pub origin: Option<Origin<'a>>,
     pub topic: &'a str,
@@ -61,10 +83,12 @@ pub(crate) struct PublishEntry<'a> {
     pub properties: Option<Box<PropertiesEntry<'a>>>,
 }
 
-/// Properties of an application message.
+/// The properties of an application message that subscribers receive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PropertiesEntry<'a> {
+    /// True: the payload is UTF-8.
     pub payload_format_indicator: Option<bool>,
+    /// In seconds.
     pub message_expiry: Option<u32>,
     pub content_type: Option<&'a str>,
     pub response_topic: Option<&'a str>,
@@ -74,35 +98,41 @@ pub(crate) struct PropertiesEntry<'a> {
     pub user_properties: Vec<(&'a str, &'a str)>,
 }
 
-/// Filters that ask to come to be.
+/// Filters that a session asks for, in a SUBSCRIBE or when it is resumed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SubscribeEntry<'a> {
+    /// In milliseconds since the Unix epoch.
     pub at: u64,
     #[serde(borrow)]
     pub who: Origin<'a>,
-    /// The session's number for the SUBSCRIBE, to answer it by.
+    /// The session's number for this request. Several lanes may answer one request by it.
     pub request_id: u32,
-    /// Subscription identifier, 0: none.
+    /// The subscription identifier of the packet; 0: none.
     pub identifier: u32,
     #[serde(borrow)]
     pub filters: Vec<FilterEntry<'a>>,
 }
 
-/// One filter of a SUBSCRIBE.
+/// One filter of a SUBSCRIBE, as the policy granted it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FilterEntry<'a> {
-    /// Its place in the packet.
+    /// The number of the filter in its packet, from 0. Its reason code has the same place in the
+    /// answer.
     pub position: u16,
+    /// With aliases resolved; a shared one begins with `$share/`.
     pub filter: &'a str,
     pub options: SubscribeOptions,
+    /// How topics are renamed for this subscriber.
     pub mount: Option<Mount>,
+    /// The hook is asked before each message whether this subscriber may see its topic.
     pub guarded: bool,
+    /// The policy's findings, for the lane's hook.
     #[serde(borrow, serialize_with = "as_bytes")]
     pub proof: &'a [u8],
 }
 
 impl<'a> FilterEntry<'a> {
-    /// What the hook is asked.
+    /// The part that the lane's hook judges.
     pub(crate) fn request(&self) -> Request<'a> {
         Request {
             filter: self.filter,
@@ -111,36 +141,49 @@ impl<'a> FilterEntry<'a> {
     }
 }
 
-/// Filters that go.
+/// Filters that a session gives up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct UnsubscribeEntry<'a> {
+    /// In milliseconds since the Unix epoch.
     pub at: u64,
     #[serde(borrow)]
     pub who: Origin<'a>,
+    /// As in [`SubscribeEntry::request_id`].
     pub request_id: u32,
-    /// Place in the packet, and filter.
+    /// Each with its position in the packet.
     #[serde(borrow)]
     pub filters: Vec<(u16, &'a str)>,
 }
 
-/// A session that ended.
+/// A session that lost its connection, or that ended: the variant of [`Entry`] says which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DisconnectEntry<'a> {
+    /// In milliseconds since the Unix epoch.
     pub at: u64,
     #[serde(borrow)]
     pub who: Origin<'a>,
+    /// Why: the hook may tell other users.
     pub reason: EndReason,
 }
 
-/// Entries on their way into one lane's log.
+/// Encoded entries that are appended to one lane's log together.
+///
+/// ```text
+/// +--------+------------------+------------------+----
+/// | FORMAT | entry (postcard) | entry (postcard) | ...
+/// +--------+------------------+------------------+----
+/// ```
+///
+/// A batch takes one place in the lane's order: no other entry comes between its entries.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
 }
 
-/// A batch that cannot be read.
+/// Why a batch, or the rest of one, cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BatchError {
+    /// Another version of the server wrote it.
     #[error("a batch of format {0}, where {FORMAT} is known")]
     Format(u8),
     #[error("an empty batch")]
@@ -150,30 +193,30 @@ pub(crate) enum BatchError {
 }
 
 impl Batch {
-    /// Adds an entry.
+    /// Adds an entry behind those that are in it.
     pub(crate) fn push(&mut self, entry: &Entry<'_>) {
         if self.bytes.is_empty() {
             self.bytes.reserve(256);
             self.bytes.push(FORMAT);
         }
-        let kept = self.bytes.len();
         match postcard::to_extend(entry, std::mem::take(&mut self.bytes)) {
             Ok(bytes) => self.bytes = bytes,
-            // A Vec takes everything, so this is a programming error; the batch stays readable.
-            Err(error) => {
-                tracing::error!(%error, "an entry could not be written");
-                self.bytes.truncate(kept);
-            }
+            // Writing to a Vec cannot fail, so this is a bug. The batch has lost its entries and is
+            // empty.
+            Err(error) => tracing::error!(%error, "an entry could not be encoded"),
         }
     }
 
-    /// The whole, to append; a log may keep it for long, so it is cut to its size.
+    /// The encoded batch. A log may hold it for long, so spare capacity is given back.
     pub(crate) fn into_bytes(self) -> bytes::Bytes {
         self.bytes.into_boxed_slice().into()
     }
 }
 
-/// The entries of a batch, in order.
+/// The entries of a batch, in order. After the first that cannot be read there is no other.
+///
+/// # Errors
+/// The batch is empty or has an unknown format.
 pub(crate) fn read_batch(
     batch: &[u8],
 ) -> Result<impl Iterator<Item = Result<Entry<'_>, BatchError>>, BatchError> {
@@ -209,7 +252,7 @@ impl<'a> From<Origin<'a>> for Actor<'a> {
 }
 
 impl<'a> PropertiesEntry<'a> {
-    /// None where nothing is set.
+    /// The properties as an entry carries them; none if no property is set.
     pub(crate) fn of(p: &'a PublishProperties) -> Option<Box<Self>> {
         if *p == PublishProperties::default() {
             return None;
@@ -229,7 +272,7 @@ impl<'a> PropertiesEntry<'a> {
     }
 }
 
-/// serde would write a slice of bytes one by one.
+/// Writes a slice of bytes in one piece: by default, serde writes it byte by byte.
 fn as_bytes<S: Serializer>(bytes: &&[u8], s: S) -> Result<S::Ok, S::Error> {
     s.serialize_bytes(bytes)
 }
@@ -249,7 +292,7 @@ mod tests {
     };
 
     #[test]
-    fn a_batch_gives_back_its_entries_in_order() {
+    fn a_batch_is_read_as_it_was_written() {
         let properties = PropertiesEntry {
             payload_format_indicator: Some(true),
             message_expiry: Some(5),
@@ -301,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn another_format_is_named() {
+    fn an_unknown_format_is_refused_and_named() {
         assert!(matches!(
             read_batch(&[9]).err(),
             Some(BatchError::Format(9))
@@ -311,7 +354,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(entries) = read_batch(&bytes) {
                 prop_assert!(entries.count() <= 200);
             }

@@ -1,4 +1,4 @@
-//! One message to all whom it reaches.
+//! Fan-out: one accepted message into the outboxes of all its subscribers.
 
 use super::frames::{Frames, Outgoing};
 use super::host::LaneHost;
@@ -9,7 +9,8 @@ use super::subscriptions::{Group, Subscriptions};
 use crate::policy::LaneHook;
 use crate::session::Outbound;
 
-/// Fills the outboxes of all subscribers, of those asleep too [MQTT-4.5.0-1].
+/// Fills the outboxes of all subscribers, offline ones included [MQTT-4.5.0-1], and of one member
+/// of each shared group. A message that has expired reaches nobody.
 pub(super) fn fan_out(
     message: &Outgoing<'_>,
     subscriptions: &Subscriptions,
@@ -28,7 +29,7 @@ pub(super) fn fan_out(
         let Some(subscriber) = subscribers.get(s.slot) else {
             return;
         };
-        // Own messages do not come back where the client said so [MQTT-3.8.3-3].
+        // With "no local", a client does not receive its own messages [MQTT-3.8.3-3].
         if s.options.no_local && Some(subscriber.session.client) == sender {
             return;
         }
@@ -42,15 +43,15 @@ pub(super) fn fan_out(
         matches.sort_by_key(|s| s.slot);
     }
     let mut frames = Frames::new(message, hook);
-    // A session with overlapping filters gets one copy (3.3.4).
-    for group in matches.chunk_by(|a, b| a.slot == b.slot) {
-        let Some(subscriber) = subscribers.get(group[0].slot) else {
+    // A session receives one copy, even if several of its filters match (3.3.4).
+    for matches in matches.chunk_by(|a, b| a.slot == b.slot) {
+        let Some(subscriber) = subscribers.get(matches[0].slot) else {
             continue;
         };
         let Some(outbox) = &subscriber.outbox else {
             continue;
         };
-        let frame = frames.for_group(group, outbox.version());
+        let frame = frames.for_matches(matches, outbox.version());
         let deliver = |out: &mut Outbound| {
             out.deliver(message.lane, frame, message.now);
         };

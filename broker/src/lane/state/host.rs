@@ -1,21 +1,34 @@
-//! What a lane asks of whoever applies its entries.
+//! The interface by which a lane reaches the process that runs it.
 
 use crate::outbox::Outbox;
 use crate::policy::{Actor, Attempt, Notice, Refusal, SessionId};
 use std::sync::Arc;
 
-/// What lies around a lane: it is reached by effects only.
+/// The outside of a lane, as [`Lane::apply`](super::Lane::apply) reaches it.
+///
+/// A lane changes nothing outside its own state but by these calls and by filling the outboxes that
+/// [`outbox`](Self::outbox) returns. None of them waits or calls the lane back. A node implements
+/// this by its session registry, mailboxes and timers; a test by a few maps.
 pub(crate) trait LaneHost {
-    /// The outbox of a session on this node, while it lives.
+    /// The outbox of a session; none if the session has ended, or is another node's.
     fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>>;
-    /// Bytes wait in this outbox now; called once until it is flushed ([`Outbox::fill`] says when).
+
+    /// Writes the outbox to its socket once the batch has been applied. The lane calls this once
+    /// for each time that [`Outbox::fill`] returns true.
     fn flush_later(&mut self, outbox: &Arc<Outbox>);
-    /// Publishes a notice in its own lane; may be dropped.
+
+    /// Publishes an error message in the lane of its topic. It is dropped, and counted, if that
+    /// lane's mailbox is full.
     fn send_notice(&mut self, notice: Notice);
-    /// The lane refused what had been let in; tells the sender where that is called for.
+
+    /// The lane refused a request that the policy had let in. The sender is told where its protocol
+    /// has no acknowledgement for it. `now` is in milliseconds since the Unix epoch.
     fn refused(&mut self, who: Actor<'_>, attempt: Attempt<'_>, refusal: &Refusal, now: u64);
-    /// Appends a timer entry to this lane at `at`.
+
+    /// Appends [`Entry::Timer`](super::Entry::Timer) to this lane at `at`, in milliseconds since
+    /// the Unix epoch. A timer of the same lane and key is replaced.
     fn set_timer(&mut self, lane: u16, key: String, generation: u64, at: u64);
-    /// A barrier has been reached.
+
+    /// The lane has applied [`Entry::Barrier`](super::Entry::Barrier) with this number.
     fn barrier_reached(&mut self, lane: u16, number: u64);
 }

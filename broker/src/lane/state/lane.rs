@@ -1,43 +1,66 @@
-//! The state of one lane, and what each entry does to it.
+//! The state of one lane, and the function that applies an entry to it.
 
-use super::entry::{Entry, FilterEntry, Origin, PublishEntry, SubscribeEntry, UnsubscribeEntry};
-use super::fanout::fan_out;
-use super::frames::{Outgoing, stamped_properties, stamps};
+use super::entry::{Entry, Origin, PublishEntry};
 use super::host::LaneHost;
-use super::retained::{RetainedLimits, RetainedMessage, RetainedStore};
+use super::retained::{RetainedLimits, RetainedStore};
 use super::subscribers::Subscribers;
-use super::subscription::{Slot, Subscription};
-use super::subscriptions::{Subscriptions, is_shared};
+use super::subscription::Slot;
+use super::subscriptions::Subscriptions;
 use super::totals::LaneCounts;
 use crate::outbox::Outbox;
-use crate::packet::{PublishProperties, QoS, ReasonCode, RetainHandling, Version};
-use crate::policy::{
-    Attempt, Effect, HookContext, LaneHook, Limit, Mark, Message, Refusal, Stamps,
-};
+use crate::packet::QoS;
+use crate::policy::{Effect, HookContext, LaneHook, Limit};
 use std::sync::Arc;
 
-/// One lane's state.
+/// The state that one lane's log produces.
+///
+/// [`apply`](Self::apply) takes the entries in the order of the log. It is a function of the state
+/// and the entry: time comes with the entries, and there is no randomness and no I/O. (Shared
+/// groups still look at outboxes; `state/mod.rs` lists what that touches.) A subscription, and the
+/// message after it:
+///
+/// ```text
+///   entry                             state                          outboxes
+///   17 Subscribe 7.1 chat/berlin/#    + subscriber 7.1 at slot 0     7.1: SUBACK,
+///                                     + chat/berlin/# -> slot 0           retained messages
+///   18 Publish   9.4 chat/berlin/a    + retained, if it asks for it  7.1: PUBLISH
+/// ```
+///
+/// Each kind of entry has its own file:
+///
+/// | entry | function | file |
+/// |---|---|---|
+/// | `Publish` | `publish` | `publish.rs`, then `fanout.rs` and `sharing.rs` |
+/// | `Subscribe`, `Unsubscribe` | `subscribe`, `unsubscribe` | `subscribe.rs`, then `replay.rs` |
+/// | `Disconnected`, `Ended`, `Resume` | `disconnected`, `ended`, `resume` | `resume.rs`, `reassign.rs` |
+/// | `Timer`, `Barrier`, `End` | `apply` | this one |
 pub(crate) struct Lane {
     pub(super) number: u16,
+    /// In milliseconds since the Unix epoch: the latest time of any entry so far.
     pub(super) now: u64,
+    /// How many entries have been applied.
     position: u64,
     pub(super) subscriptions: Subscriptions,
     pub(super) retained: RetainedStore,
     pub(super) subscribers: Subscribers,
+    /// The state and the rules that the owner of the policy keeps in this lane.
     pub(super) hook: Box<dyn LaneHook>,
+    /// Effects that the hook has asked for and that have not been performed. Empty between entries.
     effects: Vec<Effect>,
-    /// The timer that is set for the end of a retained message.
+    /// When the lane's own timer fires, which is set for the retained message that expires next.
     expiry_timer: Option<u64>,
 }
 
-/// The key of the lane's own timer; hooks have none that starts so.
+/// The key of the lane's own timer. No key of a hook begins with a null character.
 const EXPIRY_TIMER: &str = "\0retained";
 
-/// Retained messages whose time is over that are taken away in one go.
+/// How many retained messages expire in one entry. If there are more, the lane sets its timer for
+/// at once, so that entries which are already in the log come between.
 const EXPIRED_AT_ONCE: usize = 1_000;
 
 impl Lane {
-    /// `limits` is what it may keep of retained messages that nobody else limits.
+    /// A lane without any entry. `limits` holds for retained messages that the hook does not limit
+    /// itself.
     pub(crate) fn new(number: u16, hook: Box<dyn LaneHook>, limits: RetainedLimits) -> Self {
         Lane {
             number,
@@ -52,15 +75,16 @@ impl Lane {
         }
     }
 
-    /// Applies the next entry of the log. False where the log ends here.
+    /// Applies the next entry of the log, in full: when this returns, the outboxes hold all that
+    /// follows from the entry. False if the log ends with it.
     pub(crate) fn apply(&mut self, entry: &Entry<'_>, host: &mut dyn LaneHost) -> bool {
         self.position += 1;
         match entry {
             Entry::Publish(publish) => self.publish(publish, host),
             Entry::Subscribe(subscribe) => self.subscribe(subscribe, host),
             Entry::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, host),
-            Entry::Disconnected(gone) => self.disconnected(gone, host),
-            Entry::Ended(gone) => self.ended(gone, host),
+            Entry::Disconnected(disconnect) => self.disconnected(disconnect, host),
+            Entry::Ended(disconnect) => self.ended(disconnect, host),
             Entry::Resume(resume) => self.resume(resume, host),
             Entry::Timer {
                 at,
@@ -81,16 +105,22 @@ impl Lane {
         true
     }
 
-    /// What it holds, in numbers.
+    /// How much the lane holds.
     pub(crate) fn counts(&self) -> LaneCounts {
-        LaneCounts::new(self.retained.size(), self.subscriptions.count())
+        let (messages, bytes) = self.retained.size();
+        LaneCounts {
+            retained: messages as u64,
+            retained_bytes: bytes as u64,
+            subscriptions: self.subscriptions.count(),
+        }
     }
 
-    /// A lane's time is the greatest seen.
+    /// Sets the lane's time, which never goes back, to the time of an entry.
     pub(super) fn advance_time(&mut self, at: u64) {
         self.now = self.now.max(at);
     }
 
+    /// Calls the hook, and collects its effects for [`perform_effects`](Self::perform_effects).
     pub(super) fn with_hook<T>(
         &mut self,
         ask: impl FnOnce(&mut dyn LaneHook, &mut HookContext<'_>) -> T,
@@ -103,77 +133,8 @@ impl Lane {
         ask(self.hook.as_mut(), &mut cx)
     }
 
-    fn publish(&mut self, p: &PublishEntry<'_>, host: &mut dyn LaneHost) {
-        self.advance_time(p.at);
-        let Some(origin) = p.origin else {
-            let keep = p.retain.then_some(Limit::None);
-            self.distribute(p, None, keep, host);
-            return;
-        };
-        let message = Message {
-            topic: p.topic,
-            payload: p.payload,
-            retain: p.retain,
-            replaces: p.retain && self.retained.contains(p.topic),
-        };
-        match self.with_hook(|hook, cx| hook.publish(cx, origin.into(), message)) {
-            Ok(verdict) => {
-                let keep = verdict.keep.then_some(verdict.limit);
-                self.distribute(p, Some((origin, verdict.mark)), keep, host);
-            }
-            Err(refusal) => {
-                host.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
-            }
-        }
-        self.perform_effects(host);
-    }
-
-    /// Keeps the message where `keep` is given, and fills the outboxes of all it reaches.
-    fn distribute(
-        &mut self,
-        p: &PublishEntry<'_>,
-        marked: Option<(Origin<'_>, Mark)>,
-        keep: Option<Limit>,
-        host: &mut dyn LaneHost,
-    ) {
-        if let Some(limit) = keep {
-            let stamps = stamps(self.hook.as_ref(), p, marked);
-            let message = RetainedMessage {
-                at: p.at,
-                payload: bytes::Bytes::copy_from_slice(p.payload),
-                qos: p.qos,
-                properties: retained_properties(p, &stamps),
-                limit,
-            };
-            if self.retained.set(p.topic, message) {
-                self.set_expiry_timer(host);
-            } else {
-                if limit == Limit::OfBytes {
-                    self.with_hook(|hook, cx| hook.expired(cx, p.topic));
-                }
-                if let Some(origin) = p.origin {
-                    let refusal = not_retained(limit, self.retained.limits());
-                    host.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
-                }
-            }
-        }
-        let outgoing = Outgoing {
-            lane: self.number,
-            entry: p,
-            marked,
-            now: self.now,
-        };
-        fan_out(
-            &outgoing,
-            &self.subscriptions,
-            &self.subscribers,
-            self.hook.as_ref(),
-            host,
-        );
-    }
-
-    /// Sets the timer for the retained message that ends first.
-    fn set_expiry_timer(&mut self, host: &mut dyn LaneHost) {
+    /// Sets the lane's timer for the retained message that expires next, unless it fires by then.
+    pub(super) fn set_expiry_timer(&mut self, host: &mut dyn LaneHost) {
         let next = self.retained.next_expiry();
         if let Some(at) = next
             && self.expiry_timer.is_none_or(|known| at < known)
@@ -183,9 +144,9 @@ impl Lane {
         }
     }
 
+    /// Removes retained messages that have expired, and tells the hook of each.
     fn expire_retained(&mut self, host: &mut dyn LaneHost) {
         self.expiry_timer = None;
-        // The rest by the next timer, at once: others have something to say in between.
         for _ in 0..EXPIRED_AT_ONCE {
             let Some(topic) = self.retained.take_expired(self.now) else {
                 break;
@@ -196,98 +157,7 @@ impl Lane {
         self.set_expiry_timer(host);
     }
 
-    fn subscribe(&mut self, s: &SubscribeEntry<'_>, host: &mut dyn LaneHost) {
-        self.advance_time(s.at);
-        let Some(slot) = self.slot_for(s.who, host) else {
-            return;
-        };
-        let requests: Vec<_> = s.filters.iter().map(FilterEntry::request).collect();
-        let verdicts = self.with_hook(|hook, cx| hook.judge(cx, s.who.into(), &requests));
-        let mut codes = Vec::with_capacity(requests.len());
-        let mut granted = Vec::with_capacity(requests.len());
-        for ((f, request), verdict) in s.filters.iter().zip(&requests).zip(verdicts) {
-            match verdict {
-                Ok(()) => {
-                    let new = self.add_subscription(slot, f, s.identifier);
-                    granted.push((f, *request, new));
-                    codes.push((f.position, f.options.qos.granted(), None));
-                }
-                Err(refusal) => {
-                    // The SUBACK tells 5.0 all; 3.1.1 only that it failed.
-                    if self
-                        .outbox(slot)
-                        .is_some_and(|o| o.version() == Version::V3)
-                    {
-                        let attempt = Attempt::Subscribe(f.filter);
-                        host.refused(s.who.into(), attempt, &refusal, self.now);
-                    }
-                    codes.push((f.position, refusal.code, Some(refusal.reason)));
-                }
-            }
-        }
-        let wanted = granted.iter().filter_map(|(f, _, new)| {
-            // [5.0 MQTT-3.8.4-4]
-            let wanted = match f.options.retain_handling {
-                RetainHandling::Send => true,
-                RetainHandling::SendIfNew => *new,
-                RetainHandling::DoNotSend => false,
-            };
-            // A shared subscription gets none (4.8.2).
-            (wanted && !is_shared(f.filter)).then_some(*f)
-        });
-        let wanted: Vec<_> = wanted.collect();
-        self.answer(slot, s, codes, &wanted, host);
-        let granted: Vec<_> = granted.into_iter().map(|(_, r, _)| r).collect();
-        if !granted.is_empty() {
-            self.with_hook(|hook, cx| hook.subscribed(cx, s.who.into(), &granted));
-        }
-        self.perform_effects(host);
-        self.remove_if_unused(slot);
-    }
-
-    fn add_subscription(&mut self, slot: Slot, f: &FilterEntry<'_>, identifier: u32) -> bool {
-        let subscription = Subscription::of(slot, f, identifier);
-        let new = self.subscriptions.insert(f.filter, subscription);
-        if new {
-            self.subscribers.add_filter(slot, f.filter);
-        }
-        new
-    }
-
-    fn unsubscribe(&mut self, u: &UnsubscribeEntry<'_>, host: &mut dyn LaneHost) {
-        self.advance_time(u.at);
-        let Some(slot) = self.slot_for(u.who, host) else {
-            return;
-        };
-        let mut codes = Vec::with_capacity(u.filters.len());
-        let mut gone = Vec::new();
-        for (place, filter) in &u.filters {
-            let had = self.subscriptions.remove(filter, slot);
-            if had {
-                gone.push(*filter);
-                self.subscribers.remove_filter(slot, filter);
-            }
-            let code = if had {
-                ReasonCode::Success
-            } else {
-                ReasonCode::NoSubscriptionExisted
-            };
-            codes.push((*place, code, None));
-        }
-        self.reassign_after_unsubscribe(slot, &gone, host);
-        if let Some(outbox) = self.outbox(slot)
-            && outbox.fill(|out| out.answer(u.request_id, self.number, codes, self.now))
-        {
-            host.flush_later(outbox);
-        }
-        if !gone.is_empty() {
-            self.with_hook(|hook, cx| hook.unsubscribed(cx, u.who.into(), &gone));
-        }
-        self.perform_effects(host);
-        self.remove_if_unused(slot);
-    }
-
-    /// What the hook asked for, in order.
+    /// Performs what the hook has asked for, in order.
     pub(super) fn perform_effects(&mut self, host: &mut dyn LaneHost) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
@@ -319,8 +189,9 @@ impl Lane {
         self.effects = effects;
     }
 
-    /// The session's place; none for an incarnation that is over.
-    fn slot_for(&mut self, who: Origin<'_>, host: &dyn LaneHost) -> Option<Slot> {
+    /// The slot of a session, which is added if the lane does not know it. It replaces an earlier
+    /// incarnation. None if a later one has been here.
+    pub(super) fn slot_for(&mut self, who: Origin<'_>, host: &dyn LaneHost) -> Option<Slot> {
         if let Some(slot) = self.subscribers.slot_of(who.session.client) {
             let known = self.subscribers.get(slot)?.session.incarnation;
             if known == who.session.incarnation {
@@ -334,6 +205,7 @@ impl Lane {
         self.subscribers.insert(who, host.outbox(who.session))
     }
 
+    /// Removes a session and its subscriptions, and returns its outbox.
     pub(super) fn remove_session(&mut self, slot: Slot) -> Option<Arc<Outbox>> {
         let mut subscriber = self.subscribers.remove(slot)?;
         let outbox = subscriber.outbox.take();
@@ -343,47 +215,10 @@ impl Lane {
         outbox
     }
 
+    /// The outbox of the session at `slot`.
     pub(super) fn outbox(&self, slot: Slot) -> Option<&Arc<Outbox>> {
         self.subscribers.outbox(slot)
     }
-}
-
-fn not_retained(limit: Limit, limits: RetainedLimits) -> Refusal {
-    let RetainedLimits { messages, bytes } = limits;
-    let messages = match limit {
-        Limit::OfLane => format!("{messages} retained messages"),
-        Limit::None | Limit::OfBytes => "retained messages".to_owned(),
-    };
-    Refusal {
-        code: ReasonCode::RetainNotSupported,
-        reason: format!(
-            "delivered but not kept: there is no room for it; {messages} of {bytes} bytes together are kept in its \
-             part of the topics"
-        ),
-    }
-}
-
-/// The properties to keep with a message, stamps included; none where nothing is set.
-fn retained_properties(p: &PublishEntry<'_>, stamps: &Stamps) -> Option<Box<PublishProperties>> {
-    let user_properties = stamped_properties(p, stamps)
-        .into_iter()
-        .map(|(n, v)| (n.as_ref().into(), v.as_ref().into()))
-        .collect();
-    let properties = match &p.properties {
-        Some(q) => PublishProperties {
-            payload_format_indicator: q.payload_format_indicator,
-            message_expiry: q.message_expiry,
-            content_type: q.content_type.map(Into::into),
-            response_topic: q.response_topic.map(Into::into),
-            correlation_data: q.correlation_data.map(bytes::Bytes::copy_from_slice),
-            user_properties,
-        },
-        None => PublishProperties {
-            user_properties,
-            ..PublishProperties::default()
-        },
-    };
-    (properties != PublishProperties::default()).then(|| Box::new(properties))
 }
 
 #[cfg(test)]

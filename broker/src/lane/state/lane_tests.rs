@@ -1,26 +1,29 @@
 #![allow(clippy::unwrap_used)]
-use super::super::entry::{DisconnectEntry, FilterEntry, PropertiesEntry};
+use super::super::entry::{
+    DisconnectEntry, FilterEntry, PropertiesEntry, SubscribeEntry, UnsubscribeEntry,
+};
 use super::*;
-use crate::packet::{SubscribeOptions, Version};
+use crate::packet::{ReasonCode, RetainHandling, SubscribeOptions, Version};
 use crate::policy::{
-    Actor, AllowAll, EndReason, LaneHooks, Mount, Notice, Request, SessionId, Verdict,
+    Actor, AllowAll, Attempt, EndReason, LaneHooks, Mark, Message, Mount, Notice, Refusal, Request,
+    SessionId, Stamps, Verdict,
 };
 use crate::session::{Answer, OutboundLimits};
 use std::collections::HashMap;
 
-const PORTION: RetainedLimits = RetainedLimits {
+const RETAINED_LIMITS: RetainedLimits = RetainedLimits {
     messages: 4,
     bytes: 2_000,
 };
 
-/// What a lane did, in a world of two sessions.
-struct World {
+/// A host with a few sessions, which notes what the lane did.
+struct TestHost {
     outboxes: HashMap<SessionId, Arc<Outbox>>,
     to_flush: Vec<Arc<Outbox>>,
     refused: Vec<String>,
 }
 
-impl LaneHost for World {
+impl LaneHost for TestHost {
     fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
         self.outboxes.get(&session).cloned()
     }
@@ -36,7 +39,8 @@ impl LaneHost for World {
     fn barrier_reached(&mut self, _: u16, _: u64) {}
 }
 
-/// Refuses what ends in `no`, stamps, and hides what ends in `secret` from guarded filters.
+/// Refuses topics and filters that end in `no`, sets user properties, and hides topics that end in
+/// `secret` from guarded subscriptions.
 struct Picky;
 
 impl LaneHook for Picky {
@@ -116,30 +120,31 @@ const fn origin(client: u64, incarnation: u64, user: &'static str) -> Origin<'st
     }
 }
 
+/// A lane, and its host.
 struct Scene {
     lane: Lane,
-    world: World,
+    host: TestHost,
 }
 
 impl Scene {
-    /// Alice speaks 3.1.1, Bob 5.0.
+    /// Alice's client uses 3.1.1, Bob's 5.0.
     fn new(hook: Box<dyn LaneHook>) -> Self {
-        let mut world = World {
+        let mut host = TestHost {
             outboxes: HashMap::new(),
             to_flush: Vec::new(),
             refused: Vec::new(),
         };
         for (who, version) in [(ALICE, Version::V3), (BOB, Version::V5)] {
-            world.outboxes.insert(who.session, outbox(version));
+            host.outboxes.insert(who.session, outbox(version));
         }
         Scene {
-            lane: Lane::new(0, hook, PORTION),
-            world,
+            lane: Lane::new(0, hook, RETAINED_LIMITS),
+            host,
         }
     }
 
     fn apply(&mut self, entry: &Entry<'_>) {
-        assert!(self.lane.apply(entry, &mut self.world));
+        assert!(self.lane.apply(entry, &mut self.host));
     }
 
     fn subscribe(
@@ -148,7 +153,7 @@ impl Scene {
         filters: &[&str],
         change: impl Fn(&mut FilterEntry<'_>),
     ) {
-        let outbox = self.world.outboxes[&who.session].clone();
+        let outbox = self.host.outboxes[&who.session].clone();
         let codes = vec![ReasonCode::Success; filters.len()];
         outbox.queue(|o| {
             o.owe(
@@ -190,9 +195,9 @@ impl Scene {
         self.apply(&Entry::Publish(message(Some(who), topic, b"m", retain)));
     }
 
-    /// What went to somebody, split into packets, first bytes cut to the type.
+    /// The packets that a session was sent: the first byte of each, and what follows the length.
     fn sent(&mut self, who: Origin<'_>) -> Vec<(u8, Vec<u8>)> {
-        let bytes = self.world.outboxes[&who.session].take_bytes();
+        let bytes = self.host.outboxes[&who.session].take_bytes();
         let mut rest = &bytes[..];
         let mut packets = Vec::new();
         while let [first, length, ..] = rest {
@@ -203,7 +208,7 @@ impl Scene {
         packets
     }
 
-    /// The topics of what went to somebody.
+    /// The topics of the PUBLISH packets that a session was sent.
     fn topics(&mut self, who: Origin<'_>) -> Vec<String> {
         let publishes = self
             .sent(who)
@@ -249,7 +254,7 @@ fn allow_all() -> Scene {
 }
 
 #[test]
-fn suback_then_retained_then_what_the_hook_says() {
+fn suback_then_retained_messages_then_the_hooks_effects() {
     let mut s = Scene::new(Box::new(Picky));
     s.publish(BOB, "t/old", true);
     s.subscribe(ALICE, &["t/#", "t/no"], |_| ());
@@ -257,7 +262,7 @@ fn suback_then_retained_then_what_the_hook_says() {
     assert_eq!(
         sent[0],
         (0x90, vec![0, 9, 1, 0x80]),
-        "3.1.1 knows one refusal"
+        "3.1.1 has one failure code"
     );
     assert_eq!(
         sent[1],
@@ -267,27 +272,27 @@ fn suback_then_retained_then_what_the_hook_says() {
     assert_eq!(sent[2].0 & 0xF1, 0x30, "live: flag clear");
     assert_eq!(&sent[2].1[2..10], b"t/joined");
     assert_eq!(sent.len(), 3);
-    assert_eq!(s.world.refused, ["alice Subscribe(\"t/no\") no"]);
+    assert_eq!(s.host.refused, ["alice Subscribe(\"t/no\") no"]);
 }
 
 #[test]
-fn a_refusal_is_told_to_5_0_by_its_code_alone() {
+fn with_5_0_the_suback_alone_carries_a_refusal() {
     let mut s = Scene::new(Box::new(Picky));
     s.subscribe(BOB, &["t/no"], |_| ());
     let suback = vec![0, 9, 5, 0x1F, 0, 2, b'n', b'o', 0x87];
     assert_eq!(s.sent(BOB), [(0x90, suback)]);
-    assert!(s.world.refused.is_empty());
+    assert!(s.host.refused.is_empty());
     s.publish(BOB, "t/no", true);
-    assert_eq!(s.world.refused, ["bob Publish(\"t/no\") no"]);
+    assert_eq!(s.host.refused, ["bob Publish(\"t/no\") no"]);
     s.subscribe(ALICE, &["t/#"], |_| ());
     assert!(
         !s.topics(ALICE).contains(&"t/no".to_owned()),
-        "a refused message is not kept"
+        "a refused message is not retained"
     );
 }
 
 #[test]
-fn stamps_reach_5_0_and_replace_what_the_client_claimed() {
+fn the_hooks_user_properties_replace_those_that_a_client_forged() {
     let mut s = Scene::new(Box::new(Picky));
     s.subscribe(BOB, &["t/a"], |_| ());
     s.sent(BOB);
@@ -331,7 +336,7 @@ fn overlapping_filters_give_one_copy_at_the_highest_qos() {
 }
 
 #[test]
-fn the_same_filter_twice_brings_what_is_retained_at_each_qos() {
+fn a_filter_named_twice_brings_retained_messages_at_each_qos() {
     let mut s = allow_all();
     s.apply(&Entry::Publish(PublishEntry {
         qos: QoS::AtLeastOnce,
@@ -347,7 +352,7 @@ fn the_same_filter_twice_brings_what_is_retained_at_each_qos() {
 }
 
 #[test]
-fn options_of_a_subscription_hold() {
+fn subscription_options_take_effect() {
     let mut s = allow_all();
     s.publish(ALICE, "t/a", true);
     s.subscribe(BOB, &["t/a"], |f| {
@@ -391,25 +396,28 @@ fn guarded_and_mounted_subscriptions() {
 }
 
 #[test]
-fn past_its_portion_a_lane_delivers_and_tells_and_does_not_keep() {
+fn past_the_limits_a_message_is_delivered_but_not_retained_and_its_sender_told() {
     let mut s = allow_all();
     s.subscribe(BOB, &["live/#"], |f| f.options.qos = QoS::AtMostOnce);
     s.sent(BOB);
     for n in 0..5 {
         s.publish(ALICE, &format!("live/{n}"), true);
     }
-    assert_eq!(s.topics(BOB).len(), 5, "live for all");
-    assert_eq!(s.world.refused.len(), 1);
-    assert!(s.world.refused[0].starts_with("alice Publish(\"live/4\") delivered but not kept"));
-    // What the server itself says is not counted, and finds room.
+    assert_eq!(s.topics(BOB).len(), 5, "all are delivered");
+    assert_eq!(s.host.refused.len(), 1);
+    assert!(s.host.refused[0].starts_with("alice Publish(\"live/4\") delivered but not kept"));
+    // The server's own messages are not limited.
     s.apply(&Entry::Publish(message(None, "live/own", b"m", true)));
     s.subscribe(ALICE, &["+/+"], |_| ());
-    let kept = s.topics(ALICE);
-    assert_eq!(kept, ["live/0", "live/1", "live/2", "live/3", "live/own"]);
+    let retained = s.topics(ALICE);
+    assert_eq!(
+        retained,
+        ["live/0", "live/1", "live/2", "live/3", "live/own"]
+    );
 }
 
 #[test]
-fn only_a_retained_empty_payload_clears() {
+fn an_empty_payload_clears_only_with_the_retain_flag() {
     let mut s = allow_all();
     s.publish(ALICE, "t/a", true);
     for (retain, left) in [(false, 1), (true, 0)] {
@@ -425,16 +433,16 @@ fn only_a_retained_empty_payload_clears() {
 }
 
 #[test]
-fn entries_of_an_earlier_incarnation_are_stale() {
+fn entries_of_an_earlier_incarnation_are_ignored() {
     let mut s = Scene::new(Box::new(Picky));
     let later = origin(1, 3, "alice");
-    s.world.outboxes.insert(later.session, outbox(Version::V3));
+    s.host.outboxes.insert(later.session, outbox(Version::V3));
     s.subscribe(ALICE, &["t/old"], |_| ());
     s.subscribe(later, &["t/new"], |_| ());
     s.sent(later);
     s.sent(ALICE);
     s.publish(BOB, "t/old", false);
-    assert!(s.topics(ALICE).is_empty(), "its filters went with it");
+    assert!(s.topics(ALICE).is_empty(), "its subscriptions were removed");
     s.subscribe(BOB, &["t/gone"], |_| ());
     s.sent(BOB);
     s.apply(&Entry::Ended(DisconnectEntry {
@@ -442,7 +450,7 @@ fn entries_of_an_earlier_incarnation_are_stale() {
         who: ALICE,
         reason: EndReason::Orderly,
     }));
-    assert_eq!(s.topics(BOB), ["t/gone"], "the hook hears of it");
+    assert_eq!(s.topics(BOB), ["t/gone"], "the hook is told");
     s.publish(BOB, "t/new", false);
     assert_eq!(s.topics(later), ["t/new"]);
     s.apply(&Entry::Ended(DisconnectEntry {
@@ -455,11 +463,11 @@ fn entries_of_an_earlier_incarnation_are_stale() {
 }
 
 #[test]
-fn an_unsubscribe_says_what_it_found() {
+fn an_unsubscribe_answers_whether_each_subscription_existed() {
     let mut s = allow_all();
     s.subscribe(BOB, &["t/a"], |_| ());
     s.sent(BOB);
-    let outbox = s.world.outboxes[&BOB.session].clone();
+    let outbox = s.host.outboxes[&BOB.session].clone();
     let codes = vec![ReasonCode::Success; 2];
     outbox.queue(|o| {
         o.owe(
@@ -482,20 +490,20 @@ fn an_unsubscribe_says_what_it_found() {
     assert!(s.sent(BOB).is_empty());
     assert!(
         s.lane.subscribers.is_empty(),
-        "a session with nothing here is forgotten"
+        "a session without a subscription is removed"
     );
 }
 
 #[test]
-fn what_a_group_gets_between_the_end_of_a_member_and_word_of_it_goes_to_another() {
+fn messages_of_a_group_go_to_another_member_before_the_lane_hears_that_one_ended() {
     let mut s = allow_all();
     for who in [ALICE, BOB] {
         s.subscribe(who, &["$share/g/t"], |_| ());
         s.sent(who);
     }
-    // Alice's session is over with her connection, Bob's is kept; the lane knows neither yet.
-    s.world.outboxes[&ALICE.session].disconnect(None, false, 0);
-    s.world.outboxes[&BOB.session].disconnect(None, true, 0);
+    // Alice's session ends with her connection, Bob's goes offline. The lane has heard of neither.
+    s.host.outboxes[&ALICE.session].disconnect(None, false, 0);
+    s.host.outboxes[&BOB.session].disconnect(None, true, 0);
     for _ in 0..4 {
         s.apply(&Entry::Publish(PublishEntry {
             qos: QoS::AtLeastOnce,
@@ -503,15 +511,16 @@ fn what_a_group_gets_between_the_end_of_a_member_and_word_of_it_goes_to_another(
         }));
     }
     let held = |who: Origin<'_>| {
-        let outbox = &s.world.outboxes[&who.session];
+        let outbox = &s.host.outboxes[&who.session];
         outbox.queue(|out| out.held().messages)
     };
     assert_eq!((held(ALICE), held(BOB)), (None, Some(4)));
 }
 
-/// What is kept of a message is more than its payload: the message as it came, with its properties, for other members.
+/// A member stores more than the payload of a message: also the entry with its properties, for
+/// other members.
 #[test]
-fn a_group_looks_for_room_for_all_of_a_message() {
+fn a_member_needs_capacity_for_a_whole_message_with_its_properties() {
     let mut s = allow_all();
     s.subscribe(ALICE, &["$share/g/t", "$share/own/a"], |_| ());
     s.subscribe(BOB, &["$share/g/t"], |_| ());
@@ -524,20 +533,20 @@ fn a_group_looks_for_room_for_all_of_a_message() {
         correlation_data: None,
         user_properties: vec![("k", &long)],
     }));
-    // Of two one waits, and there is no room for a third.
+    // One of two messages waits, and a third does not fit.
     for topic in ["a", "a", "t", "t"] {
         s.apply(&Entry::Publish(PublishEntry {
             qos: QoS::AtLeastOnce,
             properties: properties.clone(),
             ..message(None, topic, b"m", false)
         }));
-        // The socket takes what is sent.
-        for outbox in s.world.outboxes.values() {
+        // The socket takes everything.
+        for outbox in s.host.outboxes.values() {
             outbox.take_bytes();
         }
     }
     for who in [ALICE, BOB] {
-        let outbox = &s.world.outboxes[&who.session];
+        let outbox = &s.host.outboxes[&who.session];
         let held = outbox.queue(|out| (out.held().messages, out.overflowed(), out.dropped()));
         assert_eq!(held, Some((2, false, 0)), "{}", who.user);
     }
@@ -546,7 +555,7 @@ fn a_group_looks_for_room_for_all_of_a_message() {
 #[path = "reassign_tests.rs"]
 mod reassign;
 
-/// Counts how often it is asked what may be seen.
+/// Allows everything, and counts the calls of `may_see`.
 #[derive(Default)]
 struct Asked(Arc<std::sync::atomic::AtomicUsize>);
 
@@ -574,7 +583,7 @@ impl LaneHook for Asked {
 }
 
 #[test]
-fn no_lane_works_for_who_is_about_to_be_closed_or_is_gone() {
+fn no_retained_message_is_looked_at_for_a_session_that_closes_or_has_ended() {
     let asked = Asked::default();
     let count = asked.0.clone();
     let mut s = Scene::new(Box::new(asked));
@@ -585,14 +594,14 @@ fn no_lane_works_for_who_is_about_to_be_closed_or_is_gone() {
             ..message(Some(BOB), &topic, b"m", true)
         }));
     }
-    // A window of 100, and ten may wait.
+    // 100 messages may be in flight, and ten may wait.
     s.subscribe(ALICE, &["#"; 50], |f| f.guarded = true);
     let asked = |wanted: usize| {
         let asked = count.swap(0, std::sync::atomic::Ordering::Relaxed);
         assert!(asked <= wanted, "{asked}");
     };
     asked(120 + 50);
-    s.world.outboxes[&BOB.session].disconnect(None, false, 0);
+    s.host.outboxes[&BOB.session].disconnect(None, false, 0);
     s.subscribe(BOB, &["#"; 50], |f| f.guarded = true);
     asked(50);
 }

@@ -1,4 +1,37 @@
-//! The state of a lane: what stands in its log, and what each entry does.
+//! The state of a lane: the entries of its log, and what each of them does.
+//!
+//! | what | files |
+//! |---|---|
+//! | the log's entries, and a topic's lane | `entry`, `lane_of` |
+//! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
+//! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
+//! | retained messages | `retained`, `walk`; sent by `replay` |
+//! | delivery | `fanout`, `frames` |
+//! | shared groups | `sharing`, `reassign` |
+//! | what a lane asks of its runner | `host` |
+//!
+//! Nothing here names anything in `run/`.
+//!
+//! # What this folder still reaches that it must not
+//!
+//! It becomes a crate without locks, sockets and settings. Until then it uses:
+//!
+//! - `outbox::Outbox`, behind whose lock a socket may be (`host`, `lane`, `subscribers`, `fanout`,
+//!   `sharing`, `reassign`, `resume`, `replay`, `subscribe`). The state fills outboxes itself. It
+//!   also reads them: the version (`fanout`, `sharing`, `subscribe`, `replay`), whether a member is
+//!   connected and has capacity (`sharing`, `reassign`), and whether messages of shared groups are
+//!   left in one (`reassign`). By these answers the turn of a shared group and the removal of a
+//!   subscriber depend on more than the log.
+//! - `session::{Outbound, Frame, Need, Share, Taken}` (`fanout`, `frames`, `sharing`, `reassign`):
+//!   the queue of a session, and messages on their way out of one queue into another.
+//! - `packet::encode_publish` (`frames`): encoding for the socket, which is the runner's work.
+//! - `policy::LaneHook` and the types of its methods (`Actor`, `SessionId`, `EndReason`, `Mount`,
+//!   `Request`, `Message`, `Verdict`, `Mark`, `Limit`, `Stamps`, `Refusal`, `Effect`,
+//!   `HookContext`), also `Attempt` and `Notice`. They belong to this folder, and `policy` should
+//!   re-export them.
+//! - `roommq_config::Limits` (`retained`): the share of one lane should be an argument.
+//! - `hash::fnv1a` (`lane_of`), which is pure.
+//! - `tracing` (`entry`): one line, for a bug.
 
 mod entry;
 mod fanout;
@@ -7,11 +40,14 @@ mod host;
 mod index;
 mod lane;
 mod lane_of;
+mod levels;
+mod publish;
 mod reassign;
 mod replay;
 mod resume;
 mod retained;
 mod sharing;
+mod subscribe;
 mod subscribers;
 mod subscription;
 mod subscriptions;

@@ -1,4 +1,14 @@
-//! What a member of a shared group leaves to the others: never lost while the group has one that can take it.
+//! Reassigning a shared group's messages: what one member was given and has not been sent, or has
+//! not acknowledged, goes to another.
+//!
+//! | the member | messages that move | to |
+//! |---|---|---|
+//! | unsubscribes | those that it has not been sent | connected members; if it is offline itself, any |
+//! | loses its connection | those, and QoS 1 that it has not acknowledged | connected members |
+//! | ends its session | the same | any members |
+//!
+//! A message that no member takes stays where it is. At the end of the session it is dropped, and
+//! counted.
 
 use super::entry::{self, Entry};
 use super::frames::Outgoing;
@@ -13,9 +23,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 impl Lane {
-    /// The session at `slot` has just left these filters. What its groups gave it and it has not been sent goes to their
-    /// other members; without any it stays, as what was buffered may (3.10.4). What has been sent is completed
-    /// [5.0 MQTT-3.10.4-3], or handed on by the end of the session.
+    /// The session at `slot` has unsubscribed from these filters, some of which may be shared.
+    /// Messages of those groups that it has not been sent go to other members. If there are none it
+    /// may still receive them, as MQTT allows (3.10.4).
+    ///
+    /// Messages that it has been sent are completed [5.0 MQTT-3.10.4-3], or reassigned when the
+    /// session ends.
     pub(super) fn reassign_after_unsubscribe(
         &self,
         slot: Slot,
@@ -30,12 +43,13 @@ impl Lane {
         let Some(outbox) = self.outbox(slot) else {
             return;
         };
-        // A client that is there is sent what no other that is there takes.
+        // A connected client would rather receive its messages than leave them to offline members.
         let connected_only = outbox.is_connected();
         self.reassign(slot, outbox, connected_only, left.into_iter(), host);
     }
 
-    /// The connection of the session at `slot` has ended: others who are there get what they can take.
+    /// The connection of the session at `slot` has ended. Connected members of its groups receive
+    /// what they can take; the rest waits for the session to be resumed, or to end.
     pub(super) fn reassign_after_disconnect(&self, slot: Slot, host: &mut dyn LaneHost) {
         if let Some(outbox) = self.outbox(slot) {
             let groups = outbox.shared_groups(self.number);
@@ -43,8 +57,10 @@ impl Lane {
         }
     }
 
-    /// Gives what the outbox of `from` has by these groups to other members that have room, with a connection if it is to
-    /// be `now`. The rest stays where it is, also of a session that is over: its end follows.
+    /// Gives the messages that the outbox of `from` has by these groups to other members that can
+    /// take them; with `connected_only`, only to those that have a connection. The rest goes back
+    /// into the outbox. That is so even if its session has ended meanwhile: the entry that ends it
+    /// here follows.
     fn reassign<'g>(
         &self,
         from: Slot,
@@ -67,7 +83,8 @@ impl Lane {
         }
     }
 
-    /// The same for all of a session that is over. What others might have had and none took is lost.
+    /// The session at `from` has ended. All messages of its groups go to other members, offline
+    /// ones included. Those that no member takes are dropped, and counted.
     pub(super) fn reassign_after_end(&self, from: Slot, outbox: &Outbox, host: &mut dyn LaneHost) {
         let groups = outbox.shared_groups(self.number);
         let others = |member: &Subscription| member.slot != from;
@@ -79,17 +96,18 @@ impl Lane {
         outbox.lose_taken(self.number, &left, self.now);
     }
 
-    /// What the outbox has by those of these groups of which any member is `such`. Members are asked before anything is taken
-    /// out: who leaves and joins again and again must not cost more than that.
+    /// Takes out of the outbox the messages of those of these groups of which any member is a
+    /// `candidate`. Candidates are looked for first: a client that subscribes and unsubscribes
+    /// again and again must not cause more work than that.
     fn take_messages<'g>(
         &self,
         outbox: &Outbox,
         groups: impl Iterator<Item = &'g str>,
-        such: impl Fn(&Subscription) -> bool,
+        candidate: impl Fn(&Subscription) -> bool,
     ) -> Vec<Taken> {
         let any = |group: &&str| {
             let group = self.subscriptions.group(group);
-            group.is_some_and(|group| group.members().iter().any(&such))
+            group.is_some_and(|group| group.members().iter().any(&candidate))
         };
         let open: HashSet<&str> = groups.filter(any).collect();
         if open.is_empty() {
@@ -98,7 +116,7 @@ impl Lane {
         outbox.take_shared(self.number, &|share| open.contains(&*share.group))
     }
 
-    /// What nobody took of it.
+    /// Gives each message to another member, and returns those that none took.
     fn give_to_others(
         &self,
         taken: Vec<Taken>,
@@ -107,16 +125,17 @@ impl Lane {
         host: &mut dyn LaneHost,
     ) -> Vec<Taken> {
         let mut left = Vec::new();
-        // By group, the smallest that was refused. Nobody gets room meanwhile, most likely, and there may be thousands of both
-        // members and messages.
+        // The size of the smallest message that each group refused. No member gains capacity
+        // meanwhile, so larger ones are not offered: there may be thousands of messages, and
+        // thousands of members.
         let mut refused: HashMap<Arc<str>, usize> = HashMap::new();
         for message in taken {
             let share = &message.share;
             let size = share.batch.len();
-            let hopeless = refused
+            let too_large = refused
                 .get(&share.group)
                 .is_some_and(|least| *least <= size);
-            if hopeless || !self.give_to_other(share, from, connected_only, host) {
+            if too_large || !self.give_to_other(share, from, connected_only, host) {
                 refused
                     .entry(share.group.clone())
                     .and_modify(|least| *least = size.min(*least))
@@ -127,7 +146,7 @@ impl Lane {
         left
     }
 
-    /// Whether another member took it, or it has expired.
+    /// Gives one message to another member. True if one took it, or if it has expired.
     fn give_to_other(
         &self,
         share: &Share,
@@ -151,7 +170,7 @@ impl Lane {
         self.with_message(share, give).flatten() == Some(true)
     }
 
-    /// The message as it came into the lane.
+    /// Calls `f` with a message as it was when the lane accepted it; none if it cannot be read.
     fn with_message<T>(&self, share: &Share, f: impl FnOnce(&Outgoing<'_>) -> T) -> Option<T> {
         let entry = entry::read_batch(&share.batch).ok()?.next()?.ok()?;
         let Entry::Publish(entry) = entry else {
@@ -165,7 +184,8 @@ impl Lane {
         }))
     }
 
-    /// Forgets a session that holds no filter here any more, and nothing of a group that others are to have in the end.
+    /// Removes a session that has no subscription here any more, unless it still holds messages of
+    /// shared groups: those are reassigned when it ends.
     pub(super) fn remove_if_unused(&mut self, slot: Slot) {
         if !self.subscribers.has_no_filter(slot) {
             return;

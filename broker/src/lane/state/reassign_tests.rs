@@ -14,18 +14,20 @@ const LIMITS: OutboundLimits = OutboundLimits {
     age: u64::MAX,
 };
 
-/// Of these sessions; all speak 5.0 and are in the group `$share/g/t`, in this order.
+/// A lane with the group `$share/g/t`, whose members are these sessions, in this order. All use
+/// 5.0.
 fn group(members: &[(Origin<'static>, OutboundLimits)]) -> Scene {
     let mut s = allow_all();
     for (who, limits) in members {
         let outbox = Arc::new(Outbox::connected(Version::V5, *limits));
-        s.world.outboxes.insert(who.session, outbox);
+        s.host.outboxes.insert(who.session, outbox);
         s.subscribe(*who, &["$share/g/t"], |f| f.options.qos = QoS::ExactlyOnce);
         s.sent(*who);
     }
     s
 }
 
+/// So many messages may be in flight.
 fn window(receive_maximum: u16) -> OutboundLimits {
     OutboundLimits {
         receive_maximum,
@@ -33,6 +35,7 @@ fn window(receive_maximum: u16) -> OutboundLimits {
     }
 }
 
+/// Packets may have so many bytes.
 fn largest(bytes: u32) -> OutboundLimits {
     OutboundLimits {
         maximum_packet_size: Some(bytes),
@@ -54,7 +57,8 @@ impl Scene {
         }
     }
 
-    /// The last bytes of the PUBLISH packets that went to somebody: of payloads of one byte, these.
+    /// The last byte of each PUBLISH that a session was sent: of payloads with one byte, the
+    /// payloads.
     fn got(&mut self, who: Origin<'_>) -> String {
         let sent = self.sent(who);
         let publishes = sent.iter().filter(|(first, _)| first >> 4 == 3);
@@ -71,23 +75,23 @@ impl Scene {
         }));
     }
 
-    /// The connection ends, and with it the session unless it `stays`.
+    /// The connection ends. The session ends with it, or goes offline if it `stays`.
     fn end(&mut self, who: Origin<'static>, stays: bool) {
-        self.world.outboxes[&who.session].disconnect(None, stays, 40);
-        let gone = DisconnectEntry {
+        self.host.outboxes[&who.session].disconnect(None, stays, 40);
+        let disconnect = DisconnectEntry {
             at: 40,
             who,
             reason: EndReason::Orderly,
         };
         self.apply(&if stays {
-            Entry::Disconnected(gone)
+            Entry::Disconnected(disconnect)
         } else {
-            Entry::Ended(gone)
+            Entry::Ended(disconnect)
         });
     }
 
     fn with<T>(&self, who: Origin<'_>, ask: impl FnOnce(&mut Outbound) -> T) -> T {
-        self.world.outboxes[&who.session].queue(ask).unwrap()
+        self.host.outboxes[&who.session].queue(ask).unwrap()
     }
 
     fn acknowledge(&self, who: Origin<'_>, id: u16) {
@@ -95,14 +99,14 @@ impl Scene {
         assert_eq!(self.with(who, |out| out.acked(id, 50)), Ok(true));
     }
 
-    /// Without a connection: what is kept, and what has been dropped.
-    fn kept(&self, who: Origin<'_>) -> (u64, u64) {
+    /// The messages that a session stores, and those that it has dropped.
+    fn stored(&self, who: Origin<'_>) -> (u64, u64) {
         self.with(who, |out| (out.held().messages, out.dropped()))
     }
 }
 
 #[test]
-fn who_cannot_take_a_packet_has_no_turn() {
+fn a_member_that_cannot_take_a_packet_is_skipped() {
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
         let mut s = group(&[(ALICE, largest(60)), (BOB, LIMITS), (CAROL, LIMITS)]);
         for n in b'0'..b'8' {
@@ -115,15 +119,15 @@ fn who_cannot_take_a_packet_has_no_turn() {
         assert_eq!(got, ["0246", "1357"], "in turn");
         s.send_all(qos, b"abc");
         for who in [ALICE, BOB, CAROL] {
-            assert_eq!(s.got(who).len(), 1, "what is small goes to all");
+            assert_eq!(s.got(who).len(), 1, "a small packet may go to any member");
             assert_eq!(s.with(who, |out| out.dropped()), 0);
         }
     }
 }
 
-/// The frame counts as that member would get it: its QoS, its identifier.
+/// The packet is measured with that member's QoS and subscription identifier.
 #[test]
-fn the_size_is_that_of_the_members_own_packet() {
+fn a_packet_is_measured_as_the_member_would_receive_it() {
     // Fixed header 2, topic 3, packet id 2, properties 1, payload 50.
     for (most, identifier, fits) in [(58, 0, true), (57, 0, false), (60, 9, true), (59, 9, false)] {
         let mut s = group(&[(ALICE, largest(most)), (BOB, largest(10))]);
@@ -154,16 +158,16 @@ fn the_size_is_that_of_the_members_own_packet() {
 }
 
 #[test]
-fn an_absent_member_keeps_what_is_too_large_for_those_who_are_there() {
+fn an_offline_member_stores_what_is_too_large_for_connected_ones() {
     let mut s = group(&[(ALICE, largest(60)), (BOB, largest(60))]);
     s.end(BOB, true);
     s.send(QoS::AtLeastOnce, &[b'x'; 100]);
-    assert_eq!((s.got(ALICE), s.kept(BOB)), (String::new(), (1, 0)));
+    assert_eq!((s.got(ALICE), s.stored(BOB)), (String::new(), (1, 0)));
     s.send(QoS::AtMostOnce, &[b'x'; 100]);
-    assert_eq!(s.with(ALICE, |out| out.dropped()), 1, "nothing waits at 0");
-    // One who takes it comes, and Bob's session ends.
+    assert_eq!(s.with(ALICE, |out| out.dropped()), 1, "QoS 0 is not stored");
+    // A member that can take it joins, and Bob's session ends.
     let outbox = Arc::new(Outbox::connected(Version::V5, LIMITS));
-    s.world.outboxes.insert(CAROL.session, outbox);
+    s.host.outboxes.insert(CAROL.session, outbox);
     s.subscribe(CAROL, &["$share/g/t"], |_| ());
     s.sent(CAROL);
     s.end(BOB, false);
@@ -171,47 +175,51 @@ fn an_absent_member_keeps_what_is_too_large_for_those_who_are_there() {
 }
 
 #[test]
-fn a_member_that_goes_to_sleep_keeps_what_no_other_takes() {
+fn a_member_that_goes_offline_stores_what_no_other_takes() {
     let mut s = group(&[(ALICE, LIMITS), (BOB, largest(60))]);
     s.send(QoS::AtLeastOnce, &[b'x'; 100]);
     s.send_all(QoS::AtLeastOnce, b"012");
     let (alice, bob) = (s.got(ALICE), s.got(BOB));
     s.end(ALICE, true);
-    assert_eq!(s.kept(ALICE), (1, 0), "the large one");
+    assert_eq!(s.stored(ALICE), (1, 0), "the large one");
     let mut all = format!("{alice}{bob}{}", s.got(BOB)).into_bytes();
     all.sort_unstable();
     all.dedup();
     assert_eq!(all, b"012x");
     assert_eq!(s.with(BOB, |out| out.dropped()), 0);
-    // In the end it is too large for all that are left, and is counted.
+    // At the end of the session it is too large for all other members: it is dropped and counted.
     s.end(ALICE, false);
-    assert_eq!(s.world.outboxes[&ALICE.session].dropped(), 1);
+    assert_eq!(s.host.outboxes[&ALICE.session].dropped(), 1);
 }
 
 #[test]
-fn what_a_member_that_leaves_was_not_sent_goes_to_others_at_once() {
+fn unsent_messages_of_a_member_that_unsubscribes_go_to_others_at_once() {
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
         let mut s = group(&[(ALICE, window(1))]);
         s.send_all(qos, b"0246");
         assert_eq!(s.got(ALICE), "0");
         let bob = Arc::new(Outbox::connected(Version::V5, LIMITS));
-        s.world.outboxes.insert(BOB.session, bob);
+        s.host.outboxes.insert(BOB.session, bob);
         s.subscribe(BOB, &["$share/g/t"], |f| f.options.qos = QoS::ExactlyOnce);
         s.sent(BOB);
         s.leave(ALICE, "$share/g/t");
         assert_eq!(s.got(BOB), "246");
-        assert_eq!(s.kept(ALICE).0, 1, "on its way, and stays so");
+        assert_eq!(s.stored(ALICE).0, 1, "in flight, and stays so");
         if qos == QoS::AtLeastOnce {
             s.acknowledge(ALICE, 1);
             assert_eq!(s.got(ALICE), "");
         }
         s.end(ALICE, false);
-        assert_eq!(s.got(BOB), "", "completed, or for nobody else");
+        assert_eq!(
+            s.got(BOB),
+            "",
+            "completed, or QoS 2, which no other may have"
+        );
     }
 }
 
 #[test]
-fn what_was_on_its_way_to_a_member_that_left_goes_to_others_with_its_session() {
+fn messages_in_flight_to_a_member_that_unsubscribed_go_to_others_when_its_session_ends() {
     let mut s = group(&[(ALICE, LIMITS), (BOB, LIMITS)]);
     s.send_all(QoS::AtLeastOnce, b"0123");
     let (alice, _) = (s.got(ALICE), s.got(BOB));
@@ -222,19 +230,19 @@ fn what_was_on_its_way_to_a_member_that_left_goes_to_others_with_its_session() {
     s.end(ALICE, false);
     assert_eq!(s.got(BOB), alice[1..]);
     s.end(BOB, false);
-    assert!(s.lane.subscribers.is_empty(), "forgotten with its session");
+    assert!(s.lane.subscribers.is_empty(), "removed with its session");
 }
 
 #[test]
-fn the_last_member_keeps_what_it_has_until_there_is_another() {
+fn the_last_member_keeps_its_messages_until_there_is_another() {
     let mut s = group(&[(ALICE, window(1))]);
     s.send_all(QoS::AtLeastOnce, b"012");
     s.leave(ALICE, "$share/g/t");
     assert_eq!(s.got(ALICE), "0");
     s.acknowledge(ALICE, 1);
-    assert_eq!(s.got(ALICE), "1", "what was buffered may be delivered");
+    assert_eq!(s.got(ALICE), "1", "buffered messages may be delivered");
     let bob = Arc::new(Outbox::connected(Version::V5, LIMITS));
-    s.world.outboxes.insert(BOB.session, bob);
+    s.host.outboxes.insert(BOB.session, bob);
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     s.sent(BOB);
     s.end(ALICE, true);
@@ -244,27 +252,27 @@ fn the_last_member_keeps_what_it_has_until_there_is_another() {
 }
 
 #[test]
-fn only_what_came_by_the_filter_that_was_left_goes_to_others() {
+fn only_messages_of_the_filter_that_was_unsubscribed_go_to_others() {
     let mut s = group(&[(ALICE, window(1)), (BOB, LIMITS)]);
     s.subscribe(ALICE, &["t", "$share/own/t"], |_| ());
     s.sent(ALICE);
     s.send_all(QoS::AtLeastOnce, b"012");
     let bob = s.got(BOB);
-    let before = s.kept(ALICE).0;
+    let before = s.stored(ALICE).0;
     s.leave(ALICE, "$share/g/t");
-    let passed_on = s.got(BOB);
-    assert_eq!(before - s.kept(ALICE).0, passed_on.len() as u64);
+    let reassigned = s.got(BOB);
+    assert_eq!(before - s.stored(ALICE).0, reassigned.len() as u64);
     assert_eq!(
-        s.kept(ALICE).0,
+        s.stored(ALICE).0,
         6,
         "by its own filter and as a group's only member"
     );
-    assert_eq!(bob.len() + passed_on.len(), 3);
+    assert_eq!(bob.len() + reassigned.len(), 3);
 }
 
-/// What is held until a SUBACK of several lanes is complete has not been sent either.
+/// Messages that wait for a SUBACK of several lanes have not been sent either.
 #[test]
-fn what_is_held_for_an_answer_goes_to_others_too() {
+fn messages_held_for_an_answer_go_to_others() {
     let mut s = group(&[(ALICE, LIMITS)]);
     let codes = vec![ReasonCode::Success];
     s.with(ALICE, |out| {
@@ -275,7 +283,7 @@ fn what_is_held_for_an_answer_goes_to_others_too() {
     s.send_all(QoS::AtLeastOnce, b"01");
     assert_eq!(s.got(ALICE), "");
     let bob = Arc::new(Outbox::connected(Version::V5, LIMITS));
-    s.world.outboxes.insert(BOB.session, bob);
+    s.host.outboxes.insert(BOB.session, bob);
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     s.sent(BOB);
     s.leave(ALICE, "$share/g/t");
@@ -284,14 +292,15 @@ fn what_is_held_for_an_answer_goes_to_others_too() {
     assert_eq!(s.got(ALICE), "");
 }
 
-/// Its rights have gone: what waits in the queue is not to be dropped where others of the group may have it.
+/// Its user has lost the right to it. Other members may still have the messages, so they must not
+/// be dropped.
 #[test]
-fn a_filter_that_is_refused_when_its_client_comes_back_leaves_its_messages_to_the_group() {
+fn messages_of_a_filter_that_is_not_resumed_go_to_others() {
     let mut s = group(&[(ALICE, LIMITS)]);
     s.end(ALICE, true);
     s.send_all(QoS::AtLeastOnce, b"01");
     let bob = Arc::new(Outbox::connected(Version::V5, LIMITS));
-    s.world.outboxes.insert(BOB.session, bob);
+    s.host.outboxes.insert(BOB.session, bob);
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     s.sent(BOB);
     s.apply(&Entry::Resume(SubscribeEntry {
@@ -301,17 +310,17 @@ fn a_filter_that_is_refused_when_its_client_comes_back_leaves_its_messages_to_th
         identifier: 0,
         filters: Vec::new(),
     }));
-    assert_eq!((s.got(BOB), s.kept(ALICE).0), ("01".to_owned(), 0));
+    assert_eq!((s.got(BOB), s.stored(ALICE).0), ("01".to_owned(), 0));
     assert!(s.lane.subscribers.slot_of(ALICE.session.client).is_none());
 }
 
-/// Nobody is closed for anything.
+/// Whether no connection is to be closed.
 fn all_open(s: &Scene, members: &[Origin<'_>]) -> bool {
-    let mut outboxes = members.iter().map(|who| &s.world.outboxes[&who.session]);
+    let mut outboxes = members.iter().map(|who| &s.host.outboxes[&who.session]);
     outboxes.all(|o| o.condition().closing.is_none())
 }
 
-/// Each of both has one on its way and nine that wait, which leaves Bob room for one.
+/// Each of both has one message in flight and nine that wait. One more fits into Bob's queue.
 fn both_nearly_full(qos: QoS) -> Scene {
     let mut s = group(&[(ALICE, window(1)), (BOB, window(1))]);
     s.send_all(qos, b"0123456789abcdefghij");
@@ -320,41 +329,41 @@ fn both_nearly_full(qos: QoS) -> Scene {
 }
 
 #[test]
-fn a_member_that_goes_to_sleep_keeps_what_others_have_no_room_for() {
+fn a_member_that_goes_offline_stores_what_does_not_fit_into_other_queues() {
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
         let mut s = both_nearly_full(qos);
         s.end(ALICE, true);
-        assert_eq!(s.kept(ALICE), (9, 0));
-        assert_eq!(s.kept(BOB), (11, 0), "one on its way, ten that wait");
+        assert_eq!(s.stored(ALICE), (9, 0));
+        assert_eq!(s.stored(BOB), (11, 0), "one in flight, ten that wait");
         assert!(all_open(&s, &[BOB]));
     }
 }
 
 #[test]
-fn a_member_that_leaves_is_sent_what_others_have_no_room_for() {
+fn a_member_that_unsubscribes_receives_what_does_not_fit_into_other_queues() {
     let mut s = both_nearly_full(QoS::AtLeastOnce);
     s.leave(ALICE, "$share/g/t");
-    assert_eq!((s.kept(ALICE), s.kept(BOB)), ((9, 0), (11, 0)));
+    assert_eq!((s.stored(ALICE), s.stored(BOB)), ((9, 0), (11, 0)));
     for id in 1..10 {
         s.acknowledge(ALICE, id);
     }
-    assert_eq!(s.got(ALICE).len(), 8, "in all nine, and one by Bob");
+    assert_eq!(s.got(ALICE).len(), 8, "nine in all, and one by Bob");
     assert!(all_open(&s, &[ALICE, BOB]));
 }
 
-/// Otherwise the end of one member of a busy group could close all, one after the other.
+/// Otherwise the end of one member of a busy group could close all others, one after another.
 #[test]
-fn nobody_is_closed_for_what_a_member_left_at_its_end() {
+fn no_connection_is_closed_for_messages_of_a_session_that_ended() {
     let mut s = both_nearly_full(QoS::AtLeastOnce);
     s.end(ALICE, false);
-    assert_eq!(s.kept(BOB), (11, 0), "all its own, and one of hers");
-    assert_eq!(s.world.outboxes[&ALICE.session].dropped(), 9);
+    assert_eq!(s.stored(BOB), (11, 0), "all his own, and one of hers");
+    assert_eq!(s.host.outboxes[&ALICE.session].dropped(), 9);
     assert!(all_open(&s, &[BOB]));
 }
 
-/// What fits one goes to that one, whoever has the turn.
+/// A message that only one member can take goes to that one, whichever has the turn.
 #[test]
-fn a_member_that_leaves_is_sent_what_only_others_without_room_could_take() {
+fn a_member_that_unsubscribes_receives_what_only_full_members_could_take() {
     for before in 0..4 {
         let small = OutboundLimits {
             maximum_packet_size: Some(60),
@@ -383,48 +392,48 @@ fn a_member_that_leaves_is_sent_what_only_others_without_room_could_take() {
 }
 
 #[test]
-fn who_is_there_leaves_nothing_to_those_who_are_not() {
+fn a_connected_member_that_unsubscribes_leaves_nothing_to_offline_ones() {
     let mut s = group(&[(ALICE, window(1)), (BOB, window(1))]);
     s.end(BOB, true);
     s.send_all(QoS::AtLeastOnce, b"012");
     s.leave(ALICE, "$share/g/t");
-    assert_eq!((s.kept(ALICE).0, s.kept(BOB).0), (3, 0));
+    assert_eq!((s.stored(ALICE).0, s.stored(BOB).0), (3, 0));
     s.end(ALICE, false);
-    assert_eq!(s.kept(BOB), (3, 0), "at its end");
+    assert_eq!(s.stored(BOB), (3, 0), "at the end of her session");
 }
 
-/// Who is there and has room for nothing.
+/// A queue into which nothing fits.
 const FULL: OutboundLimits = OutboundLimits {
     messages: 0,
     ..LIMITS
 };
 
-/// Her connection and her session are over before the lane hears of the first.
+/// Alice's connection and her session have ended before the lane hears of the first.
 #[test]
-fn what_a_session_that_is_over_has_left_is_for_the_absent_too() {
+fn messages_of_a_session_that_ended_go_to_offline_members_too() {
     for others in [&[(BOB, LIMITS)][..], &[(BOB, LIMITS), (CAROL, FULL)]] {
         let mut s = group(&[&[(ALICE, window(1))], others].concat());
         s.end(BOB, true);
         s.send_all(QoS::AtLeastOnce, b"01234");
-        assert_eq!((s.kept(ALICE).0, s.kept(BOB).0), (5, 0));
-        let outbox = s.world.outboxes[&ALICE.session].clone();
+        assert_eq!((s.stored(ALICE).0, s.stored(BOB).0), (5, 0));
+        let outbox = s.host.outboxes[&ALICE.session].clone();
         outbox.disconnect(None, true, 40);
         outbox.disconnect(None, false, 40);
-        let gone = || DisconnectEntry {
+        let disconnect = || DisconnectEntry {
             at: 40,
             who: ALICE,
             reason: EndReason::Orderly,
         };
-        s.apply(&Entry::Disconnected(gone()));
-        assert_eq!((outbox.dropped(), s.kept(BOB).0), (0, 0), "not yet");
-        s.apply(&Entry::Ended(gone()));
-        assert_eq!((outbox.dropped(), s.kept(BOB).0), (0, 5));
+        s.apply(&Entry::Disconnected(disconnect()));
+        assert_eq!((outbox.dropped(), s.stored(BOB).0), (0, 0), "not yet");
+        s.apply(&Entry::Ended(disconnect()));
+        assert_eq!((outbox.dropped(), s.stored(BOB).0), (0, 5));
     }
 }
 
-/// She has each message by the group and by a filter of her own.
+/// Alice has each message twice: by the group, and by a filter of her own.
 #[test]
-fn what_nobody_took_comes_where_it_was() {
+fn messages_that_no_member_took_keep_their_order() {
     for leaves in [false, true] {
         let mut s = group(&[(ALICE, window(1)), (BOB, FULL)]);
         s.subscribe(ALICE, &["t"], |f| f.options.qos = QoS::AtLeastOnce);
@@ -435,7 +444,7 @@ fn what_nobody_took_comes_where_it_was() {
             s.leave(ALICE, "$share/g/t");
         } else {
             s.end(ALICE, true);
-            let outbox = &s.world.outboxes[&ALICE.session];
+            let outbox = &s.host.outboxes[&ALICE.session];
             outbox.connect(None, Version::V5, window(1), &Reply::PingResp, 50);
             assert_eq!(s.got(ALICE), got, "again");
         }

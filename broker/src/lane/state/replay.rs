@@ -1,17 +1,20 @@
-//! What a SUBSCRIBE is answered with in a lane: its codes, then the retained messages that its filters match.
+//! A lane's answer to a SUBSCRIBE: the reason codes, then the retained messages that the filters
+//! match.
 
 use super::entry::{FilterEntry, SubscribeEntry};
 use super::frames::retained_frame;
 use super::host::LaneHost;
 use super::lane::Lane;
-use super::subscription::Slot;
-use super::subscription::Subscription;
+use super::subscription::{Slot, Subscription};
 use crate::packet::{QoS, ReasonCode};
 use std::ops::ControlFlow;
 
 impl Lane {
-    /// Answers a SUBSCRIBE. The filters in `wanted` get what is retained, all at once: each topic comes in its order, as
-    /// often as filters match it [3.1.1 MQTT-3.8.4-4, 5.0 MQTT-3.8.4-5].
+    /// Answers a SUBSCRIBE with `codes`, each with the position of its filter and a reason string
+    /// if it is a refusal, and with the retained messages that the filters in `wanted` match.
+    ///
+    /// Messages come in the order of topics, for all filters at once. One that several filters
+    /// match comes once for each [3.1.1 MQTT-3.8.4-4, 5.0 MQTT-3.8.4-5].
     pub(super) fn answer(
         &self,
         slot: Slot,
@@ -34,6 +37,7 @@ impl Lane {
         }
     }
 
+    /// Sends the retained messages that the filters in `wanted` match.
     fn replay(
         &self,
         slot: Slot,
@@ -48,35 +52,38 @@ impl Lane {
         let who = subscriber.actor();
         let of = |f: &&FilterEntry<'_>| Subscription::of(slot, f, s.identifier);
         let subscriptions: Vec<_> = wanted.iter().map(of).collect();
-        let unsure = |qos| qos == QoS::AtMostOnce;
-        let all_unsure = subscriptions.iter().all(|s| unsure(s.options.qos));
+        let may_drop = |qos| qos == QoS::AtMostOnce;
+        let may_drop_all = subscriptions.iter().all(|s| may_drop(s.options.qos));
         let all_guarded = subscriptions.iter().all(|s| s.guarded);
-        // Whoever subscribes again and again and does not read shall not keep the lane busy with it.
-        let mut room = true;
+        // False once the outbox has dropped a message. From then on QoS 0 is not even encoded: a
+        // client that subscribes again and again, and does not read, must not keep the lane busy.
+        let mut has_capacity = true;
         let filters = wanted.iter().map(|f| f.filter);
         self.retained
-            .matching(filters, self.now, |topic, kept, places| {
-                // Asked once: one packet may name filters by the thousand, all of which match it.
+            .matching(filters, self.now, |topic, message, positions| {
+                // The hook is asked once a topic: thousands of filters of one packet may match it.
                 let mut seen = None;
                 let mut is_hidden = || !*seen.get_or_insert_with(|| self.hook.may_see(who, topic));
                 if all_guarded && is_hidden() {
                     return ControlFlow::Continue(());
                 }
-                for subscription in places.iter().filter_map(|place| subscriptions.get(*place)) {
-                    if !room && all_unsure {
+                for subscription in positions.iter().filter_map(|at| subscriptions.get(*at)) {
+                    if !has_capacity && may_drop_all {
                         return ControlFlow::Break(());
                     }
-                    if !room && (unsure(kept.qos) || unsure(subscription.options.qos)) {
+                    if !has_capacity
+                        && (may_drop(message.qos) || may_drop(subscription.options.qos))
+                    {
                         continue;
                     }
                     if subscription.guarded && is_hidden() {
                         continue;
                     }
                     let frame =
-                        retained_frame(topic, kept, self.now, subscription, outbox.version());
+                        retained_frame(topic, message, self.now, subscription, outbox.version());
                     let mut closing = false;
                     let taken = outbox.try_fill(|out| {
-                        room &= out.replay(s.request_id, self.number, &frame, self.now);
+                        has_capacity &= out.replay(s.request_id, self.number, &frame, self.now);
                         closing = out.overflowed();
                     });
                     if taken == Some(true) {

@@ -1,46 +1,53 @@
-//! Sessions that outlive their connections, as their lanes see it.
+//! The life of a session as a lane sees it: disconnected, resumed, ended.
 
 use super::entry::{DisconnectEntry, SubscribeEntry};
 use super::host::LaneHost;
 use super::lane::Lane;
 use super::subscription::Slot;
 use crate::packet::ReasonCode;
-use crate::policy::{Attempt, Refusal, Request, SessionId};
+use crate::policy::{Attempt, Request, SessionId};
 use std::collections::HashSet;
 
 impl Lane {
-    /// The connection is over; subscriptions stay, and fill the outbox. What others of a shared group can
-    /// do at once they shall.
-    pub(super) fn disconnected(&mut self, g: &DisconnectEntry<'_>, host: &mut dyn LaneHost) {
-        self.advance_time(g.at);
-        if let Some(slot) = self.slot_up_to(g.who.session) {
+    /// The session goes offline. Its subscriptions stay and fill its outbox; messages of its shared
+    /// groups go to members that have a connection.
+    pub(super) fn disconnected(&mut self, d: &DisconnectEntry<'_>, host: &mut dyn LaneHost) {
+        self.advance_time(d.at);
+        if let Some(slot) = self.slot_up_to(d.who.session) {
             self.reassign_after_disconnect(slot, host);
         }
-        self.with_hook(|hook, cx| hook.disconnected(cx, g.who.into(), &g.reason));
+        self.with_hook(|hook, cx| hook.disconnected(cx, d.who.into(), &d.reason));
         self.perform_effects(host);
     }
 
-    /// The session is over.
-    pub(super) fn ended(&mut self, g: &DisconnectEntry<'_>, host: &mut dyn LaneHost) {
-        self.advance_time(g.at);
-        // A later incarnation keeps what it has here; the hook may know the old one in other places.
-        if let Some(slot) = self.slot_up_to(g.who.session)
+    /// The session ends. Its subscriptions are removed, and messages of its shared groups go to any
+    /// member.
+    pub(super) fn ended(&mut self, d: &DisconnectEntry<'_>, host: &mut dyn LaneHost) {
+        self.advance_time(d.at);
+        // A later incarnation keeps its subscriptions. The hook is told all the same: it may have
+        // state of the earlier one.
+        if let Some(slot) = self.slot_up_to(d.who.session)
             && let Some(outbox) = self.remove_session(slot)
         {
             self.reassign_after_end(slot, &outbox, host);
         }
-        self.with_hook(|hook, cx| hook.disconnected(cx, g.who.into(), &g.reason));
+        self.with_hook(|hook, cx| hook.disconnected(cx, d.who.into(), &d.reason));
         self.perform_effects(host);
     }
 
-    /// Where this session is, or an earlier one of its client.
+    /// The slot of this session, or of an earlier incarnation; none if a later one has it.
     fn slot_up_to(&self, session: SessionId) -> Option<Slot> {
         let slot = self.subscribers.slot_of(session.client)?;
         let known = self.subscribers.get(slot)?.session;
         (known.incarnation <= session.incarnation).then_some(slot)
     }
 
-    /// The client is back: each of its filters is judged anew, since rights may have gone meanwhile.
+    /// A connection resumes the session. Each filter that the policy allowed is judged again by the
+    /// hook, since the user may have lost rights meanwhile. The session keeps those that pass, and
+    /// loses all others.
+    ///
+    /// For each filter the answer has one of these codes: 0 (success), 0x11 (the lane does not know
+    /// the subscription), or the hook's refusal.
     pub(super) fn resume(&mut self, r: &SubscribeEntry<'_>, host: &mut dyn LaneHost) {
         self.advance_time(r.at);
         let slot = self.subscribers.set_session(r.who.session);
@@ -48,25 +55,27 @@ impl Lane {
             slot.filter(|slot| lane.subscriptions.find(filter, *slot).is_some())
         };
         let mut codes = Vec::with_capacity(r.filters.len());
-        let mut asked = Vec::with_capacity(r.filters.len());
+        let mut known = Vec::with_capacity(r.filters.len());
         for f in &r.filters {
             if held(self, f.filter).is_some() {
-                asked.push(f);
+                known.push(f);
             } else {
                 codes.push((f.position, ReasonCode::NoSubscriptionExisted, None));
             }
         }
-        let requests: Vec<_> = asked.iter().map(|f| f.request()).collect();
+        let requests: Vec<_> = known.iter().map(|f| f.request()).collect();
         let verdicts = self.with_hook(|hook, cx| hook.judge(cx, r.who.into(), &requests));
         let mut granted = Vec::with_capacity(requests.len());
-        for ((f, request), verdict) in asked.iter().zip(&requests).zip(verdicts) {
+        for ((f, request), verdict) in known.iter().zip(&requests).zip(verdicts) {
             match verdict {
                 Ok(()) => {
                     granted.push(*request);
                     codes.push((f.position, ReasonCode::Success, None));
                 }
                 Err(refusal) => {
-                    self.tell_refused(r, f.filter, &refusal, host);
+                    // In no version of MQTT does a SUBACK follow, so the user is told by a message.
+                    let attempt = Attempt::Subscribe(f.filter);
+                    host.refused(r.who.into(), attempt, &refusal, self.now);
                     codes.push((f.position, refusal.code, None));
                 }
             }
@@ -75,7 +84,7 @@ impl Lane {
             self.retain_only(slot, &granted, host);
         }
         if let Some(outbox) = host.outbox(r.who.session) {
-            // Asleep until all lanes have answered, so there is nothing to flush.
+            // The session stays offline until all lanes have answered, so nothing can be flushed.
             outbox.fill(|out| out.answer(r.request_id, self.number, codes, self.now));
         }
         if !granted.is_empty() {
@@ -87,28 +96,16 @@ impl Lane {
         }
     }
 
-    fn tell_refused(
-        &self,
-        r: &SubscribeEntry<'_>,
-        filter: &str,
-        refusal: &Refusal,
-        host: &mut dyn LaneHost,
-    ) {
-        // No SUBACK can tell it, in any version.
-        let attempt = Attempt::Subscribe(filter);
-        host.refused(r.who.into(), attempt, refusal, self.now);
-    }
-
-    /// Takes all other filters of a session away.
+    /// Removes all subscriptions of a session but those to the `granted` filters.
     fn retain_only(&mut self, slot: Slot, granted: &[Request<'_>], host: &mut dyn LaneHost) {
-        let kept: HashSet<&str> = granted.iter().map(|r| r.filter).collect();
-        let mut gone = self.subscribers.filters(slot);
-        gone.retain(|filter| !kept.contains(&**filter));
-        for filter in &gone {
+        let granted: HashSet<&str> = granted.iter().map(|r| r.filter).collect();
+        let mut lost = self.subscribers.filters(slot);
+        lost.retain(|filter| !granted.contains(&**filter));
+        for filter in &lost {
             self.subscriptions.remove(filter, slot);
             self.subscribers.remove_filter(slot, filter);
         }
-        let gone: Vec<&str> = gone.iter().map(|filter| &**filter).collect();
-        self.reassign_after_unsubscribe(slot, &gone, host);
+        let lost: Vec<&str> = lost.iter().map(|filter| &**filter).collect();
+        self.reassign_after_unsubscribe(slot, &lost, host);
     }
 }

@@ -1,4 +1,4 @@
-//! Retained messages of a lane, in the order of their topics: level by level, what stands above before what is below.
+//! The retained messages of a lane, ordered by topic: a topic comes before those below it.
 
 use super::walk::{Walk, key_of, topic_of};
 use crate::packet::{PublishProperties, QoS, string_cost};
@@ -8,34 +8,35 @@ use roommq_config::Limits;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-/// A message that is kept.
+/// A retained message, stored under its topic.
 #[derive(Debug, Clone)]
 pub(crate) struct RetainedMessage {
-    /// Milliseconds since the Unix epoch; its expiry counts from here.
+    /// When the server received it, in milliseconds since the Unix epoch. Its expiry counts from
+    /// here.
     pub at: u64,
     pub payload: Bytes,
     pub qos: QoS,
-    /// With what was stamped; none where all are unset.
+    /// Stamps of the lane's hook included; none if no property is set.
     pub properties: Option<Box<PublishProperties>>,
-    /// What of it counts towards the lane's [`RetainedLimits`].
+    /// Says how it counts towards the lane's [`RetainedLimits`].
     pub limit: Limit,
 }
 
 impl RetainedMessage {
-    /// Whole seconds left to live: none where it lives for ever, `Some(0)` where it is over.
+    /// The whole seconds until it expires; 0: it has expired; none: it never does.
     pub(crate) fn seconds_left(&self, now: u64) -> Option<u32> {
         let expiry = self.properties.as_ref()?.message_expiry?;
         Some(remaining(expiry, self.at, now))
     }
 
-    /// When its time is over; none: never.
+    /// When it expires, in milliseconds since the Unix epoch; none: never.
     pub(crate) fn expires_at(&self) -> Option<u64> {
         let expiry = self.properties.as_ref()?.message_expiry?;
         Some(expires_at(expiry, self.at))
     }
 
-    /// What it counts for at a topic of so many bytes: each of its strings, and what that costs beside its bytes. With a time
-    /// to live the topic stands in two places.
+    /// The bytes that it counts for, at a topic with so many: topic, payload and properties, each
+    /// with the overhead of a string. The topic of a message that expires is stored twice.
     fn cost(&self, topic: usize) -> usize {
         let topics = if self.expires_at().is_some() { 2 } else { 1 };
         let properties = self
@@ -46,28 +47,30 @@ impl RetainedMessage {
     }
 }
 
-/// When `expiry` seconds of a message used at `at` are over.
+/// When a message that was received at `at` expires, with an expiry of so many seconds. Both times
+/// are in milliseconds since the Unix epoch.
 pub(crate) fn expires_at(expiry: u32, at: u64) -> u64 {
     at.saturating_add(u64::from(expiry) * 1000)
 }
 
-/// Seconds of `expiry` that are left at `now` of a message used at `at` [MQTT-3.3.2-6].
+/// The seconds of `expiry` that are left at `now` of a message that was received at `at`: the time
+/// that it has waited in the server is subtracted [MQTT-3.3.2-6].
 pub(crate) fn remaining(expiry: u32, at: u64, now: u64) -> u32 {
     let waited = u32::try_from(now.saturating_sub(at) / 1000).unwrap_or(u32::MAX);
     expiry.saturating_sub(waited)
 }
 
-/// What one lane may keep of messages that count.
+/// How many retained messages one lane may hold, and how many bytes. Exactly so many are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RetainedLimits {
     pub messages: usize,
-    /// Of topics, payloads and properties, and what these cost.
+    /// Of topics, payloads and properties, overhead included.
     pub bytes: usize,
 }
 
 impl RetainedLimits {
-    /// A lane's part of what all may keep: which lane a topic is in is settled, so each decides alone, and on every
-    /// node alike.
+    /// One lane's share of the limits of a server with so many lanes, rounded up. A lane decides by
+    /// its own share alone, so every node decides the same.
     pub(crate) fn of(all: &Limits, lanes: u16) -> Self {
         let lanes = usize::from(lanes.max(1));
         RetainedLimits {
@@ -77,25 +80,35 @@ impl RetainedLimits {
     }
 }
 
-/// What is used of [`RetainedLimits`].
+/// How much of [`RetainedLimits`] is used.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct RetainedUsage {
     messages: usize,
     bytes: usize,
 }
 
-/// The store: no part of any session, and none's end clears it [3.1.1 MQTT-3.1.2-7].
+/// The retained messages of one lane. They belong to no session, and no session's end removes them
+/// [3.1.1 MQTT-3.1.2-7].
+///
+/// A message counts by its [`Limit`]:
+///
+/// | limit | messages | bytes |
+/// |---|---|---|
+/// | `OfLane` | at most [`RetainedLimits::messages`] | at most [`RetainedLimits::bytes`] |
+/// | `OfBytes` | counted by the hook | as many bytes again |
+/// | `None` | counted by the hook | not counted |
 #[derive(Debug)]
 pub(crate) struct RetainedStore {
-    /// By what [`key_of`] makes of the topic.
+    /// By the [key](key_of) of the topic.
     by_key: BTreeMap<Box<str>, RetainedMessage>,
-    /// Of all payloads.
+    /// Bytes of all payloads.
     bytes: usize,
     limits: RetainedLimits,
-    /// What of the limits is used, and of as many bytes again for those that the hook counts.
+    /// By messages with [`Limit::OfLane`].
     used: RetainedUsage,
+    /// By messages with [`Limit::OfBytes`].
     used_by_hook: RetainedUsage,
-    /// Those that end by themselves, by when; with their keys.
+    /// When messages expire, with their keys.
     expiring: BTreeSet<(u64, Box<str>)>,
 }
 
@@ -111,9 +124,12 @@ impl RetainedStore {
         }
     }
 
-    /// Keeps `message`, of whatever QoS, in place of the one before [MQTT-3.3.1-5, 3.1.1 MQTT-3.3.1-7], or clears the
-    /// topic where its payload is empty [MQTT-3.3.1-6, 3.1.1 MQTT-3.3.1-10, MQTT-3.3.1-11, 5.0 MQTT-3.3.1-7]. False where it
-    /// finds no room; the one before is gone even so: it is no longer what the topic has.
+    /// Stores `message`, whatever its QoS, and replaces the topic's retained message [MQTT-3.3.1-5,
+    /// 3.1.1 MQTT-3.3.1-7]. An empty payload removes it [MQTT-3.3.1-6, 3.1.1 MQTT-3.3.1-10,
+    /// MQTT-3.3.1-11, 5.0 MQTT-3.3.1-7].
+    ///
+    /// False if the limits do not allow the new message. The old one is removed even then:
+    /// subscribers must not receive a value that the topic has no more.
     pub(crate) fn set(&mut self, topic: &str, message: RetainedMessage) -> bool {
         let key = key_of(topic);
         let (cost, limit) = (message.cost(key.len()), message.limit);
@@ -148,7 +164,7 @@ impl RetainedStore {
         true
     }
 
-    /// What is used of that by which such messages are bound, and what that is.
+    /// The usage of messages with this limit, and its bounds; none: they are not limited.
     fn usage(&mut self, limit: Limit) -> Option<(&mut RetainedUsage, RetainedLimits)> {
         match limit {
             Limit::None => None,
@@ -163,6 +179,7 @@ impl RetainedStore {
         }
     }
 
+    /// Whether one more message with this limit and cost is allowed.
     fn fits(&mut self, limit: Limit, cost: usize) -> bool {
         self.usage(limit).is_none_or(|(used, all)| {
             let bytes = used.bytes.saturating_add(cost);
@@ -170,6 +187,7 @@ impl RetainedStore {
         })
     }
 
+    /// Takes a message that has been removed out of all counts.
     fn uncount(&mut self, key: &str, old: &RetainedMessage) {
         let cost = old.cost(key.len());
         self.bytes -= old.payload.len();
@@ -182,208 +200,59 @@ impl RetainedStore {
         }
     }
 
-    /// When the next message ends by itself, in milliseconds since the Unix epoch.
+    /// When the next message expires, in milliseconds since the Unix epoch; none: none will.
     pub(crate) fn next_expiry(&self) -> Option<u64> {
         self.expiring.first().map(|(end, _)| *end)
     }
 
-    /// Takes the next one away whose time is over at `now`; its topic.
+    /// Removes one message that has expired at `now`, the earliest first, and returns its topic.
     pub(crate) fn take_expired(&mut self, now: u64) -> Option<String> {
         if self.next_expiry()? > now {
             return None;
         }
         let (_, key) = self.expiring.pop_first()?;
-        if let Some(over) = self.by_key.remove(&key) {
-            self.uncount(&key, &over);
+        if let Some(expired) = self.by_key.remove(&key) {
+            self.uncount(&key, &expired);
         }
         Some(topic_of(&key))
     }
 
-    /// How many there are, and the bytes of their payloads.
+    /// How many messages there are, and the bytes of their payloads.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.by_key.len(), self.bytes)
     }
 
-    /// What each of all lanes may keep.
+    /// The limits of this lane.
     pub(crate) fn limits(&self) -> RetainedLimits {
         self.limits
     }
 
-    /// Whether a message stands at the topic.
+    /// Whether the topic has a retained message.
     pub(crate) fn contains(&self, topic: &str) -> bool {
         self.by_key.contains_key(key_of(topic).as_str())
     }
 
-    /// Shows `visit` all that any of these filters matches (none of them shared), in the order of topics, those apart
-    /// whose time is over, with the places of the filters, in order. Costs what the filters can
-    /// match, not what is kept; ends where `visit` breaks off.
+    /// Calls `visit` with each message that matches any of these filters and has not expired, in
+    /// the order of topics, and with the positions of the filters that match it. Stops when `visit`
+    /// breaks.
+    ///
+    /// No filter may be shared. The cost follows what the filters can match, not what the lane
+    /// holds.
     pub(crate) fn matching<'f>(
         &self,
         filters: impl Iterator<Item = &'f str>,
         now: u64,
         mut visit: impl FnMut(&str, &RetainedMessage, &[usize]) -> ControlFlow<()>,
     ) {
-        Walk::new(filters).over(&self.by_key, |key, kept, places| {
-            if kept.seconds_left(now) == Some(0) {
+        Walk::new(filters).over(&self.by_key, |key, message, positions| {
+            if message.seconds_left(now) == Some(0) {
                 return ControlFlow::Continue(());
             }
-            visit(&topic_of(key), kept, places)
+            visit(&topic_of(key), message, positions)
         });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: RetainedLimits = RetainedLimits {
-        messages: 100,
-        bytes: 1_000,
-    };
-
-    fn kept(payload: &'static str, expiry: Option<u32>) -> RetainedMessage {
-        RetainedMessage {
-            at: 1_000,
-            limit: Limit::OfLane,
-            payload: payload.into(),
-            qos: QoS::AtMostOnce,
-            properties: expiry.map(|e| {
-                Box::new(PublishProperties {
-                    message_expiry: Some(e),
-                    ..PublishProperties::default()
-                })
-            }),
-        }
-    }
-
-    fn topics(store: &RetainedStore, filter: &str, now: u64) -> Vec<String> {
-        let mut found = Vec::new();
-        store.matching([filter].into_iter(), now, |topic, _, _| {
-            found.push(topic.to_owned());
-            ControlFlow::Continue(())
-        });
-        found
-    }
-
-    #[test]
-    fn finds_by_filter_in_order() {
-        let mut store = RetainedStore::new(LIMITS);
-        for topic in ["a", "a/b", "a/c", "a-b", "ab", "b/c", "$s/c"] {
-            store.set(topic, kept("x", None));
-        }
-        assert_eq!(topics(&store, "a/#", 0), ["a", "a/b", "a/c"]);
-        assert_eq!(topics(&store, "a/b", 0), ["a/b"]);
-        assert_eq!(topics(&store, "+/c", 0), ["a/c", "b/c"]);
-        assert_eq!(
-            topics(&store, "#", 0),
-            ["a", "a/b", "a/c", "a-b", "ab", "b/c"]
-        );
-        assert_eq!(topics(&store, "a/+", 0), ["a/b", "a/c"]);
-        store.set("a/b", kept("", None));
-        assert_eq!(topics(&store, "a/+", 0), ["a/c"]);
-        assert!(!store.contains("a/b") && store.contains("a/c"));
-    }
-
-    #[test]
-    fn its_size_follows() {
-        let mut store = RetainedStore::new(LIMITS);
-        store.set("a", kept("123", None));
-        store.set("b", kept("12345", Some(2)));
-        store.set("a", kept("1", Some(1)));
-        assert_eq!(store.size(), (2, 6));
-        store.set("never", kept("", None));
-        assert!(store.take_expired(2_000).is_some());
-        assert_eq!(store.size(), (1, 5));
-        store.set("b", kept("", None));
-        assert_eq!(store.size(), (0, 0));
-    }
-
-    #[test]
-    fn what_is_over_is_not_sent() {
-        let mut store = RetainedStore::new(LIMITS);
-        store.set("a", kept("x", Some(2)));
-        assert_eq!(topics(&store, "a", 2_999), ["a"]);
-        assert!(topics(&store, "a", 3_000).is_empty());
-        assert_eq!(kept("x", Some(2)).seconds_left(2_000), Some(1));
-    }
-
-    #[test]
-    fn what_is_over_is_taken_away_once() {
-        let mut store = RetainedStore::new(LIMITS);
-        for (topic, expiry) in [("a", Some(2)), ("b", Some(1)), ("c", None), ("d", Some(1))] {
-            store.set(topic, kept("x", expiry));
-        }
-        store.set("b", kept("longer", Some(3)));
-        store.set("d", kept("", None));
-        assert_eq!(store.next_expiry(), Some(3_000));
-        assert_eq!(store.take_expired(2_999), None);
-        assert_eq!(store.take_expired(4_000).as_deref(), Some("a"));
-        assert_eq!(store.take_expired(4_000).as_deref(), Some("b"));
-        assert_eq!(store.take_expired(u64::MAX), None);
-        assert!(store.contains("c") && !store.contains("a") && store.expiring.is_empty());
-    }
-
-    #[test]
-    fn past_the_share_nothing_new_is_kept() {
-        // What two messages of one byte count for, and six bytes more.
-        let bytes = 2 * (string_cost(1) + string_cost(1)) + 6;
-        let limits = RetainedLimits { messages: 2, bytes };
-        let all = Limits {
-            retained: 4,
-            retained_bytes: 2 * bytes - 1,
-            ..Limits::default()
-        };
-        assert_eq!(RetainedLimits::of(&all, 2), limits);
-        let mut store = RetainedStore::new(limits);
-        let free = RetainedMessage {
-            limit: Limit::None,
-            ..kept("as long as it likes", Some(1))
-        };
-        assert!(store.set("free", free));
-        assert!(store.set("a", kept("1", None)) && store.set("b", kept("1", None)));
-        assert!(!store.set("c", kept("1", None)), "the third");
-        assert!(store.set("b", kept("1234567", None)), "in its place");
-        assert!(!store.set("a", kept("12", None)), "too long");
-        assert!(
-            !store.contains("a"),
-            "the old one is not the topic's any more"
-        );
-        let of_bytes = |payload| RetainedMessage {
-            limit: Limit::OfBytes,
-            ..kept(payload, None)
-        };
-        // There are as many bytes again, for as many messages as there may be.
-        for topic in ["x", "y"] {
-            assert!(store.set(topic, of_bytes("1")));
-        }
-        assert!(!store.set("z", of_bytes("1")) && store.set("x", of_bytes("1234567")));
-        assert!(!store.set("x", of_bytes("12345678")) && !store.contains("x"));
-        assert!(store.set("y", of_bytes("")));
-        assert!(
-            !store.set("d", kept("1", Some(1))),
-            "its topic stands twice"
-        );
-        assert!(store.set("b", kept("", None)) && store.set("d", kept("1", Some(1))));
-        while store.take_expired(9_000).is_some() {}
-        assert!(store.set("d", kept("", None)));
-        let nothing = RetainedUsage::default();
-        assert_eq!((store.used, store.used_by_hook), (nothing, nothing));
-        assert_eq!(store.size(), (0, 0));
-    }
-
-    #[test]
-    fn many_strings_of_no_bytes_count() {
-        let with = |pairs: usize| RetainedMessage {
-            properties: Some(Box::new(PublishProperties {
-                user_properties: vec![Default::default(); pairs],
-                ..PublishProperties::default()
-            })),
-            ..kept("x", None)
-        };
-        let [none, thousand] = [0, 1_000].map(|pairs| with(pairs).cost(1));
-        assert_eq!(thousand - none, 2_000 * string_cost(0));
-        assert_eq!(none, kept("x", None).cost(1));
-        let expiring = kept("x", Some(1)).cost(1);
-        assert_eq!(expiring - none, string_cost(1), "its topic, once more");
-    }
-}
+#[path = "retained_tests.rs"]
+mod tests;

@@ -1,4 +1,4 @@
-//! Members member of a shared group gets a message (4.8.2): who can take it, in delivery.
+//! The choice of a shared group's member for a message: one that can take it, in turn (4.8.2).
 
 use super::frames::{Frames, Outgoing};
 use super::host::LaneHost;
@@ -11,19 +11,28 @@ use crate::policy::{LaneHook, Mark};
 use crate::session::{Need, Outbound, Share};
 use std::sync::Arc;
 
-/// Members members are asked.
+/// The members of a group that are asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Members {
-    /// Those with a connection.
+    /// Those that have a connection.
     Connected,
-    /// Those without.
+    /// Those whose session is offline.
     Offline,
-    /// All of them: who comes while they are asked is left out by neither.
+    /// All. A member that connects while the group is asked is missed by neither of the other two.
     Any,
 }
 
-/// Who is asked, the best first; most of the time that is the first of all. Who has no room is closed for it, and who is
-/// away and took no such packet last time perhaps does next time.
+/// The order in which members are asked to take a new message. Most of the time the first that is
+/// asked takes it.
+///
+/// 1. A connected member that loses nothing by it.
+/// 2. An offline member that loses nothing by it.
+/// 3. A connected member that accepts packets of this size. Its queue is full: QoS 0 is dropped,
+///    and QoS 1 or 2 closes its connection.
+/// 4. An offline member whose last connection accepted packets of this size. Its queue is full: the
+///    oldest message is dropped.
+/// 5. An offline member whose last connection did not accept packets of this size. The next one
+///    may.
 const DELIVERY_ORDER: [(Members, Need); 5] = [
     (Members::Connected, Need::Room),
     (Members::Offline, Need::Room),
@@ -32,30 +41,34 @@ const DELIVERY_ORDER: [(Members, Need); 5] = [
     (Members::Offline, Need::Later),
 ];
 
-/// Nobody can take it: it is dropped where that is counted, and takes no room from what an absent member keeps.
+/// The order in which members are asked to drop and count a message that none can take. A connected
+/// one comes first: an offline one with a full queue would drop an older message for it.
 const DROP_ORDER: [(Members, Need); 2] = [
     (Members::Connected, Need::Nothing),
     (Members::Any, Need::Nothing),
 ];
 
-/// Who is asked for what another member left, the first of them only if it is to be now. Nobody is closed for it: who is
-/// leaves all it has to the others, and so the whole group could go.
+/// The order in which members are asked to take what another member leaves. If only connected
+/// members may, the first line alone is used.
+///
+/// No connection is closed for such a message. A closed member would leave all its messages to the
+/// others, close one of those, and so on through the whole group.
 const REASSIGN_ORDER: [(Members, Need); 3] = [
     (Members::Connected, Need::Room),
     (Members::Any, Need::Room),
     (Members::Offline, Need::Later),
 ];
 
-/// A message on its way to a group.
+/// One message, and the group whose member it is for.
 struct GroupDelivery<'a, 'm> {
     message: &'a Outgoing<'m>,
     group: &'a Group,
-    /// Who shall not have it.
+    /// A member that must not receive it.
     except: Option<Slot>,
     subscribers: &'a Subscribers,
 }
 
-/// Gives a message to one member of a shared group.
+/// Gives a new message to one member of a shared group.
 pub(super) fn share_out(
     message: &Outgoing<'_>,
     group: &Group,
@@ -69,13 +82,14 @@ pub(super) fn share_out(
         except: None,
         subscribers,
     };
-    if !delivery.take(&DELIVERY_ORDER, frames, host) {
-        delivery.take(&DROP_ORDER, frames, host);
+    if !delivery.give_to_first(&DELIVERY_ORDER, frames, host) {
+        delivery.give_to_first(&DROP_ORDER, frames, host);
     }
 }
 
-/// Gives a message that `from` has left to another member that has room, with a connection if it is to be `now`. True
-/// where one took it, or it has expired.
+/// Gives a message that the member `from` leaves to another member that can take it without a loss.
+/// With `connected_only`, only to one that has a connection. True if one took it, or if it has
+/// expired.
 pub(super) fn reassign_one(
     message: &Outgoing<'_>,
     group: &Group,
@@ -99,17 +113,17 @@ pub(super) fn reassign_one(
     } else {
         &REASSIGN_ORDER
     };
-    delivery.take(asked, &mut Frames::new(message, hook), host)
+    delivery.give_to_first(asked, &mut Frames::new(message, hook), host)
 }
 
-/// Whether anything is kept for a member while it is away.
+/// Whether messages are stored for a member while it is offline.
 fn keeps_messages(member: &Subscription) -> bool {
     member.options.qos != QoS::AtMostOnce
 }
 
 impl GroupDelivery<'_, '_> {
-    /// Gives the message to the first that meets what is asked; false where none does.
-    fn take(
+    /// Gives the message to the first member that meets a line of `asked`. False if none does.
+    fn give_to_first(
         &self,
         asked: &[(Members, Need)],
         frames: &mut Frames<'_>,
@@ -117,23 +131,23 @@ impl GroupDelivery<'_, '_> {
     ) -> bool {
         let members = self.group.in_turn().enumerate();
         let members = members.filter(|(_, member)| Some(member.slot) != self.except);
-        let members = members.filter_map(|(place, member)| {
+        let members = members.filter_map(|(position, member)| {
             let outbox = self.subscribers.outbox(member.slot)?;
-            Some((place, member, outbox))
+            Some((position, member, outbox))
         });
         for (which, need) in asked {
             let able = members.clone().filter(|(_, member, outbox)| {
-                let awake = outbox.is_connected();
+                let connected = outbox.is_connected();
                 let asked = match which {
-                    Members::Connected => awake,
-                    Members::Offline => !awake,
+                    Members::Connected => connected,
+                    Members::Offline => !connected,
                     Members::Any => true,
                 };
-                asked && (awake || *need == Need::Nothing || keeps_messages(member))
+                asked && (connected || *need == Need::Nothing || keeps_messages(member))
             });
-            for (place, member, outbox) in able {
+            for (position, member, outbox) in able {
                 if self.give((member, *need), outbox, frames, host) {
-                    self.group.advance_past(place);
+                    self.group.advance_past(position);
                     return true;
                 }
             }
@@ -141,9 +155,11 @@ impl GroupDelivery<'_, '_> {
         false
     }
 
-    /// Gives the message to a member that meets what is asked of it, of all that is kept of it, properties and the entry
-    /// included, and of the packet that it would get; false where it does not, or where its session is over, of which
-    /// the lane has not heard yet.
+    /// Gives the message to one member if it meets `need`. That is asked for all that the member
+    /// would store (the entry included) and for the packet that it would receive.
+    ///
+    /// False if the member does not, or if its session has ended and the lane has not applied that
+    /// yet.
     fn give(
         &self,
         (member, need): (&Subscription, Need),
@@ -155,12 +171,12 @@ impl GroupDelivery<'_, '_> {
         let version = outbox.version();
         let mut given = false;
         let deliver = |out: &mut Outbound| {
-            // Nothing is encoded for those who cannot even take the payload.
+            // A member that cannot even take the payload costs no encoding.
             if !out.may_meet(need, message.entry.payload.len()) {
                 return;
             }
-            // By the member's own QoS and identifier [5.0 MQTT-3.3.4-5, MQTT-4.8.2-3].
-            let mut frame = frames.for_group(&[member], version).clone();
+            // With the member's own QoS and identifier [5.0 MQTT-3.3.4-5, MQTT-4.8.2-3].
+            let mut frame = frames.for_matches(&[member], version).clone();
             if frame.qos != QoS::AtMostOnce {
                 frame.share = Some(Arc::new(Share {
                     lane: message.lane,

@@ -1,4 +1,4 @@
-//! The sessions that have something in a lane, each in a numbered place that subscriptions refer to.
+//! The sessions that a lane knows, each in a numbered slot to which its subscriptions refer.
 
 use super::entry::Origin;
 use super::subscription::Slot;
@@ -7,26 +7,32 @@ use crate::policy::{Actor, SessionId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// A session with something in this lane.
+/// A session that has subscriptions in this lane, or had them and still holds messages of its
+/// groups.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     pub session: SessionId,
     pub user: Box<str>,
-    /// None where the session is gone from here, or is another node's.
+    /// None if the session ended before this lane heard of it, or is another node's.
     pub outbox: Option<Arc<Outbox>>,
-    /// Thousands, for some: none is looked for one by one.
+    /// A set, because some sessions have thousands.
     filters: HashSet<Box<str>>,
 }
 
-/// All of a lane. A session that has nothing any more is taken out, and its place used again.
+/// All sessions of a lane, by slot and by client.
+///
+/// A client has one slot at the most: its session keeps the slot when another connection resumes
+/// it.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     slots: Vec<Option<Subscriber>>,
     by_client: HashMap<u64, Slot>,
+    /// Slots of sessions that have been removed.
     free: Vec<Slot>,
 }
 
 impl Subscriber {
+    /// The session as hooks know it.
     pub(super) fn actor(&self) -> Actor<'_> {
         Actor {
             session: self.session,
@@ -34,7 +40,7 @@ impl Subscriber {
         }
     }
 
-    /// Its filters, once it has been taken out.
+    /// The filters of a session that has been removed.
     pub(super) fn into_filters(self) -> HashSet<Box<str>> {
         self.filters
     }
@@ -50,12 +56,12 @@ impl Subscribers {
         self.get(slot)?.outbox.as_ref()
     }
 
-    /// The place of a client's session, whichever incarnation it is.
+    /// The slot of a client's session, whatever its incarnation.
     pub(super) fn slot_of(&self, client: u64) -> Option<Slot> {
         self.by_client.get(&client).copied()
     }
 
-    /// Gives a session a place; its client must have none.
+    /// Adds a session, whose client must have no slot. None if all slots are taken.
     pub(super) fn insert(&mut self, who: Origin<'_>, outbox: Option<Arc<Outbox>>) -> Option<Slot> {
         let subscriber = Subscriber {
             session: who.session,
@@ -68,14 +74,15 @@ impl Subscribers {
             None => Slot::try_from(self.slots.len()).ok()?,
         };
         match self.slots.get_mut(slot as usize) {
-            Some(place) => *place = Some(subscriber),
+            Some(free) => *free = Some(subscriber),
             None => self.slots.push(Some(subscriber)),
         }
         self.by_client.insert(who.session.client, slot);
         Some(slot)
     }
 
-    /// A client's session goes on as `session`; none where it has nothing here, or is a later one.
+    /// Another connection has resumed a session: sets its incarnation. None if the client has no
+    /// slot here, or if a later incarnation has it.
     pub(super) fn set_session(&mut self, session: SessionId) -> Option<Slot> {
         let slot = self.slot_of(session.client)?;
         let known = self.slots.get_mut(slot as usize)?.as_mut()?;
@@ -86,27 +93,27 @@ impl Subscribers {
         Some(slot)
     }
 
-    /// What the session at `slot` holds.
+    /// The filters of the session at `slot`.
     pub(super) fn filters(&self, slot: Slot) -> Vec<Box<str>> {
         self.get(slot)
             .map_or_else(Vec::new, |s| s.filters.iter().cloned().collect())
     }
 
-    /// The session at `slot` holds one more filter.
+    /// Notes that the session at `slot` has subscribed to `filter`.
     pub(super) fn add_filter(&mut self, slot: Slot, filter: &str) {
         if let Some(Some(subscriber)) = self.slots.get_mut(slot as usize) {
             subscriber.filters.insert(filter.into());
         }
     }
 
-    /// And one less.
+    /// Notes that the session at `slot` has no subscription to `filter` any more.
     pub(super) fn remove_filter(&mut self, slot: Slot, filter: &str) {
         if let Some(Some(subscriber)) = self.slots.get_mut(slot as usize) {
             subscriber.filters.remove(filter);
         }
     }
 
-    /// Takes a session out.
+    /// Removes a session. Its subscriptions in the index are the caller's to remove.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Subscriber> {
         let subscriber = self.slots.get_mut(slot as usize)?.take()?;
         self.by_client.remove(&subscriber.session.client);
@@ -114,7 +121,7 @@ impl Subscribers {
         Some(subscriber)
     }
 
-    /// Whether the session at `slot` holds no filter.
+    /// Whether the session at `slot` is known and has no subscription.
     pub(super) fn has_no_filter(&self, slot: Slot) -> bool {
         self.get(slot).is_some_and(|s| s.filters.is_empty())
     }

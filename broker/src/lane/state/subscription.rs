@@ -1,4 +1,4 @@
-//! One subscription, as the index and the tree hold it.
+//! One subscription, as the index, the tree and the shared groups hold it.
 
 use super::entry::FilterEntry;
 use crate::packet::SubscribeOptions;
@@ -6,22 +6,28 @@ use crate::policy::Mount;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// A place in the lane's table of subscribers.
+/// The number of a session, or of a shared group, within one lane.
+///
+/// A slot is used again once its session has been removed from the lane, so it never leaves the
+/// lane.
 pub(crate) type Slot = u32;
 
-/// One subscription.
+/// A filter's subscriber, with the options that it asked for. The filter itself is the key in the
+/// index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subscription {
     pub slot: Slot,
     pub options: SubscribeOptions,
+    /// Goes out with each message that this subscription matches.
     pub identifier: Option<NonZeroU32>,
-    /// Each match is asked of the hook.
+    /// The hook is asked before each message whether the subscriber may see its topic.
     pub guarded: bool,
+    /// How topics are renamed for the subscriber.
     pub mount: Option<Arc<Mount>>,
 }
 
 impl Subscription {
-    /// What a filter of a SUBSCRIBE asks for.
+    /// The subscription that one filter of a SUBSCRIBE creates; `identifier` 0: it has none.
     pub(super) fn of(slot: Slot, filter: &FilterEntry<'_>, identifier: u32) -> Self {
         Subscription {
             slot,
@@ -33,12 +39,13 @@ impl Subscription {
     }
 }
 
-/// Takes a slot's subscription out of a list; true where there was one.
+/// Removes a slot's subscription from a filter's list, whose order is lost. True if there was one.
 pub(super) fn take_slot(list: &mut Vec<Subscription>, slot: Slot) -> bool {
     let Some(at) = list.iter().position(|s| s.slot == slot) else {
         return false;
     };
     list.swap_remove(at);
+    // A filter that was popular once must not keep the memory for it.
     if list.capacity() > 32 && list.len() * 4 < list.capacity() {
         list.shrink_to_fit();
     }

@@ -1,6 +1,14 @@
-//! All subscriptions of a lane: each session's own, and those that a group shares.
+//! All subscriptions of a lane: those of single sessions, and those that a group shares (4.8.2).
 //!
-//! A shared group stands in the index as one subscription, whose slot is a number above all sessions'.
+//! In the index, a shared group is one subscription, whose slot is a number above those of all
+//! sessions:
+//!
+//! ```text
+//!   SUBSCRIBE chat/#            by slot 1     index: chat/#  ->  slot 1, slot FIRST_GROUP_SLOT + 1
+//!   SUBSCRIBE $share/g/chat/#   by slot 2                                     |
+//!   SUBSCRIBE $share/g/chat/#   by slot 3     groups: "$share/g/chat/#"  <----+
+//!                                                     members: slots 2, 3; next: 3
+//! ```
 
 use super::index::Index;
 use super::lane_of::spread;
@@ -10,33 +18,38 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Slots from here on are groups.
+/// Slots from here on are shared groups.
 const FIRST_GROUP_SLOT: Slot = 1 << 31;
 
-/// The index and the groups.
+/// The index and the groups of one lane.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     lane: u16,
     index: Index,
+    /// By the whole filter.
     group_slots: HashMap<Arc<str>, Slot>,
     groups: HashMap<Slot, Group>,
+    /// The slot that was given to a group last.
     last_group_slot: Slot,
     count: SubscriptionCounts,
 }
 
-/// Subscriptions in numbers.
+/// How many subscriptions there are. A filter spans lanes if every lane has to know it, as
+/// `+/berlin`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SubscriptionCounts {
-    /// Each session's own, to filters that live in one lane.
+    /// Not shared, to filters of one lane.
     pub own: u64,
-    /// Those to shared filters that do.
+    /// Shared, to filters of one lane.
     pub shared: u64,
-    /// The same of filters that live in every lane.
+    /// Not shared, to filters that span lanes.
     pub spanning_own: u64,
+    /// Shared, to filters that span lanes.
     pub spanning_shared: u64,
 }
 
 impl SubscriptionCounts {
+    /// The number that a subscription to `filter` counts for.
     fn of(&mut self, filter: &str) -> &mut u64 {
         match (is_shared(filter), spans_lanes(filter)) {
             (false, false) => &mut self.own,
@@ -47,20 +60,21 @@ impl SubscriptionCounts {
     }
 }
 
-/// The members of one `$share/<group>/<filter>`: groups are told apart by both [MQTT-4.8.2-4].
+/// A shared group: the members of one `$share/<group>/<filter>`. Both parts distinguish it from
+/// other groups [MQTT-4.8.2-4].
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// The whole filter.
+    /// The whole filter, `$share/` included.
     pub key: Arc<str>,
-    /// Never empty.
+    /// In the order in which they joined; never empty.
     members: Vec<Subscription>,
-    /// Whose turn it is, modulo their number. It begins elsewhere in each lane, and for each filter: the first members
-    /// would get most of few messages on many topics.
+    /// The member whose turn it is, modulo their number. It starts at another member in each lane
+    /// and for each filter: else a few messages on many topics would all go to the first.
     next: Cell<usize>,
 }
 
 impl Subscriptions {
-    /// Those of a lane.
+    /// No subscriptions yet, of a lane with this number.
     pub(crate) fn of(lane: u16) -> Self {
         Subscriptions {
             lane,
@@ -68,13 +82,15 @@ impl Subscriptions {
         }
     }
 
-    /// Adds a subscription, or replaces the slot's own to the same filter. True where it is new.
+    /// Adds a subscription, or replaces the one of the same slot and filter. True if there was
+    /// none.
     pub(crate) fn insert(&mut self, filter: &str, subscription: Subscription) -> bool {
         let new = self.put(filter, subscription);
         *self.count.of(filter) += u64::from(new);
         new
     }
 
+    /// [`insert`](Self::insert) without counting.
     fn put(&mut self, filter: &str, subscription: Subscription) -> bool {
         let Some(inner) = shared_inner(filter) else {
             return self.index.insert(filter, subscription);
@@ -104,6 +120,7 @@ impl Subscriptions {
         self.index.insert(&inner, placeholder(slot))
     }
 
+    /// A slot that no group has.
     fn free_group(&mut self) -> Slot {
         loop {
             self.last_group_slot = FIRST_GROUP_SLOT | self.last_group_slot.wrapping_add(1);
@@ -113,7 +130,7 @@ impl Subscriptions {
         }
     }
 
-    /// Takes the slot's subscription to this filter away; true where there was one.
+    /// Removes the slot's subscription to exactly this filter. True if there was one.
     pub(crate) fn remove(&mut self, filter: &str, slot: Slot) -> bool {
         let had = self.take(filter, slot);
         *self.count.of(filter) -= u64::from(had);
@@ -125,6 +142,7 @@ impl Subscriptions {
         self.count
     }
 
+    /// [`remove`](Self::remove) without counting.
     fn take(&mut self, filter: &str, slot: Slot) -> bool {
         let Some(inner) = shared_inner(filter) else {
             return self.index.remove(filter, slot);
@@ -147,7 +165,7 @@ impl Subscriptions {
         true
     }
 
-    /// The slot's subscription to this filter.
+    /// The slot's subscription to exactly this filter.
     pub(crate) fn find(&self, filter: &str, slot: Slot) -> Option<&Subscription> {
         if !is_shared(filter) {
             return self.index.find(filter, slot);
@@ -156,12 +174,13 @@ impl Subscriptions {
         group.members.iter().find(|m| m.slot == slot)
     }
 
-    /// Whether a slot can be found more than once for one topic.
+    /// Whether [`matches`](Self::matches) may find one slot twice.
     pub(crate) fn may_overlap(&self) -> bool {
         self.index.may_overlap()
     }
 
-    /// Calls `found` with every subscription of a session that `topic` reaches, and `group` with every group.
+    /// Calls `found` with every single session's subscription that matches `topic`, and `group`
+    /// with every shared group that does.
     pub(crate) fn matches<'a>(
         &'a self,
         topic: &str,
@@ -177,47 +196,50 @@ impl Subscriptions {
         });
     }
 
-    /// The group of a shared filter.
+    /// The group of a shared filter, `$share/` included.
     pub(crate) fn group(&self, key: &str) -> Option<&Group> {
         self.groups.get(self.group_slots.get(key)?)
     }
 }
 
 impl Group {
-    /// All members, first whose turn it is.
+    /// All members, from the one whose turn it is.
     pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Subscription> + Clone {
         let first = self.next.get() % self.members.len().max(1);
         let (before, from) = self.members.split_at(first);
         from.iter().chain(before)
     }
 
-    /// The member at this place of [`in_turn`](Self::in_turn) has had its turn; those before it could not take theirs,
-    /// and no other gets twice as much for that.
-    pub(crate) fn advance_past(&self, place: usize) {
-        self.next.set(self.next.get().wrapping_add(place + 1));
+    /// Sets the turn behind the member at this position of [`in_turn`](Self::in_turn), which has
+    /// taken a message. The members before it could not: they lose their turn, so that the one
+    /// after them does not receive twice as much as the others.
+    pub(crate) fn advance_past(&self, position: usize) {
+        self.next.set(self.next.get().wrapping_add(position + 1));
     }
 
+    /// All members, in the order in which they joined.
     pub(crate) fn members(&self) -> &[Subscription] {
         &self.members
     }
 }
 
-/// Whether a filter is a shared one (4.8.2).
+/// Whether a filter is shared (4.8.2).
 pub(crate) fn is_shared(filter: &str) -> bool {
     filter.starts_with("$share/")
 }
 
-/// Where the turns of a filter begin, the same on every node.
+/// The number at which the turns of a group start; the same on every node.
 fn first_turn(filter: &str) -> u16 {
     spread(filter.bytes(), u16::MAX)
 }
 
-/// Whether a filter lives in every lane.
+/// Whether every lane has to know a filter.
 fn spans_lanes(filter: &str) -> bool {
     let parsed = TopicFilter::new(filter.into());
     parsed.is_ok_and(|parsed| parsed.literal_head().is_none())
 }
 
+/// The filter that a shared one applies to topics; none for a filter that is not shared.
 fn shared_inner(filter: &str) -> Option<String> {
     if !is_shared(filter) {
         return None;
@@ -226,7 +248,7 @@ fn shared_inner(filter: &str) -> Option<String> {
     Some(parsed.inner().to_owned())
 }
 
-/// What stands in the index for a group.
+/// The index's entry for a group. Its options are never read: each member has its own.
 fn placeholder(slot: Slot) -> Subscription {
     Subscription {
         slot,
@@ -256,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn members_take_turns_and_groups_are_apart() {
+    fn members_take_turns_and_groups_are_independent() {
         let mut all = Subscriptions::default();
         for slot in [1, 2, 3] {
             assert!(all.insert("$share/g/a/#", placeholder(slot)));
@@ -273,7 +295,7 @@ mod tests {
                 groups[0][0]
             })
             .collect();
-        // Wherever they begin.
+        // Whichever member is first.
         assert_eq!(firsts[..3], firsts[3..]);
         assert_eq!(firsts.iter().sum::<Slot>(), 12, "{firsts:?}");
         assert!(all.remove("$share/g/a/#", 2) && !all.remove("$share/g/a/#", 2));
@@ -291,9 +313,9 @@ mod tests {
         assert!(all.groups.is_empty() && all.group_slots.is_empty());
     }
 
-    /// Whom `$share/g/b/#` gives one message in each of 16 lanes, or in one lane one of each of 16 filters.
+    /// A group receives one message in each of 16 lanes, or one by each of 300 filters of one lane.
     #[test]
-    fn turns_begin_at_different_members() {
+    fn turns_start_at_different_members() {
         let first = |lane: u16, filter: &str| {
             let mut all = Subscriptions::of(lane);
             for slot in 0..3 {
@@ -316,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn who_could_not_take_a_turn_leaves_no_double_one() {
+    fn a_member_that_is_skipped_does_not_double_the_share_of_the_next() {
         let mut all = Subscriptions::default();
         for slot in 0..3 {
             all.insert("$share/g/a", placeholder(slot));
@@ -325,15 +347,15 @@ mod tests {
         let mut taken = [0; 3];
         for _ in 0..30 {
             let able = group.in_turn().enumerate().find(|(_, m)| m.slot != 0);
-            let (place, member) = able.unwrap();
+            let (position, member) = able.unwrap();
             taken[member.slot as usize] += 1;
-            group.advance_past(place);
+            group.advance_past(position);
         }
         assert_eq!(taken, [0, 15, 15]);
     }
 
     #[test]
-    fn each_kind_is_counted_apart() {
+    fn each_kind_of_subscription_is_counted() {
         let mut all = Subscriptions::default();
         let filters = ["a", "a/b/#", "a/#", "#", "$share/g/a/b", "$share/g/+"];
         for (slot, filter) in [(1, filters), (2, filters), (1, filters)]

@@ -1,20 +1,21 @@
-//! What lanes hold, in numbers.
+//! How much lanes hold, as `$SYS` reports it.
 
 use super::subscriptions::SubscriptionCounts;
 
-/// What all lanes hold.
+/// How much all lanes of a node hold together.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaneTotals {
-    /// Retained messages, and the bytes of their payloads.
+    /// Retained messages.
     pub retained: u64,
+    /// Bytes of their payloads.
     pub retained_bytes: u64,
-    /// Subscriptions but the shared ones.
+    /// Subscriptions that are not shared.
     pub subscriptions: u64,
-    /// Each member of a group counts.
+    /// Shared subscriptions: each member of each group counts.
     pub shared: u64,
 }
 
-/// What one lane holds.
+/// How much one lane holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaneCounts {
     pub retained: u64,
@@ -22,21 +23,8 @@ pub(crate) struct LaneCounts {
     pub subscriptions: SubscriptionCounts,
 }
 
-impl LaneCounts {
-    pub(crate) fn new(
-        (retained, bytes): (usize, usize),
-        subscriptions: SubscriptionCounts,
-    ) -> Self {
-        LaneCounts {
-            retained: retained as u64,
-            retained_bytes: bytes as u64,
-            subscriptions,
-        }
-    }
-}
-
 impl LaneTotals {
-    /// The stocks of all lanes, together.
+    /// The counts of all lanes together. A subscription that spans lanes counts once.
     pub(crate) fn sum(lanes: impl Iterator<Item = LaneCounts>) -> Self {
         let mut sum = LaneTotals::default();
         let mut spanning = (0, 0);
@@ -46,7 +34,8 @@ impl LaneTotals {
             sum.retained_bytes += lane.retained_bytes;
             sum.subscriptions += count.own;
             sum.shared += count.shared;
-            // Every lane has these, one a little before the other.
+            // Every lane has the spanning ones; a lane that has not yet applied the last entry has
+            // a few less.
             spanning.0 = count.spanning_own.max(spanning.0);
             spanning.1 = count.spanning_shared.max(spanning.1);
         }
@@ -61,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_spans_lanes_counts_once() {
+    fn a_subscription_that_spans_lanes_counts_once() {
         let lane = |own, spanning_own| {
             let count = SubscriptionCounts {
                 own,
@@ -69,7 +58,11 @@ mod tests {
                 spanning_own,
                 spanning_shared: 2,
             };
-            LaneCounts::new((3, 30), count)
+            LaneCounts {
+                retained: 3,
+                retained_bytes: 30,
+                subscriptions: count,
+            }
         };
         let sum = LaneTotals::sum([lane(1, 4), lane(0, 5), lane(2, 5)].into_iter());
         let expected = LaneTotals {

@@ -1,43 +1,55 @@
-//! Filters with wildcards, in a tree whose branches are runs of levels.
+//! Filters with wildcards, in a tree whose edges are runs of levels (a radix tree).
 //!
-//! A node stands where filters end or part, so there are at most twice as many as filters, however many levels these
-//! have: memory follows the bytes of the filters, and so does the work done for a topic, since each node is gone into
-//! once at most and compared with its own part of the topic. That holds for `+` at every level too. Nodes are numbered
-//! and nothing here is recursive, neither walking nor dropping.
+//! ```text
+//!   filters: a/b/+/d   a/b/+/c/#   a/x/#
+//!
+//!   (root) -- a --+-- b/+ --+-- d     here:  a/b/+/d
+//!                 |         +-- c     below: a/b/+/c/#
+//!                 +-- x               below: a/x/#
+//! ```
+//!
+//! A node exists only where a filter ends or where filters diverge. There are therefore at most
+//! twice as many nodes as filters, however many levels a filter has, and memory grows with the
+//! bytes of the filters. Finding the filters of a topic visits each node at most once, and compares
+//! it with its own part of the topic. This holds even for filters with `+` at every level.
+//!
+//! Nodes refer to each other by index. Nothing here recurses, neither walking nor dropping, so a
+//! filter with thousands of levels cannot exhaust the stack.
 
+use super::levels::{LONG, Topic, common_prefix, first_level};
 use super::subscription::{Slot, Subscription, take_slot};
 use std::collections::HashMap;
 use std::collections::btree_map::{BTreeMap, Entry};
 
-/// The place of a node.
+/// The index of a node in [`Tree::nodes`].
 type NodeIndex = usize;
 
 const ROOT: NodeIndex = 0;
 
-/// Bytes of a topic above which its levels are looked for once, and of a level above which it is seldom looked up.
-const LONG: usize = 256;
-
-/// The tree.
+/// Subscriptions to filters with `+` or `#`.
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
-    /// Places of nodes that have gone.
+    /// Indexes of nodes that are unused.
     free: Vec<NodeIndex>,
 }
 
 #[derive(Debug, Default)]
 struct Node {
     parent: NodeIndex,
-    /// The levels from the parent to here. The first tells it from the parent's others.
+    /// The levels between the parent and this node. No two children of a node have the same first
+    /// level.
     path: Box<str>,
+    /// By the first level of their paths.
     children: HashMap<Box<str>, NodeIndex>,
-    /// How many children have a long first level, by its length: looking one up costs that.
+    /// How many children have a first level of more than [`LONG`] bytes, by its length. A topic's
+    /// level that is longer than all of them is not hashed.
     long: BTreeMap<usize, usize>,
     /// The child whose path begins with `+`.
     plus: Option<NodeIndex>,
-    /// Filters that end here.
+    /// Subscriptions to the filter that ends here.
     here: Vec<Subscription>,
-    /// Filters that end with `#` below here.
+    /// Subscriptions to the filter that continues with `#`.
     below: Vec<Subscription>,
 }
 
@@ -51,7 +63,8 @@ impl Default for Tree {
 }
 
 impl Tree {
-    /// The subscriptions to this filter. Where there are none some have to be put there.
+    /// The subscriptions to this filter. If there are none yet, the caller must add one: an empty
+    /// list would leave a node without a use.
     pub(super) fn list_mut(&mut self, filter: &str) -> &mut Vec<Subscription> {
         let (path, hash) = parts(filter);
         let number = match path {
@@ -61,14 +74,14 @@ impl Tree {
         self.nodes[number].list_mut(hash)
     }
 
-    /// The subscriptions to this filter.
+    /// The subscriptions to exactly this filter.
     pub(super) fn list(&self, filter: &str) -> Option<&[Subscription]> {
         let (path, hash) = parts(filter);
         let node = &self.nodes[self.find(path)?];
         Some(if hash { &node.below } else { &node.here })
     }
 
-    /// Takes the slot's subscription to this filter away; true where there was one.
+    /// Removes the slot's subscription to exactly this filter. True if there was one.
     pub(super) fn remove(&mut self, filter: &str, slot: Slot) -> bool {
         let (path, hash) = parts(filter);
         let Some(number) = self.find(path) else {
@@ -81,8 +94,9 @@ impl Tree {
         had
     }
 
-    /// Calls `found` with all that reach a topic, and says how many nodes were gone into. A wildcard at the first level
-    /// does not match a leading `$` [MQTT-4.7.2-1].
+    /// Calls `found` with every subscription that matches a topic, and returns how many nodes it
+    /// visited. A wildcard at the first level does not match a topic with a leading `$`
+    /// [MQTT-4.7.2-1].
     pub(super) fn matches<'a>(
         &'a self,
         topic: &str,
@@ -90,14 +104,14 @@ impl Tree {
     ) -> usize {
         let mut visited = 0;
         let topic = Topic::new(topic);
-        // Nodes, and where the levels of the topic begin that come after them.
+        // Nodes still to visit, each with the byte at which the rest of the topic begins for it.
         let mut later: Vec<(NodeIndex, usize)> = Vec::new();
         let mut at = Some((ROOT, 0));
         while let Some((number, start)) = at {
             visited += 1;
             let node = &self.nodes[number];
             let hidden = number == ROOT && topic.text.starts_with('$');
-            // `a/#` matches `a` itself too (4.7.1.2).
+            // `a/#` also matches `a` (4.7.1.2).
             if !hidden {
                 node.below.iter().for_each(&mut found);
             }
@@ -122,12 +136,13 @@ impl Tree {
         visited
     }
 
-    /// Whether nothing, and no place for anything, is left.
+    /// Whether no subscription is left, nor any memory that held one.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.len() == 1 && self.free.is_empty() && self.nodes[ROOT].is_bare()
     }
 
+    /// The node at the end of a path; no path: the root.
     fn find(&self, path: Option<&str>) -> Option<NodeIndex> {
         let Some(mut rest) = path else {
             return Some(ROOT);
@@ -143,26 +158,27 @@ impl Tree {
         }
     }
 
-    /// The node at the end of a path, made where there is none.
+    /// The node at the end of a path. It is created if it does not exist.
     fn grow(&mut self, path: &str) -> NodeIndex {
         let (mut number, mut rest) = (ROOT, path);
         loop {
             let Some(child) = self.nodes[number].child(first_level(rest)) else {
                 return self.add(number, rest);
             };
-            let common_levels = common_levels(&self.nodes[child].path, rest);
-            number = if common_levels < self.nodes[child].path.len() {
-                self.split(child, common_levels)
+            let common = common_prefix(&self.nodes[child].path, rest);
+            number = if common < self.nodes[child].path.len() {
+                self.split(child, common)
             } else {
                 child
             };
-            if common_levels == rest.len() {
+            if common == rest.len() {
                 return number;
             }
-            rest = &rest[common_levels + 1..];
+            rest = &rest[common + 1..];
         }
     }
 
+    /// Adds a child that nothing of the parent's leads to yet.
     fn add(&mut self, parent: NodeIndex, path: &str) -> NodeIndex {
         let node = Node {
             parent,
@@ -180,7 +196,7 @@ impl Tree {
         number
     }
 
-    /// Parts a node's path after `at` bytes: the new node that stands there.
+    /// Splits the path to a node after `at` bytes, and returns the new node in the middle.
     fn split(&mut self, child: NodeIndex, at: usize) -> NodeIndex {
         let path = std::mem::take(&mut self.nodes[child].path);
         let middle = self.add(self.nodes[child].parent, &path[..at]);
@@ -191,7 +207,8 @@ impl Tree {
         middle
     }
 
-    /// Takes nodes away that nothing needs any more, from `number` on upwards.
+    /// Removes nodes that have no use any more, from `number` upwards. A node with one child and no
+    /// subscription is merged into the child.
     fn prune(&mut self, mut number: NodeIndex) {
         while number != ROOT {
             let node = &self.nodes[number];
@@ -225,6 +242,7 @@ impl Tree {
         }
     }
 
+    /// Empties a node, so that its index can be used again.
     fn release(&mut self, number: NodeIndex) {
         self.nodes[number] = Node::default();
         self.free.push(number);
@@ -240,6 +258,7 @@ impl Node {
         }
     }
 
+    /// The child whose path begins with this level of a filter.
     fn child(&self, level: &str) -> Option<NodeIndex> {
         match level {
             "+" => self.plus,
@@ -247,18 +266,21 @@ impl Node {
         }
     }
 
-    /// The child whose first level is this and no wildcard.
+    /// The child whose path begins with this level, which is no wildcard.
     fn literal_child(&self, level: &str) -> Option<NodeIndex> {
         let longest = || {
             self.long
                 .last_key_value()
                 .map_or(LONG, |(longest, _)| *longest)
         };
-        let may_be = level.len() <= LONG || level.len() <= longest();
-        may_be.then(|| self.children.get(level)).flatten().copied()
+        let may_exist = level.len() <= LONG || level.len() <= longest();
+        may_exist
+            .then(|| self.children.get(level))
+            .flatten()
+            .copied()
     }
 
-    /// Takes a child in, in place of another that begins with this level.
+    /// Sets the child whose path begins with this level. It replaces one that begins so.
     fn set_child(&mut self, level: &str, child: NodeIndex) {
         if level == "+" {
             self.plus = Some(child);
@@ -296,77 +318,12 @@ impl Node {
     }
 }
 
-/// The levels before `#`, where there are any, and whether there is one.
+/// The levels of a filter before `#`, if any, and whether it ends with `#`.
 fn parts(filter: &str) -> (Option<&str>, bool) {
     match filter.strip_suffix('#') {
         Some(before) => (before.strip_suffix('/'), true),
         None => (Some(filter), false),
     }
-}
-
-fn first_level(levels: &str) -> &str {
-    levels.split_once('/').map_or(levels, |(first, _)| first)
-}
-
-/// A topic that is looked at from many nodes.
-struct Topic<'t> {
-    text: &'t str,
-    /// Where its levels end, if it is so long that looking for that again and again would cost.
-    ends: Option<Vec<usize>>,
-}
-
-impl<'t> Topic<'t> {
-    fn new(text: &'t str) -> Self {
-        let ends = || {
-            let slashes = text.match_indices('/').map(|(at, _)| at);
-            slashes.chain([text.len()]).collect()
-        };
-        let ends = (text.len() > LONG).then(ends);
-        Topic { text, ends }
-    }
-
-    /// The level that begins at `start`; none past the end.
-    fn level(&self, start: usize) -> Option<&'t str> {
-        let rest = self.text.get(start..)?;
-        let Some(ends) = &self.ends else {
-            return Some(first_level(rest));
-        };
-        let end = ends.get(ends.partition_point(|end| *end < start))?;
-        self.text.get(start..*end)
-    }
-
-    /// Where the levels begin that come after a path, which begins at `start`, where the level is `name`; past the end
-    /// where there are none. None where the path is another; its first level is `name` or `+`.
-    fn after(&self, path: &str, start: usize, name: &str) -> Option<usize> {
-        let mut at = start + name.len() + 1;
-        // Most ways are of one level, which the caller has compared.
-        let first = if path.starts_with('+') { 1 } else { name.len() };
-        if path.len() == first {
-            return Some(at);
-        }
-        for level in path[first + 1..].split('/') {
-            let name = self.level(at)?;
-            if level != "+" && level != name {
-                return None;
-            }
-            at += name.len() + 1;
-        }
-        Some(at)
-    }
-}
-
-/// How many bytes of whole levels two ways, whose first level is the same, have in common.
-fn common_levels(a: &str, b: &str) -> usize {
-    let pairs = a.bytes().zip(b.bytes());
-    let same = pairs.take_while(|(a, b)| a == b).count();
-    let ends = |path: &str| matches!(path.as_bytes().get(same), None | Some(b'/'));
-    if ends(a) && ends(b) {
-        return same;
-    }
-    a.as_bytes()[..same]
-        .iter()
-        .rposition(|byte| *byte == b'/')
-        .unwrap_or(same)
 }
 
 #[cfg(test)]

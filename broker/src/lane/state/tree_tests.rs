@@ -1,7 +1,7 @@
 use super::*;
 use crate::packet::{QoS, SubscribeOptions, TopicFilter};
 
-/// A tree of these filters, each the only one of a slot of its own.
+/// A tree of these filters. Each has one subscription, whose slot is the filter's position.
 fn tree<'a>(filters: impl IntoIterator<Item = &'a str>) -> Tree {
     let mut tree = Tree::default();
     for (slot, filter) in (0..).zip(filters) {
@@ -16,7 +16,7 @@ fn tree<'a>(filters: impl IntoIterator<Item = &'a str>) -> Tree {
     tree
 }
 
-/// How many filters a topic reaches, and how many nodes that took.
+/// How many filters match a topic, and how many nodes are visited to find them.
 fn reached(tree: &Tree, topic: &str) -> (usize, usize) {
     let mut found = 0;
     let visited = tree.matches(topic, |_| found += 1);
@@ -24,7 +24,7 @@ fn reached(tree: &Tree, topic: &str) -> (usize, usize) {
 }
 
 #[test]
-fn a_node_stands_only_where_filters_end_or_part() {
+fn nodes_exist_only_where_filters_end_or_diverge() {
     let filters = [
         "a/b/+/d",
         "a/b/+/c/#",
@@ -49,7 +49,8 @@ fn a_node_stands_only_where_filters_end_or_part() {
         assert!(all.list(filter).is_some_and(|list| list.len() == 1));
         assert!(reached(&all, topic).0 >= 1, "{topic}");
     }
-    // The root, a, a/b/+, its d and its c, that one's +, a/x, +, the empty level, and what follows it twice.
+    // The root, a, a/b/+, d and c below it, + below c, a/x, +, the empty level, and two nodes below
+    // that.
     assert_eq!(all.nodes.len(), 11);
     for filter in ["a", "a/b", "a/b/+", "a/b/+/d/#", "a/b/+/c", "//+", "q/+"] {
         assert!(all.list(filter).is_none_or(<[_]>::is_empty), "{filter}");
@@ -65,8 +66,8 @@ fn a_node_stands_only_where_filters_end_or_part() {
 }
 
 #[test]
-fn filters_at_every_turn_cost_no_more_than_they_are() {
-    // All that a topic of twelve levels can reach: 4,096 filters, and no node twice.
+fn many_filters_with_plus_cost_one_visit_a_node() {
+    // All 4,096 filters without `#` that match a topic of twelve levels. No node is visited twice.
     let filters: Vec<String> = (0_u32..1 << 12)
         .map(|bits| {
             let levels = (0..12).map(|at| if bits >> at & 1 == 0 { "a" } else { "+" });
@@ -77,14 +78,15 @@ fn filters_at_every_turn_cost_no_more_than_they_are() {
     let (found, visited) = reached(&all, ["a"; 12].join("/").as_str());
     assert_eq!(found, filters.len());
     assert!(visited <= all.nodes.len() && all.nodes.len() <= 2 * filters.len());
-    // Half of them agree with all but the last level: those are given up where they part, not one by one.
+    // Half of the filters match all levels but the last. The walk skips them where they diverge,
+    // not one by one.
     let (found, visited) = reached(&all, &format!("{}/b", ["a"; 11].join("/")));
     assert_eq!(found, filters.len() / 2);
     assert!(visited <= all.nodes.len());
 }
 
 #[test]
-fn depth_costs_neither_memory_nor_stack() {
+fn deep_filters_cost_neither_memory_nor_stack() {
     let deep = "+/".repeat(32_767);
     let nested = (0..256).map(|n| "+/".repeat(n * 128) + "#");
     let filters: Vec<String> = nested
@@ -95,7 +97,7 @@ fn depth_costs_neither_memory_nor_stack() {
     let topic = "/".repeat(32_767);
     let (found, visited) = reached(&all, &topic);
     assert_eq!((found, visited <= all.nodes.len()), (257, true));
-    // As many levels as there can be, and a node at each of thousands.
+    // A chain of thousands of nodes, one at each level.
     let chain: Vec<String> = (1..4_000).map(|n| "/".repeat(n) + "+").collect();
     let chained = tree(chain.iter().map(String::as_str));
     assert_eq!(reached(&chained, &"/".repeat(3_999)).0, 1);
@@ -106,9 +108,9 @@ fn depth_costs_neither_memory_nor_stack() {
     assert!(all.is_empty());
 }
 
-/// Longer than any name below, at the front, in the middle, and at the end; and levels that are empty.
+/// Levels of more than `LONG` bytes at the front, in the middle and at the end, and empty levels.
 #[test]
-fn long_topics_are_found_like_short_ones() {
+fn long_topics_match_like_short_ones() {
     let long = "x".repeat(LONG);
     let filters = [
         "#", "+/#", "+/b", "+/b/+", "a/+", "a/+/c", "a/b/+", "a/b/+/#", "a//+/c", "+/+/+", "a/b",
@@ -144,5 +146,5 @@ fn long_topics_are_found_like_short_ones() {
     for (slot, filter) in (0..).zip(&filters) {
         assert!(tree.remove(filter, slot), "{filter}");
     }
-    assert!(tree.is_empty(), "no long name is left");
+    assert!(tree.is_empty(), "no long level is left");
 }

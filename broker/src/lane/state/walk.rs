@@ -1,22 +1,46 @@
-//! Many filters looked up at once among ordered topics, passing over what none of them can match.
+//! Looks up many filters at once among ordered topics, and skips the topics that none of them can
+//! match.
 //!
-//! Topics are kept by a key in which each `/` is a null character, which no topic has [MQTT-4.7.3-2] and nothing
-//! sorts before: in the plain order of keys a topic stands right before all below it, and siblings stand in the
-//! order of their bytes. Filters sorted by the same keys are a tree without nodes: those that begin alike lie
-//! together. The walk goes along the topics, holds for each level of the one at hand which filters still agree,
-//! and where none does it goes on at the next topic with which one could. No recursion; the work done for a topic is
-//! bounded by the filters that agree so far, the topics looked at by what filters and topics have in common.
+//! A SUBSCRIBE may name thousands of filters, and a lane may retain a message at each of many
+//! topics. The walk goes through the topics once for all filters.
+//!
+//! Topics are ordered by a key in which each `/` is a null character. No topic contains one
+//! [MQTT-4.7.3-2], and nothing sorts before it. A topic therefore comes right before all topics
+//! below it:
+//!
+//! ```text
+//!   as text:  a   a-b   a/b   a/c        by key:  a   a/b   a/c   a-b
+//! ```
+//!
+//! Filters are sorted by the same keys, so filters that begin alike are adjacent: a range of them
+//! takes the place of a node of a tree. For each level of the current topic the walk keeps the
+//! ranges of filters that match up to there. If a level leaves none, the walk continues at the next
+//! topic that a filter can match:
+//!
+//! ```text
+//!   filters:  chat/berlin/+   chat/paris/#
+//!
+//!   topics:   chat/athens/a       no filter continues with "athens": skip to chat/berlin
+//!             chat/athens/b       (not looked at)
+//!             chat/berlin/main    matches chat/berlin/+
+//!             chat/oslo/a         no filter continues with "oslo": skip to chat/paris
+//!             chat/paris/b        matches chat/paris/#
+//! ```
+//!
+//! Nothing here recurses. The work for one topic is bounded by the filters that match its
+//! beginning, and the number of topics looked at by what filters and topics have in common.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-/// Stands for `/` in a key.
+/// Replaces `/` in a key.
 const SLASH: char = '\0';
 
-/// Sorts behind all that is below a topic whose key it follows, and before all else: no topic has a control character.
+/// A key followed by this sorts after all topics below it and before all others: no topic contains
+/// a control character.
 const AFTER_BELOW: char = '\u{1}';
 
-/// What a topic, or a filter, is sorted by.
+/// The key by which a topic, or a filter, is sorted.
 pub(crate) fn key_of(topic: &str) -> String {
     topic.replace('/', "\0")
 }
@@ -26,19 +50,23 @@ pub(crate) fn topic_of(key: &str) -> String {
     key.replace(SLASH, "/")
 }
 
-/// Filters on their way through the topics.
+/// One walk of many filters through the topics.
+///
+/// The lists are stacks: going into a level of a topic pushes, leaving it truncates. [`Level`] says
+/// how far.
 pub(super) struct Walk {
-    /// By key, each with its place in what was asked for.
+    /// Sorted by key, each with its position in the request.
     filters: Vec<(String, usize)>,
-    /// Those that agree so far, level by level.
+    /// Ranges of filters that match the current topic so far and continue.
     candidates: Vec<Part>,
-    /// Those that match, level by level.
+    /// Ranges of filters that match the current topic, or one above it.
     matched: Vec<Match>,
-    /// Those gone into, after one that stands before all.
+    /// The levels of the current topic. The first is no level of it, but the state before any.
     levels: Vec<Level>,
 }
 
-/// Filters that begin alike: what they ask of the next level stands at byte `at`.
+/// The filters from index `from` to before `to`, whose first `at` bytes are the same. Their next
+/// level begins at byte `at`.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     from: usize,
@@ -46,30 +74,35 @@ struct Part {
     at: usize,
 }
 
-/// Filters that match the topic that ends with a level, or all from there on.
+/// Filters that match a topic.
 #[derive(Debug, Clone, Copy)]
 struct Match {
     part: Part,
+    /// They end with `#` and match all topics below too. Otherwise they match the topic that ends
+    /// here.
     below: bool,
 }
 
-/// Where a level ends in the key, and where what it added begins in the lists of the walk.
+/// A level of the current topic.
 #[derive(Debug, Clone, Copy)]
 struct Level {
+    /// The byte of the key at which it ends.
     end: usize,
+    /// The length of [`Walk::candidates`] before this level.
     candidates: usize,
+    /// The length of [`Walk::matched`] before this level.
     matched: usize,
-    /// How many match all from here on.
+    /// How many ranges match everything from here on downwards.
     below: usize,
 }
 
-/// The first topic that filters can match after the one at hand.
+/// The next topic that a filter can match.
 enum Next {
-    /// Maybe the very next.
+    /// Any topic may be: look at the following one.
     Any,
-    /// None whose key sorts before this.
+    /// The first topic whose key does not sort before this.
     From(String),
-    /// There is none.
+    /// There is no other.
     None,
 }
 
@@ -80,7 +113,7 @@ impl Part {
 }
 
 impl Walk {
-    /// Of these filters, none of them shared.
+    /// A walk of these filters, none of which may be shared.
     pub(super) fn new<'a>(filters: impl Iterator<Item = &'a str>) -> Self {
         let mut filters: Vec<_> = filters.map(key_of).zip(0..).collect();
         filters.sort_unstable();
@@ -106,38 +139,39 @@ impl Walk {
         walk
     }
 
-    /// Shows `visit` the key of each topic that filters match, in order, with the filters' places in order. Ends
-    /// where `visit` breaks off. Says how many topics were looked at.
+    /// Calls `visit` with the key of each topic that matches, in order, and with the positions of
+    /// the filters that match it, in ascending order. Stops when `visit` breaks. Returns how many
+    /// topics were looked at.
     pub(super) fn over<'m, V>(
         mut self,
         topics: &'m BTreeMap<Box<str>, V>,
         mut visit: impl FnMut(&'m str, &'m V, &[usize]) -> ControlFlow<()>,
     ) -> usize {
-        let behind = |start: &str| {
+        let from = |start: &str| {
             let bounds = (Bound::Included(start), Bound::Unbounded);
             topics.range::<str, _>(bounds)
         };
-        let mut ahead = behind(&self.start());
+        let mut ahead = from(&self.start());
         let (mut before, mut looked_at) = ("", 0);
-        let mut places = Vec::new();
-        let mut at_hand = ahead.next();
-        while let Some((key, value)) = at_hand {
+        let mut positions = Vec::new();
+        let mut current = ahead.next();
+        while let Some((key, value)) = current {
             looked_at += 1;
             let next = self.enter(before, key);
             before = key;
-            self.positions(key, &mut places);
-            if !places.is_empty() && visit(key, value, &places).is_break() {
+            self.positions(key, &mut positions);
+            if !positions.is_empty() && visit(key, value, &positions).is_break() {
                 break;
             }
-            at_hand = ahead.next();
+            current = ahead.next();
             match next {
                 Next::Any => {}
                 Next::None => break,
                 Next::From(start) => {
-                    // Often the very next is far enough, and a search costs more.
-                    if at_hand.is_some_and(|(key, _)| **key < *start) {
-                        ahead = behind(&start);
-                        at_hand = ahead.next();
+                    // Often the following topic is far enough, and a search costs more than a step.
+                    if current.is_some_and(|(key, _)| **key < *start) {
+                        ahead = from(&start);
+                        current = ahead.next();
                     }
                 }
             }
@@ -145,7 +179,7 @@ impl Walk {
         looked_at
     }
 
-    /// Where all that filters can match lies behind.
+    /// A key before which no filter matches any topic.
     fn start(&self) -> String {
         let wild =
             self.levels[0].below > 0 || self.candidates.iter().any(|part| self.has_plus(*part));
@@ -155,10 +189,11 @@ impl Walk {
         }
     }
 
-    /// Goes into a topic as far as filters agree with it.
+    /// Makes the topic with this key the current one, and goes into its levels as far as filters
+    /// match.
     fn enter(&mut self, before: &str, key: &str) -> Next {
         self.leave(before, key);
-        // Wildcards at the first level are not for a leading `$` [MQTT-4.7.2-1].
+        // A wildcard at the first level does not match a leading `$` [MQTT-4.7.2-1].
         let hidden = key.starts_with('$');
         let below_hidden = if hidden { self.levels[0].below } else { 0 };
         loop {
@@ -176,7 +211,7 @@ impl Walk {
         }
     }
 
-    /// Forgets the levels that the next topic does not share.
+    /// Leaves the levels of the topic `before` that the topic `key` does not have.
     fn leave(&mut self, before: &str, key: &str) {
         let pairs = before.bytes().zip(key.bytes());
         let alike = pairs.take_while(|(a, b)| a == b).count();
@@ -191,6 +226,8 @@ impl Walk {
         }
     }
 
+    /// Goes into the next level of the current topic, `name`, which ends at byte `end` of the key.
+    /// `hidden`: `+` does not match it.
     fn descend(&mut self, name: &str, end: usize, hidden: bool) -> Level {
         let above = self.levels[self.levels.len() - 1];
         let mut level = Level {
@@ -200,8 +237,8 @@ impl Walk {
             below: above.below,
         };
         let plus = (!hidden).then_some("+");
-        for place in above.candidates..level.candidates {
-            let part = self.candidates[place];
+        for at in above.candidates..level.candidates {
+            let part = self.candidates[at];
             for asked in [Some(name), plus].into_iter().flatten() {
                 let (ends, goes_on) = self.narrow(part, asked);
                 if !ends.is_empty() {
@@ -215,13 +252,13 @@ impl Walk {
         level
     }
 
-    /// Notes filters that agree with all up to `level`.
+    /// Adds filters that match the topic up to `level`.
     fn add_candidates(&mut self, part: Part, level: &mut Level) {
         if part.is_empty() {
             return;
         }
         self.candidates.push(part);
-        // `a/#` matches `a` too (4.7.1.2).
+        // `a/#` also matches `a` (4.7.1.2).
         let (ends, _) = self.narrow(part, "#");
         if !ends.is_empty() {
             let below = true;
@@ -230,7 +267,8 @@ impl Walk {
         }
     }
 
-    /// Those of `part` whose next level is this one: that end with it, and that go on.
+    /// The filters of `part` whose next level is `level`: first those that end with it, then those
+    /// that continue.
     fn narrow(&self, part: Part, level: &str) -> (Part, Part) {
         let filters = &self.filters[part.from..part.to];
         let rest = |at: usize| &filters[at].0.as_bytes()[part.at..];
@@ -253,12 +291,14 @@ impl Walk {
         (ends, goes_on)
     }
 
+    /// Whether any filter of `part` continues with `+`.
     fn has_plus(&self, part: Part) -> bool {
         let (ends, goes_on) = self.narrow(part, "+");
         !ends.is_empty() || !goes_on.is_empty()
     }
 
-    /// Nothing agrees with the level last gone into, `name`: the first topic after all below it that can match.
+    /// No filter matches the level last gone into, `name`. Returns the next topic, after all below
+    /// that level, that a filter can match.
     fn skip_from(&self, key: &str, name: &str, hidden: bool) -> Next {
         let [.., above, dead] = &self.levels[..] else {
             return Next::Any;
@@ -282,9 +322,9 @@ impl Walk {
         }
     }
 
-    /// The places of the filters that match the topic gone into.
-    fn positions(&self, key: &str, places: &mut Vec<usize>) {
-        places.clear();
+    /// Collects the positions of the filters that match the current topic.
+    fn positions(&self, key: &str, positions: &mut Vec<usize>) {
+        positions.clear();
         let last = self.levels[self.levels.len() - 1];
         let hidden = if key.starts_with('$') {
             self.levels[0].below
@@ -295,10 +335,10 @@ impl Walk {
             let ends_here = at >= last.matched && last.end == key.len();
             if found.below || ends_here {
                 let filters = &self.filters[found.part.from..found.part.to];
-                places.extend(filters.iter().map(|(_, place)| *place));
+                positions.extend(filters.iter().map(|(_, position)| *position));
             }
         }
-        places.sort_unstable();
+        positions.sort_unstable();
     }
 }
 
@@ -306,7 +346,8 @@ fn first_level(key: &str) -> &str {
     key.split(SLASH).next().unwrap_or(key)
 }
 
-/// The first number from `from` to `to` of which `holds` is not true, which is true of none after it.
+/// The first number from `from` to before `to` for which `holds` is false; else `to`. Once false,
+/// it must stay false.
 fn bisect(from: usize, to: usize, holds: impl Fn(usize) -> bool) -> usize {
     let (mut from, mut to) = (from, to);
     while from < to {

@@ -9,11 +9,11 @@ fn map<'a>(topics: impl IntoIterator<Item = &'a str>) -> BTreeMap<Box<str>, u8> 
     topics.into_iter().map(key).collect()
 }
 
-/// What is found, with the filters' places, and how many topics were looked at.
+/// The topics found, each with the positions of its filters, and how many topics were looked at.
 fn found(topics: &BTreeMap<Box<str>, u8>, filters: &[&str]) -> (Vec<(String, Vec<usize>)>, usize) {
     let mut found = Vec::new();
-    let looked_at = Walk::new(filters.iter().copied()).over(topics, |key, _, places| {
-        found.push((topic_of(key), places.to_vec()));
+    let looked_at = Walk::new(filters.iter().copied()).over(topics, |key, _, positions| {
+        found.push((topic_of(key), positions.to_vec()));
         ControlFlow::Continue(())
     });
     (found, looked_at)
@@ -24,7 +24,7 @@ fn by_levels(a: &str, b: &str) -> Ordering {
 }
 
 #[test]
-fn parents_stand_before_children_and_siblings_in_the_order_of_bytes() {
+fn a_topic_comes_before_those_below_it_and_siblings_in_order_of_their_bytes() {
     let topics = [
         "a", "a/", "a/b", "a/b/c", "a/b-", "a-b", "a-b/c", "b", "/", "/a",
     ];
@@ -39,7 +39,7 @@ fn parents_stand_before_children_and_siblings_in_the_order_of_bytes() {
 }
 
 #[test]
-fn what_cannot_match_is_passed_over() {
+fn topics_that_cannot_match_are_skipped() {
     let names: Vec<String> = (0..100)
         .flat_map(|a| (0..100).map(move |b| format!("s{a}/n{b}/x")))
         .collect();
@@ -52,7 +52,7 @@ fn what_cannot_match_is_passed_over() {
         (&["s7/n7/x"][..], 1, 4),
         (&["s7/+/x"], 100, 102),
         (&["s7/#"], 100, 101),
-        // One search and one step for each first level.
+        // A search and a step for each first level.
         (&["+/n7/x"], 100, 301),
         (&["+/n7/#"], 100, 301),
         (&["+/x"], 0, 201),
@@ -64,7 +64,7 @@ fn what_cannot_match_is_passed_over() {
         assert_eq!(found, matches, "{filters:?}");
         assert!(looked_at <= most, "{filters:?}: {looked_at} looked at");
     }
-    // A thousand filters walk together.
+    // A thousand filters in one walk.
     let many: Vec<String> = (0..1_000).map(|n| format!("+/y{n}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let (_, looked_at) = found(&topics, &many);
@@ -72,7 +72,7 @@ fn what_cannot_match_is_passed_over() {
 }
 
 #[test]
-fn as_deep_as_a_topic_can_be() {
+fn the_deepest_topics_and_filters_are_found() {
     let deep = "/".repeat(65_534);
     let deeper = format!("{deep}x");
     let topics = map([deep.as_str(), &deeper, "a"]);
@@ -90,7 +90,7 @@ fn as_deep_as_a_topic_can_be() {
 }
 
 #[test]
-fn whoever_has_enough_breaks_off() {
+fn the_walk_stops_when_visit_breaks() {
     let topics = map(["a", "b", "c"]);
     let mut seen = 0;
     let looked_at = Walk::new(["#"].into_iter()).over(&topics, |_, _, _| {
@@ -102,7 +102,7 @@ fn whoever_has_enough_breaks_off() {
 
 proptest! {
     #[test]
-    fn agrees_with_a_scan_of_all(
+    fn finds_what_a_scan_of_all_topics_finds(
         topics in proptest::collection::btree_set("(\\$s|a|a-|b|)(/(a|b|\\$|-|)){0,4}", 0..40),
         filters in proptest::collection::vec("(\\$s|a|a-|b|\\+|)(/(a|b|-|\\+|)){0,4}(/#)?|#", 1..8),
     ) {
@@ -112,9 +112,9 @@ proptest! {
         let mut expected: Vec<(String, Vec<usize>)> = Vec::new();
         for topic in &topics {
             let matching = (0..).zip(&parsed).filter(|(_, filter)| filter.matches(topic));
-            let places: Vec<usize> = matching.map(|(place, _)| place).collect();
-            if !places.is_empty() {
-                expected.push(((*topic).to_owned(), places));
+            let positions: Vec<usize> = matching.map(|(position, _)| position).collect();
+            if !positions.is_empty() {
+                expected.push(((*topic).to_owned(), positions));
             }
         }
         expected.sort_by(|(a, _), (b, _)| by_levels(a, b));
