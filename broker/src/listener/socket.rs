@@ -1,53 +1,105 @@
-//! Opens listening sockets, and takes the files of Unix sockets away again.
+//! Listening and accepted sockets, and the files of Unix sockets.
 
+use crate::policy::Peer;
+use crate::transport::Socket;
 use rustix::net::sockopt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
 
-/// Connections that the kernel holds until they are accepted.
+/// Connections that the kernel holds until the server accepts them.
 const BACKLOG: u32 = 4096;
 
-/// Silence after which the kernel asks whether the peer is there: rarely, for devices that sleep.
-const PROBED_AFTER: Duration = Duration::from_mins(10);
+/// The kernel probes a silent peer after this time. Probes are rare, so that sleeping devices save power.
+const KEEPALIVE_IDLE: Duration = Duration::from_mins(10);
 
-/// How often it asks then, and how many times before it gives the peer up.
-const PROBED_EVERY: Duration = Duration::from_secs(30);
-const PROBES: u32 = 4;
+/// The time between two probes, and the number of unanswered probes that closes the connection.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_PROBES: u32 = 4;
 
-/// Must be called within a runtime.
+/// A socket that clients connect to.
+pub(super) enum ListeningSocket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl ListeningSocket {
+    /// Accepts the next connection.
+    pub(super) async fn accept(&self) -> io::Result<(AcceptedSocket, Peer)> {
+        match self {
+            ListeningSocket::Tcp(listener) => {
+                let (socket, peer) = listener.accept().await?;
+                // A socket for IPv4 and IPv6 reports IPv4 addresses as `::ffff:…`.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                Ok((AcceptedSocket::Tcp(socket.into_std()?), peer.into()))
+            }
+            ListeningSocket::Unix(listener) => {
+                let (socket, _) = listener.accept().await?;
+                Ok((AcceptedSocket::Unix(socket.into_std()?), Peer::Local))
+            }
+        }
+    }
+}
+
+/// An accepted socket on its way to the thread that serves it. It belongs to no runtime.
+pub(super) enum AcceptedSocket {
+    Tcp(std::net::TcpStream),
+    Unix(StdUnixStream),
+}
+
+impl AcceptedSocket {
+    /// Registers the socket with the runtime of the calling thread.
+    pub(super) fn register(self) -> io::Result<Socket> {
+        match self {
+            AcceptedSocket::Tcp(socket) => {
+                let socket = TcpStream::from_std(socket)?;
+                if let Err(error) = socket.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY could not be set");
+                }
+                Ok(Socket::Tcp(socket))
+            }
+            AcceptedSocket::Unix(socket) => UnixStream::from_std(socket).map(Socket::Unix),
+        }
+    }
+}
+
+/// Opens a TCP socket. Must be called within a runtime.
 pub(super) fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // Only for sockets in TIME_WAIT: two servers on one port stay an error.
+    // Allows a port with sockets in TIME_WAIT. Two servers on one port are still an error.
     socket.set_reuseaddr(true)?;
-    // Accepted sockets inherit it: a peer that vanished without a word is found though it asked for no keep-alive.
+    // Accepted sockets inherit this. It finds peers that vanished and whose CONNECT has keep-alive 0.
     sockopt::set_socket_keepalive(&socket, true)?;
-    sockopt::set_tcp_keepidle(&socket, PROBED_AFTER)?;
-    sockopt::set_tcp_keepintvl(&socket, PROBED_EVERY)?;
-    sockopt::set_tcp_keepcnt(&socket, PROBES)?;
+    sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// The file of a Unix socket; it goes with this, unless another has taken its place.
+/// The file of a Unix socket. Dropping this removes the file, unless another file has replaced it.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     inode: u64,
 }
 
-/// Must be called within a runtime. A file that an earlier server left is replaced; one that somebody answers on, or
-/// that is no socket, is an address in use.
+/// Opens a Unix socket whose file has these access rights. Must be called within a runtime.
+///
+/// A file that an earlier server left behind is replaced.
+///
+/// # Errors
+/// `AddrInUse` if a process answers on the file, or if the file is no socket.
 pub(super) fn unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     if std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
-        && let Err(error) = UnixStream::connect(path)
+        && let Err(error) = StdUnixStream::connect(path)
         && error.kind() == ErrorKind::ConnectionRefused
     {
         std::fs::remove_file(path)?;
@@ -58,7 +110,7 @@ pub(super) fn unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFi
         path: path.to_owned(),
         inode: std::fs::symlink_metadata(path)?.ino(),
     };
-    // Nobody gets in before it listens.
+    // No client can connect before the socket listens.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok((socket.listen(BACKLOG)?, file))
 }
@@ -67,7 +119,7 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         let own = std::fs::symlink_metadata(&self.path).is_ok_and(|f| f.ino() == self.inode);
         if own && let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "a socket's file stays behind");
+            tracing::warn!(path = %self.path.display(), %error, "the file of a Unix socket could not be removed");
         }
     }
 }
@@ -78,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_only_where_nobody_answers() {
+    fn only_a_socket_file_without_a_server_is_replaced() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build();
@@ -90,8 +142,8 @@ mod tests {
         let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(), 0o600);
         let taken = unix(&path, 0o600).unwrap_err();
-        assert_eq!(taken.kind(), ErrorKind::AddrInUse, "somebody answers");
-        // As after a crash: nobody listens, and the file is there.
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse, "a server answers");
+        // As after a crash: the file is there, and no server listens.
         drop(listener);
         std::mem::forget(file);
         let (listener, file) = unix(&path, 0o666).unwrap();
@@ -105,15 +157,15 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_vanishes_is_looked_for() {
+    fn accepted_sockets_have_keepalive_probes() {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().build().unwrap().block_on(async {
             let listener = tcp("127.0.0.1:0".parse().unwrap()).unwrap();
-            let connect = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+            let connect = TcpStream::connect(listener.local_addr().unwrap());
             let (peer, accepted) = tokio::join!(connect, listener.accept());
             let (socket, _) = accepted.unwrap();
             assert!(sockopt::socket_keepalive(&socket).unwrap());
-            assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), PROBED_AFTER);
+            assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), KEEPALIVE_IDLE);
             drop(peer.unwrap());
         });
     }

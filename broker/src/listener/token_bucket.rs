@@ -1,30 +1,31 @@
-//! How many connections a listener takes in a second: a bucket of tokens. Pure.
+//! Limits the new connections of a listener to `connect_rate` a second: a token bucket. Pure.
 
 use std::time::Instant;
 
-/// Refills at its rate, and holds as much as comes in a second.
+/// Refills at its rate, and holds the tokens of one second at most.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
-    /// Tokens that come in a second, and that there are at the most.
-    most: f64,
+    /// Tokens that arrive in a second, which is also the capacity.
+    rate: f64,
     tokens: f64,
-    at: Instant,
+    refilled: Instant,
 }
 
 impl TokenBucket {
+    /// A full bucket.
     pub(super) fn new(rate: u32, now: Instant) -> Self {
         TokenBucket {
-            most: rate.into(),
+            rate: rate.into(),
             tokens: rate.into(),
-            at: now,
+            refilled: now,
         }
     }
 
-    /// Whether one more may come in now.
+    /// Takes a token, if there is one.
     pub(super) fn admits(&mut self, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + passed * self.most).min(self.most);
-        self.at = now;
+        let passed = now.saturating_duration_since(self.refilled).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.rate).min(self.rate);
+        self.refilled = now;
         if self.tokens < 1.0 {
             return false;
         }
@@ -53,7 +54,7 @@ mod tests {
             10,
             "no more than a second's worth"
         );
-        // A clock that stands still or goes back takes nothing away.
+        // A clock that goes back takes no token away.
         assert_eq!(admitted(at(59_000), 1), 0);
     }
 }

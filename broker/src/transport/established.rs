@@ -1,32 +1,30 @@
-//! A peer that has come as far as MQTT, and how it got there.
+//! A connection whose transport layers are established.
 
 use super::link::Link;
+use super::tls::CertificateUserError;
 use crate::outbox::Outlet;
 use crate::policy::Peer;
 use tokio::net::{TcpStream, UnixStream};
 
-/// What was accepted: bytes in their order and without loss, both ways [3.1.1 MQTT-7.1.1-1, 5.0 MQTT-4.2-1].
+/// An accepted socket. It carries bytes in order and without loss, in both directions [3.1.1 MQTT-7.1.1-1, 5.0 MQTT-4.2-1].
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// A peer whose next byte is MQTT.
+/// A connection whose next byte is MQTT.
 pub(crate) struct EstablishedTransport {
+    /// Belongs to the connection's task, which reads from it.
     pub link: Link,
+    /// Belongs to the outbox, which writes to it.
     pub outlet: Outlet,
     pub peer: Peer,
-    /// The user that a verified certificate names.
+    /// The user in the client's verified certificate.
     pub certificate_user: Result<Option<String>, CertificateUserError>,
 }
 
-/// A verified certificate without the field that would be the user. Told by CONNACK, as any name that is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the client's certificate has no {0}, which would be the user")]
-pub(crate) struct CertificateUserError(pub &'static str);
-
 impl EstablishedTransport {
-    /// A peer with nothing in between.
+    /// A connection without any layer: MQTT begins with the first byte.
     pub(crate) fn plain(socket: Socket, peer: Peer) -> EstablishedTransport {
         let (link, outlet) = match socket {
             Socket::Tcp(socket) => Link::tcp(socket),

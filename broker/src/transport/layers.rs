@@ -1,4 +1,4 @@
-//! What lies between a socket and MQTT, passed one layer after the other.
+//! The layers between a socket and MQTT, established one after the other.
 
 use super::established::{EstablishedTransport, Socket};
 use super::link::Link;
@@ -12,18 +12,18 @@ use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// What lies between a listener's sockets and MQTT.
+/// The layers of a listener, outermost first.
 #[derive(Debug, Default)]
 pub(crate) struct TransportLayers {
-    /// Each connection begins with a PROXY header.
+    /// Whether each connection begins with a PROXY header.
     pub proxy: bool,
     pub tls: Option<Arc<Tls>>,
     pub websocket: Option<WebSocket>,
-    /// The largest packet that the listener takes, in bytes.
+    /// The limit on MQTT packets from clients, in bytes.
     pub packet_bytes: u32,
 }
 
-/// Why nobody arrived.
+/// The reason that a layer could not be established.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransportError {
     #[error("PROXY header: {0}")]
@@ -35,42 +35,43 @@ pub(crate) enum TransportError {
 }
 
 impl TransportLayers {
-    /// Whether MQTT begins with the first byte.
+    /// Whether there is no layer: MQTT begins with the first byte.
     pub(crate) fn is_empty(&self) -> bool {
         !self.proxy && self.tls.is_none() && self.websocket.is_none()
     }
 
-    /// Passes all layers. The caller limits the time.
+    /// Establishes all layers. The caller limits the time.
     pub(crate) async fn establish(
         &self,
         mut socket: Socket,
         mut peer: Peer,
-        steps: &HandshakePacer,
+        pacer: &HandshakePacer,
     ) -> Result<EstablishedTransport, TransportError> {
         if self.proxy {
-            let told = match &mut socket {
+            let reported = match &mut socket {
                 Socket::Tcp(socket) => proxy::read(socket).await?,
                 Socket::Unix(socket) => proxy::read(socket).await?,
             };
-            if let Some(told) = told {
-                tracing::debug!(proxy = %peer, peer = %told, "behind a proxy");
-                peer = told;
+            if let Some(reported) = reported {
+                tracing::debug!(proxy = %peer, peer = %reported, "a proxy reported the peer");
+                peer = reported;
             }
         }
         match (socket, &self.tls) {
             (Socket::Tcp(socket), Some(tls)) => {
-                let stream = steps.run(tls.accept(socket)).await;
+                let stream = pacer.run(tls.accept(socket)).await;
                 let stream = stream.map_err(TransportError::Tls)?;
                 let user = tls.user(&stream);
-                let mut established = self.finish(stream, peer, Link::framed).await?;
-                established.certificate_user = user;
-                Ok(established)
+                let mut transport = self.finish(stream, peer, Link::framed).await?;
+                transport.certificate_user = user;
+                Ok(transport)
             }
             (Socket::Tcp(socket), None) => self.finish(socket, peer, Link::tcp).await,
             (Socket::Unix(socket), _) => self.finish(socket, peer, Link::unix).await,
         }
     }
 
+    /// Establishes the last layer: WebSocket, or none.
     async fn finish<S>(
         &self,
         mut stream: S,

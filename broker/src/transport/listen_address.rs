@@ -1,29 +1,29 @@
-//! Where a listener listens, as people and programs are told.
+//! The address of a listener, as people and programs see it.
 
 use roommq_config::Transport;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// A place that is listened on; shown as what a client is to be given: `127.0.0.1:1883`, `tls://…`,
-/// `ws://127.0.0.1:8083/mqtt`, `unix:/run/roommq.sock`.
+/// An address that the server listens on. It is displayed in the form that client commands take: `127.0.0.1:1883`,
+/// `tls://127.0.0.1:8883`, `ws://127.0.0.1:8083/mqtt`, `unix:/run/roommq.sock`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenAddress {
-    /// By IP.
+    /// An IP address and port.
     Ip {
-        /// Port 0 has become a real one.
+        /// The real port, if the settings have port 0.
         address: SocketAddr,
-        /// What is spoken there.
+        /// The transport that clients use.
         transport: Transport,
-        /// Of a WebSocket's URL; else empty.
+        /// The path of a WebSocket's URL; empty for other transports.
         path: String,
     },
-    /// A Unix socket.
+    /// The file of a Unix socket.
     Unix(PathBuf),
 }
 
 impl ListenAddress {
-    /// The address of plain TCP.
+    /// The IP address and port, if clients connect by plain TCP.
     #[must_use]
     pub fn plain(&self) -> Option<SocketAddr> {
         match self {

@@ -1,19 +1,20 @@
-//! A listener as its connections know it.
+//! A listener as its connections see it.
 
 use super::layers::TransportLayers;
 use super::listen_address::ListenAddress;
 use crate::gate::Gate;
 use std::time::Duration;
 
-/// What all connections of one listener share.
+/// The values that all connections of one listener share.
 #[derive(Debug)]
 pub(crate) struct ListenerContext {
+    /// The address that log lines show.
     pub address: ListenAddress,
     pub layers: TransportLayers,
-    /// From accept to a whole CONNECT.
+    /// The time from accept to a complete CONNECT.
     pub handshake_time: Duration,
-    /// How many connections it may have.
+    /// The limit on open connections.
     pub connections: usize,
-    /// Those that it has.
+    /// The open connections.
     pub open: Gate,
 }

@@ -1,7 +1,7 @@
-//! From an accepted socket to bytes of MQTT: PROXY header, TLS, WebSocket, in this order.
+//! From an accepted socket to bytes of MQTT: PROXY header, TLS and WebSocket, in this order.
 //!
-//! Architecture invariant: all of it happens in the connection's own task and under the listener's one deadline,
-//! so a peer that hangs in any of them delays nobody.
+//! Architecture invariant: all layers are established in the connection's own task and within the listener's
+//! `handshake_time`. A peer that hangs in one of them delays no other connection.
 
 mod established;
 mod frame_tracker;
@@ -14,10 +14,10 @@ mod tls;
 mod upgrade;
 mod websocket;
 
-pub(crate) use established::{CertificateUserError, EstablishedTransport, Socket};
+pub(crate) use established::{EstablishedTransport, Socket};
 pub(crate) use layers::TransportLayers;
 pub(crate) use link::{CLOSE_TIME, Link};
 pub use listen_address::ListenAddress;
 pub(crate) use listener_context::ListenerContext;
-pub(crate) use tls::Tls;
 pub use tls::TlsError;
+pub(crate) use tls::{CertificateUserError, Tls, watch_tls_files};

@@ -1,0 +1,104 @@
+//! From a listener's settings to a socket that clients can connect to.
+
+use super::socket::{self, ListeningSocket, SocketFile};
+use super::token_bucket::TokenBucket;
+use crate::gate::Gate;
+use crate::transport::{ListenAddress, ListenerContext, Tls, TlsError, TransportLayers};
+use roommq_config::{Endpoint, Limits, Listener};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The reason that a listener cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The system refuses an IP address and port.
+    #[error("cannot listen on {address}: {error}")]
+    Address {
+        /// The address from the settings.
+        address: SocketAddr,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The system refuses a Unix socket.
+    #[error("cannot listen on {}: {error}", path.display())]
+    Path {
+        /// The socket's file.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// A certificate, a key or the roots cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+}
+
+/// A listener whose socket is open, before its first connection is accepted.
+pub(crate) struct BoundListener {
+    pub context: Arc<ListenerContext>,
+    pub(super) socket: ListeningSocket,
+    /// The limit `connect_rate`, if it is set.
+    pub(super) rate: Option<TokenBucket>,
+    /// The file of a Unix socket.
+    pub file: Option<SocketFile>,
+}
+
+/// Opens a listener. Must be called within a runtime.
+pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<BoundListener, BindError> {
+    let tls = listener.tls.as_ref().map(Tls::load).transpose()?;
+    let (socket, address, file) = open(listener)?;
+    let own = &listener.limits;
+    let connections = own.connections.map(|n| usize::try_from(u32::from(n)));
+    let layers = TransportLayers {
+        proxy: listener.proxy_protocol,
+        tls: tls.map(Arc::new),
+        websocket: listener.websocket.clone(),
+        packet_bytes: own.packet_bytes.map_or(limits.packet_bytes, u32::from),
+    };
+    Ok(BoundListener {
+        context: Arc::new(ListenerContext {
+            address,
+            layers,
+            handshake_time: own.handshake_time.unwrap_or(limits.connect_time),
+            connections: connections.and_then(Result::ok).unwrap_or(usize::MAX),
+            open: Gate::default(),
+        }),
+        socket,
+        rate: own
+            .connect_rate
+            .map(|rate| TokenBucket::new(rate.into(), Instant::now())),
+        file,
+    })
+}
+
+fn open(
+    listener: &Listener,
+) -> Result<(ListeningSocket, ListenAddress, Option<SocketFile>), BindError> {
+    match &listener.at {
+        Endpoint::Address(address) => {
+            let failed = |error| BindError::Address {
+                address: *address,
+                error,
+            };
+            let socket = socket::tcp(*address).map_err(failed)?;
+            let path = listener.websocket.as_ref().map(|ws| ws.path.clone());
+            let address = ListenAddress::Ip {
+                address: socket.local_addr().map_err(failed)?,
+                transport: listener.transport(),
+                path: path.unwrap_or_default(),
+            };
+            Ok((ListeningSocket::Tcp(socket), address, None))
+        }
+        Endpoint::Socket { path, mode } => {
+            let failed = |error| BindError::Path {
+                path: path.clone(),
+                error,
+            };
+            let (socket, file) = socket::unix(path, *mode).map_err(failed)?;
+            let address = ListenAddress::Unix(path.clone());
+            Ok((ListeningSocket::Unix(socket), address, Some(file)))
+        }
+    }
+}

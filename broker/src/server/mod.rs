@@ -1,0 +1,15 @@
+//! The server: it starts its threads in the right order, and ends them without losing a message.
+//!
+//! ```text
+//! start.rs     listeners are bound, lanes and nodes are made, background tasks run, sockets are accepted
+//! threads.rs   the threads: `io-0` … serve sockets, `applier-0` … apply the logs of busy lanes
+//! running.rs   the running server: reload and shutdown
+//! ```
+
+mod options;
+mod running;
+mod start;
+mod threads;
+
+pub use options::{Options, StartError};
+pub use running::Server;

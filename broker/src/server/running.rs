@@ -1,0 +1,154 @@
+//! A running server, and its end.
+
+use super::threads::IoNode;
+use crate::lane::{Barriers, Batch, Entry};
+use crate::listener::SocketFile;
+use crate::node::Node;
+use crate::outbox::Outbox;
+use crate::packet::ReasonCode;
+use crate::session::Close;
+use crate::transport::{ListenAddress, Tls};
+use roommq_config::Limits;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// The number of the one barrier: it comes behind all messages that were accepted before the shutdown.
+const SHUTDOWN_BARRIER: u64 = 1;
+
+/// Time for the entries that end the lanes.
+const END_LANES_TIME: Duration = Duration::from_millis(100);
+
+/// A running server. Dropping it without [`Server::shutdown`] leaves its threads running.
+pub struct Server {
+    pub(super) addresses: Vec<ListenAddress>,
+    /// Files of Unix sockets, removed when they are dropped.
+    pub(super) socket_files: Vec<SocketFile>,
+    pub(super) tls: Vec<Arc<Tls>>,
+    /// The tasks that accept sockets.
+    pub(super) accepting: Vec<AbortHandle>,
+    /// The runtime of the first thread that serves sockets; background tasks run there too.
+    pub(super) background: Handle,
+    /// The node of that thread.
+    pub(super) node: Arc<Node>,
+    /// All nodes, so that none of them drops its link to the log before the end.
+    pub(super) _nodes: Vec<IoNode>,
+    /// Ends the threads that serve sockets.
+    pub(super) stop: Arc<Notify>,
+    pub(super) io_threads: Vec<JoinHandle<()>>,
+    pub(super) appliers: Vec<JoinHandle<()>>,
+    pub(super) barriers: Arc<Barriers>,
+    pub(super) limits: Limits,
+}
+
+impl Server {
+    /// The addresses that the server listens on, in the order of the options. Port 0 has become the real port.
+    #[must_use]
+    pub fn listening(&self) -> &[ListenAddress] {
+        &self.addresses
+    }
+
+    /// Reads certificates, keys and roots of all listeners again. The server also does so a few seconds after a file
+    /// has changed. Files that cannot be used are logged and change nothing. Blocks while it reads.
+    pub fn reload(&self) {
+        for tls in &self.tls {
+            tls.reload(true);
+        }
+    }
+
+    /// Shuts down in order, so that every accepted message reaches its subscribers' sockets. Blocks for
+    /// `limits.shutdown_time` and a few 100 ms at most.
+    pub fn shutdown(mut self) {
+        let deadline = Instant::now() + self.limits.shutdown_time;
+        self.stop_accepting();
+        let outboxes = self.stop_reading(deadline);
+        self.drain_lanes(deadline);
+        self.close_connections(outboxes, deadline);
+        self.append_to_lanes(&Entry::End, END_LANES_TIME);
+        self.join_threads();
+        tracing::info!("stopped");
+    }
+
+    fn stop_accepting(&mut self) {
+        for task in &self.accepting {
+            task.abort();
+        }
+        self.socket_files.clear();
+    }
+
+    /// Accepts no new session, and waits until no connection reads new messages. Returns the outboxes of all sessions.
+    fn stop_reading(&self, deadline: Instant) -> Vec<Arc<Outbox>> {
+        let outboxes = self.node.sessions.shut_down();
+        for outbox in &outboxes {
+            outbox.stop_reading();
+        }
+        if !self.node.reading.wait_empty(until(deadline)) {
+            tracing::warn!("some connections did not stop reading in time");
+        }
+        outboxes
+    }
+
+    /// Waits until all lanes have applied the entries that were appended so far.
+    fn drain_lanes(&self, deadline: Instant) {
+        let barrier = Entry::Barrier(SHUTDOWN_BARRIER);
+        self.append_to_lanes(&barrier, until(deadline));
+        let lanes = self.node.lanes.into();
+        if !self.barriers.wait(SHUTDOWN_BARRIER, lanes, until(deadline)) {
+            tracing::warn!("the lanes were not drained in time");
+        }
+    }
+
+    /// Closes connections when their outboxes are written. 5.0 clients receive DISCONNECT with 0x8B.
+    fn close_connections(&self, outboxes: Vec<Arc<Outbox>>, deadline: Instant) {
+        for outbox in outboxes {
+            outbox.close(Close {
+                reason: ReasonCode::ServerShuttingDown,
+                text: "the server is shutting down".to_owned(),
+            });
+        }
+        if !self.node.connected.wait_empty(until(deadline)) {
+            let left = self.node.connected.count();
+            tracing::warn!(left, "closed connections that did not read in time");
+        }
+    }
+
+    /// Appends `entry` to the log of each lane, so that the lanes' appliers see it.
+    fn append_to_lanes(&self, entry: &Entry<'_>, limit: Duration) {
+        let append = async {
+            for lane in 0..self.node.lanes {
+                let mut batch = Batch::default();
+                batch.push(entry);
+                if let Err(error) = self.node.entrance.append_to_log(lane, batch).await {
+                    tracing::error!(%error, lane, "a lane accepts no entry of the shutdown");
+                }
+            }
+        };
+        let limited = async { tokio::time::timeout(limit, append).await };
+        if self.background.block_on(limited).is_err() {
+            tracing::warn!("the lanes accepted no entry of the shutdown in time");
+        }
+    }
+
+    fn join_threads(self) {
+        self.stop.notify_waiters();
+        for thread in self.io_threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread that serves sockets has panicked");
+            }
+        }
+        for applier in self.appliers {
+            // An applier that is still busy is not awaited.
+            if applier.is_finished() && applier.join().is_err() {
+                tracing::error!("an applier has panicked");
+            }
+        }
+    }
+}
+
+/// The time that is left until `deadline`.
+fn until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}

@@ -1,0 +1,175 @@
+//! The start of a server, step by step.
+
+use super::options::{Options, StartError};
+use super::running::Server;
+use super::threads::{IoNode, build_runtimes, or_cores, run_io_threads, start_appliers};
+use crate::connection::serve;
+use crate::fairness::HandshakePacer;
+use crate::gate::Gate;
+use crate::lane::{
+    Embedded, Entrance, Lane, LaneLog, LaneTable, Mailboxes, NodeContext, RetainedLimits, Timers,
+};
+use crate::listener::{self, BindError, BoundListener, ConnectionLimit, IoThread};
+use crate::metrics::Counters;
+use crate::node::Node;
+use crate::policy::{LaneHooks, Policy};
+use crate::sessions::{Sessions, expire_offline_sessions};
+use crate::sys::SysPublisher;
+use crate::transport::{Tls, watch_tls_files};
+use std::io;
+use std::sync::Arc;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+impl Server {
+    /// Starts a server. It accepts the first socket only after everything else runs.
+    ///
+    /// # Errors
+    /// See [`StartError`]. After an error no thread is left but idle ones of the lanes' engine.
+    pub fn start(
+        options: Options,
+        policy: &Arc<dyn Policy>,
+        hooks: &dyn LaneHooks,
+    ) -> Result<Server, StartError> {
+        let runtimes = build_runtimes(or_cores(options.lanes.io_threads))?;
+        let first = runtimes.first().map(|runtime| runtime.handle().clone());
+        let background = first.ok_or_else(|| io::Error::other("no thread for sockets"))?;
+        let mut listeners = bind_all(&background, &options)?;
+
+        let lanes = options.lane_count();
+        let log = Embedded::start(lanes, options.lanes.credit_bytes);
+        let table = Arc::new(open_lanes(&options, hooks));
+        let (mailboxes, mailbox_readers) = Mailboxes::new(lanes);
+        let context = Arc::new(NodeContext {
+            sessions: Arc::new(Sessions::new(options.limits.kept_sessions)),
+            mailboxes,
+            timers: Arc::new(Timers::default()),
+            policy: policy.clone(),
+            barriers: Arc::default(),
+        });
+        let applier_threads = or_cores(options.lanes.keepers).min(lanes.into());
+        let appliers = start_appliers(applier_threads, lanes, &log, &table, &context)?;
+
+        let kept = u64::try_from(options.limits.kept_bytes).unwrap_or(u64::MAX);
+        let counters = Arc::new(Counters::new(runtimes.len() + applier_threads, kept));
+        let nodes = build_nodes(&runtimes, &options, &log, &table, &context, &counters)?;
+        let first = nodes.first().map(|(_, node)| node.clone());
+        let node = first.ok_or_else(|| io::Error::other("no thread for sockets"))?;
+
+        // Background tasks. $SYS is among them, so a client that connects finds its topics.
+        let (timers, entrance) = (context.timers.clone(), node.entrance.clone());
+        background.spawn(async move { timers.run(|l, batch| entrance.append(l, batch)).await });
+        let entrance = node.entrance.clone();
+        background.spawn(async move {
+            let append = |lane, batch| entrance.append(lane, batch);
+            mailbox_readers.run(append).await;
+        });
+        background.spawn(expire_offline_sessions(node.clone()));
+        let sys = SysPublisher {
+            node: node.clone(),
+            lanes: table,
+            interval: options.sys_interval,
+        };
+        background.spawn(sys.run());
+        let tls = listeners
+            .iter()
+            .filter_map(|l| l.context.layers.tls.clone());
+        let tls: Vec<Arc<Tls>> = tls.collect();
+        if !tls.is_empty() {
+            background.spawn(watch_tls_files(tls.clone()));
+        }
+
+        let stop = Arc::new(Notify::new());
+        let io_threads = run_io_threads(runtimes, &stop)?;
+        let addresses = listeners.iter().map(|l| l.context.address.clone());
+        Ok(Server {
+            addresses: addresses.collect(),
+            socket_files: listeners.iter_mut().filter_map(|l| l.file.take()).collect(),
+            tls,
+            accepting: accept_all(&background, listeners, &options, &nodes),
+            background,
+            node,
+            _nodes: nodes,
+            stop,
+            io_threads,
+            appliers,
+            barriers: context.barriers.clone(),
+            limits: options.limits,
+        })
+    }
+}
+
+/// Opens the sockets of all listeners. Nothing is accepted yet.
+fn bind_all(on: &Handle, options: &Options) -> Result<Vec<BoundListener>, BindError> {
+    let _within = on.enter();
+    let bind = |listener| listener::bind(listener, &options.limits);
+    options.listeners.iter().map(bind).collect()
+}
+
+fn open_lanes(options: &Options, hooks: &dyn LaneHooks) -> LaneTable {
+    let lanes = options.lane_count();
+    let limits = RetainedLimits::of(&options.limits, lanes);
+    LaneTable::new((0..lanes).map(|lane| Lane::new(lane, hooks.open(lane), limits)))
+}
+
+/// Makes a node for each runtime, and spawns the task that flushes its outboxes.
+fn build_nodes(
+    runtimes: &[Runtime],
+    options: &Options,
+    log: &Embedded,
+    table: &Arc<LaneTable>,
+    context: &Arc<NodeContext>,
+    counters: &Arc<Counters>,
+) -> Result<Vec<IoNode>, StartError> {
+    let (reading, connected, connections) = (Gate::default(), Gate::default(), Gate::default());
+    let build = |runtime: &Runtime| {
+        let appender = log.appender()?;
+        let in_place = log.allows_in_place();
+        let entrance = Entrance::new(table.clone(), appender, context.clone(), in_place);
+        let flusher = entrance.flusher();
+        runtime.spawn(async move { flusher.run().await });
+        let node = Node {
+            policy: context.policy.clone(),
+            sessions: context.sessions.clone(),
+            mailboxes: context.mailboxes.clone(),
+            counters: counters.clone(),
+            entrance: Arc::new(entrance),
+            limits: options.limits.clone(),
+            lanes: options.lane_count(),
+            reading: reading.clone(),
+            connected: connected.clone(),
+            connections: connections.clone(),
+            handshakes: HandshakePacer::default(),
+        };
+        Ok((runtime.handle().clone(), Arc::new(node)))
+    };
+    runtimes.iter().map(build).collect()
+}
+
+/// Begins to accept on all listeners. The nodes serve the accepted sockets in turn.
+fn accept_all(
+    on: &Handle,
+    listeners: Vec<BoundListener>,
+    options: &Options,
+    nodes: &[IoNode],
+) -> Vec<AbortHandle> {
+    let Some((_, first)) = nodes.first() else {
+        return Vec::new();
+    };
+    let all = ConnectionLimit {
+        open: first.connections.clone(),
+        max: options.limits.connections,
+    };
+    let thread = |(handle, node): &IoNode| {
+        let node = node.clone();
+        IoThread {
+            handle: handle.clone(),
+            serve: move |socket, peer, listener| serve(socket, peer, listener, node.clone()),
+        }
+    };
+    let threads: Vec<_> = nodes.iter().map(thread).collect();
+    let accept = |l| on.spawn(listener::accept(l, all.clone(), threads.clone()));
+    let tasks = listeners.into_iter().map(accept);
+    tasks.map(|task| task.abort_handle()).collect()
+}

@@ -1,0 +1,168 @@
+//! The files of a listener's TLS, read into a configuration for rustls.
+
+use roommq_config::ClientCertificates;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use tokio_rustls::rustls::{Error, RootCertStore, ServerConfig};
+
+/// The reason that a listener's files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or holds something else.
+    #[error("{}: {error}; give a PEM file with {wanted}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The expected content.
+        wanted: &'static str,
+        /// The error of the system or of the parser.
+        error: String,
+    },
+    /// Certificate and key do not belong together, or are of an unsupported kind.
+    #[error("{} with {}: {}", certificate.display(), key.display(), of_pair(error))]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// The error of rustls.
+        error: Error,
+    },
+    /// The roots for client certificates cannot be used.
+    #[error("{}: {error}", path.display())]
+    Roots {
+        /// The file.
+        path: PathBuf,
+        /// The error of rustls.
+        error: VerifierBuilderError,
+    },
+    /// Any other error of rustls, such as a system without random numbers.
+    #[error("TLS: {0}")]
+    Library(#[from] Error),
+}
+
+fn of_pair(error: &Error) -> String {
+    match error {
+        Error::InconsistentKeys(_) => {
+            "they do not belong together; give the key that the certificate was made for".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The state of a file, as far as it tells whether the file has changed: time, length and inode.
+pub(super) type FileStamp = (SystemTime, u64, u64);
+
+/// The stamps of all files in `files`, in a fixed order. None for a file that cannot be examined.
+pub(super) fn stamps(files: &roommq_config::Tls) -> Vec<Option<FileStamp>> {
+    let stamp = |path: &Path| {
+        let file = std::fs::metadata(path).ok()?;
+        Some((file.modified().ok()?, file.len(), file.ino()))
+    };
+    let paths = [
+        Some(&files.certificate),
+        Some(&files.key),
+        files.client_ca.as_ref(),
+    ];
+    paths
+        .into_iter()
+        .flatten()
+        .map(|path| stamp(path))
+        .collect()
+}
+
+/// Reads all files.
+pub(super) fn server_config(files: &roommq_config::Tls) -> Result<ServerConfig, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone());
+    let builder = builder.with_safe_default_protocol_versions()?;
+    let builder = match &files.client_ca {
+        Some(path) if files.client_certificates != ClientCertificates::Off => {
+            let verifier = client_verifier(path, files.client_certificates, provider)?;
+            builder.with_client_cert_verifier(verifier)
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    let chain = certificates(
+        &files.certificate,
+        "the server's certificate and what leads to its root",
+    )?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| unusable(&files.key, "private key", "a private key", &error))?;
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| TlsError::Pair {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+            error,
+        })?;
+    // Clients hold the tickets for session resumption, so the server needs no memory for them.
+    config.ticketer = ring::Ticketer::new()?;
+    Ok(config)
+}
+
+fn client_verifier(
+    path: &Path,
+    required: ClientCertificates,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let wanted = "the roots of clients' certificates";
+    let mut roots = RootCertStore::empty();
+    for root in certificates(path, wanted)? {
+        roots.add(root).map_err(|error| TlsError::File {
+            path: path.to_owned(),
+            wanted,
+            error: error.to_string(),
+        })?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = match required {
+        ClientCertificates::Required => verifier,
+        ClientCertificates::Off | ClientCertificates::Optional => verifier.allow_unauthenticated(),
+    };
+    verifier.build().map_err(|error| TlsError::Roots {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// The certificates in a file, at least one.
+fn certificates(
+    path: &Path,
+    wanted: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| unusable(path, "certificate", wanted, &error))?;
+    if found.is_empty() {
+        return Err(unusable(
+            path,
+            "certificate",
+            wanted,
+            &pem::Error::NoItemsFound,
+        ));
+    }
+    Ok(found)
+}
+
+/// The error for a file from which no `item` can be read.
+fn unusable(path: &Path, item: &str, wanted: &'static str, error: &pem::Error) -> TlsError {
+    let error = match error {
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => format!("there is no {item} in it"),
+        // The error itself is not shown: its debug form could hold a part of the key.
+        _ => "it is not PEM".to_owned(),
+    };
+    TlsError::File {
+        path: path.to_owned(),
+        wanted,
+        error,
+    }
+}
