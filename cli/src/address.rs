@@ -1,4 +1,4 @@
-//! Where a server is, as it is typed behind `--server`.
+//! The server's address, as typed after `--server`.
 
 use anyhow::{anyhow, bail};
 use std::fmt;
@@ -6,35 +6,35 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// MQTT's port.
+/// The default port of MQTT.
 const PORT: u16 = 1883;
-/// The one of MQTT over TLS.
+/// The default port of MQTT over TLS.
 const TLS_PORT: u16 = 8883;
 
-/// A server's place.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServerAddress {
-    /// By IP.
+    /// A host and port.
     Host {
-        /// A name or an address, IPv6 without brackets.
+        /// A host name or an IP address. IPv6 has no brackets.
         host: String,
-        /// Never 0.
+        /// The port. Never 0.
         port: u16,
-        /// Whether TLS is spoken there.
+        /// Whether the server speaks TLS.
         tls: bool,
     },
-    /// A Unix socket's file.
+    /// The file of a Unix socket.
     Socket(PathBuf),
 }
 
 impl ServerAddress {
-    /// Whether TLS is spoken there.
+    /// Whether the server speaks TLS.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, ServerAddress::Host { tls: true, .. })
     }
 }
 
-/// An IPv6 address in brackets, as it stands before a port; anything else as it is.
+/// The host as before a port: an IPv6 address in brackets, any other host unchanged.
 pub(crate) fn bracketed(host: &str) -> String {
     if host.contains(':') {
         format!("[{host}]")
@@ -46,50 +46,50 @@ pub(crate) fn bracketed(host: &str) -> String {
 impl FromStr for ServerAddress {
     type Err = anyhow::Error;
 
-    /// `HOST`, `HOST:PORT`, `[V6]:PORT`, `[V6]` or `V6`, with `mqtt://`, `mqtts://` or nothing before it; or
-    /// `unix:PATH`. `tls://` is what the server calls its listener.
+    /// `HOST`, `HOST:PORT`, `[V6]:PORT`, `[V6]` or `V6`, optionally after `mqtt://` or `mqtts://`;
+    /// or `unix:PATH`. `tls://` is also accepted, because the server shows its listeners so.
     fn from_str(text: &str) -> anyhow::Result<ServerAddress> {
         if let Some(path) = text.strip_prefix("unix:") {
-            // unix:///path is an URL with an empty host.
+            // unix:///path is a URL with an empty host.
             let file = path.strip_prefix("//").unwrap_or(path);
             if file.is_empty() || (file.len() < path.len() && !file.starts_with('/')) {
                 bail!("write a socket's path like unix:/run/roommq/roommq.sock");
             }
             return Ok(ServerAddress::Socket(file.into()));
         }
-        let Some((scheme, place)) = text.split_once("://") else {
-            return at(text, false);
+        let Some((scheme, address_text)) = text.split_once("://") else {
+            return parse_host(text, false);
         };
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "mqtt" => false,
             "mqtts" | "tls" => true,
             "ws" | "wss" => bail!(
-                "the command line does not go by WebSocket; name a listener for mqtt://, mqtts:// or unix:"
+                "the command line does not support WebSocket; name a listener for mqtt://, mqtts:// or unix:"
             ),
             _ => bail!("{scheme}:// is not known: write mqtt://, mqtts:// (for TLS) or unix:PATH"),
         };
-        if place.contains('@') {
-            bail!("no user stands in a place: use --user and --password-file");
+        if address_text.contains('@') {
+            bail!("an address has no user: use --user and --password-file");
         }
-        at(place.strip_suffix('/').unwrap_or(place), tls)
+        parse_host(address_text.strip_suffix('/').unwrap_or(address_text), tls)
     }
 }
 
-fn at(place: &str, tls: bool) -> anyhow::Result<ServerAddress> {
+fn parse_host(address_text: &str, tls: bool) -> anyhow::Result<ServerAddress> {
     let default = if tls { TLS_PORT } else { PORT };
     let wrong = || {
         let scheme = if tls { "mqtts://" } else { "" };
         anyhow!("write it like {scheme}127.0.0.1:{default}")
     };
-    let (host, port) = match place.rsplit_once(':') {
-        _ if place.parse::<Ipv6Addr>().is_ok() => (place, default),
+    let (host, port) = match address_text.rsplit_once(':') {
+        _ if address_text.parse::<Ipv6Addr>().is_ok() => (address_text, default),
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
-        _ => (place, default),
+        _ => (address_text, default),
     };
     let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     let host = match inner {
         Some(address) if address.parse::<Ipv6Addr>().is_ok() => address,
-        None if host.parse::<Ipv6Addr>().is_ok() && host == place => host,
+        None if host.parse::<Ipv6Addr>().is_ok() && host == address_text => host,
         None if !host.is_empty() && !host.contains([':', '/', '[', ']']) => host,
         _ => return Err(wrong()),
     };
@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn places() {
+    fn addresses() {
         for (text, host, port, tls) in [
             ("127.0.0.1:1883", "127.0.0.1", 1883, false),
             ("broker.example:8883", "broker.example", 8883, false),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_says_what_would_be() {
+    fn a_wrong_address_is_reported_with_a_right_one() {
         for (text, told) in [
             ("", "127.0.0.1:1883"),
             (":1883", "127.0.0.1:1883"),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is shown can be typed again.
+        /// A shown address can be typed again.
         #[test]
         fn shown_and_read_back(
             host in prop_oneof![
@@ -194,7 +194,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_answered(text in "(mqtts?://|unix:)?[]\\[a:/@ 0-9]{0,12}") {
+        fn no_text_panics(text in "(mqtts?://|unix:)?[]\\[a:/@ 0-9]{0,12}") {
             let _ = text.parse::<ServerAddress>();
         }
     }

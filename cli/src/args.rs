@@ -1,4 +1,4 @@
-//! What may be typed. What it means is decided by the commands.
+//! The command line: the commands and the global options. Each command's file has its own options.
 
 use crate::bench::BenchArgs;
 use crate::config_command::ConfigCommand;
@@ -15,10 +15,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "roommq", version, disable_help_subcommand = true)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// For the bare `roommq`, which is `roommq serve`.
+    /// Options of `roommq` without a command, which is `roommq serve`.
     #[command(flatten)]
     pub(crate) serve: SettingsArgs,
     /// Print facts as JSON, one value a line
@@ -31,11 +31,11 @@ pub struct Cli {
 pub(crate) enum Command {
     /// Run the server (the default)
     Serve(SettingsArgs),
-    /// Enter a room: see what happens in it, write into it
+    /// Join a room: see what happens in it, and write to it
     Join(JoinArgs),
-    /// Send a message to a room, or each line of stdin as one
+    /// Send a message to a room, or each line of stdin as a message
     Send(SendArgs),
-    /// Show who is in a room, without entering it
+    /// Show who is in a room, without joining it
     Who(WhoArgs),
     /// List the rooms that you may see
     Rooms(RoomsArgs),
@@ -44,26 +44,26 @@ pub(crate) enum Command {
     /// Show or check settings
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Measure a broker: this one or any other
+    /// Measure a broker: RoomMQ or any other
     Bench(BenchArgs),
 }
 
 impl Cli {
-    /// What clap cannot say: the options of the bare `roommq` stand before no command, where they
-    /// would be ignored.
+    /// Checks that clap cannot express: server options before a command would be ignored, and TLS
+    /// options need a server with TLS.
     pub(crate) fn checked(self) -> Result<Cli, clap::Error> {
         if self.command.is_some() && self.serve != SettingsArgs::default() {
             return Err(Cli::command().error(
                 ErrorKind::ArgumentConflict,
-                "options of the server belong behind the command, as in `roommq serve --listen ADDR`",
+                "options of the server belong after the command, as in `roommq serve --listen ADDR`",
             ));
         }
         let login = self.command.as_ref().and_then(Command::login);
-        if let Some(option) = login.and_then(LoginArgs::tls_in_vain) {
+        if let Some(option) = login.and_then(LoginArgs::unused_tls_option) {
             return Err(Cli::command().error(
                 ErrorKind::ArgumentConflict,
                 format!(
-                    "{option} is for TLS, and the server is named without: write --server mqtts://HOST:PORT"
+                    "{option} is for TLS, and --server is without: write --server mqtts://HOST:PORT"
                 ),
             ));
         }
@@ -95,12 +95,12 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn bare_means_serve() {
+    fn no_command_means_serve() {
         let cli = parse("roommq --listen 127.0.0.1:0 --json").unwrap();
         assert!(cli.command.is_none());
         assert!(cli.json);
@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn options_before_a_command_are_not_dropped() {
+    fn options_before_a_command_are_an_error() {
         let error = parse("roommq --listen 127.0.0.1:0 who lobby").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
         assert_eq!(error.exit_code(), 2);
     }
 
     #[test]
-    fn json_is_taken_before_and_behind_a_command() {
+    fn json_is_accepted_before_and_after_a_command() {
         assert!(parse("roommq --json who lobby").unwrap().json);
         assert!(parse("roommq who lobby --json").unwrap().json);
         assert!(parse("roommq config show --json").unwrap().json);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_options_without_tls_are_not_dropped() {
+    fn tls_options_without_tls_are_an_error() {
         for line in [
             "roommq who lobby --ca ca.pem",
             "roommq send lobby --server h:8883 --ca ca.pem x",

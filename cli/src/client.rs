@@ -1,8 +1,10 @@
-//! One connection to a server, spoken in MQTT 5.0 so that refusals carry their reasons.
+//! One connection to a server. It uses MQTT 5.0, whose refusals have reason strings.
 //!
-//! Architecture invariant: the client library is named here, in `codes` and in `failure` only, and nothing here knows
-//! what a room is. Requests are sent and named by a [`RequestId`]; [`MqttClient::next`] says what became of them, in
-//! between the messages, so that nothing has to be kept aside.
+//! Architecture invariant: only this file, `codes` and `failure` name the client library, and they
+//! know nothing about rooms.
+//!
+//! Each request has a [`RequestId`]. [`MqttClient::next`] returns messages and answers to requests
+//! in the order of their arrival, so that no message has to be queued.
 
 mod codes;
 mod failure;
@@ -23,29 +25,31 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
-/// For a connection, TLS included, and its CONNACK; password checks are slow by design.
+/// The time limit for a connection with TLS and CONNACK. Password checks are slow by design.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// From DISCONNECT until the server has closed the socket.
+/// The time limit from DISCONNECT until the server closes the socket.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
-/// The largest packet taken, in bytes. Larger than any server's default: a retained message must not end us.
+/// The largest packet accepted, in bytes. It is larger than the default of any server, so that no
+/// retained message ends the connection.
 const PACKET_BYTES: u32 = 16 << 20;
-/// Packet ids before the library starts again at 1; it stops for good when one is still in use.
+/// The largest packet id before the library starts again at 1. The library stops if that id is in
+/// use.
 const PACKET_IDS: u16 = 1_000;
-/// Messages that may be sent and not acknowledged. Keep to it: see [`MqttClient::outstanding`].
+/// The most requests that may be unanswered. The caller must check [`MqttClient::outstanding`].
 pub(crate) const WINDOW: usize = 16;
 
-/// Where and as whom to connect. Not `Debug`: it holds the password.
+/// The server, and the user to log in as. Not `Debug`, because it contains the password.
 #[derive(Clone)]
 pub(crate) struct ConnectOptions {
     pub server: ServerAddress,
-    /// Where the server is spoken to in TLS.
+    /// None: no TLS.
     pub tls: Option<Arc<ClientConfig>>,
     pub client_id: String,
-    /// User and password.
+    /// The user name and the password.
     pub credentials: Option<(String, String)>,
 }
 
-/// Names a request until its answer has come.
+/// Identifies a request until its answer has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct RequestId(u64);
 
@@ -58,24 +62,24 @@ pub(crate) struct ReceivedMessage {
     pub user_properties: Vec<(String, String)>,
 }
 
-/// What happened.
+/// An event of the connection.
 #[derive(Debug)]
 pub(crate) enum ClientEvent {
     Message(ReceivedMessage),
-    /// A request was answered: for a subscription the first refusal, if any.
+    /// A request was answered. For a subscription: its refusal, if there is one.
     Answered(RequestId, Result<(), ServerRefusal>),
 }
 
-/// A filter to subscribe to.
+/// A SUBSCRIBE to one filter.
 #[derive(Debug, Clone)]
 pub(crate) struct SubscribeRequest {
     pub filter: String,
     pub qos: u8,
-    /// Own messages are not sent back.
+    /// The No Local option: the server does not send back the client's own messages.
     pub no_local: bool,
 }
 
-/// What a packet id belongs to; publishes and subscriptions are answered by different packets.
+/// The kind of a request. Each kind is answered by other packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum RequestKind {
     Publish,
@@ -88,7 +92,7 @@ pub(crate) struct MqttClient {
     server: ServerAddress,
     requests: AsyncClient,
     events: mpsc::Receiver<Result<Event, ConnectionError>>,
-    /// Handed to the library, in the order of the wire; no packet id yet.
+    /// Passed to the library in sending order, without a packet id yet.
     unnumbered: VecDeque<RequestId>,
     waiting: HashMap<(RequestKind, u16), RequestId>,
     next_request: u64,
@@ -97,16 +101,16 @@ pub(crate) struct MqttClient {
 }
 
 impl MqttClient {
-    /// Connects, with a clean start.
-    pub(crate) async fn connect(endpoint: &ConnectOptions) -> Result<MqttClient, ClientError> {
-        let server = endpoint.server.clone();
-        let (requests, event_loop) = AsyncClient::new(options(endpoint), 4 * WINDOW);
+    /// Connects with Clean Start.
+    pub(crate) async fn connect(options: &ConnectOptions) -> Result<MqttClient, ClientError> {
+        let server = options.server.clone();
+        let (requests, event_loop) = AsyncClient::new(mqtt_options(options), 4 * WINDOW);
         let (sender, mut events) = mpsc::channel(64);
         tokio::spawn(pump(event_loop, sender));
         let connack = match timeout(CONNECT_TIME, events.recv()).await {
             Ok(Some(Ok(Event::Incoming(Packet::ConnAck(connack))))) => connack,
             Ok(Some(Ok(_)) | None) | Err(_) => return Err(ClientError::NoAnswer(server)),
-            Ok(Some(Err(error))) => return Err(failure::at_first(error, server)),
+            Ok(Some(Err(error))) => return Err(failure::before_connack(error, server)),
         };
         let (packet_limit, qos_limit) = limits(&connack);
         Ok(MqttClient {
@@ -121,7 +125,7 @@ impl MqttClient {
         })
     }
 
-    /// Requests that were sent and not answered. With more than [`WINDOW`] of them no other may be made.
+    /// The number of unanswered requests. With [`WINDOW`] or more the caller must not make another.
     pub(crate) fn outstanding(&self) -> usize {
         self.unnumbered.len() + self.waiting.len()
     }
@@ -143,7 +147,7 @@ impl MqttClient {
         self.request(sent.is_ok())
     }
 
-    /// Sends a PUBLISH. With QoS 0 it counts as answered when it is on its way.
+    /// Sends a PUBLISH. With QoS 0 it counts as answered when it is sent.
     pub(crate) fn publish(
         &mut self,
         topic: &str,
@@ -156,7 +160,7 @@ impl MqttClient {
                 limit: self.qos_limit,
             });
         }
-        // Fixed header 5, topic length 2, packet id 2, property length 1.
+        // Bytes: fixed header 5, topic length 2, packet id 2, property length 1.
         let bytes = payload.len() + topic.len() + 10;
         if u32::try_from(bytes).map_or(true, |bytes| bytes > self.packet_limit) {
             return Err(ClientError::TooLarge {
@@ -172,7 +176,7 @@ impl MqttClient {
 
     fn request(&mut self, sent: bool) -> Result<RequestId, ClientError> {
         if !sent {
-            return Err(ClientError::Lost("it is not open any more".to_owned()));
+            return Err(ClientError::Lost("it is closed".to_owned()));
         }
         let request = RequestId(self.next_request);
         self.next_request += 1;
@@ -180,7 +184,7 @@ impl MqttClient {
         Ok(request)
     }
 
-    /// What happens next, however long it takes. May be dropped and called again without loss.
+    /// Waits for the next event. The future may be dropped without loss of an event.
     pub(crate) async fn next(&mut self) -> Result<ClientEvent, ClientError> {
         loop {
             match self.events.recv().await {
@@ -189,13 +193,13 @@ impl MqttClient {
                         return Ok(event);
                     }
                 }
-                Some(Err(error)) => return Err(failure::later(error, &self.server)),
-                None => return Err(ClientError::Lost("it is not open any more".to_owned())),
+                Some(Err(error)) => return Err(failure::after_connack(error, &self.server)),
+                None => return Err(ClientError::Lost("it is closed".to_owned())),
             }
         }
     }
 
-    /// Waits for the answer to one request and shows what messages come before it.
+    /// Waits for the answer to one request. Messages that arrive before it go to `on_message`.
     pub(crate) async fn answer<E: From<ClientError>>(
         &mut self,
         request: RequestId,
@@ -212,8 +216,9 @@ impl MqttClient {
         }
     }
 
-    /// DISCONNECT, and the end of the socket by the server: closing it here with something unread would
-    /// reset it, and the server could miss the DISCONNECT and take us for lost.
+    /// Sends DISCONNECT and waits until the server closes the socket. If the client closed the
+    /// socket with unread bytes, the system would reset it. The server could miss the DISCONNECT
+    /// and report a loss.
     pub(crate) async fn disconnect(mut self) {
         if self.requests.try_disconnect().is_ok() {
             let closed = async { while let Some(Ok(_)) = self.events.recv().await {} };
@@ -236,7 +241,7 @@ impl MqttClient {
             }
             Event::Incoming(Packet::PubRec(ack)) => {
                 let reason = ack.properties.and_then(|p| p.reason_string);
-                // A PUBREC that accepts is followed by the PUBCOMP that counts.
+                // After a PUBREC without an error, the PUBCOMP is the answer.
                 let refusal = refused(codes::pubrec(ack.reason), reason).err()?;
                 (RequestKind::Publish, ack.pkid, Err(refusal))
             }
@@ -274,13 +279,13 @@ impl MqttClient {
     }
 }
 
-fn options(endpoint: &ConnectOptions) -> MqttOptions {
-    let (place, port, transport) = match (&endpoint.server, &endpoint.tls) {
+fn mqtt_options(options: &ConnectOptions) -> MqttOptions {
+    let (place, port, transport) = match (&options.server, &options.tls) {
         (ServerAddress::Socket(path), _) => {
             let path = path.to_string_lossy().into_owned();
             (path, 0, Transport::unix())
         }
-        // The certificate is compared with it, so without brackets.
+        // Without brackets: the certificate is compared with it.
         (ServerAddress::Host { host, port, .. }, Some(tls)) => {
             let tls = TlsConfiguration::Rustls(Arc::clone(tls));
             (host.clone(), *port, Transport::tls_with_config(tls))
@@ -289,25 +294,25 @@ fn options(endpoint: &ConnectOptions) -> MqttOptions {
             (bracketed(host), *port, Transport::tcp())
         }
     };
-    let mut options = MqttOptions::new(&endpoint.client_id, place, port);
-    options.set_transport(transport);
-    options.set_keep_alive(Duration::from_secs(30));
-    options.set_connection_timeout(CONNECT_TIME.as_secs());
-    options.set_outgoing_inflight_upper_limit(PACKET_IDS);
+    let mut mqtt = MqttOptions::new(&options.client_id, place, port);
+    mqtt.set_transport(transport);
+    mqtt.set_keep_alive(Duration::from_secs(30));
+    mqtt.set_connection_timeout(CONNECT_TIME.as_secs());
+    mqtt.set_outgoing_inflight_upper_limit(PACKET_IDS);
     let mut properties = ConnectProperties::new();
     properties.max_packet_size = Some(PACKET_BYTES);
-    options.set_connect_properties(properties);
-    if let Some((user, password)) = &endpoint.credentials {
-        options.set_credentials(user, password);
+    mqtt.set_connect_properties(properties);
+    if let Some((user, password)) = &options.credentials {
+        mqtt.set_credentials(user, password);
     }
     let mut network = rumqttc::NetworkOptions::new();
     network.set_tcp_nodelay(true);
-    options.set_network_options(network);
-    options
+    mqtt.set_network_options(network);
+    mqtt
 }
 
-/// Polls the library in a task of its own: a poll must not be dropped halfway. Ends at the first error,
-/// since the next poll would connect again.
+/// Polls the library in a task of its own, because a poll must not be dropped before it ends. Ends
+/// at the first error: the next poll would connect again.
 async fn pump(mut event_loop: EventLoop, events: mpsc::Sender<Result<Event, ConnectionError>>) {
     loop {
         let event = event_loop.poll().await;

@@ -1,4 +1,4 @@
-//! `roommq config`: what holds, and whether a file is right.
+//! `roommq config`: shows the settings in effect, and checks a settings file.
 
 use crate::options::SettingsArgs;
 use crate::{shown, table};
@@ -20,16 +20,16 @@ pub(crate) enum ConfigCommand {
     },
 }
 
-/// Writes every setting in effect and where it comes from: a table for people, or a JSON list of
+/// Writes every setting in effect and where it comes from: as a table, or with `json` as a list of
 /// `{"key", "value", "source"}`.
 ///
 /// # Errors
 ///
-/// Where the settings are wrong, with all that is wrong; or where `out` fails.
+/// The settings have problems (the error has all of them), or `out` fails.
 pub fn show(source: &Sources, json: bool, out: &mut impl Write) -> Result<()> {
     let loaded = load(source)?;
     if json {
-        // By way of a String, so that a reader that has gone is seen as one.
+        // Through a String: serde_json would wrap the error of a closed pipe, which is no error.
         writeln!(out, "{}", serde_json::to_string(&loaded.values)?)?;
     } else {
         let heading = ["KEY", "VALUE", "SOURCE"].map(str::to_owned);
@@ -50,12 +50,12 @@ fn row(origin: &EffectiveValue) -> [String; 3] {
     [origin.key.clone(), value, source]
 }
 
-/// Looks at one file alone, without the environment, and writes `ok` or all that is wrong with it; with
-/// `json`, `{"ok", "problems"}`. The answer is whether it is right.
+/// Checks one file without the environment. Writes `ok` or all problems; with `json`,
+/// `{"ok", "problems"}`. Returns whether the file is valid.
 ///
 /// # Errors
 ///
-/// Where `out` fails.
+/// `out` fails.
 pub fn check(file: &Path, json: bool, out: &mut impl Write) -> Result<bool> {
     let source = Sources {
         file: Some(file.to_owned()),

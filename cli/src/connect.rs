@@ -1,4 +1,4 @@
-//! From the client options to a connection.
+//! Makes a connection from the client options.
 
 use crate::client::ConnectOptions;
 use crate::options::{ClientArgs, LoginArgs};
@@ -11,8 +11,8 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Where and as whom.
-pub(crate) fn endpoint(args: &ClientArgs) -> anyhow::Result<ConnectOptions> {
+/// The connect options from the command line.
+pub(crate) fn options(args: &ClientArgs) -> anyhow::Result<ConnectOptions> {
     let tls = tls::config(&args.login)?.map(Arc::new);
     let credentials = credentials(&args.login)?;
     let client_id = match args.client_id.as_deref() {
@@ -28,7 +28,8 @@ pub(crate) fn endpoint(args: &ClientArgs) -> anyhow::Result<ConnectOptions> {
     })
 }
 
-/// User and password, if any; asks for the password where there is somebody to ask and no file names it.
+/// The user name and the password, if there are any. Without a password file, asks for the password
+/// on a terminal.
 pub(crate) fn credentials(login: &LoginArgs) -> anyhow::Result<Option<(String, String)>> {
     let Some(user) = &login.user else {
         return Ok(None);
@@ -37,21 +38,21 @@ pub(crate) fn credentials(login: &LoginArgs) -> anyhow::Result<Option<(String, S
     Ok(Some((user.clone(), password)))
 }
 
-/// The user's name as others see it, as far as it can be known here.
-pub(crate) fn own_name(endpoint: &ConnectOptions) -> String {
-    match &endpoint.credentials {
+/// The user's name as other users see it. A server may name the user otherwise.
+pub(crate) fn own_name(options: &ConnectOptions) -> String {
+    match &options.credentials {
         Some((user, _)) => roommq_bridge::topics::user_level(user),
-        None => roommq_bridge::topics::anonymous_level(&endpoint.client_id),
+        None => roommq_bridge::topics::anonymous_level(&options.client_id),
     }
 }
 
-/// Runs one command's conversation with the server.
-pub(crate) fn converse<T>(talk: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// Runs the future of one command on a new runtime.
+pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no runtime could be started")?
-        .block_on(talk)
+        .block_on(future)
 }
 
 fn password(user: &str, file: Option<&Path>) -> anyhow::Result<String> {
@@ -76,11 +77,11 @@ fn first_line(text: &str) -> Option<&str> {
     text.lines().next().filter(|line| !line.is_empty())
 }
 
-/// Short enough to be shown as a name, and no two alike at one time.
+/// A random client id that is short enough for a user name.
 fn fresh_client_id() -> String {
-    // Two hashers of std are keyed at random; that is all that is needed here.
-    let chance = RandomState::new().hash_one(std::process::id());
-    format!("cli-{:06x}", chance & 0xff_ffff)
+    // The hashers of std have random keys, which is random enough here.
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("cli-{:06x}", random & 0xff_ffff)
 }
 
 #[cfg(test)]
@@ -91,15 +92,15 @@ mod tests {
 
     #[test]
     fn names() {
-        let mut endpoint = ConnectOptions {
+        let mut options = ConnectOptions {
             server: "h:1".parse().unwrap(),
             tls: None,
             client_id: "cli-1".to_owned(),
             credentials: None,
         };
-        assert_eq!(own_name(&endpoint), "~cli-1");
-        endpoint.credentials = Some(("a/b".to_owned(), String::new()));
-        assert_eq!(own_name(&endpoint), "a%2Fb");
+        assert_eq!(own_name(&options), "~cli-1");
+        options.credentials = Some(("a/b".to_owned(), String::new()));
+        assert_eq!(own_name(&options), "a%2Fb");
     }
 
     #[test]

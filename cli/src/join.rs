@@ -1,4 +1,4 @@
-//! `roommq join`: in a room, until one leaves.
+//! `roommq join`: a member of a room until the user leaves.
 
 use crate::client::{
     ClientEvent, ConnectOptions, MqttClient, ReceivedMessage, RequestId, SubscribeRequest, WINDOW,
@@ -16,7 +16,8 @@ use serde_json::json;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-/// How long the roster line waits for something live to follow it. The server sends our own entry at once.
+/// The longest wait for a live message before the roster is shown. The server sends our own roster
+/// entry at once.
 const ROSTER_TIME: Duration = Duration::from_secs(1);
 
 /// `roommq join`
@@ -24,13 +25,13 @@ const ROSTER_TIME: Duration = Duration::from_secs(1);
 #[command(
     after_help = "On a terminal: type lines; /who shows who is here, /quit or Ctrl-D leaves.\n\
     Otherwise: what happens in the room is written to stdout, a line each; lines of a piped stdin are sent.\n\
-    After the end of stdin it goes on listening until it is interrupted, unless --leave-at-eof is given."
+    After the end of stdin it stays in the room until it is interrupted, unless --leave-at-eof is given."
 )]
 pub(crate) struct JoinArgs {
     /// The room
     #[arg(value_parser = room)]
     pub room: String,
-    /// Leave when stdin has ended and all of it was taken by the server
+    /// Leave when stdin has ended and the server has acknowledged all lines
     #[arg(long)]
     pub leave_at_eof: bool,
     #[command(flatten)]
@@ -39,20 +40,15 @@ pub(crate) struct JoinArgs {
 
 pub(crate) fn run(args: &JoinArgs, json: bool) -> anyhow::Result<()> {
     let room = args.room.as_str();
-    let endpoint = connect::endpoint(&args.client)?;
-    let people = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !json;
-    let _found = people.then(TerminalGuard::remember);
-    connect::converse(async {
-        // Heard from here on: what interrupts us still leaves in order.
-        let stop = Signals::listen(false).context("signals cannot be heard")?;
-        let client = MqttClient::connect(&endpoint).await?;
+    let options = connect::options(&args.client)?;
+    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !json;
+    let _found = interactive.then(TerminalGuard::remember);
+    connect::block_on(async {
+        // From here on a signal leaves the room in order.
+        let stop = Signals::listen(false).context("signals cannot be handled")?;
+        let client = MqttClient::connect(&options).await?;
         let mut visit = Visit {
-            view: RoomView::new(
-                room,
-                &connect::own_name(&endpoint),
-                json,
-                TimeZone::system(),
-            ),
+            view: RoomView::new(room, &connect::own_name(&options), json, TimeZone::system()),
             room: topics::room(room),
             name: room,
             qos: args.client.qos.unwrap_or(1),
@@ -63,31 +59,31 @@ pub(crate) fn run(args: &JoinArgs, json: bool) -> anyhow::Result<()> {
             client,
             stop,
         };
-        let outcome = visit.stay(people, &endpoint).await;
+        let outcome = visit.stay(interactive, &options).await;
         visit.client.disconnect().await;
         outcome
     })
 }
 
-/// Where lines are shown.
+/// Where lines are written to.
 enum Screen {
     Stream,
     Edited(Printer),
 }
 
-/// One stay in a room.
+/// One visit to a room.
 struct Visit<'a> {
     client: MqttClient,
     stop: Signals,
     view: RoomView,
     screen: Screen,
     name: &'a str,
-    /// The room's main line.
+    /// The room's main topic.
     room: String,
     qos: u8,
     leave_at_eof: bool,
     json: bool,
-    /// Lines that the server did not take.
+    /// The number of lines that the server refused.
     refused: usize,
 }
 
@@ -100,8 +96,9 @@ enum LoopEvent {
 }
 
 impl Visit<'_> {
-    async fn stay(&mut self, people: bool, endpoint: &ConnectOptions) -> anyhow::Result<()> {
-        // First, so that nothing is said there before we can hear it. A server without inboxes may refuse.
+    async fn stay(&mut self, interactive: bool, options: &ConnectOptions) -> anyhow::Result<()> {
+        // Before the room, so that no message to the inbox is missed. A server without inboxes may
+        // refuse.
         let _ = self
             .subscribe(&(topics::inbox_prefix("me") + "#"), false)
             .await?;
@@ -112,18 +109,18 @@ impl Visit<'_> {
         if let Some(line) = self.view.entered() {
             self.screen.show(&line)?;
         }
-        let mut lines = if people {
+        let mut lines = if interactive {
             let (lines, printer) = typed::edited(format!("{}> ", self.name), |line| {
                 command(line) == LineCommand::Quit
             })?;
             self.screen = Screen::Edited(printer);
             self.screen.show(&format!(
                 "* you are in {} on {}; /who, /quit or Ctrl-D",
-                self.name, endpoint.server
+                self.name, options.server
             ))?;
             Some(lines)
         } else {
-            // A terminal that only stdin is (`roommq join lobby | tee log`) is not for us.
+            // If only stdin is a terminal (`roommq join lobby | tee log`), nothing is read from it.
             (!std::io::stdin().is_terminal()).then(typed::piped)
         };
         let settle = tokio::time::sleep(ROSTER_TIME);
@@ -148,14 +145,14 @@ impl Visit<'_> {
                     }
                 }
                 LoopEvent::Typed(Some(line)) => {
-                    let line = line.context("what is typed cannot be read")?;
-                    if people && !self.obey(&line)? {
+                    let line = line.context("stdin cannot be read")?;
+                    if interactive && !self.obey(&line)? {
                         break;
-                    } else if !people {
+                    } else if !interactive {
                         self.send(line)?;
                     }
                 }
-                LoopEvent::Typed(None) if people => break,
+                LoopEvent::Typed(None) if interactive => break,
                 LoopEvent::Typed(None) => lines = None,
                 LoopEvent::Settled => {
                     settled = true;
@@ -169,14 +166,14 @@ impl Visit<'_> {
         self.leave(&filter).await
     }
 
-    /// UNSUBSCRIBE, and what still comes before its answer.
+    /// Sends UNSUBSCRIBE, and shows the messages that arrive before its answer.
     async fn leave(&mut self, filter: &str) -> anyhow::Result<()> {
         let request = self.client.unsubscribe(filter)?;
         let _ = self.answer(request).await?;
         match self.refused {
             0 => Ok(()),
-            1 => bail!("one line was not taken by the server"),
-            n => bail!("{n} lines were not taken by the server"),
+            1 => bail!("the server refused one line"),
+            n => bail!("the server refused {n} lines"),
         }
     }
 
@@ -207,7 +204,7 @@ impl Visit<'_> {
         show(&mut self.view, &mut self.screen, message)
     }
 
-    /// A line that a person typed; false: the person leaves.
+    /// Handles a line that a person typed. False: the person leaves.
     fn obey(&mut self, line: &[u8]) -> anyhow::Result<bool> {
         match command(line) {
             LineCommand::Nothing => {}
@@ -257,7 +254,7 @@ impl Screen {
             Screen::Edited(printer) => printer.print(format!("{line}\n"))?,
             Screen::Stream => {
                 let mut out = std::io::stdout().lock();
-                // A reader waits for each line.
+                // The reader waits for each line.
                 writeln!(out, "{line}").and_then(|()| out.flush())?;
             }
         }
@@ -265,7 +262,7 @@ impl Screen {
     }
 }
 
-/// The next line, or the end of the lines once; never, where none can come.
+/// The next line, or None at the end of input. Waits forever after the end.
 async fn typed_line(lines: &mut Option<InputLines>) -> Option<std::io::Result<Vec<u8>>> {
     match lines {
         Some(lines) => lines.recv().await,
@@ -273,7 +270,7 @@ async fn typed_line(lines: &mut Option<InputLines>) -> Option<std::io::Result<Ve
     }
 }
 
-/// What a person's line means.
+/// The meaning of a line that a person typed.
 #[derive(Debug, PartialEq, Eq)]
 enum LineCommand<'a> {
     Nothing,
@@ -299,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_line_means() {
+    fn lines_and_their_meanings() {
         for (line, meaning) in [
             ("", LineCommand::Nothing),
             ("  ", LineCommand::Nothing),

@@ -1,7 +1,7 @@
-//! The command line of `RoomMQ`: the server and every client command.
+//! The command line of `RoomMQ`: the server and all client commands.
 //!
-//! Architecture invariant: no rule about rooms lives here. The server's rules are the bridge's, plugged into
-//! the broker by [`start`]; the client commands see only what any MQTT client sees.
+//! Architecture invariant: this crate has no rule about rooms. [`start`] connects the bridge, which
+//! has the rules, to the broker. The client commands see only what any MQTT client sees.
 
 mod address;
 mod args;
@@ -38,11 +38,11 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// The exit code where the command line is wrong.
+/// The exit code if the command line is wrong.
 const WRONG_USAGE: u8 = 2;
 
-/// Does what the command line says, the name of the program first, and says how it went: 0 it is done, 1 it
-/// failed and stderr says why, 2 the command line is wrong.
+/// Runs the command line; the first argument is the program's name. The exit code is 0 for success,
+/// 1 for a failure (stderr has the reason), 2 if the command line is wrong.
 pub fn run<I, T>(arguments: I) -> ExitCode
 where
     I: IntoIterator<Item = T>,
@@ -54,10 +54,10 @@ where
     };
     match dispatch(cli) {
         Ok(code) => code,
-        Err(error) if reader_has_gone(&error) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&told(&error));
-            if of_a_flag(&error) {
+            say(&one_line(&error));
+            if is_wrong_flag(&error) {
                 WRONG_USAGE.into()
             } else {
                 ExitCode::FAILURE
@@ -66,8 +66,8 @@ where
     }
 }
 
-/// Whether a flag of the command line gave a setting a value that it cannot take.
-fn of_a_flag(error: &anyhow::Error) -> bool {
+/// Whether a flag of the command line has a wrong value.
+fn is_wrong_flag(error: &anyhow::Error) -> bool {
     let of_flag = |problem: &Problem| {
         let Problem::BadValue { location, .. } = problem else {
             return false;
@@ -80,7 +80,7 @@ fn of_a_flag(error: &anyhow::Error) -> bool {
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let json = cli.json;
-    // Not locked: `serve`, `join` and `bench` write from where they are.
+    // Not locked: `serve`, `join` and `bench` write to it themselves.
     let mut out = io::stdout();
     match cli.command {
         None => serve::run(&cli.serve, json)?,
@@ -106,19 +106,19 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The error and its causes in one line; a cause that an error before it has told is not told again.
-fn told(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |told, cause| {
+/// The error and its causes in one line. A cause whose text is already in the line is left out.
+fn one_line(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |line, cause| {
         let cause = cause.to_string();
-        match told.as_str() {
+        match line.as_str() {
             "" => cause,
-            before if before.contains(&cause) => told,
+            before if before.contains(&cause) => line,
             before => format!("{before}: {cause}"),
         }
     })
 }
 
-/// What clap says, under the program's own prefix; help and version are no errors.
+/// Prints clap's error under the program's prefix. Help and version are no errors.
 fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
@@ -132,13 +132,13 @@ fn usage(error: &clap::Error) -> ExitCode {
     WRONG_USAGE.into()
 }
 
-/// One report on stderr. Nothing can be done if that has gone as well.
+/// Writes one report to stderr. An error of stderr is ignored.
 fn say(text: &str) {
     let _ = writeln!(io::stderr(), "roommq: {text}");
 }
 
-/// Whoever read our stdout has seen enough (`roommq rooms | head -1`): no error.
-fn reader_has_gone(error: &anyhow::Error) -> bool {
+/// Whether the reader of stdout has closed the pipe (`roommq rooms | head -1`), which is no error.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
             .downcast_ref::<io::Error>()
@@ -153,26 +153,29 @@ mod tests {
     use anyhow::Context;
 
     #[test]
-    fn a_gone_reader_is_told_from_other_errors() {
+    fn a_broken_pipe_is_distinguished_from_other_errors() {
         let gone = Err::<(), _>(io::Error::from(io::ErrorKind::BrokenPipe))
             .context("while writing")
             .unwrap_err();
-        assert!(reader_has_gone(&gone));
+        assert!(is_broken_pipe(&gone));
         let full = anyhow::Error::from(io::Error::from(io::ErrorKind::StorageFull));
-        assert!(!reader_has_gone(&full));
-        assert!(!reader_has_gone(&anyhow::anyhow!("broken pipe")));
+        assert!(!is_broken_pipe(&full));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("broken pipe")));
     }
 
     #[test]
-    fn a_cause_is_told_once() {
+    fn a_cause_is_shown_once() {
         let error = anyhow::anyhow!("no such file")
             .context("users.toml cannot be written: no such file")
             .context("no password was set");
         assert_eq!(
-            told(&error),
+            one_line(&error),
             "no password was set: users.toml cannot be written: no such file"
         );
         let error = anyhow::anyhow!("no such file").context("users.toml cannot be written");
-        assert_eq!(told(&error), "users.toml cannot be written: no such file");
+        assert_eq!(
+            one_line(&error),
+            "users.toml cannot be written: no such file"
+        );
     }
 }

@@ -1,11 +1,11 @@
-//! The log: to stderr, for people or as JSON.
+//! The log on stderr, as text or JSON.
 
 use anyhow::{Context, anyhow};
 use roommq_config::{LogFormat, LogSettings};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Starts it, once in a process.
+/// Starts the log. Call it once in a process.
 pub(crate) fn start(log: &LogSettings) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(&log.level)?)
@@ -18,8 +18,8 @@ pub(crate) fn start(log: &LogSettings) -> anyhow::Result<()> {
     started.map_err(|error| anyhow!("the log cannot be started: {error}"))
 }
 
-/// The level, without the targets that the broker wants quiet: they open a span for each message, which
-/// costs more than the message.
+/// The filter for `level`, with [`roommq_broker::QUIET_TARGETS`] off. Those targets open a span for
+/// each message, which costs more than the message.
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     let mut filter = EnvFilter::try_new(level).with_context(|| {
         format!("log.level {level:?}: it should be error, warn, info, debug or trace, or tracing directives")

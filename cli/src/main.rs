@@ -1,4 +1,4 @@
-//! The one binary. All that it does is in the library, where tests reach it.
+//! The binary. Its code is in the library, so that tests can use it.
 
 use std::process::ExitCode;
 

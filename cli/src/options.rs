@@ -6,19 +6,19 @@ use roommq_bridge::topics::{self, BadRoomName};
 use roommq_config::{Flags, Sources};
 use std::path::PathBuf;
 
-/// Where settings come from.
+/// Where the settings come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct SettingsArgs {
-    /// Read settings from this TOML file; without it, from the one that `ROOMMQ_CONFIG` names, if any
+    /// Read settings from this TOML file; default: the file that `ROOMMQ_CONFIG` names, if any
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Listen on this address alone, as 127.0.0.1:1883; port 0 takes a free one
+    /// Listen only on this address, such as 127.0.0.1:1883; port 0 is replaced by a free port
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
-    /// Whether clients without credentials are let in
+    /// Whether clients without credentials may connect
     #[arg(long, value_name = "true|false")]
     pub anonymous: Option<bool>,
-    /// The users and their passwords, a file made by `roommq passwd`
+    /// File with users and passwords, made by `roommq passwd`
     #[arg(long, value_name = "FILE")]
     pub users_file: Option<String>,
     /// error, warn, info, debug or trace, or tracing directives
@@ -30,7 +30,7 @@ pub(crate) struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    /// The sources of the settings, this process's environment among them.
+    /// The sources of the settings, with the environment of this process.
     pub(crate) fn sources(&self) -> Sources {
         Sources {
             file: self.config.clone(),
@@ -46,11 +46,11 @@ impl SettingsArgs {
     }
 }
 
-/// Which server, and as whom.
+/// The server, and the user to log in as.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LoginArgs {
-    /// The server: `HOST:PORT` or `mqtt://HOST:PORT`, `mqtts://HOST:PORT` for TLS, or `unix:PATH`; a port left out
-    /// is 1883, and 8883 for TLS
+    /// The server: `HOST:PORT` or `mqtt://HOST:PORT`, `mqtts://HOST:PORT` for TLS, or `unix:PATH`;
+    /// the default port is 1883, and 8883 for TLS
     #[arg(
         long,
         env = "ROOMMQ_SERVER",
@@ -58,20 +58,20 @@ pub(crate) struct LoginArgs {
         default_value = "127.0.0.1:1883"
     )]
     pub server: ServerAddress,
-    /// mqtts: PEM file with the CA that the server's certificate comes from; without it, those that this
-    /// system trusts
+    /// mqtts: PEM file with the CA of the server's certificate; default: the CAs that this system
+    /// trusts
     #[arg(long, env = "ROOMMQ_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// mqtts: PEM file with your own certificate, for a server that asks for one
+    /// mqtts: PEM file with your certificate, for a server that asks for one
     #[arg(long, env = "ROOMMQ_CERT", value_name = "FILE", requires = "key")]
     pub cert: Option<PathBuf>,
     /// mqtts: PEM file with the private key of --cert
     #[arg(long, env = "ROOMMQ_KEY", value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
-    /// Your user name; without one you are anonymous
+    /// Your user name; without it you are anonymous
     #[arg(long, env = "ROOMMQ_USER", value_name = "NAME")]
     pub user: Option<String>,
-    /// A file whose first line is the password; without one you are asked
+    /// File whose first line is the password; without it roommq asks for the password
     #[arg(
         long,
         env = "ROOMMQ_PASSWORD_FILE",
@@ -82,8 +82,9 @@ pub(crate) struct LoginArgs {
 }
 
 impl LoginArgs {
-    /// An option for TLS where none would be spoken: whoever gives it must not send a password in the clear.
-    pub(crate) fn tls_in_vain(&self) -> Option<&'static str> {
+    /// The TLS option that was given although the server is without TLS. It is an error: the user
+    /// expects that the password is encrypted.
+    pub(crate) fn unused_tls_option(&self) -> Option<&'static str> {
         if self.server.is_tls() {
             return None;
         }
@@ -92,16 +93,16 @@ impl LoginArgs {
     }
 }
 
-/// What all client commands take.
+/// Options of all client commands.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClientArgs {
     #[command(flatten)]
     pub login: LoginArgs,
-    /// The MQTT client id; an anonymous user is named by it
+    /// The MQTT client id; it names an anonymous user
     #[arg(long, value_name = "ID")]
     pub client_id: Option<String>,
-    /// Quality of service: 0 at most once, 1 at least once, 2 exactly once; by default 1 for messages and 0
-    /// for a look
+    /// Quality of service: 0 at most once, 1 at least once, 2 exactly once; default: 1 for
+    /// messages, 0 for who and rooms
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=2))]
     pub qos: Option<u8>,
 }

@@ -1,4 +1,4 @@
-//! `roommq passwd`: a user's password in a users file.
+//! `roommq passwd`: sets a user's password in a users file.
 
 use crate::options::SettingsArgs;
 use anyhow::{Context, bail};
@@ -8,7 +8,7 @@ use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
-/// The longest line taken from stdin, in bytes: MQTT holds no longer password.
+/// The longest line read from stdin, in bytes: the longest password of MQTT.
 const LINE_BYTES: u64 = 65_535;
 
 /// `roommq passwd`
@@ -17,27 +17,28 @@ const LINE_BYTES: u64 = 65_535;
     after_help = "The password is asked for twice on a terminal; otherwise it is the first line of stdin."
 )]
 pub(crate) struct PasswdArgs {
-    /// The users file; made if it is not there
+    /// The users file; it is created if it does not exist
     pub file: PathBuf,
     /// The user
     #[arg(value_parser = user)]
     pub user: String,
-    /// Keep nothing for logins by SCRAM-SHA-256: this user shows its password to log in
+    /// Store nothing for SCRAM-SHA-256: the user can log in only by password
     #[arg(long)]
     pub no_scram: bool,
-    /// Read `auth.scram_iterations` from this TOML file; without it, from the one that `ROOMMQ_CONFIG` names, if any
+    /// Read `auth.scram_iterations` from this TOML file; default: the file that `ROOMMQ_CONFIG`
+    /// names, if any
     #[arg(long, value_name = "FILE", conflicts_with = "no_scram")]
     pub config: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &PasswdArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    // Before anything is asked: what is wrong with the settings is said first.
+    // Before the password is asked for, so that problems of the settings come first.
     let iterations = iterations(args)?;
     let stdin = std::io::stdin();
     let password = if stdin.is_terminal() {
-        asked(&args.user)?
+        ask_twice(&args.user)?
     } else {
-        piped(stdin.lock())?
+        read_line(stdin.lock())?
     };
     roommq_bridge::set_password(&args.file, &args.user, &password, iterations)?;
     if json {
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &PasswdArgs, json: bool, out: &mut impl Write) -> anyhow
         let file = args.file.display();
         writeln!(
             out,
-            "{} has a new password in {file}; a running server takes it when it is started again",
+            "{} has a new password in {file}; a running server reads it when it is started again",
             args.user
         )?;
     }
@@ -67,8 +68,8 @@ fn iterations(args: &PasswdArgs) -> anyhow::Result<Option<u32>> {
     Ok(Some(settings.auth.scram_iterations))
 }
 
-/// Twice, without echo.
-fn asked(user: &str) -> anyhow::Result<String> {
+/// Asks twice, without echo.
+fn ask_twice(user: &str) -> anyhow::Result<String> {
     let ask = |prompt: String| {
         rpassword::prompt_password(prompt).context("the password could not be read")
     };
@@ -82,13 +83,13 @@ fn asked(user: &str) -> anyhow::Result<String> {
     Ok(first)
 }
 
-/// One line.
-fn piped(input: impl BufRead) -> anyhow::Result<String> {
+/// Reads one line.
+fn read_line(input: impl BufRead) -> anyhow::Result<String> {
     let mut line = String::new();
     input
         .take(LINE_BYTES)
         .read_line(&mut line)
-        .context("stdin cannot be read, or is no UTF-8")?;
+        .context("stdin cannot be read, or is not UTF-8")?;
     let password = line.trim_end_matches(['\r', '\n']);
     if password.is_empty() {
         bail!("the first line of stdin is empty: it should be the password");
@@ -107,10 +108,10 @@ mod tests {
 
     #[test]
     fn one_line_of_stdin() {
-        assert_eq!(piped(&b"a secret \r\nmore\n"[..]).unwrap(), "a secret ");
-        assert_eq!(piped(&b"secret"[..]).unwrap(), "secret");
-        assert!(piped(&b"\nsecret\n"[..]).is_err());
-        assert!(piped(&b""[..]).is_err());
-        assert!(piped(&b"\xff\n"[..]).is_err());
+        assert_eq!(read_line(&b"a secret \r\nmore\n"[..]).unwrap(), "a secret ");
+        assert_eq!(read_line(&b"secret"[..]).unwrap(), "secret");
+        assert!(read_line(&b"\nsecret\n"[..]).is_err());
+        assert!(read_line(&b""[..]).is_err());
+        assert!(read_line(&b"\xff\n"[..]).is_err());
     }
 }

@@ -1,17 +1,17 @@
-//! Retained messages, read without becoming a member.
+//! Reads retained messages without joining a room.
 
 use crate::client::{ClientError, ConnectOptions, MqttClient, ReceivedMessage, SubscribeRequest};
 use crate::refusal::ServerRefusal;
 use std::collections::BTreeMap;
 
-/// The retained messages that match `filter`, by topic. The server answers in order, so the UNSUBACK
-/// marks the end of what is kept.
+/// The retained messages that match `filter`, by topic. The server sends them before the UNSUBACK,
+/// which marks their end.
 pub(crate) async fn retained(
-    endpoint: &ConnectOptions,
+    options: &ConnectOptions,
     filter: &str,
     qos: u8,
 ) -> Result<Result<BTreeMap<String, ReceivedMessage>, ServerRefusal>, ClientError> {
-    let mut client = MqttClient::connect(endpoint).await?;
+    let mut client = MqttClient::connect(options).await?;
     let outcome = read(&mut client, filter, qos).await;
     client.disconnect().await;
     outcome
@@ -22,31 +22,31 @@ async fn read(
     filter: &str,
     qos: u8,
 ) -> Result<Result<BTreeMap<String, ReceivedMessage>, ServerRefusal>, ClientError> {
-    let mut kept = BTreeMap::new();
+    let mut retained = BTreeMap::new();
     let wanted = SubscribeRequest {
         filter: filter.to_owned(),
         qos,
         no_local: false,
     };
-    let mut note = |message| -> Result<(), ClientError> {
-        keep(&mut kept, message);
+    let mut on_message = |message| -> Result<(), ClientError> {
+        store(&mut retained, message);
         Ok(())
     };
     let subscribed = client.subscribe(&wanted)?;
-    if let Err(refusal) = client.answer(subscribed, &mut note).await? {
+    if let Err(refusal) = client.answer(subscribed, &mut on_message).await? {
         return Ok(Err(refusal));
     }
     let unsubscribed = client.unsubscribe(filter)?;
-    let _ = client.answer(unsubscribed, &mut note).await?;
-    Ok(Ok(kept))
+    let _ = client.answer(unsubscribed, &mut on_message).await?;
+    Ok(Ok(retained))
 }
 
-/// A change while we look counts too; an empty payload clears.
-fn keep(kept: &mut BTreeMap<String, ReceivedMessage>, message: ReceivedMessage) {
+/// Stores a message. Later ones replace earlier ones; an empty payload clears.
+fn store(retained: &mut BTreeMap<String, ReceivedMessage>, message: ReceivedMessage) {
     if message.payload.is_empty() {
-        kept.remove(&message.topic);
+        retained.remove(&message.topic);
     } else {
-        kept.insert(message.topic.clone(), message);
+        retained.insert(message.topic.clone(), message);
     }
 }
 
@@ -55,17 +55,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_word_counts() {
-        let mut kept = BTreeMap::new();
+    fn the_last_message_of_a_topic_counts() {
+        let mut retained = BTreeMap::new();
         for (topic, payload) in [("a", "1"), ("b", "1"), ("a", "2"), ("b", "")] {
             let message = ReceivedMessage {
                 topic: topic.to_owned(),
                 payload: payload.into(),
                 ..ReceivedMessage::default()
             };
-            keep(&mut kept, message);
+            store(&mut retained, message);
         }
-        assert_eq!(kept.len(), 1);
-        assert_eq!(kept["a"].payload, "2");
+        assert_eq!(retained.len(), 1);
+        assert_eq!(retained["a"].payload, "2");
     }
 }

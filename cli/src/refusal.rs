@@ -1,9 +1,9 @@
-//! What a refusal means to whom it hit: what it was, and what can be done.
+//! The texts of refusals: what was refused, why, and what to do.
 
 use crate::shown;
 use std::borrow::Cow;
 
-/// A reason code from 0x80 up, and the server's own words.
+/// A reason code from 0x80 up, and the server's reason string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerRefusal {
     pub code: u8,
@@ -11,7 +11,7 @@ pub(crate) struct ServerRefusal {
 }
 
 impl ServerRefusal {
-    /// A SUBSCRIBE that would have entered a room.
+    /// The text for a SUBSCRIBE that joins a room.
     pub(crate) fn joining(&self, room: &str) -> String {
         let (what, hint) = match self.code {
             0x87 => (
@@ -19,13 +19,13 @@ impl ServerRefusal {
                 "ask an owner to be put on its list",
             ),
             0x97 => ("it is full", "try again when somebody has left"),
-            0x8f => ("the server takes no such room name", "try another"),
+            0x8f => ("the server does not allow this room name", "try another"),
             _ => (self.meaning(), ""),
         };
         self.text(&format!("you cannot enter {room}"), what, hint)
     }
 
-    /// A SUBSCRIBE that only looks.
+    /// The text for a SUBSCRIBE that does not join.
     pub(crate) fn looking(&self, room: &str) -> String {
         let (what, hint) = match self.code {
             0x87 => (
@@ -37,12 +37,12 @@ impl ServerRefusal {
         self.text(&format!("you cannot look into {room}"), what, hint)
     }
 
-    /// A PUBLISH.
+    /// The text for a PUBLISH.
     pub(crate) fn sending(&self, topic: &str) -> String {
         let (what, hint) = match self.code {
             0x87 => ("you may not write there", "join first, or ask an owner"),
             0x90 => (
-                "the server takes no such topic",
+                "the server does not allow this topic",
                 "levels that start with _ are its own",
             ),
             0x97 => ("a limit is reached", "try again later"),
@@ -51,7 +51,7 @@ impl ServerRefusal {
         self.text(&format!("not sent to {topic}"), what, hint)
     }
 
-    /// A CONNECT. The client library does not hand on the server's own words here.
+    /// The text for a CONNECT. The client library does not pass on the server's reason string here.
     pub(crate) fn connecting(&self) -> String {
         let (what, hint) = match self.code {
             0x84 => (
@@ -59,7 +59,7 @@ impl ServerRefusal {
                 "use a server that does",
             ),
             0x85 => (
-                "the server does not take this client id",
+                "the server does not allow this client id",
                 "choose another with --client-id",
             ),
             0x86 => (
@@ -70,25 +70,28 @@ impl ServerRefusal {
                 "the server does not let you in",
                 "name yourself with --user and --password-file; with --cert, as the certificate does",
             ),
-            0x88 | 0x89 | 0x97 | 0x9f => ("the server has too much to do", "try again later"),
+            0x88 | 0x89 | 0x97 | 0x9f => ("the server is too busy", "try again later"),
             _ => (self.meaning(), ""),
         };
         self.text("not connected", what, hint)
     }
 
-    /// A DISCONNECT from the server.
+    /// The text for a DISCONNECT from the server.
     pub(crate) fn ending(&self) -> String {
         let (what, hint) = match self.code {
             0x8b => ("the server is shutting down", "try again when it is back"),
-            0x8d => ("nothing was heard from here for too long", "try again"),
+            0x8d => (
+                "the server received nothing from this client for too long",
+                "try again",
+            ),
             0x8e => (
-                "another connection came with the same client id",
+                "another connection uses the same client id",
                 "give each its own with --client-id",
             ),
             0x93 | 0x96 | 0x97 => ("too much was sent at once", "send less"),
             0x95 => ("a message was too large", "send smaller ones"),
             0x9b => (
-                "it does not serve this quality of service",
+                "it does not support this quality of service",
                 "use a lower --qos",
             ),
             _ => (self.meaning(), ""),
@@ -96,8 +99,8 @@ impl ServerRefusal {
         self.text("the server ended the connection", what, hint)
     }
 
-    /// The server's own words stand before ours; a hint is added unless they already hold advice (a room
-    /// that is full is told in numbers only).
+    /// The server's reason string replaces `what`. The hint is added unless the string already has
+    /// advice, which follows a `;` or `:`.
     fn text(&self, failed: &str, what: &str, hint: &str) -> String {
         let said = self
             .reason
@@ -116,14 +119,14 @@ impl ServerRefusal {
     fn meaning(&self) -> &'static str {
         match self.code {
             0x81 => "the packet was malformed",
-            0x82 => "the protocol was broken",
+            0x82 => "a packet violated the protocol",
             0x83 => "the server does not allow it",
             0x87 => "not allowed",
             0x8a => "banned",
-            0x90 | 0x8f => "the name is not taken",
+            0x90 | 0x8f => "the name is not allowed",
             0x97 => "a limit is reached",
-            0x9e => "shared subscriptions are not served",
-            0xa2 => "wildcards are not served there",
+            0x9e => "shared subscriptions are not supported",
+            0xa2 => "wildcards are not supported there",
             _ => "the server does not say why",
         }
     }
@@ -141,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_words_come_first() {
+    fn the_servers_reason_comes_first() {
         assert_eq!(
             refusal(
                 0x87,
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn each_says_what_to_do_without_them() {
+    fn each_text_says_what_to_do() {
         assert_eq!(
             refusal(0x87, "").sending("rooms/x"),
             "not sent to rooms/x: you may not write there; join first, or ask an owner"
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn words_from_the_network_are_escaped() {
+    fn reasons_from_the_network_are_escaped() {
         assert!(
             refusal(0x87, "\x1b[2J; x")
                 .joining("x")

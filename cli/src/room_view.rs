@@ -1,6 +1,6 @@
-//! What a member is shown: messages, notices and the roster, as lines for people or as JSON.
+//! What a member sees: messages, notices and the roster, as lines for people or as JSON.
 //!
-//! Reads the server's JSON with tolerance: a newer server may say more than is known here.
+//! It ignores unknown fields and events, because the server may be newer.
 
 use crate::client::ReceivedMessage;
 use crate::shown;
@@ -17,13 +17,14 @@ pub(crate) struct RoomView {
     me: String,
     json: bool,
     zone: TimeZone,
-    /// State by user.
+    /// The state of each user.
     roster: BTreeMap<String, String>,
-    /// The roster comes first, retained; it is shown as one line when something live follows.
-    gathering: bool,
+    /// Whether the roster is still being collected. The server sends it first, as retained
+    /// messages. It is shown as one line when a live message follows.
+    collecting: bool,
 }
 
-/// Where in the view's world a message lies.
+/// The kind of a message, by its topic.
 enum MessageKind<'a> {
     Application { below: Option<&'a str> },
     Presence { user: &'a str },
@@ -41,11 +42,11 @@ impl RoomView {
             json,
             zone,
             roster: BTreeMap::new(),
-            gathering: true,
+            collecting: true,
         }
     }
 
-    /// The lines to show for a message. `now` stands in where the server stamped no time.
+    /// The lines to show for a message. `now` is used if the server added no time.
     pub(crate) fn take(&mut self, message: &ReceivedMessage, now: Timestamp) -> Vec<String> {
         let kind = self.kind_of(&message.topic);
         if self.json {
@@ -60,7 +61,7 @@ impl RoomView {
             lines.extend(self.settle());
         }
         lines.extend(match kind {
-            MessageKind::Application { below } => Some(self.said(below, message, now)),
+            MessageKind::Application { below } => Some(self.application(below, message, now)),
             MessageKind::Notice => self.notice(&message.payload),
             MessageKind::Private { rest } => Some(self.private(rest, message, now)),
             MessageKind::Presence { .. } | MessageKind::Info | MessageKind::Other => None,
@@ -68,13 +69,13 @@ impl RoomView {
         lines
     }
 
-    /// The roster that was gathered, if it has not been shown; for when nothing live has followed it for
-    /// a while.
+    /// The roster line, unless it has been shown. The caller also calls it when no live message has
+    /// come for a while.
     pub(crate) fn settle(&mut self) -> Option<String> {
-        if !std::mem::take(&mut self.gathering) || self.json {
+        if !std::mem::take(&mut self.collecting) || self.json {
             return None;
         }
-        // We are in, whether or not our own entry came first.
+        // We are a member even if our own entry has not arrived.
         self.roster
             .entry(self.me.clone())
             .or_insert_with(|| "online".to_owned());
@@ -94,7 +95,7 @@ impl RoomView {
         format!("* here: {}", names.join(", "))
     }
 
-    /// That we are in, for programs.
+    /// The line that says that we have joined; only in JSON.
     pub(crate) fn entered(&self) -> Option<String> {
         self.json
             .then(|| json!({"type": "entered", "room": self.room, "user": self.me}).to_string())
@@ -131,7 +132,12 @@ impl RoomView {
         }
     }
 
-    fn said(&self, below: Option<&str>, message: &ReceivedMessage, now: Timestamp) -> String {
+    fn application(
+        &self,
+        below: Option<&str>,
+        message: &ReceivedMessage,
+        now: Timestamp,
+    ) -> String {
         let from = property(message, "from").unwrap_or("?");
         let mut line = format!("{} {}", self.clock(message, now), shown::line(from));
         if let Some(below) = below {
@@ -154,7 +160,7 @@ impl RoomView {
             other => &shown::line(other),
         };
         let mut line = format!("* {} {what}", shown::line(user));
-        // Who left is told without: it was said when the loss was.
+        // The reason of a loss was shown when the connection was lost.
         if let Some(reason) = text(&notice, "reason").filter(|_| event != "left") {
             let _ = write!(line, " ({})", shown::line(reason));
         }
@@ -231,14 +237,14 @@ impl RoomView {
     }
 }
 
-/// The payload: what the server wrote as the JSON it is, what people wrote as text, and what is neither
-/// as hexadecimal digits. A cleared entry is `null`.
+/// The payload for JSON output. JSON of the server becomes `value`, other text becomes `text`, and
+/// other bytes become `hex`. A cleared entry is `null`.
 fn body(kind: &MessageKind<'_>, payload: &[u8]) -> (&'static str, Value) {
-    let ours = !matches!(kind, MessageKind::Application { .. } | MessageKind::Other);
-    if ours && payload.is_empty() {
+    let of_server = !matches!(kind, MessageKind::Application { .. } | MessageKind::Other);
+    if of_server && payload.is_empty() {
         return ("value", Value::Null);
     }
-    if ours && let Some(object) = object(payload) {
+    if of_server && let Some(object) = object(payload) {
         return ("value", Value::Object(object));
     }
     if let Ok(text) = std::str::from_utf8(payload) {
@@ -251,12 +257,12 @@ fn body(kind: &MessageKind<'_>, payload: &[u8]) -> (&'static str, Value) {
     ("hex", hex.into())
 }
 
-/// A JSON object, or nothing.
+/// The payload as a JSON object. None: it is something else.
 pub(crate) fn object(payload: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice(payload).ok()
 }
 
-/// A string in it.
+/// A string field of an object.
 pub(crate) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     object.get(key)?.as_str()
 }

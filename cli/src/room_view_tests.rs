@@ -17,7 +17,7 @@ fn live(topic: &str, payload: &str) -> ReceivedMessage {
     }
 }
 
-fn kept(topic: &str, payload: &str) -> ReceivedMessage {
+fn retained(topic: &str, payload: &str) -> ReceivedMessage {
     ReceivedMessage {
         retain: true,
         ..live(topic, payload)
@@ -43,20 +43,20 @@ fn settled() -> RoomView {
 }
 
 #[test]
-fn the_roster_is_one_line_before_what_is_live() {
+fn the_roster_is_one_line_before_live_messages() {
     let mut view = view(false);
     let online = r#"{"user":"x","state":"online"}"#;
     let lost = r#"{"user":"x","state":"lost"}"#;
     assert!(
-        view.take(&kept("rooms/lobby/_presence/alice", online), now())
+        view.take(&retained("rooms/lobby/_presence/alice", online), now())
             .is_empty()
     );
     assert!(
-        view.take(&kept("rooms/lobby/_presence/bob", lost), now())
+        view.take(&retained("rooms/lobby/_presence/bob", lost), now())
             .is_empty()
     );
     assert!(
-        view.take(&kept("rooms/lobby/_info", "{}"), now())
+        view.take(&retained("rooms/lobby/_info", "{}"), now())
             .is_empty()
     );
     assert!(view.take(&live("inbox/me/error", "{}"), now()).len() == 1);
@@ -73,7 +73,7 @@ fn the_roster_is_one_line_before_what_is_live() {
 }
 
 #[test]
-fn a_roster_that_nothing_follows_is_shown_when_asked_for() {
+fn a_roster_without_live_messages_is_shown_on_request() {
     let mut view = view(false);
     assert_eq!(view.settle().as_deref(), Some("* here: me"));
     assert_eq!(view.settle(), None);
@@ -98,12 +98,12 @@ fn messages_have_time_name_and_text() {
 }
 
 #[test]
-fn names_from_the_network_cannot_steer() {
+fn control_characters_from_the_network_are_escaped() {
     let mut view = settled();
     let mut message = stamped("rooms/lobby/\u{1b}c", "x");
     message.user_properties[0].1 = "al\rice".to_owned();
     message.user_properties[1].1 = "\u{1b}]0;".to_owned();
-    let presence = kept(
+    let presence = retained(
         "rooms/lobby/_presence/\u{1b}[1m",
         r#"{"state":"on\u001bline"}"#,
     );
@@ -186,7 +186,10 @@ fn json_is_one_object_for_each_message() {
             "at": "2026-03-01T12:03:04.567Z", "seq": "e:7", "retained": false, "text": "a\nb"})
     );
     assert_eq!(
-        one(&kept("rooms/lobby/_presence/bob", r#"{"state":"online"}"#))["value"],
+        one(&retained(
+            "rooms/lobby/_presence/bob",
+            r#"{"state":"online"}"#
+        ))["value"],
         json!({"state": "online"})
     );
     assert_eq!(

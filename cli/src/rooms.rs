@@ -1,4 +1,4 @@
-//! `roommq rooms`: the rooms that may be seen, read by a peek.
+//! `roommq rooms`: lists the rooms that the user may see, without joining them.
 
 use crate::options::ClientArgs;
 use crate::room_view::{object, text};
@@ -9,7 +9,7 @@ use roommq_bridge::topics::{self, TopicKind};
 use serde_json::{Map, Value};
 use std::io::Write;
 
-/// What a room says about itself.
+/// The `_info` of a room.
 type InfoObject = Map<String, Value>;
 
 /// `roommq rooms`
@@ -20,48 +20,48 @@ pub(crate) struct RoomsArgs {
 }
 
 pub(crate) fn run(args: &RoomsArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    let endpoint = connect::endpoint(&args.client)?;
+    let options = connect::options(&args.client)?;
     let filter = topics::info("+");
     let qos = args.client.qos.unwrap_or(0); // as in `who`
-    let found = connect::converse(async { Ok(peek::retained(&endpoint, &filter, qos).await?) })?;
-    let cards = match found {
-        Ok(kept) => kept
+    let found = connect::block_on(async { Ok(peek::retained(&options, &filter, qos).await?) })?;
+    let infos = match found {
+        Ok(retained) => retained
             .iter()
-            .map(|(topic, message)| card(topic, &message.payload))
+            .map(|(topic, message)| info(topic, &message.payload))
             .collect::<Vec<_>>(),
         Err(refusal) => bail!(refusal.looking("the list of rooms")),
     };
     if json {
-        writeln!(out, "{}", serde_json::to_string(&cards)?)?;
-    } else if cards.is_empty() {
+        writeln!(out, "{}", serde_json::to_string(&infos)?)?;
+    } else if infos.is_empty() {
         writeln!(
             out,
             "no rooms to see; `roommq join NAME` opens one where that is allowed"
         )?;
     } else {
-        table::write(out, &rows(&cards))?;
+        table::write(out, &rows(&infos))?;
     }
     out.flush()?;
     Ok(())
 }
 
-/// What the server says, and the room from the topic where it does not.
-fn card(topic: &str, payload: &[u8]) -> InfoObject {
-    let mut card = object(payload).unwrap_or_default();
-    if !card.contains_key("room")
+/// The server's object. The room is taken from the topic if the object does not have it.
+fn info(topic: &str, payload: &[u8]) -> InfoObject {
+    let mut info = object(payload).unwrap_or_default();
+    if !info.contains_key("room")
         && let TopicKind::Room { room, .. } = topics::kind(topic)
     {
-        card.insert("room".to_owned(), room.into());
+        info.insert("room".to_owned(), room.into());
     }
-    card
+    info
 }
 
-fn rows(cards: &[InfoObject]) -> Vec<[String; 5]> {
+fn rows(infos: &[InfoObject]) -> Vec<[String; 5]> {
     let heading = ["ROOM", "MEMBERS", "LIMIT", "ACCESS", "SUBJECT"].map(str::to_owned);
-    let row = |card: &InfoObject| {
-        let word = |key| shown::line(text(card, key).unwrap_or("-")).into_owned();
+    let row = |info: &InfoObject| {
+        let word = |key| shown::line(text(info, key).unwrap_or("-")).into_owned();
         let number = |key| {
-            card.get(key)
+            info.get(key)
                 .and_then(Value::as_u64)
                 .map_or_else(|| "-".to_owned(), |n| n.to_string())
         };
@@ -74,7 +74,7 @@ fn rows(cards: &[InfoObject]) -> Vec<[String; 5]> {
         ]
     };
     std::iter::once(heading)
-        .chain(cards.iter().map(row))
+        .chain(infos.iter().map(row))
         .collect()
 }
 
@@ -84,18 +84,18 @@ mod tests {
 
     #[test]
     fn rooms_as_a_table() {
-        let cards = [
-            card(
+        let infos = [
+            info(
                 "rooms/a/_info",
                 br#"{"room":"a","subject":null,"access":"open","count":3,"limit":null}"#,
             ),
-            card(
+            info(
                 "rooms/b/_info",
                 br#"{"room":"b","subject":"x\u0007","access":"list","count":1,"limit":50}"#,
             ),
-            card("rooms/c/_info", b"garbage"),
+            info("rooms/c/_info", b"garbage"),
         ];
-        let rows = rows(&cards);
+        let rows = rows(&infos);
         assert_eq!(rows[1], ["a", "3", "-", "open", "-"]);
         assert_eq!(rows[2], ["b", "1", "50", "list", "x\\u{7}"]);
         assert_eq!(rows[3], ["c", "-", "-", "-", "-"]);

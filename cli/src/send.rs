@@ -1,4 +1,4 @@
-//! `roommq send`: one message, or each line of stdin as one.
+//! `roommq send`: sends one message, or each line of stdin as a message.
 
 use crate::client::{ANSWER_TIME, ClientEvent, MqttClient, WINDOW};
 use crate::options::{ClientArgs, room};
@@ -18,7 +18,7 @@ pub(crate) struct SendArgs {
     pub room: String,
     /// The message; words are joined by a space. Without it each line of stdin is one message
     pub text: Vec<String>,
-    /// Keep it for who comes later, in place of the one kept so far
+    /// Retain the message on the server, in place of the one retained so far
     #[arg(long)]
     pub retain: bool,
     /// Send below the room, to rooms/ROOM/LEVELS
@@ -30,9 +30,9 @@ pub(crate) struct SendArgs {
 
 pub(crate) fn run(args: &SendArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let topic = topic(&args.room, args.topic.as_deref());
-    let endpoint = connect::endpoint(&args.client)?;
-    let sent = connect::converse(async {
-        let mut client = MqttClient::connect(&endpoint).await?;
+    let options = connect::options(&args.client)?;
+    let sent = connect::block_on(async {
+        let mut client = MqttClient::connect(&options).await?;
         let target = SendTarget {
             topic: &topic,
             qos: args.client.qos.unwrap_or(1),
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &SendArgs, json: bool, out: &mut impl Write) -> anyhow::
     Ok(())
 }
 
-/// Where messages go, and how.
+/// The topic and the options of the messages.
 struct SendTarget<'a> {
     topic: &'a str,
     qos: u8,
@@ -69,7 +69,8 @@ impl SendTarget<'_> {
         Ok(1)
     }
 
-    /// Sends lines until they end or one is refused. Some are on their way at one time; their order is kept.
+    /// Sends lines until they end or the server refuses one. Several are in flight; their order is
+    /// kept.
     async fn lines(&self, client: &mut MqttClient, mut lines: InputLines) -> anyhow::Result<usize> {
         let mut sent = 0;
         while let Some(line) = self.line(client, &mut lines).await? {
@@ -81,7 +82,7 @@ impl SendTarget<'_> {
         Ok(sent)
     }
 
-    /// The next line. The connection is heard meanwhile: it may end, or an answer come.
+    /// The next line. Meanwhile it handles events of the connection.
     async fn line(
         &self,
         client: &mut MqttClient,
@@ -95,7 +96,7 @@ impl SendTarget<'_> {
         }
     }
 
-    /// Waits until no more than `open` messages are unanswered.
+    /// Waits until at most `open` messages are unanswered.
     async fn acknowledged(&self, client: &mut MqttClient, open: usize) -> anyhow::Result<()> {
         while client.outstanding() > open {
             let Ok(event) = tokio::time::timeout(ANSWER_TIME, client.next()).await else {
@@ -116,7 +117,7 @@ impl SendTarget<'_> {
     }
 }
 
-/// The room's main line, or a topic of the application below it.
+/// The room's main topic, or a topic below it.
 fn topic(room: &str, below: Option<&str>) -> String {
     let main = topics::room(room);
     match below {
@@ -125,7 +126,7 @@ fn topic(room: &str, below: Option<&str>) -> String {
     }
 }
 
-/// Levels of a topic below a room.
+/// Checks the levels of a topic below a room.
 fn levels(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains(['+', '#', '\0']) {
         return Err("it is one or more levels without + and #, like game/moves".to_owned());

@@ -1,4 +1,4 @@
-//! `roommq serve`: settings, users, the bridge and the broker, plugged together.
+//! `roommq serve`: connects settings, users, the bridge and the broker.
 
 use crate::logging;
 use crate::options::SettingsArgs;
@@ -15,10 +15,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The default port, which client commands need not be told.
+/// The default port of client commands.
 const PORT: u16 = 1883;
 
-/// Starts a server in this process and returns when it listens; [`Server::shutdown`] ends it.
+/// Starts a server in this process, and returns when it listens. [`Server::shutdown`] ends it.
 ///
 /// # Errors
 /// The users file cannot be read, or a listener cannot be opened.
@@ -44,7 +44,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<Server> {
     })
 }
 
-/// Why an address cannot be listened on, and what to do.
+/// The text for an address that cannot be listened on: why, and what to do.
 fn unbound(address: SocketAddr, error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => {
@@ -65,7 +65,7 @@ fn unbound(address: SocketAddr, error: &std::io::Error) -> String {
     }
 }
 
-/// The same for a Unix socket.
+/// The same text for a Unix socket.
 fn unbound_path(path: &Path, error: &std::io::Error) -> String {
     let path = path.display();
     match error.kind() {
@@ -90,10 +90,10 @@ pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("no runtime could be started")?;
-    // Before anybody learns that we run: a signal from then on shuts down in order.
+    // Before the server is announced, so that a signal from then on shuts it down in order.
     let mut signals = {
         let _within = runtime.enter();
-        Signals::listen(true).context("signals cannot be heard")?
+        Signals::listen(true).context("signals cannot be handled")?
     };
     let server = start(&settings)?;
     tracing::info!(
@@ -109,7 +109,7 @@ pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
         settings.auth.anonymous,
         json,
     ) {
-        // A server whose stdout nobody reads is still a server.
+        // The server also runs if nobody reads its stdout.
         tracing::warn!(%error, "stdout cannot be written");
     }
     runtime.block_on(async {
@@ -120,7 +120,7 @@ pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
             }
         };
         tracing::info!(signal, "shutting down; a second signal ends it at once");
-        // Blocking, so on a thread of its own: the second signal is to be heard.
+        // On a thread of its own, because it blocks and a second signal must be handled.
         let (done, ended) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             server.shutdown();
@@ -135,7 +135,7 @@ pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where it listens, and what to do next.
+/// Writes where the server listens, and commands to try.
 fn announce(
     out: &mut impl Write,
     listeners: &[ListenAddress],
@@ -156,7 +156,7 @@ fn announce(
             env!("CARGO_PKG_VERSION")
         )?;
     }
-    // The lines are for a plain connection; where there is none, everybody has a file of roots of their own.
+    // Only for a listener without TLS: the commands for TLS depend on the files of the reader.
     if let Some(address) = listeners
         .iter()
         .find_map(ListenAddress::plain)
@@ -168,7 +168,7 @@ fn announce(
         } else {
             format!(" --server {address}")
         };
-        // Where nobody gets in without a password, lines without one would be refused.
+        // Without anonymous clients the server would refuse commands without a password.
         let (theirs, ours) = if anonymous {
             ("", "")
         } else {
@@ -184,12 +184,12 @@ fn announce(
     out.flush()
 }
 
-/// As text, for programs.
+/// The listeners as text, for JSON.
 fn shown(places: &[ListenAddress]) -> Vec<String> {
     places.iter().map(ToString::to_string).collect()
 }
 
-/// How this program was called, where that can be typed again.
+/// How this program was called, if that can be typed again.
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
@@ -200,7 +200,7 @@ fn program() -> String {
     }
 }
 
-/// An address that this machine can connect to, for one that means every interface.
+/// The loopback address in place of one that means every interface.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -210,7 +210,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Lets this process open as many sockets as its user may; returns how many files that is.
+/// Raises the limit of open files as far as the user may. Returns the limit.
 fn raise_fd_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -220,7 +220,7 @@ fn raise_fd_limit() -> u64 {
     let current = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(error) => {
-            tracing::warn!(%error, "the limit of open files stays as it is");
+            tracing::warn!(%error, "cannot raise the limit of open files");
             limit.current
         }
     };
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn every_interface_is_reached_on_loopback() {
+    fn every_interface_is_shown_as_loopback() {
         let text = announced("0.0.0.0:7", false);
         assert!(text.contains("-h 127.0.0.1 -p 7 "), "{text}");
         assert!(
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_password_is_needed_the_lines_ask_for_one() {
+    fn without_anonymous_clients_the_commands_have_a_user() {
         let mut out = Vec::new();
         let places = [place("127.0.0.1:1883", Transport::Tcp, "")];
         announce(&mut out, &places, 1024, false, false).unwrap();
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_to_do_about_an_address() {
+    fn errors_of_an_address_say_what_to_do() {
         let address = "127.0.0.1:1883".parse().unwrap();
         assert_eq!(
             unbound(address, &ErrorKind::AddrInUse.into()),
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn each_listener_says_how_it_is_reached() {
+    fn each_listener_is_shown_as_its_url() {
         let places = [
             place("127.0.0.1:8884", Transport::Wss, "/mqtt"),
             place("[::1]:8883", Transport::Tls, ""),
@@ -317,7 +317,7 @@ mod tests {
         }
         assert!(
             !text.contains("mosquitto_sub"),
-            "no line that would fail: {text}"
+            "no command that would fail: {text}"
         );
     }
 

@@ -1,12 +1,12 @@
-//! What came from the network, made fit for a terminal.
+//! Makes text from the network safe for a terminal.
 
 use jiff::{Timestamp, tz::TimeZone};
 use std::borrow::Cow;
 
-/// `text` with all that could steer a terminal, or reorder what is read, written out as an escape. Line
-/// ends too: one message is one line.
+/// `text` with escapes in place of characters that control a terminal or change the reading order.
+/// Line ends are escaped too: one message is one line.
 pub(crate) fn line(text: &str) -> Cow<'_, str> {
-    if !text.contains(steers) {
+    if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 8);
@@ -15,26 +15,27 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
             '\t' => shown.push_str("\\t"),
             '\n' => shown.push_str("\\n"),
             '\r' => shown.push_str("\\r"),
-            c if steers(c) => shown.extend(c.escape_unicode()),
+            c if is_unsafe(c) => shown.extend(c.escape_unicode()),
             c => shown.push(c),
         }
     }
     Cow::Owned(shown)
 }
 
-/// Bytes as [`line`]; what is not UTF-8 is shown as U+FFFD.
+/// Bytes as by [`line()`]. Bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn bytes(payload: &[u8]) -> String {
     line(&String::from_utf8_lossy(payload)).into_owned()
 }
 
-/// C0, DEL and C1 controls; line and paragraph separators; marks that turn the direction of reading; and
-/// characters that nobody sees. The joiners stay: emoji and several scripts need them.
-fn steers(c: char) -> bool {
+/// Whether a character is escaped: C0, DEL and C1 controls, line and paragraph separators, marks
+/// that change the reading direction, and invisible characters. Joiners stay: emoji and several
+/// scripts need them.
+fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}')
 }
 
-/// The time of day, here, of an RFC 3339 time; as it is where it is none.
+/// The local time of day of an RFC 3339 time. Another text is only escaped.
 pub(crate) fn clock(at: &str, zone: &TimeZone) -> String {
     match at.parse::<Timestamp>() {
         Ok(time) => time.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string(),
@@ -42,7 +43,7 @@ pub(crate) fn clock(at: &str, zone: &TimeZone) -> String {
     }
 }
 
-/// How long ago an RFC 3339 time was, in one unit: `12 s ago`; as it is where it is none.
+/// How long ago an RFC 3339 time was, in one unit: `12 s ago`. Another text is only escaped.
 pub(crate) fn ago(since: &str, now: Timestamp) -> String {
     let Ok(time) = since.parse::<Timestamp>() else {
         return line(since).into_owned();
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_reaches_the_terminal_that_steers_it() {
+    fn unsafe_characters_are_escaped() {
         for (raw, shown) in [
             ("\x1b[2J", "\\u{1b}[2J"),
             ("\x1b]0;title\x07", "\\u{1b}]0;title\\u{7}"),

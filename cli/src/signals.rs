@@ -1,9 +1,9 @@
-//! The signals that processes obey.
+//! SIGINT, SIGTERM and SIGHUP.
 
 use std::io::{self, IsTerminal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Hears SIGINT, SIGTERM and SIGHUP from when it is made; none of them ends the process by itself then.
+/// Receives SIGINT, SIGTERM and SIGHUP. While it exists, no such signal ends the process by itself.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -11,18 +11,18 @@ pub(crate) struct Signals {
     reloads: bool,
 }
 
-/// What a signal asks for.
+/// What to do on a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignalAction {
-    /// The end, by the signal of this name.
+    /// End the process. The text is the signal's name.
     End(&'static str),
-    /// Files are to be read again.
+    /// Read files again.
     Reload,
 }
 
 impl Signals {
-    /// Within a tokio runtime. Where `reloads`, SIGHUP asks for files to be read again, but not on a terminal: there it
-    /// says that the terminal has gone.
+    /// Needs a tokio runtime. With `reloads`, SIGHUP means [`SignalAction::Reload`], except on a
+    /// terminal: there it means that the terminal was closed.
     pub(crate) fn listen(reloads: bool) -> io::Result<Signals> {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
@@ -32,7 +32,7 @@ impl Signals {
         })
     }
 
-    /// What the next one asks for. May be dropped and called again without loss.
+    /// Waits for the next signal. The future may be dropped without loss of a signal.
     pub(crate) async fn next(&mut self) -> SignalAction {
         tokio::select! {
             _ = self.interrupt.recv() => SignalAction::End("SIGINT"),
@@ -45,7 +45,7 @@ impl Signals {
         }
     }
 
-    /// The name of the next one that asks for the end.
+    /// Waits for the next signal that ends the process. Returns its name.
     pub(crate) async fn end(&mut self) -> &'static str {
         loop {
             if let SignalAction::End(signal) = self.next().await {

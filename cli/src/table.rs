@@ -1,9 +1,9 @@
-//! Columns for people.
+//! Tables for people.
 
 use std::io::{self, Write};
 
-/// Writes rows in columns that are as wide as their widest cell, two spaces apart. The first row is the heading.
-/// Width is counted in characters.
+/// Writes rows in columns that are as wide as their widest cell, in characters, and two spaces
+/// apart. The first row is the heading.
 pub(crate) fn write<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
     let width = |column: usize| {
         rows.iter()

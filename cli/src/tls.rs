@@ -1,4 +1,4 @@
-//! TLS to a server: whom to trust, what to show, and what a failure means.
+//! TLS to a server: its configuration, and the texts of its errors.
 
 use crate::options::LoginArgs;
 use anyhow::{Context, anyhow, bail};
@@ -13,10 +13,10 @@ use tokio_rustls::rustls::{
     AlertDescription, CertificateError, ClientConfig, Error, RootCertStore,
 };
 
-/// What `--ca`, `--cert` and `--key` mean; none where the server is not spoken to in TLS.
+/// The configuration for `--ca`, `--cert` and `--key`. None: the server is without TLS.
 ///
-/// Without `--ca` the roots of this system are trusted, not a list that is compiled in: whoever runs the machine
-/// keeps them up to date, and may have put a CA of the house among them.
+/// Without `--ca` it trusts the roots of this system and not a compiled-in list. The machine's
+/// owner keeps the system's roots up to date, and may have added a CA.
 pub(crate) fn config(login: &LoginArgs) -> anyhow::Result<Option<ClientConfig>> {
     if !login.server.is_tls() {
         return Ok(None);
@@ -57,7 +57,7 @@ fn roots_in(file: &Path) -> anyhow::Result<RootCertStore> {
 fn roots_of_the_system() -> anyhow::Result<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // Old roots that no verifier takes any more lie about on many systems.
+    // Many systems have old roots that verifiers no longer accept. They are skipped.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let why = found.errors.first().map(|e| format!(" ({e})"));
@@ -69,7 +69,7 @@ fn roots_of_the_system() -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// At least one.
+/// The certificates of a file, at least one.
 fn certificates(
     file: &Path,
     option: &str,
@@ -95,7 +95,7 @@ fn unusable(
     let why = match error {
         pem::Error::Io(error) => error.to_string(),
         pem::Error::NoItemsFound => format!("there is no {item} in it"),
-        // Its text could hold a part of the key.
+        // The error's text could contain a part of the key.
         _ => "it is not PEM".to_owned(),
     };
     anyhow!(
@@ -104,33 +104,33 @@ fn unusable(
     )
 }
 
-/// Why the handshake failed, and what to do; none where the error is not about TLS.
-pub(crate) fn unshaken(error: &io::Error) -> Option<String> {
+/// Why the handshake failed, and what to do. None: the error is not about TLS.
+pub(crate) fn handshake_error(error: &io::Error) -> Option<String> {
     let closed = matches!(
         error.kind(),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
     );
-    broken(error).or(closed.then(|| {
+    tls_error(error).or(closed.then(|| {
         "it closed the connection instead; if it is a plain MQTT server, write mqtt:// in place of mqtts://"
             .to_owned()
     }))
 }
 
-/// What in TLS ended a connection, and what to do; none where the error is not about TLS.
-pub(crate) fn broken(error: &io::Error) -> Option<String> {
+/// Why TLS ended a connection, and what to do. None: the error is not about TLS.
+pub(crate) fn tls_error(error: &io::Error) -> Option<String> {
     let inner = error.get_ref()?.downcast_ref::<Error>()?;
-    Some(refusal(inner))
+    Some(error_text(inner))
 }
 
-/// The same for the library's own error.
-pub(crate) fn refusal(error: &Error) -> String {
+/// The same text for the library's error.
+pub(crate) fn error_text(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(error) => certificate(error),
         Error::InvalidMessage(_) => {
-            "what answers there is no TLS; if it is a plain MQTT server, write mqtt:// in place of mqtts://"
+            "the server does not speak TLS; if it is a plain MQTT server, write mqtt:// in place of mqtts://"
                 .to_owned()
         }
-        Error::AlertReceived(alert) => alarm(*alert),
+        Error::AlertReceived(alert) => alert_text(*alert),
         Error::PeerIncompatible(_) => format!("the server is too old for TLS 1.2 and 1.3 ({error})"),
         _ => error.to_string(),
     }
@@ -162,7 +162,7 @@ fn certificate(error: &CertificateError) -> String {
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
             "the server's certificate is not valid yet; is the clock of this machine right?".to_owned()
         }
-        // The verifier has no name of its own for it in the public error.
+        // The public error type has no variant for it.
         Bad::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "the server shows a CA's certificate as its own; sign one for it that is no CA's (basicConstraints CA:FALSE)"
                 .to_owned()
@@ -182,14 +182,14 @@ fn expired(at: Option<UnixTime>) -> String {
     format!("the server's certificate has expired{at}; it needs a new one")
 }
 
-/// The name inside `DnsName("x")` and the like, which is how the verifier shows it.
+/// The name inside `DnsName("x")` and the like, which is the verifier's form.
 fn bare(name: &str) -> &str {
     let inner = name.split_once('(').map_or(name, |(_, rest)| rest);
     inner.trim_end_matches(')').trim_matches('"')
 }
 
-/// What the server says with its alert.
-fn alarm(alert: AlertDescription) -> String {
+/// The text for the server's alert.
+fn alert_text(alert: AlertDescription) -> String {
     use AlertDescription as Alert;
     match alert {
         Alert::CertificateRequired | Alert::NoCertificate => {

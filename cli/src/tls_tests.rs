@@ -1,4 +1,4 @@
-//! Files that cannot be used, and what failures are told as. Handshakes are tested over real sockets.
+//! Files that cannot be used, and the texts of errors. Other tests do handshakes over real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
@@ -20,7 +20,7 @@ fn login(words: &[&str]) -> LoginArgs {
         .login
 }
 
-/// A directory of this test's own; taken away by the caller.
+/// A directory for one test. The caller removes it.
 fn directory(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("roommq-tls-{name}-{}", std::process::id()));
     fs::create_dir_all(&path).unwrap();
@@ -28,7 +28,7 @@ fn directory(name: &str) -> PathBuf {
 }
 
 #[test]
-fn plain_places_need_no_files() {
+fn servers_without_tls_need_no_files() {
     for server in ["127.0.0.1:1883", "mqtt://h", "unix:/x"] {
         assert!(config(&login(&["--server", server])).unwrap().is_none());
     }
@@ -117,11 +117,14 @@ fn each_failure_says_what_to_do() {
     ];
     for (error, part) in table {
         let wrapped = io::Error::new(io::ErrorKind::InvalidData, error);
-        let told = broken(&wrapped).unwrap();
+        let told = tls_error(&wrapped).unwrap();
         assert!(told.contains(part), "{told}");
     }
     let gone = io::Error::from(io::ErrorKind::UnexpectedEof);
-    assert!(unshaken(&gone).unwrap().contains("mqtt://"));
-    assert_eq!(broken(&gone), None);
-    assert_eq!(unshaken(&io::Error::from(io::ErrorKind::StorageFull)), None);
+    assert!(handshake_error(&gone).unwrap().contains("mqtt://"));
+    assert_eq!(tls_error(&gone), None);
+    assert_eq!(
+        handshake_error(&io::Error::from(io::ErrorKind::StorageFull)),
+        None
+    );
 }

@@ -1,4 +1,4 @@
-//! What the user types or pipes in, read on a thread of its own, since neither can be awaited.
+//! Reads what the user types or pipes in. It reads on a thread, because neither can be awaited.
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::config::Config;
@@ -8,16 +8,16 @@ use rustyline::{Editor, ExternalPrinter};
 use std::io::{BufRead, Write};
 use tokio::sync::mpsc;
 
-/// Lines that wait to be sent; a faster hand waits.
+/// The most lines that wait to be sent. The reading thread waits when it is reached.
 const WAITING_LINES: usize = 64;
 
-/// Lines, without their ends. The channel closes when the input has ended.
+/// Lines without their line ends. The channel closes at the end of input.
 pub(crate) type InputLines = mpsc::Receiver<std::io::Result<Vec<u8>>>;
 
-/// Prints above the line that is being edited.
+/// Prints above the line that the user edits.
 pub(crate) type Printer = Box<dyn ExternalPrinter + Send>;
 
-/// The lines of stdin, as the bytes they are.
+/// The lines of stdin as bytes.
 pub(crate) fn piped() -> InputLines {
     let (sender, lines) = mpsc::channel(WAITING_LINES);
     std::thread::spawn(move || {
@@ -37,12 +37,13 @@ pub(crate) fn piped() -> InputLines {
     lines
 }
 
-/// Lines edited on the terminal under `prompt`; Ctrl-C, Ctrl-D and a line that is the `last` one end them.
+/// Lines edited on the terminal after `prompt`. Ctrl-C, Ctrl-D and a line for which `last` is true
+/// end them.
 pub(crate) fn edited(
     prompt: String,
     last: fn(&[u8]) -> bool,
 ) -> rustyline::Result<(InputLines, Printer)> {
-    // Bracketed paste would stay switched on if the process ended in the middle of a line.
+    // Bracketed paste would stay on if the process ended while a line is edited.
     let config = Config::builder()
         .auto_add_history(true)
         .bracketed_paste(false)
@@ -67,8 +68,8 @@ pub(crate) fn edited(
     Ok((lines, printer))
 }
 
-/// The terminal as it was found, put back when this goes: the editing thread may be in the middle of a
-/// line when the process ends.
+/// Restores the terminal's settings when it is dropped. The editing thread may still edit a line
+/// when the process ends.
 pub(crate) struct TerminalGuard(Option<Termios>);
 
 impl TerminalGuard {
@@ -80,11 +81,11 @@ impl TerminalGuard {
 impl Drop for TerminalGuard {
     fn drop(&mut self) {
         let (Some(found), Ok(now)) = (&self.0, tcgetattr(std::io::stdin())) else {
-            return; // it has gone
+            return; // stdin is no terminal any more
         };
         if now.local_modes != found.local_modes {
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, found);
-            // What is said next does not belong to the line that was being edited.
+            // Later output starts on a new line, below the edited one.
             let _ = writeln!(std::io::stdout());
         }
     }

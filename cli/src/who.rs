@@ -1,4 +1,4 @@
-//! `roommq who`: the roster of a room, read by a peek.
+//! `roommq who`: shows the roster of a room without joining it.
 
 use crate::client::ReceivedMessage;
 use crate::options::{ClientArgs, room};
@@ -26,13 +26,14 @@ pub(crate) struct WhoArgs {
 
 pub(crate) fn run(args: &WhoArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let room = args.room.as_str();
-    let endpoint = connect::endpoint(&args.client)?;
+    let options = connect::options(&args.client)?;
     let filter = topics::presence(room, "+");
-    // QoS 0 by default: nothing waits for acknowledgements, so nothing can come after the UNSUBACK.
+    // QoS 0 by default: no message waits for an acknowledgement, so none arrives after the
+    // UNSUBACK.
     let qos = args.client.qos.unwrap_or(0);
-    let found = connect::converse(async { Ok(peek::retained(&endpoint, &filter, qos).await?) })?;
+    let found = connect::block_on(async { Ok(peek::retained(&options, &filter, qos).await?) })?;
     let entries = match found {
-        Ok(kept) => kept.values().map(entry).collect::<Vec<_>>(),
+        Ok(retained) => retained.values().map(entry).collect::<Vec<_>>(),
         Err(refusal) => bail!(refusal.looking(room)),
     };
     if json {
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &WhoArgs, json: bool, out: &mut impl Write) -> anyhow::R
     Ok(())
 }
 
-/// What the server says, and the user from the topic where it does not.
+/// The server's object. The user is taken from the topic if the object does not have it.
 fn entry(message: &ReceivedMessage) -> RosterObject {
     let mut entry = object(&message.payload).unwrap_or_default();
     if !entry.contains_key("user") {

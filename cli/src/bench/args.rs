@@ -22,7 +22,7 @@ pub struct BenchArgs {
     /// MQTT version: 3 (3.1.1) or 5
     #[arg(long, value_parser = clap::value_parser!(u8).range(3..=5), default_value_t = 3)]
     pub protocol: u8,
-    /// Quality of service, both ways
+    /// Quality of service of publishers and subscribers
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=1), default_value_t = 0)]
     pub qos: u8,
     /// Rooms [default: fanout 1, paced 1, rooms 1000]
@@ -43,10 +43,10 @@ pub struct BenchArgs {
     /// Bytes of payload
     #[arg(long, value_parser = clap::value_parser!(u32).range(16..=16_000_000), default_value_t = 64)]
     pub payload: u32,
-    /// Messages that a publisher may have on the way (fanout, rooms)
+    /// Messages that a publisher may have in flight (fanout, rooms)
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..), default_value_t = 16)]
     pub window: u16,
-    /// Publishes a second, all publishers together (paced)
+    /// Publishes a second, of all publishers together (paced)
     #[arg(long, default_value_t = 1000.0)]
     pub rate: f64,
     /// Seconds that are measured, after a warm-up of up to one second
@@ -55,22 +55,22 @@ pub struct BenchArgs {
     /// Messages of each publisher, all measured, instead of --seconds (fanout)
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub messages: Option<u32>,
-    /// Topic that is published to and subscribed to; {room} becomes the room's name
+    /// Topic to publish and subscribe to; {room} is replaced by the room's name
     #[arg(long, default_value = "rooms/bench-{room}/chat")]
     pub topic: String,
 }
 
-/// What is measured.
+/// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
-    /// Publishers into rooms with many members, as fast as the window lets
+    /// Publishers into rooms with many members, as fast as the window allows
     Fanout,
     /// A fixed rate: the latency that members see
     Paced,
-    /// One publisher going round many rooms
+    /// One publisher to many rooms in turn
     Rooms,
-    /// A storm of connects and subscribes; then the memory of idle connections
+    /// Many clients connect and subscribe at once; then the memory of idle connections
     Connect,
-    /// A tour of all of them, about half a minute
+    /// All of them, in about half a minute
     All,
 }

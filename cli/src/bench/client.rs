@@ -1,4 +1,4 @@
-//! Opening connections: CONNECT, CONNACK, SUBSCRIBE, SUBACK, many at a time.
+//! Opens many connections: CONNECT, CONNACK, SUBSCRIBE, SUBACK.
 
 use super::figures::wide;
 use super::histogram::Histogram;
@@ -12,58 +12,58 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// The server has so long for each answer.
+/// The time limit for a connection and its subscriptions.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Handshakes under way at once.
+/// Connections that are opened at once.
 const AT_ONCE: usize = 64;
 /// Filters in one SUBSCRIBE.
 const FILTERS_A_PACKET: usize = 100;
-/// More refused or failed connections than this end a storm early.
+/// The most failed connections before a connect storm ends early.
 const FAILURES_TOLERATED: u64 = 100;
 
-/// Where and as whom to connect.
+/// The server, and how to connect to it.
 #[derive(Clone)]
 pub struct Dialer {
     /// The server.
     pub server: SocketAddr,
-    /// Where it is spoken to in TLS.
+    /// None: no TLS.
     pub secure: Option<TlsOptions>,
     /// Protocol version.
     pub version: MqttVersion,
-    /// Credentials; none connects anonymously.
+    /// User name and password. None: anonymous.
     pub login: Option<Credentials>,
     /// QoS of the subscriptions.
     pub qos: u8,
 }
 
-/// One client to be: its id and what it subscribes to.
+/// A client to connect: its id and its subscriptions.
 #[derive(Debug, Clone)]
 pub struct ClientSpec {
     /// Client id.
     pub client_id: String,
-    /// Filters, possibly none.
+    /// The filters, perhaps none.
     pub filters: Vec<String>,
 }
 
-/// A connection past its handshake.
+/// A connection after CONNACK and SUBACK.
 pub struct OpenConnection {
-    /// The socket, or TLS on it.
+    /// The socket, with or without TLS.
     pub stream: ClientStream,
-    /// What came after the last answer.
+    /// Bytes received after the last answer.
     pub unread: Vec<u8>,
-    /// Unacknowledged QoS 1 messages that the server takes.
+    /// The server's Receive Maximum.
     pub receive_maximum: u16,
 }
 
-/// What became of many specs.
+/// The result of opening many connections.
 pub struct OpenResult {
-    /// The connections that stand, in the order of their specs.
+    /// The open connections, in the order of their specs.
     pub connections: Vec<OpenConnection>,
-    /// Why the first of them failed.
+    /// The first failure.
     pub first_failure: Option<anyhow::Error>,
-    /// From the connect to the last SUBACK.
+    /// The times from connect to the last SUBACK.
     pub times: Histogram,
-    /// All of them together.
+    /// The time for all connections.
     pub took: Duration,
 }
 
@@ -106,7 +106,7 @@ impl Dialer {
             .await
             .with_context(|| match self.secure {
                 None => format!(
-                    "no MQTT at {}; a server for TLS is named by mqtts://",
+                    "no MQTT at {}; for a server with TLS write mqtts://",
                     self.server
                 ),
                 Some(_) => format!("no MQTT in TLS at {}", self.server),
@@ -125,7 +125,8 @@ impl Dialer {
         Ok(connection)
     }
 
-    /// Opens all specs, 64 at a time. With `tolerant`, failures are counted; else the first ends it.
+    /// Opens all connections, 64 at a time. With `tolerant` it counts failures, else the first one
+    /// is an error.
     pub async fn open_all(
         &self,
         specs: Vec<ClientSpec>,
@@ -231,7 +232,7 @@ impl OpenConnection {
         refused.map_or(Ok(()), |why| bail!(why))
     }
 
-    /// Reads on until `wanted` finds what it waits for; the rest stays in `unread`.
+    /// Reads packets until `wanted` returns a value. Further bytes stay in `unread`.
     async fn answer<T>(
         &mut self,
         version: MqttVersion,

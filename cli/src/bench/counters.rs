@@ -1,22 +1,23 @@
-//! What one run counts.
+//! The counters of one run.
 //!
-//! The generator is one thread, so plain cells serve; only the pacer's thread has atomics of its own.
+//! They are plain cells, because the load generator is one thread. The pacer's thread has atomics
+//! of its own.
 
 use super::histogram::Histogram;
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
-/// Nanoseconds since the run began; copied into every payload.
+/// The time since the run began. Every payload has it.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock(Instant);
 
 impl Clock {
-    /// Starts at zero now.
+    /// A clock that starts now.
     pub fn start() -> Clock {
         Clock(Instant::now())
     }
 
-    /// Nanoseconds so far.
+    /// Nanoseconds since the start.
     #[inline]
     pub fn nanos(self) -> u64 {
         u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
@@ -25,32 +26,32 @@ impl Clock {
 
 /// The counters of one run.
 pub struct RunCounters {
-    /// The time base of the stamps.
+    /// The clock of the stamps.
     pub clock: Clock,
     /// Whether latencies are recorded now.
     pub measuring: Cell<bool>,
-    /// Whether publishers are to stop.
+    /// Whether publishers must stop.
     pub stopped: Cell<bool>,
     /// Deliveries that arrived.
     pub delivered: Cell<u64>,
-    /// Deliveries that came after a later message of their stream, or twice.
+    /// Deliveries that arrived after a later message of their stream, or twice.
     pub out_of_order: Cell<u64>,
-    /// Deliveries whose payload was not one of ours.
+    /// Deliveries with a payload of another program.
     pub corrupt: Cell<u64>,
     /// PUBLISH packets that the server acknowledged with a refusal (v5).
     pub refused: Cell<u64>,
-    /// Times that a full window stood still and was written off.
+    /// Times that a full window made no progress and was reset.
     pub stalls: Cell<u64>,
-    /// Connections that ended before the run did.
+    /// Connections that ended before the run ended.
     pub closed: Cell<u64>,
-    /// Latencies while measuring.
+    /// The latencies that were measured.
     pub latency: RefCell<Histogram>,
-    /// The first thing that went wrong with a connection.
+    /// The first failure of a connection.
     pub first_failure: RefCell<Option<String>>,
 }
 
 impl RunCounters {
-    /// All zero, clock started.
+    /// Counters at zero, and a started clock.
     pub fn new() -> RunCounters {
         RunCounters {
             clock: Clock::start(),
@@ -67,7 +68,7 @@ impl RunCounters {
         }
     }
 
-    /// Notes that a connection ended too early.
+    /// Counts a connection that ended too early.
     pub fn connection_lost(&self, whose: &str, why: &str) {
         add(&self.closed, 1);
         self.first_failure

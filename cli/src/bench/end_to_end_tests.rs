@@ -1,4 +1,4 @@
-//! The bench against a broker of a few lines, which can be told to misbehave.
+//! The benchmark against a broker of a few lines that can misbehave.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::plan::tests::typed;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What the broker does wrong.
+/// The fault of the broker.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
@@ -43,7 +43,7 @@ fn broker(fault: Fault, v5: bool) -> SocketAddr {
         topics: Topics::default(),
         published: AtomicU64::new(0),
     });
-    // The threads end with the test's process; each connection's with its socket.
+    // The listening thread ends with the test's process, and each connection's with its socket.
     thread::spawn(move || {
         for socket in listener.incoming().flatten() {
             let broker = Arc::clone(&broker);
@@ -149,7 +149,7 @@ impl Broker {
             Fault::Repeats if hundredth => 2,
             _ => 1,
         };
-        // Held over the writes, so that a topic has one order.
+        // Locked during the writes, so that a topic has one order.
         let mut topics = self.topics.0.lock().unwrap();
         for socket in topics.get_mut(topic).into_iter().flatten() {
             for _ in 0..copies {
@@ -173,7 +173,7 @@ fn bench(server: SocketAddr, words: &[&str]) -> anyhow::Result<Vec<Report>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    LocalSet::new().block_on(&runtime, scenarios_of(&plan))
+    LocalSet::new().block_on(&runtime, run_scenarios(&plan))
 }
 
 fn bench_load(server: SocketAddr, words: &[&str]) -> report::LoadReport {
@@ -225,7 +225,7 @@ fn a_fan_out_arrives_complete_and_in_order() {
 
 #[test]
 fn a_loss_is_counted_exactly_and_does_not_stop_the_run() {
-    // 2 rooms x 150 messages: three hundredths, lost to 2 members each.
+    // Of 2 rooms x 150 messages, three are lost to 2 members each.
     let words = [
         "fanout",
         "--rooms",
@@ -243,11 +243,11 @@ fn a_loss_is_counted_exactly_and_does_not_stop_the_run() {
         (3 * 2, 2 * 150 * 2),
         "{report:?}"
     );
-    assert_eq!(Report::Load(Box::new(report)).broken_promises(), 6);
+    assert_eq!(Report::Load(Box::new(report)).lost_at_qos_1(), 6);
 }
 
 #[test]
-fn a_repeat_is_disorder_and_extra() {
+fn a_repeated_message_is_out_of_order_and_extra() {
     let words = ["fanout", "--members", "2", "--messages", "250"];
     let report = bench_load(broker(Fault::Repeats, false), &words);
     assert_eq!(
@@ -276,7 +276,7 @@ fn a_paced_run_keeps_its_rate() {
         (0, 0, 0),
         "{report:?}"
     );
-    // A busy machine may be late, never early.
+    // A busy machine may be late, but never early.
     assert!(
         report.published_per_s > 50.0 && report.published_per_s < 260.0,
         "{report:?}"
@@ -285,7 +285,7 @@ fn a_paced_run_keeps_its_rate() {
 }
 
 #[test]
-fn many_rooms_on_few_connections_are_gone_round() {
+fn many_rooms_on_few_connections_get_messages_in_turn() {
     let words = [
         "rooms",
         "--rooms",
@@ -308,7 +308,7 @@ fn many_rooms_on_few_connections_are_gone_round() {
 }
 
 #[test]
-fn a_storm_counts_who_came_and_who_did_not() {
+fn a_connect_storm_counts_connections_and_failures() {
     let words = ["connect", "--clients", "150", "--seconds", "0.1"];
     let Report::Storm(storm) = bench(broker(Fault::None, false), &words).unwrap().remove(0) else {
         panic!("no storm")

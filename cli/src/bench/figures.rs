@@ -1,18 +1,18 @@
-//! Numbers as they are counted, computed with and shown.
+//! Conversion, rates and formats of numbers.
 
-/// A count of things in memory as a number.
+/// A `usize` as `u64`.
 pub fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// A count for a quotient.
+/// A count as `f64`.
 // Beyond 2^53 the last digits do not matter in a rate.
 #[allow(clippy::cast_precision_loss)]
 pub fn real(count: u64) -> f64 {
     count as f64
 }
 
-/// `part` for each of `whole`; 0 where there is no whole.
+/// `part` divided by `whole`, or 0 if `whole` is 0.
 pub fn each(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         return 0.0;
@@ -33,7 +33,7 @@ pub fn thousandths(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
-/// A whole number with its thousands apart: `1,234,567`.
+/// A whole number with separated thousands: `1,234,567`.
 pub fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
@@ -46,9 +46,9 @@ pub fn grouped(value: u64) -> String {
     out
 }
 
-/// A rate or a time, rounded to a whole number with its thousands apart.
+/// A rate or a time, rounded, with separated thousands.
 pub fn grouped_real(value: f64) -> String {
-    // Rust's float formatting rounds and never overflows; the text is digits only.
+    // The format rounds and does not overflow. The text has only digits.
     format!("{:.0}", value.max(0.0))
         .parse()
         .map_or_else(|_| "-".to_owned(), grouped)
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_stand_apart() {
+    fn thousands_are_separated() {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_000), "1,000");

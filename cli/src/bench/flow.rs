@@ -1,11 +1,11 @@
-//! The flow control between what a publisher sent and what arrived.
+//! The flow control of a publisher: how many messages may be in flight.
 
 use super::counters::add;
 use std::cell::Cell;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// One publisher's messages on the way: how many may follow, and who to wake.
+/// The messages of one publisher that are in flight.
 pub struct FlowControl {
     copies: u64,
     window: u64,
@@ -14,17 +14,17 @@ pub struct FlowControl {
     pub sent: Cell<u64>,
     /// Messages that the server acknowledged (QoS 1).
     pub acked: Cell<u64>,
-    /// Messages that this publisher will send in all; none: until stopped.
+    /// Messages to send in all. None: until stopped.
     pub budget: Option<u64>,
     missing_copies: Cell<u64>,
     missing_acks: Cell<u64>,
     waiting: Cell<bool>,
-    bell: Notify,
+    wake: Notify,
 }
 
 impl FlowControl {
-    /// `window` messages may be on the way, each of which becomes `copies` deliveries; at QoS 1
-    /// a message also counts as on the way until its PUBACK is there.
+    /// At most `window` messages are in flight. Each becomes `copies` deliveries, and is in flight
+    /// until all have arrived; at QoS 1 also until its PUBACK has arrived.
     pub fn new(window: u16, copies: u64, qos: u8, budget: Option<u64>) -> FlowControl {
         FlowControl {
             copies: copies.max(1),
@@ -36,20 +36,20 @@ impl FlowControl {
             missing_copies: Cell::new(0),
             missing_acks: Cell::new(0),
             waiting: Cell::new(false),
-            bell: Notify::new(),
+            wake: Notify::new(),
         }
     }
 
-    /// Deliveries that are due for what was sent.
+    /// The deliveries expected for the messages sent.
     pub fn owed(&self) -> u64 {
         self.sent.get() * self.copies
     }
 
-    /// How many messages may be sent now.
+    /// The number of messages that may be sent now.
     #[inline]
     pub fn free(&self) -> u64 {
-        let on_the_way = self.missing_copies.get().div_ceil(self.copies);
-        let mut free = self.window.saturating_sub(on_the_way);
+        let in_flight = self.missing_copies.get().div_ceil(self.copies);
+        let mut free = self.window.saturating_sub(in_flight);
         if self.acknowledged_too {
             free = free.min(self.window.saturating_sub(self.missing_acks.get()));
         }
@@ -59,7 +59,7 @@ impl FlowControl {
         }
     }
 
-    /// Whether the budget is spent and everything has arrived, or was written off.
+    /// Whether the budget is spent, and no message is in flight.
     pub fn is_done(&self) -> bool {
         self.is_spent() && self.missing_copies.get() == 0 && self.missing_acks.get() == 0
     }
@@ -78,12 +78,12 @@ impl FlowControl {
         }
     }
 
-    /// Counts one delivery of a message of this flow.
+    /// Counts one delivery of a message of this publisher.
     #[inline]
     pub fn count_delivery(&self) {
         self.missing_copies
             .set(self.missing_copies.get().saturating_sub(1));
-        self.ring();
+        self.wake_if_free();
     }
 
     /// Counts PUBACKs.
@@ -91,25 +91,26 @@ impl FlowControl {
         add(&self.acked, acks);
         self.missing_acks
             .set(self.missing_acks.get().saturating_sub(acks));
-        self.ring();
+        self.wake_if_free();
     }
 
     #[inline]
-    fn ring(&self) {
+    fn wake_if_free(&self) {
         if self.waiting.get() && (self.free() > 0 || self.is_done()) {
             self.waiting.set(false);
-            self.bell.notify_one();
+            self.wake.notify_one();
         }
     }
 
-    /// Waits until something may be sent, or all is done. When nothing at all arrives for `patience`, what is on
-    /// the way is written off, so that one lost message does not end the run; true then.
+    /// Waits until a message may be sent, or all is done. If nothing arrives for `patience`, it
+    /// stops waiting for the messages in flight and returns true, so that a lost message does not
+    /// end the run.
     pub async fn wait(&self, patience: Duration) -> bool {
         let before = self.progress();
         self.waiting.set(true);
-        let rung = tokio::time::timeout(patience, self.bell.notified()).await;
+        let woken = tokio::time::timeout(patience, self.wake.notified()).await;
         self.waiting.set(false);
-        if rung.is_ok() || self.progress() != before {
+        if woken.is_ok() || self.progress() != before {
             return false;
         }
         self.missing_copies.set(0);
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_opens_when_every_copy_of_a_message_is_there() {
+    fn a_window_opens_when_every_copy_of_a_message_has_arrived() {
         let flow = FlowControl::new(2, 3, 0, None);
         assert_eq!(flow.free(), 2);
         flow.count_sent(2);
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_standstill_is_written_off_and_progress_is_not() {
+    async fn a_window_without_progress_is_reset_and_one_with_progress_is_not() {
         let flow = FlowControl::new(1, 2, 0, None);
         flow.count_sent(1);
         assert!(flow.wait(Duration::from_millis(1)).await);

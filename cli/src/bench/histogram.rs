@@ -1,4 +1,4 @@
-//! A histogram of nanoseconds in fixed memory, whose percentiles read at most 1/64 (1.6 %) too high.
+//! A histogram of nanoseconds in fixed memory. A percentile is at most 1/64 (1.6 %) too high.
 
 use super::figures::{real, wide};
 use serde::Serialize;
@@ -7,10 +7,10 @@ use serde::Serialize;
 const FINE: u32 = 6;
 /// Values below this have a bucket each.
 const EXACT: u64 = 1 << FINE;
-/// Powers of two above the exact part; what is larger (over an hour) counts in the last bucket.
+/// Powers of two above the exact part. Larger values (over an hour) count in the last bucket.
 const OCTAVES: u32 = 36;
 
-/// How often which time was seen.
+/// The number of times in each bucket.
 #[derive(Clone)]
 pub struct Histogram {
     buckets: Vec<u64>,
@@ -18,23 +18,23 @@ pub struct Histogram {
     max: u64,
 }
 
-/// The usual percentiles, in microseconds; 0 where nothing was measured.
+/// The usual percentiles in microseconds. 0: nothing was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Percentiles {
     /// Measured times.
     pub count: u64,
     /// Median.
     pub p50: f64,
-    /// Nine in ten were no slower.
+    /// 90 of 100 were not slower.
     pub p90: f64,
-    /// 99 in a hundred were no slower.
+    /// 99 of 100 were not slower.
     pub p99: f64,
     /// The slowest, exact.
     pub max: f64,
 }
 
 impl Histogram {
-    /// An empty one; about 20 KB.
+    /// An empty histogram. It has about 20 KB.
     pub fn new() -> Histogram {
         let buckets = usize::try_from(EXACT).unwrap_or(0) * (1 + OCTAVES as usize);
         Histogram {
@@ -53,7 +53,7 @@ impl Histogram {
         self.max = self.max.max(nanos);
     }
 
-    /// The time that `share` (0 to 1) of all did not exceed, in nanoseconds.
+    /// The time in nanoseconds that a `share` (0 to 1) of all times does not exceed.
     pub fn percentile(&self, share: f64) -> u64 {
         let mut below = 0;
         for (bucket, count) in self.buckets.iter().enumerate() {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_enormous_lands_in_the_last_bucket() {
+    fn enormous_values_are_in_the_last_bucket() {
         let mut h = Histogram::new();
         h.record(u64::MAX);
         assert_eq!(h.percentiles().count, 1);

@@ -1,4 +1,4 @@
-//! One measured run: connections come in, load runs, counters become a report.
+//! One measured run: opens connections, runs the load, and makes a report from the counters.
 
 use super::client::{ClientSpec, OpenConnection, OpenResult};
 use super::counters::RunCounters;
@@ -20,23 +20,24 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// Without a further delivery for so long, the rest is lost.
+/// Deliveries that are missing count as lost if none arrives for this time.
 const QUIET: Duration = Duration::from_secs(2);
-/// A run with a number of messages ends when nothing arrives for so long.
+/// A run with a number of messages ends if nothing arrives for this time.
 const DEAD: Duration = Duration::from_secs(10);
-/// After connecting. A TCP receiver that has just answered delays its acknowledgements, and a server that
-/// leaves Nagle's algorithm on then waits for them; a pause beyond TCP's 200 ms ends that, as in real life.
+/// The pause after connecting. A TCP receiver that has just sent data delays its acknowledgements
+/// by up to 200 ms, and a server with Nagle's algorithm waits for them. The pause ends that, as in
+/// real use.
 const SETTLE: Duration = Duration::from_millis(300);
-/// The longest that late deliveries are waited for.
+/// The longest wait for late deliveries.
 const LONGEST_DRAIN: Duration = Duration::from_secs(30);
 
-/// A run under construction, then under way.
+/// A run. Add members, publishers or a pacer, then call [`LoadRun::run`].
 pub struct LoadRun<'a> {
-    /// What to do.
+    /// The plan.
     pub plan: &'a Plan,
     /// The counters.
     pub counters: Rc<RunCounters>,
-    /// Where to say what is going on.
+    /// The progress line.
     pub progress: &'a Rc<ProgressLine>,
     name: &'static str,
     first: Option<ProcessUsage>,
@@ -47,6 +48,7 @@ pub struct LoadRun<'a> {
     pacer: Option<(Pacer, u64)>,
 }
 
+/// The counters at one moment.
 struct Sample {
     at: Instant,
     server: Option<ProcessUsage>,
@@ -55,6 +57,7 @@ struct Sample {
     delivered: u64,
 }
 
+/// What was sent until now.
 struct SendTotals {
     messages: u64,
     owed: u64,
@@ -62,7 +65,7 @@ struct SendTotals {
 }
 
 impl<'a> LoadRun<'a> {
-    /// Begins a run; takes the server's usage before the first connection.
+    /// Begins a run. It reads the server's usage before the first connection.
     ///
     /// # Errors
     /// There is no such process as `plan.asked.pid`.
@@ -85,7 +88,7 @@ impl<'a> LoadRun<'a> {
         })
     }
 
-    /// Connects all specs, or says why the first failed.
+    /// Opens all connections.
     ///
     /// # Errors
     /// A connection fails or is refused.
@@ -112,7 +115,7 @@ impl<'a> LoadRun<'a> {
             .spawn_local(member.run(connection.unread, reader, writer, read_buffer));
     }
 
-    /// Starts a publisher. It gets its first turn in [`LoadRun::run`].
+    /// Starts a publisher. It sends from [`LoadRun::run`] on.
     pub fn add_publisher(
         &mut self,
         connection: OpenConnection,
@@ -134,15 +137,15 @@ impl<'a> LoadRun<'a> {
             .spawn_local(publisher.run(connection.unread, reader, writer, read_buffer));
     }
 
-    /// Takes a running pacer, each of whose messages becomes `copies` deliveries.
+    /// Sets a running pacer. Each of its messages becomes `copies` deliveries.
     pub fn set_pacer(&mut self, pacer: Pacer, copies: u64) {
         self.pacer = Some((pacer, copies));
     }
 
-    /// Warm-up, measured part, stop, drain; then closes every connection in order.
+    /// Warms up, measures, stops, waits for late deliveries, and closes all connections in order.
     ///
     /// # Errors
-    /// The server's process has gone.
+    /// The server's process has ended.
     pub async fn run(mut self, shape: LoadShape) -> anyhow::Result<LoadReport> {
         let warm_up = Instant::now() + self.plan.warm_up();
         while Instant::now() < warm_up {
@@ -163,7 +166,7 @@ impl<'a> LoadRun<'a> {
         Ok(report)
     }
 
-    /// Waits for the end of the measured time, or of the messages.
+    /// Waits for the end of the measured time, or for the last message.
     async fn hold(&self, from: &Sample) {
         let counted = self.plan.messages.is_some() && self.pacer.is_none();
         let grain = Duration::from_millis(if counted { 2 } else { 50 });
@@ -210,7 +213,7 @@ impl<'a> LoadRun<'a> {
             let (sent, delivered) = (self.sent(), self.counters.delivered.get());
             let acknowledged = self.plan.dialer.qos == 0 || sent.acked >= sent.messages;
             if delivered >= sent.owed && acknowledged {
-                // One more look, for what comes though it was not due.
+                // A short wait for deliveries that were not expected.
                 sleep(Duration::from_millis(20)).await;
                 return;
             }
@@ -315,10 +318,10 @@ impl<'a> LoadRun<'a> {
         }
     }
 
-    /// An orderly end, so that the server has nobody to announce as lost.
+    /// Sends DISCONNECT everywhere, so that the server reports no member as lost.
     async fn close(mut self, ended: Option<PacerResult>) {
         for writer in &self.writers {
-            // What does not fit into a full socket ends without a goodbye.
+            // A connection with a full socket ends without DISCONNECT.
             writer.offer(&DISCONNECT);
         }
         if let Some(mut ended) = ended {

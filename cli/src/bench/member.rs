@@ -1,4 +1,4 @@
-//! The receiving side: one task a connection.
+//! The receiving side: one task for each connection.
 
 use super::counters::{RunCounters, add};
 use super::flow::FlowControl;
@@ -13,13 +13,13 @@ pub struct PublisherStream {
 }
 
 impl PublisherStream {
-    /// `flow` is told of each delivery.
+    /// Each delivery is counted in `flow`.
     pub fn new(flow: Option<Rc<FlowControl>>) -> PublisherStream {
         PublisherStream { last: 0, flow }
     }
 }
 
-/// One subscribed connection.
+/// The task of one subscribed connection.
 pub struct MemberTask {
     counters: Rc<RunCounters>,
     version: MqttVersion,
@@ -29,7 +29,7 @@ pub struct MemberTask {
 }
 
 impl MemberTask {
-    /// `streams` are indexed by the stream number in the stamps.
+    /// The index of `streams` is the stream number in the stamps.
     pub fn new(
         counters: Rc<RunCounters>,
         version: MqttVersion,
@@ -44,8 +44,8 @@ impl MemberTask {
         }
     }
 
-    /// Reads until the connection ends, which counts as a loss of the connection.
-    /// `unread` is what the handshake left; `writer` takes the PUBACKs.
+    /// Reads until the connection ends, and counts it as lost. `unread` has the bytes received
+    /// after the last answer; `writer` sends the PUBACKs.
     pub async fn run(
         mut self,
         unread: Vec<u8>,
@@ -93,7 +93,7 @@ impl MemberTask {
         Ok(())
     }
 
-    /// Counts every whole packet; how many bytes they were.
+    /// Counts all whole packets, and returns their bytes.
     fn parse(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let now = self.counters.clock.nanos();
         let measuring = self.counters.measuring.get();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_and_a_late_one_are_out_of_order_and_a_gap_is_not() {
+    fn repeated_and_late_messages_are_out_of_order_and_gaps_are_not() {
         let counters = Rc::new(RunCounters::new());
         member(&counters).take(&frames(&[1, 1, 5, 4, 6])).unwrap();
         assert_eq!(
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_payload_is_corrupt_and_not_delivered() {
+    fn a_payload_of_another_program_is_corrupt_and_not_delivered() {
         let counters = Rc::new(RunCounters::new());
         let mut member = MemberTask::new(Rc::clone(&counters), MqttVersion::V3, Vec::new());
         member.take(&frames(&[1])).unwrap();

@@ -1,7 +1,8 @@
-//! `roommq bench`: measures an MQTT server with a client light enough not to measure itself.
+//! `roommq bench`: measures an MQTT server. The client is light, so that it measures the server and
+//! not itself.
 //!
-//! One thread carries all connections; a paced run has a second one that keeps time. A payload
-//! carries when it was sent and its number, so that latency, loss and order are seen at each member.
+//! One thread has all connections; a paced run has a second thread that keeps time. A payload has
+//! its send time and its number, from which each member sees latency, loss and order.
 
 mod args;
 mod client;
@@ -34,10 +35,10 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::task::LocalSet;
 
-/// Descriptors beside the connections.
+/// File descriptors besides the connections.
 const SPARE_DESCRIPTORS: u64 = 64;
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Serialize)]
 struct BenchOutput<'a> {
     server: String,
@@ -46,18 +47,18 @@ struct BenchOutput<'a> {
     results: &'a [Report],
 }
 
-/// Runs what was asked for and prints the result: tables, or with `json` one object.
+/// Runs the scenarios and prints the result: tables, or with `json` one object.
 ///
 /// # Errors
-/// The server is not there, not on this machine, or refuses; or messages were lost at QoS 1 (the
-/// result is printed before).
+/// The server cannot be reached, is on another machine or refuses, or messages were lost at QoS 1 (the
+/// result is printed first).
 pub fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
     let plan = Plan::new(args)?;
     raise_descriptor_limit(plan.connections())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let reports = LocalSet::new().block_on(&runtime, scenarios_of(&plan))?;
+    let reports = LocalSet::new().block_on(&runtime, run_scenarios(&plan))?;
     let mut out = io::stdout().lock();
     if json {
         let outcome = BenchOutput {
@@ -73,14 +74,14 @@ pub fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
             writeln!(out, "(--pid PID adds the server's CPU time and memory)")?;
         }
     }
-    let lost: u64 = reports.iter().map(Report::broken_promises).sum();
+    let lost: u64 = reports.iter().map(Report::lost_at_qos_1).sum();
     if lost > 0 {
         bail!("{} deliveries were lost at QoS 1", figures::grouped(lost));
     }
     Ok(())
 }
 
-async fn scenarios_of(plan: &Plan) -> anyhow::Result<Vec<Report>> {
+async fn run_scenarios(plan: &Plan) -> anyhow::Result<Vec<Report>> {
     let progress = Rc::new(ProgressLine::new());
     let report = match plan.asked.scenario {
         Scenario::All => return tour(plan, &progress).await,
@@ -98,7 +99,7 @@ async fn scenarios_of(plan: &Plan) -> anyhow::Result<Vec<Report>> {
     Ok(vec![report])
 }
 
-/// A little of everything; half a minute at the default of 4 seconds each.
+/// All scenarios. They take half a minute at the default of 4 seconds each.
 async fn tour(plan: &Plan, progress: &Rc<ProgressLine>) -> anyhow::Result<Vec<Report>> {
     let plan = Plan {
         measured: plan.measured.min(Duration::from_secs(4)),
@@ -128,7 +129,7 @@ fn storm(report: report::StormReport) -> Report {
     Report::Storm(Box::new(report))
 }
 
-/// Raises the soft limit of open files to the hard one, and says so if that is not enough.
+/// Raises the soft limit of open files to the hard limit. The error: that is not enough.
 fn raise_descriptor_limit(connections: u64) -> anyhow::Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

@@ -1,4 +1,5 @@
-//! The sending side at a fixed rate, from a thread of its own: tokio's timer is too coarse for it.
+//! The sending side at a fixed rate. It has a thread of its own, because tokio's timer is too
+//! coarse.
 
 use super::counters::Clock;
 use super::figures::wide;
@@ -11,12 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A send later than this counts from the time when it was due; below, it is the sleep's own grain.
+/// The latency of a send that is later than this counts from the time it was due. A shorter delay
+/// is the granularity of sleep.
 const LATE: Duration = Duration::from_millis(1);
-/// Between two tries to write to a full socket.
+/// The pause between two tries to write to a full socket.
 const FULL: Duration = Duration::from_micros(100);
 
-/// One publishing connection (non-blocking) and what it sends.
+/// One publishing connection (non-blocking) and its message.
 pub struct PacedSender {
     /// The connection.
     pub socket: StdStream,
@@ -26,7 +28,7 @@ pub struct PacedSender {
     pub stream: u32,
 }
 
-/// What the thread and the run share.
+/// The counters that the thread and the run share.
 #[derive(Default)]
 pub struct PacerCounters {
     /// Messages sent.
@@ -46,25 +48,25 @@ pub struct Pacer {
     thread: Option<JoinHandle<PacerResult>>,
 }
 
-/// What remains when it has stopped.
+/// The result of a pacer that has stopped.
 pub struct PacerResult {
-    /// How late the sends were.
+    /// The delays of the sends.
     pub lag: Histogram,
     /// Why it stopped early.
     pub failure: Option<io::Error>,
-    /// Open still, so that the server sees no early end.
+    /// Still open, so that the server sees no early end.
     senders: Vec<PacedSender>,
 }
 
 impl PacerResult {
-    /// The sockets, to be closed in order.
+    /// The sockets, for DISCONNECT.
     pub fn sockets(&mut self) -> impl Iterator<Item = &mut StdStream> {
         self.senders.iter_mut().map(|sender| &mut sender.socket)
     }
 }
 
 impl Pacer {
-    /// Sends `rate` messages a second, in turn over `senders`, until [`Pacer::stop`].
+    /// Sends `rate` messages a second by `senders` in turn, until [`Pacer::stop`].
     ///
     /// # Errors
     /// No thread could be started.
@@ -92,7 +94,7 @@ impl Pacer {
         })
     }
 
-    /// Whether the sending ended by an error.
+    /// Whether an error has stopped it.
     pub fn has_failed(&self) -> bool {
         self.shared.failed.load(Relaxed)
     }
@@ -110,6 +112,7 @@ impl Drop for Pacer {
     }
 }
 
+/// The code of the pacer's thread.
 struct PacerThread {
     shared: Arc<PacerCounters>,
     clock: Clock,
@@ -190,8 +193,8 @@ impl PacerThread {
         Ok(())
     }
 
-    /// Takes what acknowledgements are there. A packet cut in two by the read is rare (they are
-    /// 4 to 6 bytes and come one by one); its rest is read with the next one's.
+    /// Reads the acknowledgements that have arrived. The end of a read may cut a packet, which is
+    /// rare: they have 4 to 6 bytes and arrive one by one.
     fn read_acks(&self, socket: &mut StdStream) -> io::Result<()> {
         let mut bytes = [0; 4096];
         let count = match socket.read(&mut bytes) {

@@ -1,4 +1,4 @@
-//! The checked plan of a run.
+//! The checked plan of a benchmark run.
 
 use super::args::{BenchArgs, Scenario};
 use super::client::{ClientSpec, Dialer};
@@ -15,25 +15,25 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-/// How many of what.
+/// The numbers of rooms and clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadShape {
     /// Rooms.
     pub rooms: u32,
-    /// Members of each.
+    /// Members of each room.
     pub members: u32,
-    /// Publishers of each.
+    /// Publishers of each room.
     pub publishers: u32,
 }
 
 /// A checked run.
 #[derive(Clone)]
 pub struct Plan {
-    /// As it was typed.
+    /// The options as typed.
     pub asked: BenchArgs,
     /// The server and how to log in.
     pub dialer: Dialer,
-    /// Bytes of payload, at least a stamp's.
+    /// Bytes of payload, at least those of a stamp.
     pub payload: usize,
     /// Measured time.
     pub measured: Duration,
@@ -42,11 +42,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Checks what was typed.
+    /// Checks the options.
     ///
     /// # Errors
-    /// The server is unknown or on another machine, the password file is unreadable, or a figure
-    /// makes no sense.
+    /// The server is unknown or on another machine, the password file cannot be read, or a number is out of
+    /// range.
     pub fn new(args: BenchArgs) -> anyhow::Result<Plan> {
         let server = resolve(&args.login.server, args.i_own_this_server)?;
         if !(args.seconds > 0.0 && args.seconds <= 3600.0) {
@@ -87,7 +87,7 @@ impl Plan {
         })
     }
 
-    /// How many of what, where the user did not say.
+    /// The numbers of the options, with these defaults.
     pub fn shape(&self, rooms: u32, members: u32) -> LoadShape {
         LoadShape {
             rooms: self.asked.rooms.unwrap_or(rooms),
@@ -96,7 +96,7 @@ impl Plan {
         }
     }
 
-    /// The most connections that will be open at once.
+    /// The most connections that are open at once.
     pub fn connections(&self) -> u64 {
         let with = |rooms, members| {
             let shape = self.shape(rooms, members);
@@ -115,7 +115,7 @@ impl Plan {
         }
     }
 
-    /// Not measured, first: up to a second.
+    /// The time before measuring: up to a second.
     pub fn warm_up(&self) -> Duration {
         if self.messages.is_some() {
             return Duration::ZERO;
@@ -123,13 +123,13 @@ impl Plan {
         self.measured.min(Duration::from_secs(1))
     }
 
-    /// The topic of a room. The process id keeps two benches apart.
+    /// The topic of a room. It contains the process id, so that two benchmarks do not mix.
     pub fn topic(&self, room: u32) -> String {
         let name = format!("{}-{room}", std::process::id());
         self.asked.topic.replace("{room}", &name)
     }
 
-    /// The spec of client `number`, which joins `rooms`.
+    /// Client `number`, which joins `rooms`.
     pub fn client(&self, number: usize, rooms: impl IntoIterator<Item = u32>) -> ClientSpec {
         ClientSpec {
             client_id: format!("bench-{}-{number}", std::process::id()),
@@ -138,8 +138,8 @@ impl Plan {
     }
 }
 
-/// TLS, where the server is named so. No session is resumed: each connection stands for another client, which has been
-/// here for the first time.
+/// The TLS options, if the server has TLS. TLS sessions are not resumed, because each connection is
+/// a different client.
 fn secure(login: &LoginArgs) -> anyhow::Result<Option<TlsOptions>> {
     let Some(mut config) = tls::config(login)? else {
         return Ok(None);
@@ -154,10 +154,12 @@ fn secure(login: &LoginArgs) -> anyhow::Result<Option<TlsOptions>> {
     Ok(Some(TlsOptions { connector, name }))
 }
 
-/// The address of `server`; another machine's only when the user says that it is theirs.
+/// The address of `server`. An address of another machine is an error unless `any_machine`.
 fn resolve(server: &ServerAddress, any_machine: bool) -> anyhow::Result<SocketAddr> {
     let ServerAddress::Host { host, port, .. } = server else {
-        bail!("roommq bench does not go by Unix sockets: name a listener for mqtt:// or mqtts://");
+        bail!(
+            "roommq bench does not support Unix sockets: name a listener for mqtt:// or mqtts://"
+        );
     };
     let addresses: Vec<SocketAddr> = format!("{}:{port}", bracketed(host))
         .to_socket_addrs()
@@ -174,7 +176,7 @@ fn resolve(server: &ServerAddress, any_machine: bool) -> anyhow::Result<SocketAd
             address.ip()
         );
     }
-    // `localhost` may be both; servers listen on IPv4 more often.
+    // `localhost` may have both; more servers listen on IPv4.
     addresses
         .iter()
         .find(|address| address.is_ipv4())
@@ -195,7 +197,7 @@ pub(crate) mod tests {
         bench: BenchArgs,
     }
 
-    /// The arguments as the command line would give them.
+    /// The options as the command line would give them.
     pub fn typed(words: &[&str]) -> BenchArgs {
         CommandLine::try_parse_from(["bench"].iter().chain(words))
             .unwrap()
@@ -229,7 +231,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn nonsense_is_named() {
+    fn errors_name_the_option() {
         assert!(refusal(&["--server", "127.0.0.1:1", "--seconds", "0"]).contains("--seconds"));
         assert!(refusal(&["--server", "127.0.0.1:1", "--seconds", "NaN"]).contains("--seconds"));
         assert!(refusal(&["--server", "127.0.0.1:1", "--rate", "0"]).contains("--rate"));
@@ -238,7 +240,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn tls_is_what_the_server_is_named_by() {
+    fn the_scheme_of_the_server_decides_about_tls() {
         let plan = Plan::new(typed(&["--server", "mqtt://127.0.0.1"])).unwrap();
         assert!(plan.dialer.secure.is_none());
         assert_eq!(plan.dialer.server.port(), 1883);

@@ -1,4 +1,4 @@
-//! What a process costs: CPU time and resident memory from `/proc` (Linux).
+//! CPU time and resident memory of a process, from `/proc` (Linux).
 
 use super::figures::{real, thousandths};
 use anyhow::Context;
@@ -7,24 +7,24 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// A tick of `/proc/PID/stat` in microseconds: `USER_HZ` is 100 wherever Rust's Linux targets run.
+/// A tick of `/proc/PID/stat` in microseconds: `USER_HZ` is 100 on all Linux targets of Rust.
 const TICK_US: u64 = 10_000;
 
-/// What a process has used so far.
+/// The resources that a process has used so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessUsage {
     /// User and system time of all its threads, microseconds.
     pub cpu_us: u64,
     /// Resident memory now, KiB.
     pub resident_kib: u64,
-    /// The most that it was, KiB.
+    /// The most resident memory so far, KiB.
     pub peak_kib: u64,
 }
 
-/// What the server cost over a measured time.
+/// The resources that the server used in a measured time.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct ServerCost {
-    /// CPU microseconds for each delivery (for each connect in `connect`).
+    /// CPU microseconds for each delivery; in `connect` for each connect.
     pub cpu_us_each: f64,
     /// CPU seconds a second.
     pub cores: f64,
@@ -32,7 +32,7 @@ pub struct ServerCost {
     pub rss_before_kib: u64,
     /// Resident memory at the end, all connections still open, KiB.
     pub rss_after_kib: u64,
-    /// The most that it ever was, KiB.
+    /// The most resident memory so far, KiB.
     pub rss_peak_kib: u64,
 }
 
@@ -59,7 +59,7 @@ pub fn sample(pid: u32) -> anyhow::Result<ProcessUsage> {
     })
 }
 
-/// The bill between two samples.
+/// The cost between two samples.
 pub fn cost(
     first: ProcessUsage,
     from: ProcessUsage,
@@ -77,7 +77,7 @@ pub fn cost(
     }
 }
 
-/// Nanosecond counts of the live threads, where the kernel keeps them.
+/// The CPU time of the running threads, if the kernel counts it in nanoseconds.
 fn threads_us(dir: &Path) -> Option<u64> {
     let mut nanos = 0;
     for thread in fs::read_dir(dir.join("task")).ok()?.flatten() {
@@ -89,7 +89,7 @@ fn threads_us(dir: &Path) -> Option<u64> {
     (nanos > 0).then_some(nanos / 1000)
 }
 
-/// The exact count, unless threads that have ended left their time only in the ticks.
+/// The exact count, unless the ticks are more: they include threads that have ended.
 fn best_cpu_us(ticks_us: u64, exact_us: Option<u64>) -> u64 {
     match exact_us {
         Some(exact) => exact.max(ticks_us.saturating_sub(2 * TICK_US)),
@@ -97,7 +97,7 @@ fn best_cpu_us(ticks_us: u64, exact_us: Option<u64>) -> u64 {
     }
 }
 
-/// User and system ticks; the command's name in brackets may hold anything, brackets too.
+/// User and system ticks. The command's name, in brackets, may itself contain brackets.
 fn stat_ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_ascii_whitespace().skip(11);
@@ -164,21 +164,21 @@ mod tests {
     }
 
     #[test]
-    fn the_bill_is_the_difference() {
+    fn the_cost_is_the_difference() {
         let at = |cpu_us, resident_kib| ProcessUsage {
             cpu_us,
             resident_kib,
             peak_kib: 900,
         };
-        let bill = cost(
+        let cost = cost(
             at(0, 100),
             at(500, 200),
             at(2_500, 300),
             Duration::from_millis(4),
             1_000,
         );
-        assert!((bill.cpu_us_each - 2.0).abs() < 1e-9);
-        assert!((bill.cores - 0.5).abs() < 1e-9);
-        assert_eq!((bill.rss_before_kib, bill.rss_after_kib), (100, 300));
+        assert!((cost.cpu_us_each - 2.0).abs() < 1e-9);
+        assert!((cost.cores - 0.5).abs() < 1e-9);
+        assert_eq!((cost.rss_before_kib, cost.rss_after_kib), (100, 300));
     }
 }

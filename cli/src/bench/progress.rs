@@ -1,14 +1,14 @@
-//! One line on a terminal's stderr that says what is going on; silent elsewhere.
+//! A progress line on stderr, if that is a terminal.
 
 use super::figures::grouped;
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// Often enough to look alive, seldom enough to cost nothing.
-const PACE: Duration = Duration::from_millis(100);
+/// The shortest time between two updates.
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The line.
+/// The progress line.
 pub struct ProgressLine {
     shown: bool,
     last: Cell<Option<Instant>>,
@@ -16,7 +16,7 @@ pub struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// Shows itself where stderr is a terminal.
+    /// A line that is shown only if stderr is a terminal.
     pub fn new() -> ProgressLine {
         ProgressLine {
             shown: io::stderr().is_terminal(),
@@ -25,21 +25,21 @@ impl ProgressLine {
         }
     }
 
-    /// `done` of `all` things, at most ten times a second.
+    /// Shows `done` of `all` things, at most ten times a second.
     pub fn count(&self, what: &str, done: u64, all: u64) {
         if self.is_due() {
             self.write(&format!("{what}: {} of {}", grouped(done), grouped(all)));
         }
     }
 
-    /// Any text, at most ten times a second.
+    /// Shows a text, at most ten times a second.
     pub fn text(&self, text: impl FnOnce() -> String) {
         if self.is_due() {
             self.write(&text());
         }
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub fn clear(&self) {
         if self.dirty.replace(false) {
             self.put("\r\x1b[K");
@@ -48,7 +48,11 @@ impl ProgressLine {
     }
 
     fn is_due(&self) -> bool {
-        self.shown && self.last.get().is_none_or(|last| last.elapsed() >= PACE)
+        self.shown
+            && self
+                .last
+                .get()
+                .is_none_or(|last| last.elapsed() >= INTERVAL)
     }
 
     fn write(&self, text: &str) {
@@ -60,7 +64,7 @@ impl ProgressLine {
     fn put(&self, text: &str) {
         if self.shown {
             let mut stderr = io::stderr();
-            // A terminal that is gone is no reason to stop measuring.
+            // An error of the terminal must not stop the measurement.
             let _ = stderr
                 .write_all(text.as_bytes())
                 .and_then(|()| stderr.flush());

@@ -1,4 +1,4 @@
-//! The sending side as fast as a window lets: all that may go is one write.
+//! The sending side, as fast as the window allows. All messages that may be sent are one write.
 
 use super::client::OpenConnection;
 use super::counters::{RunCounters, add};
@@ -8,10 +8,10 @@ use super::wire::{MqttVersion, PayloadStamp, PublishTemplate, ServerPacket, next
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A full window without a delivery or an acknowledgement for so long is written off.
+/// A full window is reset if no delivery or acknowledgement arrives for this time.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
-/// A topic to publish to, and the stream that its receivers know it by.
+/// A topic to publish to, and its stream number.
 pub struct PublishTarget {
     /// The encoded message.
     pub template: PublishTemplate,
@@ -19,11 +19,11 @@ pub struct PublishTarget {
     pub stream: u32,
 }
 
-/// One publishing connection, going round its targets.
+/// The task of one publishing connection. It publishes to its targets in turn.
 pub struct PublisherTask {
     /// Shared counters.
     pub counters: Rc<RunCounters>,
-    /// What it may send.
+    /// How many messages it may send.
     pub flow: Rc<FlowControl>,
     /// Protocol version.
     pub version: MqttVersion,
@@ -79,7 +79,7 @@ impl PublisherTask {
                 return error.to_string();
             }
         }
-        // The connection stays for the acknowledgements that are still to come.
+        // The connection stays open for further acknowledgements.
         std::future::pending().await
     }
 
@@ -119,7 +119,7 @@ impl PublisherTask {
     }
 }
 
-/// The window that the server and the packet ids allow.
+/// The window that the server's Receive Maximum allows.
 pub fn allowed_window(asked: u16, qos: u8, connection: &OpenConnection) -> u16 {
     if qos == 0 {
         asked

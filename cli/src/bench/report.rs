@@ -1,21 +1,21 @@
-//! What a run found, for machines and for people.
+//! The results of a run, as JSON and as tables.
 
 use super::figures::{grouped, grouped_real};
 use super::histogram::Percentiles;
 use super::process::ServerCost;
 use serde::Serialize;
 
-/// A scenario's result.
+/// The result of a scenario.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Report {
-    /// Messages were sent.
+    /// A scenario that sent messages.
     Load(Box<LoadReport>),
-    /// Clients connected.
+    /// A scenario in which clients connected.
     Storm(Box<StormReport>),
 }
 
-/// What came of messages sent.
+/// The result of a scenario that sent messages.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoadReport {
     /// `fanout`, `paced` or `rooms`.
@@ -26,7 +26,7 @@ pub struct LoadReport {
     pub members: u32,
     /// Publishers of each room; in `rooms`, of all of them.
     pub publishers: u32,
-    /// Quality of service, both ways.
+    /// Quality of service of publishers and subscribers.
     pub qos: u8,
     /// Payload size.
     pub payload_bytes: usize,
@@ -36,50 +36,50 @@ pub struct LoadReport {
     pub published_per_s: f64,
     /// Deliveries a second while measured.
     pub delivered_per_s: f64,
-    /// Deliveries due in all, warm-up included.
+    /// Deliveries expected in all, with the warm-up.
     pub owed: u64,
     /// Deliveries that arrived in all.
     pub delivered: u64,
-    /// Due and never arrived.
+    /// Expected deliveries that did not arrive.
     pub lost: u64,
-    /// Arrived and were not due (repeats).
+    /// Deliveries above those expected (repeats).
     pub extra: u64,
-    /// Arrived after a later one of the same publisher and room, or twice.
+    /// Deliveries after a later one of the same publisher and room, or twice.
     pub out_of_order: u64,
-    /// Arrived with a payload that was not ours.
+    /// Deliveries with a payload of another program.
     pub corrupt: u64,
     /// Publishes that were not acknowledged (QoS 1).
     pub unacknowledged: u64,
     /// Publishes that were refused by their acknowledgement (MQTT 5).
     pub refused: u64,
-    /// Times that a window stood still for a second and was written off.
+    /// Times that a window made no progress for a second and was reset.
     pub stalls: u64,
     /// Connections that ended early.
     pub closed_connections: u64,
-    /// Why the first of them did.
+    /// Why the first of them ended.
     pub first_failure: Option<String>,
     /// From the send to the arrival at each member, microseconds.
     pub latency_us: Percentiles,
-    /// How late the paced sends were, microseconds.
+    /// The delays of the paced sends, microseconds.
     pub pacer_lag_us: Option<Percentiles>,
-    /// What the server cost, with --pid.
+    /// The server's resources, with --pid.
     pub server: Option<ServerCost>,
-    /// CPU seconds a second of this generator; near 1, it was the limit.
+    /// CPU seconds a second of the load generator. Near 1 it was the limit.
     pub generator_cores: Option<f64>,
 }
 
-/// What came of a connect storm.
+/// The result of a connect storm.
 #[derive(Debug, Clone, Serialize)]
 pub struct StormReport {
     /// `connect`.
     pub scenario: &'static str,
-    /// Clients that were to connect.
+    /// Clients that tried to connect.
     pub clients: u64,
     /// Clients that connected and subscribed.
     pub connected: u64,
-    /// Clients that did not.
+    /// Clients that failed.
     pub failed: u64,
-    /// Why the first of them did not.
+    /// Why the first of them failed.
     pub first_failure: Option<String>,
     /// From the first connect to the last SUBACK.
     pub seconds: f64,
@@ -89,9 +89,9 @@ pub struct StormReport {
     pub connect_us: Percentiles,
     /// Growth of the server's resident memory for each connection, with --pid.
     pub rss_bytes_per_connection: Option<u64>,
-    /// The server's CPU while nothing happens, in percent of a core, with --pid.
+    /// The server's CPU while all clients are idle, in percent of a core, with --pid.
     pub idle_cpu_percent: Option<f64>,
-    /// What the server cost, with --pid; `cpu_us_each` is a connect's.
+    /// The server's resources, with --pid. `cpu_us_each` is for each connect.
     pub server: Option<ServerCost>,
 }
 
@@ -117,19 +117,19 @@ impl LoadReport {
         }
         if self.out_of_order > 0 {
             say(format!(
-                "{} deliveries came out of order or twice",
+                "{} deliveries arrived out of order or twice",
                 grouped(self.out_of_order)
             ));
         }
         if self.extra > 0 {
             say(format!(
-                "{} more deliveries came than were due",
+                "{} more deliveries arrived than expected",
                 grouped(self.extra)
             ));
         }
         if self.corrupt > 0 {
             say(format!(
-                "{} deliveries were not ours",
+                "{} deliveries had an unknown payload",
                 grouped(self.corrupt)
             ));
         }
@@ -144,7 +144,7 @@ impl LoadReport {
         }
         if self.stalls > 0 {
             say(format!(
-                "the flow stood still {} times for a second",
+                "no message arrived for a second, {} times",
                 grouped(self.stalls)
             ));
         }
@@ -208,8 +208,8 @@ impl StormReport {
 }
 
 impl Report {
-    /// Deliveries lost although QoS 1 promises them.
-    pub fn broken_promises(&self) -> u64 {
+    /// Deliveries that were lost at QoS 1.
+    pub fn lost_at_qos_1(&self) -> u64 {
         match self {
             Report::Load(load) if load.qos > 0 => load.lost,
             _ => 0,
@@ -224,7 +224,7 @@ impl Report {
     }
 }
 
-/// The tables that a person reads, with what went wrong below them.
+/// The tables for people, with warnings below.
 pub fn tables(reports: &[Report]) -> String {
     let mut loads = vec![row(&[
         "messages",
@@ -283,7 +283,7 @@ fn mebibytes(kib: u64) -> String {
     format!("{:.1}", super::figures::real(kib) / 1024.0)
 }
 
-/// The first column to the left, the others to the right.
+/// Aligns the first column to the left and the others to the right.
 fn aligned(table: &[Vec<String>]) -> String {
     let columns = table.first().map_or(0, Vec::len);
     let widths: Vec<usize> = (0..columns)

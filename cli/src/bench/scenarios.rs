@@ -1,4 +1,4 @@
-//! The scenarios: who connects where, and who sends what.
+//! The scenarios: which clients connect, and what they send.
 
 use super::figures::{a_second, real, thousandths, wide};
 use super::flow::FlowControl;
@@ -15,10 +15,10 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// After a storm, before the server counts as idle.
+/// The pause after a connect storm before the server counts as idle.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// Publishers into rooms, as fast as their windows let.
+/// Publishers to rooms, as fast as their windows allow.
 pub async fn fanout(
     plan: &Plan,
     shape: LoadShape,
@@ -66,7 +66,7 @@ pub async fn fanout(
     run.run(shape).await
 }
 
-/// The same at a fixed rate.
+/// Publishers to rooms at a fixed rate.
 pub async fn paced(
     plan: &Plan,
     shape: LoadShape,
@@ -105,7 +105,7 @@ pub async fn paced(
     run.run(shape).await
 }
 
-/// One publisher going round many rooms; a connection joins `together` of them.
+/// One publisher to many rooms in turn. A connection joins `together` of them.
 pub async fn rooms(
     plan: &Plan,
     shape: LoadShape,
@@ -184,7 +184,7 @@ pub async fn connect(
         _ => None,
     };
     for connection in &mut opened.connections {
-        // As in a run's end: orderly where the socket lets it.
+        // As at the end of a run: sent only if the socket accepts it.
         connection.stream.offer(&DISCONNECT);
     }
     progress.clear();
@@ -217,7 +217,7 @@ fn template(plan: &Plan, room: u32) -> PublishTemplate {
     )
 }
 
-/// Room by room, so that a room's members stand together.
+/// The members, sorted by room.
 fn member_specs(plan: &Plan, shape: LoadShape) -> Vec<super::client::ClientSpec> {
     (0..shape.rooms)
         .flat_map(|room| std::iter::repeat_n(room, shape.members as usize))

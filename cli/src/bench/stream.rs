@@ -1,7 +1,8 @@
-//! What carries a connection: a TCP socket, or TLS on one.
+//! The stream of a connection: a TCP socket, with or without TLS.
 //!
-//! Reading and writing are apart once the handshake is done, and so is TLS: both sides share its state, on the one
-//! thread. The socket is read in pieces far larger than TLS's records, so that a call to the kernel brings many.
+//! After the handshake the stream is split into a reader and a writer. With TLS both share the TLS
+//! session, on one thread. A read of the socket takes many TLS records at once, to save system
+//! calls.
 
 use super::wire::Malformed;
 use crate::tls;
@@ -18,10 +19,10 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 
-/// The read buffer that all connections share: only one reads at a time, on the one thread.
+/// The read buffer that all connections share. On one thread only one of them reads at a time.
 pub type ReadBuffer = Rc<RefCell<Vec<u8>>>;
 
-/// Large enough that a fast server's backlog is taken in few reads.
+/// Bytes of the read buffer: large, so that the backlog of a fast server needs few reads.
 const SCRATCH_BYTES: usize = 256 << 10;
 
 /// A new shared read buffer.
@@ -29,28 +30,28 @@ pub fn read_buffer() -> ReadBuffer {
     Rc::new(RefCell::new(vec![0; SCRATCH_BYTES]))
 }
 
-/// TLS to a server: whom to trust, and the name that its certificate must be for.
+/// The TLS configuration, and the name that the server's certificate must have.
 #[derive(Clone)]
 pub struct TlsOptions {
-    /// With what to connect.
+    /// The configuration.
     pub connector: TlsConnector,
     /// The server's name.
     pub name: ServerName<'static>,
 }
 
-/// A connection under its handshake.
+/// A stream during the handshake.
 pub enum ClientStream {
-    /// A bare socket.
+    /// A socket without TLS.
     Plain(TcpStream),
-    /// TLS.
+    /// A socket with TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl ClientStream {
-    /// On a connected socket, with TLS's own handshake where `secure` asks for TLS.
+    /// Makes a stream on a connected socket. With `secure` it does the TLS handshake.
     ///
     /// # Errors
-    /// Why there is no TLS with this server.
+    /// The TLS handshake failed. The text says why.
     pub async fn on(
         socket: TcpStream,
         secure: Option<&TlsOptions>,
@@ -58,22 +59,22 @@ impl ClientStream {
         let Some(secure) = secure else {
             return Ok(ClientStream::Plain(socket));
         };
-        let shaken = secure.connector.connect(secure.name.clone(), socket).await;
-        shaken
+        let stream = secure.connector.connect(secure.name.clone(), socket).await;
+        stream
             .map(|stream| ClientStream::Tls(Box::new(stream)))
-            .map_err(|error| tls::unshaken(&error).unwrap_or_else(|| error.to_string()))
+            .map_err(|error| tls::handshake_error(&error).unwrap_or_else(|| error.to_string()))
     }
 
-    /// Reads some bytes; 0 at the end.
+    /// Reads some bytes. 0: the server closed the connection.
     ///
     /// # Errors
-    /// Why there are none.
+    /// The read failed. The text says why.
     pub async fn read(&mut self, bytes: &mut [u8]) -> Result<usize, String> {
         let read = match self {
             ClientStream::Plain(socket) => socket.read(bytes).await,
             ClientStream::Tls(stream) => stream.read(bytes).await,
         };
-        read.map_err(|error| tls::broken(&error).unwrap_or_else(|| error.to_string()))
+        read.map_err(|error| tls::tls_error(&error).unwrap_or_else(|| error.to_string()))
     }
 
     /// Writes all of `bytes`.
@@ -87,7 +88,7 @@ impl ClientStream {
         }
     }
 
-    /// Writes what the socket takes at once, and forgets the rest: for a good-bye.
+    /// Writes as many bytes as the socket accepts at once, and drops the rest. For DISCONNECT.
     pub fn offer(&mut self, bytes: &[u8]) {
         match self {
             ClientStream::Plain(socket) => {
@@ -101,7 +102,7 @@ impl ClientStream {
         }
     }
 
-    /// For a task that reads and one that writes.
+    /// Splits the stream for a reading and a writing task.
     pub fn split(self) -> (StreamReader, StreamWriter) {
         let (socket, session) = match self {
             ClientStream::Plain(socket) => (socket, None),
@@ -123,10 +124,10 @@ impl ClientStream {
         )
     }
 
-    /// For a thread without a runtime; still non-blocking.
+    /// Converts the stream for a thread without a runtime. It stays non-blocking.
     ///
     /// # Errors
-    /// The runtime does not give the socket back.
+    /// The runtime does not release the socket.
     pub fn into_std(self) -> io::Result<StdStream> {
         Ok(match self {
             ClientStream::Plain(socket) => StdStream::Plain(socket.into_std()?),
@@ -138,23 +139,23 @@ impl ClientStream {
     }
 }
 
-/// The reading side.
+/// The reading half of a stream.
 pub struct StreamReader {
     socket: OwnedReadHalf,
     session: Option<Rc<RefCell<ClientConnection>>>,
 }
 
 impl StreamReader {
-    /// Reads once into the shared buffer and hands over what came, in one piece or several.
+    /// Reads once into the shared buffer, and passes the bytes to `take` in one or more pieces.
     ///
     /// # Errors
-    /// Why nothing more will come.
+    /// The connection ended. The text says why.
     pub async fn read(
         &mut self,
         read_buffer: &ReadBuffer,
         mut take: impl FnMut(&[u8]) -> Result<(), Malformed>,
     ) -> Result<(), String> {
-        // The buffer is borrowed only while the socket is read, never across a wait.
+        // The buffer is borrowed during a poll, never across an await.
         std::future::poll_fn(|context| {
             let mut read_buffer = read_buffer.borrow_mut();
             match &self.session {
@@ -173,7 +174,7 @@ impl StreamReader {
     }
 }
 
-/// Some bytes, at least one.
+/// Reads at least one byte.
 fn poll_socket<'a>(
     socket: &mut OwnedReadHalf,
     read_buffer: &'a mut [u8],
@@ -195,7 +196,7 @@ fn poll_session(
     take: &mut impl FnMut(&[u8]) -> Result<(), Malformed>,
     context: &mut Context<'_>,
 ) -> Poll<Result<(), String>> {
-    // What came with the end of the handshake is in there already.
+    // The session may already have bytes that arrived with the handshake.
     let mut taken = drain(session, take)?;
     while !taken {
         let mut raw = ready!(poll_socket(socket, read_buffer, context))?;
@@ -205,14 +206,14 @@ fn poll_session(
                 return Poll::Ready(Err(ended()));
             }
             let processed = session.process_new_packets();
-            processed.map_err(|error| tls::refusal(&error))?;
+            processed.map_err(|error| tls::error_text(&error))?;
             taken |= drain(session, take)?;
         }
     }
     Poll::Ready(Ok(()))
 }
 
-/// Hands over what has been decrypted; whether that was anything.
+/// Passes the decrypted bytes to `take`. False: there were none.
 fn drain(
     session: &mut ClientConnection,
     take: &mut impl FnMut(&[u8]) -> Result<(), Malformed>,
@@ -238,14 +239,14 @@ fn ended() -> String {
     "the server closed it".to_owned()
 }
 
-/// The writing side.
+/// The writing half of a stream.
 pub struct StreamWriter {
     socket: OwnedWriteHalf,
     session: Option<Rc<RefCell<ClientConnection>>>,
 }
 
 impl StreamWriter {
-    /// Writes all of `bytes`, waiting where the socket is full.
+    /// Writes all of `bytes`. It waits while the socket is full.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         let Some(session) = &self.session else {
             while !bytes.is_empty() {
@@ -283,7 +284,7 @@ impl StreamWriter {
         Ok(())
     }
 
-    /// Writes what the socket takes at once, and forgets the rest: for a good-bye.
+    /// Writes as many bytes as the socket accepts at once, and drops the rest. For DISCONNECT.
     pub fn offer(&self, bytes: &[u8]) {
         match &self.session {
             None => {
@@ -298,7 +299,7 @@ impl StreamWriter {
     }
 }
 
-/// A socket as TLS writes to it: now or not at all.
+/// A socket for TLS to write to. A write to a full socket fails.
 struct TryWrite<'a>(&'a TcpStream);
 
 impl Write for TryWrite<'_> {
@@ -315,11 +316,11 @@ impl Write for TryWrite<'_> {
     }
 }
 
-/// A non-blocking connection for a thread without a runtime.
+/// A non-blocking stream for a thread without a runtime.
 pub enum StdStream {
-    /// A bare socket.
+    /// A socket without TLS.
     Plain(std::net::TcpStream),
-    /// TLS. What it has taken goes out with the next write where the socket is full.
+    /// A socket with TLS. If the socket is full, the next write sends what TLS has buffered.
     Tls(Box<StreamOwned<ClientConnection, std::net::TcpStream>>),
 }
 

@@ -1,4 +1,4 @@
-//! Plain and in TLS, all bytes come back from a server that echoes, in whatever pieces.
+//! An echo server returns all bytes, with and without TLS.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
@@ -10,7 +10,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection};
 
-/// More than sockets, records and the session's own buffer hold.
+/// More bytes than sockets, TLS records and the session's buffer hold.
 const MUCH: usize = 3 << 20;
 
 fn pair() -> (Arc<ServerConfig>, TlsOptions) {
@@ -38,7 +38,7 @@ fn pair() -> (Arc<ServerConfig>, TlsOptions) {
     (Arc::new(server), secure)
 }
 
-/// Serves one connection; its thread ends with that.
+/// Serves one connection on a thread.
 fn echo(tls: Option<Arc<ServerConfig>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -51,7 +51,7 @@ fn echo(tls: Option<Arc<ServerConfig>>) -> SocketAddr {
                 copy(&mut StreamOwned::new(session, socket))
             }
         };
-        // The client closes without a good-bye.
+        // An error is expected: the client closes without close_notify.
         drop(copied);
     });
     address
@@ -116,7 +116,7 @@ fn reader_and_writer_carry_everything() {
 }
 
 #[test]
-fn what_was_read_in_the_handshake_is_not_lost_and_a_bad_packet_ends_it() {
+fn bytes_read_in_the_handshake_are_not_lost_and_a_bad_packet_ends_the_stream() {
     run(async {
         let mut stream = open(true).await;
         stream.write_all(b"hello").await.unwrap();

@@ -1,8 +1,9 @@
-//! The few MQTT 3.1.1 and 5.0 packets that a load generator needs, written and read as cheaply as can be.
+//! Encodes and decodes the few MQTT 3.1.1 and 5.0 packets that a load generator needs, at low cost.
 //!
-//! This is no codec for a server: it writes only what the bench sends and skips what the bench does not use.
+//! It is not a complete codec: it encodes only what the benchmark sends, and skips what it does not
+//! use.
 
-/// The protocol version that the bench's clients speak.
+/// The protocol version of the benchmark's clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MqttVersion {
     /// MQTT 3.1.1.
@@ -11,22 +12,22 @@ pub enum MqttVersion {
     V5,
 }
 
-/// Name and password for CONNECT.
+/// User name and password for CONNECT.
 #[derive(Clone)]
 pub struct Credentials {
     /// User name.
     pub user: String,
-    /// Password; none sends the user name alone.
+    /// Password. None: only the user name is sent.
     pub password: Option<String>,
 }
 
-/// What the server sent does not hold together as MQTT.
+/// The server sent bytes that are not MQTT.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed;
 
 impl std::fmt::Display for Malformed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the server sent bytes that are no MQTT packet")
+        f.write_str("the server sent bytes that are not an MQTT packet")
     }
 }
 
@@ -35,20 +36,20 @@ impl std::error::Error for Malformed {}
 /// DISCONNECT with reason 0, the same bytes in both versions.
 pub const DISCONNECT: [u8; 2] = [0xE0, 0];
 
-/// Bytes at the start of each payload: when, by whom, which.
+/// Bytes of the stamp at the start of each payload: send time, stream and number.
 pub const STAMP_BYTES: usize = 16;
 
-/// Asked of the server in CONNECT, in seconds; the bench sends no PINGREQ.
+/// Keep alive in seconds. The benchmark sends no PINGREQ, so it is the longest.
 const KEEP_ALIVE: u16 = u16::MAX;
 
-/// What a payload says about itself.
+/// The stamp of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PayloadStamp {
-    /// When it was sent, nanoseconds on the generator's clock.
+    /// The send time, in nanoseconds on the generator's clock.
     pub at: u64,
-    /// The number of the stream, which the receiver keeps apart from the other streams it gets.
+    /// The stream number: which of the receiver's streams the message belongs to.
     pub stream: u32,
-    /// Its place in the stream, from 1.
+    /// The number of the message in its stream, from 1.
     pub seq: u32,
 }
 
@@ -61,7 +62,7 @@ impl PayloadStamp {
         out
     }
 
-    /// Reads a stamp back; none where the payload is too short for one.
+    /// Reads a stamp. None: the payload is too short.
     pub fn read(payload: &[u8]) -> Option<PayloadStamp> {
         let (at, rest) = payload.split_first_chunk::<8>()?;
         let (stream, rest) = rest.split_first_chunk::<4>()?;
@@ -74,7 +75,7 @@ impl PayloadStamp {
     }
 }
 
-/// A PUBLISH encoded once; each message patches packet id and stamp into a copy.
+/// A PUBLISH that is encoded once. Each message is a copy with its own packet id and stamp.
 pub struct PublishTemplate {
     bytes: Vec<u8>,
     id_at: Option<usize>,
@@ -82,7 +83,7 @@ pub struct PublishTemplate {
 }
 
 impl PublishTemplate {
-    /// `payload` in bytes, at least [`STAMP_BYTES`]; `qos` 0 or 1.
+    /// `payload` is in bytes, at least [`STAMP_BYTES`]. `qos` is 0 or 1.
     pub fn new(version: MqttVersion, topic: &str, qos: u8, payload: usize) -> PublishTemplate {
         let mut body = Vec::with_capacity(topic.len() + payload + 5);
         put_text(&mut body, topic.as_bytes());
@@ -104,7 +105,7 @@ impl PublishTemplate {
         }
     }
 
-    /// Appends one message; `id` is used at QoS 1 only and must not be 0 then [MQTT-2.2.1-3].
+    /// Appends one message. `id` is used only at QoS 1, and must not be 0 then [MQTT-2.2.1-3].
     pub fn append(&self, out: &mut Vec<u8>, id: u16, stamp: PayloadStamp) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
@@ -116,7 +117,7 @@ impl PublishTemplate {
     }
 }
 
-/// CONNECT with a clean start and no will.
+/// CONNECT with Clean Start and without a will.
 pub fn connect(version: MqttVersion, client_id: &str, login: Option<&Credentials>) -> Vec<u8> {
     let mut body = Vec::with_capacity(64);
     put_text(&mut body, b"MQTT");
@@ -154,49 +155,49 @@ pub fn subscribe(version: MqttVersion, id: u16, filters: &[String], qos: u8) -> 
     packet(0x82, &body)
 }
 
-/// Appends a PUBACK, the short form that both versions share.
+/// Appends a PUBACK in the short form of both versions.
 pub fn put_puback(out: &mut Vec<u8>, id: u16) {
     let [high, low] = id.to_be_bytes();
     out.extend_from_slice(&[0x40, 2, high, low]);
 }
 
-/// What the server sent, as far as the bench cares.
+/// A packet from the server, as far as the benchmark needs it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ServerPacket<'a> {
-    /// A delivery; `id` is there at QoS 1 and 2.
+    /// A delivery.
     Publish {
-        /// Packet identifier.
+        /// The packet id, at QoS 1 and 2.
         id: Option<u16>,
         /// Application payload.
         payload: &'a [u8],
     },
-    /// An accepted PUBLISH of ours, or a refused one (v5 reason 0x80 and up).
+    /// The answer to a PUBLISH.
     PubAck {
-        /// Whether the reason says no.
+        /// Whether the reason code is 0x80 or higher (5.0).
         refused: bool,
     },
     /// The answer to CONNECT.
     ConnAck {
-        /// Return or reason code; 0 is welcome.
+        /// Return code or reason code. 0: accepted.
         code: u8,
-        /// How many unacknowledged QoS 1 messages the server takes [MQTT-3.3.4-7].
+        /// The most unacknowledged QoS 1 messages that the server accepts [MQTT-3.3.4-7].
         receive_maximum: u16,
     },
-    /// The answer to SUBSCRIBE: one code a filter.
+    /// The answer to SUBSCRIBE.
     SubAck {
-        /// 0x80 and up are refusals.
+        /// One code for each filter. 0x80 and higher are refusals.
         codes: &'a [u8],
     },
-    /// The server ends the connection (v5).
+    /// The server ends the connection (5.0).
     Disconnect {
         /// Reason code.
         code: u8,
     },
-    /// Anything else.
+    /// Any other packet.
     Other,
 }
 
-/// The first whole packet of `bytes` and its length in bytes; `Ok(None)` where more bytes are needed.
+/// The first packet of `bytes`, and its length in bytes. `Ok(None)`: more bytes are needed.
 #[inline]
 pub fn next_packet(
     version: MqttVersion,
@@ -257,7 +258,7 @@ fn parse(version: MqttVersion, first: u8, body: &[u8]) -> Result<ServerPacket<'_
     }
 }
 
-/// A variable byte integer and how many bytes it took; `Ok(None)` where it is not whole yet.
+/// A variable byte integer, and its length in bytes. `Ok(None)`: more bytes are needed.
 #[inline]
 fn read_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let mut value = 0;
@@ -285,7 +286,7 @@ fn skip_text(bytes: &[u8]) -> Result<&[u8], Malformed> {
         .ok_or(Malformed)
 }
 
-/// Receive Maximum among the properties of a CONNACK; the default is 65,535 (3.2.2.3.3).
+/// The Receive Maximum of a CONNACK. The default is 65,535 (3.2.2.3.3).
 fn receive_maximum(mut properties: &[u8]) -> Result<u16, Malformed> {
     while let Some((&name, rest)) = properties.split_first() {
         properties = match name {
@@ -322,7 +323,7 @@ fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A length-prefixed field; what passes 65,535 bytes, the most that MQTT can carry, is cut.
+/// Appends a length-prefixed field. It is cut at 65,535 bytes, the most that MQTT can encode.
 fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&length.to_be_bytes());

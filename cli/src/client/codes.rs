@@ -1,4 +1,4 @@
-//! The client library's names of reason codes, as the bytes of the standard (MQTT 5.0, 2.4).
+//! Converts the client library's reason codes to the bytes of the standard (5.0, 2.4).
 
 use rumqttc::v5::mqttbytes::v5::{
     ConnectReturnCode, PubAckReason, PubRecReason, SubscribeReasonCode,

@@ -1,4 +1,4 @@
-//! Why a connection was not made, or is no more.
+//! Why a connection failed.
 
 use super::codes;
 use crate::address::ServerAddress;
@@ -9,19 +9,20 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-/// For any other answer, counted from the last sign of life.
+/// The time limit for an answer to a request, counted from the last event.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// Why a connection was not made, or is no more. The texts say what to do.
+/// Why a connection failed or ended. The texts say what to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ClientError {
-    /// The place, and what else the system says but that nobody listens there.
+    /// The server cannot be reached. The text: the system's error, unless it is "connection
+    /// refused".
     NoBroker(ServerAddress, Option<String>),
-    /// The place, and why there is no TLS with it.
+    /// The TLS handshake failed, and why.
     NoTls(ServerAddress, String),
-    /// What is there closes the connection on a CONNECT, without a word.
+    /// The server closed the connection without an answer to CONNECT.
     Silent(ServerAddress),
-    /// What is there answers, and not in MQTT.
+    /// The server answered, but not in MQTT.
     NoMqtt(ServerAddress),
     NoAnswer(ServerAddress),
     Refused(ServerRefusal),
@@ -70,7 +71,7 @@ impl fmt::Display for ClientError {
             ),
             ClientError::NoAnswer(at) => write!(
                 f,
-                "{at} does not answer within {} seconds: is it an MQTT 5.0 server, and is it well?",
+                "{at} does not answer within {} seconds: is it an MQTT 5.0 server, and does it run normally?",
                 ANSWER_TIME.as_secs()
             ),
             ClientError::Refused(refusal) => f.write_str(&refusal.connecting()),
@@ -88,8 +89,8 @@ impl fmt::Display for ClientError {
     }
 }
 
-/// Before a CONNACK.
-pub(super) fn at_first(error: ConnectionError, server: ServerAddress) -> ClientError {
+/// The error of a connection before CONNACK.
+pub(super) fn before_connack(error: ConnectionError, server: ServerAddress) -> ClientError {
     match error {
         ConnectionError::Io(error) => {
             let why = error.kind() != ErrorKind::ConnectionRefused;
@@ -97,7 +98,7 @@ pub(super) fn at_first(error: ConnectionError, server: ServerAddress) -> ClientE
         }
         ConnectionError::Tls(error) => {
             let why = match &error {
-                TlsError::Io(error) => tls::unshaken(error),
+                TlsError::Io(error) => tls::handshake_error(error),
                 TlsError::DNSName(_) => Some("a certificate cannot be for such a name".to_owned()),
                 _ => None,
             };
@@ -109,28 +110,29 @@ pub(super) fn at_first(error: ConnectionError, server: ServerAddress) -> ClientE
         }
         ConnectionError::MqttState(StateError::Deserialization(_))
         | ConnectionError::NotConnAck(_) => ClientError::NoMqtt(server),
-        other => later(other, &server),
+        other => after_connack(other, &server),
     }
 }
 
-/// The socket failed before a whole packet had come.
+/// The error of a socket that failed before the first whole packet.
 fn unread(error: &io::Error, server: ServerAddress) -> ClientError {
     match error.kind() {
-        // What is left of an answer that never became a packet is an error of the library's framing.
+        // The library reports bytes that never became a packet like this.
         _ if error.to_string().contains("bytes remaining") => ClientError::NoMqtt(server),
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
             ClientError::Silent(server)
         }
-        // A server that verifies clients says no only after its part of the handshake.
-        _ => match tls::broken(error) {
+        // With TLS 1.3 a server refuses a client's certificate after the client's handshake has
+        // ended.
+        _ => match tls::tls_error(error) {
             Some(why) => ClientError::NoTls(server, why),
             None => ClientError::Lost(error.to_string()),
         },
     }
 }
 
-/// Of a connection that stood.
-pub(super) fn later(error: ConnectionError, server: &ServerAddress) -> ClientError {
+/// The error of a connection after CONNACK.
+pub(super) fn after_connack(error: ConnectionError, server: &ServerAddress) -> ClientError {
     let lost = |why: &str| ClientError::Lost(why.to_owned());
     match error {
         ConnectionError::ConnectionRefused(code) => ClientError::Refused(ServerRefusal {
@@ -147,7 +149,9 @@ pub(super) fn later(error: ConnectionError, server: &ServerAddress) -> ClientErr
         ConnectionError::Timeout(_) => ClientError::NoAnswer(server.clone()),
         ConnectionError::MqttState(StateError::ConnectionAborted) => lost("the server closed it"),
         ConnectionError::Io(io) => lost(&io.to_string()),
-        ConnectionError::MqttState(StateError::AwaitPingResp) => lost("the server fell silent"),
+        ConnectionError::MqttState(StateError::AwaitPingResp) => {
+            lost("the server stopped answering")
+        }
         other => lost(&other.to_string()),
     }
 }
@@ -158,24 +162,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_of_the_other_kind_is_told_by_what_comes_back() {
+    fn the_wrong_scheme_is_recognised_by_the_answer() {
         let plain: ServerAddress = "h:8883".parse().unwrap();
         let tls: ServerAddress = "mqtts://h:1883".parse().unwrap();
         let aborted = || ConnectionError::MqttState(StateError::ConnectionAborted);
-        let told = at_first(aborted(), plain.clone()).to_string();
+        let told = before_connack(aborted(), plain.clone()).to_string();
         assert!(told.contains("named by mqtts://"), "{told}");
-        let told = at_first(aborted(), tls.clone()).to_string();
+        let told = before_connack(aborted(), tls.clone()).to_string();
         assert!(told.contains("--cert"), "{told}");
-        // An alert of TLS, read as MQTT, is a packet that only a client sends.
+        // Read as MQTT, a TLS alert is a packet that only a client sends.
         let wrong = mqttbytes::Error::IncorrectPacketFormat;
         let wrong = ConnectionError::MqttState(StateError::Deserialization(wrong));
-        let told = at_first(wrong, plain).to_string();
+        let told = before_connack(wrong, plain).to_string();
         assert!(
             told.contains("does not speak MQTT") && told.contains("mqtts://"),
             "{told}"
         );
         let eof = TlsError::Io(io::Error::from(ErrorKind::UnexpectedEof));
-        let told = at_first(ConnectionError::Tls(eof), tls).to_string();
+        let told = before_connack(ConnectionError::Tls(eof), tls).to_string();
         assert!(told.starts_with("no TLS with mqtts://h:1883: "), "{told}");
         assert!(told.contains("write mqtt://"), "{told}");
     }
