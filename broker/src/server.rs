@@ -213,7 +213,7 @@ impl Server {
             let lanes = node.lanes;
             let outboxes = node.sessions.shut_down();
             for outbox in &outboxes {
-                outbox.stop_reading();
+                outbox.start_draining();
             }
             if !node.reading.wait_empty(left()) {
                 tracing::warn!("some connections did not stop in time");
