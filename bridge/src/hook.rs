@@ -9,7 +9,6 @@
 use crate::epoch::{self, Epoch};
 use crate::join_proof::JoinProof;
 use crate::notice;
-use crate::rate_limiter::RateLimiter;
 use crate::room::{Room, not_a_member};
 use crate::room_policy::RoomPolicies;
 use crate::topics::{self, FilterScope, TopicKind};
@@ -18,6 +17,7 @@ use roommq_broker::policy::{
     Actor, Attempt, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal,
     Request, Stamps, Verdict,
 };
+use roommq_broker::rate_limiter::RateLimiters;
 use smol_str::SmolStr;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -43,7 +43,7 @@ pub(crate) struct LaneRooms {
     /// millisecond.
     order: u64,
     /// Limits the error messages to inboxes.
-    errors: RateLimiter,
+    errors: RateLimiters<String>,
 }
 
 /// The rooms of one client.
@@ -62,7 +62,7 @@ impl LaneRooms {
             rooms: HashMap::new(),
             clients: HashMap::new(),
             order: 0,
-            errors: RateLimiter::default(),
+            errors: notice::error_limiters(),
         }
     }
 
@@ -176,7 +176,7 @@ impl LaneRooms {
     ) {
         let code = ReasonCode::RetainNotSupported;
         let key = notice::error_key(who.user, topic, code);
-        if self.errors.admits(key, cx.now) {
+        if self.errors.admit(key, cx.now).is_some() {
             let refusal = Refusal { code, reason };
             let attempt = Attempt::Publish(topic);
             let notice = notice::error(who.user, attempt, &refusal, cx.now);

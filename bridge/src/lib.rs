@@ -19,7 +19,6 @@ mod membership;
 mod notice;
 mod presence;
 mod random;
-mod rate_limiter;
 mod room;
 mod room_policy;
 mod rules;
@@ -37,12 +36,12 @@ use hook::LaneRooms;
 use login::ScramLogin;
 use parking_lot::Mutex;
 use random::random_bytes;
-use rate_limiter::RateLimiter;
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{
     Attempt, AuthExchange, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy,
     Principal, PublishPermit, Refusal, SubscribeGrant,
 };
+use roommq_broker::rate_limiter::RateLimiters;
 use roommq_config::Settings;
 use rules::Rules;
 use scram::{DecoyKey, Verifiers};
@@ -57,7 +56,7 @@ pub struct Bridge {
     /// None: the operating system gave no random bytes for decoys.
     verifiers: Option<Arc<Verifiers>>,
     /// Limits the error messages to inboxes.
-    errors: Mutex<RateLimiter>,
+    errors: Mutex<RateLimiters<String>>,
 }
 
 impl Bridge {
@@ -72,7 +71,7 @@ impl Bridge {
             anonymous: settings.auth.anonymous,
             verifiers: verifiers.ok().map(Arc::new),
             passwords: PasswordChecks::new(users, settings.limits.password_checks),
-            errors: Mutex::new(RateLimiter::default()),
+            errors: Mutex::new(notice::error_limiters()),
         })
     }
 }
@@ -166,7 +165,7 @@ impl Policy for Bridge {
     ) -> Option<Notice> {
         let (Attempt::Subscribe(name) | Attempt::Publish(name)) = attempt;
         let key = notice::error_key(&who.user, name, refusal.code);
-        let admitted = self.errors.lock().admits(key, now);
+        let admitted = self.errors.lock().admit(key, now).is_some();
         admitted.then(|| notice::error(&who.user, attempt, refusal, now))
     }
 }

@@ -5,6 +5,7 @@ use crate::topics::{self, TopicKind};
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{Attempt, Notice, Refusal};
+use roommq_broker::rate_limiter::RateLimiters;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -148,6 +149,17 @@ pub(crate) fn too_many_rooms(limit: usize) -> Refusal {
         code: ReasonCode::QuotaExceeded,
         reason: format!("full: the server has {limit} rooms; join one that is there, or try later"),
     }
+}
+
+/// Milliseconds between two error messages of one [key](error_key).
+const ERROR_INTERVAL: u64 = 1_000;
+
+/// Keys that are remembered. While all of them are younger than the interval, an error with a new key is not sent.
+const ERROR_KEYS: usize = 4_096;
+
+/// Limits the error messages in inboxes, by [`error_key`].
+pub(crate) fn error_limiters() -> RateLimiters<String> {
+    RateLimiters::new(ERROR_INTERVAL, ERROR_KEYS)
 }
 
 /// The key by which error messages are limited: reason code, room and user.

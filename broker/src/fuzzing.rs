@@ -10,9 +10,9 @@ use std::ops::ControlFlow;
 
 /// The subscription index of one lane. Filters are without `$share/<group>/`; a slot is a subscriber.
 #[derive(Debug, Default)]
-pub struct Subscriptions(Index);
+pub struct SubscriptionIndex(Index);
 
-impl Subscriptions {
+impl SubscriptionIndex {
     /// Adds a subscription, or replaces the slot's own to the same filter; true where it is new.
     pub fn insert(&mut self, filter: &str, slot: u32, identifier: NonZeroU32) -> bool {
         let subscription = Subscription {

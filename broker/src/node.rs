@@ -1,4 +1,4 @@
-//! What the connections of one thread reach: the node around them.
+//! The parts of the server that every connection of one thread uses.
 
 use crate::fairness::HandshakePacer;
 use crate::gate::Gate;
@@ -9,7 +9,8 @@ use crate::sessions::Sessions;
 use roommq_config::Limits;
 use std::sync::Arc;
 
-/// What all connections of one thread share.
+/// Shared by all connections of one thread. The entrance and the handshakes belong to this thread;
+/// the rest belongs to the whole server.
 pub(crate) struct Node {
     pub policy: Arc<dyn Policy>,
     pub sessions: Arc<Sessions>,
@@ -17,14 +18,14 @@ pub(crate) struct Node {
     pub counters: Arc<Counters>,
     pub entrance: Arc<Entrance>,
     pub limits: Limits,
-    /// How many lanes there are.
+    /// Number of lanes.
     pub lanes: u16,
-    /// Sessions that still take new messages.
+    /// Counts sessions that still accept new messages.
     pub reading: Gate,
-    /// Sessions that still have their connection.
+    /// Counts sessions that have a connection.
     pub connected: Gate,
-    /// Connections, those before their CONNECT included.
+    /// Counts connections, including those that have not sent CONNECT.
     pub connections: Gate,
-    /// For handshakes that cost much of a core.
+    /// Limits the handshakes that cost much CPU time.
     pub handshakes: HandshakePacer,
 }

@@ -1,14 +1,13 @@
-//! What the server's counters know of one outbox: what it has sent and dropped, and what it holds now.
+//! Reports one outbox to the server's counters: what it has sent and dropped, and what it holds.
 
 use crate::metrics::Counters;
 use crate::session::{Held, Outbound};
 use std::sync::Arc;
 
-/// One outbox's account with the counters.
+/// Remembers what the counters know of one outbox, so that each report adds only the difference.
 #[derive(Debug)]
 pub(super) struct Account {
     counters: Arc<Counters>,
-    /// What the counters know of what it holds.
     reported: Held,
 }
 
@@ -20,18 +19,18 @@ impl Account {
         }
     }
 
-    /// An account of nothing with the same counters.
+    /// An account of another outbox with the same counters.
     pub(super) fn new_empty(&self) -> Account {
         Account::new(self.counters.clone())
     }
 
-    /// Tells the counters what has been sent and dropped, and what waits.
+    /// Reports an outbox whose session has not ended.
     pub(super) fn report(&mut self, outbound: &mut Outbound) {
         let held = outbound.held();
         self.record(outbound, held);
     }
 
-    /// The same for a session that has ended: what it holds is leaving.
+    /// Reports an outbox whose session has ended. What it still holds counts as ending bytes.
     pub(super) fn report_ended(&mut self, outbound: &mut Outbound) {
         let leaving = outbound.held().kept;
         let held = Held {
@@ -41,7 +40,7 @@ impl Account {
         self.record(outbound, held);
     }
 
-    /// The same for an outbox that goes with all that it holds.
+    /// Reports an outbox that is dropped: it holds nothing any more.
     pub(super) fn close(&mut self, outbound: &mut Outbound) {
         self.record(outbound, Held::default());
     }
@@ -51,17 +50,17 @@ impl Account {
         self.counters.outbound(tally, held, &mut self.reported);
     }
 
-    /// Whether so many bytes more may wait for offline sessions.
-    pub(super) fn has_capacity(&self, more: u64) -> bool {
-        self.counters.kept.has_capacity(more)
+    /// Whether `limits.kept_bytes` leaves `bytes` more.
+    pub(super) fn has_capacity(&self, bytes: u64) -> bool {
+        self.counters.kept.has_capacity(bytes)
     }
 
-    /// Bytes of it that count for `limits.kept_bytes`.
+    /// Bytes of this outbox that count for `limits.kept_bytes`.
     pub(super) fn kept_bytes(&self) -> u64 {
         self.reported.kept
     }
 
-    /// The socket has taken so many bytes.
+    /// Counts `bytes` that the socket has taken.
     pub(super) fn wrote(&self, bytes: u64) {
         self.counters.wrote(bytes);
     }

@@ -1,4 +1,5 @@
-//! The life of an outbox: offline, connected, offline again, ended. It is as long as that of its session.
+//! The stages of an outbox: offline, connected, offline again, ended. [`Outbox`] shows them as a
+//! picture.
 
 use super::account::Account;
 use super::outlet::Outlet;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 impl Outbox {
-    /// Of a session whose connection is to be [opened](Outbox::open).
+    /// The outbox of a new session. [`connect`](Outbox::connect) comes next.
     pub(crate) fn offline(
         version: Version,
         limits: OutboundLimits,
@@ -23,7 +24,9 @@ impl Outbox {
         Outbox::new(outbound, Stage::Offline, None, Account::new(counters))
     }
 
-    /// A new connection takes the session up; see [`Outbound::wake`].
+    /// Begins a connection: sends `connack`, then what the last connection left unacknowledged,
+    /// then what has waited since. Without an outlet (in tests) the bytes stay in the queue. `now`
+    /// is in milliseconds since the Unix epoch. Nothing happens unless the outbox is offline.
     pub(crate) fn connect(
         &self,
         outlet: Option<Outlet>,
@@ -46,22 +49,25 @@ impl Outbox {
         self.write(&mut state);
     }
 
-    /// The connection is over, with these last words to a 5.0 client [MQTT-4.13.1-1], which nothing may
-    /// follow [MQTT-3.14.4-1]; 3.1.1 has none. The session is over with it unless it `resumable`. What the socket
-    /// does not take now goes with it into an outbox of its own.
+    /// Ends the connection, and the session too unless it is `resumable`.
+    ///
+    /// A 5.0 client is sent DISCONNECT with the reason of `last` [MQTT-4.13.1-1], and nothing after
+    /// it [MQTT-3.14.4-1]; 3.1.1 has no such packet. Returns an outbox of the bytes that the socket
+    /// has not taken yet, with the socket: write it, then drop it. `now` is in milliseconds since
+    /// the Unix epoch.
     pub(crate) fn disconnect(&self, last: Option<&Close>, resumable: bool, now: u64) -> Outbox {
         let mut state = self.state.lock();
         if let Some(close) = last {
             let text = close.text.as_str().into();
-            let goodbye = Reply::Disconnect(close.reason, Some(text));
-            state.outbound.reply(&goodbye);
+            let disconnect = Reply::Disconnect(close.reason, Some(text));
+            state.outbound.reply(&disconnect);
         }
         state.report();
         if !state.blocked {
             self.write(&mut state);
         }
         self.connected.store(false, Ordering::Relaxed);
-        // What waits has to lose nothing where the client comes back in another version.
+        // A frame for 5.0 holds all properties, whichever version the next connection has.
         self.v5.store(true, Ordering::Relaxed);
         state.stage = if resumable {
             Stage::Offline
@@ -100,7 +106,7 @@ impl Outbox {
 }
 
 impl Drop for Outbox {
-    /// What it held ends with it.
+    /// Tells the counters that the outbox holds nothing any more.
     fn drop(&mut self) {
         let state = self.state.get_mut();
         state.stage = Stage::Ended;

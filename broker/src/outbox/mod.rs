@@ -1,10 +1,15 @@
-//! What waits for one client, shared by the keepers that fill it and the connection that owns the socket.
+//! The messages and replies that wait for one client, and writing them to its socket.
 //!
-//! Either side may write to a plain socket, never blocking, under the one lock: a keeper right after a
-//! batch, which saves a hop between threads; the connection when the socket takes bytes again. Where TLS or
-//! WebSocket frames stand between, a keeper finds that the socket takes nothing, and the connection writes.
+//! ```text
+//! lane:       try_fill, fill --.                   .--> flush --> socket, never blocking
+//!                              +--> Outbox (lock) -+
+//! connection: queue -----------'                   '--> changed --> connection: socket full or broken,
+//!                                                                   or the connection must end
+//! ```
 //!
-//! It lives as long as the session: between two connections it is asleep and only collects.
+//! Any thread may write to a plain socket: an applier right after a batch, which saves a hop to
+//! another thread; the connection's task once a full socket takes bytes again. A TLS or WebSocket
+//! stream seems always full to others, so its connection's task does all the writing.
 
 mod account;
 mod lifecycle;
@@ -22,36 +27,61 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use tokio::sync::Notify;
 
-/// Pieces handed to one `writev`.
+/// Slices in one `writev`, at most.
 const PIECES: usize = 64;
 
-/// One session's outbox.
+/// The outbox of one session. It outlives connections: while its client is offline it only
+/// collects.
+///
+/// ```text
+///              connect                start_draining
+/// Offline ---------------> Connected --------------> Draining
+///    ^                         |                        |
+///    |  resumable              v                        |
+///    +-------------------- disconnect <-----------------'
+///                              |  not resumable
+///                              v
+///                            Ended
+/// ```
+///
+/// An offline session ends by `disconnect`, too, when it expires or is evicted.
+///
+/// `fill` and `queue` put packets in at any stage before `Ended`. Whoever gets true from `fill`
+/// arranges one [`flush`](Outbox::flush) for all that is filled until then:
+///
+/// ```text
+/// if outbox.fill(|out| { out.deliver(lane, &frame, now); }) {
+///     to_flush.push(outbox.clone());
+/// }
+/// ```
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// Whether 5.0 is spoken, or may be the next time.
+    /// Whether to encode for 5.0: the connection's version, and 5.0 while offline.
     v5: AtomicBool,
-    /// Whether a connection serves it: what may go to somebody else should.
+    /// Whether the session has a connection. Readable without the lock.
     connected: AtomicBool,
     state: Mutex<State>,
-    /// Wakes the connection: the socket is full or broken, or the session is to be closed.
+    /// Tells the connection's task to look at [`Outbox::condition`].
     changed: Notify,
 }
 
-/// Under the lock.
+/// The part under the lock.
 #[derive(Debug)]
 struct State {
     outbound: Outbound,
-    /// None once it has ended.
+    /// None while offline, after the end, and once the socket is broken.
     outlet: Option<Outlet>,
     stage: Stage,
-    /// The socket takes nothing; the connection waits for it to.
+    /// The socket is full. The connection's task calls [`Outbox::unblock`] when it takes bytes
+    /// again.
     blocked: bool,
-    /// The socket is gone, and the connection is about to see it.
+    /// A write has failed. The connection's task ends the connection.
     broken: bool,
-    /// A keeper has it on its list of outboxes to flush.
+    /// A [`Outbox::flush`] is arranged.
     flush_pending: bool,
     closing: Option<Close>,
-    /// Bytes that the socket has taken, to see progress by.
+    /// Bytes that the socket has taken from this connection. A number that does not change means a
+    /// peer that does not read.
     written: u64,
     account: Account,
 }
@@ -66,31 +96,37 @@ impl State {
     }
 }
 
-/// How far a session has come.
+/// The stage of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Without a connection.
+    /// The client is disconnected; messages collect.
     Offline,
     Connected,
-    /// The connection is to read no more.
+    /// The server is shutting down: the client's acknowledgements count, new messages do not.
     Draining,
-    /// The session is over: nothing goes in or out any more.
+    /// The session has ended: nothing goes in or out.
     Ended,
 }
 
-/// What the connection learns when it looks.
+/// The state of an outbox, for its connection's task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Condition {
+    /// The socket is full.
     pub blocked: bool,
-    /// Blocked, and more waits than may: the peer has to read before it is read from.
+    /// The socket is full, and more than `limits.outbox_bytes` wait for it. The connection must not
+    /// read on: answers to a peer that does not read them would fill the memory.
     pub pause_reading: bool,
+    /// Bytes that the socket has taken from this connection.
     pub written: u64,
+    /// Take acknowledgements only, no new messages.
     pub draining: bool,
+    /// End the connection for this reason.
     pub closing: Option<Close>,
 }
 
 impl Outbox {
-    /// The version to encode for, while asleep the one that says more; a frame of another is translated on its way.
+    /// The version to encode frames for: the connection's, and 5.0 while offline since it holds all
+    /// properties. A frame of the other version is translated when it is sent.
     pub(crate) fn version(&self) -> Version {
         if self.v5.load(Ordering::Relaxed) {
             Version::V5
@@ -99,30 +135,30 @@ impl Outbox {
         }
     }
 
-    /// Whether a connection serves the session.
+    /// Whether the session has a connection. Without the lock: the answer may be outdated.
     pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Bytes of it that count for `limits.kept_bytes`.
+    /// Bytes of this outbox that count for `limits.kept_bytes`.
     pub(crate) fn kept_bytes(&self) -> u64 {
         self.state.lock().account.kept_bytes()
     }
 
-    /// Puts something in for the connection itself, which flushes when it is through; none once the
-    /// session is over.
+    /// Runs `fill` for the connection's own task, which flushes afterwards. None, without a call,
+    /// once the session has ended.
     pub(crate) fn queue<T>(&self, fill: impl FnOnce(&mut Outbound) -> T) -> Option<T> {
         let mut state = self.state.lock();
         (state.stage != Stage::Ended).then(|| fill(&mut state.outbound))
     }
 
-    /// Puts something in. True where the caller is the first since the last flush, and so has to see to
-    /// a [`Outbox::flush`]; nothing happens once the session is over.
+    /// Runs `fill` for a lane. If it returns true, the caller must arrange a
+    /// [`flush`](Outbox::flush). Nothing happens once the session has ended.
     pub(crate) fn fill(&self, fill: impl FnOnce(&mut Outbound)) -> bool {
         self.try_fill(fill).unwrap_or(false)
     }
 
-    /// The same; none where nothing happened.
+    /// The same. None, without a call, once the session has ended.
     pub(crate) fn try_fill(&self, fill: impl FnOnce(&mut Outbound)) -> Option<bool> {
         let mut state = self.state.lock();
         match state.stage {
@@ -146,7 +182,7 @@ impl Outbox {
         Some(!std::mem::replace(&mut state.flush_pending, true))
     }
 
-    /// Closes where what must reach the client cannot.
+    /// Requests the end of the connection if a packet that the client must get cannot be delivered.
     fn close_if_undeliverable(&self, state: &mut State) {
         if state.closing.is_some() {
             return;
@@ -165,7 +201,8 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Whether bytes wait that nobody has seen to; the caller has to, by a [`Outbox::flush`].
+    /// Whether bytes wait and no flush is arranged. If it returns true, the caller must arrange a
+    /// [`flush`](Outbox::flush).
     pub(crate) fn wants_flush(&self) -> bool {
         let mut state = self.state.lock();
         state.report();
@@ -173,11 +210,11 @@ impl Outbox {
         !state.outbound.queue().is_empty() && !std::mem::replace(&mut state.flush_pending, true)
     }
 
-    /// Writes what the socket takes now.
+    /// Writes as much as the socket takes without blocking.
     pub(crate) fn flush(&self) {
         let mut state = self.state.lock();
         state.flush_pending = false;
-        // Before anybody can have read it.
+        // Counted before the peer can have read it.
         state.report();
         if state.blocked {
             return;
@@ -185,15 +222,15 @@ impl Outbox {
         self.write(&mut state);
     }
 
-    /// The socket takes bytes again.
+    /// Writes after a full socket has become writable.
     pub(crate) fn unblock(&self) {
         let mut state = self.state.lock();
         state.blocked = false;
         self.write(&mut state);
     }
 
-    /// One write of what waits by a stream's `write`, which must not block: a [`Outlet::Framed`] is written by
-    /// its connection. Ready with 0 where nothing waits; nobody counts as blocked then.
+    /// Passes what waits to a stream's `write`, once. For [`Outlet::Framed`], whose connection's
+    /// task writes. `write` must not block. Ready with 0, and no longer blocked, if nothing waits.
     pub(crate) fn write_through(
         &self,
         write: impl FnOnce(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
@@ -252,7 +289,7 @@ impl Outbox {
                 state.blocked = true;
                 self.changed.notify_one();
             }
-            // Reading says why, most of the time.
+            // A read usually reports the cause.
             Some(_) => {
                 state.broken = true;
                 state.outlet = None;
@@ -261,7 +298,7 @@ impl Outbox {
         }
     }
 
-    /// Asks the connection to end; the first reason stays. Nothing happens where there is none.
+    /// Requests the end of the connection, if there is one. The first reason counts.
     pub(crate) fn close(&self, close: Close) {
         let mut state = self.state.lock();
         if matches!(state.stage, Stage::Connected | Stage::Draining) {
@@ -270,8 +307,9 @@ impl Outbox {
         }
     }
 
-    /// Asks the connection to read no more, and to live on for what goes out.
-    pub(crate) fn stop_reading(&self) {
+    /// Tells the connection to take no new messages. It goes on writing, and takes
+    /// acknowledgements.
+    pub(crate) fn start_draining(&self) {
         let mut state = self.state.lock();
         if state.stage == Stage::Connected {
             state.stage = Stage::Draining;
@@ -280,12 +318,12 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Resolves when there is something to look at.
+    /// Resolves when [`condition`](Outbox::condition) has changed. For the connection's task only.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Where things stand.
+    /// The state that the connection's task acts on.
     pub(crate) fn condition(&self) -> Condition {
         let state = self.state.lock();
         Condition {
@@ -297,23 +335,24 @@ impl Outbox {
         }
     }
 
-    /// Whether as much waits for the socket as may; see [`Outbound::is_full`].
+    /// Whether more than `limits.outbox_bytes` wait for the socket.
     pub(crate) fn is_full(&self) -> bool {
         self.state.lock().outbound.is_full()
     }
 
-    /// Whether the socket takes nothing any more.
+    /// Whether a write has failed.
     pub(crate) fn is_broken(&self) -> bool {
         self.state.lock().broken
     }
 
-    /// Whether all messages have been handed to the socket's queue: none waits for an acknowledgement.
+    /// Whether no message waits for the send window and no answer is owed, or nothing more can be
+    /// written. Messages may still be unacknowledged, and bytes unwritten.
     pub(crate) fn is_settled(&self) -> bool {
         let state = self.state.lock();
         state.broken || state.outbound.is_settled()
     }
 
-    /// Whether all has been written, or nothing more can be.
+    /// Whether everything has been written, or nothing more can be.
     pub(crate) fn is_drained(&self) -> bool {
         let mut state = self.state.lock();
         state.broken || state.outlet.is_none() || state.outbound.queue().is_empty()

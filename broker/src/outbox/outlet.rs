@@ -1,22 +1,24 @@
-//! Where the bytes of an outbox go: a socket that anybody may write to, or a stream that only its
-//! connection's task can drive.
+//! The destination of an outbox's bytes: a socket that any thread may write to, or a stream that
+//! only its connection's task can drive.
 
 use std::io::{self, IoSlice};
 use tokio::net::{tcp, unix};
 
-/// The writing side of a connection, as its outbox holds it.
+/// The writing side of a connection, as its outbox holds it. Dropping a socket shuts its sending
+/// side.
 #[derive(Debug)]
 pub(crate) enum Outlet {
-    /// Written to directly, by keepers too. Dropping it shuts the sending side.
+    /// A plain TCP socket: connection tasks and appliers write to it directly.
     Tcp(tcp::OwnedWriteHalf),
-    /// The same.
+    /// A plain Unix socket, written to in the same way.
     Unix(unix::OwnedWriteHalf),
-    /// TLS, WebSocket: the connection's task is woken, and writes.
+    /// TLS or WebSocket: the outbox wakes the connection's task, which writes.
     Framed,
 }
 
 impl Outlet {
-    /// Writes what the socket takes now; would block, always, where only the connection's task can write.
+    /// Writes as much as the socket takes without blocking. [`Outlet::Framed`] always answers
+    /// `WouldBlock`.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Outlet::Tcp(socket) => socket.try_write(bytes),
@@ -25,7 +27,7 @@ impl Outlet {
         }
     }
 
-    /// The same, for several pieces.
+    /// The same for several pieces.
     pub(crate) fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Outlet::Tcp(socket) => socket.try_write_vectored(pieces),

@@ -1,4 +1,5 @@
-//! What members of shared groups pass on to each other: it is taken out of one outbox and put into others.
+//! Messages of shared subscriptions that move from one group member to another: out of one outbox,
+//! into others.
 
 use super::{Outbox, Stage};
 use crate::session::{Need, Share, Taken};
@@ -6,23 +7,25 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 impl Outbox {
-    /// Whether it holds anything that members of shared groups of `lane` may take over.
+    /// Whether it holds a message that another member of a shared group of `lane` may take over.
     pub(crate) fn holds_shared(&self, lane: u16) -> bool {
         self.state.lock().outbound.holds_shared(lane)
     }
 
-    /// By which shared groups of `lane` it holds anything; see [`Outbound::shared_groups`].
+    /// The shared groups of `lane` by which it holds messages; see [`Outbound::shared_groups`].
     pub(crate) fn shared_groups(&self, lane: u16) -> HashSet<Arc<str>> {
         self.state.lock().outbound.shared_groups(lane)
     }
 
-    /// Whether it can take anything at all without a loss.
+    /// Whether it can take the smallest message without dropping another.
     pub(crate) fn has_capacity(&self) -> bool {
         let state = self.state.lock();
         state.stage != Stage::Ended && state.outbound.may_meet(Need::Room, 0)
     }
 
-    /// Takes out what other members of a lane's shared groups may have; see [`Outbound::take_shared`].
+    /// Takes out the messages of `lane`'s shared groups that another member `may` have. Call
+    /// [`put_back`](Outbox::put_back) or [`lose_taken`](Outbox::lose_taken) with those that no
+    /// member took: until then the outbox sends nothing that waits. See [`Outbound::take_shared`].
     pub(crate) fn take_shared(&self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
         let mut state = self.state.lock();
         let taken = state.outbound.take_shared(lane, may);
@@ -30,7 +33,8 @@ impl Outbox {
         taken
     }
 
-    /// Puts back what none of them took. True where the caller has to see to a [`Outbox::flush`].
+    /// Puts back the messages that no other member took, in their old places. If it returns true,
+    /// the caller must arrange a [`flush`](Outbox::flush).
     pub(crate) fn put_back(&self, lane: u16, left: Vec<Taken>, now: u64) -> bool {
         let mut state = self.state.lock();
         state.outbound.put_back(lane, left, now);
@@ -42,7 +46,8 @@ impl Outbox {
         is_served && !std::mem::replace(&mut state.flush_pending, true)
     }
 
-    /// Counts what none of them took as lost: the session is over, and so is its time in the lane.
+    /// Counts the messages that no other member took as dropped. For a session that has ended in
+    /// the lane.
     pub(crate) fn lose_taken(&self, lane: u16, left: &[Taken], now: u64) {
         let mut state = self.state.lock();
         state.outbound.lose_taken(lane, left, now);

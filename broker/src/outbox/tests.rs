@@ -5,7 +5,7 @@ use crate::session::{Frame, OutboundLimits};
 use std::sync::Arc;
 
 impl Outbox {
-    /// Open, with nothing in it and without a socket.
+    /// A connected outbox, empty and without a socket.
     pub(crate) fn connected(version: Version, limits: OutboundLimits) -> Self {
         let outbox = Outbox::offline(version, limits, Arc::default());
         let nothing = Reply::Disconnect(ReasonCode::Success, None);
@@ -41,14 +41,14 @@ fn outbox() -> Outbox {
 }
 
 #[test]
-fn nothing_follows_a_goodbye() {
-    for stays in [false, true] {
+fn nothing_follows_disconnect() {
+    for resumable in [false, true] {
         let outbox = outbox();
         let taken_over = Close {
             reason: ReasonCode::SessionTakenOver,
             text: String::new(),
         };
-        let rest = outbox.disconnect(Some(&taken_over), stays, 0);
+        let rest = outbox.disconnect(Some(&taken_over), resumable, 0);
         assert!(!outbox.fill(|out| out.reply(&Reply::PingResp)));
         outbox.queue(|out| out.reply(&Reply::PingResp));
         let bytes = rest.take_bytes();
@@ -58,7 +58,7 @@ fn nothing_follows_a_goodbye() {
 }
 
 #[test]
-fn who_asks_and_does_not_read_chokes() {
+fn reading_pauses_while_a_full_socket_leaves_too_many_answers() {
     let outbox = outbox();
     let ask = || outbox.queue(|out| out.reply(&Reply::PingResp));
     outbox.state.lock().blocked = true;
@@ -71,7 +71,7 @@ fn who_asks_and_does_not_read_chokes() {
 }
 
 #[test]
-fn what_waits_for_an_absent_client_is_encoded_with_all_that_it_says() {
+fn frames_for_an_offline_client_are_encoded_for_5_0() {
     let outbox = Outbox::offline(Version::V3, LIMITS, Arc::default());
     outbox.connect(None, Version::V3, LIMITS, &Reply::PingResp, 0);
     assert_eq!(outbox.version(), Version::V3);
@@ -82,7 +82,7 @@ fn what_waits_for_an_absent_client_is_encoded_with_all_that_it_says() {
 }
 
 #[test]
-fn what_it_holds_is_counted_until_it_ends() {
+fn held_messages_count_until_the_session_ends() {
     let counters = Arc::new(Counters::default());
     let limits = OutboundLimits {
         bytes: 1_000,
@@ -102,7 +102,7 @@ fn what_it_holds_is_counted_until_it_ends() {
         expires: Frame::FOR_EVER,
         share: None,
     };
-    for stays in [false, true] {
+    for resumable in [false, true] {
         let outbox = Outbox::offline(Version::V5, limits, counters.clone());
         let sent = counters.sum();
         outbox.connect(None, Version::V5, limits, &Reply::PingResp, 0);
@@ -118,12 +118,12 @@ fn what_it_holds_is_counted_until_it_ends() {
             "the window is 1"
         );
         assert_eq!(now.others_sent - sent.others_sent, 1, "the first packet");
-        drop(outbox.disconnect(None, stays, 0));
-        held(if stays { 2 } else { 0 });
+        drop(outbox.disconnect(None, resumable, 0));
+        held(if resumable { 2 } else { 0 });
         outbox.fill(|out| assert!(out.deliver(0, &frame, 0)));
-        // One waits at the most: the older goes.
-        held(if stays { 2 } else { 0 });
-        assert_eq!(counters.sum().dropped[0], u64::from(stays));
+        // The limit is one waiting message: the older is dropped.
+        held(if resumable { 2 } else { 0 });
+        assert_eq!(counters.sum().dropped[0], u64::from(resumable));
         drop(outbox);
         held(0);
     }

@@ -83,7 +83,7 @@ impl Server {
     fn stop_reading(&self, deadline: Instant) -> Vec<Arc<Outbox>> {
         let outboxes = self.node.sessions.shut_down();
         for outbox in &outboxes {
-            outbox.stop_reading();
+            outbox.start_draining();
         }
         if !self.node.reading.wait_empty(until(deadline)) {
             tracing::warn!("some connections did not stop reading in time");

@@ -1,25 +1,25 @@
-//! What a session costs that sleeps, beside its queue.
+//! The cost of an offline session in bytes, without its queue.
 
 use super::session_state::SessionState;
 use crate::metrics::Counters;
 use crate::packet::{PacketId, TopicFilter, Will};
 use std::sync::Arc;
 
-/// Bytes of a session that holds nothing: 1,400 were measured, with short names and what the registry grows by.
+/// Bytes of an empty session: 1,400 were measured, with short names and the growth of the registry.
 const SESSION_COST: usize = 1_500;
-/// For each lane that knows it.
+/// Bytes for each lane that knows the session.
 const LANE_COST: usize = 300;
-/// Of a filter beside its text, in each lane that it lives in.
+/// Bytes of a filter without its text, in each lane that it lives in.
 const FILTER_COST: usize = 350;
-/// Of a QoS 2 id that is taken: its place in a table that may be half empty.
+/// Bytes of a QoS 2 packet id that is not released: its place in a table that may be half empty.
 const ID_COST: usize = 3 * size_of::<PacketId>();
 
-/// Bytes that count for `limits.kept_bytes` from its making to its end, which is when what they stand for ends.
+/// Counts bytes for `limits.kept_bytes` while it lives. Drop it together with what it counts.
 #[derive(Debug)]
 pub(crate) struct OfflineCost {
     counters: Arc<Counters>,
     bytes: u64,
-    /// What it stands for is on its way out.
+    /// The session has ended, and the lanes are being told.
     ending: bool,
 }
 
@@ -34,7 +34,7 @@ impl OfflineCost {
         }
     }
 
-    /// Of a session without its queue and its will.
+    /// The cost of a session without its queue and its will.
     pub(super) fn of_session(state: &SessionState, counters: &Arc<Counters>) -> OfflineCost {
         let lanes = state.lanes.len();
         let filters = state.filters.iter().map(|name| {
@@ -49,7 +49,7 @@ impl OfflineCost {
         OfflineCost::new(counters, bytes)
     }
 
-    /// Of a will that waits.
+    /// The cost of a delayed will.
     pub(super) fn of_will(will: &Will, counters: &Arc<Counters>) -> OfflineCost {
         OfflineCost::new(counters, will.cost())
     }
@@ -58,12 +58,12 @@ impl OfflineCost {
         self.bytes
     }
 
-    /// Whether there was room for it.
+    /// Whether `limits.kept_bytes` is not exceeded now, with this cost.
     pub(super) fn fits(&self) -> bool {
         self.counters.kept.has_capacity(0)
     }
 
-    /// It makes room, as soon as it is told to all who have to know.
+    /// Counts the bytes as ending: they are freed without an eviction.
     pub(super) fn mark_ending(&mut self) {
         if !std::mem::replace(&mut self.ending, true) {
             self.counters.kept.begin_ending(self.bytes);

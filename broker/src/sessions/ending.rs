@@ -1,4 +1,5 @@
-//! The end of a session, as its lanes hear of it: its will, and a last entry in each lane that knew it.
+//! What the end of a connection or a session appends to the log: the will, and an entry in each
+//! lane that knows the session.
 
 use crate::clock;
 use crate::fairness::{LANES, Turn};
@@ -8,13 +9,14 @@ use crate::packet::Will;
 use crate::policy::{EndReason, Principal, SessionId};
 use std::collections::BTreeSet;
 
-/// Publishes a will, retained or not as it says [3.1.1 MQTT-3.1.2-16, MQTT-3.1.2-17, 5.0 MQTT-3.1.2-14, MQTT-3.1.2-15];
-/// it is judged again, for rights may have disconnect since it was set.
+/// Publishes a will, retained if it says so
+/// [3.1.1 MQTT-3.1.2-16, MQTT-3.1.2-17, 5.0 MQTT-3.1.2-14, MQTT-3.1.2-15]. The policy is asked
+/// again, since the user may have lost the right since CONNECT.
 pub(crate) async fn send_will(node: &Node, id: SessionId, who: &Principal, will: &Will) {
     let permit = match node.policy.publish(who, &will.topic, will.retain) {
         Ok(permit) => permit,
         Err(refusal) => {
-            tracing::info!(user = %who.user, topic = %will.topic, %refusal, "a will was refused");
+            tracing::info!(user = %who.user, topic = %will.topic, %refusal, "will refused");
             return;
         }
     };
@@ -35,7 +37,8 @@ pub(crate) async fn send_will(node: &Node, id: SessionId, who: &Principal, will:
     append_last(node, lane_of(topic, node.lanes), &entry).await;
 }
 
-/// Tells the lanes that a connection has ended, and whether its session stays.
+/// Appends the end of a connection to the lanes: `Disconnected` for a session that stays
+/// `resumable`, `Ended` for one that has ended too.
 pub(crate) async fn notify_lanes(
     node: &Node,
     who: Origin<'_>,
@@ -64,6 +67,6 @@ async fn append_last(node: &Node, lane: u16, entry: &Entry<'_>) {
     let mut batch = Batch::default();
     batch.push(entry);
     if let Err(error) = node.entrance.append(lane, batch).await {
-        tracing::error!(%error, "the end of a session could not be logged");
+        tracing::error!(%error, "the log did not take the end of a session");
     }
 }

@@ -1,9 +1,13 @@
-//! All that sessions hold whose clients are away, and who ends so that it stays within `limits.kept_bytes`.
+//! Eviction: which offline sessions end so that all of them together stay within
+//! `limits.kept_bytes`.
 //!
-//! Each sleeping outbox adds to one number and takes away from it: its messages by their bytes, as
-//! `limits.outbox_bytes` counts them, and a fixed cost for each. Sessions share the
-//! bytes of a message that waits in many queues, so this is the most that they can cost. What a session costs beside
-//! its queue, and its will, is a [`OfflineCost`](super::cost::OfflineCost) of each.
+//! An offline session counts for:
+//!
+//! - its queue: the bytes of each message, as `limits.outbox_bytes` counts them, and a fixed cost;
+//! - itself and its will: an [`OfflineCost`](super::cost::OfflineCost) each.
+//!
+//! A message that waits in many queues counts in each, although they share its memory. So the
+//! number is the most that the sessions can cost.
 
 use super::offline::{Due, OfflineSession};
 use super::registry::Sessions;
@@ -13,18 +17,20 @@ use crate::policy::SessionId;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-/// A session that has to end for the others, and its outbox.
+/// A session chosen for eviction.
 #[derive(Debug)]
 pub(crate) struct Evicted {
     due: Due,
     outbox: Arc<Outbox>,
+    /// Bytes of its queue, which count as being evicted.
     queue_bytes: u64,
-    /// What it held.
+    /// All bytes that it holds.
     pub bytes: u64,
 }
 
 impl Evicted {
-    /// Its queue goes at once, since lanes may be busy; all else is to be told to them.
+    /// Frees its queue at once, since the lanes may be busy. The returned work ends the session in
+    /// them.
     pub(crate) fn release_queue(self, kept: &KeptBytes, now: u64) -> Due {
         self.outbox.disconnect(None, false, now);
         kept.finish_eviction(self.queue_bytes);
@@ -33,10 +39,12 @@ impl Evicted {
 }
 
 impl Sessions {
-    /// A session falls offline, as by [`Sessions::sleep`]. Where there is no room for it those make some who would have to
-    /// anyway: many clients may go at once, with queues that nobody has counted yet, and the one task that sees to
-    /// it may wait for a lane. One that holds more than an even share is its own end, and nobody else's. Gives back all
-    /// that have to end.
+    /// Adds a session whose connection has ended, after the lanes have been told. Returns all
+    /// sessions that must end for it, perhaps itself.
+    ///
+    /// If the limit is reached, this evicts others instead of waiting for the expiry task, which
+    /// may be waiting for a lane: thousands of clients may disconnect at once, with queues that did
+    /// not count before. For a session that holds more than an even share no other is evicted.
     pub(crate) fn go_offline(
         &self,
         session: SessionId,
@@ -53,7 +61,7 @@ impl Sessions {
         ended
     }
 
-    /// Whether a session that falls offline holds more than an even share.
+    /// Whether a session that goes offline holds more than an even share of `limits.kept_bytes`.
     fn exceeds_even_share(
         &self,
         session: SessionId,
@@ -66,13 +74,21 @@ impl Sessions {
         offline.bytes().saturating_add(queue) > kept.even_share(state.offline.len() + 1)
     }
 
-    /// Sessions that have to end where too much waits. The one whose client has been away longest first, of those
-    /// without credentials and with more than an even share; then strangers with less; then users with more than
-    /// an even share. So nobody loses a small queue to those who fill large ones, and no user's goes for strangers.
+    /// Chooses sessions to evict, if usage is above the high mark, until it will be below the low
+    /// mark:
+    ///
+    /// 1. sessions without credentials that hold more than an even share;
+    /// 2. other sessions without credentials;
+    /// 3. sessions with credentials that hold more than an even share, if usage is still above the
+    ///    high mark.
+    ///
+    /// In each group the one that has been offline longest is first. So a small queue of a user is
+    /// never evicted, and no user is evicted for sessions without credentials.
     pub(crate) fn evict(&self, kept: &KeptBytes) -> Vec<Evicted> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        // Under the lock, and without what has been promised: two at once would both make room for the same bytes.
+        // Read under the lock, and without what is being evicted: otherwise two threads at once
+        // would both evict for the same bytes.
         let used = kept.after_evictions();
         if used <= kept.high_mark() {
             return Vec::new();
@@ -84,7 +100,7 @@ impl Sessions {
         let rounds: [(bool, RangeInclusive<u64>); 3] =
             [(false, more.clone()), (false, 1..=share), (true, more)];
         for (authenticated, holding) in rounds {
-            // Users' only where strangers' were not enough to go on with.
+            // Users are evicted only if the others were not enough.
             if authenticated && excess + kept.low_mark() <= kept.high_mark() {
                 break;
             }

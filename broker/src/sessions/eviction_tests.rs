@@ -20,7 +20,7 @@ const LIMITS: OutboundLimits = OutboundLimits {
     age: u64::MAX,
 };
 
-/// What a message with this payload counts.
+/// Bytes that a message with this payload counts for.
 fn cost(payload: usize) -> u64 {
     frame(payload).packet.len() as u64 + 128
 }
@@ -36,7 +36,7 @@ fn frame(payload: usize) -> Frame {
     }
 }
 
-/// What a session of this user counts that holds nothing.
+/// Bytes that an empty session of this user counts for.
 fn own(user: &str) -> u64 {
     (1_500 + user.len() + "id".len()) as u64
 }
@@ -52,12 +52,12 @@ fn will(payload: usize) -> Will {
     }
 }
 
-/// What it counts.
+/// Bytes that a will with this payload counts for.
 fn will_cost(payload: usize) -> u64 {
     (4 + payload + 2 * 64) as u64
 }
 
-/// A registry, and the number that its sessions' outboxes add to.
+/// A registry and its counters.
 struct Fixture {
     sessions: Sessions,
     counters: Arc<Counters>,
@@ -65,25 +65,25 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new(most: u64) -> Fixture {
+    fn new(limit: u64) -> Fixture {
         Fixture {
             sessions: Sessions::new(1_000),
-            counters: Arc::new(Counters::new(1, most)),
+            counters: Arc::new(Counters::new(1, limit)),
             now: 0,
         }
     }
 
-    /// A session goes to sleep, later than all before it.
+    /// A session goes offline, later than all before it.
     fn offline(&mut self, name: &str) -> (SessionId, Arc<Outbox>) {
         let (id, outbox, ended) = self.go_offline(name, None, |_| ());
-        assert!(ended.is_empty(), "{name} found no room");
+        assert!(ended.is_empty(), "{name} was evicted");
         (id, outbox)
     }
 
     /// The same, with a will that is due in 50 ms.
     fn offline_with_will(&mut self, name: &str, payload: usize) -> (SessionId, Arc<Outbox>) {
         let (id, outbox, ended) = self.go_offline(name, Some(payload), |_| ());
-        assert!(ended.is_empty(), "{name} found no room");
+        assert!(ended.is_empty(), "{name} was evicted");
         (id, outbox)
     }
 
@@ -130,7 +130,7 @@ impl Fixture {
         self.counters.sum().kept
     }
 
-    /// Who has to end, by users; they do.
+    /// Evicts sessions. Returns their users.
     fn evict(&self) -> Vec<String> {
         let evicted = self.sessions.evict(&self.counters.kept);
         evicted
@@ -139,7 +139,7 @@ impl Fixture {
             .collect()
     }
 
-    /// It ends; whose it was.
+    /// Removes a session that has ended. Returns its user.
     fn end(&self, due: Due) -> String {
         let Due::End(id, offline) = due else {
             panic!("{due:?}");
@@ -156,7 +156,7 @@ fn put(outbox: &Outbox, payload: usize) {
 }
 
 #[test]
-fn only_what_waits_for_absent_clients_counts() {
+fn only_messages_for_offline_clients_count() {
     let mut fixture = Fixture::new(1_000_000);
     let (_, outbox) = fixture.offline("al");
     put(&outbox, 100);
@@ -182,7 +182,7 @@ fn only_what_waits_for_absent_clients_counts() {
 }
 
 #[test]
-fn the_longest_away_with_more_than_an_even_share_ends() {
+fn the_session_offline_longest_with_more_than_an_even_share_is_evicted() {
     let mut fixture = Fixture::new(50_000);
     let (_, small) = fixture.offline("small");
     let (_, empty) = fixture.offline("empty");
@@ -205,27 +205,27 @@ fn the_longest_away_with_more_than_an_even_share_ends() {
 }
 
 #[test]
-fn strangers_end_before_users_do() {
+fn sessions_without_credentials_are_evicted_before_users() {
     let mut fixture = Fixture::new(44_500);
     let (_, user) = fixture.offline("user");
-    let strangers: Vec<_> = ["~1", "~2", "~3"]
+    let anonymous: Vec<_> = ["~1", "~2", "~3"]
         .map(|name| fixture.offline(name).1)
         .into();
     put(&user, 30_000);
-    for outbox in &strangers {
+    for outbox in &anonymous {
         put(outbox, 2_500);
     }
-    // Each has less than an even share, and yet goes before the user who has most of it all.
+    // Each holds less than an even share, and is evicted before the user that holds the most.
     assert_eq!(fixture.evict(), ["~1", "~2"]);
     put(&user, 7_500);
-    assert_eq!(fixture.evict(), ["~3"], "which is enough to go on with");
+    assert_eq!(fixture.evict(), ["~3"], "usage is below the high mark then");
     put(&user, 4_000);
     assert_eq!(fixture.evict(), ["user"]);
     assert_eq!(fixture.kept(), 0);
 }
 
 #[test]
-fn nothing_is_queued_past_the_limit_but_for_what_waits_already() {
+fn at_the_limit_a_message_replaces_older_ones_of_its_own_queue() {
     let mut fixture = Fixture::new(10_000 + own("first") + own("second"));
     let (_, first) = fixture.offline("first");
     let (_, second) = fixture.offline("second");
@@ -233,7 +233,8 @@ fn nothing_is_queued_past_the_limit_but_for_what_waits_already() {
     put(&second, 2_000);
     put(&second, 2_000);
     let full = fixture.kept();
-    // Nobody has made room yet: the oldest of the same session goes, and a larger one finds none.
+    // Nothing is evicted yet. A message of the same size replaces the oldest; a larger one is
+    // dropped.
     put(&second, 2_000);
     assert_eq!(fixture.kept(), full);
     put(&second, 5_000);
@@ -247,24 +248,24 @@ fn nothing_is_queued_past_the_limit_but_for_what_waits_already() {
 }
 
 #[test]
-fn whoever_makes_room_is_called_when_it_grows_past_the_bound() {
+fn growth_above_the_high_mark_requests_an_eviction() {
     use std::future::Future;
     use std::task::{Context, Waker};
     let mut fixture = Fixture::new(17_600);
     let (_, outbox) = fixture.offline("al");
     let counters = fixture.counters.clone();
-    let called = || {
+    let requested = || {
         let notified = std::pin::pin!(counters.kept.needs_eviction.notified());
         let mut cx = Context::from_waker(Waker::noop());
         notified.poll(&mut cx).is_ready()
     };
     put(&outbox, 14_000);
-    assert!(!called());
+    assert!(!requested());
     put(&outbox, 900);
-    assert!(called());
-    assert!(!called());
+    assert!(requested());
+    assert!(!requested());
     outbox.disconnect(None, false, 0);
-    assert!(!called(), "it has become less");
+    assert!(!requested(), "usage has fallen");
 }
 
 #[test]
@@ -281,7 +282,7 @@ fn a_will_counts_until_it_has_been_sent() {
 
 /// [MQTT-3.1.3-9]
 #[test]
-fn a_will_that_is_cancelled_does_not_count() {
+fn a_will_that_is_deleted_does_not_count() {
     for resumes in [true, false] {
         let mut fixture = Fixture::new(1_000_000);
         let (old, outbox) = fixture.offline_with_will("al", 5_000);
@@ -299,7 +300,7 @@ fn a_will_that_is_cancelled_does_not_count() {
 }
 
 #[test]
-fn sessions_end_for_large_wills_too_and_no_more_than_need_to() {
+fn large_wills_are_evicted_too_and_no_more_than_needed() {
     let mut fixture = Fixture::new(50_000);
     fixture.offline("small");
     for name in ["1", "2", "3"] {
@@ -319,7 +320,7 @@ fn sessions_end_for_large_wills_too_and_no_more_than_need_to() {
     };
     assert_eq!(&*offline.state.who.user, "1");
     assert!(offline.will.is_some(), "its end sends it");
-    // Its memory is not free before that, but nobody else has to go.
+    // Its memory is not free before that, but no other session is evicted for it.
     assert_eq!(fixture.kept(), before);
     assert_eq!(fixture.evict(), [""; 0]);
     let bytes = only.bytes;
@@ -328,7 +329,7 @@ fn sessions_end_for_large_wills_too_and_no_more_than_need_to() {
 }
 
 #[test]
-fn who_would_pass_the_limit_by_falling_asleep_ends() {
+fn a_session_that_exceeds_the_limit_by_going_offline_ends() {
     let mut fixture = Fixture::new(20_000);
     fixture.offline_with_will("first", 10_000);
     let (id, _, ended) = fixture.go_offline("large", Some(10_000), |_| ());
@@ -336,7 +337,7 @@ fn who_would_pass_the_limit_by_falling_asleep_ends() {
         panic!("{ended:?}");
     };
     assert!(*of == id && offline.will.is_some());
-    // What is on its way out takes room as well.
+    // A session that is ending takes capacity until it has ended.
     let (_, _, next) = fixture.go_offline("next", Some(5_000), |_| ());
     assert_eq!(fixture.evict(), [""; 0]);
     let names = ended.into_iter().chain(next).map(|due| fixture.end(due));
@@ -346,9 +347,10 @@ fn who_would_pass_the_limit_by_falling_asleep_ends() {
     assert_eq!(fixture.sessions.counts().offline, 2);
 }
 
-/// As where the network goes: what they were sent and have not acknowledged comes in addition, at one blow.
+/// As after a network failure: the unacknowledged messages of all clients count from one moment to
+/// the next.
 #[test]
-fn who_falls_asleep_does_not_end_for_large_queues_that_came_before() {
+fn a_small_session_that_goes_offline_does_not_end_for_larger_queues() {
     let mut fixture = Fixture::new(50_000);
     let nothing = crate::packet::Reply::PingResp;
     for name in ["hoarder", "other"] {
@@ -371,7 +373,7 @@ fn filters_lanes_and_ids_count() {
     let mut fixture = Fixture::new(1_000_000);
     let ids = |n| (1..=n).filter_map(PacketId::new);
     let (_, outbox, _) = fixture.go_offline("al", None, |state| {
-        // Some of its lanes know it for something that has been.
+        // A lane knows the session for good, even without a filter in it.
         state.lanes.extend([1, 5, 7]);
         state.filters.insert("a/b/c".into());
         state.filters.insert("+/b".into());
@@ -381,13 +383,13 @@ fn filters_lanes_and_ids_count() {
     let filters = (5 + 350 + 5) + (3 + 3 * (350 + 3));
     assert_eq!(fixture.kept(), own("al") + 3 * 300 + filters + 4 * 6);
     let Registration::Resumed(_, old) = fixture.register("al", &outbox, true) else {
-        panic!("nobody slept");
+        panic!("no session is offline");
     };
     assert!(old.session.state.unreleased.capacity() < 10);
 }
 
 #[test]
-fn what_others_are_to_have_of_a_session_that_is_over_counts_until_they_have_it() {
+fn messages_for_other_group_members_count_until_they_are_taken() {
     let mut fixture = Fixture::new(1_000_000);
     let (_, outbox) = fixture.offline("al");
     let shared = Frame {
@@ -408,18 +410,18 @@ fn what_others_are_to_have_of_a_session_that_is_over_counts_until_they_have_it()
     assert_eq!(
         fixture.counters.kept.held(),
         own("al"),
-        "nobody ends for it"
+        "nothing is evicted for it"
     );
-    assert_eq!(outbox.kept_bytes(), 0, "its end makes no more room");
+    assert_eq!(outbox.kept_bytes(), 0, "its end frees nothing more");
     assert_eq!(outbox.take_shared(2, &|_| true).len(), 0);
     assert_eq!(fixture.kept(), own("al") + 2 * cost(100), "of another lane");
     assert_eq!(outbox.take_shared(3, &|_| true).len(), 2);
     assert_eq!(fixture.kept(), own("al"));
 }
 
-/// By what it holds itself: those who are there already hold less than an even share each.
+/// The other sessions hold less than an even share each.
 #[test]
-fn who_falls_asleep_with_more_than_an_even_share_is_its_own_end_and_nobody_elses() {
+fn a_session_with_more_than_an_even_share_ends_itself_by_going_offline() {
     let mut fixture = Fixture::new(200_000);
     for n in 0..5 {
         fixture.offline(&format!("~quiet{n}"));
@@ -444,9 +446,9 @@ fn who_falls_asleep_with_more_than_an_even_share_is_its_own_end_and_nobody_elses
     assert_eq!(fixture.kept(), before);
 }
 
-/// Two threads at once: the first has chosen who ends, and not let their queues go yet.
+/// Two threads at once: the first has chosen sessions, and has not freed their queues yet.
 #[test]
-fn room_that_is_being_made_is_not_made_again_and_who_comes_has_it() {
+fn bytes_that_are_being_evicted_are_not_evicted_twice_and_count_as_free() {
     let mut fixture = Fixture::new(100_000);
     for name in ["1", "2", "3", "4"] {
         let (_, outbox) = fixture.offline(name);

@@ -1,4 +1,4 @@
-//! What becomes of sessions whose client does not come back: their wills, and their ends.
+//! The wills and ends of sessions whose client does not return.
 
 use super::ending::{notify_lanes, send_will};
 use super::offline::{Due, OfflineSession};
@@ -10,16 +10,16 @@ use crate::rate_limiter::RateLimiter;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::Arc;
 
-/// Milliseconds from one log line about evicted sessions to the next.
+/// Milliseconds between two log lines about evicted sessions, at least.
 const LOG_INTERVAL_MS: u64 = 10_000;
 
-/// The one task that looks after offline sessions, for ever: sends wills that are due, ends sessions whose time is over, and evicts
-/// some if they hold too much together.
+/// Sends wills that are due, ends expired sessions, and evicts some above `limits.kept_bytes`. Runs
+/// for ever, as the server's only such task.
 pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
     let (sessions, kept) = (&node.sessions, &node.counters.kept);
     let mut evicted = RateLimiter::every(LOG_INTERVAL_MS);
     let mut evicted_bytes = 0;
-    // Where a lane is full, what is due in others does not wait for it.
+    // A full lane must not delay what is due in the others.
     let mut under_way = FuturesUnordered::new();
     loop {
         for session in sessions.evict(kept) {
@@ -36,7 +36,7 @@ pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
                 sessions,
                 bytes = std::mem::take(&mut evicted_bytes),
                 limit,
-                "sessions of absent clients were ended: limits.kept_bytes is all but reached"
+                "offline sessions evicted: limits.kept_bytes is almost reached"
             );
         }
         let (due, next) = sessions.due(clock::now_ms());
@@ -51,7 +51,7 @@ pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
     }
 }
 
-/// Sends a will that is due, or ends a session.
+/// Sends a will that is due, or ends a session, and tells the registry when that is done.
 pub(crate) async fn carry_out(node: &Node, due: Due) {
     match due {
         Due::Will(id, who, delayed) => {
@@ -64,7 +64,7 @@ pub(crate) async fn carry_out(node: &Node, due: Due) {
                 offline.state.who.user.clone(),
                 offline.state.client_id.clone(),
             );
-            tracing::debug!(%user, %client, "a session has ended without its client");
+            tracing::debug!(%user, %client, "offline session ended");
             if let Some(outbox) = node.sessions.outbox(id) {
                 outbox.disconnect(None, false, clock::now_ms());
             }
@@ -74,7 +74,7 @@ pub(crate) async fn carry_out(node: &Node, due: Due) {
     }
 }
 
-/// The end of a session that slept [MQTT-3.1.2-8]: a will that is not sent yet is sent now.
+/// Ends an offline session in the lanes. A will that is not sent yet is sent now [MQTT-3.1.2-8].
 pub(crate) async fn end_offline_session(node: &Node, id: SessionId, offline: OfflineSession) {
     let state = &offline.state;
     if let Some(delayed) = &offline.will {

@@ -1,8 +1,9 @@
-//! The sessions of this node: which client has which, takeover, and those whose client is disconnected.
+//! The sessions of this server: takeover, and the sessions of clients that are disconnected.
 //!
-//! [`registry`](Sessions) lets one connection at a time serve a session. A session whose connection has ended and whose
-//! expiry interval has not is offline: [`OfflineSession`] holds what there is of it, `expiry` ends it when its time comes, and
-//! `eviction` ends some where all of them together hold more than `limits.kept_bytes`.
+//! [`Sessions`] lets one connection at a time serve a session. A session is offline between the end
+//! of its connection and the end of its expiry interval: [`OfflineSession`] holds its state.
+//! `expiry` sends delayed wills and ends expired sessions. `eviction` ends some sessions early if
+//! all of them together hold more than `limits.kept_bytes`.
 
 mod cost;
 mod ending;

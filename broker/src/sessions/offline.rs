@@ -1,4 +1,4 @@
-//! Sessions without a connection, in the order in which something is due.
+//! Offline sessions, and the two orders in which they are looked at: by time, and for eviction.
 
 use super::cost::OfflineCost;
 use super::session_state::SessionState;
@@ -8,20 +8,25 @@ use crate::policy::{Principal, SessionId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// A session that waits for its client.
+/// A session whose client is disconnected. Its queued messages are in its outbox, its subscriptions
+/// in the lanes.
+///
+/// Example: a 5.0 client with session expiry 3600 s and a will with delay 60 s loses its connection
+/// at time t. Then `since` is t, the will is due at t + 60 000, and `expires` is t + 3 600 000. If
+/// the client reconnects after 30 s, the will is not sent.
 #[derive(Debug)]
 pub(crate) struct OfflineSession {
     pub state: SessionState,
-    /// Milliseconds since the Unix epoch.
+    /// When the connection ended, in milliseconds since the Unix epoch.
     pub since: u64,
-    /// When it ends [MQTT-3.1.2-11, 5.0 MQTT-4.1.0-2]; `u64::MAX`: never.
+    /// When the session ends [MQTT-3.1.2-11, 5.0 MQTT-4.1.0-2]; `u64::MAX` is never.
     pub expires: u64,
-    /// Sent when it is due, or at the session's end where that is earlier [MQTT-3.1.2-8, 3.1.3.2.2].
+    /// Sent when it is due or when the session ends, whichever is first [MQTT-3.1.2-8, 3.1.3.2.2].
     pub will: Option<DelayedWill>,
     cost: OfflineCost,
 }
 
-/// A will that waits, with memory of its own.
+/// A will that is not due yet. It owns its memory: it is no slice of what was read with CONNECT.
 #[derive(Debug)]
 pub(crate) struct DelayedWill {
     pub will: Will,
@@ -30,24 +35,24 @@ pub(crate) struct DelayedWill {
     cost: OfflineCost,
 }
 
-/// What has to be done.
+/// Work on an offline session; see [`carry_out`](super::carry_out).
 #[derive(Debug)]
 pub(crate) enum Due {
-    /// The will of a session that goes on sleeping.
+    /// Send the will. The session stays offline.
     Will(SessionId, Principal, Box<DelayedWill>),
-    /// The session is over, its will too where there still is one.
+    /// End the session. If it still has a will, send that first.
     End(SessionId, Box<OfflineSession>),
 }
 
 impl OfflineSession {
-    /// With a will and when it is due. From here on what it costs counts for `limits.kept_bytes`, until it is dropped;
-    /// the will's part until that is.
+    /// From now on the cost of the session counts for `limits.kept_bytes` until it is dropped, and
+    /// the cost of the will until the will is dropped.
     pub(crate) fn new(
         mut state: SessionState,
         period: OfflinePeriod,
         counters: &Arc<Counters>,
     ) -> OfflineSession {
-        // They are as large as they once had to be.
+        // The tables may have been larger before.
         state.unreleased.shrink_to_fit();
         state.filters.shrink_to_fit();
         OfflineSession {
@@ -63,7 +68,7 @@ impl OfflineSession {
         }
     }
 
-    /// What it was, and for how long it was offline; its cost counts no more.
+    /// The session's state and its offline period. Its cost counts no longer.
     pub(crate) fn into_parts(self) -> (SessionState, OfflinePeriod) {
         let period = OfflinePeriod {
             since: self.since,
@@ -73,22 +78,23 @@ impl OfflineSession {
         (self.state, period)
     }
 
+    /// When its will or its end is due; `u64::MAX` is never.
     fn next_due(&self) -> u64 {
         let will = self.will.as_ref().map_or(u64::MAX, |will| will.due);
         self.expires.min(will)
     }
 
-    /// Bytes that count beside its queue.
+    /// Bytes that count for `limits.kept_bytes`, without its queue.
     pub(super) fn bytes(&self) -> u64 {
         self.cost.bytes() + self.will.as_ref().map_or(0, |will| will.cost.bytes())
     }
 
-    /// Whether there was room for it.
+    /// Whether `limits.kept_bytes` is not exceeded now, with this session.
     pub(super) fn fits(&self) -> bool {
         self.cost.fits()
     }
 
-    /// It ends.
+    /// Counts its bytes as ending: they are freed without an eviction.
     pub(super) fn mark_ending(&mut self) {
         self.cost.mark_ending();
         if let Some(will) = &mut self.will {
@@ -101,11 +107,13 @@ fn eviction_rank(number: u64, offline: &OfflineSession) -> (bool, u64, u64) {
     (offline.state.who.authenticated, offline.since, number)
 }
 
-/// Who is next.
+/// The numbers of all offline sessions, in two orders.
 #[derive(Debug, Default)]
 pub(super) struct OfflineOrder {
+    /// By the time of the next will or end.
     due: BTreeSet<(u64, u64)>,
-    /// Those without credentials first, then by the time since when: anybody can make as many as there may be.
+    /// Sessions without credentials first, since anybody can create any number of them; then by the
+    /// time of the disconnect.
     by_eviction: BTreeSet<(bool, u64, u64)>,
 }
 
@@ -114,14 +122,14 @@ impl OfflineOrder {
         self.by_eviction.len()
     }
 
-    /// True where nothing else is due earlier.
+    /// Adds a session. True if nothing is due before it.
     pub(super) fn add(&mut self, number: u64, offline: &OfflineSession) -> bool {
         self.by_eviction.insert(eviction_rank(number, offline));
         self.reschedule(number, offline);
         self.next_due() == Some(offline.next_due())
     }
 
-    /// After something of it was done.
+    /// Adds the next time of a session whose last one was taken by [`take_due`](Self::take_due).
     pub(super) fn reschedule(&mut self, number: u64, offline: &OfflineSession) {
         if offline.next_due() != u64::MAX {
             self.due.insert((offline.next_due(), number));
@@ -133,22 +141,23 @@ impl OfflineOrder {
         self.due.remove(&(offline.next_due(), number));
     }
 
-    /// Who makes room for others.
+    /// The session to evict when there are too many.
     pub(super) fn first_to_evict(&self) -> Option<u64> {
         self.by_eviction.first().map(|(_, _, number)| *number)
     }
 
-    /// Those with credentials or those without, from the one whose client has been away longest.
+    /// The sessions with or without credentials, the one that has been offline longest first.
     pub(super) fn longest_offline(&self, authenticated: bool) -> impl Iterator<Item = u64> {
         let all = (authenticated, 0, 0)..=(authenticated, u64::MAX, u64::MAX);
         self.by_eviction.range(all).map(|(_, _, number)| *number)
     }
 
-    /// When the next is due.
+    /// When the next will or end is due.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.due.first().map(|(at, _)| *at)
     }
 
+    /// Takes a session of which something is due.
     pub(super) fn take_due(&mut self, now: u64) -> Option<u64> {
         if self.next_due()? > now {
             return None;
@@ -157,11 +166,11 @@ impl OfflineOrder {
     }
 }
 
-/// How long a session is without a connection. All times in milliseconds since the Unix epoch.
+/// How long a session may stay offline. Times are in milliseconds since the Unix epoch.
 pub(crate) struct OfflinePeriod {
     pub since: u64,
-    /// When it ends; `u64::MAX`: never.
+    /// When the session ends; `u64::MAX` is never.
     pub expires: u64,
-    /// With when it is due.
+    /// The will, and when it is due.
     pub will: Option<(Will, u64)>,
 }

@@ -1,8 +1,7 @@
-//! All sessions of this node: takeover, and those that sleep until their client comes back.
+//! The session registry: one connection at a time for each client id of each user.
 //!
-//! One connection for one client id of one user. A newcomer waits until the connection before it has told
-//! the lanes that it is over, so what one session does has one order. Pure but for [`Sessions::enter`]:
-//! `now` is passed in, in milliseconds since the Unix epoch.
+//! All times are in milliseconds since the Unix epoch and are passed in. Only
+//! [`Sessions::register`] and [`Sessions::wait_for_will`] wait.
 
 use super::offline::{Due, OfflineOrder, OfflineSession};
 use crate::outbox::Outbox;
@@ -16,16 +15,33 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-/// A client's place [MQTT-3.1.3-2]: client ids are scoped by user, so that nobody can evict a stranger.
+/// User and client id [MQTT-3.1.3-2]. The user is a part of it so that nobody can take over the
+/// session of another user.
 type ClientKey = (Arc<str>, ByteString);
 
 /// The registry.
+///
+/// ```text
+///              register                    go_offline
+/// newcomer -------------> connected ----------------------> offline
+///                          |     ^                           |   |
+///                   remove |     '------ register -----------'   | expired or evicted:
+///                          v                                     v
+///                        ended <---- remove ---- carry_out(Due::End)
+/// ```
+///
+/// A connection calls `register`, [`Outbox::connect`], `on_connected`, and at its end `go_offline`
+/// or `remove`. A newcomer waits in `register` until the connection before it has made that last
+/// call, and has told the lanes: in every lane the end of one connection precedes the beginning of
+/// the next.
+///
+/// A [`SessionId`] is the number of a client, and an incarnation that grows with each connection.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     pub(super) state: Mutex<State>,
-    /// Something is due earlier than was record.
+    /// Notified when a will or an end has become due earlier than [`Sessions::due`] said.
     pub(crate) due_earlier: Notify,
-    /// Sessions that may sleep at one time.
+    /// Offline sessions, at most (`limits.kept_sessions`).
     max_offline: usize,
 }
 
@@ -33,57 +49,59 @@ pub(crate) struct Sessions {
 pub(super) struct State {
     by_client: HashMap<ClientKey, u64>,
     pub(super) by_number: HashMap<u64, Record>,
-    /// Newcomers, who wait in the order in which they came. One is let in by each end of a connection: were all of them
-    /// woken each time, a flood of them would cost the square of its number.
+    /// Newcomers that wait for the connection before them, in their order. The end of a connection
+    /// notifies one of them: if it notified all, n newcomers would cost n² steps.
     waiting: HashMap<ClientKey, Arc<Notify>>,
     pub(super) offline: OfflineOrder,
     last_incarnation: u64,
-    /// Those that have ended and not left yet.
+    /// Ended sessions that are not removed yet.
     ending: usize,
-    /// The most that were awake at one time.
+    /// The most sessions that had a connection at one time.
     max_connected: usize,
-    /// Sessions that have ended without their client.
+    /// Sessions that have ended while offline: expired and evicted ones.
     expired: u64,
-    /// Those of them for which there were too many, and for which too much waited.
+    /// Those of them that were evicted for `limits.kept_sessions`.
     evicted_for_count: u64,
+    /// Those of them that were evicted for `limits.kept_bytes`.
     pub(super) evicted_for_bytes: u64,
     shutting_down: bool,
 }
 
+/// One session.
 #[derive(Debug)]
 pub(super) struct Record {
     client: ClientKey,
     incarnation: u64,
-    /// The incarnation that brought the outbox, with which later ones went on.
+    /// The incarnation that created the outbox. Later ones resumed it.
     first_incarnation: u64,
     pub(super) outbox: Arc<Outbox>,
-    /// None while a connection serves it or ends it; only one that sleeps ends by itself
-    /// [MQTT-4.1.0-1, 3.1.1 MQTT-4.1.0-2].
+    /// None while the session has a connection, so it cannot expire then
+    /// [MQTT-4.1.0-1, 3.1.1 MQTT-4.1.0-2]. None, too, once it has ended.
     pub(super) offline: Option<Box<OfflineSession>>,
-    /// It slept, and has ended.
+    /// The session was offline, and has ended.
     ended: bool,
-    /// Its will is on its way into the log, and it sleeps on: who comes back waits until it is in, and so does the end. Told
-    /// then.
+    /// The session is offline, and its delayed will is being appended to the log. Its client and
+    /// its end must wait until that is done; then they are notified.
     will_pending: Option<Arc<Notify>>,
 }
 
-/// How a newcomer finds its place.
+/// The result of a registration.
 #[derive(Debug)]
 pub(crate) enum Registration {
-    /// It has the place to itself.
+    /// The client had no session.
     New(SessionId),
-    /// It goes on with a session that slept: its own id, and the one before.
+    /// The newcomer resumes the previous session, with its outbox.
     Resumed(SessionId, Previous),
-    /// A session that slept is over, which the newcomer has to tell: its own id, and the old one's.
+    /// The previous session has ended: the newcomer must send its will and tell the lanes.
     Replaced(SessionId, Previous),
     /// The server is shutting down.
     ShuttingDown,
 }
 
-/// The offline session that a newcomer found.
+/// The offline session that a newcomer resumes or replaces.
 #[derive(Debug)]
 pub(crate) struct Previous {
-    /// Its id: the same number as the newcomer's, an earlier incarnation.
+    /// The newcomer's number with an earlier incarnation.
     pub id: SessionId,
     pub outbox: Arc<Outbox>,
     pub session: Box<OfflineSession>,
@@ -103,9 +121,12 @@ impl Sessions {
         }
     }
 
-    /// Enters a session that sends from `outbox`, unless an earlier one is woken and goes on with its own: not where its
-    /// time is over by `now`, even if nobody has seen to that yet [MQTT-3.1.2-11, 5.0 MQTT-3.1.2-23].
-    /// A connection that serves the client now is told to end [MQTT-3.1.4-3] and waited for.
+    /// Registers a connection of a client. `outbox` is that of the new session, unless the
+    /// connection `resumes` an offline one.
+    ///
+    /// A session whose time has passed by `now` is not resumed, even if its end has not been
+    /// carried out [MQTT-3.1.2-11, 5.0 MQTT-3.1.2-23]. If the client has a connection already, that
+    /// is closed [MQTT-3.1.4-3], and this call waits for its end.
     pub(crate) async fn register(
         &self,
         user: &Arc<str>,
@@ -122,6 +143,7 @@ impl Sessions {
         }
     }
 
+    /// One attempt: the result, or the notification to wait for before the next.
     pub(super) fn try_register(
         &self,
         user: &Arc<str>,
@@ -161,7 +183,7 @@ impl Sessions {
         let Some(session) = offline.take_if(|_| record.will_pending.is_none()) else {
             record.outbox.close(taken_over());
             let ended = state.waiting.entry(client).or_default().clone();
-            // Made under the lock, so that the end cannot be missed.
+            // Created under the lock, so that the notification cannot be missed.
             return TryRegister::Wait(ended.notified_owned());
         };
         state.offline.remove(number, &session);
@@ -186,8 +208,8 @@ impl Sessions {
         TryRegister::Done(registration)
     }
 
-    /// A connection has been opened: it ends at once where a newcomer waits for its place already, or the server
-    /// is shutting down, which could not be told before.
+    /// Call it after [`Outbox::connect`]. Closes the connection if a newcomer waits for it, or if
+    /// the server is shutting down: before `connect` there was no connection to close.
     pub(crate) fn on_connected(&self, session: SessionId) {
         let state = self.state.lock();
         let record = state.by_number.get(&session.client);
@@ -195,7 +217,7 @@ impl Sessions {
             return;
         };
         if state.shutting_down {
-            record.outbox.stop_reading();
+            record.outbox.start_draining();
             record.outbox.close(Close {
                 reason: ReasonCode::ServerShuttingDown,
                 text: "the server is shutting down".to_owned(),
@@ -205,9 +227,12 @@ impl Sessions {
         }
     }
 
-    /// The connection of a session is over, and the lanes know it; the session sleeps. Gives back one that
-    /// has to end for it, where too many sleep: the one that has slept longest, of those without credentials first;
-    /// this one itself, where what it costs beside its queue would pass `limits.kept_bytes`.
+    /// Adds a session whose connection has ended, after the lanes have been told. Returns a session
+    /// that must end for it:
+    ///
+    /// - this one, if its own cost exceeds `limits.kept_bytes`;
+    /// - above `limits.kept_sessions` the one that has been offline longest, without credentials
+    ///   first.
     pub(super) fn add_offline(
         &self,
         session: SessionId,
@@ -236,7 +261,7 @@ impl Sessions {
         state.end(number)
     }
 
-    /// Takes a session out that has ended; a later incarnation stays.
+    /// Removes a session that has ended. Nothing happens if a later incarnation has replaced it.
     pub(crate) fn remove(&self, session: SessionId) {
         let mut state = self.state.lock();
         let own = |r: &Record| r.incarnation == session.incarnation;
@@ -249,8 +274,10 @@ impl Sessions {
         }
     }
 
-    /// What is due at `now`, and when the next is. A session that ends is to be told to the lanes and then
-    /// [left](Sessions::leave).
+    /// The wills and ends that are due at `now`, and the time of the next one. [`carry_out`] each
+    /// of them.
+    ///
+    /// [`carry_out`]: super::carry_out
     pub(crate) fn due(&self, now: u64) -> (Vec<Due>, Option<u64>) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -279,7 +306,8 @@ impl Sessions {
         (due, state.offline.next_due())
     }
 
-    /// The will that was [due](Sessions::due) stands in the log, before anything that its client says from now on.
+    /// Call it when a will that was [due](Sessions::due) has been appended to the log: its client
+    /// may return now.
     pub(crate) fn will_logged(&self, session: SessionId) {
         let mut state = self.state.lock();
         let Some(record) = state.by_number.get_mut(&session.client) else {
@@ -292,7 +320,7 @@ impl Sessions {
         }
     }
 
-    /// Waits for that.
+    /// Waits until no will of this session is being appended.
     pub(crate) async fn wait_for_will(&self, session: SessionId) {
         let logged = {
             let state = self.state.lock();
@@ -306,8 +334,9 @@ impl Sessions {
         }
     }
 
-    /// The outbox of a session that lives. A lane may come to what an incarnation asked when the next has gone on with its
-    /// session already, and the next is to find it there.
+    /// The outbox of a session that has not ended. An entry of an earlier incarnation finds it,
+    /// too, if later ones resumed its session: a lane may apply a SUBSCRIBE after its client has
+    /// reconnected.
     pub(crate) fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
         let state = self.state.lock();
         let record = state.by_number.get(&session.client)?;
@@ -317,7 +346,7 @@ impl Sessions {
             .then(|| record.outbox.clone())
     }
 
-    /// Lets nobody in any more; all outboxes.
+    /// Refuses all registrations from now on. Returns all outboxes.
     pub(crate) fn shut_down(&self) -> Vec<Arc<Outbox>> {
         let mut state = self.state.lock();
         state.shutting_down = true;
@@ -333,7 +362,7 @@ impl Sessions {
         self.state.lock().shutting_down
     }
 
-    /// How many there are, and were.
+    /// The numbers that `$SYS` shows.
     pub(crate) fn counts(&self) -> SessionCounts {
         let state = self.state.lock();
         SessionCounts {
@@ -346,29 +375,29 @@ impl Sessions {
         }
     }
 
-    /// Sessions with a connection, and without.
+    /// Sessions with and without a connection.
     #[cfg(test)]
-    fn count(&self) -> (usize, usize) {
+    fn connected_and_offline(&self) -> (usize, usize) {
         let state = self.state.lock();
         let offline = state.offline.len();
         (state.by_number.len() - offline, offline)
     }
 }
 
-/// Sessions in numbers.
+/// Numbers of sessions.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SessionCounts {
-    /// With a connection.
+    /// Sessions that have a connection.
     pub connected: u64,
-    /// Kept for a client that is disconnected.
+    /// Sessions whose client is disconnected.
     pub offline: u64,
     /// The most that had a connection at one time.
     pub maximum: u64,
-    /// Those that ended while their client was away: their time was over, or others needed the room.
+    /// Sessions that have ended while offline: expired and evicted ones.
     pub expired: u64,
-    /// Of them, those that ended for `limits.kept_sessions`.
+    /// Those of them that were evicted for `limits.kept_sessions`.
     pub evicted_for_count: u64,
-    /// And for `limits.kept_bytes`.
+    /// Those of them that were evicted for `limits.kept_bytes`.
     pub evicted_for_bytes: u64,
 }
 
@@ -381,7 +410,7 @@ impl State {
         self.max_connected = self.max_connected.max(self.connected());
     }
 
-    /// A connection of this client is over: the first of those who wait may look.
+    /// Notifies the first newcomer that waits for this client.
     fn notify_next(&mut self, client: &ClientKey) {
         let Some(ended) = self.waiting.get(client) else {
             return;
@@ -393,7 +422,7 @@ impl State {
         }
     }
 
-    /// A session that sleeps is to end: nobody can wake it any more.
+    /// Ends an offline session: it cannot be resumed any more.
     pub(super) fn end(&mut self, number: u64) -> Option<Due> {
         let record = self.by_number.get_mut(&number)?;
         let mut offline = record.offline.take()?;
@@ -409,7 +438,7 @@ impl State {
     }
 }
 
-/// Whether somebody waits; each who does holds a part of it.
+/// Whether a newcomer waits: each holds a reference.
 fn has_waiters(ended: &Arc<Notify>) -> bool {
     Arc::strong_count(ended) > 1
 }

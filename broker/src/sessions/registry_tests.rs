@@ -75,13 +75,13 @@ fn closing(outbox: &Outbox) -> Option<ReasonCode> {
 }
 
 #[test]
-fn who_comes_back_waits_until_its_will_is_in_the_log_and_so_does_the_end() {
+fn a_reconnect_and_an_end_wait_until_the_will_is_in_the_log() {
     use std::task::{Context, Poll, Waker};
     let sessions = Sessions::new(10);
     let id = new(&sessions, "alice");
     sessions.add_offline(id, offline(1, 20, Some(10)));
-    let is_out = |due: &[Due]| matches!(due, [Due::Will(of, ..)] if *of == id);
-    assert!(is_out(&sessions.due(10).0));
+    let is_will = |due: &[Due]| matches!(due, [Due::Will(of, ..)] if *of == id);
+    assert!(is_will(&sessions.due(10).0));
     assert!(register_at(&sessions, "alice", &outbox(), true, 11).is_none());
     assert!(matches!(&sessions.due(20).0[..], [Due::End(of, _)] if *of == id));
     let mut end = Box::pin(sessions.wait_for_will(id));
@@ -89,7 +89,7 @@ fn who_comes_back_waits_until_its_will_is_in_the_log_and_so_does_the_end() {
     assert_eq!(end.as_mut().poll(&mut cx), Poll::Pending);
     sessions.will_logged(id);
     assert_eq!(end.as_mut().poll(&mut cx), Poll::Ready(()));
-    // Another that has time left.
+    // A session that has time left is resumed afterwards.
     let id = new(&sessions, "bob");
     sessions.add_offline(id, offline(1, 99, Some(10)));
     assert_eq!(sessions.due(10).0.len(), 1);
@@ -100,11 +100,11 @@ fn who_comes_back_waits_until_its_will_is_in_the_log_and_so_does_the_end() {
 }
 
 #[test]
-fn an_outbox_is_that_of_all_incarnations_that_went_on_with_it() {
+fn entries_of_all_incarnations_of_a_resumed_session_find_its_outbox() {
     let sessions = Sessions::new(10);
-    let (kept, fresh) = (outbox(), outbox());
+    let (old, fresh) = (outbox(), outbox());
     let same = |a: Option<Arc<Outbox>>, b: &Arc<Outbox>| a.is_some_and(|a| Arc::ptr_eq(&a, b));
-    let Some(Registration::New(first)) = register(&sessions, "alice", &kept, true) else {
+    let Some(Registration::New(first)) = register(&sessions, "alice", &old, true) else {
         panic!()
     };
     sessions.add_offline(first, offline(1, u64::MAX, None));
@@ -112,8 +112,8 @@ fn an_outbox_is_that_of_all_incarnations_that_went_on_with_it() {
     else {
         panic!()
     };
-    // The lanes may not have come to what the first one asked.
-    assert!(same(sessions.outbox(first), &kept) && same(sessions.outbox(second), &kept));
+    // A lane may apply an entry of the first incarnation only now.
+    assert!(same(sessions.outbox(first), &old) && same(sessions.outbox(second), &old));
     sessions.add_offline(second, offline(2, u64::MAX, None));
     let Some(Registration::Replaced(third, ..)) = register(&sessions, "alice", &fresh, false)
     else {
@@ -148,14 +148,14 @@ fn a_second_connection_waits_for_the_first_of_one_user_only() {
 }
 
 #[test]
-fn a_session_that_slept_resumed_with_its_own_outbox() {
+fn a_resumed_session_uses_its_own_outbox_and_a_replaced_one_the_newcomers() {
     let sessions = Sessions::new(10);
     let (first, second, third) = (outbox(), outbox(), outbox());
     let Some(Registration::New(old)) = register(&sessions, "alice", &first, true) else {
         panic!()
     };
     assert!(sessions.add_offline(old, offline(5, 100, None)).is_none());
-    assert_eq!(sessions.count(), (0, 1));
+    assert_eq!(sessions.connected_and_offline(), (0, 1));
     assert!(sessions.outbox(old).is_some(), "lanes still fill it");
     let Some(Registration::Resumed(id, old_session)) = register(&sessions, "alice", &second, true)
     else {
@@ -164,23 +164,20 @@ fn a_session_that_slept_resumed_with_its_own_outbox() {
     assert_eq!((id.client, old_session.id), (old.client, old));
     assert!(Arc::ptr_eq(&old_session.outbox, &first));
     assert!(Arc::ptr_eq(&sessions.outbox(id).unwrap(), &first));
-    assert_eq!(sessions.count(), (1, 0));
+    assert_eq!(sessions.connected_and_offline(), (1, 0));
     sessions.add_offline(id, offline(6, 100, None));
     let replaced = register(&sessions, "alice", &third, false);
     let Some(Registration::Replaced(fresh, old)) = replaced else {
         panic!()
     };
-    assert!(
-        Arc::ptr_eq(&old.outbox, &first),
-        "to be ended by the newcomer"
-    );
+    assert!(Arc::ptr_eq(&old.outbox, &first), "the newcomer ends it");
     assert!(Arc::ptr_eq(&sessions.outbox(fresh).unwrap(), &third));
-    assert_eq!(sessions.due(1_000).0.len(), 0, "nobody sleeps any more");
+    assert_eq!(sessions.due(1_000).0.len(), 0, "no session is offline");
 }
 
 /// [MQTT-3.1.2-11, 5.0 MQTT-3.1.2-23, MQTT-4.1.0-2]
 #[test]
-fn a_session_whose_time_is_over_is_not_resumed_though_nobody_has_ended_it() {
+fn an_expired_session_is_not_resumed_even_before_its_end_is_carried_out() {
     for (now, resumed) in [(99, true), (100, false), (5_000, false)] {
         let sessions = Sessions::new(10);
         let (first, second) = (outbox(), outbox());
@@ -207,14 +204,14 @@ fn a_session_whose_time_is_over_is_not_resumed_though_nobody_has_ended_it() {
 }
 
 #[test]
-fn an_end_lets_in_one_of_those_who_wait_in_their_order() {
+fn each_end_registers_the_newcomer_that_has_waited_longest() {
     use std::task::{Context, Poll, Waker};
     let sessions = Sessions::new(10);
     let first = new(&sessions, "alice");
-    let claims = std::cell::Cell::new(0);
+    let attempts = std::cell::Cell::new(0);
     let own = outbox();
     let now = || {
-        claims.set(claims.get() + 1);
+        attempts.set(attempts.get() + 1);
         0
     };
     let (user, id): (Arc<str>, ByteString) = ("alice".into(), "tv".into());
@@ -224,23 +221,23 @@ fn an_end_lets_in_one_of_those_who_wait_in_their_order() {
     for one in &mut waiting {
         assert!(one.as_mut().poll(cx).is_pending());
     }
-    // Who gives up while it is its turn leaves that to the next.
+    // A newcomer that is notified and gives up passes that on to the next.
     sessions.remove(first);
     drop(waiting.pop_front());
     while let Some(mut next) = waiting.pop_front() {
         let later = waiting.iter_mut().any(|l| l.as_mut().poll(cx).is_ready());
         assert!(!later, "it came later");
         let Poll::Ready(Registration::New(here)) = next.as_mut().poll(cx) else {
-            panic!("nobody was let in")
+            panic!("no newcomer was registered")
         };
         sessions.remove(here);
     }
-    assert_eq!(claims.get(), 100 + 99, "each looks twice");
+    assert_eq!(attempts.get(), 100 + 99, "each tries twice");
     assert!(sessions.state.lock().waiting.is_empty());
 }
 
 #[test]
-fn who_waits_for_an_end_is_told_of_a_shutdown() {
+fn a_shutdown_ends_the_wait_of_newcomers() {
     use std::task::{Context, Poll, Waker};
     let sessions = Sessions::new(10);
     new(&sessions, "alice");
@@ -262,7 +259,7 @@ fn who_waits_for_an_end_is_told_of_a_shutdown() {
 }
 
 #[test]
-fn a_newcomer_that_waits_while_another_is_being_opened_is_not_forgotten() {
+fn a_newcomer_takes_over_a_connection_that_is_not_open_yet() {
     let sessions = Sessions::new(10);
     let first = Arc::new(Outbox::offline(Version::V5, LIMITS, Arc::default()));
     let Some(Registration::New(id)) = register(&sessions, "alice", &first, true) else {
@@ -277,7 +274,7 @@ fn a_newcomer_that_waits_while_another_is_being_opened_is_not_forgotten() {
     sessions.on_connected(id);
     assert_eq!(closing(&first), Some(ReasonCode::SessionTakenOver));
     drop(waits);
-    // Who has given up ends nobody.
+    // A newcomer that has given up takes over nothing.
     sessions.remove(id);
     let Some(Registration::New(id)) = register(&sessions, "alice", &first, true) else {
         panic!()
@@ -289,7 +286,7 @@ fn a_newcomer_that_waits_while_another_is_being_opened_is_not_forgotten() {
 }
 
 #[test]
-fn wills_and_ends_come_when_they_are_due() {
+fn wills_and_ends_are_due_in_time() {
     let sessions = Sessions::new(10);
     let (alice, bob) = (new(&sessions, "alice"), new(&sessions, "bob"));
     sessions.add_offline(alice, offline(0, 100, Some(50)));
@@ -305,14 +302,14 @@ fn wills_and_ends_come_when_they_are_due() {
     assert_eq!(next, None);
     assert!(
         register(&sessions, "alice", &outbox(), true).is_none(),
-        "until its end is told"
+        "not before its end is carried out"
     );
     sessions.remove(alice);
     new(&sessions, "alice");
 }
 
 #[test]
-fn an_end_before_the_will_takes_the_will_along() {
+fn a_session_that_ends_before_its_will_is_due_still_has_the_will() {
     let sessions = Sessions::new(10);
     let alice = new(&sessions, "alice");
     sessions.add_offline(alice, offline(0, 30, Some(50)));
@@ -321,7 +318,7 @@ fn an_end_before_the_will_takes_the_will_along() {
 }
 
 #[test]
-fn the_longest_asleep_makes_room() {
+fn the_session_that_is_offline_longest_is_evicted_first() {
     let sessions = Sessions::new(2);
     let ids: Vec<_> = ["a", "b", "c"].map(|u| new(&sessions, u)).into();
     assert!(
@@ -336,7 +333,7 @@ fn the_longest_asleep_makes_room() {
     );
     let ended = sessions.add_offline(ids[2], offline(3, 100, None));
     assert!(matches!(ended, Some(Due::End(id, _)) if id == ids[1]));
-    assert_eq!(sessions.count().1, 2);
+    assert_eq!(sessions.connected_and_offline().1, 2);
     let mut expected = SessionCounts {
         connected: 0,
         offline: 2,
@@ -354,14 +351,14 @@ fn the_longest_asleep_makes_room() {
 }
 
 #[test]
-fn a_connection_that_opens_while_the_server_shuts_down_ends() {
+fn a_connection_that_opens_during_a_shutdown_is_closed() {
     let sessions = Sessions::new(10);
     let late = Arc::new(Outbox::offline(Version::V5, LIMITS, Arc::default()));
     let Some(Registration::New(id)) = register(&sessions, "alice", &late, true) else {
         panic!()
     };
     for outbox in sessions.shut_down() {
-        outbox.stop_reading();
+        outbox.start_draining();
     }
     let nothing = crate::packet::Reply::PingResp;
     late.connect(None, Version::V5, LIMITS, &nothing, 0);
@@ -371,10 +368,10 @@ fn a_connection_that_opens_while_the_server_shuts_down_ends() {
 }
 
 #[test]
-fn strangers_make_room_before_users_do() {
+fn sessions_without_credentials_are_evicted_before_users() {
     let sessions = Sessions::new(2);
     let ids: Vec<_> = ["user", "~1", "~2"].map(|u| new(&sessions, u)).into();
-    let stranger = |since| {
+    let anonymous = |since| {
         let mut offline = offline(since, 100, None);
         offline.state.who.authenticated = false;
         offline
@@ -384,7 +381,7 @@ fn strangers_make_room_before_users_do() {
             .add_offline(ids[0], offline(1, 100, None))
             .is_none()
     );
-    assert!(sessions.add_offline(ids[1], stranger(2)).is_none());
-    let ended = sessions.add_offline(ids[2], stranger(3));
+    assert!(sessions.add_offline(ids[1], anonymous(2)).is_none());
+    let ended = sessions.add_offline(ids[2], anonymous(3));
     assert!(matches!(ended, Some(Due::End(id, _)) if id == ids[1]));
 }

@@ -1,4 +1,4 @@
-//! What the server keeps of a session from one connection to the next (Session State, 4.1).
+//! The session state that outlives a connection (Session State, 4.1).
 
 use crate::packet::PacketId;
 use crate::policy::Principal;
@@ -6,18 +6,18 @@ use crate::session::Filters;
 use bytestring::ByteString;
 use std::collections::{BTreeSet, HashSet};
 
-/// What a session is between two connections, beside its outbox and its subscriptions in the lanes.
+/// The state of an offline session, without its outbox and its subscriptions in the lanes.
 #[derive(Debug)]
 pub(crate) struct SessionState {
     pub who: Principal,
     pub client_id: ByteString,
-    /// QoS 2 ids taken and not yet released.
+    /// Packet ids of QoS 2 messages that were received and are not released.
     pub unreleased: HashSet<PacketId>,
-    /// As the client named them.
+    /// The subscribed filters, by the client's own names.
     pub filters: Filters,
-    /// Lanes in which the session has had something.
+    /// Lanes that know the session.
     pub lanes: BTreeSet<u16>,
-    /// Number of the last SUBSCRIBE or UNSUBSCRIBE.
+    /// Request id of the last SUBSCRIBE or UNSUBSCRIBE.
     pub request_id: u32,
 }
 

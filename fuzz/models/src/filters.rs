@@ -1,7 +1,7 @@
 //! Names, filters, and who is reached by what, against `names`.
 
 use super::names;
-use roommq_broker::fuzzing::{RetainedTopics, Subscriptions, lane_of, lane_of_filter};
+use roommq_broker::fuzzing::{RetainedTopics, SubscriptionIndex, lane_of, lane_of_filter};
 use roommq_mqtt::packet::{NameError, TopicFilter, TopicName};
 use std::num::NonZeroU32;
 
@@ -11,7 +11,7 @@ const MOST: usize = 96;
 /// What has been done so far.
 struct World {
     lanes: u16,
-    index: Subscriptions,
+    index: SubscriptionIndex,
     retained: RetainedTopics,
     /// Who holds which filter under which identifier: the list that the index is compared with.
     held: Vec<(u32, String, NonZeroU32)>,
@@ -24,7 +24,7 @@ pub(super) fn run(bytes: &[u8]) {
     let (lanes, rest) = bytes.split_first().unwrap_or((&0, &[]));
     let mut world = World {
         lanes: 1 + u16::from(*lanes) * 16,
-        index: Subscriptions::default(),
+        index: SubscriptionIndex::default(),
         retained: RetainedTopics::new(MOST),
         held: Vec::new(),
         topics: Vec::new(),

@@ -16,10 +16,15 @@ use crate::clock;
 use crate::lane::state::{Batch, Entry, PublishEntry, lane_of};
 use crate::packet::QoS;
 use crate::policy::Notice;
+use crate::rate_limiter::RateLimiter;
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
+
+/// Milliseconds from one log line about dropped messages to the next.
+const REPORT_INTERVAL: u64 = 1_000;
 
 /// How many messages one mailbox holds.
 const CAPACITY: usize = 1024;
@@ -33,6 +38,8 @@ pub(crate) struct Mailboxes {
     /// By lane.
     senders: Arc<[mpsc::Sender<Notice>]>,
     dropped: Arc<AtomicU64>,
+    /// Limits the log lines about them.
+    reports: Arc<Mutex<RateLimiter>>,
 }
 
 /// The receiving ends of all mailboxes.
@@ -48,6 +55,7 @@ impl Mailboxes {
         let mailboxes = Mailboxes {
             senders: senders.into(),
             dropped: Arc::default(),
+            reports: Arc::new(Mutex::new(RateLimiter::every(REPORT_INTERVAL))),
         };
         (mailboxes, MailboxReaders { receivers })
     }
@@ -65,12 +73,12 @@ impl Mailboxes {
         if sender.is_some_and(|sender| sender.try_send(notice).is_ok()) {
             return;
         }
-        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-        if dropped.is_power_of_two() {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Some(dropped) = self.reports.lock().admit(clock::now_ms()) {
             tracing::warn!(
                 lane,
                 dropped,
-                "error messages are dropped: a mailbox is full"
+                "error messages were dropped: a mailbox is full"
             );
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// The members of a group that are asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Members {
+enum Eligible {
     /// Those that have a connection.
     Connected,
     /// Those whose session is offline.
@@ -33,19 +33,19 @@ enum Members {
 ///    oldest message is dropped.
 /// 5. An offline member whose last connection did not accept packets of this size. The next one
 ///    may.
-const DELIVERY_ORDER: [(Members, Need); 5] = [
-    (Members::Connected, Need::Room),
-    (Members::Offline, Need::Room),
-    (Members::Connected, Need::Size),
-    (Members::Offline, Need::Size),
-    (Members::Offline, Need::Later),
+const DELIVERY_ORDER: [(Eligible, Need); 5] = [
+    (Eligible::Connected, Need::Room),
+    (Eligible::Offline, Need::Room),
+    (Eligible::Connected, Need::Size),
+    (Eligible::Offline, Need::Size),
+    (Eligible::Offline, Need::Later),
 ];
 
 /// The order in which members are asked to drop and count a message that none can take. A connected
 /// one comes first: an offline one with a full queue would drop an older message for it.
-const DROP_ORDER: [(Members, Need); 2] = [
-    (Members::Connected, Need::Nothing),
-    (Members::Any, Need::Nothing),
+const DROP_ORDER: [(Eligible, Need); 2] = [
+    (Eligible::Connected, Need::Nothing),
+    (Eligible::Any, Need::Nothing),
 ];
 
 /// The order in which members are asked to take what another member leaves. If only connected
@@ -53,10 +53,10 @@ const DROP_ORDER: [(Members, Need); 2] = [
 ///
 /// No connection is closed for such a message. A closed member would leave all its messages to the
 /// others, close one of those, and so on through the whole group.
-const REASSIGN_ORDER: [(Members, Need); 3] = [
-    (Members::Connected, Need::Room),
-    (Members::Any, Need::Room),
-    (Members::Offline, Need::Later),
+const REASSIGN_ORDER: [(Eligible, Need); 3] = [
+    (Eligible::Connected, Need::Room),
+    (Eligible::Any, Need::Room),
+    (Eligible::Offline, Need::Later),
 ];
 
 /// One message, and the group whose member it is for.
@@ -125,7 +125,7 @@ impl GroupDelivery<'_, '_> {
     /// Gives the message to the first member that meets a line of `asked`. False if none does.
     fn give_to_first(
         &self,
-        asked: &[(Members, Need)],
+        asked: &[(Eligible, Need)],
         frames: &mut Frames<'_>,
         host: &mut dyn LaneHost,
     ) -> bool {
@@ -139,9 +139,9 @@ impl GroupDelivery<'_, '_> {
             let able = members.clone().filter(|(_, member, outbox)| {
                 let connected = outbox.is_connected();
                 let asked = match which {
-                    Members::Connected => connected,
-                    Members::Offline => !connected,
-                    Members::Any => true,
+                    Eligible::Connected => connected,
+                    Eligible::Offline => !connected,
+                    Eligible::Any => true,
                 };
                 asked && (connected || *need == Need::Nothing || keeps_messages(member))
             });

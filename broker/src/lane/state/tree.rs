@@ -29,13 +29,13 @@ const ROOT: NodeIndex = 0;
 /// Subscriptions to filters with `+` or `#`.
 #[derive(Debug)]
 pub(super) struct Tree {
-    nodes: Vec<Node>,
+    nodes: Vec<TreeNode>,
     /// Indexes of nodes that are unused.
     free: Vec<NodeIndex>,
 }
 
 #[derive(Debug, Default)]
-struct Node {
+struct TreeNode {
     parent: NodeIndex,
     /// The levels between the parent and this node. No two children of a node have the same first
     /// level.
@@ -56,7 +56,7 @@ struct Node {
 impl Default for Tree {
     fn default() -> Self {
         Tree {
-            nodes: vec![Node::default()],
+            nodes: vec![TreeNode::default()],
             free: Vec::new(),
         }
     }
@@ -180,10 +180,10 @@ impl Tree {
 
     /// Adds a child that nothing of the parent's leads to yet.
     fn add(&mut self, parent: NodeIndex, path: &str) -> NodeIndex {
-        let node = Node {
+        let node = TreeNode {
             parent,
             path: path.into(),
-            ..Node::default()
+            ..TreeNode::default()
         };
         let number = if let Some(number) = self.free.pop() {
             self.nodes[number] = node;
@@ -244,12 +244,12 @@ impl Tree {
 
     /// Empties a node, so that its index can be used again.
     fn release(&mut self, number: NodeIndex) {
-        self.nodes[number] = Node::default();
+        self.nodes[number] = TreeNode::default();
         self.free.push(number);
     }
 }
 
-impl Node {
+impl TreeNode {
     fn list_mut(&mut self, hash: bool) -> &mut Vec<Subscription> {
         if hash {
             &mut self.below

@@ -3,7 +3,7 @@
 use super::held::{HeldBack, HeldByLane, weight};
 use super::message::Waiting;
 use super::pending::{Answer, Owed};
-use super::{DropReason, Frame, Outbound, Room};
+use super::{DropReason, Frame, Outbound, QueueState};
 use crate::packet::{QoS, ReasonCode, Reply};
 use bytestring::ByteString;
 use std::collections::BTreeSet;
@@ -98,7 +98,7 @@ impl Outbound {
         };
         if owed.bytes() + weight(frame) > self.limits.bytes {
             if frame.qos != QoS::AtMostOnce {
-                self.room = Room::Overflowed;
+                self.room = QueueState::Overflowed;
             }
             self.lose(frame);
             return false;
@@ -188,7 +188,7 @@ impl Outbound {
         let may_be_lost = frame.qos == QoS::AtMostOnce;
         let taken = !full || !may_be_lost && weight <= most;
         if full && !may_be_lost {
-            self.room = Room::Overflowed;
+            self.room = QueueState::Overflowed;
         }
         let mut lost = Vec::new();
         if taken {

@@ -5,7 +5,7 @@
 //! dropped for room.
 
 use super::message::Waiting;
-use super::{DropReason, Frame, Outbound, Room};
+use super::{DropReason, Frame, Outbound, QueueState};
 use crate::cost::{MESSAGE_COST, RELEASED_ID_COST};
 use crate::packet::{Patch, QoS, ReasonCode, Reply, Version};
 use crate::session::OutboundLimits;
@@ -16,7 +16,7 @@ impl Outbound {
     pub fn sleep(&mut self, now: u64) -> WriteQueue {
         self.asleep = true;
         self.sent = 0;
-        self.room = Room::Enough;
+        self.room = QueueState::Enough;
         self.unanswerable = false;
         self.aliases = None;
         self.forgive(now);
@@ -36,7 +36,7 @@ impl Outbound {
         self.aliases = super::Aliases::new(limits.topic_aliases);
         self.queue = WriteQueue::default();
         // Closed for what it has not had the time to read, it would never get to the end of it.
-        self.room = Room::Behind;
+        self.room = QueueState::Behind;
         self.reply(connack);
         for n in 0..self.released.len() {
             let id = self.released[n];

@@ -69,13 +69,13 @@ pub struct Outbound {
     aliases: Option<Box<Aliases>>,
     dropped: u64,
     tally: Tally,
-    room: Room,
+    room: QueueState,
     unanswerable: bool,
 }
 
 /// How a connection stands with what waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Room {
+enum QueueState {
     Enough,
     /// It has found a queue that was filled before it, and has not yet halved it.
     Behind,
@@ -109,7 +109,7 @@ impl Outbound {
             aliases: Aliases::new(limits.topic_aliases),
             dropped: 0,
             tally: Tally::default(),
-            room: Room::Enough,
+            room: QueueState::Enough,
             unanswerable: false,
         }
     }
@@ -177,7 +177,7 @@ impl Outbound {
     /// kept, the oldest goes for the newest.
     #[must_use]
     pub fn overflowed(&self) -> bool {
-        self.room == Room::Overflowed
+        self.room == QueueState::Overflowed
     }
 
     /// Whether an answer was larger than any packet that the client takes: the connection is to be closed.
@@ -254,8 +254,8 @@ impl Outbound {
     }
 
     fn overflow(&mut self) {
-        if self.room == Room::Enough {
-            self.room = Room::Overflowed;
+        if self.room == QueueState::Enough {
+            self.room = QueueState::Overflowed;
         }
     }
 
@@ -406,8 +406,8 @@ impl Outbound {
         let half = self.offers.is_empty()
             && self.waiting.len() * 2 <= self.limits.messages
             && self.waiting_bytes * 2 <= self.limits.bytes;
-        if half && self.room == Room::Behind {
-            self.room = Room::Enough;
+        if half && self.room == QueueState::Behind {
+            self.room = QueueState::Enough;
         }
         if self.waiting.is_empty() && self.waiting.capacity() > 64 {
             self.waiting = VecDeque::new();
