@@ -1,5 +1,4 @@
-//! A client's view of what the broker sends: packets read by the codec library, which shares no code with our encoder
-//! of PUBLISH and of short acknowledgements.
+//! A client's view of what the broker sends: packets read by the codec library, which shares no code with ours.
 
 use bytes::BytesMut;
 use rmqtt_codec::{v3, v5};

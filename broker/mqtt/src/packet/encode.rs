@@ -1,24 +1,18 @@
 //! From the server's packets to bytes; PUBLISH has its own file.
 
-use super::library::{write_v3, write_v5};
-use super::{ConnAck, PacketId, QoS, ReasonCode, Reply, Version};
-use bytes::BytesMut;
+use super::kind::{
+    AUTH, CONNACK, DISCONNECT, PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL, RESERVED, SUBACK,
+    UNSUBACK,
+};
+use super::wire::{LONGEST, binary, put_binary, put_variable, text, variable_len};
+use super::{Authentication, ConnAck, PacketId, QoS, ReasonCode, Reply, Version};
 use bytestring::ByteString;
-use rmqtt_codec::v3::{self, SubscribeReturnCode};
-use rmqtt_codec::v5::{self, PublishAck2Reason, PublishAckReason};
-use rmqtt_codec::{types, v5::DisconnectReasonCode};
-use std::num::NonZeroU16;
-
-const PUBACK: u8 = 0x40;
-const PUBREC: u8 = 0x50;
-const PUBREL: u8 = 0x62;
-const PUBCOMP: u8 = 0x70;
 
 /// Appends `reply` to `out` in `version`; nothing where that version has no such packet (DISCONNECT and AUTH
 /// in 3.1.1).
 ///
 /// A reason string is left out where `problem_information` is false, CONNACK and DISCONNECT apart
-/// [5.0 MQTT-3.1.2-29], and where the packet would be over `max_packet` bytes with it
+/// [5.0 MQTT-3.1.2-29], where it has more than 65,535 bytes, and where the packet would be over `max_packet` bytes with it
 /// [5.0 MQTT-3.2.2-19, MQTT-3.4.2-2, MQTT-3.5.2-2, MQTT-3.6.2-2, MQTT-3.7.2-2, MQTT-3.9.2-1, MQTT-3.11.2-1,
 /// MQTT-3.14.2-3, MQTT-3.15.2-2]. A packet that is over `max_packet` even so is not written at all
 /// [5.0 MQTT-3.1.2-24, MQTT-3.1.2-25].
@@ -26,7 +20,8 @@ const PUBCOMP: u8 = 0x70;
 /// User properties are never written: they make no packet too large [5.0 MQTT-3.2.2-20, MQTT-3.4.2-3, MQTT-3.5.2-3,
 /// MQTT-3.6.2-3, MQTT-3.7.2-3, MQTT-3.9.2-2, MQTT-3.11.2-2, MQTT-3.14.2-4, MQTT-3.15.2-3].
 ///
-/// A reason that the packet does not have is written as `UnspecifiedError` (0x80).
+/// A reason that the packet does not have is written as `UnspecifiedError` (0x80). Other strings and data are cut at 65,535
+/// bytes.
 pub fn encode(
     version: Version,
     reply: &Reply,
@@ -46,62 +41,61 @@ pub fn encode(
 }
 
 fn encode_v3(reply: &Reply, out: &mut Vec<u8>) {
-    let written = match reply {
-        Reply::ConnAck(ack) => write_v3(v3::Packet::ConnectAck(v3::ConnectAck {
-            return_code: return_code(ack.reason),
+    match reply {
+        Reply::ConnAck(ack) => {
             // [3.1.1 MQTT-3.2.2-4]
-            session_present: ack.session_present && ack.reason == ReasonCode::Success,
-        })),
-        Reply::PubAck(id, ..) => return put_ack(out, PUBACK, *id, None),
-        Reply::PubRec(id, ..) => return put_ack(out, PUBREC, *id, None),
-        Reply::PubRel(id, ..) => return put_ack(out, PUBREL, *id, None),
-        Reply::PubComp(id, ..) => return put_ack(out, PUBCOMP, *id, None),
-        Reply::SubAck(packet_id, reasons, _) => write_v3(v3::Packet::SubscribeAck {
-            packet_id: *packet_id,
-            status: reasons.iter().map(|reason| suback_v3(*reason)).collect(),
-        }),
-        Reply::UnsubAck(packet_id, ..) => write_v3(v3::Packet::UnsubscribeAck {
-            packet_id: *packet_id,
-        }),
-        Reply::PingResp => write_v3(v3::Packet::PingResponse),
-        Reply::Disconnect(..) | Reply::Auth(..) => None,
-    };
-    out.extend_from_slice(&written.unwrap_or_default());
+            let present = ack.session_present && ack.reason == ReasonCode::Success;
+            let code = return_code(ack.reason);
+            out.extend_from_slice(&[CONNACK << 4, 2, u8::from(present), code]);
+        }
+        Reply::PubAck(id, ..) => put_ack(out, PUBACK, *id, 0),
+        Reply::PubRec(id, ..) => put_ack(out, PUBREC, *id, 0),
+        Reply::PubRel(id, ..) => put_ack(out, PUBREL, *id, 0),
+        Reply::PubComp(id, ..) => put_ack(out, PUBCOMP, *id, 0),
+        Reply::SubAck(id, reasons, _) => {
+            out.push(SUBACK << 4);
+            put_variable(out, 2 + reasons.len());
+            out.extend_from_slice(&id.get().to_be_bytes());
+            out.extend(reasons.iter().map(|reason| suback_v3(*reason)));
+        }
+        Reply::UnsubAck(id, ..) => put_ack(out, UNSUBACK, *id, 0),
+        Reply::PingResp => out.extend_from_slice(&[PINGRESP << 4, 0]),
+        Reply::Disconnect(..) | Reply::Auth(..) => {}
+    }
 }
 
 /// The six codes of 3.1.1 (3.2.2.3).
-fn return_code(reason: ReasonCode) -> v3::ConnectAckReason {
-    use v3::ConnectAckReason as Code;
+fn return_code(reason: ReasonCode) -> u8 {
     match reason {
-        ReasonCode::Success => Code::ConnectionAccepted,
-        ReasonCode::UnsupportedProtocolVersion => Code::UnacceptableProtocolVersion,
-        ReasonCode::ClientIdentifierNotValid => Code::IdentifierRejected,
-        ReasonCode::BadUserNameOrPassword | ReasonCode::BadAuthenticationMethod => {
-            Code::BadUserNameOrPassword
-        }
-        ReasonCode::NotAuthorized | ReasonCode::Banned => Code::NotAuthorized,
-        _ => Code::ServiceUnavailable,
+        ReasonCode::Success => 0,
+        ReasonCode::UnsupportedProtocolVersion => 1,
+        ReasonCode::ClientIdentifierNotValid => 2,
+        ReasonCode::BadUserNameOrPassword | ReasonCode::BadAuthenticationMethod => 4,
+        ReasonCode::NotAuthorized | ReasonCode::Banned => 5,
+        _ => 3, // server unavailable
     }
 }
 
 /// Granted, or 0x80 [3.1.1 MQTT-3.8.4-5, MQTT-3.9.3-2, 5.0 MQTT-3.9.3-2].
-fn suback_v3(reason: ReasonCode) -> SubscribeReturnCode {
+fn suback_v3(reason: ReasonCode) -> u8 {
     match reason {
-        ReasonCode::Success => SubscribeReturnCode::Success(types::QoS::AtMostOnce),
-        ReasonCode::GrantedQoS1 => SubscribeReturnCode::Success(types::QoS::AtLeastOnce),
-        ReasonCode::GrantedQoS2 => SubscribeReturnCode::Success(types::QoS::ExactlyOnce),
-        _ => SubscribeReturnCode::Failure,
+        ReasonCode::Success | ReasonCode::GrantedQoS1 | ReasonCode::GrantedQoS2 => reason as u8,
+        _ => 0x80,
     }
 }
 
-/// PUBACK and its kind without properties: there is one a message, so it is written by hand. `id` is that of the
-/// PUBLISH [3.1.1 MQTT-2.3.1-6, 5.0 MQTT-2.2.1-5].
-fn put_ack(out: &mut Vec<u8>, first: u8, id: PacketId, code: Option<u8>) {
+/// A packet of an id, and a code where that is not success, which may be left out (5.0 3.4.2.1). `id` is that of the packet
+/// that it answers [3.1.1 MQTT-2.3.1-6, 5.0 MQTT-2.2.1-5].
+fn put_ack(out: &mut Vec<u8>, kind: u8, id: PacketId, code: u8) {
     let [high, low] = id.get().to_be_bytes();
-    match code.filter(|code| *code != 0) {
-        None => out.extend_from_slice(&[first, 2, high, low]), // success may be left out (5.0 3.4.2.1)
-        Some(code) => out.extend_from_slice(&[first, 3, high, low, code]),
+    match code {
+        0 => out.extend_from_slice(&[first_byte(kind), 2, high, low]),
+        code => out.extend_from_slice(&[first_byte(kind), 3, high, low, code]),
     }
+}
+
+fn first_byte(kind: u8) -> u8 {
+    (kind << 4) | if kind == PUBREL { RESERVED } else { 0 }
 }
 
 struct V5<'a> {
@@ -113,184 +107,179 @@ struct V5<'a> {
 impl V5<'_> {
     fn encode(&mut self, reply: &Reply) {
         match reply {
-            Reply::ConnAck(ack) => self.put(ack.reason_string.as_ref(), |text| connack(ack, text)),
-            Reply::PubAck(id, reason, text) => {
-                self.put_message_ack(PUBACK, *id, *reason, text.as_ref());
+            Reply::ConnAck(ack) => self.put_connack(ack),
+            Reply::PubAck(id, reason, text) => self.put_ack(PUBACK, *id, *reason, text.as_ref()),
+            Reply::PubRec(id, reason, text) => self.put_ack(PUBREC, *id, *reason, text.as_ref()),
+            Reply::PubRel(id, reason, text) => self.put_ack(PUBREL, *id, *reason, text.as_ref()),
+            Reply::PubComp(id, reason, text) => self.put_ack(PUBCOMP, *id, *reason, text.as_ref()),
+            Reply::SubAck(id, reasons, text) => self.put_codes(SUBACK, *id, reasons, text.as_ref()),
+            Reply::UnsubAck(id, reasons, text) => {
+                self.put_codes(UNSUBACK, *id, reasons, text.as_ref());
             }
-            Reply::PubRec(id, reason, text) => {
-                self.put_message_ack(PUBREC, *id, *reason, text.as_ref());
+            Reply::PingResp if self.most < 2 => {}
+            Reply::PingResp => self.out.extend_from_slice(&[PINGRESP << 4, 0]),
+            // Without a session expiry interval [5.0 MQTT-3.14.2-2].
+            Reply::Disconnect(reason, text) => {
+                self.put(
+                    DISCONNECT,
+                    &[reason.code_in(DISCONNECT)],
+                    &[],
+                    text.as_ref(),
+                    &[],
+                );
             }
-            Reply::PubRel(id, reason, text) => {
-                self.put_release(PUBREL, *id, *reason, text.as_ref());
-            }
-            Reply::PubComp(id, reason, text) => {
-                self.put_release(PUBCOMP, *id, *reason, text.as_ref());
-            }
-            Reply::SubAck(packet_id, reasons, text) => {
-                let text = text.as_ref().filter(|_| self.problem_information);
-                self.put(text, |text| {
-                    v5::Packet::SubscribeAck(v5::SubscribeAck {
-                        packet_id: *packet_id,
-                        properties: Vec::new(),
-                        reason_string: text.cloned(),
-                        status: codes(reasons, v5::SubscribeAckReason::UnspecifiedError),
-                    })
-                });
-            }
-            Reply::UnsubAck(packet_id, reasons, text) => {
-                let text = text.as_ref().filter(|_| self.problem_information);
-                self.put(text, |text| {
-                    v5::Packet::UnsubscribeAck(v5::UnsubscribeAck {
-                        packet_id: *packet_id,
-                        properties: Vec::new(),
-                        reason_string: text.cloned(),
-                        status: codes(reasons, v5::UnsubscribeAckReason::UnspecifiedError),
-                    })
-                });
-            }
-            Reply::PingResp => self.put(None, |_| v5::Packet::PingResponse),
-            Reply::Disconnect(reason, text) => self.put(text.as_ref(), |text| {
-                // Without a session expiry interval [5.0 MQTT-3.14.2-2].
-                v5::Packet::Disconnect(v5::Disconnect {
-                    reason_string: text.cloned(),
-                    ..v5::Disconnect::new(code(*reason, DisconnectReasonCode::UnspecifiedError))
-                })
-            }),
             Reply::Auth(reason, authentication, text) => {
-                let text = text.as_ref().filter(|_| self.problem_information);
-                self.put(text, |text| {
-                    v5::Packet::Auth(v5::Auth {
-                        // A server says success or continue, nothing else [5.0 MQTT-3.15.2-1].
-                        reason_code: match reason {
-                            ReasonCode::Success => v5::AuthReasonCode::Success,
-                            _ => v5::AuthReasonCode::ContinueAuth,
-                        },
-                        auth_method: Some(authentication.method.clone()),
-                        auth_data: authentication.data.clone(),
-                        reason_string: text.cloned(),
-                        user_properties: Vec::new(),
-                    })
-                });
+                // A server says success or continue, nothing else [5.0 MQTT-3.15.2-1].
+                let code = match reason {
+                    ReasonCode::Success => ReasonCode::Success,
+                    _ => ReasonCode::ContinueAuthentication,
+                };
+                let mut properties = Vec::new();
+                put_authentication(&mut properties, authentication);
+                let text = self.wanted(text.as_ref());
+                self.put(AUTH, &[code as u8], &properties, text, &[]);
             }
         }
     }
 
-    /// PUBACK or PUBREC.
-    fn put_message_ack(
-        &mut self,
-        first: u8,
-        packet_id: PacketId,
-        reason: ReasonCode,
-        text: Option<&ByteString>,
-    ) {
-        let reason_code = code(reason, PublishAckReason::UnspecifiedError);
-        let with_text = |text: &ByteString| {
-            let ack = v5::PublishAck {
-                packet_id,
-                reason_code,
-                properties: Vec::new(),
-                reason_string: Some(text.clone()),
-            };
-            if first == PUBACK {
-                v5::Packet::PublishAck(ack)
-            } else {
-                v5::Packet::PublishReceived(ack)
-            }
-        };
-        self.put_ack(first, packet_id, reason_code.into(), text.map(with_text));
+    /// The reason string, where the client wants it.
+    fn wanted<'t>(&self, text: Option<&'t ByteString>) -> Option<&'t ByteString> {
+        text.filter(|_| self.problem_information)
     }
 
-    /// PUBREL or PUBCOMP.
-    fn put_release(
-        &mut self,
-        first: u8,
-        packet_id: PacketId,
-        reason: ReasonCode,
-        text: Option<&ByteString>,
-    ) {
-        // The only other code that they have.
-        let reason_code = code(reason, PublishAck2Reason::PacketIdNotFound);
-        let with_text = |text: &ByteString| {
-            let ack = v5::PublishAck2 {
-                packet_id,
-                reason_code,
-                properties: Vec::new(),
-                reason_string: Some(text.clone()),
-            };
-            if first == PUBREL {
-                v5::Packet::PublishRelease(ack)
-            } else {
-                v5::Packet::PublishComplete(ack)
+    /// PUBACK and its kind: with its reason string, where there is one, or else the short form.
+    fn put_ack(&mut self, kind: u8, id: PacketId, reason: ReasonCode, text: Option<&ByteString>) {
+        let code = reason.code_in(kind);
+        if let Some(text) = self.wanted(text) {
+            let [high, low] = id.get().to_be_bytes();
+            if self.put_with(kind, &[high, low, code], &[], Some(text), &[]) {
+                return;
             }
-        };
-        self.put_ack(first, packet_id, reason_code.into(), text.map(with_text));
-    }
-
-    /// The packet with its reason string, where there is one and the client wants it, or else the short form.
-    fn put_ack(&mut self, first: u8, packet_id: PacketId, code: u8, with_text: Option<v5::Packet>) {
-        let with_text = with_text.filter(|_| self.problem_information);
-        if let Some(bytes) = with_text.and_then(|packet| self.within_limit(packet)) {
-            return self.out.extend_from_slice(&bytes);
         }
         let before = self.out.len();
-        put_ack(self.out, first, packet_id, Some(code));
+        put_ack(self.out, kind, id, code);
         if self.out.len() - before > self.most {
             self.out.truncate(before);
         }
     }
 
-    /// The bytes of `packet`, where the client takes as many.
-    fn within_limit(&self, packet: v5::Packet) -> Option<BytesMut> {
-        write_v5(packet).filter(|bytes| bytes.len() <= self.most)
-    }
-
-    /// Writes what `packet` makes with the reason string, or else without it.
-    fn put<'t>(
+    /// SUBACK or UNSUBACK.
+    fn put_codes(
         &mut self,
-        text: Option<&'t ByteString>,
-        packet: impl Fn(Option<&'t ByteString>) -> v5::Packet,
+        kind: u8,
+        id: PacketId,
+        reasons: &[ReasonCode],
+        text: Option<&ByteString>,
     ) {
-        let with_text = text.and_then(|_| self.within_limit(packet(text)));
-        let bytes = with_text.or_else(|| self.within_limit(packet(None)));
-        self.out.extend_from_slice(&bytes.unwrap_or_default());
+        let codes: Vec<u8> = reasons.iter().map(|reason| reason.code_in(kind)).collect();
+        let text = self.wanted(text);
+        self.put(kind, &id.get().to_be_bytes(), &[], text, &codes);
+    }
+
+    /// All flags but one are 0 [5.0 MQTT-3.2.2-1, MQTT-3.2.2-6].
+    fn put_connack(&mut self, ack: &ConnAck) {
+        let present = ack.session_present && ack.reason == ReasonCode::Success;
+        let mut properties = Vec::new();
+        let out = &mut properties;
+        if let Some(seconds) = ack.session_expiry {
+            put_four(out, 0x11, seconds);
+        }
+        // 0 is none, and 65,535 is what the client takes it for where it is not told (3.2.2.3.3).
+        if let Some(maximum) = ack.receive_maximum.filter(|m| !matches!(m, 0 | &u16::MAX)) {
+            put_two(out, 0x21, maximum);
+        }
+        if let Some(maximum @ (QoS::AtMostOnce | QoS::AtLeastOnce)) = ack.maximum_qos {
+            out.extend_from_slice(&[0x24, maximum as u8]);
+        }
+        if let Some(maximum) = ack.maximum_packet_size {
+            put_four(out, 0x27, maximum);
+        }
+        if let Some(id) = &ack.assigned_client_id {
+            put_text(out, 0x12, id);
+        }
+        if ack.topic_alias_maximum > 0 {
+            put_two(out, 0x22, ack.topic_alias_maximum);
+        }
+        if !ack.shared_subscriptions {
+            out.extend_from_slice(&[0x2A, 0]);
+        }
+        if let Some(seconds) = ack.server_keep_alive {
+            put_two(out, 0x13, seconds);
+        }
+        if let Some(topics) = &ack.response_information {
+            put_text(out, 0x1A, topics);
+        }
+        if let Some(authentication) = &ack.authentication {
+            put_authentication(out, authentication);
+        }
+        let head = [u8::from(present), ack.reason.code_in(CONNACK)];
+        self.put(CONNACK, &head, &properties, ack.reason_string.as_ref(), &[]);
+    }
+
+    /// Writes the packet with its reason string, or else without it, or not at all.
+    fn put(
+        &mut self,
+        kind: u8,
+        head: &[u8],
+        properties: &[u8],
+        text: Option<&ByteString>,
+        tail: &[u8],
+    ) {
+        if text.is_none() || !self.put_with(kind, head, properties, text, tail) {
+            self.put_with(kind, head, properties, None, tail);
+        }
+    }
+
+    /// Writes the packet if the client takes as many bytes; whether it does.
+    fn put_with(
+        &mut self,
+        kind: u8,
+        head: &[u8],
+        properties: &[u8],
+        text: Option<&ByteString>,
+        tail: &[u8],
+    ) -> bool {
+        let reason = text.map_or(0, |text| 3 + text.len());
+        let properties_len = properties.len() + reason;
+        let remaining = head.len() + variable_len(properties_len) + properties_len + tail.len();
+        let len = 1 + variable_len(remaining) + remaining;
+        if len > self.most || text.is_some_and(|text| text.len() > LONGEST) {
+            return false;
+        }
+        let out = &mut *self.out;
+        out.reserve(len);
+        out.push(first_byte(kind));
+        put_variable(out, remaining);
+        out.extend_from_slice(head);
+        put_variable(out, properties_len);
+        out.extend_from_slice(properties);
+        if let Some(reason) = text {
+            put_text(out, 0x1F, reason);
+        }
+        out.extend_from_slice(tail);
+        true
     }
 }
 
-/// `reason` among the codes that a packet has [5.0 MQTT-3.2.2-8, MQTT-3.11.3-2].
-fn code<C: TryFrom<u8>>(reason: ReasonCode, otherwise: C) -> C {
-    C::try_from(reason as u8).unwrap_or(otherwise)
+fn put_authentication(out: &mut Vec<u8>, authentication: &Authentication) {
+    put_text(out, 0x15, &authentication.method);
+    if let Some(data) = &authentication.data {
+        out.push(0x16);
+        put_binary(out, binary(data));
+    }
 }
 
-fn codes<C: TryFrom<u8> + Copy>(reasons: &[ReasonCode], otherwise: C) -> Vec<C> {
-    reasons
-        .iter()
-        .map(|reason| code(*reason, otherwise))
-        .collect()
+fn put_text(out: &mut Vec<u8>, property: u8, value: &str) {
+    out.push(property);
+    put_binary(out, text(value));
 }
 
-fn connack(ack: &ConnAck, text: Option<&ByteString>) -> v5::Packet {
-    let receive_max = ack.receive_maximum.and_then(NonZeroU16::new);
-    let authentication = ack.authentication.as_ref();
-    v5::Packet::from(v5::ConnectAck {
-        // The library writes all other flags as 0 [5.0 MQTT-3.2.2-1, MQTT-3.2.2-6].
-        session_present: ack.session_present && ack.reason == ReasonCode::Success,
-        reason_code: code(ack.reason, v5::ConnectAckReason::UnspecifiedError),
-        session_expiry_interval_secs: ack.session_expiry,
-        receive_max: receive_max.unwrap_or(NonZeroU16::MAX),
-        max_qos: match ack.maximum_qos {
-            Some(QoS::AtMostOnce) => types::QoS::AtMostOnce,
-            Some(QoS::AtLeastOnce) => types::QoS::AtLeastOnce,
-            Some(QoS::ExactlyOnce) | None => types::QoS::ExactlyOnce,
-        },
-        max_packet_size: ack.maximum_packet_size,
-        assigned_client_id: ack.assigned_client_id.clone(),
-        topic_alias_max: ack.topic_alias_maximum,
-        shared_subscription_available: ack.shared_subscriptions,
-        server_keepalive_sec: ack.server_keep_alive,
-        response_info: ack.response_information.clone(),
-        auth_method: authentication.map(|a| a.method.clone()),
-        auth_data: authentication.and_then(|a| a.data.clone()),
-        reason_string: text.cloned(),
-        ..v5::ConnectAck::default()
-    })
+fn put_two(out: &mut Vec<u8>, property: u8, value: u16) {
+    out.push(property);
+    out.extend_from_slice(&value.to_be_bytes());
+}
+
+fn put_four(out: &mut Vec<u8>, property: u8, value: u32) {
+    out.push(property);
+    out.extend_from_slice(&value.to_be_bytes());
 }

@@ -1,12 +1,11 @@
 //! MQTT control packets as values, and the way from and to bytes.
 //!
-//! Architecture invariant: nothing outside this module knows which library parses, and nothing in
-//! it knows a session, a socket or a clock. What is rejected here is rejected by the clause named
+//! Architecture invariant: nothing in here knows a session, a socket or a clock. What is rejected here is rejected by the clause named
 //! beside the check; what depends on earlier packets is the session's business.
 
 mod decode;
 mod encode;
-mod library;
+mod kind;
 mod publish;
 mod reason;
 #[cfg(test)]

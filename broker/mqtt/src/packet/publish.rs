@@ -1,13 +1,12 @@
 //! The PUBLISH that goes out. Written once a protocol version and shared by all receivers, so it is the
 //! hot path of the broker: one pass to measure, one allocation of that size, one pass to write.
 
+use super::kind::DUP;
 use super::wire::{binary, put_binary, put_variable, text, variable_len};
 use super::{PacketId, QoS, Version};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::num::NonZeroU16;
-
-const DUP: u8 = 0b1000;
 
 /// What a PUBLISH says. 3.1.1 has only the first five fields; the rest is left out there.
 ///

@@ -1,5 +1,7 @@
 //! Reason codes (5.0, 2.4), and what 3.1.1 has in their place.
 
+use super::kind::{AUTH, CONNACK, DISCONNECT, PUBACK, PUBCOMP, PUBREC, PUBREL, SUBACK, UNSUBACK};
+
 /// A reason code of MQTT 5.0; 3.1.1 knows a few of them by other numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -51,10 +53,83 @@ pub enum ReasonCode {
     WildcardSubscriptionsNotSupported = 0xA2,
 }
 
+/// The codes that a client's packets may carry.
+const FROM_CLIENTS: [ReasonCode; 21] = {
+    use ReasonCode as R;
+    [
+        R::Success,
+        R::DisconnectWithWill,
+        R::NoMatchingSubscribers,
+        R::ContinueAuthentication,
+        R::ReAuthenticate,
+        R::UnspecifiedError,
+        R::MalformedPacket,
+        R::ProtocolError,
+        R::ImplementationSpecificError,
+        R::NotAuthorized,
+        R::BadAuthenticationMethod,
+        R::TopicNameInvalid,
+        R::PacketIdentifierInUse,
+        R::PacketIdentifierNotFound,
+        R::ReceiveMaximumExceeded,
+        R::TopicAliasInvalid,
+        R::PacketTooLarge,
+        R::MessageRateTooHigh,
+        R::QuotaExceeded,
+        R::AdministrativeAction,
+        R::PayloadFormatInvalid,
+    ]
+};
+
 impl ReasonCode {
     /// Whether it says that something failed: 0x80 and above (2.4).
     #[must_use]
     pub fn is_error(self) -> bool {
         self as u8 >= 0x80
+    }
+
+    /// The reason of `code` in a client's packet of this `kind`; none where the packet does not have it
+    /// [5.0 MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.14.2-1, MQTT-3.15.2-1].
+    pub(super) fn from_client(kind: u8, code: u8) -> Option<ReasonCode> {
+        let all = FROM_CLIENTS.into_iter();
+        let mut all = all.filter(|_| belongs(kind, code));
+        all.find(|reason| *reason as u8 == code)
+    }
+
+    /// The code to write in the server's packet of this `kind`, or the packet's general failure where it does not have this
+    /// reason [5.0 MQTT-3.2.2-8, MQTT-3.9.3-2, MQTT-3.11.3-2].
+    pub(super) fn code_in(self, kind: u8) -> u8 {
+        match (self as u8, kind) {
+            (code, kind) if belongs(kind, code) => code,
+            // The only other code that they have.
+            (_, PUBREL | PUBCOMP) => ReasonCode::PacketIdentifierNotFound as u8,
+            _ => ReasonCode::UnspecifiedError as u8,
+        }
+    }
+}
+
+/// Whether packets of this `kind` have the code (5.0, 2.4).
+fn belongs(kind: u8, code: u8) -> bool {
+    match kind {
+        CONNACK => matches!(
+            code,
+            0 | 0x80..=0x8A | 0x8C | 0x90 | 0x95 | 0x97 | 0x99..=0x9D | 0x9F
+        ),
+        PUBACK | PUBREC => matches!(
+            code,
+            0 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99
+        ),
+        PUBREL | PUBCOMP => matches!(code, 0 | 0x92),
+        SUBACK => matches!(
+            code,
+            0..=2 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91 | 0x97 | 0x9E | 0xA1 | 0xA2
+        ),
+        UNSUBACK => matches!(code, 0 | 0x11 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91),
+        DISCONNECT => matches!(
+            code,
+            0 | 0x04 | 0x80..=0x83 | 0x87 | 0x89 | 0x8B..=0x90 | 0x93..=0xA2
+        ),
+        AUTH => matches!(code, 0 | 0x18 | 0x19),
+        _ => false,
     }
 }

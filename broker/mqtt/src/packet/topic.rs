@@ -110,7 +110,8 @@ impl TopicName {
     }
 }
 
-/// What a client subscribes to: levels with wildcards, perhaps shared. Cloning shares the text.
+/// What a client subscribes to: levels with wildcards, perhaps shared. Filters with wildcards are taken
+/// [3.1.1 MQTT-3.8.3-2]. Cloning shares the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicFilter {
     text: ByteString,

@@ -3,7 +3,7 @@
 use bytes::BufMut;
 
 /// The most bytes that a string or binary data may have: its length has 16 bits.
-const LONGEST: usize = 65_535;
+pub(super) const LONGEST: usize = 65_535;
 
 /// `text` as it goes out: cut, at a character, where it is longer than the wire can say.
 pub(super) fn text(text: &str) -> &[u8] {

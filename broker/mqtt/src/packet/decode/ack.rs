@@ -1,23 +1,48 @@
-//! PUBACK, PUBREC, PUBREL and PUBCOMP that say nothing but the packet id: one a message, so read by ourselves.
+//! PUBACK, PUBREC, PUBREL and PUBCOMP.
 
 use super::error::Fault;
-use super::kind::{PUBACK, PUBREC, PUBREL};
-use crate::packet::{Ack, Packet, PacketId, ReasonCode};
+use super::properties::{self, Properties};
+use super::reader::Reader;
+use super::reason::reason;
+use crate::packet::kind::{PUBACK, PUBREC, PUBREL};
+use crate::packet::{Ack, Packet, PacketId, ReasonCode, Version};
 
-/// Reads the ack of `kind` whose body is the packet id alone, which means success (5.0 3.4.2.1).
+/// Reads the ack of `kind` whose body is the packet id alone, which means success (5.0 3.4.2.1): there is one for each
+/// message, so it has no other checks to pass.
 #[inline]
 pub(super) fn success(kind: u8, id: &[u8]) -> Result<Packet, Fault> {
     let id = id.try_into().map_or(0, u16::from_be_bytes);
-    let ack = Ack {
-        packet_id: packet_id(id)?,
-        reason: ReasonCode::Success,
-    };
-    Ok(match kind {
+    Ok(ack(kind, packet_id(id)?, ReasonCode::Success))
+}
+
+/// Reads an ack of `kind` that has more than a packet id, as only 5.0 has it, or less.
+pub(super) fn with_reason(
+    version: Version,
+    kind: u8,
+    reader: &mut Reader,
+) -> Result<Packet, Fault> {
+    let id = packet_id(reader.two_bytes()?)?;
+    if version == Version::V3 {
+        return Err(Fault::malformed(
+            "an acknowledgement has more than a packet id",
+            "3.1.1 3.4, 3.5, 3.6, 3.7",
+        ));
+    }
+    let reason = reason(kind, reader)?;
+    if !reader.is_empty() {
+        Properties::of(properties::ACK, reader)?.check()?;
+    }
+    Ok(ack(kind, id, reason))
+}
+
+fn ack(kind: u8, packet_id: PacketId, reason: ReasonCode) -> Packet {
+    let ack = Ack { packet_id, reason };
+    match kind {
         PUBACK => Packet::PubAck(ack),
         PUBREC => Packet::PubRec(ack),
         PUBREL => Packet::PubRel(ack),
         _ => Packet::PubComp(ack),
-    })
+    }
 }
 
 /// A packet id as read; never 0 [3.1.1 MQTT-2.3.1-1, 5.0 MQTT-2.2.1-3].

@@ -16,9 +16,7 @@ impl DecodeError {
     #[must_use]
     pub fn reason(&self) -> ReasonCode {
         match &self.fault {
-            Fault::Malformed { .. } | Fault::TopicName(_) | Fault::Unreadable(_) => {
-                ReasonCode::MalformedPacket
-            }
+            Fault::Malformed { .. } | Fault::TopicName(_) => ReasonCode::MalformedPacket,
             Fault::Protocol { .. } => ReasonCode::ProtocolError,
             Fault::TopicAliasZero => ReasonCode::TopicAliasInvalid,
             Fault::TooLarge { .. } => ReasonCode::PacketTooLarge,
@@ -74,8 +72,6 @@ pub(super) enum Fault {
     },
     #[error("malformed topic name: {0}")]
     TopicName(#[from] NameError),
-    #[error("malformed packet: {0}")]
-    Unreadable(String),
     #[error("topic alias 0; aliases start at 1 [5.0 MQTT-3.3.2-8]")]
     TopicAliasZero,
     #[error("a packet of {bytes} bytes; the limit is {most}")]
@@ -97,11 +93,5 @@ impl Fault {
 
     pub(super) fn protocol(what: &'static str, clause: &'static str) -> Fault {
         Fault::Protocol { what, clause }
-    }
-}
-
-impl From<rmqtt_codec::error::DecodeError> for Fault {
-    fn from(error: rmqtt_codec::error::DecodeError) -> Fault {
-        Fault::Unreadable(error.to_string())
     }
 }

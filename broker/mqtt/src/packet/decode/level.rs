@@ -12,6 +12,15 @@ pub(super) enum Level {
 }
 
 impl Level {
+    /// The level as it stands in the packet.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Level::V31 => 3,
+            Level::V311 => 4,
+            Level::V5 => 5,
+        }
+    }
+
     pub(super) fn version(self) -> Version {
         match self {
             Level::V31 | Level::V311 => Version::V3,

@@ -4,30 +4,30 @@
 //! ids are given, as in [3.1.1 MQTT-1.5.3-2, 5.0 MQTT-1.5.4-2]; a bare number such as 3.8.3.1 is a section
 //! that demands something without a numbered statement.
 //!
-//! The framing, PUBLISH, the two-byte PUBACK and its kind, and the checks are ours; the library reads the rest.
+//! Each packet is read once, front to back; of several faults the first is told.
 
 mod ack;
 mod connect;
 mod error;
-mod kind;
 mod level;
 mod properties;
 mod publish;
 mod reader;
-mod v3;
-mod v5;
+mod reason;
+mod subscribe;
 
 pub use error::DecodeError;
 
+use super::kind::{
+    AUTH, CONNECT, DISCONNECT, DUP, PINGREQ, PUBACK, PUBCOMP, PUBLISH, PUBREL, RESERVED, SUBSCRIBE,
+    UNSUBSCRIBE,
+};
 use super::wire::variable_len;
 use super::{Packet, Version};
 use bytes::{Buf, Bytes};
 use error::Fault;
-use kind::{
-    AUTH, CONNECT, DISCONNECT, DUP, PINGREQ, PUBACK, PUBCOMP, PUBLISH, PUBREL, SUBSCRIBE,
-    UNSUBSCRIBE,
-};
 use level::Level;
+use reader::Reader;
 
 /// Cuts a client's bytes into packets and checks them; one a connection.
 ///
@@ -94,7 +94,7 @@ impl Decoder {
         body.advance(header.len);
         match self.version() {
             None => {
-                let (level, connect) = connect::connect(header.first, &body)?;
+                let (level, connect) = connect::connect(header.first, copied(&body))?;
                 if level == Level::V5 {
                     header.check_shortest().map_err(DecodeError::from)?;
                 }
@@ -161,9 +161,9 @@ impl Decoder {
         let (expected, clause) = match kind {
             PUBLISH => return Ok(()),
             CONNECT if self.level.is_none() => return Ok(()), // its level says, in `connect`
-            PUBREL => (0b0010, "MQTT-3.6.1-1"),
-            SUBSCRIBE => (0b0010, "MQTT-3.8.1-1"),
-            UNSUBSCRIBE => (0b0010, "MQTT-3.10.1-1"),
+            PUBREL => (RESERVED, "MQTT-3.6.1-1"),
+            SUBSCRIBE => (RESERVED, "MQTT-3.8.1-1"),
+            UNSUBSCRIBE => (RESERVED, "MQTT-3.10.1-1"),
             DISCONNECT => (0, "MQTT-3.14.1-1"),
             AUTH => (0, "5.0 MQTT-3.15.1-1"),
             // [3.1.1 MQTT-2.2.2-1]
@@ -193,12 +193,35 @@ impl Decoder {
 /// Reads a packet other than CONNECT.
 #[inline]
 fn packet(version: Version, first: u8, body: Bytes) -> Result<Packet, Fault> {
-    match (first >> 4, version) {
-        (PUBLISH, _) => publish::publish(version, first, body).map(Packet::Publish),
-        (kind @ PUBACK..=PUBCOMP, _) if body.len() == 2 => ack::success(kind, &body),
-        (PINGREQ, _) if body.is_empty() => Ok(Packet::PingReq),
-        (PINGREQ, _) => Err(Fault::malformed("PINGREQ has a body", "3.12")),
-        (_, Version::V3) => v3::packet(first, &body),
-        (_, Version::V5) => v5::packet(first, body),
+    match first >> 4 {
+        PUBLISH => publish::publish(version, first, body).map(Packet::Publish),
+        kind @ PUBACK..=PUBCOMP if body.len() == 2 => ack::success(kind, &body),
+        PINGREQ if body.is_empty() => Ok(Packet::PingReq),
+        kind => rare_packet(version, kind, copied(&body)),
     }
+}
+
+/// A copy of its own: what is rare may be kept for long (filters, wills, names), and is not to hold the connection's
+/// whole read in memory.
+fn copied(body: &Bytes) -> Reader {
+    Reader::new(Bytes::copy_from_slice(body))
+}
+
+fn rare_packet(version: Version, kind: u8, mut reader: Reader) -> Result<Packet, Fault> {
+    let packet = match kind {
+        PUBACK..=PUBCOMP => ack::with_reason(version, kind, &mut reader)?,
+        SUBSCRIBE => Packet::Subscribe(subscribe::subscribe(version, &mut reader)?),
+        UNSUBSCRIBE => Packet::Unsubscribe(subscribe::unsubscribe(version, &mut reader)?),
+        DISCONNECT => Packet::Disconnect(reason::disconnect(version, &mut reader)?),
+        AUTH => Packet::Auth(reason::auth(&mut reader)?),
+        PINGREQ => return Err(Fault::malformed("PINGREQ has a body", "3.12")),
+        _ => return Err(Fault::protocol("a packet out of place", "2.2.1, 2.1.2")),
+    };
+    if !reader.is_empty() {
+        return Err(Fault::malformed(
+            "there are bytes after the packet's last field",
+            "3.1.1 4.8, 5.0 4.13.1",
+        ));
+    }
+    Ok(packet)
 }

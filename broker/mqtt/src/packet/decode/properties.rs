@@ -5,7 +5,7 @@ use super::reader::Reader;
 use crate::packet::PublishProperties;
 use bytes::Bytes;
 use bytestring::ByteString;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 
 /// Who carries properties; a set of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) const AUTH: Carriers = Carriers(1 << 7);
 
 const MESSAGE: Carriers = Carriers(PUBLISH.0 | WILL.0);
 
-/// A property with its value in range. Those that only the library's reading needs are `Other`.
+/// A property with its value in range; of those that nobody asks for, `Other`.
 pub(super) enum Property {
     PayloadFormat(bool),
     MessageExpiry(u32),
@@ -31,9 +31,16 @@ pub(super) enum Property {
     CorrelationData(Bytes),
     TopicAlias(NonZeroU16),
     WillDelay(u32),
+    SubscriptionIdentifier(NonZeroU32),
+    SessionExpiry(u32),
+    ReceiveMaximum(u16),
+    MaximumPacketSize(u32),
+    TopicAliasMaximum(u16),
+    RequestResponseInformation(bool),
+    RequestProblemInformation(bool),
+    AuthenticationMethod(ByteString),
+    AuthenticationData(Bytes),
     User(ByteString, ByteString),
-    AuthenticationMethod,
-    AuthenticationData,
     Other,
 }
 
@@ -120,72 +127,41 @@ impl Properties {
             0x03 => Property::ContentType(reader.string()?), // [5.0 MQTT-3.3.2-19]
             0x08 => Property::ResponseTopic(response_topic(reader.string()?)?),
             0x09 => Property::CorrelationData(reader.binary()?),
-            0x0B => {
-                not_zero(
-                    reader.variable()?,
-                    "subscription identifier 0",
-                    "5.0 3.8.2.1.2",
-                )?;
-                Property::Other
-            }
-            0x15 => {
-                reader.string()?;
-                Property::AuthenticationMethod
-            }
-            0x16 => {
-                reader.binary()?;
-                Property::AuthenticationData
-            }
-            0x17 => {
-                flag(
-                    reader.byte()?,
-                    "request problem information",
-                    "5.0 3.1.2.11.7",
-                )?;
-                Property::Other
-            }
+            0x0B => Property::SubscriptionIdentifier(NonZeroU32::new(reader.variable()?).ok_or(
+                Fault::protocol("subscription identifier 0", "5.0 3.8.2.1.2"),
+            )?),
+            0x15 => Property::AuthenticationMethod(reader.string()?),
+            0x16 => Property::AuthenticationData(reader.binary()?),
+            0x17 => Property::RequestProblemInformation(flag(
+                reader.byte()?,
+                "request problem information",
+                "5.0 3.1.2.11.7",
+            )?),
             0x18 => Property::WillDelay(reader.four_bytes()?),
-            0x19 => {
-                flag(
-                    reader.byte()?,
-                    "request response information",
-                    "5.0 3.1.2.11.6",
-                )?;
-                Property::Other
-            }
+            0x19 => Property::RequestResponseInformation(flag(
+                reader.byte()?,
+                "request response information",
+                "5.0 3.1.2.11.6",
+            )?),
             0x1C | 0x1F => {
                 reader.string()?;
                 Property::Other
             }
-            0x21 => {
-                not_zero(
-                    reader.two_bytes()?.into(),
-                    "receive maximum 0",
-                    "5.0 3.1.2.11.3",
-                )?;
-                Property::Other
-            }
-            0x22 => {
-                reader.two_bytes()?;
-                Property::Other
-            }
+            0x21 => match reader.two_bytes()? {
+                0 => return Err(Fault::protocol("receive maximum 0", "5.0 3.1.2.11.3")),
+                maximum => Property::ReceiveMaximum(maximum),
+            },
+            0x22 => Property::TopicAliasMaximum(reader.two_bytes()?),
             0x23 => Property::TopicAlias(
                 NonZeroU16::new(reader.two_bytes()?).ok_or(Fault::TopicAliasZero)?,
             ),
             0x26 => Property::User(reader.string()?, reader.string()?), // [5.0 MQTT-1.5.7-1]
-            0x27 => {
-                not_zero(
-                    reader.four_bytes()?,
-                    "maximum packet size 0",
-                    "5.0 3.1.2.11.4",
-                )?;
-                Property::Other
-            }
+            0x27 => match reader.four_bytes()? {
+                0 => return Err(Fault::protocol("maximum packet size 0", "5.0 3.1.2.11.4")),
+                maximum => Property::MaximumPacketSize(maximum),
+            },
             // 0x11; nothing else passed `check_place`
-            _ => {
-                reader.four_bytes()?;
-                Property::Other
-            }
+            _ => Property::SessionExpiry(reader.four_bytes()?),
         })
     }
 }
@@ -212,13 +188,6 @@ fn flag(byte: u8, what: &'static str, clause: &'static str) -> Result<bool, Faul
         1 => Ok(true),
         _ => Err(Fault::protocol(what, clause)),
     }
-}
-
-fn not_zero(value: u32, what: &'static str, clause: &'static str) -> Result<(), Fault> {
-    if value == 0 {
-        return Err(Fault::protocol(what, clause));
-    }
-    Ok(())
 }
 
 /// A string that is a topic name [5.0 MQTT-3.3.2-13].

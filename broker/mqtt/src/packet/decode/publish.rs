@@ -1,10 +1,10 @@
-//! PUBLISH, read by ourselves: it is the hot path, and no library reads it right (see the decision record).
+//! PUBLISH: the hot path.
 
 use super::ack::packet_id;
 use super::error::Fault;
-use super::kind::DUP;
 use super::properties::{self, Properties, Property};
 use super::reader::Reader;
+use crate::packet::kind::DUP;
 use crate::packet::{Publish, PublishProperties, QoS, TopicName, Version};
 use bytes::Bytes;
 use std::num::NonZeroU16;

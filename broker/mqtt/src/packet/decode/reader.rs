@@ -22,8 +22,9 @@ impl Reader {
         self.0.is_empty()
     }
 
-    pub(super) fn left(&self) -> usize {
-        self.0.len()
+    /// The next byte, which is not taken.
+    pub(super) fn first(&self) -> Option<u8> {
+        self.0.first().copied()
     }
 
     pub(super) fn rest(self) -> Bytes {
@@ -80,12 +81,13 @@ impl Reader {
     /// A string for whose control characters the caller looks itself. Nothing is taken from it, U+FEFF neither
     /// [3.1.1 MQTT-1.5.3-3, 5.0 MQTT-1.5.4-3].
     pub(super) fn utf8(&mut self) -> Result<ByteString, Fault> {
-        ByteString::try_from(self.binary()?).map_err(|_| {
-            Fault::malformed(
-                "a string is not UTF-8",
-                "3.1.1 MQTT-1.5.3-1, 5.0 MQTT-1.5.4-1",
-            )
-        })
+        self.utf8_by("3.1.1 MQTT-1.5.3-1, 5.0 MQTT-1.5.4-1")
+    }
+
+    /// The same, of which a `clause` of its own says that it is UTF-8.
+    pub(super) fn utf8_by(&mut self, clause: &'static str) -> Result<ByteString, Fault> {
+        ByteString::try_from(self.binary()?)
+            .map_err(|_| Fault::malformed("a string is not UTF-8", clause))
     }
 
     pub(super) fn string(&mut self) -> Result<ByteString, Fault> {

@@ -3,6 +3,7 @@
 
 mod accepted;
 mod connecting;
+mod library;
 mod refused;
 mod replies;
 mod round_trip;

@@ -1,7 +1,7 @@
 //! What holds for all bytes and all messages.
 
+use super::library::{read_v3, read_v5};
 use super::{MOST, accepted, connected};
-use crate::packet::library::{read_v3, read_v5};
 use crate::packet::{
     Decoder, Packet, PacketId, Patch, PublishFrame, PublishParts, QoS, TopicAlias, Version,
     encode_publish,
@@ -172,13 +172,12 @@ fn encode(version: Version, message: &Message) -> PublishFrame {
 
 /// The PUBLISH as a client sees it, by a decoder that is not ours: the library's.
 fn as_client(version: Version, bytes: &[u8]) -> Publish {
-    let header = 1 + bytes[1..].iter().position(|byte| *byte < 0x80).unwrap() + 1;
     match version {
-        Version::V3 => match read_v3(bytes[0], &[&bytes[header..]]).unwrap() {
+        Version::V3 => match read_v3(bytes).unwrap() {
             v3::Packet::Publish(publish) => *publish,
             other => panic!("{other:?}"),
         },
-        Version::V5 => match read_v5(bytes[0], &[&bytes[header..]]).unwrap() {
+        Version::V5 => match read_v5(bytes).unwrap() {
             v5::Packet::Publish(publish) => *publish,
             other => panic!("{other:?}"),
         },
