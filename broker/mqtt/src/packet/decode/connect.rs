@@ -121,7 +121,7 @@ fn will(version: Version, flags: u8, reader: &mut Reader) -> Result<Will, Fault>
         }
     }
     Ok(Will {
-        topic: TopicName::new(reader.utf8()?)?,
+        topic: TopicName::new(reader.utf8_by("3.1.1 MQTT-3.1.3-10, 5.0 MQTT-3.1.3-11")?)?,
         payload: reader.binary()?,
         qos,
         retain: flags & WILL_RETAIN != 0,
