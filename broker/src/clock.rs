@@ -4,11 +4,11 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Threads see the time in any order, so a little behind is not set back, in milliseconds.
+/// Threads may read the time in any order. A clock that is behind by less than this was not set back. In milliseconds.
 const TOLERANCE_MS: u64 = 1_000;
 
-/// Milliseconds since the Unix epoch. It never goes back: where the system's clock is set back, it goes on at its pace
-/// until the other has caught up, for grace periods, expiries and wills are waited for by it.
+/// Milliseconds since the Unix epoch. The time never goes back, since grace periods, expiries and wills depend on it. If
+/// the system's clock is set back, this clock runs on at its pace until the system's has caught up.
 pub(crate) fn now_ms() -> u64 {
     static STEADY: MonotonicClock = MonotonicClock::new();
     let wall = SystemTime::now()
@@ -17,7 +17,7 @@ pub(crate) fn now_ms() -> u64 {
     STEADY.read(wall, Instant::now)
 }
 
-/// Waits until [`now_ms`] is `at`; for ever without a time.
+/// Waits until [`now_ms`] is `at`. Without a time it never returns.
 pub(crate) async fn sleep_until(at: Option<u64>) {
     match at {
         Some(at) => {
@@ -28,10 +28,11 @@ pub(crate) async fn sleep_until(at: Option<u64>) {
     }
 }
 
+/// A clock that follows the wall clock and never goes back.
 struct MonotonicClock {
-    /// The latest that was read.
+    /// The latest time that was read, in milliseconds.
     last: AtomicU64,
-    /// What it was when the clock was found set back, and since when that runs.
+    /// If the wall clock was set back: the time at which this was noticed, and the instant since then.
     set_back: Mutex<Option<(u64, Instant)>>,
 }
 
@@ -43,6 +44,7 @@ impl MonotonicClock {
         }
     }
 
+    /// The time, if the wall clock shows `wall`. `runs` reads a clock that nobody sets.
     fn read(&self, wall: u64, runs: impl FnOnce() -> Instant) -> u64 {
         let last = self.last.load(Ordering::Relaxed);
         if wall > last {
@@ -69,12 +71,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_set_back_goes_on() {
+    fn a_wall_clock_that_is_set_back_does_not_stop_this_one() {
         let (clock, start) = (MonotonicClock::new(), Instant::now());
-        // What the wall clock says after so many milliseconds.
+        // The wall clock shows `wall`, `after` milliseconds since the start.
         let read = |wall, after| clock.read(wall, || start + Duration::from_millis(after));
         assert_eq!(read(100_000, 0), 100_000);
-        assert_eq!(read(99_999, 0), 100_000, "another thread was quicker");
+        assert_eq!(read(99_999, 0), 100_000, "another thread read a later time");
         assert_eq!(read(50_000, 10), 100_000, "set back");
         assert_eq!(read(50_500, 510), 100_500);
         assert_eq!(read(90_000, 40_010), 140_000);

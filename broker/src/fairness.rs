@@ -1,12 +1,12 @@
-//! Fairness between the tasks of one thread: the one place where long work lets others go first.
+//! Fairness between the tasks of one thread: the one place where long work yields to other tasks.
 //!
-//! A thread serves many connections, one task each, and nothing interrupts a task. Work that one packet can make long is
-//! therefore counted: a [`Turn`] says when so much has been done that the other tasks should go first.
-//! Handshakes that cost much of a core are a special case: [`HandshakePacer`] lets only one of them work in each round.
+//! A thread serves many connections, one task each, and nothing interrupts a task. If one packet can cause long work, a
+//! [`Turn`] counts the work and yields after a while. TLS handshakes are a special case: [`HandshakePacer`] lets one of
+//! them work in each round of the thread's tasks.
 //!
 //! ```text
 //! for filter in packet.filters {
-//!     turn.spend(1).await;        // every 64th time the other tasks run in between
+//!     turn.spend(1).await;        // yields at every 64th filter
 //!     judge(filter).await;
 //! }
 //! ```
@@ -18,13 +18,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use tokio::sync::Semaphore;
 
-/// Filters of one packet that are judged, or sent to lanes, in one turn.
+/// Filters of one packet that a task decides on, or sends to lanes, in one turn.
 pub(crate) const FILTERS: usize = 64;
 
-/// Lanes that are told of the end of a session in one turn: a session may have thousands of filters in each.
+/// Lanes that a task informs of the end of a session in one turn. A session may have thousands of filters in each.
 pub(crate) const LANES: usize = 1;
 
-/// Lets all tasks of this thread that are ready go first; its sockets are looked at as well.
+/// Yields to all tasks of this thread that are ready. The thread also polls its sockets.
 pub(crate) async fn others_first() {
     tokio::task::yield_now().await;
 }
@@ -42,9 +42,9 @@ impl Turn {
         Turn { limit, done: 0 }
     }
 
-    /// Counts `units` that are about to be done. If the units before them were a whole turn, the others go first.
+    /// Counts `units` of work that follow. Yields first if the units so far are a whole turn.
     pub(crate) async fn spend(&mut self, units: usize) {
-        if self.is_over() {
+        if self.is_complete() {
             self.done = 0;
             others_first().await;
         }
@@ -52,21 +52,21 @@ impl Turn {
     }
 
     /// Whether the units so far are a whole turn.
-    fn is_over(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.done >= self.limit
     }
 }
 
-/// The costly handshakes of one thread: one takes a step in each round of the thread's tasks.
+/// Paces the costly handshakes of one thread: one of them takes a step in each round of the thread's tasks.
 ///
-/// A step of TLS takes some tenths of a millisecond. If a thousand clients come at once, each would take its step before
-/// any other connection of the thread is looked at again.
+/// A step of a TLS handshake takes some tenths of a millisecond. Without pacing, a thousand clients that connect at once
+/// would all take their steps before any other connection of the thread is served.
 #[derive(Debug)]
 pub(crate) struct HandshakePacer(Semaphore);
 
-/// Notes that a future may go on, and wakes the task that it is a part of.
+/// Notes that a future is ready to be polled, and wakes its task.
 struct WakeFlag {
-    rung: AtomicBool,
+    is_set: AtomicBool,
     task: Waker,
 }
 
@@ -76,7 +76,7 @@ impl Wake for WakeFlag {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::Release);
+        self.is_set.store(true, Ordering::Release);
         self.task.wake_by_ref();
     }
 }
@@ -88,28 +88,28 @@ impl Default for HandshakePacer {
 }
 
 impl HandshakePacer {
-    /// Runs a future, no step of it in the same round as a step of another. A future that waits for its peer holds up nobody.
+    /// Runs a future. No two futures take a step in the same round. A future that waits for its peer delays no other.
     pub(crate) async fn run<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let bell = Arc::new(WakeFlag {
-            rung: AtomicBool::new(false),
+        let flag = Arc::new(WakeFlag {
+            is_set: AtomicBool::new(false),
             task,
         });
-        let waker = Waker::from(bell.clone());
+        let waker = Waker::from(flag.clone());
         loop {
-            // It is never closed.
+            // The semaphore is never closed, so this cannot fail.
             let turn = self.0.acquire().await;
-            bell.rung.store(false, Ordering::Release);
+            flag.is_set.store(false, Ordering::Release);
             let step = future.as_mut().poll(&mut Context::from_waker(&waker));
-            // Sockets are looked at before this goes on.
+            // The other tasks run, and the sockets are polled, before the next step.
             others_first().await;
             drop(turn);
             if let Poll::Ready(output) = step {
                 return output;
             }
             poll_fn(|_| {
-                if bell.rung.swap(false, Ordering::AcqRel) {
+                if flag.is_set.swap(false, Ordering::AcqRel) {
                     Poll::Ready(())
                 } else {
                     Poll::Pending
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn others_go_first_once_in_a_turn() {
+    fn a_turn_yields_once() {
         run(async {
             let rounds = Arc::new(Mutex::new(0));
             let other = rounds.clone();
@@ -146,18 +146,18 @@ mod tests {
             for _ in 0..4 * FILTERS {
                 turn.spend(1).await;
             }
-            assert_eq!(*rounds.lock(), 3, "between four turns");
+            assert_eq!(*rounds.lock(), 3, "four turns, three yields between them");
             turn.spend(10 * FILTERS).await;
             turn.spend(1).await;
-            assert_eq!(*rounds.lock(), 5, "a large unit is a turn of its own");
+            assert_eq!(*rounds.lock(), 5, "a large unit is a whole turn");
             other.abort();
         });
     }
 
     #[test]
-    fn others_come_between_steps() {
+    fn other_tasks_run_between_steps() {
         run(async {
-            let (turns, log) = (
+            let (pacer, log) = (
                 Arc::new(HandshakePacer::default()),
                 Arc::new(Mutex::new(String::new())),
             );
@@ -170,7 +170,7 @@ mod tests {
             });
             let mut tasks = Vec::new();
             for _ in 0..3 {
-                let (turns, log) = (turns.clone(), log.clone());
+                let (pacer, log) = (pacer.clone(), log.clone());
                 tasks.push(tokio::spawn(async move {
                     let stepping = async {
                         for _ in 0..2 {
@@ -178,7 +178,7 @@ mod tests {
                             tokio::task::yield_now().await;
                         }
                     };
-                    turns.run(stepping).await;
+                    pacer.run(stepping).await;
                 }));
             }
             for task in tasks {
@@ -192,16 +192,16 @@ mod tests {
     }
 
     #[test]
-    fn a_future_that_waits_holds_up_no_other() {
+    fn a_waiting_handshake_delays_no_other() {
         run(async {
-            let turns = Arc::new(HandshakePacer::default());
-            let waits = turns.clone();
+            let pacer = Arc::new(HandshakePacer::default());
+            let waits = pacer.clone();
             let stuck = tokio::spawn(async move { waits.run(std::future::pending::<()>()).await });
             let bell = Arc::new(tokio::sync::Notify::new());
-            let (paced, rung) = (turns.clone(), bell.clone());
-            let woken = tokio::spawn(async move { paced.run(rung.notified()).await });
+            let (waiting, rung) = (pacer.clone(), bell.clone());
+            let woken = tokio::spawn(async move { waiting.run(rung.notified()).await });
             tokio::task::yield_now().await;
-            turns.run(async {}).await;
+            pacer.run(async {}).await;
             bell.notify_one();
             woken.await.unwrap();
             stuck.abort();

@@ -1,33 +1,32 @@
-//! Counts what is open (connections, listeners' sockets), so that limits can be checked and a shutdown can wait for the
-//! last one.
+//! Counts open connections, so that the server can check limits, and wait for the last one at its shutdown.
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A count of open things. Clones share it.
+/// A shared count. It is raised by [`Gate::enter`], and lowered when the guard is dropped. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gate {
     inner: Arc<(Mutex<usize>, Condvar)>,
 }
 
-/// One of what a [`Gate`] counts, until it is dropped.
+/// One unit of a [`Gate`]'s count.
 #[derive(Debug)]
 pub(crate) struct GateGuard(Gate);
 
 impl Gate {
-    /// Counts one more, for as long as the result lives.
+    /// Raises the count by one, as long as the guard lives.
     pub(crate) fn enter(&self) -> GateGuard {
         *self.inner.0.lock() += 1;
         GateGuard(self.clone())
     }
 
-    /// How many there are now.
+    /// The count now.
     pub(crate) fn count(&self) -> usize {
         *self.inner.0.lock()
     }
 
-    /// Blocks until there is none; false if that takes longer than `limit`.
+    /// Blocks until the count is 0. False if that takes longer than `limit`.
     pub(crate) fn wait_empty(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut inside = self.inner.0.lock();
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_ends_with_the_last_or_at_the_limit() {
+    fn a_wait_ends_with_the_last_guard_or_at_the_limit() {
         let gate = Gate::default();
         assert!(gate.wait_empty(Duration::ZERO));
         let (first, second) = (gate.enter(), gate.enter());

@@ -1,14 +1,41 @@
-//! RoomMQ's MQTT broker: listeners, packets, sessions, subscriptions, and the ordered lanes that all traffic takes.
+//! RoomMQ's MQTT broker: listeners, sessions, subscriptions, and the ordered lanes that all messages pass.
 //!
-//! Architecture invariant: this crate names no rule about any topic. It asks [`policy::Policy`] before an
-//! entry is appended and shows entries to [`policy::LaneHook`] in their order.
+//! Architecture invariant: this crate knows no rule about any topic. It asks [`policy::Policy`] before it appends an
+//! entry, and shows each entry to [`policy::LaneHook`] in the lane's order.
 //!
-//! It connects to no other server, so it is never a client [3.1.1 MQTT-7.0.0-1], and needs no extension of MQTT in
-//! its peers [3.1.1 MQTT-7.0.0-2].
+//! The broker connects to no other server, so it is never a client [3.1.1 MQTT-7.0.0-1], and it needs no extension of
+//! MQTT in its peers [3.1.1 MQTT-7.0.0-2].
 //!
-//! The way of a PUBLISH: `listener` accepts the socket; `transport` lies between it and MQTT; `connection` reads and checks packets and asks
-//! the pure `session`; a permit from the policy lets the message into its lane's log (`lane::run::log`); an
-//! applier applies the log's entries in order and fills outboxes; it writes them to the sockets.
+//! # Layers
+//!
+//! A module uses modules of its own layer and of layers further down in this table. Sessions and lanes also use each
+//! other: a lane looks up outboxes in the session registry, and the end of a session is an entry of its lanes. No file
+//! imports itself through others.
+//!
+//! | layer | modules | job |
+//! |---|---|---|
+//! | server | `server`, `sys` | starts and ends the threads; publishes `$SYS` |
+//! | connection | `connection` | one task for each client, from CONNECT to the end |
+//! | lanes | `lane` | the ordered logs (`lane/run`), and the state that they make (`lane/state`) |
+//! | sessions | `sessions`, `node` | takeover, offline sessions, expiry, eviction; the parts that connections share |
+//! | transport | `listener`, `transport`, `outbox` | sockets, PROXY header, TLS, WebSocket, and writing to them |
+//! | ground floor | `policy`, `metrics`, `kept_bytes`, `rate_limiter`, `fairness`, `gate`, `clock`, `hash` | used by all |
+//!
+//! Below them is the crate `roommq_mqtt`: packets, topic filters and the session state machine, without sockets or clock.
+//!
+//! # The way of a PUBLISH
+//!
+//! 1. **Accept**: `listener/accept.rs` accepts the socket and hands it to a thread. `transport/layers.rs` establishes the
+//!    PROXY header, TLS and WebSocket.
+//! 2. **Read**: `connection/intake.rs` reads bytes and cuts packets out of them. The session, `session/inbound.rs` of
+//!    `roommq_mqtt`, resolves the alias, the quota and duplicates.
+//! 3. **Permit**: `connection/publishing.rs` asks `Policy::publish`, defined in `policy/access.rs`.
+//! 4. **Append**: `connection/pending.rs` collects a batch for each lane, and `lane/run/entrance.rs` appends it. An idle
+//!    lane applies the batch at once, on this thread. The log of a busy lane (`lane/run/log.rs`) takes it to the lane's
+//!    applier (`lane/run/applier.rs`).
+//! 5. **Apply**: `lane/state/lane.rs` shows the entry to the hook, and `lane/state/fanout.rs` fills the outboxes of all
+//!    subscribers.
+//! 6. **Write**: `outbox/mod.rs` writes to the sockets, many messages in one call and without blocking.
 
 mod clock;
 mod connection;

@@ -1,8 +1,7 @@
-//! What the server counts of its own work.
+//! The server's counters: packets, bytes, messages that wait, errors.
 //!
-//! Each thread adds to a shard of its own, so that counting never waits for another core's cache line; who
-//! wants to know sums them up. Nothing is counted a message at a time: a read and a flush report what they
-//! have gathered. Numbers of one moment need not fit together to the last digit.
+//! Each thread adds to a shard of its own, so that no thread waits for another core's cache line. Readers sum the shards
+//! up. Reads and flushes report many messages at once. The sums of one moment need not agree to the last digit.
 
 use crate::kept_bytes::KeptBytes;
 use crate::packet::{Packet, ReasonCode};
@@ -12,19 +11,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// All counters of a server.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    /// As many as a power of two.
+    /// Their number is a power of two.
     shards: Box<[Shard]>,
-    /// Sockets that were accepted.
+    /// Accepted sockets.
     sockets: AtomicU64,
-    /// CONNECTs that were refused.
+    /// Refused CONNECTs.
     refused: AtomicU64,
-    /// By reason code: connections that the server refused or ended.
+    /// Connections that the server refused or closed, by reason code.
     errors: [AtomicU64; 256],
-    /// What waits for absent clients: one number for all threads, since it is a bound too.
+    /// Bytes that wait for offline sessions. One number for all threads, since it is compared with a limit.
     pub(crate) kept: KeptBytes,
 }
 
-/// What one thread has counted; on cache lines of its own, neighbours fetched together included.
+/// The counters of one thread. The alignment covers pairs of cache lines, which processors fetch together.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
@@ -37,7 +36,7 @@ struct Shard {
     others_sent: AtomicU64,
     publishes_sent: AtomicU64,
     payload_sent: AtomicU64,
-    // Of these one thread adds and another takes away: only the sum of all shards has a meaning.
+    // One thread may add to these and another subtract, so only the sum of all shards has a meaning.
     held: AtomicU64,
     held_payload: AtomicU64,
     in_flight: AtomicU64,
@@ -45,20 +44,21 @@ struct Shard {
     dropped_payload: AtomicU64,
 }
 
-/// What one connection has read since it reported last.
+/// The packets and bytes that a connection has read since its last report.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Received {
     pub bytes: u64,
-    /// PUBLISH packets, and the bytes of their payloads.
+    /// PUBLISH packets.
     pub publishes: u64,
+    /// Bytes of their payloads.
     pub payload: u64,
-    /// Packets of all other kinds, CONNECT included.
+    /// All other packets, CONNECT included.
     pub others: u64,
     pub connects: u64,
 }
 
 impl Received {
-    /// One more packet.
+    /// Counts one packet.
     pub(crate) fn add(&mut self, packet: &Packet) {
         match packet {
             Packet::Publish(publish) => {
@@ -74,32 +74,34 @@ impl Received {
     }
 }
 
-/// The sums since the start of the server, and of what it holds now.
+/// All counters, summed up: totals since the start of the server, and levels of this moment.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub received: Received,
     pub bytes_sent: u64,
-    /// Packets but PUBLISH.
+    /// All packets but PUBLISH.
     pub others_sent: u64,
     pub publishes_sent: u64,
     pub payload_sent: u64,
-    /// QoS 1 and 2 messages of all sessions, absent ones included, that are not acknowledged yet.
+    /// Unacknowledged QoS 1 and 2 messages of all sessions, offline ones included.
     pub held: u64,
+    /// Bytes of their payloads.
     pub held_payload: u64,
-    /// Those of them that wait for an acknowledgement.
+    /// The sent ones among them.
     pub in_flight: u64,
     /// Bytes that count for `limits.kept_bytes`.
     pub kept: u64,
-    /// In the order of [`DropReason::ALL`].
+    /// Dropped messages, in the order of [`DropReason::ALL`].
     pub dropped: [u64; DropReason::ALL.len()],
+    /// Bytes of their payloads.
     pub dropped_payload: u64,
     pub sockets: u64,
     pub refused: u64,
-    /// Reason codes, and how many connections the server refused or ended with each; none is 0.
+    /// Connections that the server refused or closed, by reason code. Codes without one are left out.
     pub errors: Vec<(u8, u64)>,
 }
 
-/// Numbers threads in the order in which they count first.
+/// Numbers the threads, in the order of their first use of a counter.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
@@ -113,9 +115,9 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// For a server of so many threads, and with so many bytes for absent clients.
+    /// Counters for `threads` threads. `most_kept` is the limit on bytes for offline sessions.
     pub(crate) fn new(threads: usize, most_kept: u64) -> Self {
-        // Other threads of the process are numbered too, so some room keeps the busy ones apart.
+        // Other threads of the process have numbers too. Twice the shards keep the busy threads apart.
         let shards = (threads.max(1) * 2).next_power_of_two();
         Counters {
             shards: (0..shards).map(|_| Shard::default()).collect(),
@@ -131,7 +133,7 @@ impl Counters {
         &self.shards[at]
     }
 
-    /// Takes what a connection has read.
+    /// Adds the report of a connection, and resets it.
     pub(crate) fn received(&self, received: &mut Received) {
         let shard = self.shard();
         let taken = std::mem::take(received);
@@ -142,7 +144,8 @@ impl Counters {
         add(&shard.connects, taken.connects);
     }
 
-    /// Takes what a session has sent and dropped, and how what it holds has changed since it was `known`.
+    /// Adds the messages that a session has sent and dropped, and resets `tally`. Replaces the session's last report of
+    /// `held` messages, `known`, by the new one.
     pub(crate) fn outbound(&self, tally: &mut Tally, held: Held, known: &mut Held) {
         if *tally == Tally::default() && held == *known {
             return;
@@ -166,36 +169,36 @@ impl Counters {
         }
     }
 
-    /// A socket, or the stream around it, has taken so many bytes.
+    /// Counts bytes written to a socket or a framed stream.
     pub(crate) fn wrote(&self, bytes: u64) {
         add(&self.shard().bytes_sent, bytes);
     }
 
-    /// A packet of so many bytes was sent to a peer that has no session.
+    /// Counts a packet to a peer without a session.
     pub(crate) fn replied(&self, bytes: usize) {
         add(&self.shard().others_sent, 1);
         self.wrote(bytes as u64);
     }
 
-    /// A socket was accepted.
+    /// Counts an accepted socket.
     pub(crate) fn socket(&self) {
         add(&self.sockets, 1);
     }
 
-    /// A CONNECT was refused.
+    /// Counts a refused CONNECT.
     pub(crate) fn refused(&self, code: ReasonCode) {
         add(&self.refused, 1);
         self.ended(code);
     }
 
-    /// The server has ended a connection.
+    /// Counts a connection that the server closed.
     pub(crate) fn ended(&self, code: ReasonCode) {
         if let Some(counter) = self.errors.get(usize::from(code as u8)) {
             add(counter, 1);
         }
     }
 
-    /// Sums everything up.
+    /// Sums all shards up.
     pub(crate) fn sum(&self) -> Totals {
         let of = |counter: fn(&Shard) -> &AtomicU64| {
             let values = self
@@ -204,7 +207,7 @@ impl Counters {
                 .map(|shard| counter(shard).load(Ordering::Relaxed));
             values.fold(0, u64::wrapping_add)
         };
-        // What was added on one thread may be seen after it was taken away on another.
+        // This thread may see a subtraction before the addition on another thread, so a sum may be negative.
         let level = |counter| of(counter).cast_signed().max(0).cast_unsigned();
         let mut dropped = [0; DropReason::ALL.len()];
         for shard in &self.shards {
@@ -239,13 +242,14 @@ impl Counters {
     }
 }
 
-/// Nothing is written where nothing has changed: most reports say little.
+/// Adds to a counter. Writes nothing for 0: most reports are nearly empty.
 fn add(counter: &AtomicU64, more: u64) {
     if more != 0 {
         counter.fetch_add(more, Ordering::Relaxed);
     }
 }
 
+/// Changes a level from `was` to `is`.
 fn change(counter: &AtomicU64, was: u64, is: u64) {
     add(counter, is.wrapping_sub(was));
 }
@@ -266,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_add_up_and_levels_go_down_again_elsewhere() {
+    fn shards_add_up_even_if_another_thread_subtracts() {
         let counters = Arc::new(Counters::new(2, u64::MAX));
         let work = |n: u64| {
             let counters = Arc::clone(&counters);
@@ -306,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_told_apart_by_their_code() {
+    fn errors_are_counted_by_reason_code() {
         let counters = Counters::default();
         counters.refused(ReasonCode::NotAuthorized);
         counters.ended(ReasonCode::KeepAliveTimeout);

@@ -1,12 +1,12 @@
-//! The one rate limiter: at most one report of an event in each interval, and a count of those held back.
+//! The one rate limiter: at most one report of an event in each interval, with the count of all events since the last.
 //!
-//! Log lines about refusals, notices in an inbox and the like can be caused a thousand times a second by one client.
-//! Each kind has a limiter. Nothing reads a clock here: the caller passes the time.
+//! One client can cause a log line or an inbox message a thousand times a second, so each kind of them has a limiter. The
+//! limiter reads no clock: the caller passes the time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Limits the reports of one kind of event. Times are in milliseconds, of any one clock.
+/// Limits the reports of one kind of event. Times are in milliseconds, all from one clock.
 ///
 /// ```
 /// use roommq_broker::rate_limiter::RateLimiter;
@@ -17,18 +17,19 @@ use std::hash::Hash;
 /// refusals.note(20);
 /// assert_eq!(refusals.take(5_100), None); // too early
 /// assert_eq!(refusals.due(), Some(6_000));
-/// assert_eq!(refusals.take(6_000), Some(20)); // and none is forgotten
+/// assert_eq!(refusals.take(6_000), Some(20)); // no event is lost
 /// ```
 #[derive(Debug, Clone)]
 pub struct RateLimiter {
     interval: u64,
-    /// Events that no report has counted yet.
+    /// Events since the last report.
     unreported: u64,
+    /// The time of the last report.
     reported: Option<u64>,
 }
 
 impl RateLimiter {
-    /// At most one report every `interval` milliseconds.
+    /// Allows one report every `interval` milliseconds.
     #[must_use]
     pub const fn every(interval: u64) -> RateLimiter {
         RateLimiter {
@@ -38,19 +39,19 @@ impl RateLimiter {
         }
     }
 
-    /// `events` more have happened.
+    /// Counts `events` more.
     pub fn note(&mut self, events: u64) {
         self.unreported = self.unreported.saturating_add(events);
     }
 
-    /// When the next report may be made, a time in the past included; none if there is nothing to report.
+    /// The time of the next report, maybe in the past. None if there is nothing to report.
     #[must_use]
     pub fn due(&self) -> Option<u64> {
         let next = |reported: u64| reported.saturating_add(self.interval);
         (self.unreported > 0).then(|| self.reported.map_or(0, next))
     }
 
-    /// How many events to report at `now`; none if there are none, or the last report is too recent.
+    /// Takes the number of events to report at `now`. None if there are none, or if the last report is too recent.
     pub fn take(&mut self, now: u64) -> Option<u64> {
         if self.unreported == 0 || !self.is_open(now) {
             return None;
@@ -59,14 +60,14 @@ impl RateLimiter {
         Some(std::mem::take(&mut self.unreported))
     }
 
-    /// Notes one event, and says how many to report at `now`, this one included.
+    /// Counts one event, and takes the number to report at `now`, this one included.
     pub fn admit(&mut self, now: u64) -> Option<u64> {
         self.note(1);
         self.take(now)
     }
 
-    /// Whether a report may be made. The distance counts and not the order: a clock that was set back must not silence anybody
-    /// for long.
+    /// Whether a report is allowed at `now`. Only the distance to the last report counts, not the order: after the clock is
+    /// set back, reports must not stop for long.
     fn is_open(&self, now: u64) -> bool {
         self.reported
             .is_none_or(|reported| now.abs_diff(reported) >= self.interval)
@@ -79,13 +80,13 @@ pub struct RateLimiters<K> {
     interval: u64,
     most: usize,
     by_key: HashMap<K, RateLimiter>,
-    /// When idle keys were last removed. One removal looks at all keys, so there is at most one in an interval.
+    /// The time of the last removal of idle keys. A removal visits all keys, so there is one in an interval at most.
     pruned: u64,
 }
 
 impl<K: Hash + Eq> RateLimiters<K> {
-    /// One report every `interval` milliseconds for each key. While `most` keys have been reported in the last interval, no
-    /// event of another key is.
+    /// Allows one report every `interval` milliseconds for each key. If `most` keys have had a report in the last interval,
+    /// events of other keys are not reported.
     #[must_use]
     pub fn new(interval: u64, most: usize) -> RateLimiters<K> {
         RateLimiters {
@@ -96,7 +97,7 @@ impl<K: Hash + Eq> RateLimiters<K> {
         }
     }
 
-    /// Notes one event of `key`, and says how many to report at `now`, this one included.
+    /// Counts one event of `key`, and takes the number to report at `now`, this one included.
     pub fn admit(&mut self, key: K, now: u64) -> Option<u64> {
         if let Some(limiter) = self.by_key.get_mut(&key) {
             return limiter.admit(now);
@@ -123,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_come_once_an_interval_and_count_all_events() {
+    fn one_report_an_interval_counts_all_events() {
         let mut limiter = RateLimiter::every(1_000);
         assert_eq!((limiter.take(5), limiter.due()), (None, None));
         limiter.note(1);
@@ -133,22 +134,26 @@ mod tests {
         limiter.note(3);
         assert_eq!((limiter.take(1_004), limiter.due()), (None, Some(1_005)));
         assert_eq!(limiter.take(1_005), Some(5));
-        assert_eq!(limiter.take(u64::MAX), None, "nothing has happened since");
+        assert_eq!(
+            limiter.take(u64::MAX),
+            None,
+            "no event since the last report"
+        );
         limiter.note(1);
         assert_eq!(limiter.take(0), Some(1), "the clock was set back");
     }
 
     #[test]
-    fn keys_are_limited_apart() {
+    fn each_key_has_its_own_limit() {
         let mut limiters = RateLimiters::new(1_000, 10);
         assert_eq!(limiters.admit("a", 5_000), Some(1));
         assert_eq!(limiters.admit("a", 5_999), None);
         assert_eq!(limiters.admit("b", 5_999), Some(1));
-        assert_eq!(limiters.admit("a", 6_000), Some(2), "with the one before");
+        assert_eq!(limiters.admit("a", 6_000), Some(2), "with the event before");
     }
 
     #[test]
-    fn memory_is_bounded_and_frees_itself() {
+    fn memory_is_bounded_and_idle_keys_are_removed() {
         let mut limiters = RateLimiters::new(1_000, 100);
         let admitted = (0..1_000).filter(|n| limiters.admit(*n, 9_000).is_some());
         assert_eq!(admitted.count(), 100);

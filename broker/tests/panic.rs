@@ -1,4 +1,4 @@
-//! A connection whose task panics: a fault of the server's own, which must cost that client only.
+//! A fault of the server: the task of a connection panics. Only that client may lose its connection.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Panics where a client publishes to `panic`, and where it publishes to `later` for the second time.
+/// Panics when a client publishes to `panic`, and when clients publish to `later` for the second time.
 #[derive(Default)]
 struct Faulty(AtomicBool);
 
@@ -47,7 +47,7 @@ impl Policy for Faulty {
             "later" => self.0.swap(true, Ordering::Relaxed),
             _ => false,
         };
-        assert!(!faulty, "a fault, on purpose");
+        assert!(!faulty, "an intended fault");
         AllowAll.publish(who, topic, retain)
     }
 
@@ -56,8 +56,8 @@ impl Policy for Faulty {
     }
 }
 
-/// A 3.1.1 client that keeps its session.
-const KEEPS: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x00\x00\x01a";
+/// CONNECT of a 3.1.1 client with clean session 0.
+const PERSISTENT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x00\x00\x01a";
 
 fn connect(server: SocketAddr, packet: &[u8]) -> TcpStream {
     let mut client = TcpStream::connect(server).unwrap();
@@ -67,7 +67,11 @@ fn connect(server: SocketAddr, packet: &[u8]) -> TcpStream {
     client.write_all(packet).unwrap();
     let mut connack = [0; 4];
     client.read_exact(&mut connack).unwrap();
-    assert_eq!(connack, [0x20, 2, 0, 0], "no session is left either");
+    assert_eq!(
+        connack,
+        [0x20, 2, 0, 0],
+        "accepted, and without a session of before"
+    );
     client
 }
 
@@ -102,20 +106,20 @@ fn serve() -> (Server, SocketAddr) {
 }
 
 #[test]
-fn its_client_id_is_free_again() {
+fn the_client_id_is_free_after_a_panic() {
     let (server, address) = serve();
     for _ in 0..3 {
-        let mut client = connect(address, KEEPS);
+        let mut client = connect(address, PERSISTENT);
         subscribe(&mut client);
         fault(&mut client);
     }
-    drop(connect(address, KEEPS));
+    drop(connect(address, PERSISTENT));
     server.shutdown();
 }
 
 /// [MQTT-3.1.2-8]
 #[test]
-fn its_will_is_sent() {
+fn the_will_is_sent_after_a_panic() {
     let (server, address) = serve();
     let watcher = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01w";
     let mut watcher = connect(address, watcher);
@@ -125,9 +129,9 @@ fn its_will_is_sent() {
     let mut will = [0; 8];
     watcher.read_exact(&mut will).unwrap();
     assert_eq!(&will, b"\x30\x06\x00\x01tbye");
-    // A will that fails as its connection did leaves no ghost either.
+    // If the will causes a panic too, the session still ends.
     let later = b"\x10\x17\x00\x04MQTT\x04\x06\x00\x00\x00\x01a\x00\x05later\x00\x01x";
     fault(&mut connect(address, later));
-    drop(connect(address, KEEPS));
+    drop(connect(address, PERSISTENT));
     server.shutdown();
 }

@@ -1,4 +1,4 @@
-//! A client whose session cannot be taken up in time: it is told to try again, and nothing else has happened.
+//! A session that cannot be resumed in time. The client receives 0x89 and may try again, and the session is unchanged.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Comes to no answer on any filter while it is stuck.
+/// Never answers for a filter while it is stuck.
 #[derive(Default)]
 struct Undecided {
     stuck: AtomicBool,
@@ -55,7 +55,7 @@ impl Policy for Undecided {
     }
 }
 
-/// The first two bytes of CONNACK's variable header: whether there was a session, and the code.
+/// Connects. Returns the first two bytes of CONNACK's variable header: session present, and the code.
 fn connect(server: SocketAddr, packet: &[u8]) -> (TcpStream, [u8; 2]) {
     let mut client = TcpStream::connect(server).unwrap();
     client
@@ -66,7 +66,7 @@ fn connect(server: SocketAddr, packet: &[u8]) -> (TcpStream, [u8; 2]) {
     (client, [connack[0], connack[1]])
 }
 
-/// The next packet, which is short, without its fixed header.
+/// The next packet without its fixed header. It must be shorter than 128 bytes.
 fn read(client: &mut TcpStream) -> Vec<u8> {
     let mut header = [0; 2];
     client.read_exact(&mut header).unwrap();
@@ -77,7 +77,7 @@ fn read(client: &mut TcpStream) -> Vec<u8> {
 }
 
 #[test]
-fn the_session_sleeps_on_and_its_will_is_sent() {
+fn the_session_stays_offline_and_its_will_is_sent() {
     let settings = Settings::default();
     let mut listeners = settings.listeners;
     for listener in &mut listeners {
@@ -100,24 +100,27 @@ fn the_session_sleeps_on_and_its_will_is_sent() {
     let (mut watcher, _) = connect(address, watcher);
     watcher.write_all(b"\x82\x06\x00\x01\x00\x01w\x00").unwrap();
     read(&mut watcher);
-    // Its session stays for an hour, its will waits for a second.
-    let kept = b"\x10\x21\x00\x04MQTT\x05\x04\x00\x00\x05\x11\x00\x00\x0e\x10\x00\x01a\
+    // The session expires after an hour, the will is delayed by a second.
+    let persistent = b"\x10\x21\x00\x04MQTT\x05\x04\x00\x00\x05\x11\x00\x00\x0e\x10\x00\x01a\
         \x05\x18\x00\x00\x00\x01\x00\x01w\x00\x03bye";
-    let (mut client, _) = connect(address, kept);
+    let (mut client, _) = connect(address, persistent);
     client
         .write_all(b"\x82\x07\x00\x01\x00\x00\x01t\x01")
         .unwrap();
     read(&mut client);
     drop(client);
-    let left = Instant::now();
+    let disconnected = Instant::now();
 
-    // Without a will, and with a session that would end at once.
-    let back = b"\x10\x0e\x00\x04MQTT\x05\x00\x00\x00\x00\x00\x01a";
+    // A CONNECT without a will, and with a session that would end at once.
+    let resuming = b"\x10\x0e\x00\x04MQTT\x05\x00\x00\x00\x00\x00\x01a";
     undecided.stuck.store(true, Ordering::SeqCst);
-    assert_eq!(connect(address, back).1, [0, 0x89]);
+    assert_eq!(connect(address, resuming).1, [0, 0x89]);
     undecided.stuck.store(false, Ordering::SeqCst);
     assert_eq!(read(&mut watcher), b"\x00\x01wbye");
-    assert!(left.elapsed() >= Duration::from_millis(900), "not at once");
-    assert_eq!(connect(address, back).1, [1, 0]);
+    assert!(
+        disconnected.elapsed() >= Duration::from_millis(900),
+        "the will is delayed"
+    );
+    assert_eq!(connect(address, resuming).1, [1, 0]);
     server.shutdown();
 }

@@ -28,7 +28,7 @@ pub trait Policy: Send + Sync + 'static {
         let _ = (method, request);
         Err(Refusal {
             code: ReasonCode::BadAuthenticationMethod,
-            reason: "no authentication method is served here; connect without one".to_owned(),
+            reason: "the server supports no authentication method; connect without one".to_owned(),
         })
     }
 
@@ -73,7 +73,7 @@ pub trait Policy: Send + Sync + 'static {
 pub struct SubscribeGrant {
     /// The filter with aliases resolved: `inbox/me` names the user's own inbox.
     pub filter: TopicFilter,
-    /// How delivered topics are renamed for this client, if they are.
+    /// The renaming of delivered topics for this client, if any.
     pub mount: Option<Mount>,
     /// Whether the lane asks [`LaneHook::may_see`](super::LaneHook::may_see) for each matching message.
     pub guarded: bool,

@@ -1,12 +1,12 @@
-//! Moving averages: how much comes in a minute, of late. Pure: the time that has passed is passed in.
+//! Moving averages of events a minute. Pure: the caller passes the time.
 
 use std::time::Duration;
 
-/// The spans, by the names that stand in topics.
+/// The spans: their topic levels, and their seconds.
 pub(super) const SPANS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
 
-/// Three averages of one counter, in events a minute, each weighing what is a span old by 1/e. They start at 0,
-/// so the longer ones are low until their span has passed.
+/// Three averages of one counter, in events a minute. An event that is a span old has the weight 1/e. Averages start at
+/// 0, so each is too low until its span has passed.
 #[derive(Debug, Default, Clone)]
 pub(super) struct LoadAverages {
     counted: u64,
@@ -14,8 +14,8 @@ pub(super) struct LoadAverages {
 }
 
 impl LoadAverages {
-    /// The counter has come to `total`, `passed` after it was looked at before.
-    pub(super) fn pass(&mut self, total: u64, passed: Duration) {
+    /// Notes that the counter is `total` now. `passed` is the time since the last call.
+    pub(super) fn update(&mut self, total: u64, passed: Duration) {
         let seconds = passed.as_secs_f64();
         if seconds <= 0.0 {
             return;
@@ -29,7 +29,7 @@ impl LoadAverages {
         }
     }
 
-    /// In the order of [`SPANS`].
+    /// The averages, in the order of [`SPANS`].
     pub(super) fn averages(&self) -> [f64; SPANS.len()] {
         self.averages
     }
@@ -44,27 +44,27 @@ mod tests {
     }
 
     #[test]
-    fn one_event_counts_as_with_mosquitto() {
-        // What mosquitto 2.0.11 was seen to show after one connection, updating every two seconds.
+    fn one_event_counts_as_in_mosquitto() {
+        // The values of mosquitto 2.0.11 after one connection, with updates every two seconds.
         let mut load = LoadAverages::default();
-        load.pass(1, Duration::from_secs(2));
+        load.update(1, Duration::from_secs(2));
         assert_eq!(shown(&load), ["0.98", "0.20", "0.07"]);
-        load.pass(1, Duration::from_secs(2));
+        load.update(1, Duration::from_secs(2));
         assert_eq!(shown(&load), ["0.95", "0.20", "0.07"]);
     }
 
     #[test]
-    fn a_steady_stream_comes_to_its_rate_and_fades_after_it() {
+    fn a_steady_stream_reaches_its_rate_and_then_decays() {
         let mut load = LoadAverages::default();
         let mut total = 0;
         for _ in 0..6 * 60 {
             total += 50;
-            load.pass(total, Duration::from_secs(10));
+            load.update(total, Duration::from_secs(10));
         }
         // An hour of 300 a minute.
         assert_eq!(shown(&load), ["300.00", "300.00", "294.51"]);
         for _ in 0..6 {
-            load.pass(total, Duration::from_secs(10));
+            load.update(total, Duration::from_secs(10));
         }
         let [one, five, fifteen] = load.averages();
         let e = std::f64::consts::E;
@@ -73,14 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_does_not_matter_and_no_time_changes_nothing() {
-        let (mut often, mut seldom) = (LoadAverages::default(), LoadAverages::default());
+    fn averages_do_not_depend_on_the_interval() {
+        let (mut frequent, mut rare) = (LoadAverages::default(), LoadAverages::default());
         for second in 1..=60 {
-            often.pass(second * 7, Duration::from_secs(1));
-            often.pass(second * 7 + 1_000, Duration::ZERO);
+            frequent.update(second * 7, Duration::from_secs(1));
+            frequent.update(second * 7 + 1_000, Duration::ZERO);
         }
-        seldom.pass(60 * 7, Duration::from_mins(1));
-        for (a, b) in often.averages().into_iter().zip(seldom.averages()) {
+        rare.update(60 * 7, Duration::from_mins(1));
+        for (a, b) in frequent.averages().into_iter().zip(rare.averages()) {
             assert!((a - b).abs() < 1e-6, "{a} {b}");
         }
     }

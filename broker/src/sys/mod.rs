@@ -1,6 +1,7 @@
-//! What the server tells of itself: counters, and the retained messages under `$SYS` that show them.
+//! The server's own numbers, as retained messages under `$SYS`.
 //!
-//! `$SYS/broker` is one lane, and the tree goes through it as any message does; a subscription finds it whole.
+//! All topics under `$SYS/broker` belong to one lane and pass it like any other message, so a new subscriber receives all
+//! of them.
 
 mod load;
 mod tree;
@@ -14,16 +15,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tree::{SysSnapshot, SysTree};
 
-/// The one task that publishes the tree.
+/// The task that publishes the `$SYS` topics.
 pub(crate) struct SysPublisher {
     pub node: Arc<Node>,
     pub lanes: Arc<LaneTable>,
-    /// From one update to the next; 0: there is no tree.
+    /// The time between two updates; 0 turns `$SYS` off.
     pub interval: Duration,
 }
 
 impl SysPublisher {
-    /// Publishes the whole tree at once, and what has changed after each interval, for ever.
+    /// Publishes all topics at once, and after each interval those that changed. Returns only if `$SYS` is off.
     pub(crate) async fn run(self) {
         if self.interval.is_zero() {
             return;
@@ -32,18 +33,18 @@ impl SysPublisher {
         let (mut tree, mut last) = (SysTree::default(), start);
         loop {
             let now = Instant::now();
-            let changed = tree.update(&self.figures(), now - start, now - last);
+            let changed = tree.update(&self.snapshot(), now - start, now - last);
             last = now;
             self.publish(&changed).await;
             tokio::time::sleep_until(now + self.interval).await;
         }
     }
 
-    fn figures(&self) -> SysSnapshot {
+    fn snapshot(&self) -> SysSnapshot {
         SysSnapshot {
-            counted: self.node.counters.sum(),
+            counters: self.node.counters.sum(),
             clients: self.node.sessions.counts(),
-            stock: self.lanes.totals(),
+            lanes: self.lanes.totals(),
             lost_notices: self.node.mailboxes.dropped(),
         }
     }
@@ -60,13 +61,13 @@ impl SysPublisher {
                 origin: None,
                 topic,
                 payload: value.as_bytes(),
-                // As mosquitto does: who asks for QoS 2 gets it.
+                // As in mosquitto: a subscriber receives the QoS that it asked for.
                 qos: QoS::ExactlyOnce,
                 retain: true,
                 properties: None,
             }));
         }
-        // All of the tree shares its first two levels.
+        // All topics have the same first two levels, so they share a lane.
         let lane = lane_of(first, self.node.lanes);
         if let Err(error) = self.node.entrance.append(lane, batch).await {
             tracing::error!(%error, "$SYS could not be published");

@@ -1,4 +1,4 @@
-//! The topics under `$SYS/broker`, by the names that mosquitto 2.0 has for them, and some of our own. Pure.
+//! The topics under `$SYS/broker` and their values. Topics have the names of mosquitto 2.0; some are RoomMQ's own. Pure.
 
 use super::load::{LoadAverages, SPANS};
 use crate::lane::LaneTotals;
@@ -8,43 +8,43 @@ use crate::sessions::SessionCounts;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// What stands before each topic.
+/// The prefix of each topic.
 const ROOT: &str = "$SYS/broker/";
 
-/// The state of a server at one time.
+/// The numbers of a server at one time.
 #[derive(Debug, Default, Clone)]
 pub(super) struct SysSnapshot {
-    pub counted: Totals,
+    pub counters: Totals,
     pub clients: SessionCounts,
-    pub stock: LaneTotals,
-    /// Notices that found no room on their way between lanes.
+    pub lanes: LaneTotals,
+    /// Notices that were dropped because a mailbox between lanes was full.
     pub lost_notices: u64,
 }
 
 impl SysSnapshot {
     fn dropped(&self) -> u64 {
-        self.counted.dropped.iter().sum::<u64>() + self.lost_notices
+        self.counters.dropped.iter().sum::<u64>() + self.lost_notices
     }
 
     fn messages_received(&self) -> u64 {
-        self.counted.received.publishes + self.counted.received.others
+        self.counters.received.publishes + self.counters.received.others
     }
 
     fn messages_sent(&self) -> u64 {
-        self.counted.publishes_sent + self.counted.others_sent
+        self.counters.publishes_sent + self.counters.others_sent
     }
 
     fn stored(&self) -> u64 {
-        self.counted.held + self.stock.retained
+        self.counters.held + self.lanes.retained
     }
 }
 
-/// A topic below the root, and its number.
+/// A topic below [`ROOT`], and its value.
 type Metric = (&'static str, fn(&SysSnapshot) -> u64);
 
 const METRICS: &[Metric] = &[
-    ("bytes/received", |f| f.counted.received.bytes),
-    ("bytes/sent", |f| f.counted.bytes_sent),
+    ("bytes/received", |f| f.counters.received.bytes),
+    ("bytes/sent", |f| f.counters.bytes_sent),
     ("clients/active", |f| f.clients.connected),
     ("clients/connected", |f| f.clients.connected),
     ("clients/disconnected", |f| f.clients.offline),
@@ -58,58 +58,58 @@ const METRICS: &[Metric] = &[
     ("clients/inactive", |f| f.clients.offline),
     ("clients/maximum", |f| f.clients.maximum),
     ("clients/total", |f| f.clients.connected + f.clients.offline),
-    ("connections/refused", |f| f.counted.refused),
-    ("connections/socket/count", |f| f.counted.sockets),
-    ("messages/inflight", |f| f.counted.in_flight),
+    ("connections/refused", |f| f.counters.refused),
+    ("connections/socket/count", |f| f.counters.sockets),
+    ("messages/inflight", |f| f.counters.in_flight),
     ("messages/received", SysSnapshot::messages_received),
     ("messages/sent", SysSnapshot::messages_sent),
     ("messages/stored", SysSnapshot::stored),
-    ("publish/bytes/dropped", |f| f.counted.dropped_payload),
-    ("publish/bytes/received", |f| f.counted.received.payload),
-    ("publish/bytes/sent", |f| f.counted.payload_sent),
+    ("publish/bytes/dropped", |f| f.counters.dropped_payload),
+    ("publish/bytes/received", |f| f.counters.received.payload),
+    ("publish/bytes/sent", |f| f.counters.payload_sent),
     ("publish/messages/dropped", SysSnapshot::dropped),
     ("publish/messages/received", |f| {
-        f.counted.received.publishes
+        f.counters.received.publishes
     }),
-    ("publish/messages/sent", |f| f.counted.publishes_sent),
-    ("queue/kept/bytes", |f| f.counted.kept),
-    ("queue/messages/bytes", |f| f.counted.held_payload),
-    ("queue/messages/count", |f| f.counted.held),
-    ("retained messages/bytes", |f| f.stock.retained_bytes),
-    ("retained messages/count", |f| f.stock.retained),
-    ("shared_subscriptions/count", |f| f.stock.shared),
+    ("publish/messages/sent", |f| f.counters.publishes_sent),
+    ("queue/kept/bytes", |f| f.counters.kept),
+    ("queue/messages/bytes", |f| f.counters.held_payload),
+    ("queue/messages/count", |f| f.counters.held),
+    ("retained messages/bytes", |f| f.lanes.retained_bytes),
+    ("retained messages/count", |f| f.lanes.retained),
+    ("shared_subscriptions/count", |f| f.lanes.shared),
     ("store/messages/bytes", |f| {
-        f.counted.held_payload + f.stock.retained_bytes
+        f.counters.held_payload + f.lanes.retained_bytes
     }),
     ("store/messages/count", SysSnapshot::stored),
-    ("subscriptions/count", |f| f.stock.subscriptions),
+    ("subscriptions/count", |f| f.lanes.subscriptions),
 ];
 
 const LOADS: [Metric; 9] = [
-    ("load/bytes/received", |f| f.counted.received.bytes),
-    ("load/bytes/sent", |f| f.counted.bytes_sent),
-    ("load/connections", |f| f.counted.received.connects),
+    ("load/bytes/received", |f| f.counters.received.bytes),
+    ("load/bytes/sent", |f| f.counters.bytes_sent),
+    ("load/connections", |f| f.counters.received.connects),
     ("load/messages/received", SysSnapshot::messages_received),
     ("load/messages/sent", SysSnapshot::messages_sent),
     ("load/publish/dropped", SysSnapshot::dropped),
-    ("load/publish/received", |f| f.counted.received.publishes),
-    ("load/publish/sent", |f| f.counted.publishes_sent),
-    ("load/sockets", |f| f.counted.sockets),
+    ("load/publish/received", |f| f.counters.received.publishes),
+    ("load/publish/sent", |f| f.counters.publishes_sent),
+    ("load/sockets", |f| f.counters.sockets),
 ];
 
-/// What has been told, so that only what changes is told again.
+/// The published values, so that an update has only those that changed.
 #[derive(Debug, Default)]
 pub(super) struct SysTree {
-    told: HashMap<String, String>,
+    published: HashMap<String, String>,
     loads: [LoadAverages; LOADS.len()],
 }
 
 impl SysTree {
-    /// The topics whose values have changed, with the new ones. `uptime` is since the start, `passed` since the
-    /// last update.
+    /// The topics whose values have changed, with the new values. `uptime` is the time since the start, `passed` the time
+    /// since the last update.
     pub(super) fn update(
         &mut self,
-        figures: &SysSnapshot,
+        snapshot: &SysSnapshot,
         uptime: Duration,
         passed: Duration,
     ) -> Vec<(String, String)> {
@@ -121,20 +121,20 @@ impl SysTree {
             ("uptime".to_owned(), format!("{} seconds", uptime.as_secs())),
         ];
         let numbers = METRICS.iter().map(|(topic, number)| (*topic, number));
-        all.extend(numbers.map(|(topic, number)| (topic.to_owned(), number(figures).to_string())));
-        for (reason, count) in DropReason::ALL.iter().zip(figures.counted.dropped) {
+        all.extend(numbers.map(|(topic, number)| (topic.to_owned(), number(snapshot).to_string())));
+        for (reason, count) in DropReason::ALL.iter().zip(snapshot.counters.dropped) {
             let topic = format!("publish/messages/dropped/{}", reason.name());
             all.push((topic, count.to_string()));
         }
         all.push((
             "publish/messages/dropped/notice".to_owned(),
-            figures.lost_notices.to_string(),
+            snapshot.lost_notices.to_string(),
         ));
-        for (code, count) in &figures.counted.errors {
+        for (code, count) in &snapshot.counters.errors {
             all.push((format!("errors/0x{code:02X}"), count.to_string()));
         }
         for (load, (topic, number)) in self.loads.iter_mut().zip(LOADS) {
-            load.pass(number(figures), passed);
+            load.update(number(snapshot), passed);
             for (average, (span, _)) in load.averages().into_iter().zip(SPANS) {
                 all.push((format!("{topic}/{span}"), format!("{average:.2}")));
             }
@@ -146,15 +146,16 @@ impl SysTree {
         all
     }
 
+    /// Notes a value. Returns whether it differs from the published one.
     fn is_new(&mut self, topic: &str, value: &str) -> bool {
-        if let Some(told) = self.told.get_mut(topic) {
-            let changed = *told != value;
+        if let Some(published) = self.published.get_mut(topic) {
+            let changed = *published != value;
             if changed {
-                value.clone_into(told);
+                value.clone_into(published);
             }
             return changed;
         }
-        self.told.insert(topic.to_owned(), value.to_owned());
+        self.published.insert(topic.to_owned(), value.to_owned());
         true
     }
 }
@@ -166,7 +167,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// What mosquitto 2.0.11 publishes, its heap apart; and its manual's `messages/inflight`.
+    /// The topics of mosquitto 2.0.11 without those of its heap, and `messages/inflight` of its manual.
     const MOSQUITTO: [&str; 25] = [
         "bytes/received",
         "bytes/sent",
@@ -208,7 +209,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_first_update_tells_the_whole_tree() {
+    fn the_first_update_has_all_topics() {
         let first =
             SysTree::default().update(&SysSnapshot::default(), Duration::ZERO, Duration::ZERO);
         let topics: BTreeSet<&str> = first
@@ -231,17 +232,17 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_changed_is_not_told_again() {
+    fn a_later_update_has_only_changed_values() {
         let mut tree = SysTree::default();
-        let mut figures = SysSnapshot::default();
-        tree.update(&figures, Duration::ZERO, Duration::ZERO);
-        let again = tree.update(&figures, Duration::from_millis(900), Duration::ZERO);
+        let mut snapshot = SysSnapshot::default();
+        tree.update(&snapshot, Duration::ZERO, Duration::ZERO);
+        let again = tree.update(&snapshot, Duration::from_millis(900), Duration::ZERO);
         assert!(again.is_empty(), "{again:?}");
 
-        figures.counted.dropped[DropReason::TooOld as usize] = 2;
-        figures.lost_notices = 1;
-        figures.counted.errors = vec![(0x8D, 4)];
-        let told = tree.update(&figures, SECOND, Duration::ZERO);
+        snapshot.counters.dropped[DropReason::TooOld as usize] = 2;
+        snapshot.lost_notices = 1;
+        snapshot.counters.errors = vec![(0x8D, 4)];
+        let changed = tree.update(&snapshot, SECOND, Duration::ZERO);
         let pair = |topic: &str, value: &str| (format!("{ROOT}{topic}"), value.to_owned());
         let expected = [
             pair("uptime", "1 seconds"),
@@ -250,10 +251,10 @@ mod tests {
             pair("publish/messages/dropped/notice", "1"),
             pair("errors/0x8D", "4"),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(changed, expected);
 
-        let told = tree.update(&figures, SECOND, SECOND);
-        let averages: Vec<_> = told.iter().map(|(_, value)| value.as_str()).collect();
-        assert_eq!(averages, ["2.98", "0.60", "0.20"], "{told:?}");
+        let changed = tree.update(&snapshot, SECOND, SECOND);
+        let averages: Vec<_> = changed.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(averages, ["2.98", "0.60", "0.20"], "{changed:?}");
     }
 }

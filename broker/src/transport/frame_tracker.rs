@@ -1,32 +1,33 @@
-//! Where one is in a peer's WebSocket frames (RFC 6455, 5.2), by their headers alone.
+//! The position in a peer's WebSocket frames (RFC 6455, 5.2), from their headers alone.
 //!
-//! The library hands over whole messages and does not say that one has begun; the connection gives it only so long.
+//! The library yields complete messages and does not report the begin of one. The connection limits the time for a
+//! message, so it must know when one begins.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Two bytes, eight of length, four of the mask.
-const LONGEST_HEADER: usize = 14;
+/// The longest frame header: 2 bytes, 8 of length, 4 of the mask.
+const MAX_HEADER: usize = 14;
 
-/// What the bytes so far end with.
+/// The position after the bytes so far.
 #[derive(Debug, Default)]
 pub(super) struct FrameTracker {
-    header: [u8; LONGEST_HEADER],
-    /// Bytes of a header that have come.
+    header: [u8; MAX_HEADER],
+    /// Bytes in `header`.
     got: usize,
-    /// Bytes of a payload that have not.
+    /// Bytes of the current payload that have not come yet.
     left: u64,
-    /// That payload is a control frame's.
+    /// Whether the current payload is a control frame's.
     control: bool,
-    /// A message waits for another frame.
+    /// Whether the message needs another frame.
     open: bool,
 }
 
 impl FrameTracker {
-    /// More has come.
-    pub(super) fn pass(&mut self, mut bytes: &[u8]) {
+    /// Moves on by `bytes`.
+    pub(super) fn advance(&mut self, mut bytes: &[u8]) {
         while let Some(byte) = bytes.first() {
             if self.left > 0 {
                 let n =
@@ -67,7 +68,7 @@ impl FrameTracker {
             short => short.into(),
         };
         self.control = self.header_is_control();
-        // Control frames may come between those of a message.
+        // Control frames may come between the frames of a message.
         if !self.control {
             self.open = self.header[0] & 0x80 == 0;
         }
@@ -78,29 +79,29 @@ impl FrameTracker {
         self.header[0] & 0x08 != 0
     }
 
-    /// Whether all frames that have begun are whole, and so is the message that they belong to.
+    /// Whether every frame is complete, and so is the last message.
     pub(super) fn is_between_frames(&self) -> bool {
         !self.open && self.got == 0 && self.left == 0
     }
 
-    /// Whether a message has begun and is not whole. Control frames are none, and short.
+    /// Whether a message has begun and is not complete. Control frames are no messages.
     pub(super) fn is_within_message(&self) -> bool {
         let header = self.got > 0 && !self.header_is_control();
         self.open || header || (self.left > 0 && !self.control)
     }
 }
 
-/// A stream whose bytes are looked at as they are read.
+/// A stream that passes all bytes it reads to a [`FrameTracker`].
 pub(super) struct TrackedStream<S> {
     stream: S,
     pub(super) tracker: FrameTracker,
 }
 
 impl<S> TrackedStream<S> {
-    /// Of which `early` has been read already.
+    /// Wraps a stream from which `early` has been read already.
     pub(super) fn new(stream: S, early: &[u8]) -> Self {
         let mut tracker = FrameTracker::default();
-        tracker.pass(early);
+        tracker.advance(early);
         TrackedStream { stream, tracker }
     }
 }
@@ -113,7 +114,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.tracker.pass(&buffer.filled()[before..]);
+        self.tracker.advance(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_begun_until_its_last_byte() {
+    fn a_message_is_open_from_its_first_byte_to_its_last() {
         for payload in [0, 1, 125, 126, 65_535, 65_536] {
             // Two fragments, a ping between them, a pong behind them.
             let begun = [frame(0x02, payload), frame(0x89, 5), frame(0x80, payload)].concat();
@@ -181,15 +182,15 @@ mod tests {
                 assert!(!tracker.is_within_message());
                 let mut come = 0;
                 for bytes in begun.chunks(piece) {
-                    tracker.pass(bytes);
+                    tracker.advance(bytes);
                     come += bytes.len();
                     assert_eq!(tracker.is_within_message(), come < begun.len(), "{come}");
                 }
                 for bytes in after.chunks(piece) {
-                    tracker.pass(bytes);
+                    tracker.advance(bytes);
                     assert!(!tracker.is_within_message(), "a pong");
                 }
-                tracker.pass(&[0x82]);
+                tracker.advance(&[0x82]);
                 assert!(tracker.is_within_message());
             }
         }

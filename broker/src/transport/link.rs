@@ -1,11 +1,10 @@
-//! The connection's end of a link: reading, and writing where only this task can.
+//! The connection task's half of a transport: it reads, and it writes if only this task can.
 //!
-//! Architecture invariant: a plain socket is written to by whoever has something for it, through the outbox
-//! ([`Outlet`]); TLS and WebSocket streams are driven by one task, so there the outbox has no socket, keepers
-//! only wake, and what waits is written from here. The rest of the connection does not know the difference.
+//! Architecture invariant: any thread may write to a plain socket, through the outbox and its [`Outlet`]. Only one task
+//! can drive a TLS or WebSocket stream, so there the outbox has no socket: appliers wake the connection's task, which
+//! writes from here. The rest of the connection does not know the difference.
 
-use crate::outbox::Outbox;
-use crate::outbox::Outlet;
+use crate::outbox::{Outbox, Outlet};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,45 +14,48 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::time::Instant;
 
-/// For the last bytes to a peer that reads, and for the end of its stream.
+/// Time for the last bytes to the peer, and for the end of the peer's stream.
 pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(1);
 
-/// Bytes in both directions over whatever lies between.
+/// A stream of bytes that travels in frames: TLS records, WebSocket messages.
 pub(crate) trait FramedStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Whether the peer has begun something that cannot be read before it is whole.
+    /// Whether the peer has begun a message that can be read only when it is complete.
     fn has_partial_message(&self) -> bool {
         false
     }
 }
 
-/// What the connection's task holds of its link.
+/// The reading half of a plain socket, or all of a framed stream.
 pub(crate) enum Link {
     Tcp(tcp::OwnedReadHalf),
     Unix(unix::OwnedReadHalf),
-    /// Boxed: a plain connection must not pay for its size.
+    /// Boxed, so that plain connections stay small.
     Framed(Box<Framed>),
 }
 
-/// A stream that keeps frames of its own.
+/// A framed stream, and its state.
 pub(crate) struct Framed {
     stream: Box<dyn FramedStream>,
-    /// It has taken bytes that it may not have written yet.
+    /// Whether the stream may hold bytes that it has not yet written to the socket.
     holds_bytes: bool,
-    /// How it failed behind the last bytes that were read.
+    /// The error that followed the last bytes that were read. The next read returns it.
     failed: Option<(io::ErrorKind, String)>,
 }
 
 impl Link {
+    /// Splits a plain TCP socket.
     pub(crate) fn tcp(socket: TcpStream) -> (Link, Outlet) {
         let (read, write) = socket.into_split();
         (Link::Tcp(read), Outlet::Tcp(write))
     }
 
+    /// Splits a plain Unix socket.
     pub(crate) fn unix(socket: UnixStream) -> (Link, Outlet) {
         let (read, write) = socket.into_split();
         (Link::Unix(read), Outlet::Unix(write))
     }
 
+    /// Wraps a framed stream. Its outlet never takes a byte.
     pub(crate) fn framed(stream: impl FramedStream + 'static) -> (Link, Outlet) {
         let framed = Framed {
             stream: Box::new(stream),
@@ -63,16 +65,17 @@ impl Link {
         (Link::Framed(Box::new(framed)), Outlet::Framed)
     }
 
-    /// Whether bytes that the outbox has given may still be on their way to the socket.
+    /// Whether bytes from the outbox may not have reached the socket yet.
     pub(crate) fn holds_bytes(&self) -> bool {
         matches!(self, Link::Framed(framed) if framed.holds_bytes)
     }
 
-    /// Whether the peer has begun something of which nothing can be read yet.
+    /// Whether the peer has begun a message of which nothing can be read yet.
     pub(crate) fn has_partial_message(&self) -> bool {
         matches!(self, Link::Framed(framed) if framed.stream.has_partial_message())
     }
 
+    /// Reads into `buffer`. No new bytes mean the end of the stream.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -85,7 +88,7 @@ impl Link {
         }
     }
 
-    /// Ready once something of what waits in `outbox` has been written, or nothing waits any more.
+    /// Ready once some bytes of `outbox` have been written, or none are left.
     pub(crate) fn poll_unblock(
         &mut self,
         cx: &mut Context<'_>,
@@ -101,7 +104,7 @@ impl Link {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes all that waits in `outbox`, or finds that the socket is broken.
+    /// Writes all bytes of `outbox`. Gives up if the socket is broken.
     pub(crate) async fn drain(&mut self, outbox: &Outbox) {
         while !outbox.is_drained() || self.holds_bytes() {
             if poll_fn(|cx| self.poll_unblock(cx, outbox)).await.is_err() {
@@ -110,7 +113,7 @@ impl Link {
         }
     }
 
-    /// Writes `bytes`, before there is an outbox.
+    /// Writes `bytes`, before the connection has an outbox.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -137,10 +140,11 @@ impl Link {
         Ok(())
     }
 
-    /// Ends the sending side by `until`: of a plain socket the [`Outlet`] has done so by being dropped, TLS and
-    /// WebSocket have an end of their own. Where the server has spoken last, it then takes what the peer still
-    /// sends until that closes too: a close with bytes unread would reset the connection, and what was written
-    /// last would be lost with it.
+    /// Ends the sending side, by `until`. TLS and WebSocket send an end of their own; the sending side of a plain socket
+    /// has ended when its [`Outlet`] was dropped.
+    ///
+    /// If the server `spoke_last`, it then reads until the peer closes too. A close with unread bytes would reset the
+    /// connection, and the peer would lose the server's last packet.
     pub(crate) async fn close(&mut self, until: Instant, spoke_last: bool) {
         let framed = if let Link::Framed(framed) = self {
             let shut = tokio::time::timeout_at(until, framed.stream.shutdown()).await;
@@ -148,12 +152,12 @@ impl Link {
         } else {
             false
         };
-        // The end of a WebSocket is a frame of either side, so there the peer's is awaited in any case.
+        // Each side of a WebSocket sends a close frame, so the peer's is awaited in any case.
         if !spoke_last && !framed {
             return;
         }
         let mut scrap = [0; 512];
-        let gone = async {
+        let ended = async {
             loop {
                 let read = match self {
                     Link::Tcp(socket) => socket.read(&mut scrap).await,
@@ -165,17 +169,17 @@ impl Link {
                 }
             }
         };
-        // Either way the socket closes now.
-        let _ = tokio::time::timeout_at(until, gone).await;
+        // The socket closes now, whether the peer has closed or not.
+        let _ = tokio::time::timeout_at(until, ended).await;
         if let Link::Framed(framed) = self {
-            // What lies below a WebSocket has an end of its own.
+            // The stream below a WebSocket may have an end of its own.
             let _ = tokio::time::timeout_at(until, framed.stream.shutdown()).await;
         }
     }
 }
 
 impl Framed {
-    /// Such streams give a record or a message at a time: what has come is taken together.
+    /// Fills `buffer` from several reads, since each yields one record or message at most.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -189,11 +193,11 @@ impl Framed {
             match Pin::new(&mut self.stream).poll_read(cx, buffer) {
                 Poll::Ready(Ok(())) if buffer.filled().len() > before => {}
                 Poll::Ready(Err(error)) if before > 0 => {
-                    // TLS says it once; who looks first may look for something else.
+                    // TLS reports an error once, so it is stored for the next read.
                     self.failed = Some((error.kind(), error.to_string()));
                     break;
                 }
-                // An end comes again with the next read.
+                // The next read reports the end of the stream again.
                 _ if before > 0 => break,
                 ended => return ended,
             }
@@ -219,7 +223,7 @@ impl Framed {
                 self.holds_bytes = false;
                 Poll::Ready(result)
             }
-            // What was written counts against the peer's deadline; the stream wakes when it takes more.
+            // Progress extends the peer's deadline. The stream wakes this task when it takes more.
             Poll::Pending if progress => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
         }
@@ -247,7 +251,7 @@ mod tests {
             age: 0,
         };
         let outbox = Outbox::offline(Version::V3, limits, Arc::default());
-        // 3.1.1 has none, so nothing waits yet.
+        // 3.1.1 has no DISCONNECT from the server, so the outbox stays empty.
         let nothing = Reply::Disconnect(ReasonCode::Success, None);
         outbox.connect(Some(outlet), Version::V3, limits, &nothing, 0);
         Arc::new(outbox)
@@ -259,14 +263,14 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_connection_pays_two_words_for_the_others() {
+    fn a_plain_link_is_at_most_two_words_larger_than_its_socket() {
         let tcp = size_of::<(tcp::OwnedReadHalf, Option<tcp::OwnedWriteHalf>)>();
         let any = size_of::<(Link, Option<Outlet>)>();
         assert!(any <= tcp + 2 * size_of::<usize>(), "{any} bytes for {tcp}");
     }
 
     #[test]
-    fn a_stream_of_frames_is_written_by_its_task() {
+    fn only_the_connection_task_writes_to_a_framed_stream() {
         run(async {
             let (ours, mut theirs) = tokio::io::duplex(64);
             let (mut link, outlet) = Link::framed(ours);
@@ -276,14 +280,14 @@ mod tests {
                 outbox.flush();
             }
             outbox.changed().await;
-            assert!(outbox.condition().blocked, "a keeper only wakes");
+            assert!(outbox.condition().blocked, "a flush only wakes the task");
             assert_eq!(outbox.condition().written, 0);
             poll_fn(|cx| link.poll_unblock(cx, &outbox)).await.unwrap();
             let condition = outbox.condition();
             assert_eq!((condition.written, condition.blocked), (64, true));
             let stuck = poll_fn(|cx| link.poll_unblock(cx, &outbox));
             let stuck = tokio::time::timeout(Duration::from_millis(1), stuck).await;
-            assert!(stuck.is_err(), "nobody reads");
+            assert!(stuck.is_err(), "the peer does not read");
             let mut read = [0; 100];
             let ((), all) = tokio::join!(link.drain(&outbox), theirs.read_exact(&mut read));
             assert_eq!((all.unwrap(), &read[98..]), (100, &[0xD0, 0][..]));
@@ -297,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_in_while_a_write_is_stuck_follows_it() {
+    fn bytes_added_during_a_blocked_write_follow_it() {
         run(async {
             let (ours, mut theirs) = tokio::io::duplex(1);
             let (mut link, outlet) = Link::framed(ours);

@@ -1,4 +1,4 @@
-//! The PROXY header, versions 1 and 2: a proxy tells whose connection it passes on.
+//! The PROXY header, versions 1 and 2, by which a proxy reports the address of its client.
 
 use crate::policy::Peer;
 use ppp::{HeaderResult, v1, v2};
@@ -9,25 +9,25 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// The signature of version 2, and less than the shortest header of version 1.
 const START: usize = v2::PROTOCOL_PREFIX.len();
 
-/// The part of version 2 that is always there; its last two bytes say how much follows.
+/// The fixed part of version 2, in bytes. Its last two bytes hold the length of the rest.
 const FIXED: usize = START + 4;
 
-/// Version 2 and LOCAL, in one byte.
+/// The byte for version 2 and the command LOCAL.
 const LOCAL: u8 = 0x20;
 
-/// The longest header of version 1, CR and LF included.
-const LONGEST_V1: usize = 107;
+/// The longest header of version 1 with CR and LF, in bytes.
+const MAX_V1: usize = 107;
 
-/// The longest header of version 2 that is taken: addresses take 216 bytes at the most, the rest is what proxies tell
-/// beside them.
-const LONGEST_V2: usize = 4096;
+/// The longest header of version 2 that the server accepts, in bytes. Addresses need 216 at most; proxies may add other
+/// fields.
+const MAX_V2: usize = 4096;
 
-/// Why it is none.
+/// The reason that a header is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyError {
     #[error("the connection ended: {0}")]
     Io(#[from] io::Error),
-    #[error("the first bytes are none, and this listener needs one")]
+    #[error("missing, and this listener requires one")]
     Missing,
     #[error("longer than {0} bytes")]
     Long(usize),
@@ -35,8 +35,8 @@ pub(crate) enum ProxyError {
     Bad(String),
 }
 
-/// Takes the header from the stream, and not a byte more. None where the proxy speaks for itself, as health checks
-/// do, or does not know.
+/// Reads the header from the stream, and not a byte more. None if the connection is the proxy's own, such as a health
+/// check, or if the proxy does not know the address.
 pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<Peer>, ProxyError> {
@@ -46,20 +46,20 @@ pub(super) async fn read(
         header.resize(FIXED, 0);
         stream.read_exact(&mut header[START..]).await?;
         let rest = usize::from(u16::from_be_bytes([header[14], header[15]]));
-        if rest > LONGEST_V2 - FIXED {
-            return Err(ProxyError::Long(LONGEST_V2));
+        if rest > MAX_V2 - FIXED {
+            return Err(ProxyError::Long(MAX_V2));
         }
         header.resize(FIXED + rest, 0);
         stream.read_exact(&mut header[FIXED..]).await?;
-        // Whatever is in such a header is to be passed over, its family included (2.2 of the protocol).
+        // The rest of a LOCAL header is ignored, its address family included (2.2 of the protocol).
         if header[START] == LOCAL {
             return Ok(None);
         }
     } else if header.starts_with(b"PROXY ") {
-        // Nothing tells where the line ends but its end; what follows is not ours to take.
+        // A line has no length field, so it is read byte by byte. The bytes after it belong to the next layer.
         while !header.ends_with(b"\r\n") {
-            if header.len() == LONGEST_V1 {
-                return Err(ProxyError::Long(LONGEST_V1));
+            if header.len() == MAX_V1 {
+                return Err(ProxyError::Long(MAX_V1));
             }
             header.push(stream.read_u8().await?);
         }
@@ -71,7 +71,7 @@ pub(super) async fn read(
 
 fn address(header: &[u8]) -> Result<Option<Peer>, ProxyError> {
     let bad = |error: &dyn std::fmt::Display| ProxyError::Bad(error.to_string());
-    // A proxy that listens on IPv6 may show IPv4 as a part of it.
+    // A proxy that listens on IPv6 may report IPv4 addresses as `::ffff:…`.
     let peer = |from: SocketAddr| {
         let address = SocketAddr::new(from.ip().to_canonical(), from.port());
         Some(Peer::from(address))
@@ -100,12 +100,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn taken(bytes: &[u8]) -> (Result<Option<String>, String>, usize) {
+    fn parsed(bytes: &[u8]) -> (Result<Option<String>, String>, usize) {
         let mut rest = bytes;
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let result = runtime.unwrap().block_on(read(&mut rest));
-        let told = result.map(|peer| peer.map(|p| p.to_string()));
-        (told.map_err(|e| e.to_string()), bytes.len() - rest.len())
+        let peer = result.map(|peer| peer.map(|p| p.to_string()));
+        (peer.map_err(|e| e.to_string()), bytes.len() - rest.len())
     }
 
     fn v2(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_connection_it_is() {
+    fn the_header_reports_the_peer() {
         let four = [192, 0, 2, 7, 127, 0, 0, 1, 0x12, 0x34, 0, 80];
         let with_more = [&four[..], &[0x04, 0, 2, 9, 9]].concat();
         let mut six = [0; 36];
@@ -142,24 +142,24 @@ mod tests {
             (v2(0x21, 0x00, &[]), None),
         ];
         for (header, wanted) in table {
-            let (told, length) = taken(&[&header[..], b"\x10\x00"].concat());
+            let (peer, length) = parsed(&[&header[..], b"\x10\x00"].concat());
             let shown = String::from_utf8_lossy(&header).into_owned();
-            assert_eq!(told.unwrap().as_deref(), wanted, "{shown}");
+            assert_eq!(peer.unwrap().as_deref(), wanted, "{shown}");
             assert_eq!(length, header.len(), "not a byte more: {shown}");
         }
     }
 
     #[test]
-    fn what_is_none() {
+    fn invalid_headers_are_refused() {
         let long = [b"PROXY TCP4 ".to_vec(), vec![b'1'; 200]].concat();
         let table: Vec<(Vec<u8>, &str)> = vec![
             (
                 b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a".to_vec(),
-                "this listener needs one",
+                "this listener requires one",
             ),
             (
                 b"GET / HTTP/1.1\r\n\r\n".to_vec(),
-                "this listener needs one",
+                "this listener requires one",
             ),
             (b"PROXY TCP4 1.2.3.4".to_vec(), "the connection ended"),
             (b"PROXY TCP4 1.2.3 127.0.0.1 1 2\r\n".to_vec(), ""),
@@ -173,8 +173,8 @@ mod tests {
         ];
         for (header, wanted) in table {
             let shown = String::from_utf8_lossy(&header).into_owned();
-            let told = taken(&header).0.unwrap_err();
-            assert!(told.contains(wanted), "{shown}: {told}");
+            let error = parsed(&header).0.unwrap_err();
+            assert!(error.contains(wanted), "{shown}: {error}");
         }
     }
 
@@ -182,7 +182,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>, v2: bool, v1: bool) {
             let front: &[u8] = if v2 { v2::PROTOCOL_PREFIX } else if v1 { b"PROXY TCP4 " } else { b"" };
-            let _ = taken(&[front, &bytes].concat());
+            let _ = parsed(&[front, &bytes].concat());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP request that makes a connection a WebSocket (RFC 6455, section 4.2), and its answer.
+//! The HTTP request that turns a connection into a WebSocket (RFC 6455, section 4.2), and the response.
 
 use roommq_config::WebSocket;
 use std::io;
@@ -8,17 +8,17 @@ use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::{Request, Response, create_response, write_response};
 use tungstenite::http::{HeaderMap, HeaderValue, StatusCode, header};
 
-/// The longest request, headers included.
-const LONGEST: usize = 8 << 10;
+/// The limit on the request and its headers, in bytes.
+const MAX_REQUEST: usize = 8 << 10;
 
 /// The end of the headers.
 const END: &[u8] = b"\r\n\r\n";
 
-/// The subprotocols that are MQTT, the best first: the registered one [MQTT-6.0.0-3], and what clients from before
-/// its time call it.
+/// The subprotocols that the server accepts, the preferred one first: the registered name [MQTT-6.0.0-3], and the name
+/// that older clients use.
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 
-/// Why it became none.
+/// The reason that the connection became no WebSocket.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpgradeError {
     #[error("the connection ended: {0}")]
@@ -27,16 +27,16 @@ pub(crate) enum UpgradeError {
     Refused(StatusCode, String),
 }
 
-/// Reads the request and answers it. What the peer has sent behind it belongs to the WebSocket.
+/// Reads the request and responds. Returns the bytes that the peer sent after it: they belong to the WebSocket.
 pub(super) async fn upgrade(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     rules: &WebSocket,
 ) -> Result<Vec<u8>, UpgradeError> {
-    let refused = |(status, text): (StatusCode, &str)| (status, text.to_owned());
+    let refused = |(status, text): Rejection| (status, text.to_owned());
     let mut bytes = Vec::with_capacity(1024);
     let answer = match request(stream, &mut bytes).await? {
         Ok(request) => answer(&request, rules).map_err(refused),
-        Err(no) => Err(refused(no)),
+        Err(rejection) => Err(refused(rejection)),
     };
     let (status, text) = match answer {
         Ok(response) => {
@@ -46,7 +46,7 @@ pub(super) async fn upgrade(
             stream.flush().await?;
             return Ok(bytes);
         }
-        Err(no) => no,
+        Err(rejection) => rejection,
     };
     let version = match status {
         StatusCode::UPGRADE_REQUIRED => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
@@ -61,32 +61,33 @@ pub(super) async fn upgrade(
     Err(UpgradeError::Refused(status, text))
 }
 
+/// The status and text of a response that refuses the request.
 type Rejection = (StatusCode, &'static str);
 
-/// The request, which is taken out of `bytes`.
+/// Reads the request. Bytes that follow it stay in `bytes`.
 async fn request(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut Vec<u8>,
 ) -> io::Result<Result<Request, Rejection>> {
     let mut looked = 0;
     loop {
-        // Looked for before it is parsed: byte by byte that would be the work of a square.
+        // Parsing starts only at the end of the headers. Parsing after each byte would take quadratic time.
         let from = bytes.len().min(looked);
         if let Some(at) = bytes[from..].windows(END.len()).position(|end| end == END) {
             let rest = bytes.split_off(from + at + END.len());
             let head = std::mem::replace(bytes, rest);
             let bad = (
                 StatusCode::BAD_REQUEST,
-                "this is no request for a WebSocket",
+                "the request does not open a WebSocket",
             );
             return Ok(match Request::try_parse(&head) {
                 Ok(Some((_, request))) => Ok(request),
                 _ => Err(bad),
             });
         }
-        if bytes.len() >= LONGEST {
+        if bytes.len() >= MAX_REQUEST {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return Ok(Err((status, "the request has more than 8 KiB")));
+            return Ok(Err((status, "the request is larger than 8 KiB")));
         }
         looked = bytes.len().saturating_sub(END.len() - 1);
         if stream.read_buf(bytes).await? == 0 {
@@ -95,32 +96,37 @@ async fn request(
     }
 }
 
-/// Pure.
+/// Decides on a request. Pure.
 fn answer(request: &Request, rules: &WebSocket) -> Result<Response, Rejection> {
     let headers = request.headers();
     if request.uri().path() != rules.path {
-        return Err((StatusCode::NOT_FOUND, "MQTT is not at this path"));
+        return Err((StatusCode::NOT_FOUND, "this path does not serve MQTT"));
     }
     if let (Some(origin), Some(allowed)) = (headers.get(header::ORIGIN), &rules.allowed_origins) {
         let is_allowed = |o: &str| allowed.iter().any(|a| a.eq_ignore_ascii_case(o));
         if !origin.to_str().is_ok_and(is_allowed) {
-            return Err((StatusCode::FORBIDDEN, "not for pages of this origin"));
+            return Err((
+                StatusCode::FORBIDDEN,
+                "pages of this origin may not connect",
+            ));
         }
     }
     let version = headers.get(header::SEC_WEBSOCKET_VERSION);
     if version.is_none_or(|version| version != "13") {
         let status = StatusCode::UPGRADE_REQUIRED;
-        return Err((status, "MQTT is served here as a WebSocket of version 13"));
+        return Err((status, "the server requires WebSocket version 13"));
     }
     let bad = (
         StatusCode::BAD_REQUEST,
-        "this is no request for a WebSocket",
+        "the request does not open a WebSocket",
     );
     let mut response = create_response(&in_one_line(request)).map_err(|_| bad)?;
     if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
         // [MQTT-6.0.0-4]
-        let chosen = subprotocol(headers)
-            .ok_or((StatusCode::BAD_REQUEST, "the one subprotocol here is mqtt"))?;
+        let chosen = subprotocol(headers).ok_or((
+            StatusCode::BAD_REQUEST,
+            "the server requires the subprotocol mqtt",
+        ))?;
         let name = header::SEC_WEBSOCKET_PROTOCOL;
         let chosen = HeaderValue::from_static(chosen);
         response.headers_mut().insert(name, chosen);
@@ -128,7 +134,8 @@ fn answer(request: &Request, rules: &WebSocket) -> Result<Response, Rejection> {
     Ok(response)
 }
 
-/// A list may come in several lines (RFC 9110, 5.3); the library looks at the first.
+/// Joins the `Connection` headers of a request: a list may have several lines (RFC 9110, 5.3), and the library reads only
+/// the first.
 fn in_one_line(request: &Request) -> Request {
     let mut request = request.clone();
     let lines = request.headers().get_all(header::CONNECTION).iter();
@@ -167,7 +174,7 @@ mod tests {
         }
     }
 
-    /// What is answered to these bytes, in pieces, and what is left of them.
+    /// The response to these bytes, sent in pieces, and the bytes that are left.
     fn answered(bytes: &[u8], piece: usize) -> (String, Option<Vec<u8>>) {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(async {
@@ -203,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_request_in_any_pieces() {
+    fn a_valid_request_may_arrive_in_any_pieces() {
         let request = format!("{GOOD}Sec-WebSocket-Protocol: chat, mqttv3.1, mqtt\r\n\r\n");
         for piece in [1, 7, 100, 10_000] {
             let (answer, rest) = answered(request.as_bytes(), piece);
@@ -221,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn which_requests_are_answered_how() {
+    fn each_request_has_its_status() {
         let with = |more: &str| format!("{GOOD}{more}\r\n");
         let table = [
             (with(""), "101"),

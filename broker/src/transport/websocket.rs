@@ -1,7 +1,7 @@
-//! MQTT in WebSocket frames, as a stream of bytes.
+//! MQTT in WebSocket messages, as a stream of bytes.
 //!
-//! Packets and frames know nothing of each other: a packet may span messages, and a message may hold many packets
-//! [MQTT-6.0.0-2]. What waits goes out as one binary message for each write.
+//! Packets and messages need not begin together: a packet may span messages, and a message may hold many packets
+//! [MQTT-6.0.0-2]. Each write sends one binary message.
 
 use super::frame_tracker::TrackedStream;
 use super::link::FramedStream;
@@ -17,76 +17,76 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// The payload of an outgoing frame: it and its header fill one TLS record.
-const FRAME: usize = (16 << 10) - 4;
+/// The largest payload of an outgoing frame, in bytes. With its header it fills one TLS record.
+const MAX_PAYLOAD: usize = (16 << 10) - 4;
 
-/// Bytes taken from the socket at once, and held by an idle connection.
-const READ: usize = 4 << 10;
+/// The read buffer, in bytes. An idle connection holds it.
+const READ_BUFFER: usize = 4 << 10;
 
-/// A message of more leaves buffers behind that an idle connection should not hold.
-const BULKY: usize = 2 * READ;
+/// A larger message leaves buffers behind that an idle connection should not hold. In bytes.
+const BULKY: usize = 2 * READ_BUFFER;
 
-/// What an incoming message may hold besides the largest packet.
+/// Bytes that an incoming message may have above the largest packet.
 const SLACK: usize = 64 << 10;
 
 /// The byte stream inside a WebSocket.
 pub(super) struct WebSocketByteStream<S> {
-    /// None only while it is [renewed](WebSocketByteStream::renew).
+    /// None only within [`WebSocketByteStream::renew`].
     socket: Option<WebSocketStream<TrackedStream<S>>>,
-    /// A bulky message has gone through it.
+    /// Whether a message above [`BULKY`] has passed since the last renewal.
     is_bulky: bool,
-    /// Bytes that an incoming message may have.
-    most: usize,
-    /// Of a message that has been read in part.
+    /// The limit on incoming messages, in bytes.
+    max_message: usize,
+    /// The unread rest of a message.
     rest: Bytes,
     reading: ReadState,
-    /// What the peer did wrong, where it has.
-    wrong: (io::ErrorKind, String),
+    /// The peer's violation of the protocol, if `reading` is `Failed`.
+    violation: (io::ErrorKind, String),
     writing: WriteState,
-    /// What the close frame will say.
-    verdict: CloseCode,
+    /// The code for the close frame.
+    close_code: CloseCode,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReadState {
     Open,
-    /// By the peer's close frame, or by the end of its socket.
+    /// The peer sent a close frame, or its socket has ended.
     Ended,
-    /// By something that the peer did wrong: nothing after that is a frame.
+    /// The peer violated the protocol. Bytes after that are no frames.
     Failed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriteState {
     Open,
-    /// A close frame is the last that goes out.
+    /// The close frame is queued.
     Closing,
-    /// It has gone out.
+    /// The close frame has been written.
     Closed,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketByteStream<S> {
-    /// On a stream that has been upgraded, and of which `early` has been read already. Frames and messages may be as
-    /// long as the largest packet, and a little.
+    /// Wraps an upgraded stream from which `early` has been read already. Incoming messages may have `packet_bytes` and
+    /// [`SLACK`].
     pub(super) async fn new(stream: S, early: Vec<u8>, packet_bytes: u32) -> Self {
-        let most = usize::try_from(packet_bytes).unwrap_or(usize::MAX);
-        let most = most.saturating_add(SLACK);
+        let max_packet = usize::try_from(packet_bytes).unwrap_or(usize::MAX);
+        let max_message = max_packet.saturating_add(SLACK);
         let stream = TrackedStream::new(stream, &early);
         WebSocketByteStream {
-            socket: Some(socket(stream, early, most).await),
+            socket: Some(socket(stream, early, max_message).await),
             is_bulky: false,
-            most,
+            max_message,
             rest: Bytes::new(),
             reading: ReadState::Open,
-            wrong: (io::ErrorKind::InvalidData, String::new()),
+            violation: (io::ErrorKind::InvalidData, String::new()),
             writing: WriteState::Open,
-            verdict: CloseCode::Normal,
+            close_code: CloseCode::Normal,
         }
     }
 
-    /// What the peer did wrong.
+    /// The peer's violation, as an error.
     fn failure(&self) -> io::Error {
-        let (kind, text) = &self.wrong;
+        let (kind, text) = &self.violation;
         io::Error::new(*kind, text.clone())
     }
 
@@ -95,8 +95,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketByteStream<S> {
         socket.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// The library keeps buffers as large as the largest frame. Between two frames, with nothing to write, there is
-    /// nothing in them, and new ones take their place. True where they did: it must be read from again.
+    /// Replaces the library's buffers, which stay as large as the largest frame. Possible only between two frames and
+    /// with nothing to write, when they are empty. Returns whether it did: the caller must read again then.
     fn renew(&mut self, cx: &mut Context<'_>) -> bool {
         let both_open = self.reading == ReadState::Open && self.writing == WriteState::Open;
         if !self.is_bulky || !both_open {
@@ -110,14 +110,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketByteStream<S> {
             self.socket = Some(old);
             return false;
         }
-        // It waits for nothing.
-        self.socket = socket(old.into_inner(), Vec::new(), self.most).now_or_never();
+        // Without early bytes this does not wait.
+        self.socket = socket(old.into_inner(), Vec::new(), self.max_message).now_or_never();
         self.is_bulky = false;
         true
     }
 
-    /// The next binary message; none at the end. Errors: `FileTooLarge` for one above the limit, `InvalidData` for all
-    /// else that the peer did wrong.
+    /// The next binary message; none at the end.
+    ///
+    /// Errors: `FileTooLarge` for a message above the limit, `InvalidData` for any other violation by the peer, or the
+    /// error of the socket.
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let mut kind = io::ErrorKind::InvalidData;
         loop {
@@ -131,42 +133,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketByteStream<S> {
                     self.is_bulky |= bytes.len() > BULKY;
                     return Poll::Ready(Ok(Some(bytes)));
                 }
-                // Pings and closes are answered by the library, within its reads.
+                // The library answers pings and close frames while it reads.
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Close(_))) => {
-                    // It knows what is still to come.
+                    // Renewed buffers would lose the state of the close handshake.
                     self.is_bulky = false;
                     continue;
                 }
                 Some(Ok(Message::Text(_) | Message::Frame(_))) => {
                     // [MQTT-6.0.0-1]
-                    self.verdict = CloseCode::Unsupported;
-                    "a WebSocket message that is not binary".to_owned()
+                    self.close_code = CloseCode::Unsupported;
+                    "the WebSocket message is not binary".to_owned()
                 }
                 Some(Err(Error::Io(error))) => {
                     self.reading = ReadState::Ended;
                     return Poll::Ready(Err(error));
                 }
-                // Without a close frame; of those who do not speak WebSocket any more.
+                // The socket ended without a close frame.
                 Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
                     return Poll::Ready(Ok(None));
                 }
                 Some(Err(Error::Capacity(_))) => {
-                    self.verdict = CloseCode::Size;
+                    self.close_code = CloseCode::Size;
                     kind = io::ErrorKind::FileTooLarge;
-                    let (most, slack) = (self.most, SLACK >> 10);
+                    let (max, slack) = (self.max_message, SLACK >> 10);
                     format!(
-                        "a WebSocket message may have {most} bytes, {slack} KiB more than a packet"
+                        "the WebSocket message is larger than {max} bytes, {slack} KiB more than a packet"
                     )
                 }
                 Some(Err(error)) => {
-                    self.verdict = CloseCode::Protocol;
+                    self.close_code = CloseCode::Protocol;
                     error.to_string()
                 }
                 None => return Poll::Ready(Ok(None)),
             };
             self.reading = ReadState::Failed;
-            self.wrong = (kind, error);
+            self.violation = (kind, error);
             return Poll::Ready(Err(self.failure()));
         }
     }
@@ -186,11 +188,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketByteStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.reading == ReadState::Failed && self.writing != WriteState::Open {
-            // Only for the sake of an orderly close.
+            // The bytes are dropped; this read only waits for the peer's close.
             return Pin::new(self.socket()?.get_mut().get_mut()).poll_read(cx, buffer);
         }
         if self.reading == ReadState::Failed && self.rest.is_empty() {
-            // Again and again: who looked first may have looked for something else.
+            // Each read reports it, since the first reader may have ignored it.
             return Poll::Ready(Err(self.failure()));
         }
         while self.rest.is_empty() && self.reading == ReadState::Open {
@@ -204,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketByteStream<S> {
         buffer.put_slice(&self.rest[..n]);
         self.rest.advance(n);
         if self.rest.is_empty() {
-            // It would hold on to all that was read with it.
+            // An empty slice would keep its whole buffer alive.
             self.rest = Bytes::new();
         }
         Poll::Ready(Ok(()))
@@ -227,9 +229,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketByteStream<S> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.socket()?.poll_ready(cx)).map_err(broken)?;
         let mut payload =
-            BytesMut::with_capacity(FRAME.min(pieces.iter().map(|piece| piece.len()).sum()));
+            BytesMut::with_capacity(MAX_PAYLOAD.min(pieces.iter().map(|piece| piece.len()).sum()));
         for piece in pieces {
-            let n = piece.len().min(FRAME - payload.len());
+            let n = piece.len().min(MAX_PAYLOAD - payload.len());
             payload.extend_from_slice(&piece[..n]);
         }
         let n = payload.len();
@@ -247,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketByteStream<S> {
         self.socket()?.poll_flush(cx).map_err(broken)
     }
 
-    /// The close frame; when that has gone out and it is called again, the end of the stream below.
+    /// Writes the close frame. The next call shuts down the stream below.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.writing == WriteState::Closed {
             return Pin::new(self.socket()?.get_mut().get_mut()).poll_shutdown(cx);
@@ -255,10 +257,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketByteStream<S> {
         if self.writing == WriteState::Open {
             ready!(self.socket()?.poll_ready(cx)).map_err(broken)?;
             let frame = CloseFrame {
-                code: self.verdict,
+                code: self.close_code,
                 reason: "".into(),
             };
-            // Where the peer has closed first, it has been answered already.
+            // An error is ignored: if the peer closed first, the library has answered already.
             let _ = self.socket()?.start_send(Message::Close(Some(frame)));
             self.writing = WriteState::Closing;
         }
@@ -268,18 +270,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketByteStream<S> {
     }
 }
 
-/// Of which `early` has been read already; messages have `most` bytes.
+/// The library's half of the WebSocket. `early` has been read from the stream already.
 async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     early: Vec<u8>,
-    most: usize,
+    max_message: usize,
 ) -> WebSocketStream<S> {
     let config = WebSocketConfig::default()
-        .read_buffer_size(READ)
+        .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
-        .max_write_buffer_size(4 * FRAME)
-        .max_frame_size(Some(most))
-        .max_message_size(Some(most));
+        .max_write_buffer_size(4 * MAX_PAYLOAD)
+        .max_frame_size(Some(max_message))
+        .max_message_size(Some(max_message));
     WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await
 }
 
@@ -296,7 +298,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-    /// By a mask that changes nothing.
+    /// A frame whose mask is 0, so that its payload is readable.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let length = payload.len() as u64;
         let head = [&[first, 0xFF][..], &length.to_be_bytes(), &[0; 4]].concat();
@@ -316,21 +318,21 @@ mod tests {
         )
     }
 
-    /// Whether a read that finds nothing leaves it without large buffers.
+    /// Whether a read that finds nothing leaves the stream without large buffers.
     fn is_idle_and_small(frames: &mut WebSocketByteStream<DuplexStream>) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut room = [0; 1];
-        let pending = Pin::new(&mut *frames).poll_read(&mut cx, &mut ReadBuf::new(&mut room));
+        let mut buffer = [0; 1];
+        let pending = Pin::new(&mut *frames).poll_read(&mut cx, &mut ReadBuf::new(&mut buffer));
         pending.is_pending() && !frames.is_bulky
     }
 
     #[test]
-    fn no_large_buffer_is_left_between_frames_and_nothing_is_lost() {
+    fn large_buffers_are_released_between_frames_without_loss() {
         run(async {
             let (mut frames, mut peer) = pair().await;
             let large: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_be_bytes()[3]).collect();
             for round in 0..3 {
-                // A message in two frames with a ping between them, and the beginning of another.
+                // A message in two frames with a ping between them, and the first bytes of the next.
                 let (one, two) = large.split_at(700_000);
                 let next = frame(0x82, b"next");
                 let all = [
@@ -349,7 +351,7 @@ mod tests {
                 frames.read_exact(&mut got).await.unwrap();
                 assert_eq!(&got, b"next");
                 assert!(is_idle_and_small(&mut frames), "round {round}");
-                // What goes out is whole, too: the pong, and what is written.
+                // Outgoing data is complete, too: the pong, and the written bytes.
                 frames.write_all(&large).await.unwrap();
                 frames.flush().await.unwrap();
                 assert!(frames.is_bulky && is_idle_and_small(&mut frames));

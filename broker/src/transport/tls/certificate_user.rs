@@ -6,7 +6,7 @@ use x509_parser::extensions::GeneralName;
 
 /// A verified certificate lacks the named field, which would hold the user. The server refuses such a client by CONNACK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the client's certificate has no {0}, which would be the user")]
+#[error("the client's certificate has no {0} to take the user from")]
 pub(crate) struct CertificateUserError(pub &'static str);
 
 /// The user that a certificate names.

@@ -57,7 +57,7 @@ fn of_pair(error: &Error) -> String {
     }
 }
 
-/// The state of a file, as far as it tells whether the file has changed: time, length and inode.
+/// Shows whether a file has changed: its time, length and inode.
 pub(super) type FileStamp = (SystemTime, u64, u64);
 
 /// The stamps of all files in `files`, in a fixed order. None for a file that cannot be examined.

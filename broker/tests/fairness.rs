@@ -1,4 +1,4 @@
-//! A SUBSCRIBE or UNSUBSCRIBE with thousands of filters: the other connections of its thread have their turns in between.
+//! A SUBSCRIBE or UNSUBSCRIBE with thousands of filters does not block the other connections of its thread.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -19,11 +19,13 @@ use std::time::Duration;
 
 const FILTERS: usize = 10_000;
 
-/// One stage of a SUBSCRIBE: how many filters have come to it, and how many had when the other client's message did.
+/// A stage that the filters of a packet pass. The first filter stops the thread until the test has written a message of
+/// another client.
 struct Stage {
+    /// Filters that have passed the stage.
     filters: AtomicUsize,
-    between: AtomicUsize,
-    /// At the first filter the thread stands still until the test has written that message.
+    /// Filters that had passed when the message came.
+    before_message: AtomicUsize,
     begun: SyncSender<()>,
     written: Mutex<Receiver<()>>,
 }
@@ -33,14 +35,14 @@ impl Stage {
         let ((begun, has_begun), (has_written, written)) = (sync_channel(1), sync_channel(1));
         let stage = Stage {
             filters: AtomicUsize::new(0),
-            between: AtomicUsize::new(usize::MAX),
+            before_message: AtomicUsize::new(usize::MAX),
             begun,
             written: Mutex::new(written),
         };
         (Arc::new(stage), has_begun, has_written)
     }
 
-    fn came(&self, filters: usize) {
+    fn pass(&self, filters: usize) {
         if self.filters.fetch_add(filters, Ordering::SeqCst) == 0 {
             self.begun.send(()).unwrap();
             self.written.lock().recv().unwrap();
@@ -49,11 +51,11 @@ impl Stage {
 
     fn message(&self) {
         let so_far = self.filters.load(Ordering::SeqCst);
-        self.between.store(so_far, Ordering::SeqCst);
+        self.before_message.store(so_far, Ordering::SeqCst);
     }
 
-    fn between(&self) -> usize {
-        self.between.load(Ordering::SeqCst)
+    fn before_message(&self) -> usize {
+        self.before_message.load(Ordering::SeqCst)
     }
 }
 
@@ -65,7 +67,7 @@ impl Policy for Judged {
     }
 
     fn resolve(&self, who: &Principal, filter: &TopicFilter) -> TopicFilter {
-        self.1.came(1);
+        self.1.pass(1);
         AllowAll.resolve(who, filter)
     }
 
@@ -74,7 +76,7 @@ impl Policy for Judged {
         who: &'a Principal,
         filter: &'a TopicFilter,
     ) -> BoxFuture<'a, Result<SubscribeGrant, Refusal>> {
-        self.0.came(1);
+        self.0.pass(1);
         AllowAll.subscribe(who, filter)
     }
 
@@ -113,7 +115,7 @@ impl LaneHook for Applied {
         who: Actor<'_>,
         requests: &[Request<'_>],
     ) -> Vec<Result<(), Refusal>> {
-        self.0.came(requests.len());
+        self.0.pass(requests.len());
         AllowAll.judge(cx, who, requests)
     }
 
@@ -132,7 +134,7 @@ impl LaneHook for Applied {
     }
 
     fn unsubscribed(&mut self, _: &mut HookContext<'_>, _: Actor<'_>, filters: &[&str]) {
-        self.1.came(filters.len());
+        self.1.pass(filters.len());
     }
 
     fn may_see(&self, who: Actor<'_>, topic: &str) -> bool {
@@ -154,7 +156,7 @@ fn connect(server: SocketAddr, id: u8) -> TcpStream {
     client
 }
 
-/// Filters of four digits, all of QoS 0; those of one digit are nobody's.
+/// A SUBSCRIBE to filters of four digits, all with QoS 0. The topics of the messages have one digit.
 fn subscribe() -> Vec<u8> {
     request(0x82, "\0")
 }
@@ -182,7 +184,7 @@ fn request(first: u8, options: &str) -> Vec<u8> {
 }
 
 #[test]
-fn others_come_between_the_filters_of_one_packet() {
+fn other_clients_are_served_between_the_filters_of_one_packet() {
     let settings = Settings::default();
     let mut listeners = settings.listeners;
     for listener in &mut listeners {
@@ -229,21 +231,24 @@ fn others_come_between_the_filters_of_one_packet() {
     assert_eq!(suback[..5], [0x90, 0x92, 0x4E, 0, 1]);
     assert!(
         suback[5..].iter().all(|code| *code == 0),
-        "one answer, complete"
+        "one SUBACK with all codes"
     );
     let stages = [(third, after, b'3'), (fourth, last, b'4')];
     many = ask(many, unsubscribe(), stages);
     let mut unsuback = [0; 4];
     many.read_exact(&mut unsuback).unwrap();
-    assert_eq!(unsuback, [0xB0, 2, 0, 1], "one answer");
+    assert_eq!(unsuback, [0xB0, 2, 0, 1], "one UNSUBACK");
     for (stage, name) in [
         (judged, "the policy"),
         (applied, "the lane"),
-        (resolved, "the policy, to be resolved,"),
-        (removed, "the lane, to be taken away,"),
+        (resolved, "the policy that resolves filters"),
+        (removed, "the lane that removes filters"),
     ] {
-        // Not sooner by a number: the system may take its time to hand over what was written.
-        assert!(stage.between() < FILTERS, "all came first to {name}");
+        // The test expects no certain number, since the system may deliver the message late.
+        assert!(
+            stage.before_message() < FILTERS,
+            "all filters passed {name} first"
+        );
     }
     server.shutdown();
 }
