@@ -4,43 +4,14 @@ use crate::modules::CRATES;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names that several types may have, and how a reader tells them apart.
-const TOLD_APART: [(&str, &[&str]); 6] = [
+const TOLD_APART: [(&str, &[&str]); 2] = [
     (
         "a section of the settings, and what it configures",
-        &["Access", "Auth", "Endpoint", "Sys", "Tls"],
-    ),
-    (
-        "the load generator speaks an MQTT of its own, as another program would: `bench` says so",
-        &[
-            "Connection",
-            "Login",
-            "Mark",
-            "Member",
-            "Packet",
-            "Progress",
-            "Shape",
-            "Socket",
-            "Stamp",
-            "Version",
-        ],
-    ),
-    (
-        "one thing as the server has it and as the command line receives it",
-        &["Message", "Refusal"],
-    ),
-    (
-        "of a setting in `config`; of a listener, a log or a client elsewhere",
-        &["Bound", "Entry", "Origin", "Wanted"],
+        &["Tls"],
     ),
     (
         "private to one file or its folder, which says of what",
-        &[
-            "Level", "Lines", "Next", "Outgoing", "Reader", "State", "Tail",
-        ],
-    ),
-    (
-        "of subscriptions in a lane; of `$SYS` topics in `sys`",
-        &["Tree"],
+        &["Level", "State"],
     ),
 ];
 
