@@ -1,4 +1,5 @@
-//! From an accepted socket to a connection, and that to its end.
+//! Serves one accepted socket: TLS, WebSocket and PROXY layers, CONNECT, then packets until the
+//! end.
 
 use super::handshake;
 use super::intake::Intake;
@@ -8,12 +9,12 @@ use crate::transport::{Arrival, Port, Socket};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Serves a socket until its end.
+/// Serves a socket until the connection has ended.
 pub(crate) async fn serve(socket: Socket, peer: Peer, port: Arc<Port>, node: Arc<Node>) {
     node.counters.socket();
     let until = Instant::now() + port.handshake_time;
     let mut intake = Intake::default();
-    // Boxed: the handshakes are short and large, the connection after them long and many.
+    // Boxed: a handshake is short and needs much memory; the connection after it lives long.
     let arrival = if port.layers.are_none() {
         Arrival::plain(socket, peer)
     } else {
@@ -31,7 +32,7 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, port: Arc<Port>, node: Arc
     connection.run(link, intake, keep_alive).await;
 }
 
-/// Passes what lies between the socket and MQTT; none if that failed, or took longer than `until`.
+/// Passes the layers between the socket and MQTT. None if that fails or is not done by `until`.
 async fn pass_layers(
     socket: Socket,
     peer: Peer,
@@ -43,10 +44,10 @@ async fn pass_layers(
     let listener = &port.place;
     match tokio::time::timeout_at(until, passed).await {
         Ok(Ok(arrival)) => return Some(arrival),
-        Ok(Err(error)) => tracing::info!(%peer, %listener, %error, "a handshake failed"),
+        Ok(Err(error)) => tracing::info!(%peer, %listener, %error, "handshake failed"),
         Err(_) => {
             let limit = port.handshake_time;
-            tracing::info!(%peer, %listener, "no handshake within {limit:?}");
+            tracing::info!(%peer, %listener, "connection closed: no handshake within {limit:?}");
         }
     }
     None
