@@ -122,7 +122,7 @@ impl KeptBytes {
         self.limit - self.limit / 8
     }
 
-    /// What each of so many sessions may hold: the low mark divided by their number.
+    /// An even share of one session: the low mark divided by the number of `sessions`.
     pub(crate) fn even_share(&self, sessions: usize) -> u64 {
         self.low_mark() / u64::try_from(sessions).unwrap_or(u64::MAX).max(1)
     }

@@ -1,6 +1,6 @@
-//! Enhanced authentication (5.0, 4.12): the conversation before CONNACK, and those that a client begins later.
+//! Enhanced authentication (5.0, 4.12): the AUTH exchange before CONNACK, and re-authentication.
 //!
-//! Who somebody is, the policy finds out; here is only the order in which AUTH may come.
+//! This file checks the order of AUTH packets. The policy checks what they contain.
 
 use super::client::Client;
 use super::connecting::ConnectingPeer;
@@ -10,14 +10,14 @@ use crate::session::Close;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-/// The method of a connection, and what is under way by it.
+/// The authentication method of a connection, and the exchange in progress.
 pub(super) struct Method {
     name: ByteString,
     exchange: Option<Box<dyn AuthExchange>>,
 }
 
 impl Method {
-    #[allow(clippy::unnecessary_box_returns)] // most connections have none, and all have room for one
+    #[allow(clippy::unnecessary_box_returns)] // one pointer in a connection without a method
     pub(super) fn of(authentication: &Authentication) -> Box<Method> {
         Box::new(Method {
             name: authentication.method.clone(),
@@ -26,7 +26,8 @@ impl Method {
     }
 }
 
-/// The conversation that `connect` begins by naming `method`, to its end. `Err(None)` where the client went.
+/// Authenticates a client whose CONNECT names `method`. `Err(None)` if the client disconnects
+/// first.
 pub(super) async fn authenticate_connect(
     method: &ByteString,
     connect: &Connect,
@@ -34,7 +35,7 @@ pub(super) async fn authenticate_connect(
     peer: &mut ConnectingPeer<'_>,
     policy: &dyn Policy,
 ) -> Result<(Principal, Authentication), Option<Refusal>> {
-    // A copy: what is read of a CONNECT is a slice of all of it.
+    // A copy: the text of a CONNECT is a slice that holds the whole packet in memory.
     let method = ByteString::from(&**method);
     let mut exchange = policy.authenticate(&method, request)?;
     let mut client_data = connect.authentication_data.clone().unwrap_or_default();
@@ -51,21 +52,21 @@ pub(super) async fn authenticate_connect(
             Packet::Auth(auth) => continuation_data(auth, &method)?,
             Packet::Disconnect(_) => return Err(None),
             _ => {
-                let text = "before CONNACK only AUTH and DISCONNECT may come [MQTT-3.1.2-30]";
+                let text = "only AUTH and DISCONNECT are allowed before CONNACK [MQTT-3.1.2-30]";
                 return Err(Some(Refusal::new(ReasonCode::ProtocolError, text)));
             }
         };
     }
 }
 
-/// What an AUTH before CONNACK says.
+/// The data of an AUTH before CONNACK.
 fn continuation_data(auth: Auth, method: &ByteString) -> Result<Bytes, Refusal> {
     if auth.method.as_ref() != Some(method) {
         let text = "the authentication method is not that of CONNECT [MQTT-4.12.0-5]";
         return Err(Refusal::new(ReasonCode::BadAuthenticationMethod, text));
     }
     if auth.reason != ReasonCode::ContinueAuthentication {
-        let text = "before CONNACK an AUTH continues, with 0x18 [MQTT-4.12.0-3]";
+        let text = "AUTH before CONNACK must have reason code 0x18 [MQTT-4.12.0-3]";
         return Err(Refusal::new(ReasonCode::ProtocolError, text));
     }
     Ok(auth.data.unwrap_or_default())
@@ -80,8 +81,9 @@ fn non_empty(data: Bytes) -> Option<Bytes> {
     (!data.is_empty()).then_some(data)
 }
 
-/// AUTH during the connection: it begins or continues a re-authentication (4.12.1). Until that is over the
-/// client is who it was; where it fails, the connection ends [MQTT-4.12.1-2].
+/// Handles an AUTH after CONNACK, which begins or continues a re-authentication (4.12.1). The
+/// client keeps its user meanwhile. If the re-authentication fails, the connection ends
+/// [MQTT-4.12.1-2].
 pub(super) async fn reauthenticate(
     client: &mut Client,
     method: &mut Option<Box<Method>>,
@@ -92,7 +94,7 @@ pub(super) async fn reauthenticate(
         return Err(protocol_error(text));
     };
     if auth.method.as_ref() != Some(&method.name) {
-        // 3.14.2.1 has no 0x8C.
+        // DISCONNECT has no reason code 0x8C (3.14.2.1).
         let text = "the authentication method is not that of CONNECT [MQTT-4.12.1-1]";
         return Err(protocol_error(text));
     }
@@ -102,7 +104,7 @@ pub(super) async fn reauthenticate(
                 client_id: client.client_id.to_string(),
                 user_name: None,
                 password: None,
-                // Whoever it is now must be the user of before.
+                // The user must be the one of before.
                 certificate_user: None,
                 peer: client.peer,
             };
@@ -111,14 +113,18 @@ pub(super) async fn reauthenticate(
         }
         (ReasonCode::ContinueAuthentication, Some(exchange)) => exchange,
         (ReasonCode::ReAuthenticate, Some(_)) => {
-            return Err(protocol_error("a re-authentication is under way (4.12.1)"));
+            return Err(protocol_error(
+                "a re-authentication is in progress (4.12.1)",
+            ));
         }
-        _ => return Err(protocol_error("AUTH continues nothing (4.12)")),
+        _ => return Err(protocol_error("AUTH continues no authentication (4.12)")),
     };
     let limit = client.node.limits.connect_time;
     let step = tokio::time::timeout(limit, exchange.step(auth.data.unwrap_or_default())).await;
     match step {
-        Err(_) => Err(failed(&format!("it could not be judged within {limit:?}"))),
+        Err(_) => Err(failed(&format!(
+            "the credentials could not be checked within {limit:?}"
+        ))),
         Ok(Err(refusal)) => Err(failed(&refusal.reason)),
         Ok(Ok(AuthStep::Continue(data))) => {
             let code = ReasonCode::ContinueAuthentication;
@@ -127,12 +133,12 @@ pub(super) async fn reauthenticate(
             method.exchange = Some(exchange);
             Ok(())
         }
-        // Its subscriptions and its place in rooms are the user's.
+        // The subscriptions and the seats in rooms belong to the user.
         Ok(Ok(AuthStep::Done(who, _))) if who.user != client.who.user => {
-            Err(failed("it is another user's"))
+            Err(failed("the user is another one"))
         }
         Ok(Ok(AuthStep::Done(_, data))) => {
-            tracing::debug!(user = %client.who.user, client = %client.client_id, "authenticated again");
+            tracing::debug!(user = %client.who.user, client = %client.client_id, "client re-authenticated");
             let reply = reply(ReasonCode::Success, &method.name, data);
             client.pending.acknowledge(reply);
             Ok(())
@@ -147,7 +153,7 @@ fn protocol_error(text: &str) -> Close {
     }
 }
 
-/// DISCONNECT knows no wrong password (3.14.2.1).
+/// DISCONNECT has no reason code 0x86 for a wrong password (3.14.2.1).
 fn failed(why: &str) -> Close {
     Close {
         reason: ReasonCode::NotAuthorized,

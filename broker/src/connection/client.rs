@@ -1,7 +1,7 @@
-//! What the server holds of a connected client: its user, its session, and what it has asked for that is under way.
+//! A connected client, as its connection's task holds it.
 //!
-//! The connection's task owns one [`Client`]; the steps that a packet takes (`publishing`, `subscribing`, `ending` and so on)
-//! are functions on it.
+//! The steps of a packet (`publishing`, `subscribing`, `ending` and so on) are functions on a
+//! [`Client`].
 
 use super::pending::Pending;
 use crate::clock;
@@ -15,39 +15,50 @@ use bytestring::ByteString;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The server has room for so many notices after a read: a burst must not cost memory for the connection's whole life.
+/// Notices for which memory stays allocated after a read: a burst must not cost memory for the rest
+/// of the connection.
 const NOTICES_CAPACITY: usize = 8;
 
 /// A client whose CONNECT was accepted.
+///
+/// One read from the socket brings several packets. Handling them collects entries,
+/// acknowledgements and notices; after the last packet they go out in this order:
+///
+/// ```text
+/// read -> packet -> publish, subscribe, ... -> pending, notices
+///      -> packet -> ...
+///      -> append_all      appends the entries to their lanes, then acknowledges
+///      -> send_notices
+/// ```
 #[allow(clippy::struct_field_names)] // client id is the standard's word
 pub(super) struct Client {
     pub node: Arc<Node>,
     pub who: Principal,
     pub session_id: SessionId,
-    /// The client id, raw; one of the server's where the client gave none.
+    /// The client id of CONNECT, or one that the server assigned.
     pub client_id: ByteString,
     pub peer: Peer,
-    /// What each packet means after those before it.
+    /// The protocol state: QoS handshakes, packet ids, topic aliases, the will.
     pub session: Session,
-    /// What waits for the client.
+    /// Packets to the client. It belongs to the session, not to this connection.
     pub outbox: Arc<Outbox>,
-    /// Lanes in which the session has had something.
+    /// Lanes that know the session.
     pub lanes: BTreeSet<u16>,
-    /// As the client named them.
+    /// The subscribed filters, by the client's own names.
     pub filters: Filters,
-    /// Number of the last SUBSCRIBE or UNSUBSCRIBE, by which lanes answer it.
+    /// Request id of the last SUBSCRIBE or UNSUBSCRIBE. Lanes answer by it.
     pub request_id: u32,
-    /// The answer of the policy for the topic that was published to last.
+    /// The policy's answer for the topic of the last PUBLISH.
     pub permit: Option<CachedPermit>,
-    /// Entries of this read, and the acknowledgements that follow them.
+    /// Entries and acknowledgements of this read.
     pub pending: Pending,
-    /// Notices that go out after those.
+    /// Error messages of this read for the user's inbox.
     pub notices: Vec<Notice>,
-    /// Lanes and registry know that the connection has ended.
+    /// The end of the connection has begun: `ending` tells the lanes and the registry.
     pub ended: bool,
 }
 
-/// A permit, and what it was asked for.
+/// A permit, and the topic and retain flag that it is for.
 pub(super) struct CachedPermit {
     pub topic: TopicName,
     pub retain: bool,
@@ -55,7 +66,7 @@ pub(super) struct CachedPermit {
 }
 
 impl Client {
-    /// Whom an entry is from.
+    /// The origin of this client's entries.
     pub(super) fn origin(&self) -> Origin<'_> {
         Origin {
             session: self.session_id,
@@ -63,14 +74,14 @@ impl Client {
         }
     }
 
-    /// Appends what this read has brought so far, and acknowledges it.
+    /// Appends the entries collected so far to their lanes, then acknowledges them.
     pub(super) async fn append_all(&mut self) -> Result<(), LogError> {
         self.pending
             .append_all(&self.node.entrance, &self.outbox)
             .await
     }
 
-    /// Sends what could not be acknowledged to the inboxes that it is for.
+    /// Sends the collected notices to their inboxes.
     pub(super) fn send_notices(&mut self) {
         for notice in self.notices.drain(..) {
             self.node.mailboxes.send(notice);
@@ -78,15 +89,16 @@ impl Client {
         self.notices.shrink_to(NOTICES_CAPACITY);
     }
 
-    /// Tells the client of a refusal that no acknowledgement can carry, where the policy has a way to.
+    /// Collects a notice of a refusal that no acknowledgement can carry, if the policy makes one.
     pub(super) fn notify(&mut self, attempt: Attempt<'_>, refusal: &Refusal) {
         let policy = &self.node.policy;
         let notice = policy.notice(&self.who, attempt, refusal, clock::now_ms());
         self.notices.extend(notice);
     }
 
-    /// Numbers a request of the client's, which it is answered when `pieces` answers have come from lanes: how lanes are to
-    /// name it.
+    /// Begins a request to lanes. The client is answered once they have sent `pieces` answers, with
+    /// the `codes` that are known already and `reason`. Returns the request id, by which lanes
+    /// answer.
     pub(super) fn next_request(
         &mut self,
         kind: Answer,
@@ -101,14 +113,14 @@ impl Client {
         request_id
     }
 
-    /// Counts filters that were just asked of a lane; see [`Pending::count_filters`].
+    /// Counts filters that were pushed for a lane; see [`Pending::count_filters`].
     pub(super) async fn count_filters(&mut self, filters: usize) -> Result<(), LogError> {
         self.pending
             .count_filters(filters, &self.node.entrance, &self.outbox)
             .await
     }
 
-    /// Removes the filters that lanes refused: they do not count as the session's.
+    /// Removes the filters that lanes have refused from the session's filters.
     pub(super) fn remove_refused_filters(&mut self) {
         let refused = self.outbox.queue(Outbound::take_refused);
         for filter in refused.unwrap_or_default() {
@@ -116,7 +128,10 @@ impl Client {
         }
     }
 
-    /// Takes an acknowledgement of the client's. An unknown packet id changes nothing.
+    /// Hands an acknowledgement of the client to its outbox. An unknown packet id changes nothing.
+    ///
+    /// # Errors
+    /// 0x82 if the acknowledgement is of the wrong kind for the QoS of the message.
     pub(super) fn acknowledged(
         &self,
         fill: impl FnOnce(&mut Outbound) -> Result<bool, WrongKind>,
@@ -131,7 +146,7 @@ impl Client {
     }
 }
 
-/// The log did not take what the client sent.
+/// The reason to close a connection whose entry the log did not take.
 pub(super) fn not_logged(error: &LogError) -> Close {
     Close {
         reason: ReasonCode::UnspecifiedError,

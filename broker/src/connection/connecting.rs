@@ -1,4 +1,4 @@
-//! Packets from and to a peer that has no session yet, and so no outbox.
+//! Reads from and writes to a peer that has no session yet, and therefore no outbox.
 
 use super::intake::{Intake, LinkEvent};
 use crate::node::Node;
@@ -8,7 +8,8 @@ use crate::policy::{Peer, Refusal};
 use crate::transport::{CLOSE_TIME, Link};
 use tokio::time::Instant;
 
-/// A peer that has no session yet. It is told AUTH and one CONNACK, never DISCONNECT [5.0 MQTT-3.2.0-2, MQTT-3.14.0-1].
+/// A peer that has no session yet. The server sends it AUTH and one CONNACK, never DISCONNECT
+/// [5.0 MQTT-3.2.0-2, MQTT-3.14.0-1].
 pub(super) struct ConnectingPeer<'a> {
     pub link: Link,
     pub outlet: Outlet,
@@ -16,11 +17,11 @@ pub(super) struct ConnectingPeer<'a> {
     pub decoder: Decoder,
     pub peer: Peer,
     pub node: &'a Node,
-    /// A packet of the peer's is waited for.
+    /// The server waits for a packet, and not for the policy.
     pub awaits_packet: bool,
 }
 
-/// What a reply has to be written in: a version, and the largest packet that the peer takes.
+/// How to encode a reply: the version, and the largest packet in bytes that the peer accepts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReplyFormat {
     pub version: Version,
@@ -37,16 +38,16 @@ impl ReplyFormat {
 }
 
 impl ConnectingPeer<'_> {
-    /// The first packet; `Err(None)` where the peer went before it was whole.
+    /// Reads CONNECT. `Err(None)` if the peer closes the connection before the packet is complete.
     pub(super) async fn read_connect(&mut self) -> Result<Box<Connect>, Option<DecodeError>> {
         match self.read_packet().await? {
             Packet::Connect(connect) => Ok(connect),
-            // The decoder lets nothing else be first [MQTT-3.1.0-1].
+            // The decoder refuses any other first packet [MQTT-3.1.0-1].
             _ => Err(None),
         }
     }
 
-    /// The next packet of a client whose CONNECT has been read; `Err(None)` where it went.
+    /// Reads a packet after CONNECT. `Err(None)` if the peer closes the connection.
     pub(super) async fn next_packet(&mut self) -> Result<Packet, Option<Refusal>> {
         let bad = |error: DecodeError| Refusal::new(error.reason(), error.to_string());
         self.awaits_packet = true;
@@ -62,14 +63,15 @@ impl ConnectingPeer<'_> {
             }
             match self.intake.wait(&mut self.link, None, true).await {
                 Ok(LinkEvent::Read(n)) if n > 0 => {}
-                // The handshake has a time of its own.
+                // The caller bounds the time of the handshake.
                 Ok(LinkEvent::Partial(_)) => {}
                 _ => return Err(None),
             }
         }
     }
 
-    /// Writes `reply`, as the client of `connect` wants it; `Err(None)` where it went.
+    /// Sends `reply`, encoded as CONNECT requests. `Err(None)` if the peer has closed the
+    /// connection.
     pub(super) async fn send(
         &mut self,
         connect: &Connect,
@@ -83,8 +85,9 @@ impl ConnectingPeer<'_> {
         self.link.send(&bytes).await.map_err(|_| None)
     }
 
-    /// CONNACK with an error, and the close [MQTT-3.1.4-2, 3.1.1 MQTT-3.2.2-5, 5.0 MQTT-4.12.0-4, MQTT-4.13.2-1]. What
-    /// the peer still sends is thrown away [3.1.1 MQTT-3.1.4-5, 5.0 MQTT-3.1.4-6].
+    /// Sends CONNACK with an error and closes the connection
+    /// [MQTT-3.1.4-2, 3.1.1 MQTT-3.2.2-5, 5.0 MQTT-4.12.0-4, MQTT-4.13.2-1]. Discards what the peer
+    /// still sends [3.1.1 MQTT-3.1.4-5, 5.0 MQTT-3.1.4-6].
     pub(super) async fn refuse(mut self, format: ReplyFormat, refusal: &Refusal) {
         let reply = Reply::ConnAck(Box::new(ConnAck {
             reason_string: Some(refusal.reason.as_str().into()),
@@ -99,14 +102,14 @@ impl ConnectingPeer<'_> {
         let until = Instant::now() + CLOSE_TIME;
         let sent = tokio::time::timeout_at(until, self.link.send(&bytes)).await;
         if !matches!(sent, Ok(Ok(()))) {
-            tracing::debug!(peer = %self.peer, "a refused peer did not read its CONNACK");
+            tracing::debug!(peer = %self.peer, "the refused peer did not read CONNACK");
         }
-        // The sending side is shut.
+        // This shuts the sending side.
         drop(self.outlet);
         self.link.close(until, true).await;
     }
 
-    /// The close, without a word.
+    /// Closes the connection without a packet.
     pub(super) async fn close(mut self) {
         drop(self.outlet);
         let until = Instant::now() + CLOSE_TIME;

@@ -1,4 +1,11 @@
-//! By when a peer must have done what it owes. Pure: `now` is passed in.
+//! The deadlines of one connection. Pure: `now` is passed in.
+//!
+//! | the peer must | within | or the server closes with |
+//! |---|---|---|
+//! | send a packet | 1.5 x keep-alive | 0x8D keep alive timeout |
+//! | complete a packet or frame that it has begun | `limits.packet_time` | 0x82 protocol error |
+//! | read something while its socket is full | `limits.write_stall` | 0x97 quota exceeded |
+//! | take what is left in a shutdown | half of `limits.shutdown_time` | 0x8B server shutting down |
 
 use super::intake::Rest;
 use crate::outbox::Condition;
@@ -8,24 +15,27 @@ use roommq_config::Limits;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Looked at least so often.
+/// The longest time between two checks.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// The times of one connection.
+/// The deadlines of one connection.
 #[derive(Debug)]
 pub(super) struct Deadlines {
-    /// One and a half times the keep-alive [MQTT-3.1.2-22 (5.0), MQTT-3.1.2-24 (3.1.1)]; none: never.
+    /// 1.5 times the keep-alive [MQTT-3.1.2-22 (5.0), MQTT-3.1.2-24 (3.1.1)]; none for keep-alive
+    /// 0.
     keep_alive: Option<Duration>,
     packet_time: Duration,
     write_stall: Duration,
-    /// When a packet has become whole: bytes of one that is not are no sign of life, or a byte now and then would be.
+    /// When the last packet was complete. Bytes of an incomplete one do not count, or a peer could
+    /// live on a byte now and then.
     last_packet: Instant,
+    /// Since when a packet or frame is incomplete.
     partial_since: Option<Instant>,
-    /// The server itself reads nothing: the peer's silence is not its own.
+    /// The server does not read, so the peer's silence does not count.
     paused: bool,
-    /// Since when the socket has taken nothing, and what it had taken.
+    /// Since when the socket has taken nothing, and the bytes that it had taken by then.
     blocked: Option<(Instant, u64)>,
-    /// The server will wait no longer.
+    /// The end of a shutdown.
     finish_by: Option<Instant>,
     checked: Instant,
 }
@@ -46,7 +56,7 @@ impl Deadlines {
         }
     }
 
-    /// Bytes have come, and end with `rest`.
+    /// Notes a read whose bytes end with `rest`.
     pub(super) fn read(&mut self, now: Instant, rest: Rest) {
         if rest != Rest::More {
             self.last_packet = now;
@@ -58,7 +68,8 @@ impl Deadlines {
         };
     }
 
-    /// A layer below `holds` the front of something that is not whole, or no more; what came before ends with `rest`.
+    /// Notes whether the link `holds` an incomplete TLS record or WebSocket frame. The bytes read
+    /// before it end with `rest`.
     pub(super) fn partial(&mut self, now: Instant, holds: bool, rest: Rest) {
         self.partial_since = match (holds, rest) {
             (true, _) => self.partial_since.or(Some(now)),
@@ -67,7 +78,7 @@ impl Deadlines {
         };
     }
 
-    /// The server stops reading, or reads again.
+    /// Notes that the server stops reading, or reads again.
     pub(super) fn pause(&mut self, now: Instant, paused: bool) {
         if self.paused && !paused {
             self.last_packet = now;
@@ -76,7 +87,7 @@ impl Deadlines {
         self.paused = paused;
     }
 
-    /// Since when the peer owes a packet, and the rest of one.
+    /// Since when the server waits for a packet, and for the rest of an incomplete one.
     fn receiving_since(&self) -> (Option<Instant>, Option<Instant>) {
         let reads = !self.paused;
         (
@@ -85,7 +96,7 @@ impl Deadlines {
         )
     }
 
-    /// The socket takes nothing, having taken `written` bytes so far; or it takes again.
+    /// Notes that the socket is full after `written` bytes, or (none) that it takes bytes again.
     pub(super) fn blocked(&mut self, now: Instant, written: Option<u64>) {
         self.blocked = match (self.blocked, written) {
             (_, None) => None,
@@ -94,8 +105,8 @@ impl Deadlines {
         };
     }
 
-    /// Takes what the outbox shows, and whether its bytes are still on their way through a stream: whether the
-    /// connection is blocked, and whether it is choked.
+    /// Notes the condition of the outbox, and whether the link still holds bytes to write. Returns
+    /// whether the connection is blocked, and whether it must not read.
     pub(super) fn observe(
         &mut self,
         now: Instant,
@@ -108,12 +119,12 @@ impl Deadlines {
         (blocked, condition.pause_reading)
     }
 
-    /// The end comes at `last`.
+    /// Sets the end of a shutdown. The first call counts.
     pub(super) fn finish_by(&mut self, end: Instant) {
         self.finish_by.get_or_insert(end);
     }
 
-    /// When to look again.
+    /// When to check again.
     pub(super) fn next(&self) -> Instant {
         let (last_packet, partial_since) = self.receiving_since();
         let times = [
@@ -126,7 +137,7 @@ impl Deadlines {
         first.unwrap_or(self.checked + LONGEST_WAIT)
     }
 
-    /// The reason to end, where one of the times has passed.
+    /// The reason to close the connection, if a deadline has passed.
     pub(super) fn passed(&mut self, now: Instant) -> Option<Close> {
         self.checked = now;
         let (last_packet, partial_since) = self.receiving_since();
@@ -138,7 +149,7 @@ impl Deadlines {
             let text = format!("a packet was not whole after {:?}", self.packet_time);
             (ReasonCode::ProtocolError, text)
         } else if self.blocked.is_some_and(|(s, _)| over(s, self.write_stall)) {
-            let text = format!("reads nothing for {:?}", self.write_stall);
+            let text = format!("the client reads nothing for {:?}", self.write_stall);
             (ReasonCode::QuotaExceeded, text)
         } else if self.finish_by.is_some_and(|l| now >= l) {
             let text = "the server is shutting down".to_owned();
@@ -150,7 +161,7 @@ impl Deadlines {
     }
 }
 
-/// Whether the time that has passed is one for the peer to send something.
+/// Whether the deadline that has passed is one for the peer to send something.
 pub(super) fn is_receive_timeout(close: &Close) -> bool {
     use ReasonCode::{KeepAliveTimeout, ProtocolError};
     matches!(close.reason, KeepAliveTimeout | ProtocolError)
@@ -165,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_half_packets_and_full_sockets_end_in_time() {
+    fn silence_incomplete_packets_and_full_sockets_have_deadlines() {
         let start = Instant::now();
         let limits = Limits::default();
         let mut d = Deadlines::new(10, &limits, start);
@@ -176,7 +187,11 @@ mod tests {
         assert_eq!(silent, Some(ReasonCode::KeepAliveTimeout));
 
         let mut d = Deadlines::new(0, &limits, start);
-        assert_eq!(d.next(), start + LONGEST_WAIT, "keep-alive 0 is never");
+        assert_eq!(
+            d.next(),
+            start + LONGEST_WAIT,
+            "keep-alive 0 has no deadline"
+        );
         assert_eq!(d.passed(start + LONGEST_WAIT), None);
         d.read(start, Rest::More);
         d.read(start + seconds(1), Rest::Begun);
@@ -203,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_packets_are_a_sign_of_life() {
+    fn only_complete_packets_renew_the_keep_alive() {
         let start = Instant::now();
         let mut d = Deadlines::new(2, &Limits::default(), start);
         for n in 1..3 {
@@ -220,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_layer_below_holds_back_has_begun() {
+    fn an_incomplete_frame_of_the_link_has_a_deadline() {
         let start = Instant::now();
         let limits = Limits::default();
         let over = |d: &mut Deadlines, n| d.passed(start + seconds(n) + limits.packet_time);
@@ -228,16 +243,16 @@ mod tests {
         d.partial(start + seconds(1), true, Rest::Nothing);
         assert_eq!(d.next(), start + seconds(1) + limits.packet_time);
         d.partial(start + seconds(2), false, Rest::Nothing);
-        assert_eq!(over(&mut d, 100), None, "it came to nothing");
+        assert_eq!(over(&mut d, 100), None, "it is complete, and was no packet");
         d.read(start + seconds(3), Rest::Begun);
         d.partial(start + seconds(4), true, Rest::Begun);
         d.partial(start + seconds(5), false, Rest::Begun);
         assert_eq!(over(&mut d, 2), None);
-        assert!(over(&mut d, 3).is_some(), "a packet goes on");
+        assert!(over(&mut d, 3).is_some(), "a packet is incomplete");
     }
 
     #[test]
-    fn a_peer_that_is_not_read_from_is_not_silent() {
+    fn time_in_which_the_server_does_not_read_does_not_count() {
         let start = Instant::now();
         let limits = Limits::default();
         let mut d = Deadlines::new(2, &limits, start);

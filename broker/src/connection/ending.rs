@@ -1,4 +1,5 @@
-//! How a connection ends: the last words, the will, and word to every lane that knew the session.
+//! The end of a connection: DISCONNECT, the will, the entries in the session's lanes, and the
+//! close.
 
 use super::client::Client;
 use crate::clock;
@@ -19,11 +20,11 @@ use tokio::time::Instant;
 /// Why a connection ends.
 #[derive(Debug)]
 pub(super) enum Ending {
-    /// DISCONNECT by the client.
+    /// The client sent DISCONNECT.
     Disconnect,
-    /// The socket went.
+    /// The connection was lost.
     Lost(String),
-    /// The server ends it, and says why.
+    /// The server ends the connection for this reason.
     Closed(Close),
 }
 
@@ -36,18 +37,18 @@ impl Ending {
         Ending::Closed(close)
     }
 
-    /// The peer's stream has ended without a DISCONNECT.
+    /// The peer has closed the connection without DISCONNECT.
     pub(super) fn without_disconnect() -> Self {
         Ending::lost("connection closed without DISCONNECT")
     }
 
-    /// The stream can be read or written no more.
+    /// A read or write has failed.
     pub(super) fn lost_with(kind: io::ErrorKind) -> Self {
         Ending::lost(&format!("connection lost: {kind}"))
     }
 
-    /// A read has failed. Bytes that are no frame, or a frame that is too large, are the peer's fault, and it is told so;
-    /// anything else is the network's.
+    /// A read has failed. If the peer has sent an invalid or too large frame, the server tells it
+    /// so by DISCONNECT. Any other error is the network's.
     pub(super) fn unreadable(error: &io::Error) -> Self {
         let reason = match error.kind() {
             io::ErrorKind::InvalidData => ReasonCode::ProtocolError,
@@ -58,7 +59,7 @@ impl Ending {
         Ending::Closed(Close { reason, text })
     }
 
-    /// The peer has sent what is no packet, or none that may come now.
+    /// The peer has sent an invalid packet, or one that is not allowed now.
     pub(super) fn bad_packet(error: &DecodeError) -> Self {
         Ending::Closed(Close {
             reason: error.reason(),
@@ -67,8 +68,8 @@ impl Ending {
     }
 }
 
-/// Ends the connection: the session's end or its time offline, the last words if there are any [5.0 MQTT-3.14.4-2,
-/// MQTT-4.13.2-1], and the close.
+/// Ends the connection. The session ends or goes offline, a 5.0 client gets DISCONNECT if the
+/// server ends the connection [5.0 MQTT-3.14.4-2, MQTT-4.13.2-1], and the socket is closed.
 pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
     let reason = match &ending {
         _ if client.session.left_in_order() => EndReason::Orderly,
@@ -96,7 +97,7 @@ pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
         .await
         .is_err()
     {
-        tracing::debug!(peer = %client.peer, "closed with bytes that the peer did not take");
+        tracing::debug!(peer = %client.peer, "connection closed with unsent bytes: the peer did not read");
     }
     // This shuts the sending side.
     drop(rest);
@@ -104,15 +105,18 @@ pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
     let (user, id, peer) = (&client.who.user, &client.client_id, client.peer);
     let dropped = client.outbox.dropped();
     match reason {
-        EndReason::Orderly => tracing::debug!(%user, client = %id, %peer, dropped, "left"),
+        EndReason::Orderly => {
+            tracing::debug!(%user, client = %id, %peer, dropped, "client disconnected")
+        }
         EndReason::Lost(reason) => {
             tracing::info!(%user, client = %id, %peer, dropped, reason, "connection ended");
         }
     }
 }
 
-/// Ends the connection for everybody but its peer: last words, will, lanes, registry. The session stays, offline, if
-/// it has time left [5.0 MQTT-3.1.2-23]. Gives back the bytes that the socket has not taken yet.
+/// Disconnects the outbox, and tells the lanes and the registry. The session goes offline if its
+/// expiry interval is not 0 [5.0 MQTT-3.1.2-23]. Returns the bytes that the socket has not taken
+/// yet.
 async fn disconnect(client: &mut Client, last: Option<&Close>, reason: &EndReason) -> Outbox {
     let since = clock::now_ms();
     let longest = longest_expiry(client.node.limits.session_expiry);
@@ -132,13 +136,15 @@ async fn disconnect(client: &mut Client, last: Option<&Close>, reason: &EndReaso
     end_session_or_go_offline(client, last, reason, period).await
 }
 
-/// The connection could not take its session up. The session stays offline as if nobody had come: with the time and the
-/// will that it had `before`.
+/// Ends a connection that could not resume its session. The session goes offline again, for the
+/// rest of its old `period` and with its old will.
 pub(super) async fn restore_offline(client: &mut Client, period: OfflinePeriod) {
-    let reason = EndReason::Lost("could not be resumed".to_owned());
+    let reason = EndReason::Lost("the session could not be resumed".to_owned());
     end_session_or_go_offline(client, None, &reason, period).await;
 }
 
+/// Disconnects the outbox. Then the session ends if its `period` is over or the server is shutting
+/// down, and goes offline otherwise.
 async fn end_session_or_go_offline(
     client: &mut Client,
     last: Option<&Close>,
@@ -151,7 +157,7 @@ async fn end_session_or_go_offline(
     let resumable = period.expires > now && !node.sessions.is_shutting_down();
     let rest = client.outbox.disconnect(last, resumable, now);
     client.remove_refused_filters();
-    // A will that is due has its place in the log before the end of its session.
+    // The entry of a will precedes that of its session's end.
     if let Some((will, _)) = period.will.take_if(|(_, due)| !resumable || *due <= now) {
         send_will(&node, client.session_id, &client.who, &will).await;
     }
@@ -173,21 +179,21 @@ async fn end_session_or_go_offline(
     let ended = node
         .sessions
         .go_offline(client.session_id, offline, &counters.kept, now);
-    // Only from now on can it be one of those that are evicted for others.
+    // Now that the session is registered as offline it can be evicted.
     counters.kept.notify_if_high();
-    // If one lane is full, the ends in others do not wait for it.
+    // A full lane must not delay the ends in the others.
     join_all(ended.into_iter().map(|due| carry_out(&node, due))).await;
     rest
 }
 
-/// Ends a session whose task is panicking: no ghost stays, neither in a room nor for the next connection with its client
-/// id. Its will is sent as after any other loss [MQTT-3.1.2-8].
+/// Ends the session of a task that panics, so that it stays neither in rooms nor in the registry.
+/// Its will is sent as after any lost connection [MQTT-3.1.2-8].
 pub(super) fn end_after_panic(client: &mut Client) {
-    tracing::error!(user = %client.who.user, client = %client.client_id, "a connection has panicked");
+    tracing::error!(user = %client.who.user, client = %client.client_id, "connection task panicked");
     client.outbox.disconnect(None, false, clock::now_ms());
     let (node, id, who) = (client.node.clone(), client.session_id, client.who.clone());
     let lanes = std::mem::take(&mut client.lanes);
-    // A delay is over with the session (3.1.3.2.2).
+    // The session ends now, so the will's delay does, too (3.1.3.2.2).
     let will = client.session.take_will();
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
@@ -196,14 +202,14 @@ pub(super) fn end_after_panic(client: &mut Client) {
         if let Some(will) = will {
             let (node, who) = (node.clone(), who.clone());
             let sent = async move { send_will(&node, id, &who, &will).await };
-            // In a task of its own: the fault may hit the will as well, and the lanes are to be told even so.
+            // In a task of its own: if the will causes a panic, too, the lanes must still be told.
             let _ = tokio::spawn(sent).await;
         }
         let origin = Origin {
             session: id,
             user: &who.user,
         };
-        let reason = EndReason::Lost("an error of the server".to_owned());
+        let reason = EndReason::Lost("internal server error".to_owned());
         notify_lanes(&node, origin, &lanes, &reason, false).await;
         node.sessions.remove(id);
     });

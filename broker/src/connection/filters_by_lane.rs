@@ -1,15 +1,20 @@
-//! Which filters of one packet each lane is asked for.
+//! Sorts the filters of one packet by the lanes that they live in.
 
 use crate::fairness::FILTERS;
 use crate::lane::lane_of_filter;
 use crate::packet::TopicFilter;
 use std::collections::BTreeMap;
 
-/// Filters, by their places in a list. Those that live in every lane stand here once: there may be as many of them
-/// as a packet can name, and thousands of lanes.
+/// The filters of one packet, each named by its index in the list given to `new`.
+///
+/// Example with 4 lanes: filter 0 is `a/b/#`, which lives in lane 2, and filter 1 is `+`, which
+/// lives in every lane. Then `of(2)` is `[0, 1]` and `of(3)` is `[1]`. A filter of all lanes is
+/// stored once: a packet may name thousands of them, and there may be thousands of lanes.
 pub(super) struct FiltersByLane {
     lanes: u16,
+    /// Filters that live in one lane only.
     one_lane: BTreeMap<u16, Vec<usize>>,
+    /// Filters that live in every lane.
     all_lanes: Vec<usize>,
 }
 
@@ -17,10 +22,10 @@ impl FiltersByLane {
     pub(super) fn new<'a>(lanes: u16, filters: impl Iterator<Item = &'a TopicFilter>) -> Self {
         let mut one_lane: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
         let mut all_lanes = Vec::new();
-        for (place, filter) in filters.enumerate() {
+        for (index, filter) in filters.enumerate() {
             match lane_of_filter(filter, lanes) {
-                Some(lane) => one_lane.entry(lane).or_default().push(place),
-                None => all_lanes.push(place),
+                Some(lane) => one_lane.entry(lane).or_default().push(index),
+                None => all_lanes.push(index),
             }
         }
         FiltersByLane {
@@ -30,7 +35,7 @@ impl FiltersByLane {
         }
     }
 
-    /// The lanes that are asked for something, in order.
+    /// The lanes of at least one filter, in ascending order.
     pub(super) fn lanes(&self) -> impl Iterator<Item = u16> + '_ {
         let all = if self.all_lanes.is_empty() {
             0
@@ -41,15 +46,15 @@ impl FiltersByLane {
         (0..all).chain(some.filter(move |_| all == 0))
     }
 
-    /// What a lane is asked for, in order.
+    /// The filters of one lane, in ascending order.
     pub(super) fn of(&self, lane: u16) -> Vec<usize> {
         let own = self.one_lane.get(&lane).into_iter().flatten();
-        let mut places: Vec<_> = self.all_lanes.iter().chain(own).copied().collect();
-        places.sort_unstable();
-        places
+        let mut indices: Vec<_> = self.all_lanes.iter().chain(own).copied().collect();
+        indices.sort_unstable();
+        indices
     }
 
-    /// In how many pieces of [`FILTERS`] all lanes are asked.
+    /// Number of entries for all lanes, with at most [`FILTERS`] filters in each.
     pub(super) fn pieces(&self) -> usize {
         let own = |lane| self.one_lane.get(&lane).map_or(0, Vec::len);
         let pieces = |lane| (self.all_lanes.len() + own(lane)).div_ceil(FILTERS);
@@ -63,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_lane_is_asked_for_its_own_and_for_what_lives_everywhere() {
+    fn a_lane_gets_its_own_filters_and_those_of_all_lanes() {
         const LANES: u16 = 5;
         let asked = |names: &[String]| {
             let parsed = names
@@ -76,8 +81,8 @@ mod tests {
             let mut pieces = 0;
             for lane in 0..LANES {
                 let here = |filter| lane_of_filter(filter, LANES).is_none_or(|own| own == lane);
-                let places = 0..filters.len();
-                let expected: Vec<usize> = places.filter(|at| here(&filters[*at])).collect();
+                let indices = 0..filters.len();
+                let expected: Vec<usize> = indices.filter(|at| here(&filters[*at])).collect();
                 assert_eq!(lanes.contains(&lane), !expected.is_empty());
                 assert_eq!(by_lane.of(lane), expected);
                 pieces += expected.chunks(FILTERS).len();

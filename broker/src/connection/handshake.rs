@@ -1,4 +1,5 @@
-//! From an open socket to an accepted CONNECT. Every refusal is answered by a CONNACK [MQTT-3.2.2-7].
+//! From an open link to an accepted CONNECT. The server answers every refusal by CONNACK
+//! [MQTT-3.2.2-7].
 
 use super::Connection;
 use super::authentication::authenticate_connect;
@@ -14,7 +15,8 @@ use bytestring::ByteString;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// The connection, its link, and its keep-alive in seconds; none where it was refused or went.
+/// Reads CONNECT, asks the policy, and opens the session. Returns the connection, its link, and its
+/// keep-alive in seconds; none if the connection was refused or closed.
 pub(super) async fn accept(
     established: EstablishedTransport,
     intake: &mut Intake,
@@ -36,17 +38,17 @@ pub(super) async fn accept(
     let connect = match tokio::time::timeout_at(until, connecting.read_connect()).await {
         Err(_) => {
             let limit = listener.handshake_time;
-            tracing::info!(%peer, listener = %listener.address, "no CONNECT within {limit:?}");
+            tracing::info!(%peer, listener = %listener.address, "connection closed: no CONNECT within {limit:?}");
             connecting.close().await;
             return None;
         }
         Ok(Err(None)) => {
-            tracing::debug!(%peer, "gone before CONNECT");
+            tracing::debug!(%peer, "peer closed the connection before CONNECT");
             connecting.close().await;
             return None;
         }
         Ok(Err(Some(error))) => {
-            tracing::info!(%peer, %error, "a bad CONNECT");
+            tracing::info!(%peer, %error, "connection refused: bad CONNECT");
             let refusal = Refusal::new(error.reason(), error.to_string());
             match error.connack_version() {
                 Some(version) => {
@@ -63,34 +65,34 @@ pub(super) async fn accept(
         Ok(Ok(connect)) => connect,
     };
     let reply_format = ReplyFormat::of(&connect);
-    if let Some(most) = exceeded_limit(listener, node) {
-        tracing::warn!(%peer, listener = %listener.address, "refused: {most} connections are open");
-        let text = format!("{most} connections are open, as many as may be here");
+    if let Some(limit) = exceeded_limit(listener, node) {
+        tracing::warn!(%peer, listener = %listener.address, "connection refused: {limit} connections are open");
+        let text = format!("the limit of {limit} connections is reached");
         let refusal = Refusal::new(ReasonCode::ServerBusy, &text);
         connecting.refuse(reply_format, &refusal).await;
         return None;
     }
     let limit = node.limits.connect_time;
-    // Password checks are few at a time; who waits for one is not kept waiting for ever. In a conversation it
-    // is the client that is waited for, and its time runs on.
-    let (until, late) = match connect.authentication_method {
+    // The policy checks few passwords at a time, so a client may have to wait for its turn, but not
+    // for ever. An AUTH exchange waits for the client, so it shares the time of the handshake.
+    let (until, late_code) = match connect.authentication_method {
         None => (Instant::now() + limit, ReasonCode::ServerBusy),
         Some(_) => (until, ReasonCode::NotAuthorized),
     };
     let accepting = admit(&connect, certificate_user, node, &mut connecting);
     let accepted = tokio::time::timeout_at(until, accepting).await;
-    let late = |_| {
+    let timed_out = |_| {
         let text = if connecting.awaits_packet {
             let limit = listener.handshake_time;
             format!(
-                "the client did not answer by AUTH; it has {limit:?} from connecting to the end of its login"
+                "the client did not answer by AUTH: its login must end within {limit:?} of connecting"
             )
         } else {
             format!("credentials could not be checked within {limit:?}; try again later")
         };
-        Some(Refusal::new(late, &text))
+        Some(Refusal::new(late_code, &text))
     };
-    match accepted.map_err(late).flatten() {
+    match accepted.map_err(timed_out).flatten() {
         Ok((who, client_id, authentication)) => {
             let accepted = AcceptedConnect {
                 connect,
@@ -101,30 +103,31 @@ pub(super) async fn accept(
             open(accepted, connecting, listener, node).await
         }
         Err(None) => {
-            tracing::debug!(%peer, client = %connect.client_id, "gone before CONNACK");
+            tracing::debug!(%peer, client = %connect.client_id, "peer closed the connection before CONNACK");
             connecting.close().await;
             None
         }
         Err(Some(refusal)) => {
-            tracing::info!(%peer, client = %connect.client_id, %refusal, "a CONNECT was refused");
+            tracing::info!(%peer, client = %connect.client_id, %refusal, "connection refused");
             connecting.refuse(reply_format, &refusal).await;
             None
         }
     }
 }
 
-/// The limit of connections that has been passed.
+/// The limit of connections that is exceeded, of the server or of the listener.
 fn exceeded_limit(listener: &ListenerContext, node: &Node) -> Option<usize> {
-    let pairs = [
+    let limits = [
         (node.connections.count(), node.limits.connections),
         (listener.open.count(), listener.connections),
     ];
-    let passed = pairs.into_iter().find(|(open, most)| open > most);
-    passed.map(|(_, most)| most)
+    let exceeded = limits.into_iter().find(|(open, limit)| open > limit);
+    exceeded.map(|(_, limit)| limit)
 }
 
-/// Who it is, by which client id, and how it was found out where a method was named; `Err(None)` where it went. Any
-/// client id that is given is taken [MQTT-3.1.3-5].
+/// Asks the policy for the user of a CONNECT. Returns the user, the client id, and the
+/// authentication if CONNECT names a method. `Err(None)` if the peer closes the connection. The
+/// server accepts any client id [MQTT-3.1.3-5].
 async fn admit(
     connect: &Connect,
     certificate_user: Result<Option<String>, CertificateUserError>,
@@ -145,7 +148,8 @@ async fn admit(
         // [3.1.1 MQTT-3.1.3-6]
         format!("auto-{}", uuid::Uuid::new_v4().simple()).into()
     } else {
-        // A copy: it lives as long as the session, and what is read of a CONNECT is a slice of all of it.
+        // A copy that lives as long as the session: the text of a CONNECT is a slice that holds the
+        // whole packet in memory.
         ByteString::from(&*connect.client_id)
     };
     let request = ConnectRequest {
@@ -167,8 +171,8 @@ async fn admit(
     who.client_id = client_id.clone();
     if let Some(will) = &connect.will {
         let permit = policy.publish(&who, &will.topic, will.retain);
-        let whole = permit.and_then(|_| check_payload_format(&will.properties, &will.payload));
-        whole.map_err(|refusal| Refusal {
+        let checked = permit.and_then(|_| check_payload_format(&will.properties, &will.payload));
+        checked.map_err(|refusal| Refusal {
             code: refusal.code,
             reason: format!("will: {}", refusal.reason),
         })?;

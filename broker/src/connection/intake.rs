@@ -1,5 +1,7 @@
-//! From the socket to packets: all connections of a thread read into one large buffer; each connection's own framer
-//! holds what is left of a packet.
+//! Reads from the link and cuts the bytes into packets.
+//!
+//! All connections of a thread read into one buffer of 64 KiB. Each connection has a framer of its
+//! own, which holds the front of a packet until the packet is complete.
 
 use crate::metrics::Received;
 use crate::outbox::Outbox;
@@ -12,40 +14,41 @@ use std::io;
 use std::task::{Context, Poll};
 use tokio::io::ReadBuf;
 
-/// Bytes taken from a socket at once.
+/// Bytes in one read, at most.
 pub(super) const READ: usize = 64 << 10;
 
 thread_local! {
-    /// An idle connection has no buffer.
+    /// Shared, so that an idle connection costs no buffer.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
 }
 
-/// Bytes that were read and are not yet packets.
+/// The reading side of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     framer: Framer,
-    /// Whether the link was seen to hold the front of something when nothing could be read.
+    /// Whether the link held an incomplete TLS record or WebSocket frame at the last look.
     link_has_partial: bool,
-    /// Not reported yet.
+    /// Counts that are not reported yet.
     received: Received,
 }
 
-/// What has been done.
+/// A thing that [`Intake::wait`] has waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkEvent {
-    /// So many bytes have been read; 0 at the end of the stream.
+    /// Number of bytes read; 0 at the end of the stream.
     Read(usize),
-    /// Some of what was blocked has been written, or the socket is broken and will say so.
+    /// Some of the blocked bytes have been written, or the outbox has found the socket broken.
     Wrote,
-    /// Nothing can be written any more; there may be something to read.
+    /// A write has failed. There may still be something to read.
     Broken(io::ErrorKind),
-    /// There is nothing to read; but the peer has begun something that is not whole, or it came to nothing.
+    /// There is nothing to read, but the link has begun (true) or no longer has (false) an
+    /// incomplete TLS record or WebSocket frame.
     Partial(bool),
 }
 
 impl Intake {
-    /// Waits for the link: reads once, where `reads`, and writes what waits in `blocked` when it takes bytes
-    /// again. One of both should hold.
+    /// Waits for the first event of the link. Reads once if `reads`. If an outbox is `blocked`,
+    /// writes its bytes when the link takes bytes again. Without either it waits for ever.
     pub(super) async fn wait(
         &mut self,
         link: &mut Link,
@@ -75,7 +78,8 @@ impl Intake {
         .await
     }
 
-    /// Reads what is there without waiting: how many bytes, and 0 where there are none or no more will come.
+    /// Reads without waiting. Returns the number of bytes; 0 if there are none, or at the end of
+    /// the stream.
     pub(super) async fn try_read(&mut self, link: &mut Link) -> usize {
         std::future::poll_fn(|cx| {
             Poll::Ready(match self.poll_read(link, cx) {
@@ -97,7 +101,7 @@ impl Intake {
         })
     }
 
-    /// The next whole packet.
+    /// The next complete packet, if there is one.
     pub(super) fn next(&mut self, decoder: &mut Decoder) -> Result<Option<Packet>, DecodeError> {
         let packet = self.framer.next(decoder)?;
         if let Some(packet) = &packet {
@@ -106,12 +110,13 @@ impl Intake {
         Ok(packet)
     }
 
-    /// What has been read, for the counters to take.
+    /// Counts of what has been read, for
+    /// [`Counters::received`](crate::metrics::Counters::received).
     pub(super) fn received(&mut self) -> &mut Received {
         &mut self.received
     }
 
-    /// Whether a packet has begun and is not whole.
+    /// Whether the bytes read so far end with an incomplete packet.
     pub(super) fn rest(&self) -> Rest {
         self.framer.rest()
     }

@@ -1,11 +1,13 @@
-//! One task a client: reads bytes, frames and checks packets, asks the session and the policy, and appends.
+//! Connections: one task for each client reads its packets, acts on them and appends entries.
 //!
-//! [`Connection::run`] reads until there is a reason to end, `packets` takes what was read, `take` acts on one packet; the steps
-//! are functions in the files below. The task writes only if the socket was full: all else is written by whoever fills the outbox.
+//! [`Connection::run`] reads until there is a reason to end, `take_packets` handles the packets of
+//! one read, `act` handles one packet. The task itself writes only if the socket was full before;
+//! others write what they put into the outbox.
 //!
 //! ```text
-//! serve -> handshake -> opening -> run -> packets -> take -> publishing, subscribing, authentication
-//!                                   `-> ending           `-> pending (entries and acknowledgements)
+//! serve -> handshake -> opening -> run -> take_packets -> act -> publishing, subscribing, ...
+//!                                   |           '-> pending: append entries, then acknowledge
+//!                                   '-> ending
 //! ```
 
 mod authentication;
@@ -41,29 +43,29 @@ use publishing::publish;
 use subscribing::{subscribe, unsubscribe};
 use tokio::time::Instant;
 
-/// Reads of a connection that is about to end: 8 MiB, more than the kernel holds of it.
+/// Reads at the end of a connection, at most: 8 MiB, more than the kernel buffers.
 const FINAL_READS: usize = (8 << 20) / READ;
 
-/// A connection whose CONNECT was accepted. Passed on in a box: a future holds a copy of all that it is handed.
+/// A connection whose CONNECT was accepted. Boxed, since a future holds a copy of each argument.
 struct Connection {
     client: Client,
     decoder: Decoder,
-    /// How the client was authenticated, if its CONNECT named a method.
+    /// The authentication method, if CONNECT names one.
     method: Option<Box<Method>>,
-    /// The server is shutting down: acknowledgements are still taken, nothing new is.
+    /// The server is shutting down: acknowledgements count, new messages do not.
     draining: bool,
 }
 
 impl Connection {
-    /// Serves the client, with a keep-alive in seconds, until the end of the connection.
+    /// Serves the client until the connection has ended. `keep_alive` is in seconds.
     async fn run(mut self: Box<Self>, mut link: Link, mut intake: Intake, keep_alive: u16) {
         let node = self.client.node.clone();
         let _connected = node.connected.enter();
         let reading = node.reading.enter();
-        // The shutdown may have come before this connection was one that it waits for.
+        // A shutdown may have begun before the gates counted this connection.
         self.draining = self.client.outbox.condition().draining;
         let mut deadlines = Deadlines::new(keep_alive, &node.limits, Instant::now());
-        // What came right behind CONNECT.
+        // Packets that came with CONNECT.
         let ending = match self.take_packets(&mut intake).await {
             Ok(()) => {
                 deadlines.read(Instant::now(), intake.rest());
@@ -72,11 +74,11 @@ impl Connection {
             }
             Err(ending) => ending,
         };
-        // Boxed: the end is short and large, like the beginning.
+        // Boxed: the end is short and needs much memory.
         Box::pin(end(&mut self.client, ending, link)).await;
     }
 
-    /// Reads, until there is a reason to end.
+    /// Reads until there is a reason to end.
     async fn read_until_end(
         &mut self,
         link: &mut Link,
@@ -89,16 +91,16 @@ impl Connection {
         let timer = tokio::time::sleep_until(deadlines.next());
         tokio::pin!(timer);
         let mut blocked = false;
-        // A peer that does not read is not read from: its answers would pile up.
+        // The server stops reading from a peer that does not read its answers.
         let mut pause_reading = false;
-        // What the server closes with, once all has gone out.
+        // Set by a shutdown: the reason to close with once all messages are sent.
         let mut closing: Option<Close> = None;
         loop {
             if let Some(close) = closing.take_if(|_| outbox.is_settled()) {
                 return Ending::closed(close);
             }
             tokio::select! {
-                woken = intake.wait(link, blocked.then_some(&*outbox), !pause_reading) => match woken {
+                event = intake.wait(link, blocked.then_some(&*outbox), !pause_reading) => match event {
                     Ok(LinkEvent::Read(0)) => return Ending::without_disconnect(),
                     Ok(LinkEvent::Read(n)) => {
                         if let Err(ending) = self.take_packets(intake).await {
@@ -110,7 +112,7 @@ impl Connection {
                             deadlines.pause(Instant::now(), pause_reading);
                         }
                         if n == READ {
-                            // There is more; what is to be written goes first, too.
+                            // There is more to read. Flushes and other tasks go first.
                             others_first().await;
                         }
                     }
@@ -131,7 +133,7 @@ impl Connection {
                         drop(reading.take());
                     }
                     if outbox.is_broken() {
-                        let ending = Ending::lost("the peer's socket takes nothing any more");
+                        let ending = Ending::lost("a write to the socket failed");
                         return Box::pin(self.unwritable(link, intake, ending)).await;
                     }
                     (blocked, pause_reading) = deadlines.observe(Instant::now(), &condition, link.holds_bytes());
@@ -167,15 +169,15 @@ impl Connection {
         }
     }
 
-    /// The peer seems to be late. Takes what has come and was not read yet, since this thread was busy, and says for what
-    /// the connection is still to end.
+    /// Reads what has arrived while this thread was busy, and checks the deadlines again. Returns
+    /// the reason to close if one has still passed.
     async fn recheck_deadlines(
         &mut self,
         link: &mut Link,
         intake: &mut Intake,
         deadlines: &mut Deadlines,
     ) -> Result<Option<Close>, Ending> {
-        // The thread may not have looked at its sockets since.
+        // Lets the thread poll its sockets.
         others_first().await;
         let n = intake.try_read(link).await;
         if n > 0 {
@@ -183,12 +185,13 @@ impl Connection {
             deadlines.read(Instant::now(), intake.rest());
         }
         let passed = deadlines.passed(Instant::now());
-        // After so much there may be more.
+        // After a full read there may be more.
         Ok(passed.filter(|close| n < READ || !is_receive_timeout(close)))
     }
 
-    /// Another connection has the client id. What this one had sent before counts: a client that says DISCONNECT and
-    /// comes back at once has left in order [MQTT-3.14.4-3].
+    /// A new connection takes over the session. Packets that this one has sent still count: a
+    /// client that sends DISCONNECT and reconnects at once has disconnected in order
+    /// [MQTT-3.14.4-3].
     async fn taken_over(&mut self, link: &mut Link, intake: &mut Intake, close: Close) -> Ending {
         match self.read_remaining(link, intake).await {
             Some(disconnect @ Ending::Disconnect) => disconnect,
@@ -196,22 +199,17 @@ impl Connection {
         }
     }
 
-    /// The socket takes nothing any more. What the client had sent before counts, and may say why; the peer of a Unix socket
-    /// may have closed its reading side only.
-    async fn unwritable(
-        &mut self,
-        link: &mut Link,
-        intake: &mut Intake,
-        otherwise: Ending,
-    ) -> Ending {
-        self.read_remaining(link, intake).await.unwrap_or(otherwise)
+    /// A write has failed. Packets that the client has sent still count, and may be the reason: the
+    /// peer of a Unix socket may have closed its reading side only.
+    async fn unwritable(&mut self, link: &mut Link, intake: &mut Intake, cause: Ending) -> Ending {
+        self.read_remaining(link, intake).await.unwrap_or(cause)
     }
 
-    /// Takes what has come already, and says how the connection ended by that. It stops if the peer goes on sending, or does
-    /// not read its answers.
+    /// Handles what has arrived already. Returns the ending if that ends the connection. Stops if
+    /// the peer goes on sending, or does not read its answers.
     async fn read_remaining(&mut self, link: &mut Link, intake: &mut Intake) -> Option<Ending> {
         for _ in 0..FINAL_READS {
-            // The thread may not have looked at its sockets since.
+            // Lets the thread poll its sockets.
             others_first().await;
             if self.client.outbox.is_full() {
                 return None;
@@ -230,7 +228,7 @@ impl Connection {
         None
     }
 
-    /// Takes all whole packets that have been read; appends, acknowledges, and writes.
+    /// Handles all complete packets that have been read; then appends, acknowledges and flushes.
     async fn take_packets(&mut self, intake: &mut Intake) -> Result<(), Ending> {
         let ended = loop {
             match intake.next(&mut self.decoder) {
@@ -250,7 +248,8 @@ impl Connection {
         };
         let client = &mut self.client;
         client.node.counters.received(intake.received());
-        // What came before the end counts. If it cannot be appended, that is the end [3.1.1 MQTT-4.8.0-2].
+        // Packets before the end count. If the log takes no entry, the connection ends
+        // [3.1.1 MQTT-4.8.0-2].
         let appended = client.append_all().await;
         appended.map_err(|error| Ending::lost(&error.to_string()))?;
         client.send_notices();
@@ -260,11 +259,11 @@ impl Connection {
         ended.map_or(Ok(()), Err)
     }
 
-    /// Acts on a packet, or answers at once, as PINGREQ [MQTT-3.12.4-1].
+    /// Acts on one packet. A PINGREQ is answered by PINGRESP [MQTT-3.12.4-1].
     async fn act(&mut self, step: Step) -> Result<(), Close> {
         let client = &mut self.client;
         match step {
-            // Not acknowledged, so the client knows that the server did not take it.
+            // No acknowledgement: the client knows that the server has not accepted it.
             Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if self.draining => {}
             Step::Publish(inbound) => publish(client, &inbound),
             Step::Repeated(id) => client.pending.acknowledge_again(id),

@@ -1,4 +1,4 @@
-//! From an accepted CONNECT to an open session: terms, the session of before, CONNACK.
+//! From an accepted CONNECT to CONNACK: negotiates settings, and registers or resumes the session.
 
 use super::Connection;
 use super::authentication::Method;
@@ -19,17 +19,19 @@ use bytestring::ByteString;
 use roommq_config::Limits;
 use std::sync::Arc;
 
-/// Topic aliases that a client is sent, where it takes as many: each keeps a topic of up to 64 KiB for as long as
-/// the connection lives. How many it may set itself is `limits.topic_aliases`.
+/// Topic aliases that the server sets, at most, if the client accepts as many. Each holds a topic
+/// of up to 64 KiB for the life of the connection. `limits.topic_aliases` bounds those that a
+/// client sets.
 const ALIASES_SENT: u16 = 64;
 
-/// What both sides hold themselves to.
+/// The settings that CONNECT and the limits of the server result in.
 struct Negotiated {
     version: Version,
     /// Seconds.
     keep_alive: u16,
-    /// Seconds that the session outlives its connection: asked for, and left of it.
+    /// Session expiry interval of CONNECT, in seconds.
     requested_expiry: u32,
+    /// The same after the server's limit.
     session_expiry: u32,
     outbound: OutboundLimits,
     connack: ConnAck,
@@ -44,13 +46,14 @@ impl Negotiated {
     ) -> Self {
         let version = connect.version;
         let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        // Only 5.0 can be told of another keep-alive than it asked for [5.0 MQTT-3.1.2-21, MQTT-3.2.2-22].
+        // Only 5.0 can tell the client of another keep-alive [5.0 MQTT-3.1.2-21, MQTT-3.2.2-22].
         let shorter = version == Version::V5
             && longest < u16::MAX
             && (connect.keep_alive == 0 || connect.keep_alive > longest);
         let keep_alive = if shorter { longest } else { connect.keep_alive };
         let requested_expiry = match version {
-            // 3.1.1 keeps what is not clean for as long as the server will [MQTT-3.1.2-4].
+            // 3.1.1 has no interval: the session lasts as long as the server allows
+            // [3.1.1 MQTT-3.1.2-4].
             Version::V3 if connect.clean => 0,
             Version::V3 => FOR_EVER,
             Version::V5 => connect.session_expiry,
@@ -71,13 +74,13 @@ impl Negotiated {
                 age: u64::try_from(limits.queue_age.as_millis()).unwrap_or(u64::MAX),
             },
             connack: ConnAck {
-                // Only where it is not what was asked for (3.2.2.3.2): without a cap it always is.
+                // Sent only if it differs from the request (3.2.2.3.2).
                 session_expiry: (session_expiry != requested_expiry).then_some(session_expiry),
                 receive_maximum: Some(limits.inflight),
                 maximum_packet_size: Some(listener.layers.packet_bytes),
                 // [5.0 MQTT-3.1.3-7, MQTT-3.2.2-16]
                 assigned_client_id: connect.client_id.is_empty().then(|| client_id.clone()),
-                // 0 is left out: no alias may be set then (3.2.2.3.8).
+                // 0 is not encoded: the client may set no alias then (3.2.2.3.8).
                 topic_alias_maximum: limits.topic_aliases,
                 server_keep_alive: shorter.then_some(longest),
                 ..ConnAck::new(ReasonCode::Success)
@@ -86,26 +89,31 @@ impl Negotiated {
     }
 }
 
-/// Somebody whom the policy lets in.
+/// A CONNECT that the policy has accepted.
 pub(super) struct AcceptedConnect {
     pub connect: Box<Connect>,
     pub who: Principal,
     pub client_id: ByteString,
-    /// How it was found out, where CONNECT named a method.
+    /// The result of enhanced authentication, if CONNECT names a method.
     pub authentication: Option<Authentication>,
 }
 
-/// A session that the registry has given to this connection, and what it had before.
+/// The session of this connection, as registered.
 struct RegisteredSession {
     id: SessionId,
     outbox: Arc<Outbox>,
     state: SessionState,
-    /// Where it goes on with what it had: whose it was, and how it was without a connection.
+    /// For a resumed session: the user as of the last connection, and the rest of its offline
+    /// period.
     resumed: Option<(Principal, OfflinePeriod)>,
 }
 
-/// Enters the session, or wakes it where it `resumes` and still can [5.0 MQTT-3.1.2-5, MQTT-3.1.4-4], once the
-/// connection before it has ended.
+/// Registers the connection, once the client's last connection has ended. Resumes the client's
+/// session if the connection `resumes` and there is one [5.0 MQTT-3.1.2-5, MQTT-3.1.4-4].
+///
+/// # Errors
+/// 0x89 (server busy) if the last connection has not ended within `limits.connect_time`; 0x88
+/// during a shutdown.
 async fn register_session(
     who: Principal,
     client_id: ByteString,
@@ -123,7 +131,7 @@ async fn register_session(
         .register(&who.user, &client_id, &outbox, resumes, now_ms);
     let limit = node.limits.connect_time;
     let Ok(registration) = tokio::time::timeout(limit, registering).await else {
-        let text = "the connection that uses this client id did not end in time; try again";
+        let text = "another connection uses this client id and did not end in time; try again";
         return Err(Refusal::new(ReasonCode::ServerBusy, text));
     };
     let id = match registration {
@@ -133,7 +141,7 @@ async fn register_session(
         }
         Registration::Resumed(id, old) => {
             let (state, mut period) = old.session.into_parts();
-            // A will that was not due yet is not sent [MQTT-3.1.3-9].
+            // A will that is not due yet is not sent [MQTT-3.1.3-9].
             if let Some((will, _)) = period.will.take_if(|(_, due)| *due <= now_ms()) {
                 send_will(node, old.id, &state.who, &will).await;
             }
@@ -145,7 +153,8 @@ async fn register_session(
             });
         }
         Registration::Replaced(id, old) => {
-            // Clean start, or its time was over: what there was ends here [MQTT-3.1.2-4, MQTT-3.1.2-6, MQTT-4.1.0-2].
+            // Clean start, or expired: the old session ends here
+            // [MQTT-3.1.2-4, MQTT-3.1.2-6, MQTT-4.1.0-2].
             old.outbox.disconnect(None, false, now_ms());
             end_offline_session(node, old.id, *old.session).await;
             id
@@ -160,8 +169,9 @@ async fn register_session(
     })
 }
 
-/// Enters or wakes the session and sends CONNACK, the first packet of all
-/// [MQTT-3.2.0-1, 3.1.1 MQTT-3.1.4-4, 5.0 MQTT-3.1.4-5].
+/// Registers or resumes the session and sends CONNACK, the first packet to the client
+/// [MQTT-3.2.0-1, 3.1.1 MQTT-3.1.4-4, 5.0 MQTT-3.1.4-5]. Returns the connection, its link, and its
+/// keep-alive in seconds.
 pub(super) async fn open(
     accepted: AcceptedConnect,
     connecting: ConnectingPeer<'_>,
@@ -179,13 +189,13 @@ pub(super) async fn open(
     negotiated.connack.authentication = authentication;
     negotiated.connack.response_information = response_information(&connect, &who, node);
     if !connack_fits(&negotiated) {
-        // Who would wait for it in vain is better told by the close [MQTT-3.1.2-24].
-        let (peer, client, most) = (
+        // The server must not send it [MQTT-3.1.2-24], and the client would wait for it in vain.
+        let (peer, client, maximum) = (
             connecting.peer,
             &connect.client_id,
             connect.maximum_packet_size,
         );
-        tracing::info!(%peer, %client, ?most, "closed: CONNACK is larger than the client's maximum packet size");
+        tracing::info!(%peer, %client, ?maximum, "connection closed: CONNACK exceeds the client's maximum packet size");
         connecting.close().await;
         return None;
     }
@@ -203,7 +213,8 @@ pub(super) async fn open(
         state,
         resumed,
     } = registered;
-    negotiated.connack.session_present = resumed.is_some() && connect.level > 3; // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
+    // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
+    negotiated.connack.session_present = resumed.is_some() && connect.level > 3;
     let session = Session::new(Start {
         version: negotiated.version,
         will: connect.will,
@@ -262,11 +273,11 @@ pub(super) async fn open(
         now_ms(),
     );
     node.sessions.on_connected(client.session_id);
-    tracing::debug!(user = %client.who.user, client = %client.client_id, %peer, version = ?negotiated.version, "connected");
+    tracing::debug!(user = %client.who.user, client = %client.client_id, %peer, version = ?negotiated.version, "client connected");
     Some((connection, connecting.link, negotiated.keep_alive))
 }
 
-/// Whether the client takes a packet as large as its CONNACK.
+/// Whether CONNACK fits into the client's maximum packet size.
 fn connack_fits(negotiated: &Negotiated) -> bool {
     let largest = negotiated.outbound.maximum_packet_size;
     if largest.is_none() {
@@ -278,7 +289,7 @@ fn connack_fits(negotiated: &Negotiated) -> bool {
     !bytes.is_empty()
 }
 
-/// Where the client's answers come, told to who asks [MQTT-3.1.2-28].
+/// The response information, if CONNECT requests it [MQTT-3.1.2-28].
 fn response_information(connect: &Connect, who: &Principal, node: &Node) -> Option<ByteString> {
     if !connect.request_response_information {
         return None;

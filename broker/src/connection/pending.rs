@@ -1,36 +1,47 @@
-//! What one read has brought: entries on their way into the lanes, and the acknowledgements that follow them.
+//! Entries and acknowledgements that one read has brought and that are not appended and sent yet.
 
 use crate::fairness::{self, others_first};
 use crate::lane::{Batch, Entrance, Entry, LogError};
 use crate::outbox::Outbox;
 use crate::packet::{PacketId, ReasonCode, Reply};
 
-/// Batches that wait together. Most clients need one for each lane, but QoS 2 may ask for one a message, and
-/// each message looks for its own among them.
+/// Batches that are collected, at most. Most clients need one for each lane, but QoS 2 may need one
+/// for each message, and each message searches among them.
 const BATCHES: usize = 64;
 
-/// Acknowledgements that wait together: one read may bring thousands of the shortest packets.
+/// Acknowledgements that are collected, at most: one read may bring thousands of short packets.
 const ACKS: usize = 256;
 
-/// A connection has room for so many acknowledgements after a read: a burst must not cost memory for its whole life.
+/// Acknowledgements for which memory stays allocated after a read: a burst must not cost memory for
+/// the rest of the connection.
 const ACKS_CAPACITY: usize = 8;
 
-/// Entries by lane, and acknowledgements in the order of what they answer [3.1.1 MQTT-4.6.0-2, MQTT-4.6.0-3].
+/// Entries by lane, and acknowledgements in the order of the packets that they answer
+/// [3.1.1 MQTT-4.6.0-2, MQTT-4.6.0-3].
 ///
-/// Nothing is acknowledged before it has its place in its lane. So the order of calls is: entries and acknowledgements in the
-/// order of the packets, then [`Pending::append_all`].
+/// The server acknowledges a message only after its entry is in the lane's order. So push entries
+/// and acknowledgements in the order of the packets, then call [`Pending::append_all`]. Example,
+/// with two QoS 1 messages for lane 3, a PINGREQ and a QoS 1 message for lane 5:
+///
+/// ```text
+/// batches  3: [m1, m2]   5: [m3]
+/// acks     PUBACK m1, PUBACK m2, PINGRESP, PUBACK m3      sent after both batches are appended
+/// ```
+///
+/// A QoS 2 message of a subscribed client is different, see [`push_qos2`](Pending::push_qos2).
 #[derive(Default)]
 pub(super) struct Pending {
     batches: Vec<(u16, Batch)>,
-    /// Filters in them.
+    /// Filters pushed since the last [`append_all`](Pending::append_all).
     filters: usize,
     acks: Vec<PendingAck>,
 }
 
-/// An acknowledgement that goes out once all batches are appended.
+/// An acknowledgement that is sent after all batches are appended.
 struct PendingAck {
     reply: Reply,
-    /// If it goes out earlier: the place of the batch that it goes out with, ahead of what that delivers.
+    /// If it must be sent earlier: the index of a batch. It is sent when that batch has its place
+    /// in its lane, before the messages that the batch delivers.
     batch: Option<usize>,
 }
 
@@ -40,19 +51,22 @@ impl Pending {
         self.batch(lane).push(entry);
     }
 
-    /// Adds an acknowledgement behind those so far.
+    /// Adds an acknowledgement behind the others.
     pub(super) fn acknowledge(&mut self, reply: Reply) {
         self.acks.push(PendingAck { reply, batch: None });
     }
 
-    /// Adds a PUBREC for a message that the server has taken before.
+    /// Adds a PUBREC for a QoS 2 message that the server has accepted before.
     pub(super) fn acknowledge_again(&mut self, id: PacketId) {
         self.acknowledge(Reply::PubRec(id, ReasonCode::Success, None));
     }
 
-    /// Adds a QoS 2 message of a client that may get a copy of it. Clients expect the PUBREC first, so it goes out as soon as
-    /// the message has its place in the lane. Such a message joins no batch that is appended before something that
-    /// is acknowledged ahead of it, nor one with a QoS 1 message, whose PUBACK would then go ahead of its copy.
+    /// Adds a QoS 2 message of a client that may receive a copy of it.
+    ///
+    /// Clients expect PUBREC before the copy, so PUBREC is sent as soon as the message has its
+    /// place in the lane, after all earlier acknowledgements. The message joins the last batch only
+    /// if that is of the same lane and the last acknowledgement is sent with it. In a batch with a
+    /// QoS 1 message, for example, the PUBACK of that would be sent before its copy.
     pub(super) fn push_qos2(&mut self, lane: u16, entry: &Entry<'_>, id: Option<PacketId>) {
         let last = self.batches.len().wrapping_sub(1);
         let same = self.batches.last().is_some_and(|(l, _)| *l == lane);
@@ -68,7 +82,7 @@ impl Pending {
     }
 
     fn batch(&mut self, lane: u16) -> &mut Batch {
-        // The last of several: all of this lane that comes later has to be behind it.
+        // The last of several, so that entries of one lane stay in order.
         let known = self.batches.iter().rposition(|(l, _)| *l == lane);
         let at = known.unwrap_or_else(|| {
             self.batches.push((lane, Batch::default()));
@@ -77,13 +91,14 @@ impl Pending {
         &mut self.batches[at].1
     }
 
-    /// Whether there are so many batches to look through, or acknowledgements to hold, that they should be appended now.
+    /// Whether so much is collected that it should be appended now.
     pub(super) fn is_full(&self) -> bool {
         self.batches.len() >= BATCHES || self.acks.len() >= ACKS
     }
 
-    /// Counts `filters` that were just pushed. If they are a whole turn, appends and lets the other tasks go first: each filter
-    /// may bring retained messages, and one packet may name thousands.
+    /// Counts `filters` that were just pushed. Once they are [`fairness::FILTERS`], appends and
+    /// yields to the other tasks: each filter may bring retained messages, and one packet may name
+    /// thousands.
     pub(super) async fn count_filters(
         &mut self,
         filters: usize,
@@ -98,8 +113,11 @@ impl Pending {
         Ok(())
     }
 
-    /// Appends what has been collected, and acknowledges it. Waits where a lane is full, which slows this client down
-    /// and nobody else.
+    /// Appends the batches, then sends the acknowledgements. Waits while a lane is full, which
+    /// slows down this client only.
+    ///
+    /// # Errors
+    /// The log does not take a batch. The connection must end: its acknowledgements are not sent.
     pub(super) async fn append_all(
         &mut self,
         entrance: &Entrance,
@@ -114,10 +132,10 @@ impl Pending {
                 outbox.queue(|out| acks.iter().for_each(|ack| out.reply(&ack.reply)));
             }
         };
-        for (place, (lane, batch)) in self.batches.drain(..).enumerate() {
+        for (index, (lane, batch)) in self.batches.drain(..).enumerate() {
             let mut due = &[][..];
             if any_batch {
-                (due, rest) = rest.split_at(due_with(rest, place));
+                (due, rest) = rest.split_at(due_with(rest, index));
             }
             entrance.append_and(lane, batch, || send(due)).await?;
         }
@@ -129,12 +147,12 @@ impl Pending {
     }
 }
 
-/// How many of `acks` go out with the batch at this `place`: the last that has to, and all before it.
-fn due_with(acks: &[PendingAck], place: usize) -> usize {
+/// How many of `acks` are sent with the batch at this `index`: up to the last one that must be.
+fn due_with(acks: &[PendingAck], index: usize) -> usize {
     let mut due = 0;
     for (at, ack) in acks.iter().enumerate() {
         match ack.batch {
-            Some(batch) if batch > place => break,
+            Some(batch) if batch > index => break,
             Some(_) => due = at + 1,
             None => {}
         }
@@ -157,19 +175,19 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_takes_those_before_it_along() {
+    fn an_acknowledgement_is_sent_after_those_before_it() {
         let all = acks(&[None, Some(0), None, Some(1), None]);
         assert_eq!(due_with(&all, 0), 2);
         assert_eq!(due_with(&all[2..], 1), 2);
         assert_eq!(
             due_with(&all[4..], 2),
             0,
-            "the last goes out when all is appended"
+            "the last is sent when all batches are appended"
         );
     }
 
     #[test]
-    fn a_qos_2_message_joins_no_batch_whose_acknowledgements_come_later() {
+    fn a_qos_2_message_joins_no_batch_with_later_acknowledgements() {
         let session = SessionId {
             client: 1,
             incarnation: 1,
@@ -189,7 +207,7 @@ mod tests {
         pending.push(0, &entry);
         pending.acknowledge(Reply::PingResp);
         pending.push_qos2(0, &entry, id);
-        assert_eq!(pending.batches.len(), 2, "the PINGRESP goes out first");
+        assert_eq!(pending.batches.len(), 2, "PINGRESP is sent first");
         pending.push_qos2(1, &entry, id);
         pending.push_qos2(0, &entry, id);
         let batches: Vec<_> = pending.acks.iter().map(|ack| ack.batch).collect();

@@ -1,4 +1,4 @@
-//! A PUBLISH: judged by the policy, made an entry of its topic's lane, and acknowledged.
+//! A PUBLISH: asks the policy, adds an entry to the topic's lane, and acknowledges.
 
 use super::client::{CachedPermit, Client};
 use crate::clock;
@@ -7,11 +7,11 @@ use crate::packet::{PublishProperties, QoS, ReasonCode, Reply, Version};
 use crate::policy::{Attempt, PublishPermit, Refusal};
 use crate::session::Inbound;
 
-/// Bytes of a reason string in PUBACK or PUBREC, at most. A reason may name a topic, which its client can repeat by an alias
-/// of a few bytes as often as it likes.
+/// Bytes of a reason string in PUBACK or PUBREC, at most. A reason may name a topic of 64 KiB,
+/// which the client can repeat by an alias of a few bytes.
 const REASON_BYTES: usize = 256;
 
-/// Judges a PUBLISH, makes it an entry, and acknowledges it.
+/// Handles a PUBLISH. A refused one is acknowledged too, and adds no entry.
 pub(super) fn publish(client: &mut Client, inbound: &Inbound) {
     let permit = permit(client, inbound).and_then(|permit| {
         check_payload_format(&inbound.properties, &inbound.payload)?;
@@ -20,7 +20,7 @@ pub(super) fn publish(client: &mut Client, inbound: &Inbound) {
     let refusal = match permit {
         Ok(permit) => {
             let lane = lane_of(permit.topic.as_str(), client.node.lanes);
-            // Borrowed apart from the batches.
+            // A copy: `pending` is borrowed mutably below.
             let user = client.who.user.clone();
             let origin = Origin {
                 session: client.session_id,
@@ -47,7 +47,7 @@ pub(super) fn publish(client: &mut Client, inbound: &Inbound) {
     acknowledge(client, inbound, refusal);
 }
 
-/// The policy's answer, asked once for a topic that is published to again and again.
+/// The policy's answer, cached for the topic of the last PUBLISH.
 fn permit(client: &mut Client, inbound: &Inbound) -> Result<PublishPermit, Refusal> {
     if let Some(cached) = &client.permit
         && cached.topic == inbound.topic
@@ -55,7 +55,7 @@ fn permit(client: &mut Client, inbound: &Inbound) -> Result<PublishPermit, Refus
     {
         return Ok(cached.permit.clone());
     }
-    // A copy: kept while the client is idle, it must not hold on to all that was read with it.
+    // A copy: the topic is a slice that would hold all bytes of its read in memory.
     let topic = inbound.topic.detached();
     let policy = &client.node.policy;
     let permit = policy.publish(&client.who, &topic, inbound.retain)?;
@@ -67,13 +67,14 @@ fn permit(client: &mut Client, inbound: &Inbound) -> Result<PublishPermit, Refus
     Ok(permit)
 }
 
-/// Answers with nothing, PUBACK or PUBREC, as the QoS asks [MQTT-3.3.4-1, 3.1.1 MQTT-4.3.2-2, 5.0 MQTT-4.3.2-4, MQTT-4.3.3-8].
-/// A 5.0 acknowledgement carries a refusal. 3.1.1 and QoS 0 have no code for one, so there a notice tells the client
+/// Answers with PUBACK for QoS 1, PUBREC for QoS 2, and nothing for QoS 0
+/// [MQTT-3.3.4-1, 3.1.1 MQTT-4.3.2-2, 5.0 MQTT-4.3.2-4, MQTT-4.3.3-8]. A 5.0 acknowledgement
+/// carries a refusal. 3.1.1 and QoS 0 have no reason code, so the client gets a notice in its inbox
 /// [3.1.1 MQTT-3.3.5-2].
 fn acknowledge(client: &mut Client, inbound: &Inbound, refusal: Option<Refusal>) {
     let in_ack = client.session.version() == Version::V5 && inbound.qos != QoS::AtMostOnce;
     if let Some(refusal) = &refusal {
-        tracing::debug!(user = %client.who.user, topic = %inbound.topic, %refusal, "a PUBLISH was refused");
+        tracing::debug!(user = %client.who.user, topic = %inbound.topic, %refusal, "PUBLISH refused");
         if !in_ack {
             client.notify(Attempt::Publish(inbound.topic.as_str()), refusal);
         }
@@ -98,12 +99,13 @@ fn truncated(reason: &str) -> &str {
     &reason[..reason.floor_char_boundary(REASON_BYTES)]
 }
 
-/// Refuses a payload that is marked as UTF-8 and is not (3.3.2.3.2, 3.1.3.2.3). Costs a look at a flag if it is not marked.
+/// Refuses a payload that is marked as UTF-8 and is not (3.3.2.3.2, 3.1.3.2.3). An unmarked payload
+/// is not read.
 pub(super) fn check_payload_format(
-    said: &PublishProperties,
+    properties: &PublishProperties,
     payload: &[u8],
 ) -> Result<(), Refusal> {
-    if said.payload_format_indicator != Some(true) {
+    if properties.payload_format_indicator != Some(true) {
         return Ok(());
     }
     std::str::from_utf8(payload)
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_that_is_marked_as_text_is_text() {
+    fn a_payload_that_is_marked_as_utf_8_must_be() {
         let marked = |mark| PublishProperties {
             payload_format_indicator: mark,
             ..PublishProperties::default()

@@ -1,4 +1,5 @@
-//! A client that comes back to its session: its subscriptions are asked for again before anything goes out.
+//! Resuming a session: the policy and the lanes are asked again for its subscriptions, before
+//! CONNACK.
 
 use super::client::Client;
 use super::filters_by_lane::FiltersByLane;
@@ -12,23 +13,24 @@ use crate::session::{Answer, Outbound};
 use bytestring::ByteString;
 use std::collections::{BTreeSet, HashSet};
 
-/// The lanes know the options of a subscription that goes on.
+/// Lanes ignore these: a resumed subscription has its old options.
 const KNOWN: SubscribeOptions = SubscribeOptions::of(QoS::AtMostOnce);
 
-/// LaneTable in a [`VisibleTopics`].
+/// Slots in the index of [`VisibleTopics`].
 const REFUSED: u32 = 0;
 const HELD: u32 = 1;
 
-/// Asks the policy and then the lanes for all that the session held; what is refused is taken out of the
-/// session and its queue, and the inbox says so. Resolves when all lanes have answered.
+/// Asks the policy and then the lanes for all filters of the session. Resolves when all lanes have
+/// answered. A filter that is refused leaves the session, its messages leave the queue, and the
+/// client gets a notice in its inbox.
 pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
     let mut names: Vec<ByteString> = client.filters.iter().cloned().collect();
     names.sort_unstable();
     let mut codes = Vec::with_capacity(names.len());
     let mut granted: Vec<(u16, SubscribeGrant)> = Vec::new();
     let mut turn = Turn::of(FILTERS);
-    // Names first: as many as there can be use up all places.
-    for (name, place) in names.iter().zip(0..) {
+    // `names` first: `zip` must not count past the last 16-bit position.
+    for (name, position) in names.iter().zip(0..) {
         let Ok(filter) = TopicFilter::new(name.clone()) else {
             codes.push(ReasonCode::TopicFilterInvalid);
             continue;
@@ -37,7 +39,7 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
         match client.node.policy.subscribe(&client.who, &filter).await {
             Ok(grant) => {
                 codes.push(ReasonCode::Success);
-                granted.push((place, grant));
+                granted.push((position, grant));
             }
             Err(refusal) => {
                 codes.push(refusal.code);
@@ -45,8 +47,13 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
             }
         }
     }
-    let places = FiltersByLane::new(client.node.lanes, granted.iter().map(|(_, g)| &g.filter));
-    let lanes: BTreeSet<u16> = client.lanes.iter().copied().chain(places.lanes()).collect();
+    let by_lane = FiltersByLane::new(client.node.lanes, granted.iter().map(|(_, g)| &g.filter));
+    let lanes: BTreeSet<u16> = client
+        .lanes
+        .iter()
+        .copied()
+        .chain(by_lane.lanes())
+        .collect();
     let request_id = client.next_request(Answer::Resume, codes, None, lanes.len());
     let user = client.who.user.clone();
     for lane in lanes {
@@ -54,9 +61,9 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
             session: client.session_id,
             user: &user,
         };
-        let places = places.of(lane);
-        let filters = places.iter().filter_map(|at| granted.get(*at));
-        let filters = filters.map(|(place, grant)| filter_entry(*place, KNOWN, grant));
+        let filters = by_lane.of(lane);
+        let filters = filters.iter().filter_map(|at| granted.get(*at));
+        let filters = filters.map(|(position, grant)| filter_entry(*position, KNOWN, grant));
         let filters: Vec<_> = filters.collect();
         let asked = filters.len();
         let entry = Entry::Resume(SubscribeEntry {
@@ -67,7 +74,7 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
             filters,
         });
         client.pending.push(lane, &entry);
-        // A lane is asked once: what it is not asked for there ends.
+        // One entry a lane: a lane ends the subscriptions that it is not asked for.
         client.count_filters(asked).await?;
     }
     client.append_all().await?;
@@ -81,20 +88,20 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
     let guarded: HashSet<&ByteString> = granted
         .iter()
         .filter(|(_, grant)| grant.guarded)
-        .filter_map(|(place, _)| names.get(usize::from(*place)))
+        .filter_map(|(position, _)| names.get(usize::from(*position)))
         .collect();
     let with = |wanted: &dyn Fn(ReasonCode) -> bool| -> HashSet<ByteString> {
         let those = names.iter().zip(&codes).filter(|(_, code)| wanted(**code));
         those.map(|(name, _)| name.clone()).collect()
     };
-    // A lane that does not know it has refused it before: the connection had ended, or came too late to be let in.
+    // A lane that does not know a filter has refused it before, after the connection had ended.
     let unknown = ReasonCode::NoSubscriptionExisted;
     let refused = with(&|code| code.is_error() || code == unknown);
     if !refused.is_empty() {
         for name in &refused {
             client.filters.remove(name);
         }
-        // A filter that shows only what its holder may see now entitles to nothing that waits.
+        // A guarded filter shows only topics that its user may see now: it keeps no message.
         let held = client
             .filters
             .iter()
@@ -107,8 +114,8 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
     Ok(())
 }
 
-/// What may be seen of the messages that wait, and there may be thousands of both. An index, for lanes wait where an
-/// outbox is locked.
+/// Topics whose queued messages the client may still receive. An index, since there may be
+/// thousands of filters and messages, and lanes wait while the outbox is locked.
 struct VisibleTopics(Index);
 
 impl VisibleTopics {
@@ -135,7 +142,8 @@ impl VisibleTopics {
         VisibleTopics(index)
     }
 
-    /// What an UNSUBSCRIBE left on its way is still delivered [MQTT-3.10.4-3].
+    /// Whether a message may be delivered: a held filter matches, or no refused one does. A message
+    /// of a filter that was unsubscribed meanwhile is still delivered [MQTT-3.10.4-3].
     fn allow(&self, topic: &str) -> bool {
         let (mut refused, mut held) = (false, false);
         self.0.matches(topic, |found| match found.slot {
@@ -151,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_refused_is_seen_only_by_another_filter() {
+    fn a_topic_of_a_refused_filter_is_visible_only_by_another_filter() {
         let names = |all: &[&'static str]| -> Vec<ByteString> {
             all.iter().map(|name| (*name).into()).collect()
         };

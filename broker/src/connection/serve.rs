@@ -1,4 +1,4 @@
-//! From an accepted socket to a connection, and that to its end.
+//! Serves an accepted socket: handshake, connection, and its end.
 
 use super::handshake;
 use super::intake::Intake;
@@ -8,7 +8,7 @@ use crate::transport::{EstablishedTransport, ListenerContext, Socket};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Serves a socket until its end.
+/// Serves a socket until it is closed.
 pub(crate) async fn serve(
     socket: Socket,
     peer: Peer,
@@ -18,26 +18,24 @@ pub(crate) async fn serve(
     node.counters.socket();
     let until = Instant::now() + listener.handshake_time;
     let mut intake = Intake::default();
-    // Boxed: the handshakes are short and large, the connection after them long and many.
+    // Boxed: the handshakes are short and large, while the connection after them lasts.
     let established = if listener.layers.is_empty() {
         EstablishedTransport::plain(socket, peer)
     } else {
-        let Some(established) = Box::pin(pass_layers(socket, peer, &listener, &node, until)).await
-        else {
-            return;
-        };
+        let passed = Box::pin(pass_layers(socket, peer, &listener, &node, until)).await;
+        let Some(established) = passed else { return };
         established
     };
     let accepted = handshake::accept(established, &mut intake, &listener, until, &node);
     let accepted = Box::pin(accepted).await;
     node.counters.received(intake.received());
-    let Some((connection, link, keep_alive)) = accepted else {
-        return;
-    };
-    connection.run(link, intake, keep_alive).await;
+    if let Some((connection, link, keep_alive)) = accepted {
+        connection.run(link, intake, keep_alive).await;
+    }
 }
 
-/// Passes what lies between the socket and MQTT; none if that failed, or took longer than `until`.
+/// Establishes the layers between the socket and MQTT: PROXY header, TLS, WebSocket. None if one of them failed, or took
+/// longer than `until`.
 async fn pass_layers(
     socket: Socket,
     peer: Peer,
@@ -49,10 +47,12 @@ async fn pass_layers(
     let address = &listener.address;
     match tokio::time::timeout_at(until, passed).await {
         Ok(Ok(established)) => return Some(established),
-        Ok(Err(error)) => tracing::info!(%peer, listener = %address, %error, "a handshake failed"),
+        Ok(Err(error)) => {
+            tracing::info!(%peer, listener = %address, %error, "connection closed: a handshake failed");
+        }
         Err(_) => {
             let limit = listener.handshake_time;
-            tracing::info!(%peer, listener = %address, "no handshake within {limit:?}");
+            tracing::info!(%peer, listener = %address, "connection closed: no handshake within {limit:?}");
         }
     }
     None

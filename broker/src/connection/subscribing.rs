@@ -1,7 +1,8 @@
-//! SUBSCRIBE and UNSUBSCRIBE: each filter is judged by the policy, then asked of its lanes.
+//! SUBSCRIBE and UNSUBSCRIBE: asks the policy for each filter, then the lanes that the filters live
+//! in.
 //!
-//! Lanes are asked in pieces of [`FILTERS`] filters. Each piece is whole in its lane, and the client gets one SUBACK or UNSUBACK
-//! when all pieces are answered.
+//! An entry carries at most [`FILTERS`] filters. The client gets one SUBACK or UNSUBACK when the
+//! lanes have answered all entries of its packet.
 
 use super::client::{Client, not_logged};
 use super::filters_by_lane::FiltersByLane;
@@ -15,20 +16,20 @@ use crate::policy::{Attempt, Refusal, SubscribeGrant};
 use crate::session::{Answer, Close, FilterLimits};
 use bytestring::ByteString;
 
-/// Entries number the filters of one packet by 16 bits.
+/// An entry names the position of a filter in its packet by 16 bits.
 const TOO_MANY: &str = "one packet may name 65,536 filters";
 
-/// Judges the filters of a SUBSCRIBE, and asks the lanes for those that the policy grants.
+/// Asks the policy for each filter of a SUBSCRIBE, and the lanes for those that it grants.
 pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Result<(), Close> {
-    // Before any is asked for again: they would pile up.
+    // First, so that filters that are refused again and again do not accumulate.
     client.remove_refused_filters();
     let mut codes = Vec::with_capacity(subscribe.filters.len());
     let mut reason = None;
     let (mut names, mut granted) = (Vec::new(), Vec::new());
     let mut turn = Turn::of(FILTERS);
-    for (place, (filter, options)) in subscribe.filters.iter().enumerate() {
-        // No packet limit keeps a client from sending more.
-        let Ok(place) = u16::try_from(place) else {
+    for (position, (filter, options)) in subscribe.filters.iter().enumerate() {
+        // A packet may be large enough to name more.
+        let Ok(position) = u16::try_from(position) else {
             codes.push(ReasonCode::QuotaExceeded);
             reason.get_or_insert_with(|| TOO_MANY.to_owned());
             continue;
@@ -37,8 +38,8 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
         match grant(client, filter).await {
             Ok((name, grant)) => {
                 codes.push(ReasonCode::Success);
-                names.push((place, name));
-                granted.push((place, *options, grant));
+                names.push((position, name));
+                granted.push((position, *options, grant));
             }
             Err(refusal) => {
                 codes.push(refusal.code);
@@ -77,8 +78,8 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
     Ok(())
 }
 
-/// Removes the filters of an UNSUBSCRIBE. The client gets one answer for all of them, whether it held them or not
-/// [MQTT-3.10.4-5, MQTT-3.10.4-6].
+/// Removes the filters of an UNSUBSCRIBE. The client gets one answer for all of them, subscribed or
+/// not [MQTT-3.10.4-5, MQTT-3.10.4-6].
 pub(super) async fn unsubscribe(
     client: &mut Client,
     unsubscribe: &Unsubscribe,
@@ -87,17 +88,17 @@ pub(super) async fn unsubscribe(
     let mut reason = None;
     let mut resolved = Vec::new();
     let mut turn = Turn::of(FILTERS);
-    for (place, filter) in unsubscribe.filters.iter().enumerate() {
+    for (position, filter) in unsubscribe.filters.iter().enumerate() {
         turn.spend(1).await;
-        match (u16::try_from(place), filter) {
+        match (u16::try_from(position), filter) {
             (Err(_), _) => {
                 codes.push(ReasonCode::UnspecifiedError);
                 reason.get_or_insert_with(|| TOO_MANY.to_owned());
             }
-            (Ok(place), Ok(filter)) => {
+            (Ok(position), Ok(filter)) => {
                 client.filters.remove(filter.as_str());
                 codes.push(ReasonCode::Success);
-                resolved.push((place, client.node.policy.resolve(&client.who, filter)));
+                resolved.push((position, client.node.policy.resolve(&client.who, filter)));
             }
             (Ok(_), Err(error)) => {
                 codes.push(ReasonCode::TopicFilterInvalid);
@@ -117,7 +118,7 @@ pub(super) async fn unsubscribe(
                 user: &user,
             };
             let filters = piece.iter().filter_map(|at| resolved.get(*at));
-            let filters = filters.map(|(place, filter)| (*place, filter.as_str()));
+            let filters = filters.map(|(position, filter)| (*position, filter.as_str()));
             let entry = Entry::Unsubscribe(UnsubscribeEntry {
                 at: clock::now_ms(),
                 who,
@@ -130,7 +131,11 @@ pub(super) async fn unsubscribe(
     Ok(())
 }
 
-/// The filter by the name that the session counts it by, and as lanes are asked for it.
+/// Checks one filter of a SUBSCRIBE, and adds it to the session. Returns its name and the policy's
+/// grant.
+///
+/// # Errors
+/// The filter is invalid, a limit is reached, or the policy refuses it.
 async fn grant(
     client: &mut Client,
     filter: &Result<TopicFilter, NameError>,
@@ -150,6 +155,7 @@ async fn grant(
     Ok((name, grant))
 }
 
+/// Adds an entry of so many filters for a lane.
 async fn push(
     client: &mut Client,
     lane: u16,
@@ -163,7 +169,7 @@ async fn push(
         .map_err(|e| not_logged(&e))
 }
 
-/// A granted filter, as a lane is asked for it.
+/// The part of an entry for one granted filter.
 pub(super) fn filter_entry(
     position: u16,
     options: SubscribeOptions,

@@ -30,7 +30,7 @@ impl Account {
         self.record(outbound, held);
     }
 
-    /// Reports an outbox whose session has ended. What it still holds counts as ending bytes.
+    /// Reports an outbox whose session has ended: all that it still holds counts as ending.
     pub(super) fn report_ended(&mut self, outbound: &mut Outbound) {
         let leaving = outbound.held().kept;
         let held = Held {

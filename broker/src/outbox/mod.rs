@@ -3,8 +3,8 @@
 //! ```text
 //! lane:       try_fill, fill --.                   .--> flush --> socket, never blocking
 //!                              +--> Outbox (lock) -+
-//! connection: queue -----------'                   '--> changed --> connection: socket full or broken,
-//!                                                                   or the connection must end
+//! connection: queue -----------'                   '--> changed --> connection: the socket is full or
+//!                                                    broken, or the connection must end
 //! ```
 //!
 //! Any thread may write to a plain socket: an applier right after a batch, which saves a hop to
@@ -46,8 +46,8 @@ const PIECES: usize = 64;
 ///
 /// An offline session ends by `disconnect`, too, when it expires or is evicted.
 ///
-/// `fill` and `queue` put packets in at any stage before `Ended`. Whoever gets true from `fill`
-/// arranges one [`flush`](Outbox::flush) for all that is filled until then:
+/// `fill` and `queue` put packets in at any stage before `Ended`. A caller that gets true from
+/// `fill` arranges one [`flush`](Outbox::flush) for all that is filled until then:
 ///
 /// ```text
 /// if outbox.fill(|out| { out.deliver(lane, &frame, now); }) {
@@ -188,10 +188,10 @@ impl Outbox {
             return;
         }
         let (reason, text) = if state.outbound.overflowed() {
-            let text = "reads too slowly: QoS 1 and 2 messages have filled its queue";
+            let text = "the client reads too slowly: its queue of QoS 1 and 2 messages is full";
             (ReasonCode::QuotaExceeded, text)
         } else if state.outbound.is_unanswerable() {
-            let text = "an answer is larger than the maximum packet size of CONNECT";
+            let text = "an answer exceeds the client's maximum packet size";
             (ReasonCode::PacketTooLarge, text)
         } else {
             return;

@@ -12,7 +12,7 @@ impl Outbox {
         self.state.lock().outbound.holds_shared(lane)
     }
 
-    /// The shared groups of `lane` by which it holds messages; see [`Outbound::shared_groups`].
+    /// The shared groups of `lane` by which it holds messages.
     pub(crate) fn shared_groups(&self, lane: u16) -> HashSet<Arc<str>> {
         self.state.lock().outbound.shared_groups(lane)
     }
@@ -25,7 +25,7 @@ impl Outbox {
 
     /// Takes out the messages of `lane`'s shared groups that another member `may` have. Call
     /// [`put_back`](Outbox::put_back) or [`lose_taken`](Outbox::lose_taken) with those that no
-    /// member took: until then the outbox sends nothing that waits. See [`Outbound::take_shared`].
+    /// member took: until then the outbox sends nothing that waits.
     pub(crate) fn take_shared(&self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
         let mut state = self.state.lock();
         let taken = state.outbound.take_shared(lane, may);

@@ -1,5 +1,5 @@
-//! What the end of a connection or a session appends to the log: the will, and an entry in each
-//! lane that knows the session.
+//! The entries at the end of a connection or a session: the will, and one in each lane that knows
+//! the session.
 
 use crate::clock;
 use crate::fairness::{LANES, Turn};

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-/// User and client id [MQTT-3.1.3-2]. The user is a part of it so that nobody can take over the
-/// session of another user.
+/// User and client id [MQTT-3.1.3-2]. With the user in the key no user can take over another's
+/// session.
 type ClientKey = (Arc<str>, ByteString);
 
 /// The registry.

@@ -43,7 +43,7 @@ fn what_is_no_tls_is_closed_and_named_in_the_log() {
     let _alert = plain.raw_until_closed();
     server
         .log()
-        .line(|line| line.contains("a handshake failed") && line.contains("TLS: "));
+        .line(|line| line.contains("handshake failed") && line.contains("TLS: "));
 }
 
 #[test]
