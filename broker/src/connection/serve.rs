@@ -48,7 +48,7 @@ async fn pass_layers(
     match tokio::time::timeout_at(until, passed).await {
         Ok(Ok(established)) => return Some(established),
         Ok(Err(error)) => {
-            tracing::info!(%peer, listener = %address, %error, "connection closed: a handshake failed");
+            tracing::info!(%peer, listener = %address, %error, "handshake failed");
         }
         Err(_) => {
             let limit = listener.handshake_time;
