@@ -4,6 +4,8 @@
 mod accepted;
 mod connecting;
 mod library;
+mod kept;
+mod reasons;
 mod refused;
 mod replies;
 mod round_trip;
