@@ -15,6 +15,7 @@ mod publishes;
 #[cfg(test)]
 mod replay;
 mod replies;
+mod requests;
 mod session;
 
 /// A stream of bytes in pieces through the packet reader, or an answer through the encoder.
@@ -25,7 +26,7 @@ mod session;
 ///
 /// # Panics
 /// Where bytes make the reader do what it must not: differ between one piece and many, hold more than the limit, read
-/// a PUBLISH otherwise than a client's library does; or where a client's library cannot read what the encoder wrote.
+/// a packet otherwise than a client's library does; or where a client's library cannot read what the encoder wrote.
 pub fn packets(bytes: &[u8]) {
     packets::run(bytes);
 }

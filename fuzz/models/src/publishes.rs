@@ -2,7 +2,7 @@
 
 use super::client::{Received, receive_one};
 use super::decoder::decoder;
-use super::names;
+use super::{names, requests};
 use rmqtt_codec::{types, v3, v5};
 use roommq_mqtt::packet::{
     NameError, Packet, Patch, Publish, PublishFrame, PublishParts, PublishProperties, QoS,
@@ -16,6 +16,9 @@ pub(super) fn holds(version: Option<Version>, packet: &Packet, raw: &[u8]) {
     let Some(version) = version else {
         panic!("{packet:?} before a CONNECT");
     };
+    if !matches!(packet, Packet::Publish(_)) {
+        requests::same(version, packet, raw);
+    }
     match packet {
         Packet::Connect(connect) => {
             assert_eq!(connect.version, version);
@@ -89,7 +92,7 @@ fn publish_holds(version: Version, publish: &Publish, raw: &[u8]) {
 
     match receive_one(version, raw) {
         Ok(read) => same(version, publish, topic.unwrap_or_default(), &read),
-        // Docs/decisions/0001: the library does not know that a message may expire at once.
+        // The library does not know that a message may expire at once.
         Err(error) => assert_eq!(publish.properties.message_expiry, Some(0), "{error}"),
     }
     // What only has an alias goes out with the topic that the alias stands for.
