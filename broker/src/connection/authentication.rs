@@ -113,18 +113,14 @@ pub(super) async fn reauthenticate(
         }
         (ReasonCode::ContinueAuthentication, Some(exchange)) => exchange,
         (ReasonCode::ReAuthenticate, Some(_)) => {
-            return Err(protocol_error(
-                "a re-authentication is in progress (4.12.1)",
-            ));
+            return Err(protocol_error("re-authentication is in progress (4.12.1)"));
         }
         _ => return Err(protocol_error("AUTH continues no authentication (4.12)")),
     };
     let limit = client.node.limits.connect_time;
     let step = tokio::time::timeout(limit, exchange.step(auth.data.unwrap_or_default())).await;
     match step {
-        Err(_) => Err(failed(&format!(
-            "the credentials could not be checked within {limit:?}"
-        ))),
+        Err(_) => Err(failed(&format!("it took longer than {limit:?}"))),
         Ok(Err(refusal)) => Err(failed(&refusal.reason)),
         Ok(Ok(AuthStep::Continue(data))) => {
             let code = ReasonCode::ContinueAuthentication;

@@ -21,22 +21,6 @@ pub(super) struct ConnectingPeer<'a> {
     pub awaits_packet: bool,
 }
 
-/// How to encode a reply: the version, and the largest packet in bytes that the peer accepts.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ReplyFormat {
-    pub version: Version,
-    pub maximum_packet_size: Option<u32>,
-}
-
-impl ReplyFormat {
-    pub(super) fn of(connect: &Connect) -> Self {
-        ReplyFormat {
-            version: connect.version,
-            maximum_packet_size: connect.maximum_packet_size,
-        }
-    }
-}
-
 impl ConnectingPeer<'_> {
     /// Reads CONNECT. `Err(None)` if the peer closes the connection before the packet is complete.
     pub(super) async fn read_connect(&mut self) -> Result<Box<Connect>, Option<DecodeError>> {
@@ -85,18 +69,17 @@ impl ConnectingPeer<'_> {
         self.link.send(&bytes).await.map_err(|_| None)
     }
 
-    /// Sends CONNACK with an error and closes the connection
+    /// Sends CONNACK with an error, of at most `limit` bytes, and closes the connection
     /// [MQTT-3.1.4-2, 3.1.1 MQTT-3.2.2-5, 5.0 MQTT-4.12.0-4, MQTT-4.13.2-1]. Discards what the peer
     /// still sends [3.1.1 MQTT-3.1.4-5, 5.0 MQTT-3.1.4-6].
-    pub(super) async fn refuse(mut self, format: ReplyFormat, refusal: &Refusal) {
+    pub(super) async fn refuse(mut self, version: Version, limit: Option<u32>, refusal: &Refusal) {
         let reply = Reply::ConnAck(Box::new(ConnAck {
             reason_string: Some(refusal.reason.as_str().into()),
             ..ConnAck::new(refusal.code)
         }));
         let mut bytes = Vec::new();
         // [MQTT-3.2.2-19]
-        let largest = format.maximum_packet_size;
-        encode(format.version, &reply, true, largest, &mut bytes);
+        encode(version, &reply, true, limit, &mut bytes);
         self.node.counters.refused(refusal.code);
         self.node.counters.replied(bytes.len());
         let until = Instant::now() + CLOSE_TIME;

@@ -3,7 +3,7 @@
 
 use super::Connection;
 use super::authentication::authenticate_connect;
-use super::connecting::{ConnectingPeer, ReplyFormat};
+use super::connecting::ConnectingPeer;
 use super::intake::Intake;
 use super::opening::{AcceptedConnect, open};
 use super::publishing::check_payload_format;
@@ -51,25 +51,19 @@ pub(super) async fn accept(
             tracing::info!(%peer, %error, "connection refused: bad CONNECT");
             let refusal = Refusal::new(error.reason(), error.to_string());
             match error.connack_version() {
-                Some(version) => {
-                    let reply_format = ReplyFormat {
-                        version,
-                        maximum_packet_size: None,
-                    };
-                    connecting.refuse(reply_format, &refusal).await;
-                }
+                Some(version) => connecting.refuse(version, None, &refusal).await,
                 None => connecting.close().await,
             }
             return None;
         }
         Ok(Ok(connect)) => connect,
     };
-    let reply_format = ReplyFormat::of(&connect);
+    let (version, largest) = (connect.version, connect.maximum_packet_size);
     if let Some(limit) = exceeded_limit(listener, node) {
         tracing::warn!(%peer, listener = %listener.address, "connection refused: {limit} connections are open");
         let text = format!("the limit of {limit} connections is reached");
         let refusal = Refusal::new(ReasonCode::ServerBusy, &text);
-        connecting.refuse(reply_format, &refusal).await;
+        connecting.refuse(version, largest, &refusal).await;
         return None;
     }
     let limit = node.limits.connect_time;
@@ -109,7 +103,7 @@ pub(super) async fn accept(
         }
         Err(Some(refusal)) => {
             tracing::info!(%peer, client = %connect.client_id, %refusal, "connection refused");
-            connecting.refuse(reply_format, &refusal).await;
+            connecting.refuse(version, largest, &refusal).await;
             None
         }
     }

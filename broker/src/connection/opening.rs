@@ -3,7 +3,7 @@
 use super::Connection;
 use super::authentication::Method;
 use super::client::Client;
-use super::connecting::{ConnectingPeer, ReplyFormat};
+use super::connecting::ConnectingPeer;
 use super::ending::restore_offline;
 use super::pending::Pending;
 use super::resume::resume;
@@ -184,18 +184,14 @@ pub(super) async fn open(
         client_id,
         authentication,
     } = accepted;
-    let reply_format = ReplyFormat::of(&connect);
+    let (version, largest) = (connect.version, connect.maximum_packet_size);
     let mut negotiated = Negotiated::of(&connect, &client_id, listener, &node.limits);
     negotiated.connack.authentication = authentication;
     negotiated.connack.response_information = response_information(&connect, &who, node);
     if !connack_fits(&negotiated) {
         // The server must not send it [MQTT-3.1.2-24], and the client would wait for it in vain.
-        let (peer, client, maximum) = (
-            connecting.peer,
-            &connect.client_id,
-            connect.maximum_packet_size,
-        );
-        tracing::info!(%peer, %client, ?maximum, "connection closed: CONNACK exceeds the client's maximum packet size");
+        let (peer, client) = (connecting.peer, &connect.client_id);
+        tracing::info!(%peer, %client, ?largest, "connection closed: CONNACK exceeds the client's maximum packet size");
         connecting.close().await;
         return None;
     }
@@ -203,7 +199,7 @@ pub(super) async fn open(
     let registered = match register_session(who, client_id, resumes, &negotiated, node).await {
         Ok(registered) => registered,
         Err(refusal) => {
-            connecting.refuse(reply_format, &refusal).await;
+            connecting.refuse(version, largest, &refusal).await;
             return None;
         }
     };
@@ -260,7 +256,7 @@ pub(super) async fn open(
             restore_offline(client, period).await;
             let text = "the session could not be resumed in time; try again";
             let refusal = Refusal::new(ReasonCode::ServerBusy, text);
-            connecting.refuse(reply_format, &refusal).await;
+            connecting.refuse(version, largest, &refusal).await;
             return None;
         }
     }

@@ -163,10 +163,8 @@ async fn push(
     filters: usize,
 ) -> Result<(), Close> {
     client.pending.push(lane, entry);
-    client
-        .count_filters(filters)
-        .await
-        .map_err(|e| not_logged(&e))
+    let counted = client.count_filters(filters).await;
+    counted.map_err(|error| not_logged(&error))
 }
 
 /// The part of an entry for one granted filter.

@@ -53,7 +53,7 @@ impl Sessions {
         now: u64,
     ) -> Vec<Due> {
         let mut ended = Vec::new();
-        if !kept.has_capacity(0) && !self.exceeds_even_share(session, &offline, kept) {
+        if !kept.has_capacity(0) && !self.exceeds_share(session, &offline, kept) {
             let evicted = self.evict(kept).into_iter();
             ended.extend(evicted.map(|session| session.release_queue(kept, now)));
         }
@@ -62,14 +62,9 @@ impl Sessions {
     }
 
     /// Whether a session that goes offline holds more than an even share of `limits.kept_bytes`.
-    fn exceeds_even_share(
-        &self,
-        session: SessionId,
-        offline: &OfflineSession,
-        kept: &KeptBytes,
-    ) -> bool {
+    fn exceeds_share(&self, id: SessionId, offline: &OfflineSession, kept: &KeptBytes) -> bool {
         let state = self.state.lock();
-        let record = state.by_number.get(&session.client);
+        let record = state.by_number.get(&id.client);
         let queue = record.map_or(0, |record| record.outbox.kept_bytes());
         offline.bytes().saturating_add(queue) > kept.even_share(state.offline.len() + 1)
     }

@@ -85,6 +85,15 @@ pub(super) struct Record {
     will_pending: Option<Arc<Notify>>,
 }
 
+impl Record {
+    fn id(&self, number: u64) -> SessionId {
+        SessionId {
+            client: number,
+            incarnation: self.incarnation,
+        }
+    }
+}
+
 /// The result of a registration.
 #[derive(Debug)]
 pub(crate) enum Registration {
@@ -190,13 +199,11 @@ impl Sessions {
         let expired = session.expires <= now;
         state.expired += u64::from(expired);
         let mut previous = Previous {
-            id: SessionId {
-                client: number,
-                incarnation: std::mem::replace(&mut record.incarnation, incarnation),
-            },
+            id: record.id(number),
             outbox: record.outbox.clone(),
             session,
         };
+        record.incarnation = incarnation;
         let registration = if resumes && !expired {
             Registration::Resumed(id, previous)
         } else {
@@ -233,16 +240,12 @@ impl Sessions {
     /// - this one, if its own cost exceeds `limits.kept_bytes`;
     /// - above `limits.kept_sessions` the one that has been offline longest, without credentials
     ///   first.
-    pub(super) fn add_offline(
-        &self,
-        session: SessionId,
-        offline: Box<OfflineSession>,
-    ) -> Option<Due> {
+    pub(super) fn add_offline(&self, id: SessionId, offline: Box<OfflineSession>) -> Option<Due> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let own = |r: &&mut Record| r.incarnation == session.incarnation;
-        let record = state.by_number.get_mut(&session.client).filter(own)?;
-        let (first, fits) = (state.offline.add(session.client, &offline), offline.fits());
+        let own = |r: &&mut Record| r.incarnation == id.incarnation;
+        let record = state.by_number.get_mut(&id.client).filter(own)?;
+        let (first, fits) = (state.offline.add(id.client, &offline), offline.fits());
         record.offline = Some(offline);
         let client = record.client.clone();
         state.notify_next(&client);
@@ -251,7 +254,7 @@ impl Sessions {
         }
         if !fits {
             state.evicted_for_bytes += 1;
-            return state.end(session.client);
+            return state.end(id.client);
         }
         if state.offline.len() <= self.max_offline {
             return None;
@@ -286,10 +289,7 @@ impl Sessions {
             let Some(record) = state.by_number.get_mut(&number) else {
                 continue;
             };
-            let id = SessionId {
-                client: number,
-                incarnation: record.incarnation,
-            };
+            let id = record.id(number);
             let Some(offline) = &mut record.offline else {
                 continue;
             };
@@ -430,10 +430,7 @@ impl State {
         record.ended = true;
         self.offline.remove(number, &offline);
         (self.ending, self.expired) = (self.ending + 1, self.expired + 1);
-        let id = SessionId {
-            client: number,
-            incarnation: record.incarnation,
-        };
+        let id = record.id(number);
         Some(Due::End(id, offline))
     }
 }

@@ -3,8 +3,8 @@
 
 mod accepted;
 mod connecting;
-mod library;
 mod kept;
+mod library;
 mod reasons;
 mod refused;
 mod replies;
