@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A running server; killed when it is dropped.
+/// A running server. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Broker {
     program: Program,
@@ -17,19 +17,19 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// With the defaults.
+    /// Starts a server with the defaults.
     #[must_use]
     pub fn start() -> Broker {
         Broker::with("")
     }
 
-    /// With this text as its configuration file.
+    /// Starts a server with this text as its configuration file.
     #[must_use]
     pub fn with(config: &str) -> Broker {
         Broker::with_users(config, &[])
     }
 
-    /// With a configuration, and a `users.toml` beside it that `roommq passwd` made for these names and
+    /// Starts a server with a configuration, and a `users.toml` beside it that `roommq passwd` makes for these names and
     /// passwords.
     #[must_use]
     pub fn with_users(config: &str, users: &[(&str, &str)]) -> Broker {
@@ -45,7 +45,7 @@ impl Broker {
         Broker::run(directory, &config, &["--listen", "127.0.0.1:0"])
     }
 
-    /// With the listeners that this configuration has; files of these names and texts lie beside it. Every other
+    /// Starts a server with the listeners of this configuration, and files of these names and texts beside it. Each
     /// `listener.bind` should have port 0.
     #[must_use]
     pub fn listening(config: &str, files: &[(&str, &str)]) -> Broker {
@@ -75,13 +75,13 @@ impl Broker {
         }
     }
 
-    /// Where the listener of this number listens, counted from 0.
+    /// The address of the listener of this number, counted from 0.
     #[must_use]
     pub fn place(&self, number: usize) -> SocketAddr {
         self.places[number].1
     }
 
-    /// As the server says it.
+    /// The address as the server prints it.
     #[must_use]
     pub fn url(&self, number: usize) -> &str {
         &self.places[number].0
@@ -92,7 +92,7 @@ impl Broker {
         self.program.signal(Signal::HUP);
     }
 
-    /// SIGSTOP: it stands still until [`Broker::go_on`].
+    /// SIGSTOP: it stops until [`Broker::go_on`].
     pub fn stop(&self) {
         self.program.signal(Signal::STOP);
     }
@@ -102,13 +102,13 @@ impl Broker {
         self.program.signal(Signal::CONT);
     }
 
-    /// Where it listens.
+    /// The address of the first listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A `roommq` command that goes to this server.
+    /// A `roommq` command that connects to this server.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = roommq();
@@ -147,14 +147,14 @@ impl Broker {
         self.program.signal(Signal::TERM);
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     #[must_use]
     pub fn finish(self) -> Finished {
         self.program.finish()
     }
 }
 
-/// The places as they are shown, and their addresses; a Unix socket has none that could be connected to.
+/// The printed addresses, and their socket addresses. A Unix socket has none.
 fn listening(program: &Program) -> Vec<(String, SocketAddr)> {
     let first = program.stdout.line_within(crate::PATIENCE, |_| true);
     let Some(first) = first else {

@@ -1,4 +1,4 @@
-//! A server that is reached in every way.
+//! A server with all transports.
 
 use crate::broker::Broker;
 use crate::tls::{self, Authority};
@@ -12,13 +12,13 @@ use tokio_rustls::rustls::ClientConfig;
 /// A server with a listener of each kind, and plain TCP first.
 #[derive(Debug)]
 pub struct Everywhere {
-    /// It.
+    /// The server.
     pub server: Broker,
     trust: Arc<ClientConfig>,
     root: PathBuf,
 }
 
-/// Each transport, as a client dials it.
+/// The transports, by the names that clients use.
 pub const TRANSPORTS: [&str; 5] = ["tcp", "tls", "ws", "wss", "unix"];
 
 impl Everywhere {
@@ -57,19 +57,19 @@ impl Everywhere {
         number.unwrap()
     }
 
-    /// Where the listener of this transport listens; none for `unix`.
+    /// The address of the listener of this transport; none for `unix`.
     #[must_use]
     pub fn address(&self, transport: &str) -> SocketAddr {
         self.server.place(Self::number(transport))
     }
 
-    /// The same, as the server says it.
+    /// The same address as the server prints it.
     #[must_use]
     pub fn url(&self, transport: &str) -> &str {
         self.server.url(Self::number(transport))
     }
 
-    /// What a client needs that trusts the server.
+    /// The TLS configuration of a client that trusts the server.
     #[must_use]
     pub fn trust(&self) -> &Arc<ClientConfig> {
         &self.trust
@@ -81,7 +81,7 @@ impl Everywhere {
         self.root.display().to_string()
     }
 
-    /// The socket's file of `unix`.
+    /// The file of the Unix socket.
     #[must_use]
     pub fn socket(&self) -> &str {
         self.url("unix").strip_prefix("unix:").unwrap()

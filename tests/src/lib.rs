@@ -1,13 +1,12 @@
-//! What the end-to-end tests stand on: a server as a child process, and a client that speaks MQTT
+//! The tools of the end-to-end tests: a server as a child process, and a client that encodes MQTT
 //! byte by byte.
 //!
-//! Architecture invariant: nothing here uses the codec, the topics or the types of the server. What
-//! the tests expect is written down a second time, by hand, from the standard and from
-//! `docs/protocol.md`.
+//! Architecture invariant: nothing here uses the codec, the topics or the types of the server. The
+//! expectations are written a second time, by hand, from the standard and from `docs/protocol.md`.
 
-// This crate is test code from its first line to its last: a panic is how it reports.
+// All of this crate is test code, which reports by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
-// Much is called for what it checks on the way, and its answer is an extra.
+// Many functions are called for their checks, and their results are not needed.
 #![allow(clippy::must_use_candidate)]
 
 pub mod broker;
@@ -20,6 +19,6 @@ pub mod workspace;
 
 use std::time::Duration;
 
-/// How long a test waits for what must come. Generous, since test machines are slow and shared; a
-/// test that passes never waits for it.
+/// The time that a test waits for an expected event. Generous, since test machines are slow and
+/// shared. A test that passes never waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! A child process whose output can be waited for, and which never outlives its test.
+//! A child process. Tests can wait for its output, and it never outlives its test.
 
 use crate::PATIENCE;
 use rustix::fs::{Mode, OFlags};
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 /// The command that starts the server or a command of its: `roommq` as built for the tests.
 #[must_use]
 pub fn roommq() -> Command {
-    // Cargo sets it where a test runs, for the binaries of the test's own package.
+    // Cargo sets this variable for the binaries of the test's own package.
     let path = std::env::var_os("CARGO_BIN_EXE_roommq_under_test")
         .expect("this runs under `cargo test` only");
     let mut command = Command::new(path);
-    // What the machine's user has set is no part of a test.
+    // The environment of the machine's user must not change a test.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ROOMMQ") {
             command.env_remove(name);
@@ -57,13 +57,13 @@ impl Lines {
         lines
     }
 
-    /// Waits for a line for which `wanted` says yes.
+    /// Waits for a line that `wanted` accepts.
     pub fn line(&self, wanted: impl Fn(&str) -> bool) -> String {
         self.line_within(PATIENCE, wanted)
             .unwrap_or_else(|| panic!("the line did not come; there is:\n{}", self.text()))
     }
 
-    /// The same, or none where it does not come within `time` or before the end.
+    /// The same. None if no such line comes within `time` or before the end.
     pub fn line_within(&self, time: Duration, wanted: impl Fn(&str) -> bool) -> Option<String> {
         let deadline = Instant::now() + time;
         let mut seen = 0;
@@ -112,25 +112,25 @@ impl Lines {
     }
 }
 
-/// A running process; killed when it is dropped.
+/// A running process. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
     stdin: Option<File>,
-    /// What it prints.
+    /// Its standard output.
     pub stdout: Arc<Lines>,
-    /// What it complains about.
+    /// Its standard error.
     pub stderr: Arc<Lines>,
 }
 
-/// What a process left.
+/// The result of a process.
 #[derive(Debug)]
 pub struct Finished {
-    /// Exit code; none where a signal ended it.
+    /// Exit code; none if a signal ended the process.
     pub code: Option<i32>,
-    /// All that it printed.
+    /// All of its standard output.
     pub stdout: String,
-    /// All that it complained about.
+    /// All of its standard error.
     pub stderr: String,
 }
 
@@ -205,7 +205,7 @@ impl Program {
         self.child.id()
     }
 
-    /// SIGKILL: it gets no chance to say good-bye.
+    /// SIGKILL: the process cannot send DISCONNECT.
     pub fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");
     }

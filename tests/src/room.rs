@@ -1,14 +1,14 @@
-//! What a member of a room sees, written down from `docs/protocol.md`.
+//! The messages that a member of a room receives, from `docs/protocol.md`.
 
 use crate::wire::{Client, Message};
 use serde_json::Value as Json;
 
-/// Waits for the notice that `kind` (`joined`, `left`, `lost`, `back`) happened to `user`.
+/// Waits for the notice of this `kind` (`joined`, `left`, `lost`, `back`) about `user`.
 pub fn event(client: &mut Client, kind: &str, user: &str) -> Json {
     client.message_where(|m| is_event(m, kind, user)).json()
 }
 
-/// Whether a message is the notice that `kind` happened to `user`.
+/// Whether a message is the notice of this `kind` about `user`.
 pub fn is_event(message: &Message, kind: &str, user: &str) -> bool {
     message.topic.starts_with("rooms/")
         && message.topic.ends_with("/_events")
@@ -43,7 +43,7 @@ pub fn is_reserved(message: &Message) -> bool {
     message.topic.split('/').any(|level| level.starts_with('_'))
 }
 
-/// All that comes on the topics of the application, up to the message with this payload.
+/// All messages on application topics, up to the one with this payload.
 pub fn said_until(client: &mut Client, payload: &str) -> Vec<Message> {
     let mut all = client.messages_until(payload);
     all.retain(|message| !is_reserved(message));

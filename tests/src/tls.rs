@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// Who signs certificates.
+/// A CA, which signs certificates.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -28,7 +28,7 @@ pub struct Identity {
 }
 
 impl Authority {
-    /// A new one.
+    /// A new CA.
     #[must_use]
     pub fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
@@ -61,7 +61,7 @@ impl Authority {
         self.sign(name, Vec::new(), ExtendedKeyUsagePurpose::ClientAuth)
     }
 
-    /// For a client, and of nobody.
+    /// For a client, without a name.
     #[must_use]
     pub fn client_without_a_name(&self) -> Identity {
         self.sign_for(Vec::new(), ExtendedKeyUsagePurpose::ClientAuth, |params| {
@@ -92,7 +92,7 @@ impl Authority {
         }
     }
 
-    /// What a client needs that trusts this authority, and shows `identity`.
+    /// The TLS configuration of a client that trusts this CA and presents `identity`.
     #[must_use]
     pub fn trusted_by(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();

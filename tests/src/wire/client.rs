@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Why no packet came.
+/// The reason that no packet came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     /// The server closed the connection.
@@ -24,7 +24,7 @@ pub struct Client {
     stream: Box<dyn Stream>,
     version: Version,
     buffer: Vec<u8>,
-    // Read while something else was waited for; comes before what is on the wire.
+    // Packets that were read while the test waited for another. They precede those on the wire.
     waiting: VecDeque<Packet>,
     last_id: u16,
 }
@@ -58,7 +58,7 @@ impl Client {
         self.try_send(bytes).expect("the server reads");
     }
 
-    /// Sends these bytes, where the server may have closed.
+    /// Sends these bytes. The server may have closed.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)?;
         self.stream.flush()
@@ -70,7 +70,7 @@ impl Client {
         self.last_id
     }
 
-    /// The next packet, or why there is none within `time`.
+    /// The next packet, or the reason that none came within `time`.
     pub fn poll(&mut self, time: Duration) -> Result<Packet, Missing> {
         match self.waiting.pop_front() {
             Some(packet) => Ok(packet),
@@ -110,7 +110,7 @@ impl Client {
         }
     }
 
-    /// Waits for a packet for which `wanted` says yes; what comes before it is kept in order.
+    /// Waits for a packet that `wanted` accepts. Packets before it are stored in order.
     fn pick<T>(&mut self, what: &str, wanted: impl Fn(&Packet) -> Option<T>) -> T {
         if let Some((at, found)) = self
             .waiting
@@ -133,7 +133,7 @@ impl Client {
         }
     }
 
-    /// All bytes that come until the server closes, unread by any parser.
+    /// All bytes until the server closes, unparsed.
     pub fn raw_until_closed(&mut self) -> Vec<u8> {
         let mut all = std::mem::take(&mut self.buffer);
         self.stream.wait_for(PATIENCE);
@@ -143,8 +143,8 @@ impl Client {
         }
     }
 
-    /// The server must close: with which DISCONNECT (5.0), where it sent one. Messages before it are
-    /// passed over.
+    /// The server must close. Returns the code of its DISCONNECT (5.0), if it sent one. Messages before it are
+    /// skipped.
     pub fn closed(&mut self) -> Option<u8> {
         self.closed_within(PATIENCE)
     }
@@ -172,7 +172,7 @@ impl Client {
         codes[0]
     }
 
-    /// Sends a SUBSCRIBE and waits for nothing; its packet id.
+    /// Sends a SUBSCRIBE without waiting. Returns its packet id.
     pub fn start_subscribe(&mut self, filter: &str, qos: u8) -> u16 {
         let id = self.packet_id();
         let bytes = Subscribe::to(filter, qos).bytes(id, self.version);
@@ -180,7 +180,7 @@ impl Client {
         id
     }
 
-    /// Subscribes; the codes and properties of the SUBACK. What comes before it stays to be read.
+    /// Subscribes. Returns the codes and properties of the SUBACK. Packets before it can still be read.
     pub fn subscribe_with(&mut self, subscribe: &Subscribe) -> (Vec<u8>, Properties) {
         let id = self.packet_id();
         let bytes = subscribe.bytes(id, self.version);
@@ -214,7 +214,7 @@ impl Client {
         })
     }
 
-    /// Publishes; with QoS 1 and 2 the code and properties of the PUBACK or PUBREC. With QoS 2 it goes on
+    /// Publishes. With QoS 1 and 2, returns the code and properties of the PUBACK or PUBREC. With QoS 2, continues
     /// to the PUBCOMP.
     pub fn publish(&mut self, message: &Message) -> (u8, Properties) {
         let id = self.start_publish(message);
@@ -237,7 +237,7 @@ impl Client {
         }
     }
 
-    /// Sends a PUBLISH and waits for nothing; its packet id.
+    /// Sends a PUBLISH without waiting. Returns its packet id.
     pub fn start_publish(&mut self, message: &Message) -> u16 {
         let id = if message.qos == 0 {
             0
@@ -277,12 +277,12 @@ impl Client {
         })
     }
 
-    /// Does what the QoS of a message asks of its receiver.
+    /// Acknowledges a message as its QoS requires.
     pub fn acknowledge(&mut self, message: &Message) {
         let id = message.id.to_be_bytes();
         match message.qos {
             0 => {}
-            // A server that ends may have closed meanwhile; what it sent before that counts.
+            // A server that shuts down may have closed meanwhile. The message still counts.
             1 => drop(self.try_send(&frame(0x40, &id))),
             _ => {
                 self.send(&frame(0x50, &id));
@@ -310,13 +310,13 @@ impl Client {
         }
     }
 
-    /// The next message for which `wanted` says yes; others before it are passed over.
+    /// The next message that `wanted` accepts. Others before it are skipped.
     pub fn message_where(&mut self, wanted: impl Fn(&Message) -> bool) -> Message {
         let mut all = self.messages_where_until(wanted);
         all.pop().expect("the last is the one that was wanted")
     }
 
-    /// All messages up to and with the one for which `last` says yes.
+    /// All messages up to and including the one that `last` accepts.
     pub fn messages_where_until(&mut self, last: impl Fn(&Message) -> bool) -> Vec<Message> {
         let mut passed = Vec::new();
         let deadline = Instant::now() + PATIENCE;
@@ -337,7 +337,7 @@ impl Client {
         }
     }
 
-    /// All messages up to the one with this payload, which is left away.
+    /// All messages before the one with this payload.
     pub fn messages_until(&mut self, payload: &str) -> Vec<Message> {
         let mut before = Vec::new();
         loop {
@@ -349,7 +349,7 @@ impl Client {
         }
     }
 
-    /// Waits until the server has read all that was sent.
+    /// Waits until the server has read all sent bytes.
     pub fn ping(&mut self) {
         self.send(&[0xC0, 0]);
         self.pick("PINGRESP", |packet| {
@@ -357,8 +357,8 @@ impl Client {
         });
     }
 
-    /// Says good-bye with this reason code (3.1.1: without any), and waits for the server's close: its session has ended or
-    /// sleeps from then on, and what others send next comes behind that.
+    /// Sends DISCONNECT with this reason code (3.1.1: without one), and waits for the server's close. From then on the
+    /// session has ended or is offline, before any later message of others.
     pub fn disconnect(mut self, code: u8) {
         if self.version == Version::V5 {
             self.send(&[0xE0, 1, code]);

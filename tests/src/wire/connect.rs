@@ -17,7 +17,7 @@ pub struct Connect {
     pub clean: bool,
     /// Seconds; 0: never.
     pub keep_alive: u16,
-    /// Last will; a delay is a property of it.
+    /// Will message. A delay is one of its properties.
     pub will: Option<Message>,
     /// User name.
     pub user_name: Option<String>,
@@ -145,7 +145,7 @@ impl Connect {
         }
     }
 
-    /// Connects; the client and what the server answered.
+    /// Connects. Returns the client and the server's answer.
     #[must_use]
     pub fn attempt(&self, server: SocketAddr) -> (Client, Packet) {
         let mut client = Client::open(server, self.version);
@@ -164,7 +164,7 @@ impl Connect {
         }
     }
 
-    /// Connects over an open stream; the client and what the server answered.
+    /// Connects over an open stream. Returns the client and the server's answer.
     #[must_use]
     pub fn attempt_over(&self, stream: Box<dyn Stream>) -> (Client, Packet) {
         let mut client = Client::on(stream, self.version);

@@ -7,19 +7,19 @@ use serde_json::Value as Json;
 /// An application message, to be sent or as received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Sent before.
+    /// The DUP flag.
     pub dup: bool,
     /// 0, 1 or 2.
     pub qos: u8,
-    /// To be kept, or kept.
+    /// The RETAIN flag.
     pub retain: bool,
-    /// Where to.
+    /// The topic.
     pub topic: String,
     /// Packet id; 0 with QoS 0.
     pub id: u16,
     /// Properties (5.0).
     pub properties: Properties,
-    /// What it says.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
@@ -40,7 +40,7 @@ impl Message {
         Message { qos, ..self }
     }
 
-    /// To be kept.
+    /// With the RETAIN flag.
     #[must_use]
     pub fn retained(self) -> Message {
         Message {

@@ -55,7 +55,7 @@ pub enum Packet {
 }
 
 impl Packet {
-    /// The first packet in `buffer` and its length in bytes; none where it is not whole.
+    /// The first packet in `buffer` and its length in bytes; none if it is incomplete.
     pub(super) fn parse(buffer: &[u8], version: Version) -> Option<(Packet, usize)> {
         let first = *buffer.first()?;
         let mut length = 0;
@@ -157,7 +157,7 @@ fn properties(body: &mut Reader<'_>, v5: bool) -> Properties {
     }
 }
 
-/// Reason code and properties, of which 5.0 lets a packet leave away the second or both.
+/// Reason code and properties. In 5.0 a packet may omit the second or both.
 fn code_and_properties(body: &mut Reader<'_>, v5: bool) -> (u8, Properties) {
     if body.0.is_empty() {
         return (0, Properties::default());

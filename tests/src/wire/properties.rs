@@ -53,7 +53,7 @@ pub enum Value {
 pub struct Properties(pub Vec<(u8, Value)>);
 
 impl Properties {
-    /// The value of the user property `name`; it must not stand there twice.
+    /// The value of the user property `name`, which must not occur twice.
     #[must_use]
     pub fn user(&self, name: &str) -> Option<&str> {
         let mut found = self.0.iter().filter_map(|(_, value)| match value {
@@ -137,7 +137,7 @@ impl Properties {
         out.extend(body);
     }
 
-    /// Takes the length and the properties; what does not parse is the server's fault.
+    /// Parses the length and the properties. Panics if the server's bytes are invalid.
     pub(super) fn take(from: &mut Reader<'_>) -> Properties {
         let length = from.varint();
         let mut body = Reader(from.take(length));

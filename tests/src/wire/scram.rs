@@ -30,7 +30,7 @@ fn by_method(method: &str, data: Option<&str>) -> Properties {
 }
 
 impl Connect {
-    /// With an authentication method and what it says first.
+    /// With an authentication method and its first data.
     #[must_use]
     pub fn method(mut self, method: &str, data: Option<&str>) -> Connect {
         self.properties.0.extend(by_method(method, data).0);
@@ -38,13 +38,13 @@ impl Connect {
     }
 }
 
-/// Somebody who proves a password.
+/// A client that proves a password.
 #[derive(Debug, Clone)]
 pub struct Scram {
     password: String,
-    /// The first message, without what it says of channel binding.
+    /// The first message without its channel binding.
     bare: String,
-    /// How the server has to prove itself.
+    /// The signature by which the server must prove itself.
     signature: String,
 }
 
@@ -65,7 +65,7 @@ impl Scram {
         format!("n,,{}", self.bare)
     }
 
-    /// The last message, once the server has said `challenge`.
+    /// The last message, the answer to the server's `challenge`.
     pub fn last(&mut self, challenge: &str) -> String {
         let mut fields = challenge.splitn(3, ',').map(|field| &field[2..]);
         let mut field = || fields.next().expect("three fields");
@@ -84,7 +84,7 @@ impl Scram {
         format!("{without_proof},p={}", Base64::encode_string(&proof))
     }
 
-    /// What a server that knows the user says at the end.
+    /// The last message of a server that knows the password.
     #[must_use]
     pub fn signature(&self) -> &str {
         &self.signature

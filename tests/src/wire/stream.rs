@@ -1,4 +1,4 @@
-//! What carries the bytes of a connection.
+//! The streams that carry the bytes of a connection.
 
 use std::fmt::Debug;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ pub trait Stream: Read + Write + Debug + Send {
     /// From now on a read fails after `time`, which is not zero.
     fn wait_for(&self, time: Duration);
 
-    /// The TCP socket at the bottom, where there is one.
+    /// The TCP socket at the bottom, if there is one.
     fn tcp(&self) -> Option<&TcpStream>;
 }
 

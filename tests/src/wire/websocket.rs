@@ -16,7 +16,7 @@ pub struct Frame {
     pub last: bool,
     /// 0 continues a message, 1 is text, 2 binary, 8 close, 9 ping, 10 pong.
     pub opcode: u8,
-    /// What it carries.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
@@ -31,7 +31,7 @@ impl Frame {
         }
     }
 
-    /// As a client sends it: masked.
+    /// Encodes the frame as a client does: masked.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![u8::from(self.last) << 7 | self.opcode];
@@ -56,7 +56,7 @@ impl Frame {
         bytes
     }
 
-    /// The first frame of what a server has sent, and its length; a server does not mask.
+    /// The first frame in a server's bytes, and its length. A server does not mask.
     fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
         let (first, length) = (*bytes.first()?, *bytes.get(1)?);
         assert_eq!(first & 0x70, 0, "reserved bits");
@@ -79,7 +79,7 @@ impl Frame {
     }
 }
 
-/// Asks for a WebSocket; what the server answers, up to the empty line, and what came behind it.
+/// Asks for a WebSocket. Returns the server's answer up to the empty line, and the bytes after it.
 pub fn upgrade(stream: &mut dyn Stream, path: &str, more: &str) -> (String, Vec<u8>) {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -115,7 +115,7 @@ pub struct WebSocket {
 }
 
 impl WebSocket {
-    /// At `/mqtt`, as `mqtt`; the server must agree.
+    /// Opens a WebSocket at `/mqtt` with the subprotocol `mqtt`. The server must accept.
     #[must_use]
     pub fn open(mut stream: Box<dyn Stream>) -> WebSocket {
         let more = "Sec-WebSocket-Protocol: mqtt\r\n";
@@ -158,7 +158,7 @@ impl WebSocket {
         }
     }
 
-    /// The code of the close frame that must come, after frames of whatever kind.
+    /// The code of the close frame, which must come. Frames before it are skipped.
     pub fn close_code(&mut self) -> u16 {
         self.stream.wait_for(PATIENCE);
         loop {
@@ -182,7 +182,7 @@ impl Read for WebSocket {
                     self.payload = frame.payload;
                 }
                 Some(frame) if frame.opcode == 8 => {
-                    // Whoever gets one answers it, and the server closes.
+                    // The client answers the close frame, and the server closes.
                     let _ = self
                         .stream
                         .write_all(&Frame::whole(8, &frame.payload).bytes());

@@ -59,7 +59,7 @@ impl fmt::Display for Clause {
     }
 }
 
-/// What a clause says, and to whom.
+/// The text of a clause, and the side that it binds.
 #[derive(Debug)]
 pub struct Statement {
     pub binds: String,
@@ -91,7 +91,7 @@ pub fn all() -> BTreeMap<Clause, Statement> {
         }
     }
     let count = |version| all.keys().filter(|c| c.version == version).count();
-    // As many as the standards have.
+    // The numbers of statements in the standards.
     assert_eq!((count(Version::V311), count(Version::V5)), (141, 251));
     all
 }

@@ -5,7 +5,7 @@ use crate::row::Row;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// What writes it anew.
+/// The command that writes the page.
 pub const COMMAND: &str = "ROOMMQ_BLESS=1 cargo test -p roommq-tests --test conformance";
 
 const HEAD: &str = "\
@@ -90,7 +90,7 @@ fn tested(rows: &[&Row], tests: &BTreeMap<String, String>) -> String {
     let mut links = Vec::new();
     for row in rows {
         let title = row.title.replace('|', "\\|");
-        // Without the line: else every new row would change the links of all that follow.
+        // Without line numbers: otherwise a new row would change the links of all later rows.
         if !row.steps.is_empty() {
             links.push(format!("[{title}](../{})", row.file));
         }

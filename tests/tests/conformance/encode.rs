@@ -1,4 +1,4 @@
-//! From a packet as a row writes it to its bytes. Nothing here checks what a client may send.
+//! From a packet in a row to its bytes. Nothing here checks whether a client may send it.
 
 use crate::field::{Property, Type, property_named};
 use crate::step::{Level, Shape};
@@ -6,17 +6,17 @@ use crate::word::{Value, Variable, Variables, Word, number};
 use roommq_tests::wire::{frame, put_string, put_varint};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The packet ids that a client used last: those of what it sent, and of what came.
+/// The packet ids that a client used last: of sent and of received packets.
 #[derive(Debug, Default)]
 pub struct Ids {
     next: u16,
     pub sent: BTreeMap<String, u64>,
     pub came: BTreeMap<String, u64>,
-    /// Of the server's messages, until they are acknowledged: no other may have them.
+    /// The ids of the server's unacknowledged messages. No other message may have them.
     pub in_flight: BTreeSet<u64>,
 }
 
-/// What a packet of a client is written with.
+/// The values for encoding a client's packet.
 pub struct Writer<'a> {
     pub client: char,
     pub level: Level,
@@ -153,7 +153,7 @@ impl Writer<'_> {
         Ok(body)
     }
 
-    /// A reason code and properties of 5.0, as short as can be.
+    /// A reason code and properties of 5.0, in the shortest form.
     fn code(&mut self, words: &[Word]) -> Bytes {
         let mut body = Vec::new();
         let all: Vec<&Word> = words.iter().collect();
@@ -205,7 +205,7 @@ impl Writer<'_> {
         Ok(body)
     }
 
-    /// The packet id that is written down, else `usual`, else the next.
+    /// The packet id in the row, else `usual`, else the next.
     fn id(&mut self, words: &[Word], usual: Option<u64>) -> Result<u64, String> {
         let word = words.iter().find(|word| word.key.as_deref() == Some("id"));
         let mut next = || {
@@ -266,7 +266,7 @@ impl Writer<'_> {
         }
     }
 
-    /// All words that name a property; `will-` before a name is passed over.
+    /// All words that name a property. A prefix `will-` is ignored.
     fn properties(&self, words: &[&Word]) -> Bytes {
         let mut all = Vec::new();
         for word in words {
@@ -324,7 +324,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Bytes; `[ ]` puts the length of what is between them before it in two bytes, `( )` as a variable byte integer.
+    /// Bytes. `[ ]` adds the length of the bytes between them as two bytes, `( )` as a variable byte integer.
     pub fn hex(&self, words: &[Word]) -> Bytes {
         let mut open: Vec<(&str, Vec<u8>)> = vec![("", Vec::new())];
         for word in words {

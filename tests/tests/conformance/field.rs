@@ -1,4 +1,4 @@
-//! The fields of packets: their values, and the properties of 5.0 by the names that rows give them.
+//! The fields of packets: their values, and the properties of 5.0 by their names in rows.
 
 use crate::word::Variable;
 
@@ -20,7 +20,7 @@ pub struct Property {
     pub name: &'static str,
     pub id: u8,
     pub is: Type,
-    /// In which packets of a server it may stand: C CONNACK, P PUBLISH, A the acknowledgements, D DISCONNECT, U AUTH.
+    /// The server's packets that may have it: C CONNACK, P PUBLISH, A acknowledgements, D DISCONNECT, U AUTH.
     pub places: &'static str,
 }
 
@@ -33,7 +33,7 @@ const fn property(name: &'static str, id: u8, is: Type, places: &'static str) ->
     }
 }
 
-/// All of them, by the table of the standard.
+/// All properties, from the standard's table.
 pub const PROPERTIES: [Property; 27] = [
     property("format", 0x01, Type::Byte, "P"),
     property("message-expiry", 0x02, Type::Four, "P"),

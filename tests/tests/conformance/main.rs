@@ -1,7 +1,7 @@
 //! The conformance table: what MQTT 3.1.1 and 5.0 demand of a server, row by row, against a real one.
 //!
-//! The rows are in `tests/conformance/`, and the README there says how to write one. This is what reads and plays them,
-//! and what keeps `docs/conformance.md` true.
+//! The rows are in `tests/conformance/`, and the README there shows how to write one. This program reads and plays them,
+//! and checks that `docs/conformance.md` is up to date.
 //!
 //! Environment: `ROOMMQ_ROWS=text` plays only the rows whose file, title or clauses contain the text; `ROOMMQ_BLESS=1`
 //! writes `docs/conformance.md` anew.
@@ -131,7 +131,7 @@ fn clauses_in_the_sources_exist() {
 }
 
 #[test]
-fn statements_stand_beside_the_code_that_obeys_them() {
+fn statements_are_named_beside_the_code_that_obeys_them() {
     let of_the_product = |place: &str| {
         let (path, _) = place.split_once(':').unwrap_or((place, ""));
         let product = ["broker/src/", "broker/mqtt/src/", "bridge/src/"]

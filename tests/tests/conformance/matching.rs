@@ -1,4 +1,4 @@
-//! Whether a packet is the one that a row expects.
+//! Compares a packet with the one that a row expects.
 
 use crate::encode::Ids;
 use crate::field::{Field, property_named};
@@ -6,14 +6,14 @@ use crate::packet::Packet;
 use crate::step::{Level, Shape};
 use crate::word::{Value, Variables, Word, fits};
 
-/// What a field must be where the row does not name it. What is not here may be anything.
+/// The expected values of fields that a row does not name. Other fields may have any value.
 const USUAL: [(&str, &str, &str); 13] = [
     ("connack", "present", "0"),
     ("connack", "code", "0"),
     ("publish", "dup", "0"),
     ("publish", "qos", "0"),
     ("publish", "retain", "0"),
-    // 0x10: nobody has subscribed.
+    // 0x10: no subscriber matches.
     ("puback", "code", "0|0x10"),
     ("pubrec", "code", "0|0x10"),
     ("pubrel", "code", "0"),
@@ -24,7 +24,7 @@ const USUAL: [(&str, &str, &str); 13] = [
     ("auth", "code", "0x18"),
 ];
 
-/// What an answer is to; its packet id is that of the last one.
+/// The packet that an answer acknowledges. Its packet id is that of the last such packet.
 const ANSWERS: [(&str, &str); 6] = [
     ("puback", "publish"),
     ("pubrec", "publish"),
@@ -34,7 +34,7 @@ const ANSWERS: [(&str, &str); 6] = [
     ("unsuback", "unsubscribe"),
 ];
 
-/// In what the packet differs; nothing where it is the one. Names that stand for nothing yet are bound.
+/// The differences of the packet; none if it matches. Unbound names are bound.
 pub fn difference(
     shape: &Shape,
     packet: &Packet,
@@ -53,7 +53,7 @@ pub fn difference(
             .filter(|(n, _)| *n == name)
             .map(|(_, field)| field)
             .collect();
-        // 3.1.1 has no codes in UNSUBACK; a row for both versions says those of 5.0.
+        // 3.1.1 has no codes in UNSUBACK. A row for both versions has those of 5.0.
         let without = packet.kind == "unsuback" && name == "code" && level != Level::V5;
         if !without {
             all_fit(&name, &words, &values, variables)?;
@@ -97,7 +97,7 @@ pub fn difference(
     Ok(())
 }
 
-/// The words for each field: those with a key, and those whose place says what they are.
+/// The words for each field: those with a key, and those that are known by their position.
 fn grouped(shape: &Shape) -> Vec<(String, Vec<&Word>)> {
     let mut groups: Vec<(String, Vec<&Word>)> = Vec::new();
     let mut places = match shape.kind.as_str() {

@@ -1,4 +1,4 @@
-//! Packets from the server, taken apart by hand; whatever is not as it should be is an error and no panic.
+//! Packets from the server, parsed by hand. An invalid packet is an error and no panic.
 
 use crate::clause::Version;
 use crate::field::{Field, PROPERTIES, Type};
@@ -39,7 +39,7 @@ pub fn hex(bytes: &[u8]) -> String {
     shown.join(" ")
 }
 
-/// The first packet in a buffer; none where it is not whole.
+/// The first packet in a buffer; none if it is incomplete.
 pub fn first(buffer: &[u8], version: Version) -> Result<Option<Packet>, String> {
     let mut length = 0;
     let mut head = 1;
@@ -79,7 +79,7 @@ pub fn first(buffer: &[u8], version: Version) -> Result<Option<Packet>, String> 
     }))
 }
 
-/// The codes that a server may send: in which packet, whether in 5.0, which.
+/// The codes that a server may send: the packet, whether the version is 5.0, and the codes.
 const CODES: [(&str, bool, &[u8]); 11] = [
     ("connack", false, &[0, 1, 2, 3, 4, 5]),
     ("suback", false, &[0, 1, 2, 0x80]),
@@ -224,14 +224,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A reason code and properties, either of which may be left away when nothing follows.
+    /// A reason code and properties. Either may be absent if nothing follows.
     fn short_code(&mut self, place: &str) -> Result<(), String> {
         if self.left.is_empty() {
             self.put("code", 0);
             return Ok(());
         }
         if !self.v5 {
-            return Ok(()); // Bytes that are left are reported.
+            return Ok(()); // Remaining bytes are reported.
         }
         self.code()?;
         if self.left.is_empty() {

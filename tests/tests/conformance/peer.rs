@@ -9,12 +9,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Why no packet came.
+/// The reason that no packet came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
     Closed,
     Late,
-    /// What came is no packet.
+    /// The bytes are no packet.
     Bad(String),
 }
 
@@ -46,7 +46,7 @@ impl Peer {
         self.socket.is_some()
     }
 
-    /// Ends the connection without a word.
+    /// Closes the socket without DISCONNECT.
     pub fn drop_connection(&mut self) {
         *self = Peer {
             ids: std::mem::take(&mut self.ids),
@@ -54,8 +54,7 @@ impl Peer {
         };
     }
 
-    /// Sends, over a new connection where there is none. That the server may have closed shows when something
-    /// is expected.
+    /// Sends bytes, and connects first if there is no connection. If the server has closed, the next expected packet fails.
     pub fn send(&mut self, server: SocketAddr, bytes: &[u8]) -> Result<(), String> {
         if self.socket.is_none() {
             let socket = TcpStream::connect(server).map_err(|e| format!("connecting: {e}"))?;
@@ -134,7 +133,7 @@ impl Peer {
         }
     }
 
-    /// Waits until the server has answered a PINGREQ. What comes before it is kept.
+    /// Waits until the server has answered a PINGREQ. Packets before the answer are stored.
     pub fn settle(&mut self, server: SocketAddr, time: Duration) -> Result<(), Missing> {
         let _ = self.send(server, &[0xC0, 0]);
         let deadline = Instant::now() + time;
@@ -147,7 +146,7 @@ impl Peer {
         }
     }
 
-    /// What has come and was not asked for.
+    /// The packets that no step has expected.
     pub fn waiting(&self) -> impl Iterator<Item = &Packet> {
         self.waiting.iter()
     }

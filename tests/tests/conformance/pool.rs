@@ -16,7 +16,7 @@ const AT_ONCE: usize = 24;
 const SHARED: &str = "[auth]\nusers_file = \"@users@\"\n";
 const USERS: [(&str, &str); 1] = [("alice", "secret")];
 
-/// What came of it.
+/// The result of all runs.
 pub struct Outcome {
     pub runs: usize,
     pub failures: Vec<String>,
@@ -72,7 +72,7 @@ fn one(n: usize, row: &Row, version: Version, shared: &Broker) -> Result<(), Str
     played.unwrap_or_else(|_| Err(format!("{}: {}: it panicked", row.place(), row.title)))
 }
 
-/// Rows that are wrong, each of which must fail, and with this in its report.
+/// Wrong rows. Each must fail, with this text in its report.
 const WRONG: &str = r#"
 == an unexpected code
 3.1.1: 3.1.0-1
@@ -171,9 +171,9 @@ a< connack present=1
 
 /// A runner that cannot fail proves nothing.
 #[test]
-fn rows_that_are_wrong_fail() {
+fn wrong_rows_fail() {
     let (mut rows, mut unread) = (Vec::new(), Vec::new());
-    // Often, since proving that nothing comes must not depend on who is faster.
+    // Several times, since the proof that nothing comes must not depend on timing.
     for _ in 0..8 {
         crate::row::parse("wrong.rows", WRONG, &mut rows, &mut unread);
     }
@@ -216,7 +216,7 @@ b< closed silently
 "#;
 
 #[test]
-fn rows_that_are_right_pass() {
+fn right_rows_pass() {
     let (mut rows, mut unread) = (Vec::new(), Vec::new());
     crate::row::parse("right.rows", RIGHT, &mut rows, &mut unread);
     assert!(unread.is_empty(), "{unread:?}");

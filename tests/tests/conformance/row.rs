@@ -4,20 +4,20 @@ use crate::clause::{Clause, Number, Version};
 use crate::step::Step;
 use roommq_tests::workspace::root;
 
-/// A row: what some clauses demand, and how it shows.
+/// A row: some clauses, and the steps that show them.
 #[derive(Debug)]
 pub struct Row {
     pub title: String,
-    /// From the top of the workspace.
+    /// The path from the workspace's root.
     pub file: String,
     pub line: usize,
     pub clauses: Vec<Clause>,
     pub steps: Vec<Step>,
-    /// Tests that show what no script can.
+    /// Rust tests that show what no script can.
     pub by: Vec<String>,
-    /// Why the clauses do not apply to this server.
+    /// The reason that the clauses do not apply to this server.
     pub reason: Option<String>,
-    /// The configuration of a server of its own.
+    /// The configuration, if the row has a server of its own.
     pub settings: Option<String>,
 }
 
@@ -37,7 +37,7 @@ impl Row {
         format!("{} {} {}", self.place(), self.title, clauses.join(" ")).contains(text)
     }
 
-    /// What a parsed row as a whole must be.
+    /// Checks a parsed row as a whole.
     fn check(&self) -> Result<(), String> {
         if self.clauses.is_empty() {
             return Err("it names no clause".to_owned());
@@ -79,7 +79,7 @@ pub fn files() -> Vec<(String, String)> {
         .collect()
 }
 
-/// All rows; a file that is not as it should be is told with all that is wrong in it.
+/// All rows. Panics with all errors if a file is invalid.
 pub fn all() -> Vec<Row> {
     let mut rows = Vec::new();
     let mut wrong = Vec::new();

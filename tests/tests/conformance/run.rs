@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-/// How long a row waits for what must come.
+/// The time that a row waits for an expected packet.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The client that proves that nothing comes. Rows cannot name it.
@@ -34,7 +34,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// `id` is what `{id}` stands for.
+    /// `id` replaces `{id}`.
     pub fn new(row: &'a Row, version: Version, id: &str, server: SocketAddr) -> Run<'a> {
         let id = Variable::Bytes(id.as_bytes().to_vec());
         Run {
@@ -50,7 +50,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Plays it; the report of the step that failed.
+    /// Plays the row. The error is the report of the failed step.
     pub fn play(mut self) -> Result<(), String> {
         let (row, version) = (self.row, self.version);
         let mut steps = row
@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             Act::Wait(time) => {
-                // Where the standard speaks of time, no event tells that it has passed.
+                // No event shows that a time of the standard has passed.
                 let (_keep, never) = sync_channel::<()>(1);
                 let _ = never.recv_timeout(*time);
                 Ok(())
@@ -218,7 +218,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// As many packets as there are steps, each of which fits one of them.
+    /// Expects as many packets as steps. Each packet must match one of the steps.
     fn unordered(&mut self, group: &[&Step]) -> Result<(), String> {
         let mut left: Vec<&Expected> = group
             .iter()
@@ -254,7 +254,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The packet comes to one of several; it is `w` from here on, and the other of two is `l`.
+    /// Expects a packet at one of several clients. That client is `w` from here on, and the other of two is `l`.
     fn one_of(&mut self, clients: &[char], expected: &Expected) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         let clients: Vec<char> = clients.iter().map(|c| self.resolve(*c)).collect();
@@ -310,14 +310,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Proves that nothing more comes: all that others sent is processed, all lanes have passed it, and what that
-    /// brings stands before the answer to a ping.
+    /// Proves that no more packets come: the server has processed all packets, all lanes have applied them, and any
+    /// delivery precedes the answer to a ping.
     fn nothing(&mut self, client: char) -> Result<(), String> {
         let server = self.server;
         let client = self.resolve(client);
         for (name, peer) in &mut self.peers {
             if *name != client && peer.connected && peer.is_open() {
-                // One that is closed meanwhile has been processed too.
+                // A client that is closed meanwhile has been processed too.
                 if peer.settle(server, PATIENCE) == Err(Missing::Late) {
                     return Err(format!("{name} got no PINGRESP"));
                 }
@@ -335,7 +335,7 @@ impl<'a> Run<'a> {
         settled.map_err(|why| format!("instead of PINGRESP: {why:?}"))
     }
 
-    /// A subscription that lies in all lanes is answered when each has come to it.
+    /// A subscription in all lanes is answered when each lane has applied it.
     fn barrier(&mut self) -> Result<(), String> {
         let server = self.server;
         let row = match &self.variables["id"] {

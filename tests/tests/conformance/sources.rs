@@ -1,4 +1,4 @@
-//! What the sources name: clauses in comments and texts, and tests.
+//! The clauses and tests that the sources name.
 
 use crate::clause::{Number, Version};
 use roommq_tests::workspace::{Source, rust_files};
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// A clause in a source.
 pub struct Named {
-    /// None where the line says of no version.
+    /// None if the line names no version.
     pub version: Option<Version>,
     pub number: Number,
     pub place: String,
@@ -18,7 +18,7 @@ pub fn clauses() -> Vec<Named> {
     let mut all = Vec::new();
     for file in rust_files() {
         if file.path.starts_with("tests/tests/conformance/") {
-            continue; // They say what clauses look like.
+            continue; // They explain the form of clauses.
         }
         for (number, line) in (1..).zip(file.text.lines()) {
             all.extend(in_line(line).into_iter().map(|(version, clause)| Named {

@@ -1,4 +1,4 @@
-//! One line of a row: what is done, or what must come.
+//! One line of a row: an action, or an expected packet.
 
 use crate::clause::Version;
 use crate::field::property_named;
@@ -20,11 +20,11 @@ pub enum Act {
     Send(char, Vec<Shape>),
     /// At one of these clients.
     Expect(Vec<char>, Expected),
-    /// The server closes, in 5.0 with this code; nothing else comes before it.
+    /// The server closes, in 5.0 with this code. No other packet comes before.
     Closed(char, Closing, Timing),
     Nothing(char),
     Drop(char),
-    /// The protocol level that it speaks from here on.
+    /// The client's protocol version from here on.
     Speak(char, Level),
     Wait(Duration),
 }
@@ -36,7 +36,7 @@ pub enum Level {
     V5,
 }
 
-/// A packet as a row writes it.
+/// A packet in a row.
 #[derive(Debug, Clone)]
 pub struct Shape {
     pub kind: String,
@@ -47,7 +47,7 @@ pub struct Shape {
 pub struct Expected {
     pub shape: Shape,
     pub timing: Timing,
-    /// In any order with the lines beside it that say so too.
+    /// In any order with adjacent lines of the same kind.
     pub any_order: bool,
 }
 
@@ -61,7 +61,7 @@ pub enum Closing {
     Code(String),
 }
 
-/// How long after the step before.
+/// The time since the previous step.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Timing {
     pub after: Option<Duration>,

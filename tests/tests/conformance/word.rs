@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// What a step has named: packet ids, and texts that came from the server.
+/// The values that steps have named: packet ids, and texts from the server.
 pub type Variables = BTreeMap<String, Variable>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ enum Piece {
     Named(String),
 }
 
-/// A quoted text: bytes, which need not be UTF-8, and `{names}` to be filled in.
+/// A quoted text: bytes, which need not be UTF-8, and `{names}` that are replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text(Vec<Piece>);
 
@@ -69,7 +69,7 @@ impl Word {
 
 const ALONE: [char; 5] = ['[', ']', '(', ')', ';'];
 
-/// Takes a line apart.
+/// Splits a line into words.
 pub fn words(line: &str) -> Result<Vec<Word>, String> {
     let mut rest = line.trim_start();
     let mut all = Vec::new();
@@ -116,7 +116,7 @@ fn is_key(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
-/// The text up to the closing quote, and what follows it.
+/// The text up to the closing quote, and the rest of the line.
 fn quoted(rest: &str) -> Result<(Text, &str), String> {
     let mut pieces = Vec::new();
     let mut bytes = Vec::new();
@@ -196,7 +196,7 @@ pub fn fits(pattern: &str, n: u64) -> Result<bool, String> {
 }
 
 #[test]
-fn lines_are_taken_apart() {
+fn lines_are_split_into_words() {
     let line = r#"publish "{id}/t" payload="a\x00\"b{x*3}" qos=1 id=$p >=0x80 [ 10 ]"#;
     let all = words(line).unwrap();
     let named = Variables::from([("id".to_owned(), Variable::Bytes(b"r1".to_vec()))]);

@@ -1,5 +1,5 @@
-//! Clients that others wrote and that cargo does not bring: Debian's mosquitto clients, paho-mqtt and MQTT.js.
-//! `tests/run` installs them. rumqttc and rust-mqtt are among the tests on the wire.
+//! Independent clients that are no Rust crates: Debian's mosquitto clients, paho-mqtt and MQTT.js. `tests/run` installs
+//! them. The tests in `tests/tests/wire` have rumqttc and rust-mqtt.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code
 
@@ -14,13 +14,13 @@ use roommq_tests::broker::Broker;
 use roommq_tests::program::Program;
 use std::process::Command;
 
-/// The versions that mosquitto's clients speak.
+/// The versions that mosquitto's clients support.
 const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
 
 const SHORT_GRACE: &str = "[presence]\ngrace = \"300ms\"\n";
 
-/// Where the scripts live their lives: a room that none of them may join, and members that leave soon.
-const LIFE: &str = "[presence]\ngrace = \"300ms\"\n\
+/// The configuration for the scripts: a room that none of them may join, and a short grace period.
+const SCENARIOS: &str = "[presence]\ngrace = \"300ms\"\n\
                     [[room]]\nmatch = \"staff\"\naccess = \"list\"\nmembers = [\"~boss\"]\n";
 
 fn mosquitto(program: &str, server: &Broker, version: &str, arguments: &[&str]) -> Command {
@@ -44,7 +44,7 @@ fn publish(server: &Broker, version: &str, arguments: &[&str]) {
     succeed(&mut command, "");
 }
 
-/// Runs a program that must end well, with this input; what it printed.
+/// Runs a program that must succeed, with this input. Returns its output.
 fn succeed(command: &mut Command, input: &str) -> String {
     let done = Program::run(command, input);
     let said = format!("{command:?}\n{}\n{}", done.stdout, done.stderr);
@@ -52,14 +52,20 @@ fn succeed(command: &mut Command, input: &str) -> String {
     done.stdout
 }
 
-/// Runs a script that lives these lives, and says so after each.
-fn live(command: &mut Command, lives: &[&str]) {
+/// Runs a script with these scenarios. The script prints a line after each.
+fn play(command: &mut Command, scenarios: &[&str]) {
     let mut script = Program::start(command);
-    for life in lives {
-        let well = format!("{life}: well");
+    for scenario in scenarios {
+        let well = format!("{scenario}: well");
         let said = script.stdout.line_within(3 * PATIENCE, |line| line == well);
         let (stdout, stderr) = (&script.stdout, &script.stderr);
-        let all = || format!("{command:?}: {life}\n{}\n{}", stdout.text(), stderr.text());
+        let all = || {
+            format!(
+                "{command:?}: {scenario}\n{}\n{}",
+                stdout.text(),
+                stderr.text()
+            )
+        };
         assert!(said.is_some(), "{}", all());
     }
     assert!(script.wait().success());

@@ -1,4 +1,4 @@
-//! Debian's mosquitto clients in rooms, in each version that they speak.
+//! Debian's mosquitto clients in rooms, in each version that they support.
 
 use crate::{SHORT_GRACE, VERSIONS, mosquitto, publish, sub};
 use roommq_tests::broker::Broker;
@@ -31,14 +31,14 @@ fn mosquitto_sub_shows_roster_notices_and_messages() {
         alice.disconnect(0);
         let left = bob.stdout.line_with("\"left\"");
         assert!(left.contains("~alice"), "{left}");
-        // The roster's entry is cleared: an empty payload.
+        // An empty payload clears the roster's entry.
         bob.stdout
             .line(|line| line.trim_end() == "rooms/lobby/_presence/~alice (null)");
     }
 }
 
 #[test]
-fn a_killed_mosquitto_sub_is_lost_within_a_second_and_gone_after_the_grace_period() {
+fn a_killed_mosquitto_sub_is_lost_at_once_and_leaves_after_the_grace_period() {
     for version in VERSIONS {
         let server = Broker::with(SHORT_GRACE);
         let watcher = sub(&server, "mqttv311", "watcher", "rooms/lobby/#");
@@ -75,9 +75,9 @@ fn a_terminated_mosquitto_sub_leaves() {
         let watcher = sub(&server, "mqttv5", "watcher", "rooms/lobby/#");
         watcher.stdout.line_with("joined");
         let leaver = sub(&server, version, "leaver", "rooms/lobby/#");
-        // The last thing that it is told about its own join.
+        // The last message about its own join.
         leaver.stdout.line_with("rooms/lobby/_info ");
-        // mosquitto_sub says DISCONNECT when it is terminated.
+        // mosquitto_sub sends DISCONNECT when it is terminated.
         leaver.signal(Signal::TERM);
         let left = watcher.stdout.line_with("\"left\"");
         assert!(left.contains("~leaver"), "{left}");
@@ -132,11 +132,11 @@ fn retained_messages_and_wills_of_mosquitto_clients_work() {
 }
 
 #[test]
-fn a_refused_mosquitto_sub_says_so() {
+fn mosquitto_sub_reports_a_refused_subscription() {
     let staff = "[[room]]\nmatch = \"staff\"\naccess = \"list\"\nmembers = [\"~boss\"]\n";
     let server = Broker::with(staff);
     for version in VERSIONS {
-        // -E: end after the SUBACK. mosquitto_sub complains where every filter was refused.
+        // -E: end after the SUBACK. mosquitto_sub prints an error if every filter was refused.
         let arguments = ["-i", "eve", "-t", "rooms/staff/#", "-E", "-d"];
         let done = Program::run(
             &mut mosquitto("mosquitto_sub", &server, version, &arguments),
@@ -179,7 +179,7 @@ fn passwords_work_with_mosquitto_clients() {
 }
 
 #[test]
-fn the_servers_copy_and_paste_line_works() {
+fn the_command_that_the_server_prints_works() {
     let mut command = roommq_tests::program::roommq();
     command.args(["serve", "--listen", "127.0.0.1:0"]);
     let server = Program::start(&mut command);

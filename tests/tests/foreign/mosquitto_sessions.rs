@@ -1,4 +1,4 @@
-//! Debian's mosquitto clients: sessions that are kept, shared subscriptions, wills that wait, requests.
+//! Debian's mosquitto clients: persistent sessions, shared subscriptions, delayed wills, requests.
 
 use crate::{VERSIONS, mosquitto, publish, sub, succeed};
 use roommq_tests::broker::Broker;
@@ -26,9 +26,9 @@ fn numbers(text: &str) -> Vec<u32> {
     lines.map(|line| line.parse().unwrap()).collect()
 }
 
-/// Runs `mosquitto_sub` until the retained message has come, which follows the SUBACK, and this number; the numbers that
-/// came. With -C it could close its socket before it has read the SUBACK, and then the acknowledgements that TCP has
-/// not sent yet are thrown away.
+/// Runs `mosquitto_sub` until it has received the retained message, which follows the SUBACK, and this number. Returns the
+/// numbers it received. The option -C is no alternative: the client could close its socket before it has read the SUBACK,
+/// and TCP would drop the unsent acknowledgements.
 fn until(command: &mut Command, last: Option<u32>) -> Vec<u32> {
     let mut sub = Program::start(command);
     sub.stdout.line_with("ready");
@@ -43,12 +43,12 @@ fn until(command: &mut Command, last: Option<u32>) -> Vec<u32> {
 }
 
 #[test]
-fn what_comes_while_mosquitto_sub_is_away_waits() {
+fn messages_wait_for_an_offline_mosquitto_sub() {
     let sent: Vec<u32> = (0..20).collect();
     for version in VERSIONS {
         let server = Broker::start();
         publish(&server, version, &["-t", "ready", "-m", "ready", "-r"]);
-        // In 5.0 -c alone means for ever; -x with it an hour, and each -x counts from the disconnect.
+        // In 5.0, -c alone means a session that never expires. Here -x sets an hour, which counts from the disconnect.
         let ways: &[&[&str]] = if version == "mqttv5" {
             &[&["-c"], &["-c", "-x", "3600"]]
         } else {
@@ -64,10 +64,10 @@ fn what_comes_while_mosquitto_sub_is_away_waits() {
                 assert!(come(None).is_empty(), "{version} {keep:?}");
                 publish_numbers(&server, version, topic, qos, &sent);
                 assert_eq!(come(Some(19)), sent, "{version} {keep:?}");
-                // Nothing of it comes again.
+                // No message is repeated.
                 publish_numbers(&server, version, topic, qos, &[100]);
                 assert_eq!(come(Some(100)), [100], "{version} {keep:?}");
-                // A clean start ends it.
+                // A clean start ends the session.
                 let arguments = ["-i", "absent", "-t", "none", "-E"];
                 let mut command = mosquitto("mosquitto_sub", &server, version, &arguments);
                 succeed(&mut command, "");
@@ -77,7 +77,7 @@ fn what_comes_while_mosquitto_sub_is_away_waits() {
 }
 
 #[test]
-fn a_killed_mosquitto_sub_comes_back_to_its_session() {
+fn a_killed_mosquitto_sub_resumes_its_session() {
     for version in VERSIONS {
         let server = Broker::start();
         let arguments = [
@@ -102,17 +102,17 @@ fn a_killed_mosquitto_sub_comes_back_to_its_session() {
         publish(&server, version, &["-t", "away/x", "-m", "end", "-q", "2"]);
         let back = start();
         back.stdout.line_with("end");
-        // The retained message comes once more for the subscription.
+        // The retained message comes again, since the client subscribes again.
         let mut lines = back.stdout.lines();
         lines.retain(|line| line != "ready");
-        // What it had shown, and could not acknowledge any more, may come again to another process.
+        // Messages that the killed process printed but did not acknowledge may be repeated.
         let new: Vec<_> = lines.iter().filter(|line| line.len() > 1).collect();
         assert_eq!(new, ["11", "12", "13", "end"], "{version}: {lines:?}");
     }
 }
 
 #[test]
-fn a_session_expires_when_mosquitto_sub_said_and_its_will_does_not_wait_longer() {
+fn a_session_of_mosquitto_sub_expires_and_its_will_is_sent() {
     let server = Broker::start();
     let watcher = sub(&server, "mqttv5", "watcher", "away/will");
     publish(&server, "mqttv5", &["-t", "away/will", "-m", "ready", "-r"]);
@@ -141,11 +141,11 @@ fn a_session_expires_when_mosquitto_sub_said_and_its_will_does_not_wait_longer()
     );
     let back = Program::start(&mut mosquitto("mosquitto_sub", &server, "mqttv5", &base));
     back.stdout.line_with("new");
-    assert_eq!(back.stdout.text(), "new", "the session had gone");
+    assert_eq!(back.stdout.text(), "new", "the session has expired");
 }
 
 #[test]
-fn a_will_of_mosquitto_sub_waits_and_is_not_sent_when_it_comes_back() {
+fn a_delayed_will_of_mosquitto_sub_is_dropped_when_it_reconnects() {
     let server = Broker::start();
     let mut watcher = Connect::v5("watcher").to(server.address());
     watcher.subscribe("away/#", 1);
@@ -206,7 +206,10 @@ fn mosquitto_subs_share_a_subscription() {
             member.stdout.line_with("end");
             let mut lines = member.stdout.lines();
             lines.retain(|line| line != "ready" && line != "end");
-            assert!(!lines.is_empty(), "{version}: one did nothing");
+            assert!(
+                !lines.is_empty(),
+                "{version}: a group member received nothing"
+            );
             got.extend(numbers(&lines.join("\n")));
         }
         got.sort_unstable();
@@ -217,7 +220,7 @@ fn mosquitto_subs_share_a_subscription() {
 /// `mosquitto_rr` takes the response topic from its user and does not ask for response information; how a server gives
 /// that is tested on the wire.
 #[test]
-fn mosquitto_rr_gets_its_answer() {
+fn mosquitto_rr_receives_its_response() {
     let server = Broker::start();
     let mut answerer = Connect::v5("answerer").to(server.address());
     answerer.subscribe("rooms/lobby/questions", 1);

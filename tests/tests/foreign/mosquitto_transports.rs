@@ -1,5 +1,5 @@
 //! Debian's mosquitto clients over TLS, with and without a certificate of their own, and over a Unix socket.
-//! WebSocket is missing: the clients have learnt it in a later version than Debian's 2.0.11.
+//! WebSocket is missing: Debian's version, 2.0.11, does not support it.
 
 use crate::{VERSIONS, succeed};
 use roommq_tests::broker::Broker;
@@ -10,7 +10,7 @@ use roommq_tests::tls::Authority;
 use roommq_tests::wire::Connect;
 use std::process::Command;
 
-/// A client and how it reaches the server.
+/// A client, and the options by which it connects.
 fn by(program: &str, version: &str, id: &str, way: &[String]) -> Command {
     let mut command = Command::new(program);
     command.args(["-V", version, "-i", id]).args(way);
@@ -38,14 +38,14 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn mosquitto_clients_speak_tls() {
+fn mosquitto_clients_connect_by_tls() {
     let all = Everywhere::start("");
     let port = all.address("tls").port().to_string();
     let way = words(&["-h", "127.0.0.1", "-p", &port, "--cafile", &all.root()]);
     for version in VERSIONS {
         meet(version, &way);
     }
-    // Nobody that this client trusts has signed the server's certificate.
+    // This client trusts another CA.
     let stranger = all.server.file("stranger.pem", &Authority::new().root());
     let stranger = stranger.display().to_string();
     let mut command = by("mosquitto_pub", "mqttv5", "carol", &[]);
@@ -55,7 +55,7 @@ fn mosquitto_clients_speak_tls() {
 }
 
 #[test]
-fn mosquitto_clients_are_known_by_their_certificates() {
+fn mosquitto_clients_authenticate_by_certificate() {
     let (servers, clients) = (Authority::new(), Authority::new());
     let (identity, alice) = (servers.server(), clients.client("alice"));
     let config = "[auth]\nanonymous = false\nusers_file = 'users.toml'\n\
@@ -88,7 +88,7 @@ fn mosquitto_clients_are_known_by_their_certificates() {
 }
 
 #[test]
-fn mosquitto_clients_use_a_unix_socket() {
+fn mosquitto_clients_connect_by_a_unix_socket() {
     let all = Everywhere::start("");
     let mut watcher = Connect::v5("watcher").to(all.address("tcp"));
     watcher.subscribe("rooms/lobby/#", 0);

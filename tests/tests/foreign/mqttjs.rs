@@ -1,6 +1,6 @@
 //! MQTT.js: both versions of the protocol, on each transport that it has.
 
-use crate::{LIFE, live};
+use crate::{SCENARIOS, play};
 use roommq_tests::everywhere::Everywhere;
 use roommq_tests::workspace;
 use std::process::Command;
@@ -8,7 +8,7 @@ use std::process::Command;
 const LIVES: [&str; 5] = ["inARoom", "aLoss", "awayAndBack", "cutShort", "sharedOut"];
 
 fn by(protocol: &str) {
-    let all = Everywhere::start(LIFE);
+    let all = Everywhere::start(SCENARIOS);
     for transport in ["tcp", "tls", "ws", "wss"] {
         let shown = all.url(transport);
         // Plain TCP has an address only, and MQTT.js knows TLS by another name.
@@ -21,16 +21,16 @@ fn by(protocol: &str) {
         command
             .arg(workspace::root().join("tests/foreign/mqttjs_life.mjs"))
             .args([protocol, transport, &url, &all.root()]);
-        live(&mut command, &LIVES);
+        play(&mut command, &LIVES);
     }
 }
 
 #[test]
-fn mqttjs_lives_in_rooms_by_3_1_1() {
+fn mqttjs_works_in_rooms_with_3_1_1() {
     by("3.1.1");
 }
 
 #[test]
-fn mqttjs_lives_in_rooms_by_5_0() {
+fn mqttjs_works_in_rooms_with_5_0() {
     by("5.0");
 }

@@ -1,17 +1,17 @@
 //! paho-mqtt for Python: both of its versions, both of the protocol, on each transport that it has.
 
-use crate::{LIFE, live};
+use crate::{SCENARIOS, play};
 use roommq_tests::everywhere::Everywhere;
 use roommq_tests::workspace;
 use std::process::Command;
 
-/// Where `tests/run` puts the older version; the newer one is the environment's own.
+/// The directory into which `tests/run` installs the older version. The newer one belongs to the environment.
 const OLDER: &str = ".venv/paho-1";
 
 const LIVES: [&str; 4] = ["in_a_room", "a_loss", "away_and_back", "shared_out"];
 
 fn by(protocol: &str, older: bool) {
-    let all = Everywhere::start(LIFE);
+    let all = Everywhere::start(SCENARIOS);
     let tests = workspace::root().join("tests");
     for transport in ["tcp", "tls", "ws", "wss"] {
         let address = all.address(transport);
@@ -24,26 +24,26 @@ fn by(protocol: &str, older: bool) {
             .arg(tests.join("foreign/paho_life.py"))
             .args([protocol, transport, &address.ip().to_string()])
             .args([&address.port().to_string(), &all.root()]);
-        live(&mut command, &LIVES);
+        play(&mut command, &LIVES);
     }
 }
 
 #[test]
-fn paho_1_lives_in_rooms_by_3_1_1() {
+fn paho_1_works_in_rooms_with_3_1_1() {
     by("3.1.1", true);
 }
 
 #[test]
-fn paho_1_lives_in_rooms_by_5_0() {
+fn paho_1_works_in_rooms_with_5_0() {
     by("5.0", true);
 }
 
 #[test]
-fn paho_2_lives_in_rooms_by_3_1_1() {
+fn paho_2_works_in_rooms_with_3_1_1() {
     by("3.1.1", false);
 }
 
 #[test]
-fn paho_2_lives_in_rooms_by_5_0() {
+fn paho_2_works_in_rooms_with_5_0() {
     by("5.0", false);
 }

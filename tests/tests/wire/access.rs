@@ -6,7 +6,7 @@ use roommq_tests::wire::{
     BOTH, Client, Connect, Message, Packet, Subscribe, Value, Version, property,
 };
 
-/// One topic that nobody subscribes to, one that nobody writes, and a branch for each client.
+/// A topic that denies subscriptions, one that denies messages, and a branch for each client.
 const RULES: &str = "
 [lanes]
 count = 1
@@ -30,7 +30,7 @@ fn codes(version: Version, of_5: u8) -> u8 {
     if version == Version::V5 { of_5 } else { 0x80 }
 }
 
-/// What its inbox tells about a filter or a topic.
+/// The error message about a filter or a topic, from the client's inbox.
 fn told(client: &mut Client, about: &str) -> serde_json::Value {
     let message = client.message_where(|m| {
         m.topic == "inbox/me/error" && (m.field("filter") == about || m.field("topic") == about)
@@ -39,7 +39,7 @@ fn told(client: &mut Client, about: &str) -> serde_json::Value {
 }
 
 #[test]
-fn a_denied_subscription_is_told_in_both_versions() {
+fn a_denied_subscription_is_reported_in_both_versions() {
     let server = Broker::with(RULES);
     for version in BOTH {
         let mut eve = Connect::new(version, "eve").to(server.address());
@@ -73,7 +73,7 @@ fn a_denied_subscription_is_told_in_both_versions() {
 }
 
 #[test]
-fn a_denied_message_is_told_in_both_versions_and_reaches_nobody() {
+fn a_denied_message_is_reported_in_both_versions_and_not_delivered() {
     let server = Broker::with(RULES);
     for version in BOTH {
         let mut watcher = Connect::v5("watcher").to(server.address());
@@ -107,7 +107,7 @@ fn a_denied_message_is_told_in_both_versions_and_reaches_nobody() {
 }
 
 #[test]
-fn a_denied_message_of_qos_0_is_told_in_the_inbox() {
+fn a_denied_qos_0_message_is_reported_in_the_inbox() {
     let server = Broker::with(RULES);
     for (version, id) in [(Version::V311, "old"), (Version::V5, "new")] {
         let mut client = Connect::new(version, id).to(server.address());
@@ -120,7 +120,7 @@ fn a_denied_message_of_qos_0_is_told_in_the_inbox() {
 }
 
 #[test]
-fn a_will_is_a_message_too() {
+fn access_rules_apply_to_wills() {
     let server = Broker::with(RULES);
     let mut watcher = Connect::v5("watcher").to(server.address());
     watcher.subscribe("will/of", 0);
@@ -140,7 +140,7 @@ fn a_will_is_a_message_too() {
 }
 
 #[test]
-fn what_starts_with_a_wildcard_shows_only_what_its_holder_may_see() {
+fn a_filter_that_starts_with_a_wildcard_delivers_only_allowed_topics() {
     let server = Broker::with(RULES);
     let mut sender = Connect::v5("sender").to(server.address());
     let mut all = |kept: bool, text: &str| {
@@ -167,7 +167,7 @@ fn what_starts_with_a_wildcard_shows_only_what_its_holder_may_see() {
         assert!(seen.iter().any(|m| m.retain) && seen.iter().any(|m| m.text() == "live"));
         assert!(seen.iter().all(|m| m.topic == "test/open"), "{seen:#?}");
     }
-    // To itself a branch of its own is shown.
+    // A client sees its own branch.
     let mut second = Connect::v5("second").to(server.address());
     second.subscribe("#", 0);
     second.publish(&Message::new("own/~second/x", "mine"));
@@ -178,7 +178,7 @@ fn what_starts_with_a_wildcard_shows_only_what_its_holder_may_see() {
 }
 
 #[test]
-fn a_wildcard_for_everything_can_be_forbidden() {
+fn rules_can_deny_the_filter_for_all_topics() {
     let rule = "[[access]]\ntopics = ['#']\nusers = ['~*']\nsubscribe = 'deny'\n";
     let config = format!("{rule}[auth]\nusers_file = '@users@'\nanonymous = true\n");
     let server = Broker::with_users(&config, &[("alice", "secret")]);
@@ -187,7 +187,11 @@ fn a_wildcard_for_everything_can_be_forbidden() {
         for filter in ["#", "+/x", "$share/g/#", "a"] {
             assert_eq!(eve.subscribe(filter, 0), codes(version, 0x87), "{filter}");
         }
-        assert_eq!(eve.subscribe("rooms/#", 0), 0, "that is no topic outside");
+        assert_eq!(
+            eve.subscribe("rooms/#", 0),
+            0,
+            "the rules do not apply to rooms"
+        );
         assert_eq!(eve.subscribe("rooms/lobby/#", 0), 0);
         let connect = Connect::new(version, "c").user("alice", "secret");
         assert_eq!(connect.to(server.address()).subscribe("#", 0), 0);
@@ -195,7 +199,7 @@ fn a_wildcard_for_everything_can_be_forbidden() {
 }
 
 #[test]
-fn only_what_is_allowed_where_the_rest_is_denied() {
+fn with_a_default_of_deny_only_allowed_topics_work() {
     let rules = "[topics]\noutside_rooms = 'deny'\n[[access]]\ntopics = ['site/%u/#']\n\
                  publish = 'allow'\nsubscribe = 'allow'\n";
     let server = Broker::with(&[ONE_LANE, rules].concat());
@@ -224,7 +228,7 @@ fn only_what_is_allowed_where_the_rest_is_denied() {
 }
 
 #[test]
-fn a_session_that_goes_on_is_judged_by_the_rules_again() {
+fn a_resumed_session_is_checked_against_the_rules() {
     let server = Broker::with(RULES);
     for version in BOTH {
         let connect = Connect::new(version, "kept").clean(false);
@@ -255,7 +259,7 @@ fn a_session_that_goes_on_is_judged_by_the_rules_again() {
             panic!("{answer:?}");
         };
         assert!(session_present);
-        // What was granted before is granted again, and shows no more than it did.
+        // The granted filters are granted again, and deliver no more than before.
         for topic in ["test/nosubscribe", "own/~sender/x", "test/open"] {
             sender.publish(&Message::new(topic, "back").qos(1));
         }
@@ -272,7 +276,7 @@ fn a_session_that_goes_on_is_judged_by_the_rules_again() {
 }
 
 #[test]
-fn topics_that_start_with_dollar_can_be_turned_off() {
+fn rules_can_deny_topics_that_start_with_dollar() {
     let server = Broker::with("[topics]\ndollar = 'deny'\n");
     for version in BOTH {
         let mut eve = Connect::new(version, "eve").to(server.address());

@@ -12,7 +12,7 @@ const GO_ON: u8 = 0x18;
 const AGAIN: u8 = 0x19;
 
 fn server() -> Broker {
-    // Nobody may be too late by the load of the machine, but where that is what is tested.
+    // A loaded machine must not cause a timeout, except where a test is about it.
     Broker::with_users(&CONFIG.replace("1s", "20s"), &USERS)
 }
 
@@ -26,7 +26,7 @@ fn text_of(properties: &Properties) -> String {
     String::from_utf8(data.unwrap_or_default().to_vec()).unwrap()
 }
 
-/// What the server says next, by an AUTH with this code.
+/// The data of the next packet, which must be an AUTH with this code.
 fn told(client: &mut Client, expected: u8) -> String {
     match client.packet() {
         Packet::Auth { code, properties } => {
@@ -37,7 +37,7 @@ fn told(client: &mut Client, expected: u8) -> String {
     }
 }
 
-/// A client that has been challenged, and its answer.
+/// A client that has received a challenge, and the answer to it.
 fn challenged(server: &Broker, id: &str, scram: &mut Scram) -> (Client, String) {
     let connect = Connect::v5(id).method(SCRAM, Some(&scram.first()));
     let mut client = Client::open(server.address(), Version::V5);
@@ -81,14 +81,14 @@ fn refused(mut client: Client, expected: u8) -> String {
 }
 
 #[test]
-fn who_proves_its_password_is_that_user() {
+fn a_client_that_proves_the_password_is_authenticated() {
     let server = server();
     for (user, password) in USERS {
         let mut client = login(&server, "a", user, password);
         assert_eq!(client.subscribe(&format!("inbox/{user}/#"), 0), 0);
         assert_eq!(client.subscribe("inbox/eve/#", 0), 0x87);
     }
-    // By either way in it is the same user, so the same session.
+    // SCRAM and a password lead to the same user, so to the same session.
     let mut first = login(&server, "a", "alice", "pencil");
     let mut second = Connect::v5("a")
         .user("alice", "pencil")
@@ -98,7 +98,7 @@ fn who_proves_its_password_is_that_user() {
 }
 
 #[test]
-fn who_names_the_method_may_speak_when_asked() {
+fn a_client_may_send_its_first_message_in_auth() {
     let server = server();
     let mut scram = Scram::new("alice", "pencil");
     let mut client = Client::open(server.address(), Version::V5);
@@ -111,7 +111,7 @@ fn who_names_the_method_may_speak_when_asked() {
 }
 
 #[test]
-fn nobody_else_is_let_in_and_nobody_learns_why() {
+fn wrong_passwords_and_unknown_users_get_the_same_refusal() {
     let server = server();
     let mut reasons = Vec::new();
     for (user, password) in [("alice", "pencil "), ("eve", "pencil"), ("alice", "")] {
@@ -121,7 +121,7 @@ fn nobody_else_is_let_in_and_nobody_learns_why() {
         reasons.push(refused(client, 0x86));
     }
     assert!(reasons.iter().all(|r| *r == reasons[0]), "{reasons:?}");
-    // Strangers look like users, and stay the same.
+    // The challenge for an unknown user looks like a real one, and does not change.
     let mut salts = Vec::new();
     for user in ["alice", "eve", "eve", "alice"] {
         let connect = Connect::v5("a").method(SCRAM, Some(&Scram::new(user, "").first()));
@@ -137,7 +137,7 @@ fn nobody_else_is_let_in_and_nobody_learns_why() {
 }
 
 #[test]
-fn what_was_tampered_with_proves_nothing() {
+fn tampered_messages_are_refused() {
     let server = server();
     for (from, to, code) in [
         ("r=fyko", "r=fykp", 0x87),
@@ -151,12 +151,12 @@ fn what_was_tampered_with_proves_nothing() {
         client.send(&auth(GO_ON, SCRAM, Some(&last)));
         refused(client, code);
     }
-    // The proof of another conversation.
+    // The proof of another exchange.
     let (_client, stale) = challenged(&server, "a", &mut Scram::new("alice", "pencil"));
     let (mut client, _) = challenged(&server, "b", &mut Scram::new("alice", "pencil"));
     client.send(&auth(GO_ON, SCRAM, Some(&stale)));
     refused(client, 0x87);
-    // Messages that are none.
+    // Data that is no SCRAM message.
     for first in [
         "",
         "n,,",
@@ -250,14 +250,18 @@ fn before_connack_only_auth_and_disconnect_may_come() {
     }
     let (mut client, _) = begin();
     client.send(&[0xE0, 0]);
-    assert_eq!(client.raw_until_closed(), b"", "no CONNACK for who left");
-    // Who goes without a word leaves nothing behind.
+    assert_eq!(
+        client.raw_until_closed(),
+        b"",
+        "no CONNACK for a client that left"
+    );
+    // A client that closes its socket leaves nothing behind.
     drop(begin());
     login(&server, "a", "alice", "pencil").ping();
 }
 
 #[test]
-fn silence_ends_a_conversation() {
+fn a_silent_client_loses_its_exchange() {
     let server = Broker::with_users(CONFIG, &USERS);
     let mut silent = Client::open(server.address(), Version::V5);
     let scram = Scram::new("alice", "pencil");
@@ -273,7 +277,7 @@ fn silence_ends_a_conversation() {
 }
 
 #[test]
-fn a_flood_of_auth_ends_at_the_first_that_is_wrong() {
+fn a_flood_of_auth_ends_at_the_first_wrong_packet() {
     let server = server();
     let (mut client, _) = challenged(&server, "a", &mut Scram::new("alice", "x"));
     let _ = client.try_send(&auth(GO_ON, SCRAM, Some("flood")).repeat(1_000));
@@ -287,7 +291,7 @@ fn a_flood_of_auth_ends_at_the_first_that_is_wrong() {
 }
 
 #[test]
-fn a_client_may_authenticate_again_while_all_goes_on() {
+fn messages_flow_during_reauthentication() {
     let server = server();
     let mut client = login(&server, "a", "alice", "pencil");
     client.subscribe("t", 1);
@@ -306,7 +310,7 @@ fn a_client_may_authenticate_again_while_all_goes_on() {
 }
 
 #[test]
-fn who_fails_to_authenticate_again_is_out() {
+fn a_failed_reauthentication_closes_the_connection() {
     let server = server();
     for (user, password) in [("alice", "x"), ("eve", "pencil"), ("bob", "p=,é")] {
         let mut watcher = Connect::v5("w").to(server.address());
@@ -327,12 +331,12 @@ fn who_fails_to_authenticate_again_is_out() {
         client.send(&auth(GO_ON, SCRAM, Some(&last)));
         // [MQTT-4.12.1-2]
         assert_eq!(client.closed(), Some(0x87), "{user}");
-        assert_eq!(watcher.message().text(), user, "that is no orderly end");
+        assert_eq!(watcher.message().text(), user, "the will is sent");
     }
 }
 
 #[test]
-fn auth_out_of_place_is_an_error() {
+fn an_unexpected_auth_is_a_protocol_error() {
     let server = server();
     let first = Scram::new("alice", "pencil").first();
     for (what, bytes) in [
@@ -350,7 +354,7 @@ fn auth_out_of_place_is_an_error() {
 }
 
 #[test]
-fn a_password_without_a_verifier_is_for_passwords() {
+fn a_user_without_a_scram_verifier_logs_in_by_password_only() {
     let directory = tempfile::TempDir::new().unwrap();
     let file = directory.path().join("users.toml");
     for (user, arguments) in [("alice", ["--no-scram"].as_slice()), ("bob", &[])] {
@@ -372,7 +376,7 @@ fn a_password_without_a_verifier_is_for_passwords() {
     let server = Broker::with(&config);
     refused_by_scram(&server, "alice");
     login(&server, "a", "bob", "pencil").ping();
-    // A file as it was before there was SCRAM.
+    // A file of the time before SCRAM.
     let text = std::fs::read_to_string(&file).unwrap();
     let hashes = text.lines().filter(|line| line.contains("argon2"));
     let old = hashes.fold("[users]\n".to_owned(), |text, line| text + line + "\n");

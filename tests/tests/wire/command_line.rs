@@ -19,7 +19,7 @@ max_members = 1
 ";
 
 #[test]
-fn join_sends_what_is_piped_in_and_prints_what_is_said() {
+fn join_sends_its_input_and_prints_messages() {
     let server = Broker::start();
     let mut alice = Program::start(&mut server.command(&["join", "lobby", "--client-id", "alice"]));
     let mut bob = Connect::v311("bob").to(server.address());
@@ -73,14 +73,14 @@ fn join_can_leave_at_the_end_of_its_input() {
 }
 
 #[test]
-fn join_on_a_terminal_takes_lines_and_shows_the_room() {
+fn join_on_a_terminal_sends_lines_and_shows_the_room() {
     let server = Broker::start();
     let mut bob = Connect::v311("bob").to(server.address());
     bob.subscribe("rooms/lobby/#", 0);
     let mut command = server.command(&["join", "lobby", "--client-id", "alice"]);
     let mut alice = Program::on_terminal(&mut command);
     alice.stdout.line_with("* you are in lobby on ");
-    // At once, as by a paste: each is a line of its own and none is lost.
+    // At once, like pasted text: each line is sent, and none is lost.
     alice.write("one\rtwo\r//three\r/what\r");
     for text in ["one", "two", "/three"] {
         assert_eq!(bob.message_where(|m| m.topic == "rooms/lobby").text(), text);
@@ -142,7 +142,7 @@ fn send_sends_its_words_or_the_lines_of_its_input() {
 }
 
 #[test]
-fn who_and_rooms_show_what_is_there_without_entering() {
+fn the_commands_who_and_rooms_join_no_room() {
     let server = Broker::with(STAFF.replace("users_file = \"@users@\"", "").as_str());
     let nobody = Program::run(&mut server.command(&["who", "lobby", "--json"]), "");
     assert_eq!((nobody.code, nobody.stdout.as_str()), (Some(0), "[]"));
@@ -171,7 +171,7 @@ fn who_and_rooms_show_what_is_there_without_entering() {
 }
 
 #[test]
-fn refusals_say_what_to_do_and_fail() {
+fn refusals_name_a_remedy_and_exit_with_an_error() {
     let server = Broker::with_users(STAFF, &[("alice", "pw"), ("eve", "pw")]);
     let password = server.file("password", "pw\n").display().to_string();
     let as_eve = ["--user", "eve", "--password-file", &password];
@@ -207,7 +207,7 @@ fn refusals_say_what_to_do_and_fail() {
 }
 
 #[test]
-fn a_member_with_a_password_gets_in() {
+fn join_logs_in_with_a_password() {
     let server = Broker::with_users(STAFF, &[("alice", "pw")]);
     let password = server.file("password", "pw\n").display().to_string();
     let arguments = [
@@ -224,9 +224,9 @@ fn a_member_with_a_password_gets_in() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_named() {
+fn an_unreachable_server_is_named() {
     let mut command = roommq();
-    // Port 1 of loopback: nobody listens there.
+    // No server listens on port 1 of loopback.
     command.args(["who", "lobby", "--server", "127.0.0.1:1"]);
     let failed = Program::run(&mut command, "");
     assert_eq!(failed.code, Some(1));
@@ -234,7 +234,7 @@ fn a_server_that_is_not_there_is_named() {
 }
 
 #[test]
-fn passwords_are_kept_as_hashes() {
+fn passwords_are_stored_as_hashes() {
     let directory = tempfile::TempDir::new().unwrap();
     let file = directory.path().join("users.toml");
     for (user, password) in [
@@ -277,11 +277,11 @@ fn passwords_are_kept_as_hashes() {
     }
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
-    assert_eq!(mode & 0o077, 0, "nobody else reads it");
+    assert_eq!(mode & 0o077, 0, "only the owner may read the file");
 }
 
 #[test]
-fn bare_roommq_serves_and_says_how_to_look() {
+fn roommq_without_arguments_serves_and_prints_a_command_to_try() {
     let mut command = roommq();
     command.args(["--listen", "127.0.0.1:0"]);
     let server = Program::start(&mut command);

@@ -7,7 +7,7 @@ use roommq_tests::tls::{Authority, Identity};
 use roommq_tests::wire::{Connect, Message};
 use serde_json::Value as Json;
 
-/// A plain listener, one in TLS, and one in TLS that takes its users from certificates.
+/// A plain listener, one with TLS, and one with TLS that takes users from certificates.
 const LISTENERS: &str = "
 [[listener]]
 bind = '127.0.0.1:0'
@@ -52,7 +52,7 @@ impl Server {
         }
     }
 
-    /// `arguments`, to the listener of this number by its place with `mqtts://`, trusting `authority`.
+    /// `arguments`, the address of this listener with `mqtts://`, and `authority` as the trusted CA.
     fn run(&self, listener: usize, authority: &Authority, arguments: &[&str]) -> Finished {
         Program::run(&mut self.command(listener, authority, arguments), "")
     }
@@ -75,7 +75,7 @@ impl Server {
 }
 
 #[test]
-fn commands_talk_in_tls() {
+fn commands_connect_by_tls() {
     let server = Server::start();
     let mut bob = Connect::v5("bob").to(server.broker.place(0));
     bob.subscribe("rooms/lobby/#", 1);
@@ -104,7 +104,7 @@ fn options_may_come_from_the_environment() {
     let server = Server::start();
     let ca = server.broker.file("trusted.pem", &server.authority.root());
     let mut command = roommq();
-    // As the server itself names the place.
+    // The address in the form that the server prints.
     let place = server.broker.url(1);
     assert!(place.starts_with("tls://"), "{place}");
     command.env("ROOMMQ_SERVER", place).env("ROOMMQ_CA", ca);
@@ -113,7 +113,7 @@ fn options_may_come_from_the_environment() {
 }
 
 #[test]
-fn a_certificate_of_ones_own_is_a_user() {
+fn a_client_certificate_is_a_login() {
     let server = Server::start();
     let identity = server.authority.client("alice");
     let cert = server.broker.file("alice.pem", &identity.certificate);
@@ -133,7 +133,7 @@ fn a_certificate_of_ones_own_is_a_user() {
 }
 
 #[test]
-fn what_is_wrong_with_tls_is_said_and_what_to_do() {
+fn tls_errors_name_a_remedy() {
     let server = Server::start();
     let stranger = Authority::new();
     let own = stranger.client("eve");
@@ -150,7 +150,7 @@ fn what_is_wrong_with_tls_is_said_and_what_to_do() {
     let table = [
         // A CA that is not trusted.
         (1, &stranger, who, "name that CA's certificate with --ca"),
-        // The server wants a certificate; it does not take this one.
+        // The server requires a certificate, and does not trust this one.
         (2, &server.authority, who, "with --cert and --key"),
         (
             2,
@@ -171,7 +171,7 @@ fn what_is_wrong_with_tls_is_said_and_what_to_do() {
         assert_eq!(failed.code, Some(1), "{told}");
         assert!(failed.stderr.contains(told), "{told}: {}", failed.stderr);
     }
-    // A server for TLS, plainly.
+    // A TLS server, by a plain connection.
     let mut command = roommq();
     let place = server.broker.place(1).to_string();
     let failed = Program::run(command.args(who).args(["--server", &place]), "");
@@ -180,7 +180,7 @@ fn what_is_wrong_with_tls_is_said_and_what_to_do() {
 
 #[test]
 fn a_certificate_for_another_name_is_refused() {
-    // It is for 127.0.0.1, and the server is reached by another address of loopback.
+    // The certificate is for 127.0.0.1, and the client uses another address of loopback.
     let server = Server::with(
         "[[listener]]\nbind = '127.0.0.2:0'\ntransport = 'tls'\n\
          certificate = 'server.pem'\nkey = 'server.key'\n",
@@ -191,7 +191,7 @@ fn a_certificate_for_another_name_is_refused() {
 }
 
 #[test]
-fn the_bench_goes_by_tls() {
+fn the_load_generator_connects_by_tls() {
     let server = Server::start();
     let counted = ["bench", "fanout", "--members", "5", "--messages", "200"];
     let counted = [&counted[..], &["--qos", "1", "--payload", "3000"]].concat();
@@ -222,7 +222,7 @@ fn the_bench_goes_by_tls() {
 }
 
 #[test]
-fn commands_go_by_a_unix_socket() {
+fn commands_connect_by_a_unix_socket() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mqtt.sock");
     let config = format!(

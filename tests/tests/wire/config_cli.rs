@@ -1,4 +1,4 @@
-//! `roommq config`, and what a wrong configuration says.
+//! `roommq config`, and the messages about an invalid configuration.
 
 use roommq_tests::program::{Finished, Program, roommq};
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ fn check(text: &str) -> Finished {
 }
 
 #[test]
-fn a_good_file_is_good() {
+fn a_valid_file_passes_the_check() {
     let good = check(
         "[[listener]]\nbind = \"127.0.0.1:1883\"\ntransport = \"tcp\"\n\
          [auth]\nanonymous = true\n[topics]\noutside_rooms = \"deny\"\n\
@@ -41,7 +41,7 @@ fn a_good_file_is_good() {
 }
 
 #[test]
-fn every_mistake_names_its_key_and_what_would_be_right() {
+fn every_error_names_its_key_and_the_allowed_values() {
     for (text, parts) in [
         (
             "[auth]\nanonymus = true\n",
@@ -79,7 +79,7 @@ fn every_mistake_names_its_key_and_what_would_be_right() {
 }
 
 #[test]
-fn a_wrong_file_keeps_the_server_from_starting() {
+fn the_server_does_not_start_with_an_invalid_file() {
     let file = file("[auth]\nanonymus = true\n");
     let mut command = roommq();
     command
@@ -104,7 +104,7 @@ fn a_wrong_file_keeps_the_server_from_starting() {
 }
 
 #[test]
-fn a_listener_beyond_loopback_needs_a_word_on_strangers() {
+fn a_listener_beyond_loopback_requires_a_choice_about_anonymous_clients() {
     let serve = |text: &str| {
         let file = file(text);
         let mut command = roommq();
@@ -127,7 +127,7 @@ fn a_listener_beyond_loopback_needs_a_word_on_strangers() {
 }
 
 #[test]
-fn show_says_every_value_and_its_source() {
+fn show_prints_every_value_and_its_source() {
     let file = file("[presence]\ngrace = \"7s\"\n");
     let mut command = roommq();
     command
@@ -193,7 +193,7 @@ fn wrong_usage_has_its_own_exit_code() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_closed_output_pipe_is_no_error() {
     for arguments in [
         &["config", "show"][..],
         &["config", "show", "--json"],

@@ -27,7 +27,7 @@ fn every_version_is_served_on_one_port() {
 }
 
 #[test]
-fn an_unknown_protocol_level_is_told_and_closed() {
+fn an_unknown_protocol_level_is_refused_by_connack() {
     let server = Broker::start();
     for level in [0, 6, 99] {
         let mut body = Vec::new();
@@ -35,7 +35,7 @@ fn an_unknown_protocol_level_is_told_and_closed() {
         body.extend([level, 2, 0, 0, 0, 1, b'a']);
         let mut client = Client::open(server.address(), Version::V311);
         client.send(&frame(0x10, &body));
-        // [MQTT-3.1.2-2]: 0x01 in the form of 3.1.1, or 0x84 in that of 5.0.
+        // [MQTT-3.1.2-2]: 0x01 in the form of 3.1.1, or 0x84 in the form of 5.0.
         let answer = client.raw_until_closed();
         let told = answer == [0x20, 2, 0, 1] || (answer[0] == 0x20 && answer[2..4] == [0, 0x84]);
         assert!(told, "level {level}: {answer:02x?}");
@@ -74,7 +74,7 @@ fn a_second_connect_is_an_error() {
 }
 
 #[test]
-fn an_empty_client_id_asks_for_one() {
+fn an_empty_client_id_gets_one_assigned() {
     let server = Broker::start();
     let mut given = Vec::new();
     for _ in 0..2 {
@@ -101,7 +101,7 @@ fn an_empty_client_id_asks_for_one() {
 }
 
 #[test]
-fn an_empty_client_id_cannot_keep_a_session() {
+fn an_empty_client_id_requires_a_clean_session() {
     let server = Broker::start();
     // [MQTT-3.1.3-8]
     Connect::v311("").clean(false).refused(server.address(), 2);
@@ -129,7 +129,7 @@ fn wrong_credentials_are_refused_and_never_anonymous() {
 }
 
 #[test]
-fn without_a_users_file_no_credentials_are_right() {
+fn without_a_users_file_all_credentials_are_refused() {
     let server = Broker::start();
     let connect = |version| Connect::new(version, "a").user("alice", "pw");
     connect(Version::V5).refused(server.address(), 0x86);
@@ -137,7 +137,7 @@ fn without_a_users_file_no_credentials_are_right() {
 }
 
 #[test]
-fn strangers_stay_out_where_the_config_says_so() {
+fn anonymous_clients_can_be_refused() {
     let config = "[auth]\nanonymous = false\nusers_file = \"@users@\"\n";
     let server = Broker::with_users(config, &[("alice", "pw")]);
     Connect::v5("a").refused(server.address(), 0x87);
@@ -174,7 +174,7 @@ fn a_malformed_connect_is_closed() {
 }
 
 #[test]
-fn client_ids_of_any_form_are_taken_again_and_again() {
+fn client_ids_of_any_form_are_accepted_repeatedly() {
     let server = Broker::start();
     let long = "x".repeat(1_000);
     for id in [
@@ -202,14 +202,14 @@ fn a_silent_client_is_closed_after_one_and_a_half_keep_alives() {
 }
 
 #[test]
-fn the_connack_tells_the_servers_limits() {
+fn connack_has_the_servers_limits() {
     let server = Broker::with("[limits]\npacket_bytes = 5000\nkeep_alive = \"60s\"\n");
     let (_client, connack) = Connect::v5("a").attempt(server.address());
     let Packet::ConnAck { properties, .. } = connack else {
         panic!("{connack:?}");
     };
     assert_eq!(properties.number(property::MAXIMUM_PACKET_SIZE), Some(5000));
-    // A keep-alive of 0 is answered by what holds instead [MQTT-3.1.2-21].
+    // The answer to a keep-alive of 0 is the server's limit [MQTT-3.1.2-21].
     assert_eq!(properties.number(property::SERVER_KEEP_ALIVE), Some(60));
 }
 
@@ -227,7 +227,7 @@ fn a_packet_over_the_limit_ends_the_connection() {
 }
 
 #[test]
-fn response_information_is_for_those_who_ask() {
+fn response_information_is_sent_on_request() {
     let server = Broker::start();
     for (asked, wanted) in [
         (None, None),
@@ -250,7 +250,7 @@ fn response_information_is_for_those_who_ask() {
 }
 
 #[test]
-fn a_refusal_is_no_larger_than_its_reader_takes() {
+fn a_refusal_fits_the_maximum_packet_size() {
     let server = Broker::start();
     let connect = Connect::v5("a").user("alice", "pw");
     for (most, told) in [(20, false), (1_000, true)] {
@@ -265,7 +265,7 @@ fn a_refusal_is_no_larger_than_its_reader_takes() {
 }
 
 #[test]
-fn more_connections_than_the_limit_are_refused_and_the_listener_lives() {
+fn connections_above_the_limit_are_refused_by_connack() {
     let server = Broker::with("[limits]\nconnections = 2\n");
     let first = Connect::v5("a").to(server.address());
     let _second = Connect::v5("b").to(server.address());
@@ -274,7 +274,7 @@ fn more_connections_than_the_limit_are_refused_and_the_listener_lives() {
     Connect::v311("c").refused(server.address(), 3);
     server.log().line_with("2 connections are open");
     first.disconnect(0);
-    // The place is free once the server has seen the end of the first.
+    // The server accepts another client when it has seen the end of the first.
     let deadline = std::time::Instant::now() + roommq_tests::PATIENCE;
     loop {
         let mut client = Client::open(server.address(), Version::V5);
@@ -302,7 +302,7 @@ fn packets_may_follow_a_connect_at_once() {
 }
 
 #[test]
-fn packets_may_come_byte_by_byte() {
+fn packets_may_arrive_byte_by_byte() {
     let server = Broker::start();
     for version in BOTH {
         let mut client = Client::open(server.address(), version);
@@ -319,7 +319,7 @@ fn packets_may_come_byte_by_byte() {
 }
 
 #[test]
-fn what_was_sent_before_a_sudden_end_counts() {
+fn packets_sent_before_a_lost_connection_are_processed() {
     let server = Broker::start();
     let mut receiver = Connect::v5("r").to(server.address());
     receiver.subscribe("last/words", 0);

@@ -1,4 +1,4 @@
-//! Peers that mean no good, and the others who must not notice.
+//! Hostile peers. Other clients must not notice them.
 
 use roommq_tests::broker::Broker;
 use roommq_tests::wire::{BOTH, Client, Connect, Message, Missing, Packet, Version};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Times so short that a test need not wait; the defaults are 10 and 20 seconds.
+/// Short times, so that tests need not wait. The defaults are 10 and 20 seconds.
 const IMPATIENT: &str = "
 [limits]
 connect_time = \"500ms\"
@@ -16,7 +16,7 @@ write_stall = \"1s\"
 outbox_bytes = 262144
 ";
 
-/// Two who talk in a room while something else goes on, and how long their slowest message took.
+/// Two clients that talk in a room during an attack, and the time of their slowest message.
 pub(crate) struct Bystanders {
     talk: JoinHandle<Duration>,
     stop: std::sync::Arc<AtomicBool>,
@@ -32,7 +32,7 @@ impl Bystanders {
         let talk = thread::spawn(move || {
             let mut said = 0;
             let mut slowest = Duration::ZERO;
-            // At least a few, however soon the other thing is over.
+            // At least 20 messages, even if the attack is short.
             while said < 20 || !stopped.load(Ordering::Relaxed) {
                 let start = Instant::now();
                 speaker.publish(&Message::new("rooms/calm/t", said.to_string()).qos(1));
@@ -45,7 +45,7 @@ impl Bystanders {
         Bystanders { talk, stop }
     }
 
-    /// They were heard all the time.
+    /// Asserts that every message arrived in time.
     pub(crate) fn were_undisturbed(self) {
         self.stop.store(true, Ordering::Relaxed);
         let slowest = self.talk.join().expect("they were served");
@@ -54,7 +54,7 @@ impl Bystanders {
 }
 
 #[test]
-fn a_peer_that_stops_reading_is_closed_and_disturbs_nobody() {
+fn a_peer_that_stops_reading_is_closed_and_delays_no_other() {
     let server = Broker::with(IMPATIENT);
     let bystanders = Bystanders::talking(server.address());
     for (version, qos) in [(Version::V311, 0), (Version::V5, 1)] {
@@ -66,7 +66,7 @@ fn a_peer_that_stops_reading_is_closed_and_disturbs_nobody() {
         watcher.subscribe("rooms/busy/_presence/+", 0);
         let mut sender = Connect::v5("sender").to(server.address());
         let load = vec![7; 16_000];
-        // More than socket buffers hold, until the server has had enough.
+        // More than socket buffers hold, until the server closes the connection.
         let started = Instant::now();
         let mut lost = false;
         while !lost {
@@ -92,12 +92,12 @@ fn a_peer_that_stops_reading_is_closed_and_disturbs_nobody() {
 }
 
 #[test]
-fn half_a_packet_is_not_waited_for() {
+fn a_partial_packet_times_out() {
     let server = Broker::with(IMPATIENT);
     let bystanders = Bystanders::talking(server.address());
     for version in BOTH {
         let mut client = Connect::new(version, "half").to(server.address());
-        // A PUBLISH of 100 bytes, of which five come.
+        // Five bytes of a PUBLISH of 100.
         client.send(&[0x30, 100, 0, 50, b'a']);
         let code = client.closed_within(Duration::from_secs(30));
         assert_eq!(code.is_some(), version == Version::V5);
@@ -107,11 +107,11 @@ fn half_a_packet_is_not_waited_for() {
 }
 
 #[test]
-fn a_packet_fed_byte_by_byte_is_not_waited_for() {
+fn a_packet_sent_byte_by_byte_times_out() {
     let server = Broker::with(IMPATIENT);
     let mut client = Connect::v311("slow").to(server.address());
     client.send(&[0x30, 0x80, 0x80, 0x04]);
-    // One byte each time that nothing came for 50 ms: progress is no excuse.
+    // One byte in 50 ms. The limit holds although the packet makes progress.
     let started = Instant::now();
     loop {
         assert!(
@@ -143,7 +143,7 @@ fn a_connection_without_a_connect_is_closed() {
 }
 
 #[test]
-fn two_hundred_and_fifty_six_megabytes_are_refused_when_they_are_announced() {
+fn a_packet_of_256_megabytes_is_refused_by_its_length() {
     let server = Broker::start();
     let bystanders = Bystanders::talking(server.address());
     let before = resident_bytes(server.id());
@@ -173,10 +173,10 @@ fn resident_bytes(process: u32) -> u64 {
 }
 
 #[test]
-fn garbage_after_a_good_start_hurts_nobody() {
+fn garbage_after_connect_harms_no_other_client() {
     let server = Broker::start();
     let bystanders = Bystanders::talking(server.address());
-    // A fixed sequence of bytes that look like nothing in particular.
+    // A fixed sequence of random bytes.
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     for round in 0..200 {
         let version = BOTH[round % 2];
@@ -195,7 +195,7 @@ fn garbage_after_a_good_start_hurts_nobody() {
 }
 
 #[test]
-fn many_half_open_connections_are_no_hindrance() {
+fn many_half_open_connections_delay_no_other_client() {
     let server = Broker::start();
     let half_open: Vec<Client> = (0..200)
         .map(|_| Client::open(server.address(), Version::V311))
@@ -207,7 +207,7 @@ fn many_half_open_connections_are_no_hindrance() {
 }
 
 #[test]
-fn filters_of_thousands_of_levels_are_served_and_cost_what_they_weigh() {
+fn filters_of_thousands_of_levels_cost_memory_by_their_length() {
     let server = Broker::start();
     let before = resident_bytes(server.id());
     let deep = "/".repeat(60_000);
@@ -240,7 +240,7 @@ fn filters_of_thousands_of_levels_are_served_and_cost_what_they_weigh() {
 }
 
 #[test]
-fn a_filter_for_every_way_to_say_a_topic_costs_no_more_than_they_are_many() {
+fn all_wildcard_forms_of_a_topic_cost_memory_by_their_number() {
     let server = Broker::start();
     let mut client = Connect::v5("ways").to(server.address());
     let ways = (0..1_u32 << 10).map(|bits| {
@@ -254,21 +254,21 @@ fn a_filter_for_every_way_to_say_a_topic_costs_no_more_than_they_are_many() {
     let topic = ["a"; 10].join("/");
     for n in 0..20 {
         client.publish(&Message::new(&topic, n.to_string()));
-        // One copy, and no more.
+        // Exactly one copy.
         assert_eq!(client.message().text(), n.to_string());
     }
     bystanders.were_undisturbed();
 }
 
 #[test]
-fn more_filters_in_a_packet_than_16_bits_count_are_all_answered() {
+fn more_than_65535_filters_in_a_packet_are_all_answered() {
     let server = Broker::start();
     let mut client = Connect::v311("many").to(server.address());
     let filters = 70_000;
     let packet = |first: u8, filter: &[u8]| {
         let length = 2 + filters * filter.len();
         let mut bytes = vec![first];
-        // The length in three times seven bits, the first two with more to come.
+        // The remaining length in three bytes of seven bits each.
         bytes.extend(
             (0..3).map(|n| (length >> (7 * n)).to_le_bytes()[0] & 0x7F | u8::from(n < 2) << 7),
         );
@@ -288,7 +288,7 @@ fn more_filters_in_a_packet_than_16_bits_count_are_all_answered() {
 }
 
 #[test]
-fn reads_that_all_end_within_a_packet_are_no_half_packet() {
+fn reads_that_end_within_a_packet_are_no_timeout() {
     let server = Broker::with(IMPATIENT);
     let mut client = Connect::v311("streaming").to(server.address());
     let mut watcher = Connect::v311("watcher").to(server.address());
@@ -299,7 +299,7 @@ fn reads_that_all_end_within_a_packet_are_no_half_packet() {
     let (front, back) = publish.split_at(7);
     client.send(front);
     let started = Instant::now();
-    // Three times the time that one packet has.
+    // Three times `limits.packet_time`.
     while started.elapsed() < Duration::from_millis(1_500) {
         client.send(&[back, front].concat());
         assert_eq!(watcher.message().text(), "0123456789");
@@ -309,7 +309,7 @@ fn reads_that_all_end_within_a_packet_are_no_half_packet() {
 }
 
 #[test]
-fn who_asks_and_does_not_read_the_answers_is_not_read_from() {
+fn the_server_stops_reading_from_a_client_that_reads_no_answers() {
     let server = Broker::with("[limits]\noutbox_bytes = 65536\n");
     let bystanders = Bystanders::talking(server.address());
     let before = resident_bytes(server.id());
@@ -322,7 +322,7 @@ fn who_asks_and_does_not_read_the_answers_is_not_read_from() {
     let mut sent = 0;
     while client.try_send(&pings).is_ok() {
         sent += pings.len();
-        assert!(sent < 200 << 20, "it is still read from");
+        assert!(sent < 200 << 20, "the server still reads from it");
     }
     let grown = resident_bytes(server.id()).saturating_sub(before);
     assert!(grown < 50 << 20, "{grown} bytes more");
@@ -330,7 +330,7 @@ fn who_asks_and_does_not_read_the_answers_is_not_read_from() {
 }
 
 #[test]
-fn who_subscribes_again_and_again_does_not_keep_the_room_busy() {
+fn repeated_subscribes_do_not_block_a_room() {
     let server = Broker::start();
     let mut keeper = Connect::v311("keeper").to(server.address());
     for n in 0..500 {
@@ -339,7 +339,7 @@ fn who_subscribes_again_and_again_does_not_keep_the_room_busy() {
     }
     let bystanders = Bystanders::talking(server.address());
     let mut client = Connect::v311("greedy").to(server.address());
-    // 10,000 times the 10 MB that the room keeps, were it all to be sent.
+    // The answers would be 10,000 times the 10 MB that the room retains.
     let subscribe = b"\x82\x11\x00\x01\x00\x0Crooms/calm/#\x00";
     let _ = client.try_send(&subscribe.repeat(10_000));
     let mut late = Connect::v5("late").to(server.address());
@@ -348,7 +348,7 @@ fn who_subscribes_again_and_again_does_not_keep_the_room_busy() {
 }
 
 #[test]
-fn what_a_client_sent_to_be_let_in_is_not_held_as_long_as_its_session() {
+fn a_session_does_not_hold_its_connect_in_memory() {
     let server = Broker::start();
     let connect = |n: u32| {
         Connect::v311(&format!("kept{n}"))
@@ -368,7 +368,7 @@ fn what_a_client_sent_to_be_let_in_is_not_held_as_long_as_its_session() {
 }
 
 #[test]
-fn refused_filters_are_forgotten() {
+fn refused_filters_use_no_memory() {
     let server = Broker::start();
     let mut client = Connect::v5("asks").to(server.address());
     let filter = format!("inbox/another/{}", "x".repeat(60_000));
@@ -385,7 +385,7 @@ fn refused_filters_are_forgotten() {
 }
 
 #[test]
-fn an_answer_tells_no_more_of_a_topic_than_it_takes_to_know_it() {
+fn reason_strings_are_short_even_for_long_topics() {
     let server = Broker::start();
     let mut client = Connect::v5("c").to(server.address());
     let level = "a".repeat(60_000);
@@ -395,9 +395,9 @@ fn an_answer_tells_no_more_of_a_topic_than_it_takes_to_know_it() {
     }
 }
 
-/// Each of the shortest packets is answered; the room for the answers of one read must not stay.
+/// Each short packet has an answer. The server must free the memory for the answers of one read.
 #[test]
-fn a_burst_costs_a_connection_nothing_for_its_life() {
+fn a_connection_frees_its_memory_after_a_burst() {
     const CLIENTS: usize = 50;
     const PINGS: usize = 32 << 10;
     let server = Broker::start();

@@ -4,7 +4,7 @@ use roommq_tests::broker::Broker;
 use roommq_tests::wire::{BOTH, Connect, Message};
 
 #[test]
-fn inbox_me_is_everybodys_own() {
+fn inbox_me_is_the_users_own_inbox() {
     let server = Broker::start();
     for version in BOTH {
         let mut alice = Connect::new(version, "alice").to(server.address());
@@ -28,7 +28,7 @@ fn inbox_me_is_everybodys_own() {
 }
 
 #[test]
-fn the_own_inbox_by_its_full_name_is_shown_by_that_name() {
+fn an_inbox_subscribed_by_its_full_name_keeps_that_name() {
     let server = Broker::start();
     let mut bob = Connect::v311("bob").to(server.address());
     assert_eq!(bob.subscribe("inbox/~bob/dm/+", 0), 0);
@@ -39,7 +39,7 @@ fn the_own_inbox_by_its_full_name_is_shown_by_that_name() {
 }
 
 #[test]
-fn unsubscribing_by_the_same_word_ends_it() {
+fn unsubscribe_resolves_inbox_me() {
     let server = Broker::with(crate::ONE_LANE);
     let mut bob = Connect::v5("bob").to(server.address());
     bob.subscribe("inbox/me/#", 0);
@@ -52,7 +52,7 @@ fn unsubscribing_by_the_same_word_ends_it() {
 }
 
 #[test]
-fn every_device_of_a_user_reads_the_inbox() {
+fn every_device_of_a_user_receives_inbox_messages() {
     let config = "[auth]\nusers_file = \"@users@\"\n";
     let server = Broker::with_users(config, &[("bob", "pw")]);
     let mut devices = ["phone", "laptop"].map(|id| {
@@ -69,7 +69,7 @@ fn every_device_of_a_user_reads_the_inbox() {
 }
 
 #[test]
-fn refusals_are_not_repeated_without_end() {
+fn refusals_in_the_inbox_are_rate_limited() {
     let server = Broker::with(crate::ONE_LANE);
     let mut eve = Connect::v311("eve").to(server.address());
     eve.subscribe("inbox/me/#", 0);
@@ -77,7 +77,7 @@ fn refusals_are_not_repeated_without_end() {
         eve.publish(&Message::new("rooms/lobby/_events", "forged"));
     }
     eve.message_where(|m| m.topic == "inbox/me/error");
-    // One a second for a user, room and code: the rest of the 200 is not told one by one.
+    // One error message a second for a user, room and code, so the other 199 refusals have none.
     eve.publish(&Message::new("inbox/me/dm/~eve", "end"));
     let more = eve.messages_until("end");
     assert!(more.len() < 20, "{} notices", more.len());

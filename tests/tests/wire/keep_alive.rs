@@ -1,13 +1,13 @@
-//! What is a sign of life, and whose silence it is (3.1.2.10).
+//! Keep-alive (3.1.2.10): only complete packets from the client reset it.
 
 use roommq_tests::broker::Broker;
 use roommq_tests::everywhere::{Everywhere, TRANSPORTS};
 use roommq_tests::wire::{BOTH, Client, Connect, Missing, Packet, Version};
 use std::time::{Duration, Instant};
 
-/// A PUBLISH of 16,383 bytes, one by one: none of them is a packet.
+/// A PUBLISH of 16,383 bytes, sent byte by byte, so that it never becomes complete.
 #[test]
-fn bytes_of_a_packet_that_is_not_whole_are_no_sign_of_life() {
+fn bytes_of_a_partial_packet_do_not_reset_keep_alive() {
     let all = Everywhere::start("");
     let mut open: Vec<(String, Version, Client)> = Vec::new();
     for transport in TRANSPORTS {
@@ -24,7 +24,7 @@ fn bytes_of_a_packet_that_is_not_whole_are_no_sign_of_life() {
         // `limits.packet_time` is 20 s.
         assert!(started.elapsed() < Duration::from_secs(12), "{open:?}");
         open.retain_mut(|(id, version, client)| {
-            // It may have been closed since.
+            // The server may have closed the connection.
             let _ = client.try_send(&[0]);
             match client.poll(Duration::from_millis(20)) {
                 Err(Missing::Late) => return true,
@@ -39,22 +39,22 @@ fn bytes_of_a_packet_that_is_not_whole_are_no_sign_of_life() {
     all.server.log().line_with("keep-alive passed");
 }
 
-/// A server that stands still has not heard its clients, and that is not their silence.
+/// A stopped server reads nothing, so its clients are not silent.
 #[test]
-fn what_came_while_the_server_did_not_read_counts() {
+fn packets_that_waited_in_the_socket_reset_keep_alive() {
     let server = Broker::start();
     let client = |n: usize| {
         let connect = Connect::new(BOTH[n % 2], &n.to_string());
         connect.keep_alive(1).to(server.address())
     };
-    // Where a read and a passed time are found together either may be first.
+    // The server may handle a read or a passed deadline first if both are ready.
     let mut clients: Vec<Client> = (0..40).map(client).collect();
     let mut witness = client(40);
     server.stop();
     for client in &mut clients {
         client.send(&[0xC0, 0]);
     }
-    // Nobody is asked who has sent: the signal may have taken its time.
+    // The test asks no client whether it was closed: the signal may arrive late.
     let nothing = witness.poll(Duration::from_millis(2_500));
     assert!(matches!(nothing, Err(Missing::Late)), "{nothing:?}");
     server.go_on();

@@ -1,4 +1,4 @@
-//! What either side may ask of the other.
+//! Limits that either side sets.
 
 use crate::ONE_LANE;
 use roommq_tests::broker::Broker;
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_client_that_exceeds_the_receive_maximum_is_told() {
+fn a_client_that_exceeds_the_receive_maximum_is_disconnected_with_0x93() {
     let server = Broker::with("[limits]\ninflight = 5\n");
     let (mut client, connack) = Connect::v5("a").attempt(server.address());
     let Packet::ConnAck { properties, .. } = connack else {
@@ -18,7 +18,7 @@ fn a_client_that_exceeds_the_receive_maximum_is_told() {
     };
     assert_eq!(properties.number(property::RECEIVE_MAXIMUM), Some(5));
     for _ in 0..6 {
-        // QoS 2 without a PUBREL: they stay open.
+        // QoS 2 without PUBREL, so they stay in flight.
         client.start_publish(&Message::new("a/b", "x").qos(2));
     }
     for _ in 0..5 {
@@ -29,7 +29,7 @@ fn a_client_that_exceeds_the_receive_maximum_is_told() {
 }
 
 #[test]
-fn a_message_larger_than_the_client_takes_is_not_sent_to_it() {
+fn a_message_above_the_clients_maximum_packet_size_is_not_sent() {
     let server = Broker::with(ONE_LANE);
     let small = Value::Four(200);
     let connect = Connect::v5("small").property(property::MAXIMUM_PACKET_SIZE, small);
@@ -46,7 +46,7 @@ fn a_message_larger_than_the_client_takes_is_not_sent_to_it() {
 }
 
 #[test]
-fn a_client_may_want_no_reasons() {
+fn a_client_may_refuse_reason_strings() {
     let server = Broker::start();
     let mut client = Connect::v5("a")
         .property(property::REQUEST_PROBLEM_INFORMATION, Value::Byte(0))
@@ -57,7 +57,7 @@ fn a_client_may_want_no_reasons() {
 }
 
 #[test]
-fn a_kept_message_is_gone_when_it_has_expired() {
+fn a_retained_message_expires() {
     let server = Broker::start();
     let mut sender = Connect::v5("s").to(server.address());
     let message = Message::new("ex/piry", "x").qos(1).retained();
@@ -77,7 +77,7 @@ fn a_kept_message_is_gone_when_it_has_expired() {
 }
 
 #[test]
-fn who_joins_a_busy_room_hears_it_without_gap_or_repeat() {
+fn a_client_that_joins_a_busy_room_misses_and_repeats_nothing() {
     let server = Broker::start();
     let address = server.address();
     let stop = Arc::new(AtomicBool::new(false));
@@ -86,7 +86,7 @@ fn who_joins_a_busy_room_hears_it_without_gap_or_repeat() {
         let mut speaker = Connect::v5("speaker").to(address);
         let mut n = 0_u64;
         while !stopped.load(Ordering::Relaxed) {
-            // Kept and live at once: what is found kept is the one before the first live one.
+            // The messages are retained and live. The retained one is the one before the first live one.
             let message = Message::new("rooms/busy/n", n.to_string()).retained();
             speaker.publish(&message.qos(1));
             n += 1;
@@ -109,7 +109,10 @@ fn who_joins_a_busy_room_hears_it_without_gap_or_repeat() {
                 continue;
             }
             let n: u64 = message.text().parse().unwrap();
-            assert!(!message.retain || last.is_none(), "kept ones come first");
+            assert!(
+                !message.retain || last.is_none(),
+                "retained messages come first"
+            );
             if let Some(last) = last {
                 assert_eq!(n, last + 1, "round {round}");
             }
@@ -140,7 +143,7 @@ fn a_subscriber_that_acknowledges_nothing_is_closed_when_its_queue_is_full() {
 }
 
 #[test]
-fn a_thousand_clients_come_and_go() {
+fn a_thousand_clients_connect_and_disconnect() {
     let server = Broker::start();
     let address = server.address();
     let threads: Vec<_> = (0..4)
@@ -164,7 +167,7 @@ fn a_thousand_clients_come_and_go() {
 }
 
 #[test]
-fn a_lost_connection_is_noticed_while_messages_wait_for_it() {
+fn a_lost_connection_is_detected_while_messages_wait() {
     let server = Broker::with("[presence]\ngrace = \"100ms\"\n");
     let mut watcher = Connect::v5("watcher").to(server.address());
     watcher.subscribe("rooms/lobby/#", 0);
@@ -183,7 +186,7 @@ fn a_lost_connection_is_noticed_while_messages_wait_for_it() {
 }
 
 #[test]
-fn an_answer_that_the_client_cannot_take_is_a_close() {
+fn an_answer_above_the_clients_maximum_packet_size_closes_the_connection() {
     let server = Broker::start();
     for unsubscribe in [false, true] {
         let connect = Connect::v5("small").property(property::MAXIMUM_PACKET_SIZE, Value::Four(24));
@@ -195,13 +198,13 @@ fn an_answer_that_the_client_cannot_take_is_a_close() {
         }
         bytes.extend(filter.repeat(20));
         client.send(&bytes);
-        // [MQTT-3.1.2-24]: it cannot be sent, and without it the client would wait for ever.
+        // [MQTT-3.1.2-24]: the server cannot send it, and the client would wait for ever.
         assert_eq!(client.closed(), Some(0x95));
     }
 }
 
 #[test]
-fn clients_of_3_1_1_know_no_receive_maximum() {
+fn clients_of_3_1_1_have_no_receive_maximum() {
     let server = Broker::with("[limits]\ninflight = 5\n");
     let mut client = Connect::v311("a").to(server.address());
     let ids: Vec<u16> = (0..20)
@@ -214,7 +217,7 @@ fn clients_of_3_1_1_know_no_receive_maximum() {
 }
 
 #[test]
-fn a_client_sets_as_many_topic_aliases_as_the_server_takes() {
+fn a_client_may_set_topic_aliases_up_to_the_limit() {
     for (limit, told) in [("10", Some(10)), ("65535", Some(65_535)), ("0", None)] {
         let server = Broker::with(&format!("[limits]\ntopic_aliases = {limit}\n"));
         let (mut client, connack) = Connect::v5("a").attempt(server.address());
@@ -239,7 +242,7 @@ fn a_client_sets_as_many_topic_aliases_as_the_server_takes() {
 }
 
 #[test]
-fn no_more_rooms_come_to_life_than_may() {
+fn the_limit_on_rooms_holds() {
     let rule = "[[room]]\nmatch = \"lobby\"\n";
     let server = Broker::with(&format!("{ONE_LANE}[limits]\nrooms = 2\n{rule}"));
     let full = "full: the server has 2 rooms";
@@ -259,13 +262,13 @@ fn no_more_rooms_come_to_life_than_may() {
         ("full".to_owned(), Some(0x97))
     );
     assert!(error.field("reason").starts_with(full));
-    // What would be kept in a new room is known to be too much in the room's own order only.
+    // Only the lane knows that a retained message would create one room too many.
     new.subscribe("inbox/me/error", 0);
     new.publish(&Message::new("rooms/d/x", "kept").qos(1).retained());
     let error = new.message();
     assert_eq!(error.field("topic"), "rooms/d/x");
     assert!(error.field("reason").starts_with(full));
-    // A room that is there, and one that the config names, are for everybody.
+    // An existing room, and one that the config names, are open.
     assert_eq!(new.subscribe("rooms/a/x", 0), 0);
     assert_eq!(new.subscribe("rooms/lobby/x", 0), 0);
     new.unsubscribe("rooms/lobby/x");

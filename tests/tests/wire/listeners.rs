@@ -1,4 +1,4 @@
-//! What each listener may cost, where it listens, and handshakes that hang.
+//! Limits of a listener, its address, and handshakes that hang.
 
 use crate::hostile::Bystanders;
 use roommq_tests::broker::Broker;
@@ -35,7 +35,10 @@ fn connections_are_counted_for_each_listener() {
         Connect::v5("c5").attempt(small).1,
         Packet::ConnAck { code: 0, .. }
     ) {
-        assert!(Instant::now() < deadline, "the place is not free again");
+        assert!(
+            Instant::now() < deadline,
+            "the server accepts no other client"
+        );
     }
 }
 
@@ -58,7 +61,7 @@ fn the_largest_packet_is_that_of_the_listener() {
 }
 
 #[test]
-fn more_connections_than_the_rate_are_closed_at_once_and_counted() {
+fn connections_above_the_rate_are_closed_and_counted() {
     let server = Broker::listening(&format!("{TWO}connect_rate = 5\n"), &[]);
     let outcome = |place: usize| {
         let (mut entered, mut closed) = (Vec::new(), 0);
@@ -82,7 +85,7 @@ fn more_connections_than_the_rate_are_closed_at_once_and_counted() {
         "{entered}"
     );
     assert!(closed > 0);
-    // All of them in the end, though nobody comes any more.
+    // The log counts all of them, although no further client connects.
     let told = Cell::new(0);
     server.log().line(|line| {
         let is_of_rate = line.contains("more new connections than connect_rate");
@@ -91,7 +94,7 @@ fn more_connections_than_the_rate_are_closed_at_once_and_counted() {
         told.get() >= closed
     });
     assert_eq!(told.get(), closed);
-    // It fills up again.
+    // The token bucket refills.
     let deadline = Instant::now() + roommq_tests::PATIENCE;
     loop {
         let mut client = Client::open(server.place(1), Version::V5);
@@ -103,14 +106,14 @@ fn more_connections_than_the_rate_are_closed_at_once_and_counted() {
     }
 }
 
-/// Peers that stop in the middle of each handshake, hundreds of them, delay nobody and are closed in time.
+/// Hundreds of peers stop in the middle of each handshake. They delay no other client, and are closed in time.
 #[test]
-fn handshakes_that_hang_delay_nobody() {
+fn hanging_handshakes_delay_no_other_client() {
     let all = Everywhere::start("[limits]\nconnect_time = '2s'\n");
     let bystanders = Bystanders::talking(all.server.place(0));
     let starts: [&[u8]; 3] = [
         b"",
-        // The front of a ClientHello, or of anything.
+        // The first bytes of a ClientHello, or of any protocol.
         b"\x16\x03\x01\x02\x00\x01",
         b"GET /mqtt HTTP/1.1\r\nHost: a\r\n",
     ];
@@ -143,7 +146,7 @@ fn handshakes_that_hang_delay_nobody() {
 }
 
 #[test]
-fn ipv6_is_served_and_shown() {
+fn an_ipv6_listener_accepts_and_displays_its_address() {
     if TcpListener::bind("[::1]:0").is_err() {
         eprintln!("this machine has no ::1");
         return;
@@ -163,7 +166,7 @@ fn ipv6_is_served_and_shown() {
         .ping();
     let only = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only").unwrap_or_default();
     if only.trim() == "0" {
-        // Every interface, by IPv4 too; and shown as such.
+        // All interfaces, for IPv4 too. Peers are displayed as IPv4.
         Connect::v5("four").to(([127, 0, 0, 1], port).into()).ping();
         let line = server
             .log()

@@ -11,9 +11,9 @@ mod connect;
 mod hostile;
 mod inbox;
 mod keep_alive;
-mod kept;
 mod limits;
 mod listeners;
+mod offline_sessions;
 mod outbound;
 mod payload_format;
 mod presence;
@@ -28,7 +28,7 @@ mod shared;
 mod shutdown;
 mod small_device;
 mod small_device_life;
-mod spanning;
+mod spanning_filters;
 mod stamps;
 mod strict;
 mod subscriptions;
@@ -40,5 +40,5 @@ mod unix;
 mod websocket;
 mod wills;
 
-/// All topics in one order, so that a message after another proves that nothing came between.
+/// With one lane all topics have one order, so a later message proves that no other came before it.
 const ONE_LANE: &str = "[lanes]\ncount = 1\n";

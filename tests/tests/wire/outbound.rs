@@ -1,12 +1,12 @@
-//! What goes out: packet ids, the order of a client's own copy and its PUBREC, and a queue that is full.
+//! Outgoing packets: packet ids, the order of PUBREC and a client's own copy, and a full queue.
 
 use roommq_tests::broker::Broker;
 use roommq_tests::wire::{BOTH, Client, Connect, Message, Packet, Value, Version, property};
 
-/// Nobody else is at work, so that lanes are idle.
+/// Lanes are idle, since no other client publishes.
 const QUIET: &str = "[sys]\ninterval = \"0s\"\n";
 
-/// A session that is kept.
+/// A client with a persistent session.
 fn kept(version: Version, id: &str) -> Connect {
     let connect = Connect::new(version, id).clean(false);
     match version {
@@ -24,7 +24,7 @@ fn publish(client: &mut Client) -> Message {
 }
 
 #[test]
-fn ids_go_round_and_what_is_dropped_for_its_size_has_had_one() {
+fn packet_ids_wrap_around_and_a_message_dropped_for_its_size_used_one() {
     let server = Broker::start();
     let connect = Connect::v5("small").property(property::MAXIMUM_PACKET_SIZE, Value::Four(100));
     let mut client = connect.to(server.address());
@@ -43,7 +43,7 @@ fn ids_go_round_and_what_is_dropped_for_its_size_has_had_one() {
 }
 
 #[test]
-fn what_expires_while_it_waits_has_had_an_id() {
+fn a_message_that_expires_in_the_queue_used_a_packet_id() {
     let server = Broker::start();
     for version in BOTH {
         let mut client = kept(version, "absent").to(server.address());
@@ -55,7 +55,7 @@ fn what_expires_while_it_waits_has_had_an_id() {
             message.property(property::MESSAGE_EXPIRY, Value::Four(1))
         };
         sender.publish(&expiring("ids/late"));
-        // Kept no longer than the other: when it is gone, so is that.
+        // This message expires no later than the other.
         sender.publish(&expiring("ids/clock"));
         let mut clock = Connect::v5("clock").to(server.address());
         let deadline = std::time::Instant::now() + roommq_tests::PATIENCE;
@@ -78,7 +78,7 @@ fn what_expires_while_it_waits_has_had_an_id() {
 }
 
 #[test]
-fn a_session_goes_on_with_its_ids() {
+fn a_resumed_session_continues_its_packet_ids() {
     let server = Broker::start();
     let mut sender = Connect::v5("sender").to(server.address());
     let mut client = kept(Version::V311, "slow").to(server.address());
@@ -100,7 +100,7 @@ fn a_session_goes_on_with_its_ids() {
     assert_eq!(publish(&mut client).id, 4);
 }
 
-/// As packets come: `R` and `A` with a packet id, or a payload.
+/// The packets in their order: `R` (PUBREC) and `A` (PUBACK) with a packet id, or a payload.
 fn next(client: &mut Client) -> String {
     match client.packet() {
         Packet::PubRec { id, code: 0, .. } => format!("R{id}"),
@@ -123,7 +123,7 @@ fn pubrec_comes_before_the_copy_and_the_copy_before_puback() {
             let id = client.start_publish(&Message::new("own/copy", "y").qos(1));
             assert_eq!(next(&mut client), "y");
             assert_eq!(next(&mut client), format!("A{id}"));
-            // In one read, each is as it would be alone.
+            // Packets of one read are answered as if each came alone.
             let mut bytes = Vec::new();
             for (id, qos) in (10..).zip([1, 2, 2, 1]) {
                 let message = Message::new("own/copy", id.to_string()).qos(qos);
@@ -152,7 +152,7 @@ fn pubrecs_of_one_read_come_in_order_each_before_its_copy() {
         };
         bytes.extend(message.bytes(Version::V5));
     }
-    // A name that no client may write to: refused by the policy alone.
+    // The policy refuses a topic that is reserved for the server.
     let refused = Message {
         id: 9,
         ..Message::new("$SYS/x", "x").qos(2)
@@ -182,7 +182,7 @@ fn pubrecs_of_one_read_come_in_order_each_before_its_copy() {
 }
 
 #[test]
-fn a_kept_session_that_reads_too_slowly_loses_only_the_oldest() {
+fn a_slow_persistent_session_loses_only_the_oldest_messages() {
     let limits = "[limits]\noutbox_messages = 50\ninflight = 10\n";
     let server = Broker::with(&format!("{limits}[sys]\ninterval = \"1s\"\n"));
     let mut sender = Connect::v5("sender").to(server.address());
@@ -198,7 +198,7 @@ fn a_kept_session_that_reads_too_slowly_loses_only_the_oldest() {
         let told = (version == Version::V5).then_some(0x97);
         assert_eq!(slow.closed(), told);
         send(100, 105);
-        // What was on the way, and the newest that had room. More comes while it reads: it is not closed for that.
+        // The messages in flight, and the newest that fit. More messages arrive while the client reads; it stays connected.
         let mut slow = kept(version, "slow").to(server.address());
         send(105, 107);
         for n in (0..10).chain(57..107) {

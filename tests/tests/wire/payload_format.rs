@@ -1,4 +1,4 @@
-//! A payload that is said to be UTF-8 (3.3.2.3.2, 3.1.3.2.3).
+//! A payload that is declared as UTF-8 (3.3.2.3.2, 3.1.3.2.3).
 
 use crate::ONE_LANE;
 use roommq_tests::broker::Broker;
@@ -11,7 +11,7 @@ fn said_to_be_text(payload: &[u8]) -> Message {
 }
 
 #[test]
-fn what_is_said_to_be_text_must_be() {
+fn a_payload_declared_as_utf_8_must_be_valid() {
     let server = Broker::with(ONE_LANE);
     let mut subscriber = Connect::v5("s").to(server.address());
     subscriber.subscribe("t", 0);
@@ -24,7 +24,7 @@ fn what_is_said_to_be_text_must_be() {
             assert!(properties.reason().contains("UTF-8"), "{properties:?}");
         }
     }
-    // No acknowledgement can tell of this one, and the connection is not ended for it.
+    // QoS 0 has no acknowledgement, and the connection stays open.
     client.publish(&said_to_be_text(b"abc\xff"));
     let told = client.message();
     assert_eq!(told.topic, "inbox/me/error");
@@ -41,15 +41,15 @@ fn what_is_said_to_be_text_must_be() {
         // [MQTT-3.3.2-4]
         assert_eq!(message.properties.number(property::PAYLOAD_FORMAT), Some(1));
     }
-    // Who says nothing, or says that it is bytes, is not looked at.
+    // Without a declaration, or as bytes, the payload is not checked.
     let mut old = Connect::v311("o").to(server.address());
     old.publish(&Message::new("t", b"\xfe").qos(1));
     assert_eq!(subscriber.message().payload, b"\xfe");
 }
 
-/// [MQTT-3.3.2-4]: 0 is not the same as nothing to whoever reads it.
+/// [MQTT-3.3.2-4]: a receiver can tell 0 from an absent property.
 #[test]
-fn what_is_said_to_be_bytes_goes_on_as_such() {
+fn the_payload_format_of_bytes_is_forwarded() {
     let bytes = || {
         let message = Message::new("t", b"\xff");
         message.property(property::PAYLOAD_FORMAT, Value::Byte(0))
@@ -62,7 +62,7 @@ fn what_is_said_to_be_bytes_goes_on_as_such() {
     client.publish(&bytes().qos(1));
     assert_eq!(format(subscriber.message()), Some(0), "live");
     client.publish(&Message::new("t", b"\xff").qos(1));
-    assert_eq!(format(subscriber.message()), None, "nothing said");
+    assert_eq!(format(subscriber.message()), None, "without a declaration");
     drop(Connect::v5("w").will(bytes()).to(server.address()));
     assert_eq!(format(subscriber.message()), Some(0), "a will");
     client.publish(&bytes().retained().qos(1));
@@ -72,7 +72,7 @@ fn what_is_said_to_be_bytes_goes_on_as_such() {
 }
 
 #[test]
-fn a_will_must_be_what_it_is_said_to_be() {
+fn a_will_payload_declared_as_utf_8_must_be_valid() {
     let server = Broker::start();
     let told = Connect::v5("a")
         .will(said_to_be_text(b"\xff"))
@@ -84,9 +84,9 @@ fn a_will_must_be_what_it_is_said_to_be() {
     bytes.to(server.address()).ping();
 }
 
-/// [MQTT-3.1.2-29]: neither reason strings nor user properties but on PUBLISH, CONNACK and DISCONNECT.
+/// [MQTT-3.1.2-29]: reason strings and user properties only on PUBLISH, CONNACK and DISCONNECT.
 #[test]
-fn who_wants_no_problem_information_gets_codes_alone() {
+fn without_problem_information_answers_have_codes_only() {
     let server = Broker::start();
     let silent = |id| {
         let no = Value::Byte(0);
@@ -100,11 +100,11 @@ fn who_wants_no_problem_information_gets_codes_alone() {
     let (codes, properties) = client.subscribe_with(&Subscribe::to("inbox/eve/#", 0));
     assert_eq!((codes, properties.0.len()), (vec![0x87], 0));
     client.unsubscribe("none");
-    // Messages keep theirs.
+    // Messages keep their user properties.
     client.subscribe("t", 0);
     client.publish(&Message::new("t", "x").user("k", "v").qos(1));
     assert_eq!(client.message().properties.user("k"), Some("v"));
-    // A refused CONNECT may say why.
+    // A refusing CONNACK may have a reason string.
     let refused = silent("b")
         .will(said_to_be_text(b"\xff"))
         .refused(server.address(), 0x99);

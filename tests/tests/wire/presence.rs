@@ -1,4 +1,4 @@
-//! Losses, returns, devices.
+//! Presence: lost connections, returns, devices of one user.
 
 use crate::ONE_LANE;
 use roommq_tests::broker::Broker;
@@ -21,7 +21,7 @@ fn bob(server: &Broker, version: Version) -> Client {
 }
 
 #[test]
-fn a_loss_is_told_with_its_reason_and_after_the_grace_period_the_seat_is_free() {
+fn a_loss_is_announced_with_its_reason_and_the_grace_period_ends_membership() {
     let server = Broker::with("[presence]\ngrace = \"300ms\"\n");
     let mut watcher = watcher(&server);
     for version in BOTH {
@@ -44,7 +44,7 @@ fn a_loss_is_told_with_its_reason_and_after_the_grace_period_the_seat_is_free() 
 }
 
 #[test]
-fn a_return_within_the_grace_period_is_told_as_back() {
+fn a_return_within_the_grace_period_is_announced_as_back() {
     let server = Broker::with("[presence]\ngrace = \"1h\"\n");
     let mut watcher = watcher(&server);
     drop(bob(&server, Version::V311));
@@ -56,7 +56,7 @@ fn a_return_within_the_grace_period_is_told_as_back() {
         drop(client);
         room::event(&mut watcher, "lost", "~bob");
     }
-    // Nobody was told of a departure or of an arrival.
+    // No member received a departure or an arrival.
     watcher.publish(&Message::new("rooms/lobby/t", "end").qos(1));
     let told = watcher.messages_until("end");
     assert!(
@@ -66,7 +66,7 @@ fn a_return_within_the_grace_period_is_told_as_back() {
 }
 
 #[test]
-fn every_disorderly_end_is_a_loss_and_says_which() {
+fn every_end_without_disconnect_is_a_loss_with_its_reason() {
     let server = Broker::with("[presence]\ngrace = \"50ms\"\n");
     let mut watcher = watcher(&server);
     let mut lost = |client: Client, part: &str| {
@@ -121,7 +121,7 @@ fn devices_of_one_user_are_one_member() {
     room::event(&mut watcher, "joined", "alice");
     let laptop = device(Version::V5, "laptop");
     room::presence(&mut watcher, "alice", "online", 2);
-    // A lost device of two is no loss of the user.
+    // The user is not lost while one of two devices is connected.
     drop(phone);
     room::presence(&mut watcher, "alice", "online", 1);
     watcher.publish(&Message::new("rooms/lobby/t", "end").qos(1));
@@ -132,7 +132,7 @@ fn devices_of_one_user_are_one_member() {
 }
 
 #[test]
-fn two_strangers_are_two_members() {
+fn two_anonymous_clients_are_two_members() {
     let server = Broker::start();
     let mut watcher = watcher(&server);
     let _one = bob(&server, Version::V5);
@@ -157,7 +157,7 @@ fn names_that_a_level_cannot_hold_are_encoded() {
 }
 
 #[test]
-fn nothing_of_an_earlier_run_is_left() {
+fn a_restarted_server_has_no_old_presence() {
     let first = Broker::with(ONE_LANE);
     let _member = bob(&first, Version::V5);
     drop(first); // SIGKILL
@@ -170,7 +170,7 @@ fn nothing_of_an_earlier_run_is_left() {
 }
 
 #[test]
-fn a_hundred_comings_and_goings_leave_an_exact_roster() {
+fn a_hundred_joins_and_leaves_make_an_exact_roster() {
     let server = Broker::with("[presence]\ngrace = \"100ms\"\n");
     let mut watcher = watcher(&server);
     for n in 0..100 {

@@ -1,4 +1,4 @@
-//! The PROXY protocol before anything else.
+//! The PROXY header, which precedes all other bytes.
 
 use roommq_tests::broker::Broker;
 use roommq_tests::tls::{self, Authority};
@@ -24,7 +24,7 @@ fn behind(server: &Broker, header: &[u8]) -> TcpStream {
 }
 
 #[test]
-fn the_address_that_the_proxy_tells_is_the_peer() {
+fn the_address_in_the_proxy_header_is_the_peer() {
     let server = Broker::listening(PROXY, &[]);
     let table: [(&[u8], &str); 5] = [
         (
@@ -48,7 +48,7 @@ fn the_address_that_the_proxy_tells_is_the_peer() {
             .line(|l| l.contains(&id) && l.contains("connected"));
         assert!(line.contains(peer), "{line}");
     }
-    // In one write with what follows, and byte by byte.
+    // In one write with the packets after it, and byte by byte.
     let bytes = [V2, &Connect::v311("whole").bytes()].concat();
     for whole in [true, false] {
         let mut socket = behind(&server, b"");
@@ -66,7 +66,7 @@ fn the_address_that_the_proxy_tells_is_the_peer() {
 }
 
 #[test]
-fn without_a_good_header_nobody_gets_in() {
+fn connections_without_a_valid_proxy_header_are_closed() {
     let server = Broker::listening(PROXY, &[]);
     let connect = Connect::v5("c").bytes();
     let table: [&[u8]; 5] = [
@@ -96,7 +96,7 @@ fn without_a_good_header_nobody_gets_in() {
 }
 
 #[test]
-fn a_header_that_hangs_is_cut_off_and_others_get_in() {
+fn a_hanging_proxy_header_times_out_and_delays_no_other() {
     let server = Broker::listening(PROXY, &[]);
     let mut stuck = Client::on(Box::new(behind(&server, b"PROXY TCP4 1.2.")), Version::V5);
     let mut good = Connect::v5("good").over(Box::new(behind(&server, V2)));
@@ -108,7 +108,7 @@ fn a_header_that_hangs_is_cut_off_and_others_get_in() {
 }
 
 #[test]
-fn it_stands_before_tls_and_websocket() {
+fn the_proxy_header_precedes_tls_and_websocket() {
     let authority = Authority::new();
     let identity = authority.server();
     let config = PROXY.replace(

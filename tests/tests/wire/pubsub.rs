@@ -1,4 +1,4 @@
-//! PUBLISH both ways.
+//! PUBLISH in both directions.
 
 use crate::ONE_LANE;
 use roommq_tests::broker::Broker;
@@ -53,7 +53,7 @@ fn payloads_and_topics_of_any_form_arrive_unchanged() {
     }
 }
 
-/// The next message, whatever acknowledgements come before it.
+/// The next message. Acknowledgements before it are skipped.
 fn wait_for_message(client: &mut Client) -> Message {
     loop {
         match client.packet() {
@@ -68,7 +68,7 @@ fn wait_for_message(client: &mut Client) -> Message {
 }
 
 #[test]
-fn the_order_of_a_publisher_is_kept_for_every_subscriber() {
+fn every_subscriber_receives_the_publishers_order() {
     const COUNT: usize = 2_000;
     let server = Broker::start();
     let mut receivers: Vec<Client> = (0..4)
@@ -86,7 +86,7 @@ fn the_order_of_a_publisher_is_kept_for_every_subscriber() {
             let message = Message::new("order/of/things", n.to_string());
             sender.start_publish(&message.qos(u8::from(n % 2 == 0)));
         }
-        // Every other one was of QoS 1.
+        // Every second message had QoS 1.
         for n in 1..=COUNT / 2 {
             sender.puback(u16::try_from(n).unwrap());
         }
@@ -102,7 +102,7 @@ fn the_order_of_a_publisher_is_kept_for_every_subscriber() {
 }
 
 #[test]
-fn no_more_is_in_flight_than_the_client_takes() {
+fn the_clients_receive_maximum_limits_messages_in_flight() {
     let server = Broker::start();
     let mut receiver = Connect::v5("r").receive_maximum(2).to(server.address());
     receiver.subscribe("window/of", 1);
@@ -118,7 +118,7 @@ fn no_more_is_in_flight_than_the_client_takes() {
         assert_eq!(got.text(), n.to_string());
         waiting.push(got);
         if waiting.len() == 2 {
-            // [MQTT-3.3.4-9]: with two on the way a ping is answered, and no third message comes.
+            // [MQTT-3.3.4-9]: with two messages in flight the server answers a ping, and sends no third message.
             receiver.send(&[0xC0, 0]);
             assert_eq!(receiver.packet(), Packet::PingResp);
             let acknowledged = waiting.remove(0);
@@ -148,14 +148,14 @@ fn properties_travel_with_the_message() {
     let got = receiver.message();
     let mut expected = sent.properties.0;
     let mut there = got.properties.0;
-    // [MQTT-3.3.2-18]: the order of user properties counts, that of others does not.
+    // [MQTT-3.3.2-18]: user properties have an order, others have none.
     expected.sort_by_key(|(id, _)| *id);
     there.sort_by_key(|(id, _)| *id);
     assert_eq!(there, expected);
 }
 
 #[test]
-fn message_expiry_is_passed_on() {
+fn message_expiry_is_forwarded() {
     let server = Broker::start();
     let mut receiver = Connect::v5("r").to(server.address());
     receiver.subscribe("with/expiry", 0);
@@ -171,7 +171,7 @@ fn message_expiry_is_passed_on() {
 }
 
 #[test]
-fn an_alias_stands_for_a_topic() {
+fn a_topic_alias_replaces_a_topic() {
     let server = Broker::start();
     let (mut sender, connack) = Connect::v5("s").attempt(server.address());
     let Packet::ConnAck { properties, .. } = connack else {
@@ -260,7 +260,7 @@ fn reserved_flags_and_unknown_packets_end_the_connection() {
 }
 
 #[test]
-fn an_acknowledgement_of_nothing_is_no_crime() {
+fn an_acknowledgement_of_an_unknown_packet_id_is_ignored() {
     let server = Broker::start();
     for version in BOTH {
         let mut client = Connect::new(version, "a").to(server.address());
@@ -281,7 +281,7 @@ fn an_acknowledgement_of_nothing_is_no_crime() {
 }
 
 #[test]
-fn who_publishes_and_leaves_is_still_heard() {
+fn messages_of_a_client_that_disconnects_at_once_are_delivered() {
     let server = Broker::with(ONE_LANE);
     let mut receiver = Connect::v5("r").to(server.address());
     receiver.subscribe("last/words", 0);

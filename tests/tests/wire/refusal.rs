@@ -1,4 +1,4 @@
-//! What is refused, how it is told, and that it leaks nothing.
+//! Refusals: how the client learns of them, and that they leak nothing.
 
 use crate::ONE_LANE;
 use roommq_tests::broker::Broker;
@@ -23,7 +23,7 @@ fn user(server: &Broker, version: Version, name: &str) -> Client {
     connect.to(server.address())
 }
 
-/// The refusal in the client's own inbox, to which it must have subscribed.
+/// The error message in the client's inbox, to which it must have subscribed.
 fn told(client: &mut Client, about: &str) -> serde_json::Value {
     let message = client.message_where(|m| {
         m.topic == "inbox/me/error" && (m.field("filter") == about || m.field("topic") == about)
@@ -34,7 +34,7 @@ fn told(client: &mut Client, about: &str) -> serde_json::Value {
 }
 
 #[test]
-fn a_refused_join_is_told_in_both_versions() {
+fn a_refused_join_is_reported_in_both_versions() {
     let server = Broker::with_users(STAFF, &USERS);
     for name in ["alice", "bob"] {
         assert_eq!(
@@ -76,7 +76,7 @@ fn a_refused_join_leaks_nothing() {
     );
     for version in BOTH {
         let mut eve = user(&server, version, "eve");
-        // What spans rooms is granted, and shows only what its holder may see.
+        // A filter that spans rooms is granted, and delivers only rooms that the client may see.
         for filter in [
             "#",
             "rooms/#",
@@ -101,7 +101,7 @@ fn a_refused_join_leaks_nothing() {
             assert!(eve.subscribe(filter, 0) >= 0x80, "{filter}");
         }
         eve.subscribe("out/side", 0);
-        // Live, a retained one, a join and a leave; all in the one lane, before the end.
+        // A live message, a retained one, a join and a leave, all in one lane and before the end.
         alice.publish(&Message::new("rooms/staff-1", "secret live").qos(1));
         alice.publish(
             &Message::new("rooms/staff-1/kept", "secret kept")
@@ -120,7 +120,7 @@ fn a_refused_join_leaks_nothing() {
             .filter(|m| !m.topic.starts_with("inbox/"))
             .collect();
         assert!(leaked.is_empty(), "{version:?}: {leaked:#?}");
-        // Nor did it become a member.
+        // The client did not become a member.
         let mut looker = user(&server, Version::V5, "bob");
         looker.subscribe("rooms/staff-1/_presence/+", 0);
         looker.subscribe("out/side", 0);
@@ -132,7 +132,7 @@ fn a_refused_join_leaks_nothing() {
 }
 
 #[test]
-fn a_refused_publish_is_told_and_reaches_nobody() {
+fn a_refused_publish_is_reported_and_not_delivered() {
     let server = Broker::with_users(STAFF, &USERS);
     let mut alice = user(&server, Version::V5, "alice");
     alice.subscribe("rooms/staff-1/#", 0);
@@ -147,7 +147,7 @@ fn a_refused_publish_is_told_and_reaches_nobody() {
     ] {
         let mut eve = user(&server, version, "eve");
         eve.subscribe("inbox/me/#", 0);
-        // Each in a room of its own: a refusal is told once a second for a user, room and code.
+        // Each in a room of its own, since a user has one error message a second for a room and code.
         let topic = format!("rooms/staff-{qos}{version:?}");
         let message = Message::new(&topic, "forged").qos(qos);
         let (code, properties) = eve.publish(&message);
@@ -170,7 +170,7 @@ fn a_refused_publish_is_told_and_reaches_nobody() {
 }
 
 #[test]
-fn a_full_room_says_how_full_it_is() {
+fn the_refusal_of_a_full_room_names_its_limit() {
     let config = "[auth]\nusers_file = \"@users@\"\n[presence]\ngrace = \"100ms\"\n\
                   [[room]]\nmatch = \"duo\"\nmax_members = 2\n";
     let server = Broker::with_users(config, &USERS);
@@ -181,7 +181,7 @@ fn a_full_room_says_how_full_it_is() {
         assert_eq!(bob.subscribe("rooms/duo/#", 0), 0);
         bob
     };
-    // A second device of a member needs no second seat.
+    // A second device of a member is no second member.
     let mut tablet = Connect::v5("tablet")
         .user("alice", "a")
         .to(server.address());
@@ -195,14 +195,14 @@ fn a_full_room_says_how_full_it_is() {
     old_eve.subscribe("inbox/me/#", 0);
     assert_eq!(old_eve.subscribe("rooms/duo/#", 0), 0x80);
     assert_eq!(told(&mut old_eve, "rooms/duo/#")["code"], 0x97);
-    // A lost member's seat is held, and free after the grace period.
+    // A lost member counts until the grace period ends.
     drop(bob);
     room::event(&mut alice, "left", "bob");
     assert_eq!(old_eve.subscribe("rooms/duo/#", 0), 0);
 }
 
 #[test]
-fn rooms_that_nobody_may_create_are_not_created() {
+fn with_create_nobody_no_room_is_created() {
     let config = "[rooms]\ncreate = \"nobody\"\n[[room]]\nmatch = \"lobby\"\n";
     let server = Broker::with(config);
     let mut client = Connect::v5("a").to(server.address());
@@ -218,7 +218,7 @@ fn rooms_that_nobody_may_create_are_not_created() {
 }
 
 #[test]
-fn strangers_may_be_kept_from_creating_rooms() {
+fn anonymous_clients_can_be_denied_to_create_rooms() {
     let config = "[auth]\nusers_file = \"@users@\"\n[rooms]\ncreate = \"authenticated\"\n";
     let server = Broker::with_users(config, &USERS);
     let mut stranger = Connect::v5("a").to(server.address());
@@ -233,7 +233,7 @@ fn strangers_may_be_kept_from_creating_rooms() {
 }
 
 #[test]
-fn a_room_may_want_its_publishers_to_be_in() {
+fn a_room_may_require_membership_to_publish() {
     let config = "[[room]]\nmatch = \"club\"\npublish = \"members\"\n";
     let server = Broker::with(config);
     let mut alice = Connect::v5("alice").to(server.address());
@@ -254,7 +254,7 @@ fn a_room_may_want_its_publishers_to_be_in() {
 }
 
 #[test]
-fn reserved_levels_are_the_servers() {
+fn only_the_server_publishes_to_reserved_levels() {
     let server = Broker::with(ONE_LANE);
     let mut alice = Connect::v5("alice").to(server.address());
     alice.subscribe("rooms/lobby/#", 0);
@@ -291,7 +291,7 @@ fn reserved_levels_are_the_servers() {
     alice.publish(&Message::new("rooms/lobby/t", "end").qos(1));
     let heard = alice.messages_until("end");
     assert!(!heard.iter().any(|m| m.payload == b"forged"), "{heard:#?}");
-    // The roster was not cleared by anybody.
+    // The roster is still complete.
     let mut looker = Connect::v5("looker").to(server.address());
     looker.subscribe("rooms/lobby/_presence/+", 0);
     room::presence(&mut looker, "~alice", "online", 1);

@@ -10,7 +10,7 @@ const RETAIN_AS_PUBLISHED: u8 = 8;
 const SEND_IF_NEW: u8 = 16;
 const DO_NOT_SEND: u8 = 32;
 
-/// What a new subscriber finds at `filter`, by topic.
+/// The retained messages that a new subscriber of `filter` receives, by topic.
 fn kept(server: SocketAddr, filter: &str) -> Vec<Message> {
     let mut client = Connect::v5("looker").to(server);
     client.subscribe(filter, 1);
@@ -26,7 +26,7 @@ fn sender(server: &Broker) -> Client {
 }
 
 #[test]
-fn a_retained_message_is_kept_replaced_and_cleared() {
+fn a_retained_message_is_stored_replaced_and_cleared() {
     let server = Broker::with(ONE_LANE);
     let mut sender = sender(&server);
     for text in ["first", "second"] {
@@ -49,7 +49,7 @@ fn a_retained_message_is_kept_replaced_and_cleared() {
 }
 
 #[test]
-fn wildcards_find_all_that_is_kept() {
+fn wildcards_match_retained_messages() {
     let server = Broker::with(ONE_LANE);
     let mut sender = sender(&server);
     for topic in ["keep", "keep/a", "keep/a/b", "keep/c", "other/a"] {
@@ -70,7 +70,7 @@ fn wildcards_find_all_that_is_kept() {
 }
 
 #[test]
-fn kept_messages_are_found_in_every_lane() {
+fn retained_messages_are_found_in_every_lane() {
     // With the default number of lanes.
     let server = Broker::start();
     let mut sender = sender(&server);
@@ -87,7 +87,7 @@ fn kept_messages_are_found_in_every_lane() {
 }
 
 #[test]
-fn a_live_copy_has_no_retain_flag_unless_asked_for() {
+fn a_live_copy_has_no_retain_flag_by_default() {
     let server = Broker::with(ONE_LANE);
     for version in BOTH {
         let mut client = Connect::new(version, "live").to(server.address());
@@ -111,7 +111,7 @@ fn a_live_copy_has_no_retain_flag_unless_asked_for() {
 }
 
 #[test]
-fn retain_handling_says_when_kept_messages_are_sent() {
+fn retain_handling_decides_when_retained_messages_are_sent() {
     let server = Broker::with(ONE_LANE);
     sender(&server).publish(&Message::new("when/sent", "kept").qos(1).retained());
     let mut client = Connect::v5("a").to(server.address());
@@ -133,7 +133,7 @@ fn retain_handling_says_when_kept_messages_are_sent() {
 }
 
 #[test]
-fn what_is_kept_comes_level_by_level_whatever_lane_it_is_in() {
+fn retained_messages_are_sent_level_by_level_across_lanes() {
     let server = Broker::start();
     let mut sender = sender(&server);
     let topics = [
@@ -173,7 +173,7 @@ fn what_is_kept_comes_level_by_level_whatever_lane_it_is_in() {
     }
     let mut client = Connect::v5("two").to(server.address());
     client.subscribe("end", 0);
-    // Overlapping filters in one packet: each topic in its place, for each filter.
+    // Overlapping filters in one packet: the order holds for each filter.
     client.subscribe_with(&Subscribe::to("1/#", 0).and("+/+", 0));
     client.publish(&Message::new("end", "end"));
     let found: Vec<String> = client
@@ -199,15 +199,15 @@ fn what_is_kept_comes_level_by_level_whatever_lane_it_is_in() {
     assert_eq!(found, expected);
 }
 
-/// Rooms count their messages themselves; their bytes are the lane's.
+/// Rooms count their own messages; the lane counts the bytes.
 #[test]
-fn rooms_keep_no_more_bytes_than_all_else() {
+fn rooms_retain_no_more_bytes_than_all_other_topics() {
     let config = "[lanes]\ncount = 1\n[limits]\nroom_retained = 2\nretained_bytes = \"4KiB\"\n";
     let server = Broker::with(config);
     let mut client = Connect::v5("a").to(server.address());
     client.subscribe("inbox/me/#", 0);
     let (large, small) = ("x".repeat(3_000), "x".repeat(300));
-    // One room has room for all, the other is there for nothing but what it cannot keep.
+    // The first room may retain all messages, the second none.
     for (topic, text) in [
         ("rooms/a/1", &large),
         ("rooms/b/1", &large),
@@ -223,7 +223,7 @@ fn rooms_keep_no_more_bytes_than_all_else() {
     };
     assert_eq!(topics("rooms/b/1"), [""; 0]);
     assert_eq!(topics("rooms/a/1"), ["rooms/a/1"]);
-    // What was not kept takes no place in its room: there is one for each of these.
+    // A message that is not retained does not count towards its room's limit.
     client.publish(&Message::new("rooms/a/1", "").qos(1).retained());
     for topic in ["rooms/b/1", "rooms/b/2"] {
         client.publish(&Message::new(topic, &small).qos(1).retained());
@@ -232,7 +232,7 @@ fn rooms_keep_no_more_bytes_than_all_else() {
 }
 
 #[test]
-fn past_the_limit_a_message_is_delivered_and_not_kept_and_its_sender_is_told() {
+fn above_the_limit_a_message_is_delivered_but_not_retained() {
     let config = "[lanes]\ncount = 1\n[limits]\nretained = 2\nretained_bytes = \"1KiB\"\n";
     let server = Broker::with(config);
     let mut client = Connect::v5("a").to(server.address());
@@ -240,7 +240,7 @@ fn past_the_limit_a_message_is_delivered_and_not_kept_and_its_sender_is_told() {
     let mut watcher = Connect::v311("w").to(server.address());
     watcher.subscribe("keep/#", 0);
     let large = "x".repeat(1_020);
-    // The third topic is one too many, and so are the bytes that take the second one's place.
+    // The third topic exceeds the limit, and so do the bytes that replace the second.
     for (topic, text) in [
         ("keep/1", "1"),
         ("keep/2", "2"),
@@ -254,7 +254,7 @@ fn past_the_limit_a_message_is_delivered_and_not_kept_and_its_sender_is_told() {
     assert!(told.text().contains("\"not-kept\"") && told.text().contains("keep/3"));
     let topics = |found: Vec<Message>| found.into_iter().map(|m| m.topic).collect::<Vec<_>>();
     assert_eq!(topics(kept(server.address(), "keep/#")), ["keep/1"]);
-    // Rooms have a limit of their own.
+    // Rooms have another limit.
     client.publish(&Message::new("rooms/lobby/x", "x").qos(1).retained());
     client.publish(&Message::new("keep/3", "3").qos(1).retained());
     assert_eq!(
@@ -274,7 +274,7 @@ fn past_the_limit_a_message_is_delivered_and_not_kept_and_its_sender_is_told() {
 }
 
 #[test]
-fn a_room_keeps_no_more_topics_than_its_limit_and_says_so() {
+fn a_room_refuses_retained_topics_above_its_limit() {
     let server = Broker::with("[lanes]\ncount = 1\n[limits]\nroom_retained = 2\n");
     let mut client = Connect::v5("a").to(server.address());
     client.subscribe("rooms/lobby/+", 0);
@@ -283,7 +283,7 @@ fn a_room_keeps_no_more_topics_than_its_limit_and_says_so() {
         let message = Message::new(&format!("rooms/lobby/t{n}"), "x");
         client.publish(&message.qos(1).retained());
     }
-    // The third is delivered live all the same, and the sender is told that it is not kept.
+    // The third message is delivered live, and the sender learns that it is not retained.
     client.message_where(|m| m.topic == "rooms/lobby/t2");
     client.message_where(|m| m.topic == "inbox/me/error" && m.text().contains("rooms/lobby/t2"));
     let mut other = Connect::v5("b").to(server.address());
@@ -297,7 +297,7 @@ fn a_room_keeps_no_more_topics_than_its_limit_and_says_so() {
 }
 
 #[test]
-fn a_room_that_lives_by_a_message_ends_when_the_message_does() {
+fn a_room_ends_with_its_last_retained_message() {
     let server = Broker::start();
     let mut watcher = Connect::v5("w").to(server.address());
     watcher.subscribe("rooms/brief/_info", 0);

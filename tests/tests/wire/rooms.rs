@@ -1,4 +1,4 @@
-//! Coming into a room and leaving it.
+//! Joining and leaving a room.
 
 use crate::ONE_LANE;
 use roommq_tests::broker::Broker;
@@ -66,7 +66,7 @@ fn joining_gives_suback_roster_own_presence_and_then_live() {
 }
 
 #[test]
-fn the_roster_entry_says_what_the_protocol_promises() {
+fn the_roster_entry_has_the_documented_fields() {
     let server = Broker::start();
     let mut alice = Connect::v311("alice").to(server.address());
     alice.subscribe("rooms/lobby/#", 0);
@@ -101,13 +101,13 @@ fn the_first_filter_joins_and_the_last_leaves() {
         bob.unsubscribe("rooms/lobby/_events");
         let left = room::event(&mut watcher, "left", "~bob");
         assert_eq!(left["reason"], "left");
-        // The peek is still there and was no seat.
+        // The peek still receives messages, and was no member.
         bob.disconnect(0);
     }
 }
 
 #[test]
-fn a_member_hears_what_its_filter_says_and_no_more() {
+fn a_member_receives_only_what_its_filter_matches() {
     let server = Broker::with(ONE_LANE);
     let mut main_line = Connect::v5("main").to(server.address());
     main_line.subscribe("rooms/lobby", 0);
@@ -140,8 +140,8 @@ fn one_subscribe_may_ask_for_several_rooms() {
     happens_in(&rooms, &mut client, "joined", "~a");
 }
 
-/// `client` is told that it happens to `user` in each of the rooms; those of different lanes have no order
-/// among them.
+/// Waits until `client` has received the event of `user` in each of the rooms. Rooms of different lanes have no order
+/// between them.
 fn happens_in(rooms: &[&str], client: &mut Client, event: &str, user: &str) {
     let mut next = || client.message_where(|m| room::is_event(m, event, user));
     let told: BTreeSet<String> = rooms.iter().map(|_| next().topic).collect();
@@ -150,7 +150,7 @@ fn happens_in(rooms: &[&str], client: &mut Client, event: &str, user: &str) {
 }
 
 #[test]
-fn who_disconnects_leaves_every_room() {
+fn a_client_that_disconnects_leaves_every_room() {
     let server = Broker::start();
     let rooms = ["one", "two", "three"];
     let mut watcher = Connect::v5("watcher").to(server.address());
@@ -164,7 +164,7 @@ fn who_disconnects_leaves_every_room() {
 }
 
 #[test]
-fn the_rooms_card_counts_its_members_and_goes_with_the_last() {
+fn the_room_card_counts_members_and_is_cleared_with_the_last() {
     let server = Broker::with("[[room]]\nmatch = \"duo\"\nmax_members = 2\n");
     let mut watcher = Connect::v5("watcher").to(server.address());
     watcher.subscribe("rooms/duo/_info", 0);
@@ -191,7 +191,7 @@ fn the_rooms_card_counts_its_members_and_goes_with_the_last() {
 }
 
 #[test]
-fn a_peek_shows_the_roster_and_joins_nobody() {
+fn a_peek_shows_the_roster_without_joining() {
     let server = Broker::with(ONE_LANE);
     let mut alice = member(&server, Version::V5, "alice");
     for version in BOTH {
@@ -210,7 +210,7 @@ fn a_peek_shows_the_roster_and_joins_nobody() {
 }
 
 #[test]
-fn publishing_needs_no_join_and_makes_no_member() {
+fn a_publisher_need_not_join_and_becomes_no_member() {
     let server = Broker::start();
     let mut alice = member(&server, Version::V311, "alice");
     room::event(&mut alice, "joined", "~alice");

@@ -1,4 +1,4 @@
-//! rumqttc, a client library that others wrote, in both versions: a client whose events wait in a channel.
+//! rumqttc, an independent client library, in both versions: a client whose events wait in a channel.
 
 use bytes::Bytes;
 use roommq_tests::PATIENCE;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use v5::mqttbytes::v5::Packet;
 
-/// How one connects.
+/// The options of a connection.
 pub(crate) struct Options<'a> {
     pub(crate) version: Version,
     pub(crate) id: &'a str,
@@ -130,7 +130,7 @@ impl Member {
         member
     }
 
-    /// Waits for what is no message; messages are put aside.
+    /// Waits for an event that is no message. Messages are stored for later.
     fn wait<T>(&mut self, wanted: impl Fn(&Came) -> Option<T>) -> T {
         loop {
             let came = self.came.recv_timeout(PATIENCE).unwrap();
@@ -158,7 +158,7 @@ impl Member {
         })
     }
 
-    /// Publishes; at QoS 1 and 2 until the server has taken it.
+    /// Publishes. With QoS 1 and 2, waits for the acknowledgement.
     pub(crate) fn publish(&mut self, topic: &str, text: &str, qos: u8, retain: bool) {
         let payload = Bytes::copy_from_slice(text.as_bytes());
         match &self.handle {
@@ -174,7 +174,7 @@ impl Member {
         }
     }
 
-    /// Waits for a message for which `wanted` says yes.
+    /// Waits for a message that `wanted` accepts.
     pub(crate) fn message(&mut self, wanted: impl Fn(&Heard) -> bool) -> Heard {
         loop {
             let heard = match self.messages.pop_front() {
@@ -195,7 +195,7 @@ impl Member {
         self.message(|heard| heard.text == text)
     }
 
-    /// Texts on the topics of the application that came before this one.
+    /// The texts on application topics before this one.
     pub(crate) fn said_until(&mut self, text: &str) -> Vec<String> {
         let mut all = Vec::new();
         loop {
@@ -207,7 +207,7 @@ impl Member {
         }
     }
 
-    /// Waits for the notice that this happened to that user.
+    /// Waits for the notice of this event of that user.
     pub(crate) fn event(&mut self, what: &str, user: &str) {
         self.message(|heard| {
             heard.topic.ends_with("/_events")
@@ -225,7 +225,7 @@ impl Member {
         self.end();
     }
 
-    /// The connection is dropped without a DISCONNECT: a loss.
+    /// Drops the connection without DISCONNECT: a loss.
     pub(crate) fn vanish(mut self) {
         self.stop = None;
         self.end();
@@ -239,7 +239,7 @@ impl Member {
     }
 }
 
-/// Runs a connection until the client has said DISCONNECT, or is to vanish.
+/// Runs a connection until the client sends DISCONNECT, or drops it.
 fn run<E>(
     mut stopped: oneshot::Receiver<()>,
     tell: &SyncSender<Came>,

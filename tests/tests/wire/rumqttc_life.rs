@@ -1,4 +1,4 @@
-//! What clients live through, with rumqttc, over TCP and TLS.
+//! Scenarios with rumqttc, over TCP and TLS.
 
 use crate::rumqttc_client::{Member, Options};
 use roommq_tests::everywhere::Everywhere;
@@ -7,7 +7,7 @@ use roommq_tests::wire::{BOTH, Version};
 const STAFF: &str = "[presence]\ngrace = '300ms'\n\
                      [[room]]\nmatch = 'staff'\naccess = 'list'\nmembers = ['~boss']\n";
 
-/// Runs a life in both versions over both transports; it gets its own server.
+/// Runs a scenario in both versions over both transports, each with its own server.
 fn lives(life: impl Fn(&Everywhere, &dyn Fn(&'static str) -> Options<'static>, Version)) {
     for version in BOTH {
         for tls in [false, true] {
@@ -27,7 +27,7 @@ fn numbers(texts: &[String]) -> Vec<u32> {
 }
 
 #[test]
-fn both_versions_meet_in_a_room() {
+fn rumqttc_clients_of_both_versions_share_a_room() {
     let server = Everywhere::start(STAFF);
     let mut old = Member::connect(&server, &Options::new(Version::V311, "old"));
     let mut new = Member::connect(&server, &Options::new(Version::V5, "new"));
@@ -57,7 +57,7 @@ fn both_versions_meet_in_a_room() {
 }
 
 #[test]
-fn retained_messages_refusals_and_wills() {
+fn rumqttc_handles_retained_messages_refusals_and_wills() {
     lives(|server, options, version| {
         let mut watcher = Member::connect(server, &options("watcher"));
         watcher.publish("rooms/lobby/sign", "kept", 1, true);
@@ -82,7 +82,7 @@ fn retained_messages_refusals_and_wills() {
 }
 
 #[test]
-fn what_comes_while_rumqttc_is_away_waits() {
+fn messages_wait_for_an_offline_rumqttc_client() {
     lives(|server, options, _| {
         let mut sender = Member::connect(server, &options("sender"));
         let mut wanted = options("absent");
@@ -94,8 +94,8 @@ fn what_comes_while_rumqttc_is_away_waits() {
             let mut here = Some(absent);
             for round in 0..4 {
                 let mut absent = here.take().unwrap();
-                // Its last PUBCOMP is sent before the PUBACK comes. rumqttc takes a PUBREL for an error that another
-                // process of its has to answer.
+                // The client sends its last PUBCOMP before the PUBACK comes. rumqttc treats a PUBREL as an error if another
+                // process of the client must answer it.
                 absent.publish("settled", "", 1, false);
                 if round % 2 == 0 {
                     absent.leave();
@@ -125,7 +125,7 @@ fn rumqttc_members_share_a_subscription() {
     lives(|server, options, _| {
         let mut members = ["one", "two"].map(|id| Member::connect(server, &options(id)));
         for member in &mut members {
-            // One lane: the end comes after all before it.
+            // One lane: the end comes after all earlier messages.
             assert!(member.subscribe("$share/team/jobs/x/work", 2).0);
             assert!(member.subscribe("jobs/x/end", 2).0);
         }

@@ -12,7 +12,7 @@ fn member(server: &Broker, version: Version, id: &str, filter: &str, qos: u8) ->
 }
 
 #[test]
-fn each_message_goes_to_one_member_in_turn() {
+fn group_members_receive_messages_in_turn() {
     let server = Broker::start();
     for qos in 0..=2 {
         let mut members = [Version::V5, Version::V311, Version::V5].map(|version| {
@@ -38,7 +38,7 @@ fn each_message_goes_to_one_member_in_turn() {
         }
         seen.sort_unstable();
         assert_eq!(seen, (0..30).collect::<Vec<_>>());
-        // Or those of the next round would share with them.
+        // Otherwise the clients of the next round would share with these.
         for client in members {
             client.disconnect(0);
         }
@@ -46,12 +46,12 @@ fn each_message_goes_to_one_member_in_turn() {
 }
 
 #[test]
-fn groups_are_told_apart_by_name_and_filter() {
+fn groups_differ_by_name_and_filter() {
     let server = Broker::start();
     let mut one = member(&server, Version::V5, "one", "$share/g/a/#", 0);
     let mut two = member(&server, Version::V5, "two", "$share/h/a/#", 0);
     let mut three = member(&server, Version::V5, "three", "$share/g/+/b", 0);
-    // Its own subscription is another one.
+    // A subscription that is not shared is independent.
     assert_eq!(three.subscribe("a/b", 0), 0);
     let mut sender = Connect::v311("sender").to(server.address());
     sender.publish(&Message::new("a/b", "x"));
@@ -64,7 +64,7 @@ fn groups_are_told_apart_by_name_and_filter() {
 }
 
 #[test]
-fn what_a_member_did_not_acknowledge_goes_to_another_when_it_goes() {
+fn unacknowledged_messages_of_a_lost_group_member_go_to_another() {
     let server = Broker::with(ONE_LANE);
     let mut sender = Connect::v5("sender").to(server.address());
     let mut first = member(&server, Version::V5, "first", "$share/g/work", 2);
@@ -82,7 +82,7 @@ fn what_a_member_did_not_acknowledge_goes_to_another_when_it_goes() {
 }
 
 #[test]
-fn an_absent_member_gets_nothing_while_another_is_there() {
+fn an_offline_group_member_receives_nothing_while_another_is_connected() {
     let server = Broker::with(ONE_LANE);
     let mut sender = Connect::v5("sender").to(server.address());
     let keeps = |id: &str| {
@@ -99,7 +99,7 @@ fn an_absent_member_gets_nothing_while_another_is_there() {
         .to(server.address());
     witness.ping();
     drop(first);
-    // What had gone to the first before its loss was noticed comes to the second as well.
+    // Messages that were sent to the first before its loss was detected go to the second as well.
     for n in 0..10 {
         sender.publish(&Message::new("work", n.to_string()).qos(1));
     }
@@ -109,7 +109,7 @@ fn an_absent_member_gets_nothing_while_another_is_there() {
     got.sort();
     assert_eq!(got, (0..10).map(|n| n.to_string()).collect::<Vec<_>>());
     second.disconnect(0);
-    // Nobody is there: a member that will be back keeps it.
+    // No group member is connected, so an offline one holds the message.
     for n in 0..4 {
         sender.publish(&Message::new("work", format!("late{n}")).qos(1));
     }
@@ -131,7 +131,7 @@ fn an_absent_member_gets_nothing_while_another_is_there() {
 }
 
 #[test]
-fn no_kept_messages_and_no_no_local() {
+fn shared_subscriptions_get_no_retained_messages_and_allow_no_no_local() {
     let server = Broker::start();
     let mut sender = Connect::v5("sender").to(server.address());
     sender.publish(&Message::new("kept/x", "kept").qos(1).retained());
@@ -144,7 +144,7 @@ fn no_kept_messages_and_no_no_local() {
     assert_eq!(client.closed(), Some(0x82));
 }
 
-/// A member that takes packets of so many bytes.
+/// A group member with this maximum packet size.
 fn small(server: &Broker, id: &str, largest: u32, filter: &str) -> Client {
     let connect = Connect::v5(id).property(property::MAXIMUM_PACKET_SIZE, Value::Four(largest));
     let mut client = connect.to(server.address());
@@ -160,7 +160,7 @@ fn publish(client: &mut Client) -> Message {
     }
 }
 
-/// Nothing more has come, or does before its PINGRESP.
+/// Asserts that no packet comes before PINGRESP.
 fn quiet(client: &mut Client) {
     client.ping();
     let next = client.poll(Duration::ZERO);
@@ -168,7 +168,7 @@ fn quiet(client: &mut Client) {
 }
 
 #[test]
-fn what_is_too_large_for_a_member_goes_to_another() {
+fn a_message_too_large_for_a_group_member_goes_to_another() {
     let server = Broker::start();
     for qos in 0..=2 {
         let topic = format!("sizes/{qos}");
@@ -192,9 +192,9 @@ fn what_is_too_large_for_a_member_goes_to_another() {
     }
 }
 
-/// Also where the session that goes had been sent it.
+/// Also for messages that were sent to the session that ends.
 #[test]
-fn what_a_member_leaves_goes_to_one_that_can_take_it() {
+fn pending_messages_of_a_group_member_go_to_one_that_accepts_their_size() {
     let server = Broker::with(ONE_LANE);
     let mut sender = Connect::v5("sender").to(server.address());
     let mut first = member(&server, Version::V5, "first", "$share/g/left", 1);
@@ -214,7 +214,7 @@ fn what_a_member_leaves_goes_to_one_that_can_take_it() {
 }
 
 #[test]
-fn unsubscribe_leaves_to_others_what_was_not_sent_and_the_end_what_was() {
+fn unsubscribe_passes_on_unsent_messages_and_the_session_end_sent_ones() {
     let server = Broker::with(ONE_LANE);
     let connect = Connect::v5("first").property(property::RECEIVE_MAXIMUM, Value::Two(1));
     let mut first = connect.to(server.address());
@@ -240,7 +240,7 @@ fn unsubscribe_leaves_to_others_what_was_not_sent_and_the_end_what_was() {
 }
 
 #[test]
-fn members_get_as_much_of_few_messages_on_many_topics() {
+fn group_members_get_equal_shares_of_few_messages_on_many_topics() {
     let server = Broker::start();
     let mut sender = Connect::v5("sender").to(server.address());
     for group in ["g", "h", "jobs"] {
@@ -251,7 +251,7 @@ fn members_get_as_much_of_few_messages_on_many_topics() {
             sender.publish(&Message::new(&format!("b/{n}"), "x").qos(1));
         }
         let counts = members.each_mut().map(|client| {
-            // Every lane has answered, and so has delivered what came before.
+            // Every lane has answered, so all earlier messages are delivered.
             client.subscribe("+/of/all/lanes", 0);
             std::iter::from_fn(|| client.poll(Duration::ZERO).ok()).count()
         });

@@ -1,10 +1,10 @@
-//! How a server ends.
+//! The shutdown of a server.
 
 use roommq_tests::broker::Broker;
 use roommq_tests::wire::{Connect, Message, Packet, Version};
 use std::thread;
 
-/// Publishes `count` messages to a receiver who reads them only after SIGTERM.
+/// Publishes `count` messages to a receiver that reads only after SIGTERM.
 fn delivered_after_sigterm(receiver: &Connect, code: Option<u8>, count: usize, bytes: usize) {
     let server = Broker::start();
     let mut receiver = receiver.to(server.address());
@@ -31,25 +31,25 @@ fn delivered_after_sigterm(receiver: &Connect, code: Option<u8>, count: usize, b
 }
 
 #[test]
-fn what_was_acknowledged_is_delivered_before_the_end() {
+fn acknowledged_messages_are_delivered_before_shutdown() {
     delivered_after_sigterm(&Connect::v311("r"), None, 500, 10);
     delivered_after_sigterm(&Connect::v5("r"), Some(0x8B), 500, 10);
 }
 
 #[test]
-fn what_fills_the_sockets_is_delivered_before_the_end() {
+fn messages_that_fill_the_sockets_are_delivered_before_shutdown() {
     delivered_after_sigterm(&Connect::v311("r"), None, 900, 4_000);
     delivered_after_sigterm(&Connect::v5("r"), Some(0x8B), 900, 4_000);
 }
 
 #[test]
-fn what_waits_for_the_window_is_delivered_before_the_end() {
+fn messages_that_wait_for_the_receive_maximum_are_delivered_before_shutdown() {
     let narrow = Connect::v5("r").receive_maximum(10);
     delivered_after_sigterm(&narrow, Some(0x8B), 500, 10);
 }
 
 #[test]
-fn an_end_under_load_loses_nothing_that_was_acknowledged() {
+fn a_shutdown_under_load_loses_no_acknowledged_message() {
     let server = Broker::start();
     let address = server.address();
     let mut receiver = Connect::v311("r").to(address);
@@ -70,7 +70,7 @@ fn an_end_under_load_loses_nothing_that_was_acknowledged() {
         }
         acknowledged
     });
-    // It is well under way.
+    // The load is well under way.
     for _ in 0..200 {
         receiver.message();
     }
@@ -86,7 +86,7 @@ fn an_end_under_load_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
-fn a_peer_that_does_not_read_cannot_hold_the_end_up() {
+fn a_peer_that_does_not_read_cannot_delay_the_shutdown() {
     let server = Broker::with("[limits]\nshutdown_time = \"1s\"\n");
     let mut stuck = Connect::v5("stuck").to(server.address());
     stuck.subscribe("rooms/busy/t", 0);
@@ -101,7 +101,7 @@ fn a_peer_that_does_not_read_cannot_hold_the_end_up() {
 }
 
 #[test]
-fn sigint_ends_it_in_order_too() {
+fn sigint_shuts_down_in_order() {
     let server = Broker::start();
     let mut client = Connect::v5("a").to(server.address());
     server.interrupt();
@@ -110,7 +110,7 @@ fn sigint_ends_it_in_order_too() {
 }
 
 #[test]
-fn a_second_server_on_the_same_port_says_so() {
+fn a_second_server_on_the_same_port_reports_the_conflict() {
     let server = Broker::start();
     let address = server.address().to_string();
     let mut command = roommq_tests::program::roommq();

@@ -1,5 +1,5 @@
-//! A device with little memory: rust-mqtt, a client library for microcontrollers (`no_std`, 5.0 only). It takes one
-//! message at a time and packets of half a kilobyte, and it pings.
+//! A device with little memory: rust-mqtt, a client library for microcontrollers (`no_std`, 5.0 only). It accepts one
+//! message at a time and packets of half a kilobyte, and it sends pings.
 
 use embedded_io_adapters::tokio_1::FromTokio;
 use roommq_tests::PATIENCE;
@@ -26,10 +26,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-/// The largest packet that the device takes, and thus the largest piece of memory that it ever needs.
+/// The device's maximum packet size, which is also its largest allocation. In bytes.
 pub(crate) const PACKET: usize = 512;
 
-/// It asks for this keep-alive and pings twice as often.
+/// The device's keep-alive. It sends pings twice as often.
 const KEEP_ALIVE: u16 = 2;
 
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {}
@@ -57,7 +57,7 @@ impl BufferProvider<'_> for Memory {
 /// properties, no topic alias of the server's, one of its own.
 pub(crate) type Library<'m> = Client<'m, 'm, Radio, Memory, 1, 1, 1, 1, 4, 0, 1>;
 
-/// What survives a loss: a few bytes.
+/// The state that survives a loss: a few bytes.
 pub(crate) type Kept = Session<1, 1, 1, 0, 1>;
 
 pub(crate) struct Device<'m> {
@@ -84,7 +84,7 @@ async fn dial(server: &Everywhere, transport: &str) -> Radio {
 }
 
 impl<'m> Device<'m> {
-    /// Connects, with a will. A session of before is taken up.
+    /// Connects with a will, and resumes the earlier session.
     pub(crate) async fn connect(
         server: &Everywhere,
         transport: &str,
@@ -122,7 +122,7 @@ impl<'m> Device<'m> {
         }
     }
 
-    /// Runs the library until `wanted` finds something in an event, and pings meanwhile. Messages are put aside.
+    /// Runs the library until `wanted` accepts an event, and sends pings meanwhile. Messages are stored for later.
     pub(crate) async fn until<T>(&mut self, wanted: impl Fn(&Event<'_, 1, 4>) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -161,7 +161,7 @@ impl<'m> Device<'m> {
         .await
     }
 
-    /// Publishes; at QoS 1 and 2 until it is acknowledged.
+    /// Publishes. With QoS 1 and 2, waits for the acknowledgement.
     pub(crate) async fn publish(&mut self, name: &str, text: &str, qos: QoS, retain: bool) {
         let mut options = PublicationOptions::new(TopicReference::Name(topic(name))).qos(qos);
         if retain {
@@ -180,7 +180,7 @@ impl<'m> Device<'m> {
         }
     }
 
-    /// Waits for a message for which `wanted` says yes: topic, text and QoS.
+    /// Waits for a message that `wanted` accepts, by topic, text and QoS.
     pub(crate) async fn message(
         &mut self,
         wanted: impl Fn(&str, &str) -> bool,
@@ -196,7 +196,7 @@ impl<'m> Device<'m> {
         }
     }
 
-    /// So many texts from this topic.
+    /// The next `count` texts from this topic.
     pub(crate) async fn texts(&mut self, count: usize, from: &str) -> Vec<String> {
         let mut all = Vec::new();
         while all.len() < count {
@@ -205,7 +205,7 @@ impl<'m> Device<'m> {
         all
     }
 
-    /// The connection is dropped without a DISCONNECT; what the device keeps.
+    /// Drops the connection without DISCONNECT. Returns the state that the device keeps.
     pub(crate) fn vanish(self) -> Kept {
         self.library.session().clone()
     }

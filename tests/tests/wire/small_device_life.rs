@@ -1,4 +1,4 @@
-//! What a device with little memory lives through.
+//! Scenarios of a device with little memory.
 
 use crate::small_device::{Device, Memory, PACKET};
 use roommq_tests::everywhere::Everywhere;
@@ -12,7 +12,7 @@ const STAFF: &str = "[presence]\ngrace = '300ms'\n\
                      [[room]]\nmatch = 'staff'\naccess = 'list'\nmembers = ['~boss']\n";
 
 #[tokio::test]
-async fn a_device_lives_in_a_room() {
+async fn a_device_works_in_a_room() {
     let server = Everywhere::start(STAFF);
     for transport in ["tcp", "tls"] {
         let id = format!("device-{transport}");
@@ -49,7 +49,7 @@ async fn a_device_lives_in_a_room() {
             let (_, _, back) = device.message(|_, heard| heard == text).await;
             assert_eq!(back, number);
         }
-        // Larger than it takes: it hears nothing of it, and all the rest. [MQTT-3.1.2-24] [MQTT-3.1.2-25]
+        // The device does not receive a message above its maximum packet size [MQTT-3.1.2-24] [MQTT-3.1.2-25].
         watcher.publish(&Message::new("rooms/lobby", "x".repeat(PACKET)).qos(1));
         watcher.publish(&Message::new("rooms/lobby", "small").qos(1));
         device
@@ -62,7 +62,7 @@ async fn a_device_lives_in_a_room() {
             device.subscribe("rooms/staff/#", QoS::AtLeastOnce).await,
             ReasonCode::NotAuthorized
         );
-        // It lives longer than one and a half keep-alives, since it pings.
+        // Its pings keep the connection open for more than one and a half keep-alives.
         while device.pings < 4 {
             device
                 .until(|event| matches!(event, Event::Pingresp).then_some(()))
@@ -70,14 +70,14 @@ async fn a_device_lives_in_a_room() {
         }
         device.vanish();
         watcher.message_where(|m| m.topic == "rooms/lobby/will" && m.text() == "out of power");
-        // It was lost as well, before or after; then it is gone.
+        // Its connection was lost as well; then its membership ends.
         room::presence_cleared(&mut watcher, &user);
         watcher.disconnect(0);
     }
 }
 
 #[tokio::test]
-async fn a_device_that_freezes_is_lost_after_its_keep_alive() {
+async fn a_frozen_device_is_lost_after_its_keep_alive() {
     let server = Everywhere::start(STAFF);
     let mut watcher = Connect::v5("watcher").to(server.address("tcp"));
     watcher.subscribe("rooms/lobby/#", 1);
@@ -98,7 +98,7 @@ async fn a_device_that_freezes_is_lost_after_its_keep_alive() {
 }
 
 #[tokio::test]
-async fn what_comes_while_a_device_is_away_waits() {
+async fn messages_wait_for_an_offline_device() {
     let server = Everywhere::start(STAFF);
     for transport in ["tcp", "tls"] {
         let id = format!("device-{transport}");
@@ -118,7 +118,7 @@ async fn what_comes_while_a_device_is_away_waits() {
         let mut memory = Memory;
         let mut device = Device::connect(&server, transport, &id, Some(kept), &mut memory).await;
         assert!(device.present);
-        // It loses its radio in the midst of it, again and again.
+        // The device loses its connection again and again.
         let mut got = device.texts(7, &name).await;
         let kept = device.vanish();
         let mut memory = Memory;
@@ -133,7 +133,7 @@ async fn what_comes_while_a_device_is_away_waits() {
         while got.last().is_none_or(|last| last != "59") {
             got.extend(device.texts(1, &name).await);
         }
-        // At QoS 1 it may see twice what it could not acknowledge, at each loss one; at QoS 2 nothing.
+        // Each loss may repeat one unacknowledged QoS 1 message, and no QoS 2 message.
         let (mut once, mut doubled) = (Vec::new(), Vec::new());
         for text in got {
             if once.contains(&text) {
@@ -170,7 +170,7 @@ async fn devices_share_a_subscription() {
     for n in 0..20 {
         sender.publish(&Message::new("jobs/x/work", n.to_string()).qos(2));
     }
-    // One lane: the end comes after all before it.
+    // One lane: the end comes after all earlier messages.
     sender.publish(&Message::new("jobs/x/end", "end").qos(2));
     let [one, two] = &mut devices;
     let (mut got, more) = tokio::join!(work(one), work(two));
@@ -180,7 +180,7 @@ async fn devices_share_a_subscription() {
     assert_eq!(got, (0..20).collect::<Vec<_>>());
 }
 
-/// All that it got before the end.
+/// All texts that the device received before the end.
 async fn work(device: &mut Device<'_>) -> Vec<u32> {
     let mut got = Vec::new();
     loop {

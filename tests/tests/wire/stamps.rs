@@ -1,4 +1,4 @@
-//! What the server writes on a message, and what it takes away.
+//! Stamps: user properties that the server adds to a message, and those that it removes.
 
 use roommq_tests::broker::Broker;
 use roommq_tests::room;
@@ -11,7 +11,7 @@ fn stamps(message: &Message) -> (String, String, String) {
 }
 
 #[test]
-fn room_messages_say_who_when_and_in_which_place() {
+fn room_messages_have_sender_time_and_sequence_number() {
     let server = Broker::start();
     let mut client = Connect::v5("a").to(server.address());
     client.subscribe("rooms/lobby/t", 1);
@@ -36,7 +36,7 @@ fn room_messages_say_who_when_and_in_which_place() {
 }
 
 #[test]
-fn forged_stamps_are_taken_away_and_other_properties_stay() {
+fn forged_stamps_are_removed_and_other_properties_stay() {
     let server = Broker::start();
     let mut client = Connect::v5("a").to(server.address());
     client.subscribe("rooms/lobby/#", 0);
@@ -56,7 +56,7 @@ fn forged_stamps_are_taken_away_and_other_properties_stay() {
     let kept = later.message_where(|m| m.payload == b"x");
     assert!(kept.retain);
     for got in [live, kept] {
-        // `user` fails where a name stands there twice.
+        // `user` panics if a name occurs twice.
         let (from, at, seq) = stamps(&got);
         assert_eq!(from, "~s");
         assert!(at.ends_with('Z') && seq != "0:0", "{at} {seq}");
@@ -76,7 +76,7 @@ fn a_will_in_a_room_is_stamped() {
 }
 
 #[test]
-fn the_server_s_own_messages_cannot_be_mistaken_for_a_users() {
+fn the_servers_messages_have_no_user_stamp() {
     let server = Broker::start();
     let mut client = Connect::v5("a").to(server.address());
     client.subscribe("rooms/lobby/#", 0);
@@ -85,7 +85,7 @@ fn the_server_s_own_messages_cannot_be_mistaken_for_a_users() {
 }
 
 #[test]
-fn messages_outside_rooms_are_left_alone() {
+fn messages_outside_rooms_have_no_stamps() {
     let server = Broker::start();
     let mut client = Connect::v5("a").to(server.address());
     client.subscribe("out/side", 0);
@@ -97,7 +97,7 @@ fn messages_outside_rooms_are_left_alone() {
 }
 
 #[test]
-fn subscribers_of_3_1_1_get_the_payload_as_it_was_sent() {
+fn subscribers_of_3_1_1_get_the_payload_unchanged() {
     let server = Broker::start();
     let mut client = Connect::v311("a").to(server.address());
     client.subscribe("rooms/lobby/t", 0);
@@ -109,7 +109,7 @@ fn subscribers_of_3_1_1_get_the_payload_as_it_was_sent() {
 }
 
 #[test]
-fn other_properties_of_a_room_message_travel() {
+fn other_properties_of_a_room_message_are_forwarded() {
     let server = Broker::start();
     let mut client = Connect::v5("a").to(server.address());
     client.subscribe("rooms/lobby/t", 1);

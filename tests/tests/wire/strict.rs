@@ -1,16 +1,16 @@
-//! What no client may send once it is connected, and what only clients of 3.1 may.
+//! Packets that no connected client may send, and those that only clients of 3.1 may.
 
 use roommq_tests::broker::Broker;
 use roommq_tests::wire::{
     BOTH, Client, Connect, Message, Packet, Subscribe, Value, Version, frame, property,
 };
 
-/// The code of the DISCONNECT that 5.0 has and 3.1.1 has not.
+/// The code of the server's DISCONNECT, which only 5.0 has.
 fn told(version: Version, code: u8) -> Option<u8> {
     (version == Version::V5).then_some(code)
 }
 
-/// The next packet, a PUBLISH, unacknowledged: its packet id.
+/// The packet id of the next packet, which must be a PUBLISH. It is not acknowledged.
 fn unacknowledged(client: &mut Client) -> [u8; 2] {
     match client.packet() {
         Packet::Publish(message) => message.id.to_be_bytes(),
@@ -44,7 +44,7 @@ fn an_acknowledgement_of_the_wrong_kind_ends_the_connection() {
         client.subscribe("t", 2);
         sender.publish(&Message::new("t", "x").qos(2));
         let id = unacknowledged(&mut client);
-        // PUBREC may come again; what nobody waits for is passed over.
+        // PUBREC may be repeated. The server ignores an acknowledgement that it does not expect.
         for packet in [PUBREC, PUBREC] {
             client.send(&frame(packet, &id));
             assert!(matches!(client.packet(), Packet::PubRel { code: 0, .. }));
@@ -57,7 +57,7 @@ fn an_acknowledgement_of_the_wrong_kind_ends_the_connection() {
     }
 }
 
-/// [MQTT-4.7.3-1], and 3.1.1 1.5.3, 5.0 1.5.4: malformed, as a null character is.
+/// [MQTT-4.7.3-1], and 3.1.1 1.5.3, 5.0 1.5.4: malformed, like a null character.
 #[test]
 fn empty_filters_and_control_characters_end_the_connection() {
     let server = Broker::start();
@@ -109,9 +109,9 @@ fn a_3_1_client_may_repeat_its_requests() {
     assert!(matches!(client.packet(), Packet::ConnAck { code: 0, .. }));
 }
 
-/// [MQTT-3.1.2-24]: it would wait for its CONNACK for ever. Whoever has the session is not disturbed.
+/// [MQTT-3.1.2-24]: the client would wait for its CONNACK for ever. The session's current client is not affected.
 #[test]
-fn a_client_that_takes_no_connack_is_closed() {
+fn a_client_too_small_for_connack_is_closed() {
     let server = Broker::start();
     let mut before = Connect::v5("a").to(server.address());
     let mut client = Client::open(server.address(), Version::V5);
@@ -126,9 +126,9 @@ fn a_client_that_takes_no_connack_is_closed() {
     connect.to(server.address()).ping();
 }
 
-/// 3.14.2.2.2: and then it has not left in order, so its will is sent [MQTT-3.1.2-8].
+/// 3.14.2.2.2: the DISCONNECT is a protocol error, so the will is sent [MQTT-3.1.2-8].
 #[test]
-fn a_session_that_was_to_end_is_not_kept_by_a_disconnect() {
+fn disconnect_cannot_extend_a_session_with_expiry_0() {
     let server = Broker::start();
     let mut watcher = Connect::v5("watcher").to(server.address());
     watcher.subscribe("will", 0);

@@ -43,13 +43,13 @@ fn filters_match_as_the_standard_says() {
             got.retain(|m| m.payload == b"x");
             assert_eq!(got.len(), usize::from(matches), "{filter} and {topic}");
             client.unsubscribe(filter);
-            // `#` takes the end twice over in one copy; nothing is left either way.
+            // `#` also matches the end. The client receives one copy, so no message is left.
         }
     }
 }
 
 #[test]
-fn wildcards_do_not_reach_topics_of_the_server() {
+fn wildcards_do_not_match_topics_of_the_server() {
     let server = Broker::with(ONE_LANE);
     let mut client = Connect::v5("a").to(server.address());
     client.subscribe("#", 0);
@@ -62,7 +62,7 @@ fn wildcards_do_not_reach_topics_of_the_server() {
     client.subscribe("+/own", 0);
     sender.publish(&Message::new("end/own", "end"));
     assert_eq!(client.messages_until("end"), []);
-    // Whoever names it finds it.
+    // A filter that names the topic matches it.
     assert_eq!(client.subscribe("$x/+", 0), 0);
     assert_eq!(client.message().text(), "hidden");
 }
@@ -75,7 +75,7 @@ fn malformed_filters_are_refused() {
         let mut client = Connect::v5("a").to(server.address());
         let id = client.packet_id();
         client.send(&subscribe.bytes(id, Version::V5));
-        // [MQTT-4.7.1-1]: 0x8F in the SUBACK, or an end as for any malformed packet.
+        // [MQTT-4.7.1-1]: 0x8F in the SUBACK, or a close as for any malformed packet.
         match client.packet() {
             roommq_tests::wire::Packet::SubAck { codes, .. } => assert_eq!(codes, [0x8F]),
             roommq_tests::wire::Packet::Disconnect { code, .. } => assert!(code >= 0x80),
@@ -112,7 +112,7 @@ fn every_filter_has_its_code_in_order() {
             .and("+/three", 1);
         let refused = if version == Version::V5 { 0x8F } else { 0x80 };
         let (codes, _) = client.subscribe_with(&subscribe);
-        // [MQTT-3.8.4-6]; an impossible room name is refused as 0x8F or 0x87.
+        // [MQTT-3.8.4-6]; an invalid room name is refused with 0x8F or 0x87.
         assert_eq!(codes.len(), 4);
         assert_eq!((codes[0], codes[2], codes[3]), (1, 0, 1));
         assert!(codes[1] == refused || codes[1] == 0x87, "{codes:02x?}");
@@ -201,7 +201,7 @@ fn unsubscribing_ends_delivery_and_each_filter_has_its_code() {
 }
 
 #[test]
-fn no_local_keeps_own_messages_away() {
+fn no_local_suppresses_own_messages() {
     let server = Broker::with(ONE_LANE);
     let mut client = Connect::v5("a").to(server.address());
     client.subscribe("local/talk", NO_LOCAL);
@@ -215,13 +215,13 @@ fn no_local_keeps_own_messages_away() {
 }
 
 #[test]
-fn shared_subscriptions_are_off_in_rooms() {
+fn shared_subscriptions_are_refused_in_rooms() {
     let server = Broker::start();
     let mut client = Connect::v5("a").to(server.address());
     assert_eq!(client.subscribe("$share/group/rooms/a/#", 0), 0x9E);
     let mut client = Connect::v311("b").to(server.address());
     assert_eq!(client.subscribe("$share/group/rooms/a/b", 0), 0x80);
-    // One that spans them gets only what lies outside.
+    // A shared subscription that spans rooms receives only topics outside.
     let mut member = Connect::v5("m").to(server.address());
     assert_eq!(member.subscribe("rooms/a/#", 0), 0);
     assert_eq!(member.subscribe("$share/group/#", 0), 0);
@@ -246,7 +246,7 @@ fn topics_outside_rooms_can_be_denied() {
 }
 
 #[test]
-fn a_session_holds_filters_of_no_more_bytes_than_the_limit() {
+fn the_limit_on_bytes_of_filters_holds() {
     let server = Broker::with("[limits]\nsubscription_bytes = \"1KiB\"\n");
     let half = format!("a/{}", "b".repeat(510));
     for version in BOTH {
@@ -263,13 +263,13 @@ fn a_session_holds_filters_of_no_more_bytes_than_the_limit() {
 }
 
 #[test]
-fn a_session_holds_no_more_filters_than_the_limit() {
+fn the_limit_on_filters_of_a_session_holds() {
     let server = Broker::with("[limits]\nsubscriptions = 2\n");
     let mut client = Connect::v5("a").to(server.address());
     assert_eq!(client.subscribe("a/1", 0), 0);
     assert_eq!(client.subscribe("a/2", 0), 0);
     assert_eq!(client.subscribe("a/3", 0), 0x97);
-    // Again is not one more.
+    // A repeated filter does not count twice.
     assert_eq!(client.subscribe("a/2", 1), 1);
     client.unsubscribe("a/1");
     assert_eq!(client.subscribe("a/3", 0), 0);

@@ -18,7 +18,7 @@ fn the_newer_connection_takes_over() {
 }
 
 #[test]
-fn what_the_old_one_had_subscribed_is_gone() {
+fn a_clean_takeover_ends_old_subscriptions() {
     let server = Broker::with(ONE_LANE);
     let mut old = Connect::v311("same").to(server.address());
     old.subscribe("old/news", 0);
@@ -44,7 +44,7 @@ fn a_client_id_belongs_to_its_user() {
 }
 
 #[test]
-fn a_member_who_comes_back_by_takeover_was_never_out() {
+fn a_takeover_keeps_membership() {
     let server = Broker::with("[presence]\ngrace = \"1h\"\n");
     for version in BOTH {
         let mut watcher = Connect::v5("watcher").to(server.address());
@@ -59,7 +59,7 @@ fn a_member_who_comes_back_by_takeover_was_never_out() {
         let told = watcher.messages_until("end");
         let left = told.iter().find(|m| room::is_event(m, "left", "~same"));
         assert_eq!(left, None);
-        // The last word about it is that it is there.
+        // The last presence message says online.
         let entry = told.iter().rfind(|m| room::is_presence(m, "~same"));
         if let Some(entry) = entry {
             assert_eq!(entry.field("state"), "online");
@@ -71,7 +71,7 @@ fn a_member_who_comes_back_by_takeover_was_never_out() {
 }
 
 #[test]
-fn a_storm_of_takeovers_leaves_one() {
+fn a_storm_of_takeovers_leaves_one_connection() {
     let server = Broker::with("[presence]\ngrace = \"100ms\"\n");
     let mut watcher = Connect::v5("watcher").to(server.address());
     watcher.subscribe("rooms/lobby/_presence/+", 0);
@@ -83,7 +83,7 @@ fn a_storm_of_takeovers_leaves_one() {
     last.subscribe("rooms/lobby/#", 0);
     last.subscribe("inbox/me/#", 0);
     room::presence(&mut last, "~same", "online", 1);
-    // Were an earlier end to count now, the roster would be cleared after the grace period.
+    // If the end of an older connection counted, the roster would be cleared after the grace period.
     let mut fence = Connect::v5("fence").to(server.address());
     fence.subscribe("rooms/lobby", 0);
     drop(fence);

@@ -1,4 +1,4 @@
-//! TLS: whose certificate, and which one.
+//! TLS: certificates of the server and of clients.
 
 use roommq_tests::broker::Broker;
 use roommq_tests::tls::{self, Authority, Identity};
@@ -9,7 +9,7 @@ use std::time::Instant;
 const TLS: &str = "[[listener]]\nbind = '127.0.0.1:0'\ntransport = 'tls'\n\
                    certificate = 'server.pem'\nkey = 'server.key'\n";
 
-/// A TLS server whose configuration goes on with `more`, and its clients' authority in `ca.pem`.
+/// A TLS server. `more` is the rest of its configuration, and `ca.pem` has the CA of its clients.
 fn server(authority: &Authority, more: &str) -> Broker {
     let Identity { certificate, key } = authority.server();
     let files = [
@@ -20,7 +20,7 @@ fn server(authority: &Authority, more: &str) -> Broker {
     Broker::listening(&format!("{TLS}{more}"), &files)
 }
 
-/// Whether a client that trusts `authority` alone is let in.
+/// Whether a client that trusts only `authority` can connect.
 fn trusts(authority: &Authority, server: &Broker) -> bool {
     let mut stream = tls::to(server.address(), &authority.trusted_by(None));
     let bytes = Connect::v5("probe").bytes();
@@ -28,7 +28,7 @@ fn trusts(authority: &Authority, server: &Broker) -> bool {
 }
 
 #[test]
-fn a_client_that_does_not_trust_the_server_stays_away() {
+fn a_client_that_does_not_trust_the_server_does_not_connect() {
     let authority = Authority::new();
     let server = server(&authority, "");
     assert!(trusts(&authority, &server));
@@ -36,7 +36,7 @@ fn a_client_that_does_not_trust_the_server_stays_away() {
 }
 
 #[test]
-fn what_is_no_tls_is_closed_and_named_in_the_log() {
+fn bytes_that_are_no_tls_close_the_connection_and_are_logged() {
     let server = server(&Authority::new(), "");
     let mut plain = Client::open(server.address(), Version::V5);
     plain.send(&Connect::v5("plain").bytes());
@@ -47,7 +47,7 @@ fn what_is_no_tls_is_closed_and_named_in_the_log() {
 }
 
 #[test]
-fn new_files_are_taken_by_sighup_and_a_broken_one_changes_nothing() {
+fn sighup_reloads_files_and_a_broken_one_changes_nothing() {
     let (old, new) = (Authority::new(), Authority::new());
     let server = server(&old, "");
     let mut before = Connect::v5("before").over(tls::to(server.address(), &old.trusted_by(None)));
@@ -65,17 +65,17 @@ fn new_files_are_taken_by_sighup_and_a_broken_one_changes_nothing() {
     server.hang_up();
     server.log().line_with("TLS files have been read again");
     assert!(trusts(&new, &server) && !trusts(&old, &server));
-    // Whoever was in goes on.
+    // Open connections continue.
     before.ping();
 }
 
 #[test]
-fn new_files_are_noticed() {
+fn changed_files_are_reloaded() {
     let (old, new) = (Authority::new(), Authority::new());
     let server = server(&old, "");
     assert!(trusts(&old, &server));
     let identity = new.server();
-    // One after the other, as they come: between the two they do not fit.
+    // One file after the other. Between the two writes they do not belong together.
     server.file("server.pem", &identity.certificate);
     server.file("server.key", &identity.key);
     server.log().line_with("TLS files have been read again");
@@ -83,7 +83,7 @@ fn new_files_are_noticed() {
 }
 
 #[test]
-fn a_session_is_resumed() {
+fn a_tls_session_is_resumed() {
     use tokio_rustls::rustls::HandshakeKind;
     use tokio_rustls::rustls::pki_types::ServerName;
     use tokio_rustls::rustls::{ClientConnection, StreamOwned};
@@ -109,7 +109,7 @@ const USERS: &str = "client_ca = 'ca.pem'\nclient_certificates = 'required'\n\
                      user_from_certificate = 'common_name'\n[auth]\nanonymous = false\n";
 
 #[test]
-fn the_user_is_whom_the_certificate_names() {
+fn the_user_is_taken_from_the_certificate() {
     let authority = Authority::new();
     let plain = "[[listener]]\nbind = '127.0.0.1:0'\n[auth]\nanonymous = true\n";
     let (tls, _) = USERS.split_once("[auth]").unwrap();
@@ -146,7 +146,7 @@ fn the_user_is_whom_the_certificate_names() {
         properties.reason()
     );
     assert_eq!(client.closed(), None);
-    // The name is as good as any other.
+    // The certificate's user is a user like any other.
     let odd = authority.trusted_by(Some(&authority.client("~alice")));
     let (_, connack) = Connect::v5("x").attempt_over(tls::to(server.address(), &odd));
     assert!(
@@ -155,9 +155,9 @@ fn the_user_is_whom_the_certificate_names() {
     );
 }
 
-/// It is told as a name that nobody may have, each client in its version.
+/// Clients of each version receive the refusal of an invalid user name.
 #[test]
-fn a_certificate_that_names_nobody_is_refused_by_connack() {
+fn a_certificate_without_a_valid_user_is_refused_by_connack() {
     let authority = Authority::new();
     let nobody = authority.trusted_by(Some(&authority.client_without_a_name()));
     let more = "client_ca = 'ca.pem'\nclient_certificates = 'optional'\n\
@@ -186,7 +186,7 @@ fn a_certificate_that_names_nobody_is_refused_by_connack() {
 }
 
 #[test]
-fn nobody_gets_in_without_a_good_certificate() {
+fn a_required_certificate_is_verified() {
     let authority = Authority::new();
     let server = server(&authority, USERS);
     let enters = |identity: Option<&Identity>| {
@@ -209,7 +209,7 @@ fn nobody_gets_in_without_a_good_certificate() {
 }
 
 #[test]
-fn an_optional_certificate_is_verified_and_a_password_does_without() {
+fn an_optional_certificate_is_verified_and_a_password_works_without_one() {
     let authority = Authority::new();
     let more = "client_ca = 'ca.pem'\nclient_certificates = 'optional'\n\
                 user_from_certificate = 'common_name'\n";
@@ -234,7 +234,7 @@ fn an_optional_certificate_is_verified_and_a_password_does_without() {
 }
 
 #[test]
-fn files_that_cannot_be_used_are_named_at_the_start() {
+fn unusable_files_are_named_at_the_start() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("roommq.toml");
     std::fs::write(&file, TLS).unwrap();
@@ -251,9 +251,9 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
     assert!(started.elapsed() < roommq_tests::PATIENCE);
 }
 
-/// A stream that ends without `close_notify` may have been cut by anybody; rustls says so by an error.
+/// An attacker may have cut a stream that ends without `close_notify`. rustls reports it as an error.
 #[test]
-fn every_end_is_an_end_of_tls_too() {
+fn every_close_sends_close_notify() {
     let authority = Authority::new();
     let server = server(&authority, "[limits]\nkeep_alive = '1s'\n");
     let trust = authority.trusted_by(None);

@@ -1,11 +1,11 @@
-//! What holds on every transport.
+//! Behaviour that is the same on every transport.
 
 use roommq_tests::everywhere::{Everywhere, TRANSPORTS};
 use roommq_tests::wire::{BOTH, Connect, Message, Packet};
 use std::thread;
 
 #[test]
-fn the_server_says_how_each_is_reached() {
+fn the_server_prints_the_address_of_each_transport() {
     let all = Everywhere::start("");
     let urls: Vec<&str> = (0..5).map(|n| all.server.url(n)).collect();
     let starts = [
@@ -70,7 +70,7 @@ fn a_megabyte_arrives_as_it_was_sent() {
 }
 
 #[test]
-fn many_messages_at_once_are_all_there_and_in_order() {
+fn many_messages_at_once_arrive_completely_and_in_order() {
     const MANY: usize = 5_000;
     let all = Everywhere::start("");
     for transport in TRANSPORTS {
@@ -93,7 +93,7 @@ fn many_messages_at_once_are_all_there_and_in_order() {
 }
 
 #[test]
-fn the_end_is_told_on_every_transport() {
+fn every_transport_delivers_the_servers_disconnect() {
     let all = Everywhere::start("");
     let mut clients = Vec::new();
     for transport in TRANSPORTS {
@@ -115,20 +115,20 @@ fn the_end_is_told_on_every_transport() {
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert!(
         !std::path::Path::new(&path).exists(),
-        "the socket's file is gone"
+        "the socket's file is removed"
     );
 }
 
 #[test]
-fn last_words_arrive_on_every_transport() {
+fn every_transport_delivers_the_last_packet_before_a_close() {
     let all = Everywhere::start("");
     for transport in TRANSPORTS {
-        // Another takes the client id.
+        // Another connection takes over the client id.
         let mut first = Connect::v5("same").over(all.dial(transport));
         let second = Connect::v5("same").over(all.dial(transport));
         assert_eq!(first.closed(), Some(0x8E), "{transport}");
         drop(second);
-        // A protocol error, with more behind it.
+        // A protocol error, with more bytes behind it.
         let mut client = Connect::v5("wrong").over(all.dial(transport));
         client.send(&[0x10, 0, 0xC0, 0, 0xC0, 0]);
         let told = client.closed();
@@ -136,7 +136,7 @@ fn last_words_arrive_on_every_transport() {
             told.is_some_and(|code| code >= 0x80),
             "{transport}: {told:?}"
         );
-        // A CONNECT that is refused: 0x8C, since there is no such method.
+        // A refused CONNECT: 0x8C, since the server does not support the method.
         let connect =
             Connect::v5("x").property(0x15, roommq_tests::wire::Value::Text("none".to_owned()));
         let (mut client, connack) = connect.attempt_over(all.dial(transport));
@@ -148,9 +148,9 @@ fn last_words_arrive_on_every_transport() {
     }
 }
 
-/// Whoever does not read is held back and closed, and its neighbours notice nothing.
+/// The server stops and closes a client that does not read. Other clients do not notice.
 #[test]
-fn a_slow_reader_is_held_back_on_every_transport() {
+fn every_transport_stops_a_slow_reader() {
     let all = Everywhere::start("[limits]\nwrite_stall = '1s'\noutbox_bytes = 262144\n");
     let bystanders = crate::hostile::Bystanders::talking(all.server.place(0));
     let mut speaker = Connect::v5("sender").to(all.server.place(0));

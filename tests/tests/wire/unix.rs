@@ -15,7 +15,7 @@ fn config(path: &str) -> String {
 fn a_socket_left_behind_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mqtt.sock");
-    // Bound and dropped: nobody answers any more, and the file stays.
+    // Bound and dropped: the file stays, and no process answers.
     drop(UnixListener::bind(&path).unwrap());
     let server = Broker::listening(&config(path.to_str().unwrap()), &[]);
     assert_eq!(server.url(0), format!("unix:{}", path.display()));
@@ -62,7 +62,7 @@ fn a_socket_in_use_is_left_alone() {
     drop(server);
 }
 
-/// A peer that has closed its reading side can still be read from; it is not, once something was to be written to it.
+/// A peer that has closed its reading side may still send. The server closes it when it must write to it.
 #[test]
 fn a_peer_that_closed_its_reading_side_is_lost() {
     let directory = tempfile::tempdir().unwrap();

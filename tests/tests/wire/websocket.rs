@@ -40,7 +40,7 @@ fn exchange(version: Version) -> (Vec<u8>, Vec<u8>) {
     (sent.concat(), [&suback[..], &publish, &[0xD0, 0]].concat())
 }
 
-/// Reads the CONNACK and then as many bytes as must come: they may come in another order.
+/// Reads the CONNACK and then as many bytes as expected. Packets may come in another order.
 fn answered(socket: &mut WebSocket, wanted: &[u8]) {
     let mut head = [0; 2];
     socket.read_exact(&mut head).unwrap();
@@ -64,7 +64,7 @@ fn packets_may_be_cut_at_every_byte() {
     for version in BOTH {
         let (sent, wanted) = exchange(version);
         for cut in 1..sent.len() {
-            // [MQTT-6.0.0-2]: two messages, whatever they cut through.
+            // [MQTT-6.0.0-2]: two messages, cut at any byte.
             let mut socket = open(&server);
             socket.send_raw(
                 &[
@@ -115,7 +115,7 @@ fn one_message_may_hold_many_packets() {
 }
 
 #[test]
-fn anything_but_binary_messages_closes() {
+fn a_message_that_is_not_binary_closes_the_connection() {
     let server = server();
     let connected = |version| {
         let mut socket = open(&server);
@@ -145,13 +145,13 @@ fn anything_but_binary_messages_closes() {
         .bytes(),
     );
     assert_eq!(reserved.close_code(), 1002);
-    // The server is well.
+    // The server still works.
     connected(Version::V311);
 }
 
-/// What is wrong may come with what is right, and is told all the same.
+/// An invalid frame may follow a valid packet. The server still reports it.
 #[test]
-fn a_frame_that_is_wrong_is_told_also_behind_a_packet() {
+fn an_invalid_frame_behind_a_packet_is_reported() {
     let server = server();
     let mut socket = open(&server);
     socket.write_all(&Connect::v5("c").bytes()).unwrap();
@@ -168,20 +168,20 @@ fn a_frame_that_is_wrong_is_told_also_behind_a_packet() {
 }
 
 #[test]
-fn a_message_longer_than_any_packet_closes() {
+fn a_message_longer_than_any_packet_closes_the_connection() {
     let server = Broker::listening(&format!("{WS}packet_bytes = 1024\n"), &[]);
     let mut socket = open(&server);
     socket.write_all(&Connect::v5("c").bytes()).unwrap();
-    // Announced only: it is not waited for.
+    // Only the length is sent. The server does not wait for the payload.
     let mut large = Frame::whole(2, &vec![0; 1 << 20]).bytes();
     large.truncate(100);
     socket.send_raw(&large);
     assert_eq!(socket.close_code(), 1009);
-    // In fragments, each of which would do.
+    // In fragments, each of which is small enough.
     let mut socket = open(&server);
     socket.write_all(&Connect::v5("c").bytes()).unwrap();
     for n in 0..17 {
-        // As many as are needed for one to be too many.
+        // One fragment more than the limit allows.
         let frame = Frame {
             last: false,
             opcode: if n == 0 { 2 } else { 0 },
@@ -190,7 +190,7 @@ fn a_message_longer_than_any_packet_closes() {
         socket.send_raw(&frame.bytes());
     }
     assert_eq!(socket.close_code(), 1009);
-    // Once there is a session its client is told, as of a packet that is too large.
+    // A connected client receives the DISCONNECT for a packet that is too large.
     let mut client = Connect::v5("c").over(Box::new(open(&server)));
     assert!(client.try_send(&vec![0; 66_561]).is_ok());
     let Packet::Disconnect { code, properties } = client.packet() else {
@@ -203,7 +203,7 @@ fn a_message_longer_than_any_packet_closes() {
 }
 
 #[test]
-fn a_ping_is_answered_and_is_no_sign_of_life() {
+fn a_ping_is_answered_and_does_not_reset_keep_alive() {
     let server = server();
     let mut socket = open(&server);
     socket
@@ -212,7 +212,7 @@ fn a_ping_is_answered_and_is_no_sign_of_life() {
     socket.read_exact(&mut [0; 4]).unwrap();
     socket.send_raw(&Frame::whole(9, b"abc").bytes());
     assert_eq!(socket.frame().unwrap(), Some(Frame::whole(10, b"abc")));
-    // Keep-alive is of MQTT packets [MQTT-3.1.2-24]: pings of a browser do not keep a client that hangs.
+    // Only MQTT packets reset keep-alive [MQTT-3.1.2-24], so a browser's pings do not keep a hanging client connected.
     let started = std::time::Instant::now();
     assert_eq!(socket.close_code(), 1000);
     assert!(started.elapsed().as_secs() < 10);
@@ -227,7 +227,7 @@ fn a_close_frame_is_answered_and_then_the_server_closes() {
     assert_eq!(socket.close_code(), 1000);
     socket.send_raw(&Frame::whole(8, &1000_u16.to_be_bytes()).bytes());
     assert_eq!(socket.frame().unwrap(), None);
-    // The client first, in the middle of things.
+    // The client closes first, while messages flow.
     let mut socket = open(&server);
     socket.write_all(&Connect::v5("c").bytes()).unwrap();
     socket.send_raw(&Frame::whole(8, &1001_u16.to_be_bytes()).bytes());
@@ -236,7 +236,7 @@ fn a_close_frame_is_answered_and_then_the_server_closes() {
 }
 
 #[test]
-fn which_upgrades_are_refused() {
+fn invalid_upgrades_are_refused() {
     let server = Broker::listening(
         &format!("{WS}allowed_origins = ['https://a.example']\n"),
         &[],
@@ -259,10 +259,10 @@ fn which_upgrades_are_refused() {
         );
         if status != "101" {
             socket.read_to_end(&mut rest).unwrap();
-            assert!(!rest.is_empty(), "a word on why");
+            assert!(!rest.is_empty(), "a text with the reason");
         }
     }
-    // MQTT without any WebSocket.
+    // MQTT without a WebSocket.
     let mut plain = tls::tcp(server.address());
     plain.write_all(&Connect::v311("c").bytes()).unwrap();
     plain.write_all(b"\r\n\r\n").unwrap();
@@ -272,11 +272,11 @@ fn which_upgrades_are_refused() {
 }
 
 #[test]
-fn other_paths_can_be_chosen_and_bytes_behind_the_request_count() {
+fn another_path_can_be_set_and_bytes_behind_the_request_are_read() {
     let server = Broker::listening(&format!("{WS}ws_path = '/'\n"), &[]);
     let mut socket = tls::tcp(server.address());
     let early = Frame::whole(2, &Connect::v311("c").bytes()).bytes();
-    // As one write: request and first frame.
+    // Request and first frame in one write.
     let mut request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         .to_vec();
@@ -292,7 +292,7 @@ fn other_paths_can_be_chosen_and_bytes_behind_the_request_count() {
 }
 
 #[test]
-fn a_client_is_refused_in_a_frame() {
+fn a_refusing_connack_is_sent_in_a_frame() {
     let server = Broker::listening(&format!("{WS}connections = 1\n"), &[]);
     let first = Connect::v5("a").over(Box::new(open(&server)));
     let (mut second, connack) = Connect::v5("b").attempt_over(Box::new(open(&server)));
@@ -304,9 +304,9 @@ fn a_client_is_refused_in_a_frame() {
     drop(first);
 }
 
-/// A message may be in as many fragments as the client likes, but not for as long.
+/// A message may have any number of fragments, but must be complete in time.
 #[test]
-fn a_message_that_has_begun_must_be_whole_in_time() {
+fn a_partial_message_times_out() {
     let config = format!("{WS}[limits]\npacket_time = '500ms'\n");
     let server = Broker::listening(&config, &[]);
     let connected = |id| {
@@ -340,7 +340,7 @@ fn a_message_that_has_begun_must_be_whole_in_time() {
         socket.send_raw(&bytes);
         assert_eq!(socket.close_code(), 1000, "{bytes:x?}");
     }
-    // What is whole in time, and control frames, end nobody; keep-alive is 0 here.
+    // Complete messages and control frames cause no timeout. Keep-alive is 0 here.
     let mut socket = connected("c");
     socket.send_raw(&fragment(2, false, &ping[..1]));
     socket.send_raw(&fragment(0, true, &ping[1..]));
@@ -348,7 +348,7 @@ fn a_message_that_has_begun_must_be_whole_in_time() {
     socket.read_exact(&mut answer).unwrap();
     let control = Frame::whole(9, b"still there?").bytes();
     socket.send_raw(&control[..5]);
-    // The time is over when it is for another, whose packet has begun later.
+    // A packet of another client, which has begun later, times out too.
     let mut late = connected("late");
     late.send_raw(&fragment(2, false, &ping[..1]));
     assert_eq!(late.close_code(), 1000);

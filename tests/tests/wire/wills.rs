@@ -1,4 +1,4 @@
-//! Last wills.
+//! Will messages.
 
 use crate::ONE_LANE;
 use roommq_tests::broker::Broker;
@@ -42,12 +42,12 @@ fn a_will_is_sent_after_a_protocol_error_and_a_passed_keep_alive() {
 }
 
 #[test]
-fn a_will_is_dropped_by_an_orderly_end() {
+fn a_will_is_dropped_by_disconnect() {
     let server = Broker::with(ONE_LANE);
     let mut watcher = watcher(&server);
     for version in BOTH {
         mourned(version).to(server.address()).disconnect(0);
-        // Its session is over when another with its id has been let in.
+        // The session has ended when another connection with its client id is accepted.
         let mut after = Connect::new(version, "mourned").to(server.address());
         after.publish(&Message::new("will/end", "end").qos(1));
         // [MQTT-3.1.2-10], [MQTT-3.14.4-3]
@@ -55,9 +55,9 @@ fn a_will_is_dropped_by_an_orderly_end() {
     }
 }
 
-/// The new connection may be there before the server has looked at the end of the old one.
+/// The server may accept the new connection before it notices the end of the old one.
 #[test]
-fn who_leaves_and_comes_back_at_once_has_left() {
+fn a_quick_reconnect_after_disconnect_sends_no_will() {
     let server = Broker::with(ONE_LANE);
     let mut watcher = watcher(&server);
     for n in 0..100 {
@@ -72,7 +72,7 @@ fn who_leaves_and_comes_back_at_once_has_left() {
 }
 
 #[test]
-fn a_client_can_leave_and_have_its_will_sent() {
+fn disconnect_with_0x04_sends_the_will() {
     let server = Broker::start();
     let mut watcher = watcher(&server);
     mourned(Version::V5).to(server.address()).disconnect(4);
@@ -80,7 +80,7 @@ fn a_client_can_leave_and_have_its_will_sent() {
 }
 
 #[test]
-fn a_will_is_sent_when_another_takes_the_client_id() {
+fn a_takeover_sends_the_will() {
     let server = Broker::start();
     let mut watcher = watcher(&server);
     let mut old = mourned(Version::V5).to(server.address());
@@ -90,7 +90,7 @@ fn a_will_is_sent_when_another_takes_the_client_id() {
 }
 
 #[test]
-fn a_retained_will_is_kept_with_its_properties() {
+fn a_retained_will_is_retained_with_its_properties() {
     let server = Broker::start();
     let mut watcher = watcher(&server);
     let will = Message::new("will/kept", "gone")
@@ -113,7 +113,7 @@ fn a_retained_will_is_kept_with_its_properties() {
 }
 
 #[test]
-fn a_will_goes_only_where_its_client_may_publish() {
+fn a_will_is_sent_only_where_its_client_may_publish() {
     let config = "[[room]]\nmatch = \"staff-*\"\naccess = \"list\"\nmembers = [\"alice\"]\n";
     let server = Broker::with(config);
     for topic in [
@@ -127,7 +127,7 @@ fn a_will_goes_only_where_its_client_may_publish() {
             let will = Message::new(topic, "forged").retained();
             Connect::new(version, "mourned").will(will)
         };
-        // 3.1.1 has one code for it.
+        // 3.1.1 has only one code.
         with_will(Version::V311).refused(server.address(), 5);
         let reason = with_will(Version::V5).refused(server.address(), 0x87);
         assert!(reason.reason().contains("will"), "{topic}: {reason:?}");

@@ -1,4 +1,4 @@
-//! `limits.kept_bytes`, as far as it is not about queues.
+//! `limits.kept_bytes` without queues.
 
 use super::{OFTEN, Watcher};
 use roommq_tests::broker::Broker;
@@ -20,9 +20,9 @@ fn attempt(server: &Broker, id: &str, will: Option<Message>) -> (Client, bool) {
     }
 }
 
-/// Wills are as large as packets may be, and clients may ask for days until they are sent.
+/// A will may be as large as a packet, and its delay may last days.
 #[test]
-fn wills_of_absent_clients_count_and_the_longest_away_ends_for_them() {
+fn wills_of_offline_sessions_count_and_the_longest_offline_session_is_evicted() {
     let server = Broker::with(&format!("{OFTEN}[limits]\nkept_bytes = '64KiB'\n"));
     let topics = [
         "clients/expired/kept_bytes",
@@ -36,7 +36,7 @@ fn wills_of_absent_clients_count_and_the_longest_away_ends_for_them() {
         let will = Message::new(&format!("will/{id}"), vec![b'x'; payload])
             .qos(1)
             .property(property::WILL_DELAY, Value::Four(3600));
-        // Lost, not left.
+        // Lost, without DISCONNECT.
         drop(attempt(&server, id, Some(will)));
     };
     for (number, id) in (1..).zip(["first", "second", "third"]) {
@@ -49,7 +49,7 @@ fn wills_of_absent_clients_count_and_the_longest_away_ends_for_them() {
     });
     assert_eq!(watcher.number("clients/expired/kept_bytes"), Some(0));
 
-    // Past 15/16: the session of the longest away ends, and with it the delay of its will (3.1.3.2.2).
+    // Above 15/16 the server evicts the session that is offline for the longest time. Its will is sent (3.1.3.2.2).
     away("fourth", 3_000);
     let will = mourner.message();
     assert_eq!(
@@ -64,7 +64,7 @@ fn wills_of_absent_clients_count_and_the_longest_away_ends_for_them() {
         (43_000..46_000).contains(&w.number(bytes)?).then_some(())
     });
 
-    // Who comes back in time cancels its will [MQTT-3.1.3-9].
+    // A client that reconnects in time cancels its will [MQTT-3.1.3-9].
     let back = ["first", "second", "third", "fourth"].map(|id| attempt(&server, id, None));
     assert_eq!(
         back.each_ref().map(|(_, present)| *present),

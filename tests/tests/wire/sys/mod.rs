@@ -1,4 +1,4 @@
-//! What the server tells of itself under `$SYS`, against traffic that is known.
+//! The server's numbers under `$SYS`, compared with known traffic.
 
 mod kept_bytes;
 mod numbers;
@@ -18,12 +18,12 @@ const SELDOM: &str = "[sys]\ninterval = '1h'\n";
 struct Watcher {
     client: Client,
     values: BTreeMap<String, String>,
-    /// Messages that it was sent before the last one.
+    /// Messages that it received before the last one.
     before: i64,
 }
 
 impl Watcher {
-    /// By their names below `$SYS/broker/`.
+    /// The values by their topics below `$SYS/broker/`.
     fn of(server: &Broker, topics: &[&str]) -> Watcher {
         let mut client = Connect::v311("watcher").to(server.address());
         for topic in topics {
@@ -89,7 +89,7 @@ fn tree(server: &Broker, filter: &str) -> Vec<Message> {
 }
 
 #[test]
-fn a_subscriber_gets_the_whole_tree_at_once_and_the_manual_has_it() {
+fn a_subscriber_gets_all_sys_topics_and_the_manual_lists_them() {
     let server = Broker::with(&[ONE_LANE, SELDOM].concat());
     let tree = tree(&server, "$SYS/#");
     let manual = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
@@ -125,7 +125,7 @@ fn a_subscriber_gets_the_whole_tree_at_once_and_the_manual_has_it() {
 }
 
 #[test]
-fn it_is_not_in_filters_that_start_with_a_wildcard() {
+fn sys_topics_do_not_match_filters_that_start_with_a_wildcard() {
     let server = Broker::with(&[ONE_LANE, OFTEN].concat());
     let mut clients = BOTH.map(|version| {
         let mut client = Connect::new(version, &format!("{version:?}")).to(server.address());
@@ -150,7 +150,7 @@ fn it_is_not_in_filters_that_start_with_a_wildcard() {
 }
 
 #[test]
-fn nobody_writes_it() {
+fn clients_cannot_publish_to_sys() {
     let server = Broker::with(&[ONE_LANE, SELDOM].concat());
     let mut client = Connect::v5("a").to(server.address());
     for topic in ["$SYS/broker/version", "$SYS", "$SYS/mine"] {
@@ -165,7 +165,7 @@ fn nobody_writes_it() {
 }
 
 #[test]
-fn who_may_read_it_is_a_setting() {
+fn sys_readers_are_a_setting() {
     let filters = [
         "$SYS/#",
         "$SYS/broker/uptime",
@@ -196,7 +196,7 @@ fn who_may_read_it_is_a_setting() {
 }
 
 #[test]
-fn it_can_be_turned_off() {
+fn sys_can_be_turned_off() {
     let server = Broker::with(&format!("{ONE_LANE}[sys]\ninterval = '0s'\n"));
     assert!(tree(&server, "$SYS/#").is_empty());
 }

@@ -1,10 +1,10 @@
-//! The numbers, against known traffic: each test waits for the message that brings them.
+//! The numbers for known traffic. Each test waits for the message that has them.
 
 use super::{OFTEN, Watcher};
 use roommq_tests::broker::Broker;
 use roommq_tests::wire::{Client, Connect, Message, Packet, Value, property};
 
-/// A client whose session is kept.
+/// A client with a persistent session.
 fn kept(server: &Broker, id: &str) -> Client {
     let expiry = Value::Four(3600);
     let connect = Connect::v5(id).property(property::SESSION_EXPIRY, expiry);
@@ -43,7 +43,7 @@ fn messages_are_counted_in_and_out() {
         ("publish/bytes/received", 3_000),
     ]);
     let sent = "publish/messages/sent";
-    // What the watcher itself was sent before is in the number.
+    // The number includes messages that the watcher itself received.
     watcher.read_until(sent, |w| (w.number(sent)? - w.before == 900).then_some(()));
     let load = |w: &Watcher, topic: &str| w.values.get(topic)?.parse::<f64>().ok();
     watcher.read_until("a load", |w| {
@@ -64,7 +64,7 @@ fn all_packets_and_bytes_are_counted() {
     ];
     let mut watcher = Watcher::of(&server, &topics);
     let first = topics.map(|topic| (topic, watcher.first(topic)));
-    // Another watcher would be counted too; this one's SUBSCRIBEs are settled, so its messages are all there is.
+    // A second watcher would count too. This one has all its subscriptions, so only its messages count.
     let connect = Connect::v5("a");
     let mut client = connect.to(server.address());
     client.ping();
@@ -87,7 +87,7 @@ fn all_packets_and_bytes_are_counted() {
 }
 
 #[test]
-fn clients_come_stay_away_and_end() {
+fn connected_offline_and_expired_clients_are_counted() {
     let server = Broker::with(&format!("{OFTEN}[limits]\nkept_sessions = 1\n"));
     let topics = [
         "clients/+",
@@ -143,7 +143,7 @@ fn subscriptions_are_counted_once_each() {
         ("shared_subscriptions/count", 0),
     ]);
     let mut client = Connect::v5("a").to(server.address());
-    // Some live in one lane and some in all of them.
+    // Some belong to one lane and some to all.
     let filters = [
         "a/b",
         "a/b/#",
@@ -171,7 +171,7 @@ fn subscriptions_are_counted_once_each() {
 }
 
 #[test]
-fn what_is_kept_is_counted_until_it_goes() {
+fn retained_messages_are_counted_until_they_are_cleared() {
     let server = Broker::with(OFTEN);
     let topics = [
         "retained messages/+",
@@ -182,7 +182,7 @@ fn what_is_kept_is_counted_until_it_goes() {
         "clients/disconnected",
     ];
     let mut watcher = Watcher::of(&server, &topics);
-    // The tree itself is retained, and in the next update.
+    // The $SYS topics are retained too, and counted in the next update.
     let own = watcher.read_until("the tree", |w| {
         w.number("retained messages/count").filter(|n| *n > 60)
     });
@@ -200,7 +200,7 @@ fn what_is_kept_is_counted_until_it_goes() {
 
     let mut absent = kept(&server, "absent");
     absent.subscribe("queue/me", 2);
-    // Two in flight, and then three that wait for their client.
+    // Two messages in flight, and then three that wait for an offline client.
     sender.publish(&Message::new("queue/me", "1234").qos(1));
     sender.publish(&Message::new("queue/me", "1234").qos(2));
     watcher.all(&[("queue/messages/count", 2), ("messages/inflight", 2)]);
@@ -229,7 +229,7 @@ fn what_is_kept_is_counted_until_it_goes() {
 }
 
 #[test]
-fn a_queue_goes_with_its_session() {
+fn a_queue_is_counted_until_its_session_ends() {
     let server = Broker::with(OFTEN);
     let mut watcher = Watcher::of(&server, &["queue/messages/+", "messages/inflight"]);
     let mut sender = Connect::v5("sender").to(server.address());
@@ -254,7 +254,7 @@ fn a_queue_goes_with_its_session() {
 }
 
 #[test]
-fn what_is_dropped_is_counted_by_its_reason() {
+fn dropped_messages_are_counted_by_reason() {
     let server = Broker::with(&format!(
         "{OFTEN}[limits]\noutbox_messages = 3\nqueue_age = '1h'\n"
     ));
@@ -295,7 +295,7 @@ fn what_is_dropped_is_counted_by_its_reason() {
 }
 
 #[test]
-fn sessions_end_where_too_much_waits_for_absent_clients() {
+fn offline_sessions_are_evicted_above_kept_bytes() {
     let server = Broker::with(&format!("{OFTEN}[limits]\nkept_bytes = '72KiB'\n"));
     let topics = [
         "clients/expired/+",
@@ -305,7 +305,7 @@ fn sessions_end_where_too_much_waits_for_absent_clients() {
     ];
     let mut watcher = Watcher::of(&server, &topics);
     let mut sender = Connect::v5("sender").to(server.address());
-    // The one away longest holds little, and keeps it.
+    // The session that is offline for the longest time holds little, and stays.
     for (away, id) in (1..).zip(["small", "first", "second", "third"]) {
         let mut client = kept(&server, id);
         client.subscribe(&format!("fill/{id}"), 1);
@@ -320,7 +320,7 @@ fn sessions_end_where_too_much_waits_for_absent_clients() {
     for id in ["third", "second", "first"] {
         (0..4).for_each(|_| put(id));
     }
-    // Thirteen of some 4,150 bytes and four sessions of some 2,200, less than 15/16 of 72 KiB; with two more it is not.
+    // 13 messages of about 4,150 bytes and 4 sessions of about 2,200 are less than 15/16 of 72 KiB. 15 messages are more.
     watcher.read_until("13 messages", |w| {
         (w.number("queue/kept/bytes")? > 13 * 4_100 + 4 * 2_000).then_some(())
     });

@@ -5,7 +5,7 @@ use roommq_tests::broker::Broker;
 use roommq_tests::room;
 use roommq_tests::wire::{BOTH, Client, Connect, Message, Packet, Value, Version, property};
 
-/// One that asks to be kept.
+/// A client with a persistent session.
 fn keeps(version: Version, id: &str) -> Connect {
     let connect = Connect::new(version, id).clean(false);
     if version == Version::V5 {
@@ -15,7 +15,7 @@ fn keeps(version: Version, id: &str) -> Connect {
     }
 }
 
-/// Connects; whether there was a session.
+/// Connects. Returns the client and the session present flag.
 fn come(connect: &Connect, server: &Broker) -> (Client, bool) {
     match connect.clone().attempt(server.address()) {
         (
@@ -38,7 +38,7 @@ fn payload(packet: Packet) -> (String, bool, u16) {
 }
 
 #[test]
-fn what_comes_while_away_waits_in_order() {
+fn messages_for_an_offline_session_wait_in_order() {
     let server = Broker::start();
     for version in BOTH {
         let connect = keeps(version, "absent");
@@ -59,7 +59,7 @@ fn what_comes_while_away_waits_in_order() {
         sender.publish(&Message::new("kept/end", "end").qos(1));
         let got = client.messages_until("end");
         let got: Vec<_> = got.iter().map(|m| m.text().to_owned()).collect();
-        // QoS 0 may be lost, the others not; in the order of each topic.
+        // QoS 0 messages may be lost, others may not. Each topic keeps its order.
         for qos in [1, 2] {
             let of = |n: &u32| n % 3 == qos;
             let expected: Vec<_> = (0..20).filter(of).map(|n| n.to_string()).collect();
@@ -80,7 +80,7 @@ fn what_comes_while_away_waits_in_order() {
 }
 
 #[test]
-fn unacknowledged_messages_come_again_marked() {
+fn unacknowledged_messages_are_resent_with_dup() {
     let server = Broker::start();
     for version in BOTH {
         let connect = keeps(version, "slow");
@@ -103,7 +103,7 @@ fn unacknowledged_messages_come_again_marked() {
         for _ in 0..2 {
             let (mut client, present) = come(&connect, &server);
             assert!(present);
-            // [MQTT-4.4.0-1], with the ids of before.
+            // [MQTT-4.4.0-1], with the same packet ids.
             assert!(
                 matches!(client.packet(), Packet::PubRel { id: released, .. } if released == id)
             );
@@ -116,7 +116,7 @@ fn unacknowledged_messages_come_again_marked() {
 }
 
 #[test]
-fn a_qos_2_message_sent_again_on_another_connection_is_taken_once() {
+fn a_qos_2_message_resent_on_another_connection_is_delivered_once() {
     let server = Broker::start();
     for version in BOTH {
         let mut watcher = Connect::v5("watcher").to(server.address());
@@ -126,7 +126,7 @@ fn a_qos_2_message_sent_again_on_another_connection_is_taken_once() {
         let message = Message::new("once", "x").qos(2);
         let id = client.start_publish(&message);
         assert_eq!(client.pubrec(id).0, 0);
-        // By loss, and by takeover.
+        // After a loss, and after a takeover.
         let held;
         if version == Version::V5 {
             held = Some(client);
@@ -154,7 +154,7 @@ fn a_qos_2_message_sent_again_on_another_connection_is_taken_once() {
 }
 
 #[test]
-fn a_session_ends_when_its_time_is_over_and_its_will_with_it() {
+fn a_session_expires_and_its_will_is_sent() {
     let server = Broker::start();
     let mut watcher = Connect::v5("watcher").to(server.address());
     watcher.subscribe("wills/#", 0);
@@ -173,7 +173,7 @@ fn a_session_ends_when_its_time_is_over_and_its_will_with_it() {
 }
 
 #[test]
-fn a_will_waits_its_delay_and_is_dropped_when_the_client_is_back() {
+fn a_delayed_will_is_dropped_when_the_client_reconnects() {
     let server = Broker::start();
     let mut watcher = Connect::v5("watcher").to(server.address());
     watcher.subscribe("wills/#", 0);
@@ -189,7 +189,7 @@ fn a_will_waits_its_delay_and_is_dropped_when_the_client_is_back() {
     drop(come(&with(3600, "wills/third"), &server).0);
     let mut client = Connect::v5("delayed").to(server.address());
     assert_eq!(watcher.message().topic, "wills/third");
-    // Without a kept session there is nothing to wait for.
+    // If the session ends with its connection, the will is not delayed.
     let will = Message::new("wills/fourth", "x").property(property::WILL_DELAY, Value::Four(3600));
     client.ping();
     drop(Connect::v5("delayed").will(will).to(server.address()));
@@ -197,7 +197,7 @@ fn a_will_waits_its_delay_and_is_dropped_when_the_client_is_back() {
 }
 
 #[test]
-fn a_disconnect_says_how_long_the_session_stays() {
+fn disconnect_changes_the_session_expiry() {
     let server = Broker::start();
     let leave = |seconds: u32| {
         let mut bytes = vec![0xE0, 7, 0, 5, 0x11];
@@ -212,14 +212,14 @@ fn a_disconnect_says_how_long_the_session_stays() {
     client.send(&leave(100));
     client.closed();
     assert!(come(&keeps(Version::V5, "d"), &server).1);
-    // From nothing to something is an error (3.14.2.2.2).
+    // A session expiry of 0 cannot be raised (3.14.2.2.2).
     let mut client = Connect::v5("e").to(server.address());
     client.send(&leave(100));
     assert_eq!(client.closed(), Some(0x82));
 }
 
 #[test]
-fn the_other_version_takes_a_session_over() {
+fn a_session_is_resumed_by_the_other_version() {
     let server = Broker::start();
     let (mut client, _) = come(&keeps(Version::V5, "both"), &server);
     client.subscribe("both", 1);
@@ -237,13 +237,13 @@ fn the_other_version_takes_a_session_over() {
 }
 
 #[test]
-fn a_queue_of_an_absent_client_has_a_limit() {
+fn the_queue_of_an_offline_session_has_a_limit() {
     let server = Broker::with("[limits]\noutbox_messages = 3\n");
     let (mut client, _) = come(&keeps(Version::V311, "full"), &server);
     client.subscribe("full", 1);
     drop(client);
     let mut sender = Connect::v5("sender").to(server.address());
-    // Its own session is over when another connection is told so.
+    // Another connection finds that the session has ended.
     come(&keeps(Version::V311, "full"), &server).0.disconnect(0);
     while !come(&keeps(Version::V311, "full"), &server).1 {}
     for n in 0..10 {
@@ -257,7 +257,7 @@ fn a_queue_of_an_absent_client_has_a_limit() {
 }
 
 #[test]
-fn nothing_is_kept_where_the_server_keeps_nothing() {
+fn with_session_expiry_0_no_session_outlives_its_connection() {
     let server = Broker::with("[limits]\nsession_expiry = \"0s\"\n");
     for _ in 0..2 {
         let (mut client, present) = come(&keeps(Version::V311, "keeps"), &server);
@@ -269,15 +269,15 @@ fn nothing_is_kept_where_the_server_keeps_nothing() {
     let Packet::ConnAck { properties, .. } = connack else {
         panic!("{connack:?}");
     };
-    // [MQTT-3.2.2-21]: what holds instead.
+    // [MQTT-3.2.2-21]: the server's value.
     assert_eq!(properties.number(property::SESSION_EXPIRY), Some(0));
-    // (3.14.2.2.2) It asked for one at first, so it may ask for one now: no error, and nothing is kept.
+    // (3.14.2.2.2) The CONNECT had an expiry above 0, so this DISCONNECT is no error. The session still ends.
     client.send(b"\xE0\x07\x00\x05\x11\x00\x00\x00\x09");
     assert_eq!(client.closed(), None);
 }
 
 #[test]
-fn a_session_is_kept_for_as_long_as_its_client_asks() {
+fn a_session_lives_as_long_as_its_client_asks() {
     let ever = || Value::Four(u32::MAX);
     let told = |server: &Broker| {
         let connect = Connect::v5("ever").clean(false);
@@ -290,11 +290,11 @@ fn a_session_is_kept_for_as_long_as_its_client_asks() {
             other => panic!("{other:?}"),
         }
     };
-    // (3.2.2.3.2) Where it is what was asked for, nothing is said.
+    // (3.2.2.3.2) CONNACK has no expiry if the client's value holds.
     assert_eq!(told(&Broker::start()), None);
     let capped = Broker::with("[limits]\nsession_expiry = \"1s\"\n[sys]\ninterval = \"30ms\"\n");
     assert_eq!(told(&capped), Some(1));
-    // A session of 3.1.1 that is not clean has the same end.
+    // A persistent session of 3.1.1 expires too.
     come(&keeps(Version::V311, "old"), &capped).0.disconnect(0);
     let mut watcher = Connect::v5("watcher").to(capped.address());
     watcher.subscribe("$SYS/broker/clients/expired", 0);
@@ -303,7 +303,7 @@ fn a_session_is_kept_for_as_long_as_its_client_asks() {
 }
 
 #[test]
-fn an_absent_member_gives_up_its_seat_and_comes_back_to_what_it_missed() {
+fn an_offline_member_leaves_its_room_and_receives_missed_messages_later() {
     let server = Broker::with("[presence]\ngrace = \"50ms\"\n");
     let mut watcher = Connect::v5("watcher").to(server.address());
     watcher.subscribe("rooms/den/#", 0);
@@ -320,8 +320,8 @@ fn an_absent_member_gives_up_its_seat_and_comes_back_to_what_it_missed() {
     assert_eq!(client.message().text(), "missed");
 }
 
-/// A client with a kept session in a room for one and a filter besides, who leaves; somebody else takes the seat and tells
-/// a secret. The client is back, and refused by the room.
+/// A client with a persistent session, in a room for one member and with one more filter, disconnects. Another client joins
+/// the room and publishes a secret. The first client resumes its session, and the room refuses it.
 fn refused_on_its_way_back(server: &Broker, also: &str) -> (Client, Client) {
     let mut other = Connect::v5("other").to(server.address());
     other.subscribe("rooms/tiny/_info", 0);
@@ -345,7 +345,7 @@ fn with_a_room_for_one() -> Broker {
 }
 
 #[test]
-fn who_is_let_in_no_more_loses_subscription_and_queue() {
+fn a_client_that_may_not_join_again_loses_subscription_and_queue() {
     let server = with_a_room_for_one();
     let (mut client, mut other) = refused_on_its_way_back(&server, "inbox/me/#");
     let error = client.message();
@@ -358,7 +358,7 @@ fn who_is_let_in_no_more_loses_subscription_and_queue() {
 }
 
 #[test]
-fn a_filter_that_spans_rooms_shows_nothing_of_one_that_refuses() {
+fn a_resumed_spanning_filter_delivers_nothing_of_a_room_that_refuses() {
     let server = with_a_room_for_one();
     let (mut client, _other) = refused_on_its_way_back(&server, "#");
     client.publish(&Message::new("quiet", "end").qos(1));
@@ -367,7 +367,7 @@ fn a_filter_that_spans_rooms_shows_nothing_of_one_that_refuses() {
 }
 
 #[test]
-fn clients_of_3_1_find_their_session_and_no_flag() {
+fn clients_of_3_1_resume_without_the_session_present_flag() {
     let server = Broker::start();
     let connect = keeps(Version::V31, "old");
     let (mut client, present) = come(&connect, &server);

@@ -6,7 +6,7 @@ use roommq_tests::room;
 use roommq_tests::wire::{BOTH, Connect, Message};
 
 #[test]
-fn they_deliver_only_where_their_holder_is_a_member() {
+fn spanning_filters_deliver_only_rooms_of_which_the_client_is_a_member() {
     let server = Broker::with(ONE_LANE);
     for version in BOTH {
         for filter in ["#", "rooms/#", "rooms/+/t", "+/+/t", "+/lobby/#"] {
@@ -31,7 +31,7 @@ fn they_deliver_only_where_their_holder_is_a_member() {
 }
 
 #[test]
-fn what_is_kept_is_shown_by_membership_too() {
+fn spanning_filters_find_retained_messages_by_membership() {
     let server = Broker::with(ONE_LANE);
     let mut sender = Connect::v5("s").to(server.address());
     for room in ["lobby", "kitchen"] {
@@ -52,7 +52,7 @@ fn what_is_kept_is_shown_by_membership_too() {
 }
 
 #[test]
-fn cards_of_open_rooms_are_for_everybody() {
+fn cards_of_open_rooms_are_public() {
     let config = "[[room]]\nmatch = \"staff\"\naccess = \"list\"\nmembers = [\"~boss\"]\n";
     let server = Broker::with(&format!("{ONE_LANE}{config}"));
     let mut boss = Connect::v5("boss").to(server.address());
@@ -73,7 +73,7 @@ fn cards_of_open_rooms_are_for_everybody() {
 }
 
 #[test]
-fn they_join_nobody() {
+fn spanning_filters_join_no_room() {
     let server = Broker::with(ONE_LANE);
     let mut watcher = Connect::v5("watcher").to(server.address());
     watcher.subscribe("rooms/lobby/#", 0);
@@ -117,7 +117,7 @@ fn inboxes_are_private() {
 }
 
 #[test]
-fn a_member_gets_one_copy_however_many_of_its_filters_match() {
+fn a_member_gets_one_copy_if_several_filters_match() {
     let server = Broker::with(ONE_LANE);
     for version in BOTH {
         let mut client = Connect::new(version, "a").to(server.address());
