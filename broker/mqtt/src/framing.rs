@@ -24,7 +24,7 @@ use bytes::{Bytes, BytesMut};
 /// ```
 #[derive(Debug, Default)]
 pub struct Framer {
-    /// For the decoder.
+    /// Bytes for the decoder.
     bytes: Bytes,
     /// A packet that is not whole: it is collected here, so that a large one is copied once.
     begun: BytesMut,
@@ -34,14 +34,14 @@ pub struct Framer {
     whole: bool,
 }
 
-/// What the bytes read so far end with.
+/// Where the bytes read so far end: after a packet, or within one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
-    /// A whole packet.
+    /// After a whole packet.
     Nothing,
-    /// The front of a packet, which came with the last read.
+    /// Within a packet that began with the last read.
     Begun,
-    /// More of the packet that had begun before.
+    /// Within a packet that began earlier.
     More,
 }
 
@@ -79,7 +79,7 @@ impl Framer {
         Ok(packet)
     }
 
-    /// Whether a packet has begun and is not whole.
+    /// Whether a packet has begun that is not whole.
     #[must_use]
     pub fn rest(&self) -> Rest {
         match self.buffered() {

@@ -1,21 +1,22 @@
-//! Bytes that wait for a socket: small frames copied together, large ones shared.
+//! Bytes that wait for a socket: small frames are copied together, large ones shared.
 
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// From this size on a frame is shared instead of copied: about where copying costs more than an
+/// Bytes from which on a frame is shared instead of copied: about where copying costs more than an
 /// entry of `writev` and a reference count.
 pub const SHARE_FROM: usize = 2048;
 
-/// An emptied buffer larger than this is given back, so that an idle session stays small.
+/// Bytes of capacity that an empty buffer keeps. A larger buffer is freed, so that an idle session stays small.
 const KEEP_CAPACITY: usize = 4096;
 
-/// From so many bytes on, what has been written is cut off the front of a buffer that is never empty: about
-/// where moving the rest is cheaper than holding on to it.
+/// Written bytes from which on they are cut off the front of a buffer that is never empty: about where moving the rest
+/// is cheaper than keeping them.
 const COMPACT_FROM: usize = 64 << 10;
 
-/// Bytes in order.
+/// Bytes in order: [`tail`](WriteQueue::tail) and [`push_shared`](WriteQueue::push_shared) add to the end,
+/// [`advance`](WriteQueue::advance) takes from the front what has been written.
 #[derive(Debug, Default)]
 pub struct WriteQueue {
     /// Before `tail`.
@@ -27,19 +28,19 @@ pub struct WriteQueue {
 }
 
 impl WriteQueue {
-    /// Bytes that wait.
+    /// The number of bytes that wait.
     #[must_use]
     pub fn len(&self) -> usize {
         self.chunk_bytes + self.tail.len() - self.tail_written
     }
 
-    /// Whether nothing waits.
+    /// Whether no byte waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Where small frames are written to.
+    /// The buffer to append small frames to. Bytes that are in it must not be changed.
     pub fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.tail
     }
@@ -59,7 +60,7 @@ impl WriteQueue {
         self.chunks.push_back(frame);
     }
 
-    /// What waits, for one write: `single` where it lies in one piece.
+    /// All bytes that wait, if they are in one piece.
     #[must_use]
     pub fn single(&self) -> Option<&[u8]> {
         self.chunks
@@ -67,7 +68,7 @@ impl WriteQueue {
             .then(|| &self.tail[self.tail_written..])
     }
 
-    /// The first pieces of what waits.
+    /// Fills `out` with the first pieces of the bytes that wait, for a vectored write; the number of pieces.
     pub fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
         let tail = (!self.tail.is_empty()).then_some(&self.tail[self.tail_written..]);
         let pieces = self.chunks.iter().map(|c| &c[..]).chain(tail);
@@ -79,7 +80,7 @@ impl WriteQueue {
         n
     }
 
-    /// `n` bytes from the front have been written.
+    /// Takes `n` bytes off the front, which have been written.
     pub fn advance(&mut self, mut n: usize) {
         while let Some(first) = self.chunks.front_mut() {
             if n < first.len() {

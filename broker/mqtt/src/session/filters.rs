@@ -1,19 +1,19 @@
-//! The filters that a session holds, by the client's own names, and what they may be in number and bytes.
+//! The filters of a session as the client wrote them, and their limits.
 
 use crate::packet::ReasonCode;
 use crate::refusal::Refusal;
 use bytestring::ByteString;
 use std::collections::HashSet;
 
-/// All of a session.
+/// The filters of one session.
 #[derive(Debug, Default)]
 pub struct Filters {
     names: HashSet<ByteString>,
-    /// Of all names.
+    /// Bytes of all names.
     bytes: usize,
 }
 
-/// What one session may hold.
+/// Limits of one session's filters.
 #[derive(Debug, Clone, Copy)]
 pub struct FilterLimits {
     /// How many filters.
@@ -57,13 +57,13 @@ impl Filters {
         }
     }
 
-    #[must_use]
     /// Whether the session has no filter.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// Lets go of what was needed for more.
+    /// Gives unused memory back.
     pub fn shrink_to_fit(&mut self) {
         self.names.shrink_to_fit();
     }

@@ -8,36 +8,36 @@ use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU16;
 
-/// What a packet asks of the connection. [`Session::step`] says it.
+/// What the connection has to do for a packet; [`Session::step`] returns it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Judge and append, then acknowledge as `ack` says.
+    /// PUBLISH: check whether the client may, append the message, acknowledge it by its QoS.
     Publish(Inbound),
-    /// A QoS 2 message that was taken already: acknowledge only [MQTT-4.3.3-10].
+    /// PUBLISH with QoS 2, sent again after the server took it: answer PUBREC only [MQTT-4.3.3-10].
     Repeated(PacketId),
     /// SUBSCRIBE: answer SUBACK.
     Subscribe(Subscribe),
     /// UNSUBSCRIBE: answer UNSUBACK.
     Unsubscribe(Unsubscribe),
-    /// PUBACK.
+    /// PUBACK: hand it to [`Outbound::acked`](super::Outbound::acked).
     Acked(PacketId),
-    /// PUBREC.
+    /// PUBREC: hand it to [`Outbound::received`](super::Outbound::received).
     Received(PacketId),
-    /// PUBREC with an error.
+    /// PUBREC with an error: hand it to [`Outbound::refused`](super::Outbound::refused).
     Refused(PacketId),
     /// PUBREL: answer PUBCOMP with this code.
     Released(PacketId, ReasonCode),
-    /// PUBCOMP.
+    /// PUBCOMP: hand it to [`Outbound::completed`](super::Outbound::completed).
     Completed(PacketId),
-    /// PINGREQ.
+    /// PINGREQ: answer PINGRESP.
     Ping,
-    /// AUTH: part of a conversation that a policy leads.
+    /// AUTH: a step of an authentication exchange.
     Auth(Auth),
-    /// DISCONNECT: the end, in order; the will has been dropped or stays by what the client said.
+    /// DISCONNECT: end the connection. Whether there is a will to send, [`Session::take_will`] says.
     Leave,
 }
 
-/// A message to judge.
+/// A message that a client publishes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Inbound {
     /// The topic, an alias resolved.
@@ -54,7 +54,7 @@ pub struct Inbound {
     pub properties: PublishProperties,
 }
 
-/// The connection must end; a 5.0 client is told this code and text [MQTT-4.13.1-1].
+/// The connection has to end; a 5.0 client is told this code and text by DISCONNECT [MQTT-4.13.1-1].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct Close {
@@ -72,10 +72,10 @@ pub struct Session {
     /// Aliases that the client has set (3.3.2.3.4). They end with the connection [5.0 MQTT-3.3.2-7].
     aliases: HashMap<NonZeroU16, TopicName>,
     alias_maximum: u16,
-    /// QoS 2 ids taken on this connection and not yet released [3.1.1 MQTT-4.3.3-2], whatever became of the message
-    /// [5.0 MQTT-4.3.3-13].
+    /// QoS 2 ids received on this connection and not yet released [3.1.1 MQTT-4.3.3-2], even if the message has been dropped or
+    /// has expired since [5.0 MQTT-4.3.3-13].
     unreleased: HashSet<PacketId>,
-    /// Those of earlier connections, which have not come again on this one.
+    /// QoS 2 ids of earlier connections that the client has not sent again on this one.
     earlier: HashSet<PacketId>,
     receive_maximum: u16,
     /// Kept from CONNECT on [5.0 MQTT-3.1.2-7]; none without the flag [3.1.1 MQTT-3.1.2-12].
@@ -86,7 +86,7 @@ pub struct Session {
     orderly: bool,
 }
 
-/// What a connection brings, and what its session had before.
+/// What CONNECT said, and the state that an existing session had.
 #[derive(Debug)]
 pub struct Start {
     /// The version of the connection.
@@ -95,13 +95,14 @@ pub struct Start {
     pub will: Option<Will>,
     /// Seconds that the session outlives its connection.
     pub expiry: u32,
-    /// Whether CONNECT asked for any such time, of which the server may have left nothing.
+    /// Whether CONNECT asked for an expiry above 0, even if the server has cut it to 0.
     pub may_stay: bool,
     /// Topic aliases that the client may set; 0: none.
     pub alias_maximum: u16,
-    /// QoS 1 and 2 messages that the client may have on the way: what 5.0 was told in CONNACK. 3.1.1 knows no such limit.
+    /// QoS 1 and 2 messages that the client may have unacknowledged, as the CONNACK told a 5.0 client. For 3.1.1, which has no
+    /// such limit, 65,535.
     pub receive_maximum: u16,
-    /// QoS 2 ids that an earlier connection took and did not release [MQTT-4.4.0-1].
+    /// QoS 2 ids that an earlier connection received and did not release [MQTT-4.4.0-1].
     pub unreleased: HashSet<PacketId>,
 }
 
@@ -127,7 +128,7 @@ impl Session {
         self.expiry
     }
 
-    /// QoS 2 ids that wait for their PUBREL, for the next connection.
+    /// Takes the QoS 2 ids that wait for their PUBREL, for the next connection.
     pub fn take_unreleased(&mut self) -> HashSet<PacketId> {
         let mut all = std::mem::take(&mut self.unreleased);
         all.extend(self.earlier.drain());
@@ -139,12 +140,12 @@ impl Session {
         self.version
     }
 
-    /// Whether the client said goodbye.
+    /// Whether the client has sent DISCONNECT.
     pub fn left_in_order(&self) -> bool {
         self.orderly
     }
 
-    /// The will, where the end calls for it. Taken once.
+    /// Takes the will; none if there is none to send: CONNECT had none, or DISCONNECT has deleted it.
     pub fn take_will(&mut self) -> Option<Will> {
         self.will.take()
     }
@@ -174,7 +175,7 @@ impl Session {
             Packet::PubComp(Ack { packet_id, .. }) => Step::Completed(packet_id),
             Packet::Subscribe(subscribe) => {
                 if self.version == Version::V3 {
-                    filters_hold(subscribe.filters.iter().map(|(filter, _)| filter))?;
+                    check_filters(subscribe.filters.iter().map(|(filter, _)| filter))?;
                 }
                 let shared_no_local =
                     |(filter, options): &(Result<TopicFilter, _>, SubscribeOptions)| {
@@ -189,7 +190,7 @@ impl Session {
             }
             Packet::Unsubscribe(unsubscribe) => {
                 if self.version == Version::V3 {
-                    filters_hold(&unsubscribe.filters)?;
+                    check_filters(&unsubscribe.filters)?;
                 }
                 Step::Unsubscribe(unsubscribe)
             }
@@ -219,20 +220,20 @@ impl Session {
         })
     }
 
-    /// QoS 1 is new whenever it comes: what its id meant before is over [5.0 MQTT-4.3.2-5].
+    /// A QoS 1 message is always new, whatever its id meant before [5.0 MQTT-4.3.2-5].
     fn publish(&mut self, publish: Publish) -> Result<Step, Close> {
         let topic = self.topic_of(publish.topic, publish.topic_alias)?;
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
             if self.unreleased.contains(&id) {
                 return Ok(Step::Repeated(id));
             }
-            self.has_place()?;
+            self.check_receive_maximum()?;
             self.unreleased.insert(id);
             if self.earlier.remove(&id) {
                 return Ok(Step::Repeated(id));
             }
         } else if publish.qos == QoS::AtLeastOnce {
-            self.has_place()?;
+            self.check_receive_maximum()?;
         }
         Ok(Step::Publish(Inbound {
             topic,
@@ -244,10 +245,10 @@ impl Session {
         }))
     }
 
-    /// Whether one more QoS 1 or 2 message is within our receive maximum [5.0 MQTT-3.3.4-7]. QoS 2 has its place until
-    /// PUBREL; what an earlier connection sent has none, until it comes again [MQTT-4.9.0-2]. QoS 1 needs one and
-    /// takes none, since each is acknowledged in its turn: how many came in one read says nothing about the client.
-    fn has_place(&self) -> Result<(), Close> {
+    /// Whether one more QoS 1 or 2 message is within the server's receive maximum [5.0 MQTT-3.3.4-7]. A QoS 2 message counts until
+    /// PUBREL, one of an earlier connection only once it is sent again [MQTT-4.9.0-2]. QoS 1 messages do not count: the server
+    /// acknowledges each in its turn, and several in one read are no fault of the client.
+    fn check_receive_maximum(&self) -> Result<(), Close> {
         let most = self.receive_maximum;
         if self.unreleased.len() < usize::from(most) {
             return Ok(());
@@ -258,13 +259,12 @@ impl Session {
         Err(close(ReasonCode::ReceiveMaximumExceeded, &text))
     }
 
-    /// A QoS 2 message was released, or refused: its id is free again [MQTT-4.3.3-9, MQTT-4.3.3-12]. False where it
-    /// was not in use.
+    /// Frees the id of a QoS 2 message that was released or refused [MQTT-4.3.3-9, MQTT-4.3.3-12]. False if it was not in use.
     pub fn forget(&mut self, id: PacketId) -> bool {
         self.unreleased.remove(&id) | self.earlier.remove(&id)
     }
 
-    /// Every alias up to our own maximum is taken [5.0 MQTT-3.3.2-12].
+    /// Every alias up to the server's maximum is accepted [5.0 MQTT-3.3.2-12].
     fn topic_of(
         &mut self,
         topic: Option<TopicName>,
@@ -299,9 +299,9 @@ impl Session {
     }
 }
 
-/// 3.1.1 has no code for a malformed filter, so it ends the connection [3.1.1 MQTT-4.8.0-1]. It knows no shared
-/// ones either: what is wrong as such is refused, and no more.
-fn filters_hold<'a>(
+/// 3.1.1 has no code for a malformed filter, so the filter ends the connection [3.1.1 MQTT-4.8.0-1]. One that is malformed only as
+/// a shared filter, which 3.1.1 does not know, is refused like any other.
+fn check_filters<'a>(
     filters: impl IntoIterator<Item = &'a Result<TopicFilter, NameError>>,
 ) -> Result<(), Close> {
     let mut wrong = filters.into_iter().filter_map(|f| f.as_ref().err());

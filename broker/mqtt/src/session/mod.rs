@@ -1,7 +1,9 @@
 //! The session state machine: what a packet means after all that came before it.
 //!
-//! Architecture invariant: no socket, no clock, no task. [`Session`] takes a packet and says what is to be
-//! done; [`Outbound`] takes messages and acknowledgements and yields bytes.
+//! [`Session`] is the receiving half: it takes a packet and says what is to be done. [`Outbound`] is the sending half: it takes
+//! messages and acknowledgements and yields bytes. The [crate] explains both and the order of calls.
+//!
+//! Architecture invariant: no socket, no clock, no task.
 
 mod expiry;
 mod filters;
@@ -15,24 +17,24 @@ pub use outbound::{
     Answer, DropReason, Dropped, Frame, Held, Mark, Need, Outbound, Share, Taken, Tally, WrongKind,
 };
 
-/// What PUBREL and PUBCOMP say with 0x92, the one failure that they have.
+/// The reason string of a PUBREL or PUBCOMP with 0x92, the only error code of these packets.
 pub const UNKNOWN_ID: &str = "no QoS 2 message is under way with this packet id";
 
-/// What bounds the sending half of one session.
+/// Limits of the sending half of one session.
 #[derive(Debug, Clone, Copy)]
 pub struct OutboundLimits {
-    /// Bytes that may wait for the socket, and as many for the window.
+    /// Bytes that may wait for the socket. As many may wait for the window, and be held back for one answer.
     pub bytes: usize,
-    /// QoS 1 and 2 messages that may wait for the window.
+    /// QoS 1 and 2 messages that may wait for the window, or for the client to reconnect.
     pub messages: usize,
-    /// The window: the smaller of the client's and ours, never 0 [5.0 MQTT-4.9.0-1].
+    /// QoS 1 and 2 messages that may be in flight: the smaller of the client's receive maximum and the server's, never 0 [5.0 MQTT-4.9.0-1].
     pub receive_maximum: u16,
-    /// The largest packet that the client takes, in bytes.
+    /// The largest packet that the client takes, in bytes; none: any.
     pub maximum_packet_size: Option<u32>,
     /// Whether reason strings may be sent on acknowledgements.
     pub problem_information: bool,
-    /// Topic aliases that the client takes.
+    /// Topic aliases that the client takes; 0: none.
     pub topic_aliases: u16,
-    /// Milliseconds that a QoS 1 or 2 message may wait for the window, or for the client to come back.
+    /// Milliseconds that a QoS 1 or 2 message may wait for the window, or for the client to reconnect.
     pub age: u64,
 }

@@ -1,4 +1,4 @@
-//! What a client is owed for its SUBSCRIBEs and UNSUBSCRIBEs: one answer each, when all lanes have given theirs.
+//! The answers that a client gets for its SUBSCRIBEs and UNSUBSCRIBEs: one each, when all lanes have given theirs.
 
 use super::terms::LANES;
 use roommq_mqtt::packet::{PacketId, ReasonCode};
@@ -15,7 +15,7 @@ pub(crate) enum Request {
 /// A request that is not answered.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub ticket: u32,
+    pub request_id: u32,
     pub id: PacketId,
     pub what: Request,
     /// Which lanes have it, and which of them have answered.
@@ -39,7 +39,7 @@ fn lies_in(filter: usize, place: usize, lanes: usize) -> bool {
 }
 
 impl Answering {
-    /// A new request: its ticket, its codes to begin with, and in how many lanes it is.
+    /// A new request: its id, its codes to begin with, and in how many lanes it is.
     pub(super) fn ask(
         &mut self,
         what: Request,
@@ -58,7 +58,7 @@ impl Answering {
         codes.extend(refused.then_some(ReasonCode::TopicFilterInvalid));
         let count = lanes.len();
         self.asked.push(Asked {
-            ticket: self.last,
+            request_id: self.last,
             id,
             what,
             lanes,
@@ -68,7 +68,7 @@ impl Answering {
         (self.last, id, codes, count)
     }
 
-    /// The lane's next answer, where it owes one: of which ticket, and what it says.
+    /// The lane's next answer, if one is pending: of which request, and what it says.
     pub(super) fn answer(
         &mut self,
         lane: u16,
@@ -87,7 +87,7 @@ impl Answering {
                 codes.push((u16::try_from(filter).ok()?, code));
             }
         }
-        Some((asked.ticket, codes))
+        Some((asked.request_id, codes))
     }
 
     /// Takes out what all lanes have answered.
@@ -103,7 +103,7 @@ impl Answering {
         self.asked
             .iter()
             .filter(holds)
-            .map(|asked| asked.ticket)
+            .map(|asked| asked.request_id)
             .collect()
     }
 
@@ -113,13 +113,13 @@ impl Answering {
         self.forgotten = self.last;
     }
 
-    /// A ticket that nobody waits for; none is 0.
+    /// The id of a request that nobody waits for; none is 0.
     pub(super) fn stale(&self) -> u32 {
         self.forgotten
     }
 
-    /// A lane that still owes something.
-    pub(super) fn owing(&self) -> Option<u16> {
+    /// A lane that has an answer pending.
+    pub(super) fn pending_lane(&self) -> Option<u16> {
         let mut lanes = self.asked.iter().flat_map(|asked| &asked.lanes);
         lanes.find(|(_, answered)| !answered).map(|(lane, _)| *lane)
     }

@@ -52,13 +52,18 @@ impl Machine {
     }
 
     /// The connection ends, the session is kept: with these QoS 2 ids that wait for their PUBREL.
-    pub(super) fn sleep(&mut self) -> HashSet<PacketId> {
+    pub(super) fn disconnect(&mut self) -> HashSet<PacketId> {
         self.out.sleep(self.now);
         self.session.take_unreleased()
     }
 
     /// Another connection takes the session up.
-    pub(super) fn wake(&mut self, setup: &Setup, terms: &Terms, unreleased: HashSet<PacketId>) {
+    pub(super) fn reconnect(
+        &mut self,
+        setup: &Setup,
+        terms: &Terms,
+        unreleased: HashSet<PacketId>,
+    ) {
         self.session = session(setup, terms, unreleased);
         let connack = Reply::ConnAck(Box::new(ConnAck {
             session_present: true,
@@ -152,22 +157,23 @@ impl Machine {
         self.out.completed(id, self.now)
     }
 
-    pub(super) fn owe(
+    pub(super) fn expect_answer(
         &mut self,
-        ticket: u32,
+        request_id: u32,
         answer: Answer,
         codes: Vec<ReasonCode>,
         lanes: usize,
     ) {
-        self.out.owe(ticket, answer, codes, None, lanes, self.now);
+        self.out
+            .owe(request_id, answer, codes, None, lanes, self.now);
     }
 
-    pub(super) fn answer(&mut self, ticket: u32, lane: u16, codes: &[(u16, ReasonCode)]) {
+    pub(super) fn answer(&mut self, request_id: u32, lane: u16, codes: &[(u16, ReasonCode)]) {
         let codes = codes.iter().map(|(slot, code)| {
             let text = (*code as u8 >= 0x80).then(|| "not today".to_owned());
             (*slot, *code, text)
         });
-        self.out.answer(ticket, lane, codes, self.now);
+        self.out.answer(request_id, lane, codes, self.now);
     }
 
     /// Whether the connection stops reading from its client, whose socket takes nothing.

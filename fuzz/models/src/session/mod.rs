@@ -1,7 +1,7 @@
 //! One client's session against a model of what MQTT promises.
 //!
 //! `actions` says what can happen, `machine` is the product, and three models look at it from outside: `sending` sees what the
-//! client sends, `receiving` what it receives, `answering` what it is owed for its SUBSCRIBEs. All that the product puts into
+//! client sends, `receiving` what it receives, `answering` the answers to its SUBSCRIBEs. All that the product puts into
 //! its queue is read as a client would read it.
 
 mod actions;

@@ -80,7 +80,7 @@ fn weight(size: Size, held: bool) -> usize {
 /// The client as a receiver.
 pub(super) struct Receiving {
     pub in_flight: InFlight,
-    awake: bool,
+    connected: bool,
     awaited: VecDeque<Awaited>,
     /// All that came out once and may come again, by serial, with the version that they are encoded for.
     versions: Vec<Version>,
@@ -100,7 +100,7 @@ impl Receiving {
     pub(super) fn new(limits: OutboundLimits) -> Self {
         Receiving {
             in_flight: InFlight::new(limits),
-            awake: true,
+            connected: true,
             awaited: VecDeque::new(),
             versions: Vec::new(),
             expiries: Vec::new(),
@@ -150,10 +150,10 @@ impl Receiving {
             self.lost += 1;
             return;
         }
-        if !self.awake && !held && qos == QoS::AtMostOnce {
+        if !self.connected && !held && qos == QoS::AtMostOnce {
             return; // lost, and not counted: nobody is there (4.3.1)
         }
-        let too_large = self.awake && self.in_flight.is_too_large(what.size);
+        let too_large = self.connected && self.in_flight.is_too_large(what.size);
         if too_large && !held {
             self.lost += 1;
             return;
@@ -190,7 +190,7 @@ impl Receiving {
     /// Whether the oldest may go for the newest: nobody is there, or the connection is to be closed, or it has found
     /// more than it can have read by now.
     fn may_drop(&self) -> bool {
-        !self.awake || self.overflowed || self.behind
+        !self.connected || self.overflowed || self.behind
     }
 
     /// The newest that have room are kept, and anything older may go. What is held has room of its own.
@@ -211,15 +211,15 @@ impl Receiving {
         }
     }
 
-    /// The last answer that `ticket` owed is out, and what it held goes on its way; not where its lane has answered
-    /// other tickets: it waits for those then, though it would not have to.
-    pub(super) fn answered(&mut self, ticket: u32, before: impl Fn(u16) -> Vec<u32>) {
+    /// The answer to this request is sent, and what was held back for it goes on its way; not if its lane has answered
+    /// other requests: it waits for those then, though it would not have to.
+    pub(super) fn answered(&mut self, request_id: u32, before: impl Fn(u16) -> Vec<u32>) {
         let mut released = Vec::new();
         let mut moved = VecDeque::new();
         let mut rest = VecDeque::new();
         for mut awaited in std::mem::take(&mut self.awaited) {
-            let here = awaited.message.after.first() == Some(&ticket);
-            awaited.message.after.retain(|t| *t != ticket);
+            let here = awaited.message.after.first() == Some(&request_id);
+            awaited.message.after.retain(|t| *t != request_id);
             // There may be no room for it now, and for the others the oldest may go.
             let never =
                 awaited.message.qos == QoS::AtMostOnce || awaited.size.kept > self.limits().bytes;
@@ -236,7 +236,7 @@ impl Receiving {
                 rest.push_back(awaited);
             }
         }
-        // What others delivered meanwhile is ahead of it, and so is what the next ticket held already.
+        // What others delivered meanwhile is ahead of it, and so is what the next request held back already.
         self.awaited = rest;
         self.awaited.append(&mut moved);
         released.sort_by_key(|a| a.number);
@@ -245,7 +245,7 @@ impl Receiving {
             awaited.number = self.last_number;
             self.awaited.push_back(awaited);
         }
-        if !self.awake {
+        if !self.connected {
             self.drop_qos_0();
         }
         self.only_newest_are_sure();
@@ -257,8 +257,8 @@ impl Receiving {
     }
 
     /// The connection is over, and the session is not. What is held goes on to wait where it came.
-    pub(super) fn sleep(&mut self) {
-        self.awake = false;
+    pub(super) fn disconnect(&mut self) {
+        self.connected = false;
         self.overflowed = false;
         self.in_flight.lose();
         let sent_off = |a: &&Awaited| !a.held && a.message.qos == QoS::AtMostOnce;
@@ -276,8 +276,8 @@ impl Receiving {
     }
 
     /// There is a connection again, on these terms.
-    pub(super) fn wake(&mut self, limits: OutboundLimits) {
-        self.awake = true;
+    pub(super) fn reconnect(&mut self, limits: OutboundLimits) {
+        self.connected = true;
         self.behind = true;
         self.in_flight.limits = limits;
         for at in 0..self.awaited.len() {
@@ -354,7 +354,7 @@ impl Receiving {
 
     /// What must hold between any two actions.
     pub(super) fn holds(&mut self) {
-        if !self.awake {
+        if !self.connected {
             return;
         }
         self.lost += self.in_flight.give_up();

@@ -1,11 +1,10 @@
-//! What the client says of the messages that it was sent (4.3.2, 4.3.3).
+//! The client's acknowledgements (4.3.2, 4.3.3).
 
 use super::Outbound;
 use crate::packet::{PacketId, QoS, ReasonCode, Reply};
 use crate::session::UNKNOWN_ID;
 
-/// An acknowledgement of another kind than the one that its message waits for, such as PUBACK where the message
-/// has QoS 2: the two sides do not mean the same, so it is a protocol error [3.1.1 MQTT-4.8.0-1, 5.0 MQTT-4.13.1-1].
+/// An acknowledgement of the wrong kind, such as PUBACK for a message with QoS 2: a protocol error [3.1.1 MQTT-4.8.0-1, 5.0 MQTT-4.13.1-1].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "packet id {0} is acknowledged by a packet of the wrong kind; PUBACK is for QoS 1, PUBREC and then PUBCOMP for QoS 2 (4.3)"
@@ -13,8 +12,11 @@ use crate::session::UNKNOWN_ID;
 pub struct WrongKind(pub PacketId);
 
 impl Outbound {
-    /// PUBACK: false where no such message was on the way [5.0 MQTT-4.3.2-3]. Whatever its reason, the message is over
-    /// for this client [5.0 MQTT-4.4.0-2], and for a group [5.0 MQTT-4.8.2-6].
+    /// PUBACK, with any reason: the message is delivered [5.0 MQTT-4.4.0-2], for a shared group as well [5.0 MQTT-4.8.2-6]. False
+    /// if no message with this id is in flight [5.0 MQTT-4.3.2-3].
+    ///
+    /// # Errors
+    /// The message has QoS 2.
     pub fn acked(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
         let known = self.take_in_flight(id, QoS::AtLeastOnce)?;
         if known {
@@ -25,7 +27,11 @@ impl Outbound {
         Ok(known)
     }
 
-    /// PUBREC with an error: the message is over, no PUBREL follows [5.0 MQTT-4.4.0-2]. False where none waited for it.
+    /// PUBREC with an error: the message is dropped, no PUBREL follows [5.0 MQTT-4.4.0-2]. False if no message with this id is in
+    /// flight.
+    ///
+    /// # Errors
+    /// The message has QoS 1.
     pub fn refused(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
         let known = self.take_in_flight(id, QoS::ExactlyOnce)?;
         if known {
@@ -34,8 +40,12 @@ impl Outbound {
         Ok(known)
     }
 
-    /// PUBREC with a reason below 0x80, perhaps not for the first time: answers PUBREL, with 0x92 where the id is not
-    /// known [5.0 MQTT-4.3.3-4]. The message is forgotten [5.0 MQTT-4.3.3-6], its id awaits PUBCOMP [5.0 MQTT-4.3.3-5].
+    /// PUBREC with a reason below 0x80, perhaps not for the first time: answers PUBREL, with 0x92 if the id is not
+    /// known [5.0 MQTT-4.3.3-4]. The message is dropped [5.0 MQTT-4.3.3-6], its id awaits PUBCOMP [5.0 MQTT-4.3.3-5]. False if the
+    /// id is not known.
+    ///
+    /// # Errors
+    /// The message has QoS 1.
     pub fn received(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
         if self.take_in_flight(id, QoS::ExactlyOnce)? {
             self.released.push_back(id);
@@ -51,7 +61,10 @@ impl Outbound {
         Ok(known)
     }
 
-    /// PUBCOMP: false where none was awaited.
+    /// PUBCOMP: the id is free again. False if none was awaited.
+    ///
+    /// # Errors
+    /// The message awaits PUBACK or PUBREC.
     pub fn completed(&mut self, id: PacketId, now: u64) -> Result<bool, WrongKind> {
         let Some(at) = self.released.iter().position(|r| *r == id) else {
             return match self.find(id) {
@@ -64,7 +77,7 @@ impl Outbound {
         Ok(true)
     }
 
-    /// Takes out a message that was sent with `qos`; false where there is none of that id.
+    /// Takes a message that was sent with `qos` out of those in flight; false if there is none with this id.
     fn take_in_flight(&mut self, id: PacketId, qos: QoS) -> Result<bool, WrongKind> {
         let Some(at) = self.find(id) else {
             return Ok(false);

@@ -1,19 +1,19 @@
-//! Numbers in place of topics, for a client that takes them (3.3.2.3.4).
+//! Topic aliases for a client that takes them (3.3.2.3.4).
 
 use crate::packet::{PublishFrame, TopicAlias};
 use std::collections::HashMap;
 use std::num::NonZeroU16;
 
-/// What an alias adds to a packet at most: the property, and a longer length of lengths.
+/// Bytes that an alias adds to a packet at most: the property, and longer length fields.
 const GROWTH: usize = 5;
 
-/// Topics shorter than this are no longer than their alias.
+/// Topics of fewer bytes gain nothing by an alias.
 const WORTH: usize = 4;
 
-/// The aliases of one connection. The first topics keep theirs: a client that sees few topics sees them often.
+/// The aliases of one connection. The first topics keep theirs: a client that gets few topics gets them often.
 #[derive(Debug)]
 pub(super) struct Aliases {
-    /// How many the client takes [MQTT-3.1.2-26, MQTT-3.1.2-27].
+    /// The client's topic alias maximum [MQTT-3.1.2-26, MQTT-3.1.2-27].
     most: u16,
     by_topic: HashMap<Box<[u8]>, NonZeroU16>,
 }
@@ -28,7 +28,8 @@ impl Aliases {
         })
     }
 
-    /// The alias to send a frame with [5.0 MQTT-3.3.2-11]. `largest`: the packet that the client takes.
+    /// The alias to send a frame with [5.0 MQTT-3.3.2-11]; none if the topic has none and gets none. `largest`: bytes of the largest
+    /// packet that the client takes.
     pub(super) fn of(&mut self, frame: &PublishFrame, largest: u32) -> Option<TopicAlias> {
         let topic = frame.topic();
         if let Some(number) = self.by_topic.get(topic) {

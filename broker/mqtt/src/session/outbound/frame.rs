@@ -1,32 +1,32 @@
-//! A message as it waits for one client.
+//! A message for one client.
 
 use crate::packet::{Patch, PublishFrame, QoS};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// A frame with what its delivery depends on.
+/// An encoded message with what its delivery depends on.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// With which it is delivered: the lower of the message's and the subscription's.
+    /// The QoS of the delivery: the lower of the message's and the subscription's.
     pub qos: QoS,
     /// The encoded PUBLISH, shared by all subscribers that need the same bytes.
     pub packet: PublishFrame,
-    /// When it is worth nothing any more, in milliseconds since the Unix epoch; [`Frame::FOR_EVER`].
+    /// When it expires, in milliseconds since the Unix epoch; [`Frame::FOR_EVER`]: never.
     pub expires: u64,
-    /// Where it came by a shared subscription.
+    /// Present if it came by a shared subscription.
     pub share: Option<Arc<Share>>,
 }
 
-/// What another member of a shared group needs to take a message over.
+/// What the lane needs to give a shared group's message to another member.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Whose message it is.
+    /// The lane of the message.
     pub lane: u16,
-    /// The whole shared filter.
+    /// The whole filter, `$share/` included.
     pub group: Arc<str>,
-    /// The message as it came into the lane: a batch of one entry.
+    /// The message as it came into the lane: an encoded batch of one entry.
     pub batch: Bytes,
-    /// What the owner of the topic's rules remembers of it.
+    /// What the topic's rules attached to it.
     pub mark: Mark,
 }
 
@@ -38,14 +38,15 @@ impl Frame {
     /// Never expires.
     pub const FOR_EVER: u64 = u64::MAX;
 
-    /// Bytes that are kept for it. In a group the message as it came may be much larger than what 3.1.1 is sent of it.
+    /// Bytes that it counts for while it is kept. For a shared group's message that is the batch, if it is larger: its properties are
+    /// not sent to 3.1.1 clients.
     #[allow(clippy::len_without_is_empty)] // a frame is never empty
     pub fn len(&self) -> usize {
         let batch = self.share.as_ref().map_or(0, |share| share.batch.len());
         self.packet.len().max(batch)
     }
 
-    /// With what a receiver is told at `now` of the time left [MQTT-3.3.2-6].
+    /// The patch with the message expiry that is left at `now` [MQTT-3.3.2-6].
     pub(super) fn patch(&self, now: u64) -> Patch {
         let left = || self.expires.saturating_sub(now).div_ceil(1000);
         Patch {

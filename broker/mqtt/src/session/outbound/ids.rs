@@ -1,24 +1,24 @@
-//! Packet ids for what goes out: round robin, so that an acknowledgement that comes late finds its own message, or
-//! none, and not a newer one that took the id over.
+//! Packet ids of outgoing messages. They are given round robin, so that a late acknowledgement does not find a newer message
+//! that has taken over the id.
 
 use crate::packet::PacketId;
 
 /// How many ids there are: 1 to 65,535.
 const ALL: u16 = u16::MAX;
 
-/// Where the round stands. It goes on over all connections of a session.
+/// The last id given. It goes on over all connections of a session.
 #[derive(Debug, Default)]
 pub(super) struct PacketIds {
     /// 0 before the first.
     last: u16,
-    /// So many ids behind `last` are known to be free: ids come into use only by being given here. What is in
-    /// use is looked at once for all of them, which is as good as never where messages are acknowledged in turn.
+    /// So many ids after `last` are known to be free, since ids come into use only by being given here. The ids in use are looked
+    /// at once for all of them, which is almost never if messages are acknowledged in turn.
     free: u16,
 }
 
 impl PacketIds {
-    /// The next that is not in use [3.1.1 MQTT-2.3.1-4, 5.0 MQTT-2.2.1-4, MQTT-4.3.2-1]; the window is smaller than the
-    /// ids are many, so there is one.
+    /// The next id that is not in use [3.1.1 MQTT-2.3.1-4, 5.0 MQTT-2.2.1-4, MQTT-4.3.2-1]. There always is one: the window is
+    /// smaller than the number of ids.
     pub(super) fn next(&mut self, in_use: &(impl Iterator<Item = PacketId> + Clone)) -> PacketId {
         if self.free == 0 {
             self.look(in_use);
@@ -28,7 +28,7 @@ impl PacketIds {
         PacketId::new(self.last).unwrap_or(PacketId::MIN)
     }
 
-    /// Goes past what is in use right behind `last`, and sees how far the next one in use is.
+    /// Skips the ids in use right after `last`, and counts the free ones that follow.
     fn look(&mut self, in_use: &(impl Iterator<Item = PacketId> + Clone)) {
         let ahead = |last: u16| {
             let distances = in_use.clone().map(|id| distance(last, id.get()));

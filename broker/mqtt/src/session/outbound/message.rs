@@ -3,26 +3,27 @@
 use super::Frame;
 use crate::packet::PacketId;
 
-/// A message that was sent and is not acknowledged.
+/// A QoS 1 or 2 message that was sent and is not acknowledged.
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub id: PacketId,
     pub frame: Frame,
-    /// Ascending.
+    /// Grows in the order of sending.
     pub number: u64,
 }
 
-/// A QoS 1 or 2 message that waits for the window, or for the client to come back.
+/// A QoS 1 or 2 message that waits for the window, or for the client to reconnect.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub frame: Frame,
-    /// Milliseconds since the Unix epoch.
+    /// When it was queued, in milliseconds since the Unix epoch.
     pub since: u64,
-    /// Ascending.
+    /// Grows in the order of queueing.
     pub number: u64,
 }
 
-/// What a lane has taken out, but for what had been sent.
+/// Capacity reserved for messages that a lane has taken out for other group members and may put back. Messages that had been
+/// sent are not counted.
 #[derive(Debug)]
 pub(super) struct Offer {
     pub lane: u16,

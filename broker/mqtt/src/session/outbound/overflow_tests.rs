@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::tests::{LIMITS, frame, id, publish1, sent};
 use super::*;
+use crate::packet::QoS;
 use crate::session::OutboundLimits;
 
 /// Of QoS 1, with this number for a payload.

@@ -1,41 +1,42 @@
 //! A SUBACK, an UNSUBACK or a resumption that lanes have not answered yet.
 
-use super::held::{HeldBack, HeldByLane};
+use super::held_back::{HeldBack, HeldByLane};
 use crate::packet::{PacketId, ReasonCode};
 use bytestring::ByteString;
 
-/// An answer in the making.
+/// An answer that is not complete.
 #[derive(Debug)]
-pub(super) struct Owed {
-    pub ticket: u32,
+pub(super) struct PendingAnswer {
+    pub request_id: u32,
     pub kind: Answer,
     pub codes: Vec<ReasonCode>,
     /// Which of `codes` a lane has answered.
     pub known: Vec<bool>,
     pub reason: Option<String>,
+    /// How many lanes have not answered.
     pub lanes_left: usize,
-    /// Lanes that have answered: what they deliver from then on is held until the answer is out.
+    /// Lanes that have answered: what they deliver from then on is held back until the answer is sent.
     pub answered: Vec<u16>,
-    /// What is retained. It goes before all that is held.
+    /// Retained messages. They are sent before all that is held back.
     pub replayed: Vec<HeldBack>,
     pub replayed_bytes: usize,
     pub held: HeldByLane,
 }
 
-impl Owed {
+impl PendingAnswer {
     /// Bytes that wait for this answer.
     pub(super) fn bytes(&self) -> usize {
         self.replayed_bytes + self.held.bytes()
     }
 }
 
-/// What is answered.
+/// The request that is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// A SUBSCRIBE, of which lanes are asked for these filters, each with its place in it.
+    /// A SUBSCRIBE with this packet id: the filters that lanes are asked for, each with its position in the packet.
     SubAck(PacketId, Vec<(u16, ByteString)>),
-    /// An UNSUBSCRIBE.
+    /// An UNSUBSCRIBE with this packet id.
     UnsubAck(PacketId),
-    /// A session that goes on asks for its subscriptions again.
+    /// A resumed session asks the lanes for its subscriptions again.
     Resume,
 }

@@ -1,4 +1,4 @@
-//! What came by shared groups: taken out for other members, and put back where none took it.
+//! Messages of shared groups: taken out for other members of the group, and put back if none takes them.
 
 use super::message::{InFlight, Offer, Waiting};
 use super::{DropReason, Frame, Outbound, Share};
@@ -6,7 +6,7 @@ use crate::packet::{PacketId, QoS};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// A message that was taken out.
+/// A message that was taken out of a member's queues.
 #[derive(Debug)]
 pub struct Taken {
     /// What another group member needs to take it over.
@@ -16,13 +16,13 @@ pub struct Taken {
     place: Place,
 }
 
-/// Where it was.
+/// The queue that it was in.
 #[derive(Debug)]
 enum Place {
     InFlight(PacketId),
     /// Since when, in milliseconds since the Unix epoch.
     Waiting(u64),
-    /// For the answer of this ticket.
+    /// Held back for the answer to this request.
     Held(u32),
 }
 
@@ -33,10 +33,12 @@ impl Taken {
 }
 
 impl Outbound {
-    /// Takes out what came by shared groups of `lane` and others `may` have: what waits, and while asleep QoS 1, too, for
-    /// on a connection what was begun is completed [5.0 MQTT-3.10.4-3]. A QoS 2 message that has been sent is for nobody
-    /// else [MQTT-4.8.2-4, MQTT-4.8.2-5]. If that is anything, nothing that waits is sent before what nobody took has been
-    /// [put back](Self::put_back) or [lost](Self::lose_taken), and its room is not given away.
+    /// Takes out the messages of `lane` that came by shared groups and that others `may` have. These are the waiting messages and,
+    /// while the client is offline, QoS 1 messages in flight; on a connection a delivery that has begun is completed
+    /// [5.0 MQTT-3.10.4-3]. A QoS 2 message that has been sent is for nobody else [MQTT-4.8.2-4, MQTT-4.8.2-5].
+    ///
+    /// If any is taken, the caller has to call [`put_back`](Self::put_back) or [`lose_taken`](Self::lose_taken) next for this lane.
+    /// Until then no waiting message is sent, and the capacity of those taken stays reserved.
     pub fn take_shared(&mut self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
         let mut taken = Vec::new();
         let mut stays = |frame: &Frame, number: u64, place: Place| {
@@ -52,7 +54,7 @@ impl Outbound {
             });
             false
         };
-        if self.asleep {
+        if self.offline {
             self.in_flight.retain(|m| {
                 let begun = m.frame.qos == QoS::ExactlyOnce;
                 begun || stays(&m.frame, m.number, Place::InFlight(m.id))
@@ -60,7 +62,7 @@ impl Outbound {
         }
         self.waiting
             .retain(|w| stays(&w.frame, w.number, Place::Waiting(w.since)));
-        self.take_held(|frame, ticket, number| stays(frame, number, Place::Held(ticket)));
+        self.take_held(|frame, request_id, number| stays(frame, number, Place::Held(request_id)));
         if !taken.is_empty() {
             let waited = taken.iter().filter(|t| t.waited());
             self.offers.push(Offer {
@@ -68,13 +70,13 @@ impl Outbound {
                 messages: waited.clone().count(),
                 bytes: waited.map(|t| t.frame.len()).sum(),
             });
-            self.count_anew();
+            self.recount();
         }
         taken
     }
 
-    /// Puts what nobody took back to its place, so that all of one topic is sent in the order in which it came, and sent
-    /// again in the order in which it was [MQTT-4.6.0-1, MQTT-4.6.0-6].
+    /// Puts the messages that nobody took back to their positions, so that messages of a topic are sent in the order in which they
+    /// came, and sent again in the order in which they were sent [MQTT-4.6.0-1, MQTT-4.6.0-6].
     pub fn put_back(&mut self, lane: u16, left: Vec<Taken>, now: u64) {
         for Taken {
             share,
@@ -88,7 +90,9 @@ impl Outbound {
                     self.in_flight.push_back(InFlight { id, frame, number });
                     continue;
                 }
-                Place::Held(ticket) if self.hold_again((ticket, number), share.lane, &frame) => {
+                Place::Held(request_id)
+                    if self.hold_back_again((request_id, number), share.lane, &frame) =>
+                {
                     continue;
                 }
                 Place::Held(_) => now,
@@ -103,11 +107,11 @@ impl Outbound {
         let in_flight = self.in_flight.make_contiguous();
         in_flight.sort_by_key(|m| m.number);
         self.sort_waiting();
-        self.count_anew();
+        self.recount();
         self.end_offer(lane, now);
     }
 
-    /// Counts what nobody took, at the end of the session.
+    /// Counts the messages that nobody took as dropped, at the end of the session.
     pub fn lose_taken(&mut self, lane: u16, left: &[Taken], now: u64) {
         for taken in left {
             self.drop_for(DropReason::QueueFull, taken.frame.packet.payload_len());
@@ -117,34 +121,34 @@ impl Outbound {
 
     fn end_offer(&mut self, lane: u16, now: u64) {
         self.offers.retain(|offer| offer.lane != lane);
-        self.settle(now);
-        if !self.asleep {
+        self.send_complete_answers(now);
+        if !self.offline {
             self.refill(now);
         }
-        // What came meanwhile was let in.
-        if self.make_room(0, 0, now) && !self.asleep {
+        // What came meanwhile was queued without a limit.
+        if self.free_capacity(0, 0, now) && !self.offline {
             self.overflow();
         }
     }
 
-    /// Messages that lanes have taken out and may put back, and their bytes.
+    /// How many messages lanes have taken out and may put back, and their bytes.
     pub(super) fn offered(&self) -> (usize, usize) {
         let sum = |(n, b), offer: &Offer| (n + offer.messages, b + offer.bytes);
         self.offers.iter().fold((0, 0), sum)
     }
 
-    /// Whether anything came by shared groups of `lane` that another may take over in the end.
+    /// Whether there are messages of shared groups of `lane` that another member may take over at the end of the session.
     #[must_use]
     pub fn holds_shared(&self, lane: u16) -> bool {
         self.shares(lane).next().is_some()
     }
 
-    /// Of those, the groups.
+    /// The groups of those messages.
     #[must_use]
     pub fn shared_groups(&self, lane: u16) -> HashSet<Arc<str>> {
         let mut groups = HashSet::new();
         for share in self.shares(lane) {
-            // Most are of one group, and share its name.
+            // Most are of one group and share its name.
             if !groups.contains(&share.group) {
                 groups.insert(share.group.clone());
             }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::tests::{LIMITS, frame, id, publish1, sent};
 use super::*;
+use crate::packet::QoS;
 use crate::session::Mark;
 use crate::session::OutboundLimits;
 use proptest::prelude::*;
@@ -205,8 +206,8 @@ struct Trial {
     /// Packet ids on this connection, the oldest first, and what came with them.
     unacknowledged: VecDeque<(u16, u8)>,
     acknowledged: Vec<u8>,
-    /// Of the last request: its ticket, and the lanes that owe an answer.
-    owed: (u32, Vec<u16>),
+    /// Of the last request: its request id, and the lanes that have not answered.
+    pending: (u32, Vec<u16>),
 }
 
 impl Trial {
@@ -221,7 +222,7 @@ impl Trial {
             last: [None; 2],
             unacknowledged: VecDeque::new(),
             acknowledged: Vec::new(),
-            owed: (0, Vec::new()),
+            pending: (0, Vec::new()),
         }
     }
 
@@ -257,25 +258,25 @@ impl Trial {
                     self.acknowledged.push(payload);
                 }
             }
-            Step::Sleep if !self.out.asleep => {
+            Step::Sleep if !self.out.offline => {
                 self.out.sleep(0);
                 self.unacknowledged.clear();
-                self.owed.1.clear();
+                self.pending.1.clear();
             }
             // A lane that offers has not answered yet.
-            Step::Wake if self.out.asleep && self.taken.is_empty() => {
+            Step::Wake if self.out.offline && self.taken.is_empty() => {
                 self.out.wake(Version::V3, self.limits, &Reply::PingResp, 0);
             }
-            Step::Ask if !self.out.asleep && self.owed.1.is_empty() => {
-                self.owed = (self.owed.0 + 1, vec![0, 1]);
+            Step::Ask if !self.out.offline && self.pending.1.is_empty() => {
+                self.pending = (self.pending.0 + 1, vec![0, 1]);
                 let kind = Answer::UnsubAck(id(9));
-                self.out.owe(self.owed.0, kind, Vec::new(), None, 2, 0);
+                self.out.owe(self.pending.0, kind, Vec::new(), None, 2, 0);
             }
             Step::Answer { lane } => {
-                let before = self.owed.1.len();
-                self.owed.1.retain(|l| *l != lane);
-                if self.owed.1.len() < before {
-                    self.out.answer(self.owed.0, lane, [], 0);
+                let before = self.pending.1.len();
+                self.pending.1.retain(|l| *l != lane);
+                if self.pending.1.len() < before {
+                    self.out.answer(self.pending.0, lane, [], 0);
                 }
             }
             Step::Take { .. } | Step::Sleep | Step::Wake | Step::Ask => {}

@@ -1,27 +1,26 @@
-//! What a session has sent and dropped, until somebody takes it into account. Plain numbers under the outbox's
-//! lock: counting costs nothing here.
+//! Counts of what a session has sent, dropped and holds. They are plain numbers: the caller adds them to the server's metrics.
 
-/// Why a message did not go to a client for which it was.
+/// Why a message for a client was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropReason {
-    /// QoS 1 or 2, and as much waits as may: the oldest goes. A client that is there is closed for it.
+    /// QoS 1 or 2, and the queue is full: the oldest message is dropped. A connected client is disconnected.
     QueueFull,
-    /// QoS 0, for a client whose socket takes nothing.
+    /// QoS 0, for a client that does not read.
     SlowReader,
-    /// It has waited longer than messages may.
+    /// It has waited longer than `limits.age`.
     TooOld,
-    /// Its own expiry has passed [MQTT-3.3.2-5].
+    /// Its message expiry interval has passed [MQTT-3.3.2-5].
     Expired,
-    /// The client takes no packet of this size [MQTT-3.1.2-25].
+    /// It exceeds the client's maximum packet size [MQTT-3.1.2-25].
     TooLarge,
-    /// The client may not see it any more.
+    /// The client may not see its topic any more.
     Forbidden,
-    /// As much waits for absent clients as may, for all of them together: the oldest of this one goes.
+    /// All offline sessions together have reached `limits.kept_bytes`: the oldest of this session's queue is dropped.
     KeptFull,
 }
 
 impl DropReason {
-    /// Each in the place of its number.
+    /// All reasons, each at the index of its number.
     pub const ALL: [DropReason; 7] = [
         DropReason::QueueFull,
         DropReason::SlowReader,
@@ -32,7 +31,7 @@ impl DropReason {
         DropReason::KeptFull,
     ];
 
-    /// As it stands in a topic.
+    /// Its name in `$SYS` topics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -47,7 +46,7 @@ impl DropReason {
     }
 }
 
-/// Since it was taken last.
+/// Counts since they were taken last.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// PUBLISH packets given to the socket's queue.
@@ -56,21 +55,21 @@ pub struct Tally {
     pub payload: u64,
     /// Packets of all other kinds.
     pub others: u64,
-    /// Boxed: most sessions never drop anything.
+    /// Dropped messages. Boxed, since most sessions never drop any.
     pub dropped: Option<Box<Dropped>>,
 }
 
-/// Messages that were dropped.
+/// Dropped messages.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// In the order of [`DropReason::ALL`].
+    /// How many, by reason, in the order of [`DropReason::ALL`].
     pub messages: [u64; DropReason::ALL.len()],
     /// Bytes of their payloads.
     pub payload: u64,
 }
 
 impl Tally {
-    /// One more message was dropped.
+    /// Counts a dropped message with a payload of so many bytes.
     pub fn dropped(&mut self, reason: DropReason, payload: u64) {
         let dropped = self.dropped.get_or_insert_default();
         dropped.messages[reason as usize] += 1;
@@ -78,18 +77,18 @@ impl Tally {
     }
 }
 
-/// What a session keeps: QoS 1 and 2 messages that are not acknowledged.
+/// The QoS 1 and 2 messages that a session holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
-    /// Those in flight, and those that wait for the window or for their client.
+    /// Messages in flight, and those that wait for the window or for the client to reconnect.
     pub messages: u64,
     /// Bytes of their payloads.
     pub payload: u64,
-    /// Sent, and PUBACK, PUBREC or PUBCOMP awaited; a QoS 2 message after its PUBREC counts here only.
+    /// Messages sent whose PUBACK, PUBREC or PUBCOMP is awaited. After its PUBREC a QoS 2 message counts here only.
     pub in_flight: u64,
-    /// Bytes that count for `limits.kept_bytes`; 0 while a connection serves the session.
+    /// Bytes that count for `limits.kept_bytes`; 0 while the client is connected.
     pub kept: u64,
-    /// The same of a session that is over, for others of its groups.
+    /// The same of a session that has ended, whose messages go to other members of its groups. The caller sets it.
     pub leaving: u64,
 }
 

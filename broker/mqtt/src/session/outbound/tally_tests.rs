@@ -2,6 +2,7 @@
 use super::tests::{LIMITS, frame, sent};
 use super::*;
 use crate::cost::MESSAGE_COST;
+use crate::packet::QoS;
 use proptest::prelude::*;
 
 /// Of the session, with how often each happened since it was asked last.
@@ -101,7 +102,7 @@ proptest! {
                 messages: frames.len() as u64,
                 payload: frames.iter().map(|f| f.packet.payload_len() as u64).sum(),
                 in_flight: (out.in_flight.len() + out.released.len()) as u64,
-                kept: if out.asleep { kept } else { 0 },
+                kept: if out.offline { kept } else { 0 },
                 leaving: 0,
             };
             prop_assert_eq!(out.held(), held);

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
-use crate::packet::{PublishParts, encode_publish};
+use crate::packet::{PublishParts, QoS, encode_publish};
 
 pub(super) const LIMITS: OutboundLimits = OutboundLimits {
     bytes: 10_000,
@@ -247,12 +247,12 @@ fn what_several_lanes_have_retained_comes_in_one_order() {
 #[test]
 fn what_is_retained_stays_behind_what_is_held_for_an_earlier_answer() {
     let mut out = Outbound::new(Version::V3, LIMITS);
-    for ticket in [1, 2] {
+    for request_id in [1, 2] {
         let answer = Answer::SubAck(id(7), Vec::new());
-        out.owe(ticket, answer, vec![ReasonCode::Success], None, 2, 0);
-        out.begin_answer(ticket, 0, [], 0);
-        out.replay(ticket, 0, &frame(QoS::AtMostOnce, b"r"), 0);
-        out.end_answer(ticket, 0);
+        out.owe(request_id, answer, vec![ReasonCode::Success], None, 2, 0);
+        out.begin_answer(request_id, 0, [], 0);
+        out.replay(request_id, 0, &frame(QoS::AtMostOnce, b"r"), 0);
+        out.end_answer(request_id, 0);
         out.deliver(0, &frame(QoS::AtMostOnce, b"l"), 0);
     }
     out.answer(2, 1, [], 0);
@@ -343,10 +343,17 @@ fn a_refused_message_takes_no_room_of_what_is_held() {
 #[test]
 fn what_a_lane_delivers_waits_for_every_answer_it_has_a_part_in() {
     let mut out = Outbound::new(Version::V3, LIMITS);
-    for (ticket, lanes) in [(1, 2), (2, 2)] {
+    for (request_id, lanes) in [(1, 2), (2, 2)] {
         let answer = Answer::SubAck(id(7), Vec::new());
-        out.owe(ticket, answer, vec![ReasonCode::Success], None, lanes, 0);
-        out.answer(ticket, 0, [], 0);
+        out.owe(
+            request_id,
+            answer,
+            vec![ReasonCode::Success],
+            None,
+            lanes,
+            0,
+        );
+        out.answer(request_id, 0, [], 0);
     }
     out.deliver(0, &frame(QoS::AtMostOnce, b"1"), 0);
     out.answer(1, 1, [], 0);
@@ -402,9 +409,9 @@ fn time_passes_for_what_is_held_too() {
 fn filters_that_were_refused_do_not_pile_up() {
     let mut out = Outbound::new(Version::V5, LIMITS);
     let denied = ReasonCode::NotAuthorized;
-    let ask = |out: &mut Outbound, ticket, code, lanes| {
+    let ask = |out: &mut Outbound, request_id, code, lanes| {
         let answer = Answer::SubAck(id(1), vec![(0, "t".into())]);
-        out.owe(ticket, answer, vec![code], None, lanes, 0);
+        out.owe(request_id, answer, vec![code], None, lanes, 0);
     };
     // By a lane, and then let in.
     ask(&mut out, 2, ReasonCode::Success, 1);
@@ -428,10 +435,10 @@ fn what_a_lane_said_last_of_a_filter_counts() {
     let (denied, granted) = (ReasonCode::NotAuthorized, ReasonCode::GrantedQoS1);
     for (let_in, [first, second]) in [(true, [denied, granted]), (false, [granted, denied])] {
         let name = |place, filter: &str| (place, filter.into());
-        let owe = |out: &mut Outbound, ticket, filters: Vec<_>, lanes| {
+        let owe = |out: &mut Outbound, request_id, filters: Vec<_>, lanes| {
             let codes = vec![ReasonCode::Success; filters.len()];
             out.owe(
-                ticket,
+                request_id,
                 Answer::SubAck(id(1), filters),
                 codes,
                 None,

@@ -24,7 +24,7 @@ const START: u64 = 1_000_000;
 enum Stage {
     Open,
     /// With the QoS 2 ids that wait for their PUBREL.
-    Asleep(HashSet<PacketId>),
+    Offline(HashSet<PacketId>),
     /// A connection waits for the lanes.
     Resuming(HashSet<PacketId>, Terms),
 }
@@ -41,7 +41,7 @@ pub(super) struct Trial {
     answering: Answering,
     /// Answers that must come, in this order.
     due: VecDeque<Told>,
-    /// Tickets of the answers among them.
+    /// Request ids of the answers among them.
     answered: VecDeque<u32>,
     serial: u32,
 }
@@ -137,7 +137,7 @@ impl Trial {
             // Nothing is held back from a client that is away: all of it waits.
             after: match self.stage {
                 Stage::Open => self.answering.before(lane),
-                Stage::Asleep(_) | Stage::Resuming(..) => Vec::new(),
+                Stage::Offline(_) | Stage::Resuming(..) => Vec::new(),
             },
         };
         let delivered = self.machine.deliver(&message);
@@ -145,20 +145,20 @@ impl Trial {
     }
 
     fn ask(&mut self, what: Request, lanes: u8, filters: usize, refused: bool) {
-        let (ticket, id, codes, lanes) = self.answering.ask(what, lanes, filters, refused);
+        let (request_id, id, codes, lanes) = self.answering.ask(what, lanes, filters, refused);
         let answer = match what {
             Request::Subscribe => Answer::SubAck(id, Vec::new()),
             Request::Unsubscribe => Answer::UnsubAck(id),
             Request::Resume => Answer::Resume,
         };
-        self.machine.owe(ticket, answer, codes, lanes);
+        self.machine.expect_answer(request_id, answer, codes, lanes);
         self.settle();
     }
 
     /// A lane answers; with the last one the answer must come.
     fn answer(&mut self, lane: u16, code: ReasonCode) {
         match self.answering.answer(lane, code) {
-            Some((ticket, codes)) => self.machine.answer(ticket, lane, &codes),
+            Some((request_id, codes)) => self.machine.answer(request_id, lane, &codes),
             // What an earlier connection asked is nobody's any more.
             None => self
                 .machine
@@ -171,19 +171,19 @@ impl Trial {
         while let Some(asked) = self.answering.done() {
             if asked.what == Request::Resume {
                 assert_eq!(self.machine.resumed(), Some(asked.codes()));
-                self.released(asked.ticket);
-                self.wake();
+                self.released(asked.request_id);
+                self.reconnect();
             } else {
                 self.due.push_back(self.told(&asked));
-                self.answered.push_back(asked.ticket);
+                self.answered.push_back(asked.request_id);
             }
         }
     }
 
-    fn released(&mut self, ticket: u32) {
+    fn released(&mut self, request_id: u32) {
         let answering = &self.answering;
         self.receiving
-            .answered(ticket, |lane| answering.before(lane));
+            .answered(request_id, |lane| answering.before(lane));
     }
 
     fn told(&self, asked: &Asked) -> Told {
@@ -219,24 +219,24 @@ impl Trial {
     fn lose(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Open) {
             Stage::Open => {
-                let unreleased = self.machine.sleep();
+                let unreleased = self.machine.disconnect();
                 self.sending.lose(&unreleased);
-                self.stage = Stage::Asleep(unreleased);
+                self.stage = Stage::Offline(unreleased);
             }
             Stage::Resuming(unreleased, _) => {
-                assert!(self.machine.sleep().is_empty(), "taken once");
-                self.stage = Stage::Asleep(unreleased);
+                assert!(self.machine.disconnect().is_empty(), "taken once");
+                self.stage = Stage::Offline(unreleased);
             }
-            asleep @ Stage::Asleep(_) => return self.stage = asleep,
+            offline @ Stage::Offline(_) => return self.stage = offline,
         }
-        self.receiving.sleep();
+        self.receiving.disconnect();
         self.answering.forget();
         self.wire = Wire::new(&self.terms);
     }
 
     fn resume(&mut self, terms: Terms, lanes: u8) {
         match std::mem::replace(&mut self.stage, Stage::Open) {
-            Stage::Asleep(unreleased) => {
+            Stage::Offline(unreleased) => {
                 self.stage = Stage::Resuming(unreleased, terms);
                 self.ask(Request::Resume, lanes, 1, false);
             }
@@ -245,15 +245,15 @@ impl Trial {
     }
 
     /// The client is let in: CONNACK, then what was on the way before [MQTT-4.4.0-1].
-    fn wake(&mut self) {
+    fn reconnect(&mut self) {
         let Stage::Resuming(unreleased, terms) = std::mem::replace(&mut self.stage, Stage::Open)
         else {
             panic!("{:?}", self.stage);
         };
         self.terms = terms;
         self.wire = Wire::new(&terms);
-        self.machine.wake(&self.setup, &terms, unreleased);
-        self.receiving.wake(terms.outbound);
+        self.machine.reconnect(&self.setup, &terms, unreleased);
+        self.receiving.reconnect(terms.outbound);
         self.due.push_back(Told {
             kind: Kind::ConnAck,
             id: 0,
@@ -293,8 +293,8 @@ impl Trial {
                 Sent::Reply(told) => {
                     let is_answer = matches!(told.kind, Kind::SubAck | Kind::UnsubAck);
                     assert_eq!(Some(told), self.due.pop_front());
-                    if let (true, Some(ticket)) = (is_answer, self.answered.pop_front()) {
-                        self.released(ticket);
+                    if let (true, Some(request_id)) = (is_answer, self.answered.pop_front()) {
+                        self.released(request_id);
                     }
                 }
             }
@@ -305,7 +305,7 @@ impl Trial {
     /// The client comes back if it is away, lanes answer, the client reads and acknowledges, until nothing is left to do.
     pub(super) fn finish(mut self) {
         self.act(Action::resume(&self.terms));
-        while let Some(lane) = self.answering.owing() {
+        while let Some(lane) = self.answering.pending_lane() {
             self.act(Action::Answer {
                 lane: lane % LANES,
                 code: ReasonCode::Success,

@@ -1,30 +1,31 @@
-//! What is held back for an answer, by lane.
+//! Messages held back until an answer is sent, by lane.
 
 use super::Frame;
 use crate::cost::LEAST_HELD_COST;
 use std::collections::VecDeque;
 
-/// A message that waits for an answer.
+/// A message that waits until an answer is sent.
 #[derive(Debug)]
 pub(super) struct HeldBack {
-    /// Ascending within a lane.
+    /// Grows within a lane.
     pub number: u64,
     pub frame: Frame,
 }
 
 impl HeldBack {
     /// Bytes that it counts for.
-    pub(super) fn weight(&self) -> usize {
-        weight(&self.frame)
+    pub(super) fn cost(&self) -> usize {
+        held_cost(&self.frame)
     }
 }
 
-/// Bytes that a message counts for while it is held.
-pub(super) fn weight(frame: &Frame) -> usize {
+/// Bytes that a message counts for while it is held back.
+pub(super) fn held_cost(frame: &Frame) -> usize {
     frame.len().max(LEAST_HELD_COST)
 }
 
-/// All that is held for one answer. Each lane's moves on to another answer as a whole: a client may have asked for hundreds.
+/// All messages held back for one answer. Those of a lane move to another answer as a whole, since a client may have
+/// hundreds of requests pending.
 #[derive(Debug, Default)]
 pub(super) struct HeldByLane {
     /// None of them empty.
@@ -47,7 +48,7 @@ impl HeldByLane {
         self.lanes.iter().map(|l| l.bytes).sum()
     }
 
-    /// Whether anything of this lane is held.
+    /// Whether messages of this lane are held back.
     pub(super) fn has(&self, lane: u16) -> bool {
         self.lanes.iter().any(|l| l.lane == lane)
     }
@@ -65,10 +66,10 @@ impl HeldByLane {
         &mut self.lanes[at]
     }
 
-    /// Puts one to its place among those of its lane.
-    pub(super) fn put(&mut self, lane: u16, held: HeldBack) {
+    /// Inserts a message in the order of its lane.
+    pub(super) fn insert(&mut self, lane: u16, held: HeldBack) {
         let of_lane = self.of_lane(lane);
-        of_lane.bytes += held.weight();
+        of_lane.bytes += held.cost();
         let last = of_lane.messages.back();
         if last.is_none_or(|last| last.number < held.number) {
             of_lane.messages.push_back(held);
@@ -78,37 +79,37 @@ impl HeldByLane {
         of_lane.messages.insert(at, held);
     }
 
-    /// Takes the oldest.
+    /// Takes the oldest message out.
     pub(super) fn pop(&mut self) -> Option<HeldBack> {
         let oldest = |l: &(usize, &OfLane)| l.1.messages.front().map(|h| h.number);
         let (at, _) = self.lanes.iter().enumerate().min_by_key(oldest)?;
         let of_lane = &mut self.lanes[at];
         let held = of_lane.messages.pop_front()?;
-        of_lane.bytes -= held.weight();
+        of_lane.bytes -= held.cost();
         if of_lane.messages.is_empty() {
             self.lanes.swap_remove(at);
         }
         Some(held)
     }
 
-    /// Takes out all that is not to `stay`.
+    /// Keeps the messages for which `stay` is true.
     pub(super) fn retain(&mut self, mut stay: impl FnMut(&HeldBack) -> bool) {
         self.lanes.retain_mut(|l| {
             let before = l.messages.len();
             l.messages.retain(&mut stay);
             if l.messages.len() < before {
-                l.bytes = l.messages.iter().map(HeldBack::weight).sum();
+                l.bytes = l.messages.iter().map(HeldBack::cost).sum();
             }
             !l.messages.is_empty()
         });
     }
 
-    /// The lanes of which it holds anything.
+    /// The lanes that have messages here.
     pub(super) fn lanes(&self) -> Vec<u16> {
         self.lanes.iter().map(|l| l.lane).collect()
     }
 
-    /// All of one lane goes to `other`, which has none that is older.
+    /// Moves all messages of a lane to `other`, which has none that is newer.
     pub(super) fn move_lane(&mut self, lane: u16, other: &mut HeldByLane) {
         let Some(at) = self.lanes.iter().position(|l| l.lane == lane) else {
             return;
