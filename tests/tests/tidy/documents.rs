@@ -200,3 +200,34 @@ fn the_check_of_the_project_is_one_command() {
     assert_eq!(commands.len(), 1, "{commands:?}");
     assert!(commands[0].starts_with("exec ") && commands[0].contains("tests/run"));
 }
+
+/// `docs/architecture.md` names the test of each invariant, and where to look for what.
+#[test]
+fn files_and_tests_that_the_architecture_names_exist() {
+    let text = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let mut wrong = Vec::new();
+    let mut tests = 0;
+    for line in text.lines().filter(|line| line.starts_with('|')) {
+        let quoted: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
+        let Some(path) = quoted.iter().find(|name| name.contains(".rs")) else {
+            continue;
+        };
+        // Names without a folder are beside the one before.
+        let sure = ["broker/", "bridge/", "tests/", "config/", "cli/"];
+        if !sure.iter().any(|folder| path.starts_with(folder)) {
+            continue;
+        }
+        let Ok(source) = std::fs::read_to_string(root().join(path)) else {
+            wrong.push(format!("{path}: no such file"));
+            continue;
+        };
+        if let Some(name) = line.contains(": `").then(|| quoted.last()).flatten() {
+            tests += 1;
+            if !source.contains(&format!("fn {name}(")) {
+                wrong.push(format!("{path}: no test {name}"));
+            }
+        }
+    }
+    assert!(tests >= 15, "only {tests} invariants name a test");
+    none("what docs/architecture.md names", &wrong);
+}
