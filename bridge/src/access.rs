@@ -137,7 +137,7 @@ fn fill(level: &str, user: &str, client: &str) -> String {
 
 impl TopicRule {
     fn new(rule: &AccessRule) -> TopicRule {
-        let matcher = |pattern: &roommq_config::UserPattern| pattern.matcher.clone();
+        let matcher = |pattern: &roommq_config::NamePattern| pattern.matcher.clone();
         TopicRule {
             patterns: rule
                 .topics
