@@ -9,9 +9,10 @@
 
 use crate::filters::{covers, levels, overlaps};
 use crate::hook::OutsideTopics;
+use crate::refusal::not_authorized;
 use crate::topics;
 use globset::GlobMatcher;
-use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
+use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{Principal, Refusal};
 use roommq_config::{AccessRule, Permission, Settings};
 use std::borrow::Cow;
@@ -52,6 +53,9 @@ struct FilledLevels<'a> {
     texts: Split<'a, char>,
     who: &'a Requester<'a>,
 }
+
+/// Whether a filter of a rule applies to a topic or filter.
+type FilterTest<'a> = fn(FilledLevels<'a>, &str) -> bool;
 
 /// The user and the client id of a request, as in topic levels.
 struct Requester<'a> {
@@ -137,7 +141,7 @@ fn fill(level: &str, user: &str, client: &str) -> String {
 
 impl TopicRule {
     fn new(rule: &AccessRule) -> TopicRule {
-        let matcher = |pattern: &roommq_config::UserPattern| pattern.matcher.clone();
+        let matcher = |pattern: &roommq_config::NamePattern| pattern.matcher.clone();
         TopicRule {
             patterns: rule
                 .topics
@@ -159,7 +163,7 @@ impl TopicRule {
         who: &'a Requester<'a>,
         permission: Permission,
         name: &str,
-        test: fn(FilledLevels<'a>, &str) -> bool,
+        test: FilterTest<'a>,
     ) -> bool {
         let pattern = |pattern: &'a FilterPattern| {
             let filter = pattern.of(who, permission);
@@ -188,77 +192,68 @@ impl AccessRules {
         }
     }
 
+    /// The permission of the first rule that applies to `name` and has one for the action.
+    ///
+    /// A rule that allows applies by the test `allow`, one that denies by `deny`.
+    fn permission<'a>(
+        &'a self,
+        action: fn(&TopicRule) -> Option<Permission>,
+        who: &'a Requester<'a>,
+        name: &str,
+        (allow, deny): (FilterTest<'a>, FilterTest<'a>),
+    ) -> Option<Permission> {
+        self.rules.iter().find_map(|rule| {
+            let permission = action(rule)?;
+            let test = match permission {
+                Permission::Allow => allow,
+                Permission::Deny => deny,
+            };
+            let holds = rule.holds(who, permission, name, test);
+            holds.then_some(permission)
+        })
+    }
+
     /// May `who` publish to `topic`, which lies outside rooms and inboxes?
     pub fn publish(&self, who: &Principal, topic: &TopicName) -> Result<(), Refusal> {
         let topic = topic.as_str();
         if topics::is_reserved(topic) {
-            return Err(refused(
-                "topics under `$SYS` and `$share` are the server's".to_owned(),
-            ));
+            let reason = "topics under `$SYS` and `$share` are the server's";
+            return Err(not_authorized(reason));
         }
         if self.rules.is_empty() && self.serves(topic) {
             return Ok(());
         }
-        let requester = Requester::of(who);
-        let said = |rule: &TopicRule| {
-            let permission = rule.publish?;
-            let holds = rule.holds(&requester, permission, topic, covers);
-            holds.then_some(permission)
-        };
-        match self.rules.iter().find_map(said) {
-            Some(Permission::Allow) => Ok(()),
-            Some(Permission::Deny) => Err(ruled_out("publish to this topic")),
-            None if self.serves(topic) => Ok(()),
-            None => Err(self.not_served("publish to this topic")),
-        }
+        let who = Requester::of(who);
+        let said = self.permission(|rule| rule.publish, &who, topic, (covers, covers));
+        self.answer(said, topic, "publish to this topic")
     }
 
     /// May `who` see every topic outside rooms and inboxes that `filter` matches? A rule that
     /// denies a part of them denies the filter.
     pub fn subscribe(&self, who: &Principal, filter: &TopicFilter) -> Result<(), Refusal> {
-        let (filter, requester) = (filter.inner(), Requester::of(who));
-        for rule in &self.rules {
-            match rule.subscribe {
-                Some(Permission::Allow)
-                    if rule.holds(&requester, Permission::Allow, filter, covers) =>
-                {
-                    return Ok(());
-                }
-                Some(Permission::Deny)
-                    if rule.holds(&requester, Permission::Deny, filter, overlaps) =>
-                {
-                    return Err(ruled_out("subscribe to all that this filter matches"));
-                }
-                _ => {}
-            }
-        }
-        if self.serves(filter) {
-            return Ok(());
-        }
-        Err(self.not_served("subscribe to all that this filter matches"))
+        let (filter, who) = (filter.inner(), Requester::of(who));
+        let said = self.permission(|rule| rule.subscribe, &who, filter, (covers, overlaps));
+        self.answer(said, filter, "subscribe to all that this filter matches")
     }
 
     /// May `who` subscribe to `filter`, which starts with a wildcard and is guarded by
     /// [`AccessRules::may_see`]? It is refused only if a rule denies all of it and no rule before
     /// that one allows a part.
     pub fn span(&self, who: &Principal, filter: &TopicFilter) -> Result<(), Refusal> {
-        let (filter, requester) = (filter.inner(), Requester::of(who));
-        for rule in &self.rules {
-            match rule.subscribe {
-                Some(Permission::Allow)
-                    if rule.holds(&requester, Permission::Allow, filter, overlaps) =>
-                {
-                    return Ok(());
-                }
-                Some(Permission::Deny)
-                    if rule.holds(&requester, Permission::Deny, filter, covers) =>
-                {
-                    return Err(ruled_out("subscribe to this filter"));
-                }
-                _ => {}
-            }
+        let (filter, who) = (filter.inner(), Requester::of(who));
+        match self.permission(|rule| rule.subscribe, &who, filter, (overlaps, covers)) {
+            Some(Permission::Deny) => Err(ruled_out("subscribe to this filter")),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn answer(&self, said: Option<Permission>, name: &str, what: &str) -> Result<(), Refusal> {
+        match said {
+            Some(Permission::Allow) => Ok(()),
+            Some(Permission::Deny) => Err(ruled_out(what)),
+            None if self.serves(name) => Ok(()),
+            None => Err(self.not_served(what)),
+        }
     }
 
     /// Whether a topic or filter is allowed if no rule applies.
@@ -274,10 +269,10 @@ impl AccessRules {
         if !self.rules.is_empty() {
             return ruled_out(what);
         }
-        refused(if self.outside {
-            "topics that start with `$` are not served here".to_owned()
+        not_authorized(if self.outside {
+            "topics that start with `$` are not served here"
         } else {
-            "only topics under rooms/ and inbox/ are served here".to_owned()
+            "only topics under rooms/ and inbox/ are served here"
         })
     }
 }
@@ -286,12 +281,7 @@ impl OutsideTopics for AccessRules {
     /// The answer holds for every session of the user: the client id is not known here.
     fn may_see(&self, user: &str, topic: &str) -> bool {
         let who = Requester { user, client: None };
-        let said = |rule: &TopicRule| {
-            let permission = rule.subscribe?;
-            let holds = rule.holds(&who, permission, topic, covers);
-            holds.then_some(permission)
-        };
-        match self.rules.iter().find_map(said) {
+        match self.permission(|rule| rule.subscribe, &who, topic, (covers, covers)) {
             Some(permission) => permission == Permission::Allow,
             None => self.serves(topic),
         }
@@ -300,14 +290,7 @@ impl OutsideTopics for AccessRules {
 
 /// The text does not say which rule it was: the rules are not the client's to know.
 fn ruled_out(what: &str) -> Refusal {
-    refused(format!("the access rules do not let you {what}"))
-}
-
-fn refused(reason: String) -> Refusal {
-    Refusal {
-        code: ReasonCode::NotAuthorized,
-        reason,
-    }
+    not_authorized(format!("the access rules do not let you {what}"))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use crate::filters::starts_wild;
 use crate::join_proof::JoinProof;
 use crate::notice::no_room;
+use crate::refusal::{not_authorized, refused};
 use crate::room_policy::Creators;
 use crate::rules::Rules;
 use crate::topics::{self, FilterScope, TopicKind};
@@ -22,13 +23,6 @@ pub(crate) enum ClaimedIdentity<'a> {
     Password(&'a str),
     /// The user of a verified certificate.
     Certificate(Principal),
-}
-
-fn refused(code: ReasonCode, reason: impl Into<String>) -> Refusal {
-    Refusal {
-        code,
-        reason: reason.into(),
-    }
 }
 
 /// The same refusal for an unknown user and for a wrong password.
@@ -58,8 +52,7 @@ pub(crate) fn connect<'a>(
             let user = topics::anonymous_level(client_id);
             Ok(ClaimedIdentity::Anonymous(Principal::new(user, false)))
         }
-        (None, false) => Err(refused(
-            ReasonCode::NotAuthorized,
+        (None, false) => Err(not_authorized(
             "connect with a user name and a password; nobody is let in without",
         )),
     }
@@ -75,15 +68,12 @@ pub(crate) fn certified<'a>(
 ) -> Result<ClaimedIdentity<'a>, Refusal> {
     if let Err(bad) = topics::user_name(certificate) {
         let reason = format!("the certificate's name is no user name here: {bad}");
-        return Err(refused(ReasonCode::NotAuthorized, reason));
+        return Err(not_authorized(reason));
     }
     match user_name {
-        Some(name) if name != certificate => Err(refused(
-            ReasonCode::NotAuthorized,
-            format!(
-                "the certificate is that of {certificate}; connect as that user, or without a user name"
-            ),
-        )),
+        Some(name) if name != certificate => Err(not_authorized(format!(
+            "the certificate is that of {certificate}; connect as that user, or without a user name"
+        ))),
         _ => Ok(ClaimedIdentity::Certificate(principal(certificate))),
     }
 }
@@ -107,19 +97,22 @@ pub(crate) fn subscribe(
     filter: &TopicFilter,
 ) -> Result<SubscribeGrant, Refusal> {
     let inner = filter.inner();
-    let granted = |guarded: bool, proof: Vec<u8>| SubscribeGrant {
-        filter: filter.clone(),
-        mount: None,
-        guarded,
-        proof,
+    let granted = |guarded: bool, proof: Vec<u8>| {
+        Ok(SubscribeGrant {
+            filter: filter.clone(),
+            mount: None,
+            guarded,
+            proof,
+        })
     };
     match topics::scope(inner) {
         FilterScope::Outside if topics::is_sys(inner) => {
-            read_sys(rules.sys, who).map(|()| granted(false, Vec::new()))
+            read_sys(rules.sys, who)?;
+            granted(false, Vec::new())
         }
         FilterScope::Outside => {
             rules.access.subscribe(who, filter)?;
-            Ok(granted(false, Vec::new()))
+            granted(false, Vec::new())
         }
         FilterScope::Spanning if starts_wild(inner) => {
             // A shared subscription gets no message of rooms and inboxes (see
@@ -129,7 +122,7 @@ pub(crate) fn subscribe(
                 Some(_) => rules.access.subscribe(who, filter)?,
                 None => rules.access.span(who, filter)?,
             }
-            Ok(granted(true, Vec::new()))
+            granted(true, Vec::new())
         }
         _ if filter.share_group().is_some() => Err(refused(
             ReasonCode::SharedSubscriptionsNotSupported,
@@ -139,20 +132,19 @@ pub(crate) fn subscribe(
             ReasonCode::TopicFilterInvalid,
             format!("`{inner}` alone names nothing; SUBSCRIBE to rooms/<room>/# or inbox/me/#"),
         )),
-        FilterScope::Spanning => Ok(granted(true, Vec::new())),
+        FilterScope::Spanning => granted(true, Vec::new()),
         FilterScope::Room { room, peek } => {
             let room = topics::room_name(room)
                 .map_err(|bad| refused(ReasonCode::TopicFilterInvalid, bad.to_string()))?;
             let proof = admit(rules, who, room)?;
             let proof = if peek { Vec::new() } else { proof.to_bytes() };
-            Ok(granted(false, proof))
+            granted(false, proof)
         }
         FilterScope::Inbox { user: "me" } => own_inbox(who, filter),
-        FilterScope::Inbox { user } if *user == *who.user => Ok(granted(false, Vec::new())),
-        FilterScope::Inbox { user } => Err(refused(
-            ReasonCode::NotAuthorized,
-            format!("inbox/{user} is private; yours is inbox/me/#"),
-        )),
+        FilterScope::Inbox { user } if *user == *who.user => granted(false, Vec::new()),
+        FilterScope::Inbox { user } => Err(not_authorized(format!(
+            "inbox/{user} is private; yours is inbox/me/#"
+        ))),
     }
 }
 
@@ -164,7 +156,7 @@ fn read_sys(readers: SysReaders, who: &Principal) -> Result<(), Refusal> {
         SysReaders::Authenticated => "$SYS is for users with a password",
         SysReaders::Nobody => "$SYS is shown to nobody here",
     };
-    Err(refused(ReasonCode::NotAuthorized, text))
+    Err(not_authorized(text))
 }
 
 fn own_inbox(who: &Principal, filter: &TopicFilter) -> Result<SubscribeGrant, Refusal> {
@@ -203,10 +195,10 @@ pub(crate) fn publish(
         }
         TopicKind::Inbox { user, rest } => {
             if !rest.is_some_and(|rest| topics::is_direct_message(rest, &who.user)) {
-                return Err(refused(
-                    ReasonCode::NotAuthorized,
-                    format!("into an inbox write to inbox/<user>/dm/{} only", who.user),
-                ));
+                return Err(not_authorized(format!(
+                    "into an inbox write to inbox/<user>/dm/{} only",
+                    who.user
+                )));
             }
             if user == "me" {
                 let own = topics::own_inbox(topic.as_str(), &who.user).unwrap_or_default();
@@ -234,10 +226,9 @@ pub(crate) fn publish(
 fn admit(rules: &Rules, who: &Principal, room: &str) -> Result<JoinProof, Refusal> {
     let policy = rules.rooms.of(room);
     if !policy.admits(&who.user) {
-        return Err(refused(
-            ReasonCode::NotAuthorized,
-            format!("{room} is for its members; ask an owner to be put on it"),
-        ));
+        return Err(not_authorized(format!(
+            "{room} is for its members; ask an owner to be put on it"
+        )));
     }
     if policy.creators == Creators::Nobody {
         return Err(no_room(room, true));
@@ -255,7 +246,7 @@ fn reserved(level: &str) -> Refusal {
         let level: String = level.chars().take(64).collect();
         format!("`{level}` is reserved: levels in rooms that start with `_` are the server's")
     };
-    refused(ReasonCode::NotAuthorized, reason)
+    not_authorized(reason)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 use crate::epoch::{self, Epoch};
 use crate::join_proof::JoinProof;
 use crate::notice;
+use crate::refusal::refused;
 use crate::room::{Room, not_a_member};
 use crate::room_policy::RoomPolicies;
 use crate::topics::{self, FilterScope, TopicKind};
@@ -47,7 +48,7 @@ pub(crate) struct LaneRooms {
 }
 
 /// The rooms of one client.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct ClientRooms {
     /// The newest incarnation seen. Entries of an older one are stale.
     incarnation: u64,
@@ -148,11 +149,8 @@ impl LaneRooms {
             }
         }
         if !retains {
-            return Ok(Verdict {
-                mark: Mark::default(),
-                keep: message.retain && message.payload.is_empty(),
-                limit: Limit::None,
-            });
+            let keep = message.retain && message.payload.is_empty();
+            return Ok(unmarked(keep, Limit::None));
         }
         self.check_room_limit(name, 0)?;
         let mut room = self.new_room(cx, name);
@@ -197,10 +195,10 @@ impl LaneHook for LaneRooms {
         let judged = requests
             .iter()
             .map(|request| match topics::scope(request.filter) {
-                _ if stale => Err(Refusal {
-                    code: ReasonCode::UnspecifiedError,
-                    reason: "another connection has taken this session over".to_owned(),
-                }),
+                _ if stale => {
+                    let reason = "another connection has taken this session over";
+                    Err(refused(ReasonCode::UnspecifiedError, reason))
+                }
                 FilterScope::Room { room, peek: false } => {
                     self.may_join(who, room, request.proof, &mut created)
                 }
@@ -229,13 +227,7 @@ impl LaneHook for LaneRooms {
                 continue;
             };
             room.join(cx, who, request.filter);
-            let client = self
-                .clients
-                .entry(who.session.client)
-                .or_insert(ClientRooms {
-                    incarnation: 0,
-                    rooms: BTreeSet::new(),
-                });
+            let client = self.clients.entry(who.session.client).or_default();
             client.incarnation = who.session.incarnation;
             if !client.rooms.contains(name) {
                 client.rooms.insert(Arc::clone(room.name()));
@@ -313,17 +305,11 @@ impl LaneHook for LaneRooms {
                     let reason = "delivered but not kept: an inbox keeps nothing".to_owned();
                     self.report_not_retained(cx, who, message.topic, reason);
                 }
-                Ok(Verdict {
-                    mark: Mark::default(),
-                    keep: false,
-                    limit: Limit::None,
-                })
+                Ok(unmarked(false, Limit::None))
             }
-            TopicKind::Rooms | TopicKind::Inboxes | TopicKind::Outside => Ok(Verdict {
-                mark: Mark::default(),
-                keep: message.retain,
-                limit: Limit::OfLane,
-            }),
+            TopicKind::Rooms | TopicKind::Inboxes | TopicKind::Outside => {
+                Ok(unmarked(message.retain, Limit::OfLane))
+            }
         }
     }
 
@@ -378,6 +364,12 @@ impl LaneHook for LaneRooms {
             self.remove_if_idle(name);
         }
     }
+}
+
+/// The verdict on a message that is in no room, or in one that does not exist.
+fn unmarked(keep: bool, limit: Limit) -> Verdict {
+    let mark = Mark::default();
+    Verdict { mark, keep, limit }
 }
 
 /// The timer key of a member's grace period. Neither part contains a slash.

@@ -5,7 +5,7 @@
 //! runtime, the operating system or files.
 //!
 //! These files know only rooms, and no settings, users or locks: `epoch`, `hook`, `join_proof`,
-//! `membership`, `notice`, `presence`, `rate_limiter`, `room`, `room_policy` and `topics`.
+//! `membership`, `notice`, `presence`, `refusal`, `room`, `room_policy` and `topics`.
 
 mod access;
 mod authorize;
@@ -19,6 +19,7 @@ mod membership;
 mod notice;
 mod presence;
 mod random;
+mod refusal;
 mod room;
 mod room_policy;
 mod rules;
@@ -33,7 +34,6 @@ pub use users::{Users, UsersError, load_users, set_password};
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
 use hook::LaneRooms;
-use login::ScramLogin;
 use parking_lot::Mutex;
 use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
@@ -44,7 +44,7 @@ use roommq_broker::policy::{
 use roommq_broker::rate_limiter::RateLimiters;
 use roommq_config::Settings;
 use rules::Rules;
-use scram::{DecoyKey, Verifiers};
+use scram::{DecoyKey, Exchange, Verifiers};
 use std::sync::Arc;
 
 /// The policy of a server, and the hook of each of its lanes.
@@ -123,8 +123,8 @@ impl Policy for Bridge {
             }
             None => request.user_name,
         };
-        let login = ScramLogin::new(Arc::clone(verifiers), expected, nonce);
-        Ok(Box::new(login))
+        let exchange = Exchange::new(Arc::clone(verifiers), expected, nonce);
+        Ok(Box::new(exchange))
     }
 
     fn response_information(&self, who: &Principal) -> Option<String> {

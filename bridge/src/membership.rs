@@ -23,12 +23,6 @@ struct Device {
     filters: HashSet<Box<str>>,
 }
 
-impl Device {
-    fn add(&mut self, filter: &str) {
-        self.filters.insert(filter.into());
-    }
-}
-
 /// What a joining filter changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JoinOutcome {
@@ -113,13 +107,13 @@ impl Members {
 
     /// Adds a joining filter that was granted at `now`.
     pub fn add_filter(&mut self, who: Actor<'_>, filter: &str, now: u64) -> JoinOutcome {
-        let device = |filter: &str| Device {
+        let device = || Device {
             session: who.session,
             filters: HashSet::from([filter.into()]),
         };
         let Some(member) = self.users.get_mut(who.user) else {
             let member = Member {
-                devices: vec![device(filter)],
+                devices: vec![device()],
                 state: MemberState::Online,
                 since: now,
             };
@@ -134,12 +128,12 @@ impl Members {
                 }
                 if known.session != who.session {
                     // The subscriptions of the older session have ended.
-                    *known = device(filter);
+                    *known = device();
                 }
-                known.add(filter);
+                known.filters.insert(filter.into());
                 return JoinOutcome::KnownDevice;
             }
-            Err(index) => member.devices.insert(index, device(filter)),
+            Err(index) => member.devices.insert(index, device()),
         }
         if member.state == MemberState::Online {
             JoinOutcome::NewDevice

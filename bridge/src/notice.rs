@@ -1,6 +1,7 @@
 //! The JSON of `_events`, `_info` and `inbox/<user>/error`.
 
 use crate::epoch::rfc3339;
+use crate::refusal::{not_authorized, refused};
 use crate::topics::{self, TopicKind};
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
@@ -132,23 +133,18 @@ fn word(code: ReasonCode) -> &'static str {
 
 /// The refusal if there is no room of this name and the client may not create it.
 pub(crate) fn no_room(room: &str, nobody_creates: bool) -> Refusal {
-    let reason = if nobody_creates {
+    not_authorized(if nobody_creates {
         format!("there is no room `{room}`; only rooms that the server's config names exist here")
     } else {
         format!("there is no room `{room}` yet; connect with a user name and password to open it")
-    };
-    Refusal {
-        code: ReasonCode::NotAuthorized,
-        reason,
-    }
+    })
 }
 
 /// The refusal of a join or message that would create a room above `limits.rooms`.
 pub(crate) fn too_many_rooms(limit: usize) -> Refusal {
-    Refusal {
-        code: ReasonCode::QuotaExceeded,
-        reason: format!("full: the server has {limit} rooms; join one that is there, or try later"),
-    }
+    let reason =
+        format!("full: the server has {limit} rooms; join one that is there, or try later");
+    refused(ReasonCode::QuotaExceeded, reason)
 }
 
 /// Milliseconds between two error messages of one [key](error_key).

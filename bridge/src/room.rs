@@ -3,6 +3,7 @@
 use crate::epoch::Epoch;
 use crate::membership::{JoinOutcome, LeaveOutcome, Members};
 use crate::notice::{EventKind, RoomEvent, RoomInfo, json};
+use crate::refusal::{not_authorized, refused};
 use crate::room_policy::{RoomLimits, RoomPolicy};
 use crate::topics;
 use bytes::Bytes;
@@ -71,10 +72,8 @@ impl Room {
                 if u32::try_from(count).unwrap_or(u32::MAX) >= limit
                     && self.members.find(user).is_none() =>
             {
-                Err(Refusal {
-                    code: ReasonCode::QuotaExceeded,
-                    reason: format!("full, {count} of {limit}"),
-                })
+                let reason = format!("full, {count} of {limit}");
+                Err(refused(ReasonCode::QuotaExceeded, reason))
             }
             _ => Ok(()),
         }
@@ -265,8 +264,5 @@ impl Room {
 /// The refusal of a message from a user who is not a member.
 pub(crate) fn not_a_member(room: &str) -> Refusal {
     let filter = topics::room_filter(room);
-    Refusal {
-        code: ReasonCode::NotAuthorized,
-        reason: format!("join the room first: SUBSCRIBE to {filter}"),
-    }
+    not_authorized(format!("join the room first: SUBSCRIBE to {filter}"))
 }

@@ -82,14 +82,14 @@ fn names_one(pattern: &str) -> bool {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use roommq_config::RoomPattern;
+    use roommq_config::NamePattern;
 
     /// A rule as the loader would make it. An empty `list` is an open room; a `limit` of 0 is no
     /// limit.
     pub(crate) fn rule(pattern: &str, list: &[&str], limit: u32, publish: PublishRule) -> RoomRule {
         let users = list.iter().map(|user| (*user).to_owned()).collect();
         RoomRule {
-            pattern: RoomPattern {
+            pattern: NamePattern {
                 text: pattern.to_owned(),
                 matcher: globset::Glob::new(pattern).unwrap().compile_matcher(),
             },

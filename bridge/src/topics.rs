@@ -78,41 +78,27 @@ pub enum FilterScope<'a> {
 #[must_use]
 #[inline]
 pub fn kind(topic: &str) -> TopicKind<'_> {
-    if let Some(tail) = topic.strip_prefix("rooms") {
-        match after_first(tail) {
-            AfterFirst::Alone => TopicKind::Rooms,
-            AfterFirst::Levels(room, rest) => TopicKind::Room { room, rest },
-            AfterFirst::Other => TopicKind::Outside,
-        }
-    } else if let Some(tail) = topic.strip_prefix("inbox") {
-        match after_first(tail) {
-            AfterFirst::Alone => TopicKind::Inboxes,
-            AfterFirst::Levels(user, rest) => TopicKind::Inbox { user, rest },
-            AfterFirst::Other => TopicKind::Outside,
-        }
+    if let Some(levels) = topic.strip_prefix("rooms/") {
+        let (room, rest) = split_first(levels);
+        TopicKind::Room { room, rest }
+    } else if let Some(levels) = topic.strip_prefix("inbox/") {
+        let (user, rest) = split_first(levels);
+        TopicKind::Inbox { user, rest }
     } else {
-        TopicKind::Outside
+        match topic {
+            "rooms" => TopicKind::Rooms,
+            "inbox" => TopicKind::Inboxes,
+            _ => TopicKind::Outside,
+        }
     }
 }
 
-/// What follows the first level of a topic.
-enum AfterFirst<'a> {
-    Alone,
-    Levels(&'a str, Option<&'a str>),
-    Other,
-}
-
+/// The first level, and the levels after it.
 #[inline]
-fn after_first(tail: &str) -> AfterFirst<'_> {
-    if tail.is_empty() {
-        return AfterFirst::Alone;
-    }
-    let Some(levels) = tail.strip_prefix('/') else {
-        return AfterFirst::Other;
-    };
+fn split_first(levels: &str) -> (&str, Option<&str>) {
     match levels.split_once('/') {
-        Some((second, rest)) => AfterFirst::Levels(second, Some(rest)),
-        None => AfterFirst::Levels(levels, None),
+        Some((first, rest)) => (first, Some(rest)),
+        None => (levels, None),
     }
 }
 
@@ -139,7 +125,7 @@ pub fn scope(filter: &str) -> FilterScope<'_> {
 }
 
 fn first_level(levels: &str) -> &str {
-    levels.split_once('/').map_or(levels, |(first, _)| first)
+    split_first(levels).0
 }
 
 fn is_wildcard(level: &str) -> bool {

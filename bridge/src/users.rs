@@ -73,37 +73,15 @@ pub enum UsersError {
         /// The error. It contains no value of the file.
         what: String,
     },
-    /// A user name that is not allowed.
-    #[error("{}, key `users.{user}`: {source}", path.display())]
-    Name {
+    /// An entry that is not allowed.
+    #[error("{}, key `{key}`: {what}", path.display())]
+    Entry {
         /// The file.
         path: PathBuf,
-        /// The name.
-        user: String,
-        /// The reason.
-        source: topics::BadUserName,
-    },
-    /// The value is no argon2 hash.
-    #[error("{}, key `users.{user}`: no argon2 hash; set it with `roommq passwd`", path.display())]
-    Hash {
-        /// The file.
-        path: PathBuf,
-        /// The user.
-        user: String,
-    },
-    /// The value is no verifier or is too weak, or SCRAM does not allow the name.
-    #[error("{}, key `scram.{user}`: no verifier for SCRAM-SHA-256 with 4,096 iterations or more; set it with `roommq passwd`", path.display())]
-    Verifier {
-        /// The file.
-        path: PathBuf,
-        /// The user.
-        user: String,
-    },
-    /// `decoy_key` is not 32 bytes in base64.
-    #[error("{}, key `decoy_key`: no 32 bytes in base64; take the line away, and `roommq passwd` makes another", path.display())]
-    DecoyKey {
-        /// The file.
-        path: PathBuf,
+        /// The key of the entry.
+        key: String,
+        /// The reason. It contains no value of the file.
+        what: String,
     },
     /// SCRAM normalizes names and passwords, and does not allow all characters.
     #[error(
@@ -193,10 +171,9 @@ pub fn load_users(path: &Path) -> Result<Users, UsersError> {
     let mut hashes = HashMap::with_capacity(file.users.len());
     for (user, phc) in file.users {
         check_name(path, &user)?;
-        let hash = PasswordHash::new(&phc).ok().filter(is_usable);
-        let Some(hash) = hash else {
-            let path = path.to_owned();
-            return Err(UsersError::Hash { path, user });
+        let Some(hash) = PasswordHash::new(&phc).ok().filter(is_usable) else {
+            let what = "no argon2 hash; set it with `roommq passwd`";
+            return Err(bad_entry(path, format!("users.{user}"), what));
         };
         hashes.insert(user, hash);
     }
@@ -206,8 +183,8 @@ pub fn load_users(path: &Path) -> Result<Users, UsersError> {
         // The name is looked up in its normalized form.
         let name_holds = scram::prepared(&user).is_some_and(|name| name == user);
         let Some(verifier) = text.parse().ok().filter(|_| name_holds) else {
-            let path = path.to_owned();
-            return Err(UsersError::Verifier { path, user });
+            let what = "no verifier for SCRAM-SHA-256 with 4,096 iterations or more; set it with `roommq passwd`";
+            return Err(bad_entry(path, format!("scram.{user}"), what));
         };
         verifiers.insert(user, verifier);
     }
@@ -223,9 +200,18 @@ fn decoy(path: &Path, text: &str) -> Result<DecoyKey, UsersError> {
     let bytes = Base64::decode_vec(text)
         .ok()
         .and_then(|b| b.try_into().ok());
-    bytes.map(DecoyKey).ok_or_else(|| UsersError::DecoyKey {
-        path: path.to_owned(),
+    bytes.map(DecoyKey).ok_or_else(|| {
+        let what = "no 32 bytes in base64; take the line away, and `roommq passwd` makes another";
+        bad_entry(path, "decoy_key".to_owned(), what)
     })
+}
+
+fn bad_entry(path: &Path, key: String, what: impl Into<String>) -> UsersError {
+    UsersError::Entry {
+        path: path.to_owned(),
+        key,
+        what: what.into(),
+    }
 }
 
 /// Sets the password of `user` in the users file at `path`.
@@ -290,14 +276,9 @@ fn verifier(user: &str, password: &str, iterations: u32) -> Result<Verifier, Use
 }
 
 fn check_name(path: &Path, user: &str) -> Result<(), UsersError> {
-    match topics::user_name(user) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(UsersError::Name {
-            path: path.to_owned(),
-            user: user.to_owned(),
-            source,
-        }),
-    }
+    topics::user_name(user)
+        .map(drop)
+        .map_err(|bad| bad_entry(path, format!("users.{user}"), bad.to_string()))
 }
 
 /// The error contains only the parser's message. The parser's full text would show a line with a

@@ -3,7 +3,7 @@
 mod access;
 mod listener;
 
-pub(crate) use access::topics;
+pub(crate) use access::access_rule;
 pub(crate) use listener::{CheckedListener, listeners};
 
 use crate::keys::RoomRuleDraft;
@@ -12,48 +12,43 @@ use crate::problem::{Location, Problem};
 use crate::settings::{RoomAccess, RoomRule, Settings, UserFrom};
 use crate::value::word::RoomAccessWord;
 
-/// Checks that each `[[room]]` has a pattern of its own and consistent access.
-pub(crate) fn rooms(
-    tables: Vec<ParsedTable<RoomRuleDraft>>,
+/// Checks the entries of a list in order. `check` gets the good ones before the entry.
+pub(crate) fn entries<D, T>(
+    tables: &[ParsedTable<D>],
     problems: &mut Vec<Problem>,
-) -> Vec<RoomRule> {
-    let mut rules: Vec<RoomRule> = Vec::new();
+    check: fn(&ParsedTable<D>, &[T]) -> Result<T, Problem>,
+) -> Vec<T> {
+    let mut checked = Vec::new();
     for table in tables {
-        let access = match access(&table) {
-            Ok(access) => access,
-            Err(problem) => {
-                problems.push(problem);
-                continue;
-            }
-        };
-        let key = format!("{}.match", table.name);
-        let location = table.location_of("room.match");
-        let Some(pattern) = table.values.pattern else {
-            problems.push(Problem::Missing {
-                key,
-                location,
-                hint: r#"write `match = "lobby"`, or a glob such as "staff-*""#.to_owned(),
-            });
-            continue;
-        };
-        if rules.iter().any(|rule| rule.pattern == pattern) {
-            problems.push(Problem::BadValue {
-                key,
-                location,
-                value: pattern.text,
-                hint: "an earlier `[[room]]` has the same pattern, and the first match wins; make them one"
-                    .to_owned(),
-            });
-            continue;
+        match check(table, &checked) {
+            Ok(entry) => checked.push(entry),
+            Err(problem) => problems.push(problem),
         }
-        rules.push(RoomRule {
-            pattern,
-            access,
-            max_members: table.values.max_members,
-            publish: table.values.publish,
-        });
     }
-    rules
+    checked
+}
+
+/// Checks that a `[[room]]` has a pattern of its own and consistent access.
+pub(crate) fn room_rule(
+    table: &ParsedTable<RoomRuleDraft>,
+    earlier: &[RoomRule],
+) -> Result<RoomRule, Problem> {
+    let access = access(table)?;
+    let Some(pattern) = &table.values.pattern else {
+        let hint = r#"write `match = "lobby"`, or a glob such as "staff-*""#;
+        return Err(table.missing("room.match", hint));
+    };
+    if earlier.iter().any(|rule| rule.pattern == *pattern) {
+        let hint =
+            "an earlier `[[room]]` has the same pattern, and the first match wins; make them one";
+        return Err(table.bad_value("room.match", pattern.text.clone(), hint.to_owned()));
+    }
+    Ok(RoomRule {
+        pattern: pattern.clone(),
+        access,
+        max_members: table.values.max_members,
+        publish: table.values.publish,
+    })
 }
 
 fn access(table: &ParsedTable<RoomRuleDraft>) -> Result<RoomAccess, Problem> {
@@ -71,12 +66,10 @@ fn access(table: &ParsedTable<RoomRuleDraft>) -> Result<RoomAccess, Problem> {
         (RoomAccessWord::List, Some(members)) if !members.is_empty() => {
             Ok(RoomAccess::List(members.clone()))
         }
-        (RoomAccessWord::List, Some(_)) => Err(Problem::BadValue {
-            key,
-            location: table.location_of("room.members"),
-            value: "[]".to_owned(),
-            hint: "nobody could join; name the users, or write `access = \"open\"`".to_owned(),
-        }),
+        (RoomAccessWord::List, Some(_)) => {
+            let hint = "nobody could join; name the users, or write `access = \"open\"`";
+            Err(table.bad_value("room.members", "[]".to_owned(), hint.to_owned()))
+        }
         (RoomAccessWord::List, None) => Err(Problem::Missing {
             key,
             location: table.location_of("room.access"),

@@ -11,7 +11,6 @@ pub(crate) use listener::{LISTENER, ListenerDraft};
 pub(crate) use room::{ROOM, RoomRuleDraft};
 
 use crate::settings::Settings;
-use crate::value;
 use crate::value::size::{GIB, KIB, MIB, TIB};
 use crate::value::time::{HOUR, MILLISECOND, MONTH, SECOND};
 use key::{LARGEST_PACKET, SMALLEST_PACKET, key};
@@ -25,148 +24,43 @@ const LONGEST_EXPIRY: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// The keys of the sections that are tables.
 pub(crate) static SETTINGS: &[Key<Settings>] = &[
-    key!("auth.anonymous", auth.anonymous, switch, ()),
-    key!("auth.users_file", auth.users_file, path, ()),
-    key!(
-        "auth.scram_iterations",
-        auth.scram_iterations,
-        number,
-        4_096..=10_000_000
-    ),
-    key!("topics.outside_rooms", topics.outside_rooms, word, ()),
-    key!("topics.dollar", topics.dollar, word, ()),
-    key!("rooms.create", rooms.create, word, ()),
-    key!("presence.grace", presence.grace, time, MILLISECOND..=MONTH),
-    key!(
-        "limits.connections",
-        limits.connections,
-        number,
-        1..=10_000_000
-    ),
-    key!(
-        "limits.packet_bytes",
-        limits.packet_bytes,
-        size,
-        SMALLEST_PACKET..=LARGEST_PACKET
-    ),
-    key!(
-        "limits.outbox_bytes",
-        limits.outbox_bytes,
-        size,
-        KIB..=16 * GIB
-    ),
-    key!(
-        "limits.outbox_messages",
-        limits.outbox_messages,
-        number,
-        1..=100_000_000
-    ),
-    key!("limits.inflight", limits.inflight, number, 1..=65_535),
-    key!(
-        "limits.subscriptions",
-        limits.subscriptions,
-        number,
-        1..=65_535
-    ),
-    key!(
-        "limits.subscription_bytes",
-        limits.subscription_bytes,
-        size,
-        KIB..=16 * GIB
-    ),
-    key!(
-        "limits.retained",
-        limits.retained,
-        number,
-        1..=1_000_000_000
-    ),
-    key!(
-        "limits.retained_bytes",
-        limits.retained_bytes,
-        size,
-        KIB..=1_024 * GIB
-    ),
-    key!(
-        "limits.topic_aliases",
-        limits.topic_aliases,
-        number,
-        0..=65_535
-    ),
-    key!("limits.rooms", limits.rooms, number, 1..=100_000_000),
-    key!(
-        "limits.room_retained",
-        limits.room_retained,
-        number,
-        0..=100_000_000
-    ),
-    key!(
-        "limits.connect_time",
-        limits.connect_time,
-        time,
-        10 * MILLISECOND..=HOUR
-    ),
-    key!(
-        "limits.packet_time",
-        limits.packet_time,
-        time,
-        10 * MILLISECOND..=HOUR
-    ),
-    key!(
-        "limits.write_stall",
-        limits.write_stall,
-        time,
-        10 * MILLISECOND..=HOUR
-    ),
-    key!(
-        "limits.keep_alive",
-        limits.keep_alive,
-        time::seconds,
-        SECOND..=LONGEST_KEEP_ALIVE
-    ),
-    key!(
-        "limits.session_expiry",
-        limits.session_expiry,
-        time::seconds_or_never,
-        Duration::ZERO..=LONGEST_EXPIRY
-    ),
-    key!(
-        "limits.kept_sessions",
-        limits.kept_sessions,
-        number,
-        0..=100_000_000
-    ),
-    key!("limits.kept_bytes", limits.kept_bytes, size, 64 * KIB..=TIB),
-    key!(
-        "limits.queue_age",
-        limits.queue_age,
-        time,
-        MILLISECOND..=LONGEST_EXPIRY
-    ),
-    key!(
-        "limits.shutdown_time",
-        limits.shutdown_time,
-        time,
-        Duration::ZERO..=HOUR
-    ),
-    key!(
-        "limits.password_checks",
-        limits.password_checks,
-        number,
-        1..=1_024
-    ),
-    key!("lanes.count", lanes.count, number, 1..=4_096),
-    key!("lanes.keepers", lanes.keepers, number, 0..=1_024),
-    key!("lanes.io_threads", lanes.io_threads, number, 0..=1_024),
-    key!(
-        "lanes.credit_bytes",
-        lanes.credit_bytes,
-        size,
-        KIB..=1_024 * MIB
-    ),
-    key!("sys.interval", sys.interval, time, Duration::ZERO..=MONTH),
-    key!("sys.read", sys.read, word, ()),
-    key!("log.level", log.level, level, ()),
-    key!("log.format", log.format, word, ()),
+    key!(auth.anonymous: switch),
+    key!(auth.users_file?: path),
+    key!(auth.scram_iterations: number, 4_096..=10_000_000),
+    key!(topics.outside_rooms: word),
+    key!(topics.dollar: word),
+    key!(rooms.create: word),
+    key!(presence.grace: time, MILLISECOND..=MONTH),
+    key!(limits.connections: number, 1..=10_000_000),
+    key!(limits.packet_bytes: size, SMALLEST_PACKET..=LARGEST_PACKET),
+    key!(limits.outbox_bytes: size, KIB..=16 * GIB),
+    key!(limits.outbox_messages: number, 1..=100_000_000),
+    key!(limits.inflight: number, 1..=65_535),
+    key!(limits.subscriptions: number, 1..=65_535),
+    key!(limits.subscription_bytes: size, KIB..=16 * GIB),
+    key!(limits.retained: number, 1..=1_000_000_000),
+    key!(limits.retained_bytes: size, KIB..=1_024 * GIB),
+    key!(limits.topic_aliases: number, 0..=65_535),
+    key!(limits.rooms: number, 1..=100_000_000),
+    key!(limits.room_retained: number, 0..=100_000_000),
+    key!(limits.connect_time: time, 10 * MILLISECOND..=HOUR),
+    key!(limits.packet_time: time, 10 * MILLISECOND..=HOUR),
+    key!(limits.write_stall: time, 10 * MILLISECOND..=HOUR),
+    key!(limits.keep_alive: time::seconds, SECOND..=LONGEST_KEEP_ALIVE),
+    key!(limits.session_expiry: time::seconds_or_never, Duration::ZERO..=LONGEST_EXPIRY),
+    key!(limits.kept_sessions: number, 0..=100_000_000),
+    key!(limits.kept_bytes: size, 64 * KIB..=TIB),
+    key!(limits.queue_age: time, MILLISECOND..=LONGEST_EXPIRY),
+    key!(limits.shutdown_time: time, Duration::ZERO..=HOUR),
+    key!(limits.password_checks: number, 1..=1_024),
+    key!(lanes.count: number, 1..=4_096),
+    key!(lanes.keepers: number, 0..=1_024),
+    key!(lanes.io_threads: number, 0..=1_024),
+    key!(lanes.credit_bytes: size, KIB..=1_024 * MIB),
+    key!(sys.interval: time, Duration::ZERO..=MONTH),
+    key!(sys.read: word),
+    key!(log.level: level),
+    key!(log.format: word),
 ];
 
 /// How a section is written.

@@ -24,8 +24,8 @@ pub use load::{EffectiveValue, Loaded, load};
 pub use problem::{ConfigError, Location, Problem};
 pub use settings::{
     AccessRule, AuthSettings, ClientCertificates, Endpoint, Lanes, Limits, Listener,
-    ListenerLimits, LogFormat, LogSettings, Permission, PresenceSettings, PublishRule, RoomAccess,
-    RoomCreation, RoomPattern, RoomRule, RoomSettings, Settings, SysReaders, SysSettings, Tls,
-    TopicSettings, Transport, UserFrom, UserPattern, WebSocket,
+    ListenerLimits, LogFormat, LogSettings, NamePattern, Permission, PresenceSettings, PublishRule,
+    RoomAccess, RoomCreation, RoomRule, RoomSettings, Settings, SysReaders, SysSettings, Tls,
+    TopicSettings, Transport, UserFrom, WebSocket,
 };
 pub use sources::{Flags, Sources, process_environment};

@@ -117,25 +117,20 @@ impl Loader<'_> {
     /// None: there are problems that leave no settings to build.
     fn settings(&mut self, tree: &Map<String, Value>) -> Option<Settings> {
         let listeners = self.list("listener", keys::LISTENER, tree, Loader::resolve_listener);
-        let sections = tree
-            .iter()
-            .filter_map(|(section, value)| match &value.kind {
-                ValueKind::Table(table) => Some((section, table)),
+        let given = |name: &str| {
+            let (section, key) = name.split_once('.')?;
+            match &tree.get(section)?.kind {
+                ValueKind::Table(table) => table.get(key),
                 _ => None,
-            });
-        let given: BTreeMap<String, &Value> = sections
-            .flat_map(|(section, table)| {
-                let entries = table.iter();
-                entries.map(move |(key, value)| (format!("{section}.{key}"), value))
-            })
-            .collect();
+            }
+        };
         let mut entry = ParsedTable {
             name: String::new(),
             location: Location::Default,
             values: Settings::default(),
             locations: BTreeMap::new(),
         };
-        self.fill(keys::SETTINGS, |key| given.get(key).copied(), &mut entry);
+        self.fill(keys::SETTINGS, given, &mut entry);
         let locations = &entry.locations;
         self.resolve(
             locations,
@@ -146,19 +141,19 @@ impl Loader<'_> {
         let access = self.list("access", keys::ACCESS, tree, |_, _| {});
         let rooms = self.list("room", keys::ROOM, tree, |_, _| {});
 
-        let listeners = listeners.map(|entries| check::listeners(entries, &mut self.problems));
-        let rooms = rooms.map(|entries| check::rooms(entries, &mut self.problems));
-        let access = access.map(|entries| check::topics(entries, &mut self.problems));
-        let (listeners, Some(rules), Some(access)) = (listeners?, rooms, access) else {
-            return None;
-        };
+        let listeners = listeners.map(|tables| check::listeners(&tables, &mut self.problems));
+        let rooms =
+            rooms.map(|tables| check::entries(&tables, &mut self.problems, check::room_rule));
+        let access =
+            access.map(|tables| check::entries(&tables, &mut self.problems, check::access_rule));
+        let (listeners, rooms, access) = (listeners?, rooms?, access?);
         if !self.misread("auth") {
             check::auth(&listeners, &entry, &mut self.problems);
         }
         let mut settings = entry.values;
         settings.listeners = listeners.into_iter().map(|one| one.listener).collect();
         settings.access_rules = access;
-        settings.room_rules = rules;
+        settings.room_rules = rooms;
         Some(settings)
     }
 
@@ -216,30 +211,23 @@ impl Loader<'_> {
                 continue;
             };
             let location = layer::location(value, self.file);
-            if let Err(hint) = (key.read)(&mut entry.values, &value.kind) {
-                self.problems.push(Problem::BadValue {
-                    key: full_name(&entry.name, key.name),
-                    location: location.clone(),
-                    value: value::describe(&value.kind),
-                    hint,
-                });
-            }
             entry.locations.insert(key.name, location);
+            if let Err(hint) = (key.read)(&mut entry.values, &value.kind) {
+                let value = value::describe(&value.kind);
+                self.problems.push(entry.bad_value(key.name, value, hint));
+            }
         }
     }
 
     /// Records the values of a table for [`Loaded::values`].
     fn record<T>(&mut self, keys: &[Key<T>], entry: &ParsedTable<T>) {
-        self.values.extend(keys.iter().map(|key| {
-            EffectiveValue {
-                key: full_name(&entry.name, key.name),
-                value: (key.show)(&entry.values),
-                source: entry
-                    .locations
-                    .get(key.name)
-                    .cloned()
-                    .unwrap_or(Location::Default),
-            }
+        self.values.extend(keys.iter().map(|key| EffectiveValue {
+            key: entry.name_of(key.name),
+            value: (key.show)(&entry.values),
+            source: match entry.locations.get(key.name) {
+                Some(location) => location.clone(),
+                None => Location::Default,
+            },
         }));
     }
 
@@ -262,13 +250,5 @@ impl Loader<'_> {
         if let (true, Some(path), Some(directory)) = (from_file, path, self.file.parent()) {
             *path = directory.join(&*path);
         }
-    }
-}
-
-/// The name that problems call a key: `room[0]` and `room.match` make `room[0].match`.
-fn full_name(entry: &str, key: &str) -> String {
-    match key.split_once('.') {
-        Some((_, last)) if !entry.is_empty() => format!("{entry}.{last}"),
-        _ => key.to_owned(),
     }
 }

@@ -3,7 +3,7 @@
 mod access;
 mod listener;
 
-pub use access::{AccessRule, Permission, UserPattern};
+pub use access::{AccessRule, Permission};
 pub use listener::{
     ClientCertificates, Endpoint, Listener, ListenerLimits, Tls, Transport, UserFrom, WebSocket,
 };
@@ -66,7 +66,7 @@ pub struct TopicSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomRule {
     /// The glob that matches the room's name.
-    pub pattern: RoomPattern,
+    pub pattern: NamePattern,
     /// Who may join.
     pub access: RoomAccess,
     /// The most members at once. None: no limit.
@@ -75,9 +75,9 @@ pub struct RoomRule {
     pub publish: PublishRule,
 }
 
-/// A glob that matches room names.
+/// A glob that matches names of rooms or users.
 #[derive(Debug, Clone)]
-pub struct RoomPattern {
+pub struct NamePattern {
     /// The glob as written.
     pub text: String,
     /// The compiled glob.
@@ -85,13 +85,13 @@ pub struct RoomPattern {
 }
 
 /// Two patterns are equal if they are written the same.
-impl PartialEq for RoomPattern {
+impl PartialEq for NamePattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }
 }
 
-impl Eq for RoomPattern {}
+impl Eq for NamePattern {}
 
 /// Who may join a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,9 +103,10 @@ pub enum RoomAccess {
 }
 
 /// Who may publish into a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PublishRule {
     /// Everybody who may join.
+    #[default]
     Anyone,
     /// Only members.
     Members,

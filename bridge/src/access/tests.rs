@@ -2,7 +2,7 @@
 use super::*;
 use globset::Glob;
 use proptest::prelude::*;
-use roommq_config::UserPattern;
+use roommq_config::NamePattern;
 
 const ALLOW: Option<Permission> = Some(Permission::Allow);
 const DENY: Option<Permission> = Some(Permission::Deny);
@@ -14,7 +14,7 @@ fn rule(
     publish: Option<Permission>,
     subscribe: Option<Permission>,
 ) -> AccessRule {
-    let pattern = |text: &&str| UserPattern {
+    let pattern = |text: &&str| NamePattern {
         text: (*text).to_owned(),
         matcher: Glob::new(text).unwrap().compile_matcher(),
     };

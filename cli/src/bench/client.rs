@@ -1,13 +1,11 @@
 //! Opens many connections: CONNECT, CONNACK, SUBSCRIBE, SUBACK.
 
-use super::figures::wide;
+use super::figures::{nanos, wide};
 use super::histogram::Histogram;
 use super::stream::{ClientStream, TlsOptions};
-use super::wire::{self, Credentials, MqttVersion, ServerPacket};
+use super::wire::{self, MqttVersion, ServerPacket};
 use anyhow::{Context, anyhow, bail};
-use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -31,7 +29,7 @@ pub struct Dialer {
     /// Protocol version.
     pub version: MqttVersion,
     /// User name and password. None: anonymous.
-    pub login: Option<Credentials>,
+    pub login: Option<(String, String)>,
     /// QoS of the subscriptions.
     pub qos: u8,
 }
@@ -131,78 +129,55 @@ impl Dialer {
         &self,
         specs: Vec<ClientSpec>,
         tolerant: bool,
-        tick: impl Fn(u64) + 'static,
+        tick: impl Fn(u64),
     ) -> anyhow::Result<OpenResult> {
-        let start = Instant::now();
-        let queue = Rc::new(OpenQueue {
-            results: RefCell::new(specs.iter().map(|_| None).collect()),
-            specs,
-            next: Cell::new(0),
-            failed: Cell::new(0),
-            first_failure: RefCell::new(None),
-            times: RefCell::new(Histogram::new()),
-            tick: Box::new(tick),
-        });
+        let (start, all) = (Instant::now(), specs.len());
         let limit = if tolerant { FAILURES_TOLERATED } else { 0 };
-        let mut workers = JoinSet::new();
-        for _ in 0..AT_ONCE.min(queue.specs.len()) {
-            let (dialer, queue) = (self.clone(), Rc::clone(&queue));
-            workers.spawn_local(async move {
-                while queue.failed.get() <= limit {
-                    let number = queue.next.replace(queue.next.get() + 1);
-                    let Some(spec) = queue.specs.get(number) else {
-                        break;
-                    };
+        let mut waiting = specs.into_iter().enumerate();
+        let mut started = 0;
+        let mut opening = JoinSet::new();
+        let mut connections: Vec<Option<OpenConnection>> = Vec::new();
+        connections.resize_with(all, || None);
+        let (mut failed, mut first_failure) = (0, None);
+        let mut times = Histogram::default();
+        loop {
+            while opening.len() < AT_ONCE && failed <= limit {
+                let Some((number, spec)) = waiting.next() else {
+                    break;
+                };
+                started = number + 1;
+                let dialer = self.clone();
+                opening.spawn_local(async move {
                     let start = Instant::now();
-                    let result = dialer.open(spec).await;
-                    queue.settle(number, result, start.elapsed());
+                    let result = dialer.open(&spec).await;
+                    (number, result, start.elapsed())
+                });
+            }
+            let Some(ended) = opening.join_next().await else {
+                break;
+            };
+            let (number, result, took) = ended.context("a connecting task ended")?;
+            match result {
+                Ok(connection) => {
+                    connections[number] = Some(connection);
+                    times.record(nanos(took));
                 }
-            });
+                Err(error) => {
+                    failed += 1;
+                    first_failure.get_or_insert(error);
+                }
+            }
+            tick(wide(number) + 1);
         }
-        while let Some(ended) = workers.join_next().await {
-            ended.context("a connecting task ended")?;
-        }
-        let first_failure = queue.first_failure.take();
-        if let (false, Some(error)) = (tolerant, first_failure.as_ref()) {
-            bail!(
-                "client {} of {}: {error:#}",
-                queue.next.get(),
-                queue.specs.len()
-            );
+        if let (false, Some(error)) = (tolerant, &first_failure) {
+            bail!("client {started} of {all}: {error:#}");
         }
         Ok(OpenResult {
-            connections: queue.results.take().into_iter().flatten().collect(),
+            connections: connections.into_iter().flatten().collect(),
             first_failure,
-            times: queue.times.borrow().clone(),
+            times,
             took: start.elapsed(),
         })
-    }
-}
-
-struct OpenQueue {
-    specs: Vec<ClientSpec>,
-    next: Cell<usize>,
-    results: RefCell<Vec<Option<OpenConnection>>>,
-    failed: Cell<u64>,
-    first_failure: RefCell<Option<anyhow::Error>>,
-    times: RefCell<Histogram>,
-    tick: Box<dyn Fn(u64)>,
-}
-
-impl OpenQueue {
-    fn settle(&self, number: usize, result: anyhow::Result<OpenConnection>, took: Duration) {
-        match result {
-            Ok(connection) => {
-                self.results.borrow_mut()[number] = Some(connection);
-                let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-                self.times.borrow_mut().record(nanos);
-            }
-            Err(error) => {
-                self.failed.set(self.failed.get() + 1);
-                self.first_failure.borrow_mut().get_or_insert(error);
-            }
-        }
-        (self.tick)(wide(number) + 1);
     }
 }
 

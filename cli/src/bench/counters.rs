@@ -3,6 +3,7 @@
 //! They are plain cells, because the load generator is one thread. The pacer's thread has atomics
 //! of its own.
 
+use super::figures::nanos;
 use super::histogram::Histogram;
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
@@ -11,20 +12,23 @@ use std::time::Instant;
 #[derive(Debug, Clone, Copy)]
 pub struct Clock(Instant);
 
-impl Clock {
+impl Default for Clock {
     /// A clock that starts now.
-    pub fn start() -> Clock {
+    fn default() -> Clock {
         Clock(Instant::now())
-    }
-
-    /// Nanoseconds since the start.
-    #[inline]
-    pub fn nanos(self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
-/// The counters of one run.
+impl Clock {
+    /// Nanoseconds since the start.
+    #[inline]
+    pub fn nanos(self) -> u64 {
+        nanos(self.0.elapsed())
+    }
+}
+
+/// The counters of one run. They start at zero, and the clock starts with them.
+#[derive(Default)]
 pub struct RunCounters {
     /// The clock of the stamps.
     pub clock: Clock,
@@ -51,23 +55,6 @@ pub struct RunCounters {
 }
 
 impl RunCounters {
-    /// Counters at zero, and a started clock.
-    pub fn new() -> RunCounters {
-        RunCounters {
-            clock: Clock::start(),
-            measuring: Cell::new(false),
-            stopped: Cell::new(false),
-            delivered: Cell::new(0),
-            out_of_order: Cell::new(0),
-            corrupt: Cell::new(0),
-            refused: Cell::new(0),
-            stalls: Cell::new(0),
-            closed: Cell::new(0),
-            latency: RefCell::new(Histogram::new()),
-            first_failure: RefCell::new(None),
-        }
-    }
-
     /// Counts a connection that ended too early.
     pub fn connection_lost(&self, whose: &str, why: &str) {
         add(&self.closed, 1);

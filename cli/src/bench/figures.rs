@@ -1,8 +1,15 @@
 //! Conversion, rates and formats of numbers.
 
+use std::time::Duration;
+
 /// A `usize` as `u64`.
 pub fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// A time in nanoseconds.
+pub fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A count as `f64`.

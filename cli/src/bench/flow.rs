@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// The messages of one publisher that are in flight.
+#[derive(Default)]
 pub struct FlowControl {
     copies: u64,
     window: u64,
@@ -30,13 +31,8 @@ impl FlowControl {
             copies: copies.max(1),
             window: u64::from(window),
             acknowledged_too: qos > 0,
-            sent: Cell::new(0),
-            acked: Cell::new(0),
             budget,
-            missing_copies: Cell::new(0),
-            missing_acks: Cell::new(0),
-            waiting: Cell::new(false),
-            wake: Notify::new(),
+            ..FlowControl::default()
         }
     }
 

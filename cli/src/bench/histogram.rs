@@ -33,9 +33,9 @@ pub struct Percentiles {
     pub max: f64,
 }
 
-impl Histogram {
+impl Default for Histogram {
     /// An empty histogram. It has about 20 KB.
-    pub fn new() -> Histogram {
+    fn default() -> Histogram {
         let buckets = usize::try_from(EXACT).unwrap_or(0) * (1 + OCTAVES as usize);
         Histogram {
             buckets: vec![0; buckets],
@@ -43,7 +43,9 @@ impl Histogram {
             max: 0,
         }
     }
+}
 
+impl Histogram {
     /// Counts one time in nanoseconds.
     #[inline]
     pub fn record(&mut self, nanos: u64) {
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn small_values_are_exact() {
-        let mut h = Histogram::new();
+        let mut h = Histogram::default();
         for nanos in 1..=100 {
             h.record(nanos);
         }
@@ -116,13 +118,13 @@ mod tests {
 
     #[test]
     fn nothing_measured_reads_zero() {
-        let p = Histogram::new().percentiles();
+        let p = Histogram::default().percentiles();
         assert_eq!((p.count, p.p50.to_bits(), p.max.to_bits()), (0, 0, 0));
     }
 
     #[test]
     fn buckets_meet_without_gap_or_overlap() {
-        let all = Histogram::new().buckets.len();
+        let all = Histogram::default().buckets.len();
         let mut next = 0;
         for bucket in 0..wide(all) {
             assert_eq!(wide(bucket_of(next)), bucket);
@@ -134,7 +136,7 @@ mod tests {
 
     #[test]
     fn enormous_values_are_in_the_last_bucket() {
-        let mut h = Histogram::new();
+        let mut h = Histogram::default();
         h.record(u64::MAX);
         assert_eq!(h.percentiles().count, 1);
         assert_eq!(h.max, u64::MAX);
@@ -146,7 +148,7 @@ mod tests {
             mut values in prop::collection::vec(0u64..1_000_000_000_000, 1..300),
             share in 0.0f64..=1.0,
         ) {
-            let mut h = Histogram::new();
+            let mut h = Histogram::default();
             for value in &values {
                 h.record(*value);
             }

@@ -10,7 +10,7 @@ use super::plan::{LoadShape, Plan};
 use super::process::{self, ProcessUsage};
 use super::progress::ProgressLine;
 use super::publisher::{PublishTarget, PublisherTask};
-use super::report::LoadReport;
+use super::report::{LoadReport, Report};
 use super::stream::{self, ReadBuffer, StreamWriter};
 use super::wire::DISCONNECT;
 use std::io::Write;
@@ -76,7 +76,7 @@ impl<'a> LoadRun<'a> {
     ) -> anyhow::Result<LoadRun<'a>> {
         Ok(LoadRun {
             plan,
-            counters: Rc::new(RunCounters::new()),
+            counters: Rc::new(RunCounters::default()),
             progress,
             name,
             first: plan.asked.pid.map(process::sample).transpose()?,
@@ -146,7 +146,7 @@ impl<'a> LoadRun<'a> {
     ///
     /// # Errors
     /// The server's process has ended.
-    pub async fn run(mut self, shape: LoadShape) -> anyhow::Result<LoadReport> {
+    pub async fn run(mut self, shape: LoadShape) -> anyhow::Result<Report> {
         let warm_up = Instant::now() + self.plan.warm_up();
         while Instant::now() < warm_up {
             self.progress.text(|| format!("{}: warming up", self.name));
@@ -163,7 +163,7 @@ impl<'a> LoadRun<'a> {
         let last = self.plan.asked.pid.map(process::sample).transpose()?;
         let report = self.report(shape, &from, &to, last, ended.as_ref());
         self.close(ended).await;
-        Ok(report)
+        Ok(Report::Load(Box::new(report)))
     }
 
     /// Waits for the end of the measured time, or for the last message.
@@ -325,8 +325,8 @@ impl<'a> LoadRun<'a> {
             writer.offer(&DISCONNECT);
         }
         if let Some(mut ended) = ended {
-            for socket in ended.sockets() {
-                let _ = socket.write(&DISCONNECT);
+            for sender in &mut ended.senders {
+                let _ = sender.socket.write(&DISCONNECT);
             }
         }
         self.tasks.shutdown().await;

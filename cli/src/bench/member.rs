@@ -170,7 +170,7 @@ mod tests {
     fn bytes_in_any_pieces_count_the_same() {
         let bytes = frames(&[1, 2, 3, 4]);
         for size in 1..bytes.len() {
-            let counters = Rc::new(RunCounters::new());
+            let counters = Rc::new(RunCounters::default());
             let mut member = member(&counters);
             bytes
                 .chunks(size)
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn repeated_and_late_messages_are_out_of_order_and_gaps_are_not() {
-        let counters = Rc::new(RunCounters::new());
+        let counters = Rc::new(RunCounters::default());
         member(&counters).take(&frames(&[1, 1, 5, 4, 6])).unwrap();
         assert_eq!(
             (counters.delivered.get(), counters.out_of_order.get()),
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_payload_of_another_program_is_corrupt_and_not_delivered() {
-        let counters = Rc::new(RunCounters::new());
+        let counters = Rc::new(RunCounters::default());
         let mut member = MemberTask::new(Rc::clone(&counters), MqttVersion::V3, Vec::new());
         member.take(&frames(&[1])).unwrap();
         member.take(&[0x30, 4, 0, 1, b't', b'x']).unwrap();
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn latency_counts_only_while_measuring() {
-        let counters = Rc::new(RunCounters::new());
+        let counters = Rc::new(RunCounters::default());
         let mut member = member(&counters);
         member.take(&frames(&[1])).unwrap();
         counters.measuring.set(true);

@@ -85,16 +85,16 @@ async fn run_scenarios(plan: &Plan) -> anyhow::Result<Vec<Report>> {
     let progress = Rc::new(ProgressLine::new());
     let report = match plan.asked.scenario {
         Scenario::All => return tour(plan, &progress).await,
-        Scenario::Fanout => load(scenarios::fanout(plan, plan.shape(1, 100), &progress).await?),
-        Scenario::Paced => load(scenarios::paced(plan, plan.shape(1, 10), &progress).await?),
+        Scenario::Fanout => scenarios::fanout(plan, plan.shape(1, 100), &progress).await?,
+        Scenario::Paced => scenarios::paced(plan, plan.shape(1, 10), &progress).await?,
         Scenario::Rooms => {
             let shape = LoadShape {
                 publishers: 1,
                 ..plan.shape(1000, 1)
             };
-            load(scenarios::rooms(plan, shape, plan.asked.rooms_per_connection, &progress).await?)
+            scenarios::rooms(plan, shape, plan.asked.rooms_per_connection, &progress).await?
         }
-        Scenario::Connect => storm(scenarios::connect(plan, plan.asked.clients, &progress).await?),
+        Scenario::Connect => scenarios::connect(plan, plan.asked.clients, &progress).await?,
     };
     Ok(vec![report])
 }
@@ -112,21 +112,13 @@ async fn tour(plan: &Plan, progress: &Rc<ProgressLine>) -> anyhow::Result<Vec<Re
         publishers: 1,
     };
     Ok(vec![
-        load(scenarios::fanout(&plan, of(1, 100), progress).await?),
-        load(scenarios::fanout(&plan, of(100, 10), progress).await?),
-        load(scenarios::fanout(&plan, of(1, 1), progress).await?),
-        load(scenarios::paced(&plan, of(1, 10), progress).await?),
-        load(scenarios::rooms(&plan, of(1000, 1), 1, progress).await?),
-        storm(scenarios::connect(&plan, 1000, progress).await?),
+        scenarios::fanout(&plan, of(1, 100), progress).await?,
+        scenarios::fanout(&plan, of(100, 10), progress).await?,
+        scenarios::fanout(&plan, of(1, 1), progress).await?,
+        scenarios::paced(&plan, of(1, 10), progress).await?,
+        scenarios::rooms(&plan, of(1000, 1), 1, progress).await?,
+        scenarios::connect(&plan, 1000, progress).await?,
     ])
-}
-
-fn load(report: report::LoadReport) -> Report {
-    Report::Load(Box::new(report))
-}
-
-fn storm(report: report::StormReport) -> Report {
-    Report::Storm(Box::new(report))
 }
 
 /// Raises the soft limit of open files to the hard limit. The error: that is not enough.

@@ -2,7 +2,7 @@
 //! coarse.
 
 use super::counters::Clock;
-use super::figures::wide;
+use super::figures::nanos;
 use super::histogram::Histogram;
 use super::stream::StdStream;
 use super::wire::{MqttVersion, PayloadStamp, PublishTemplate, ServerPacket, next_packet};
@@ -55,14 +55,7 @@ pub struct PacerResult {
     /// Why it stopped early.
     pub failure: Option<io::Error>,
     /// Still open, so that the server sees no early end.
-    senders: Vec<PacedSender>,
-}
-
-impl PacerResult {
-    /// The sockets, for DISCONNECT.
-    pub fn sockets(&mut self) -> impl Iterator<Item = &mut StdStream> {
-        self.senders.iter_mut().map(|sender| &mut sender.socket)
-    }
+    pub senders: Vec<PacedSender>,
 }
 
 impl Pacer {
@@ -123,7 +116,7 @@ struct PacerThread {
 
 impl PacerThread {
     fn run(&self, mut senders: Vec<PacedSender>) -> PacerResult {
-        let mut lag = Histogram::new();
+        let mut lag = Histogram::default();
         let mut failure = self.send(&mut senders, &mut lag).err();
         if failure.is_some() {
             self.shared.failed.store(true, Relaxed);
@@ -226,8 +219,4 @@ impl PacerThread {
         }
         Ok(())
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    wide(usize::try_from(time.as_nanos()).unwrap_or(usize::MAX))
 }

@@ -3,7 +3,7 @@
 use super::args::{BenchArgs, Scenario};
 use super::client::{ClientSpec, Dialer};
 use super::stream::TlsOptions;
-use super::wire::{Credentials, MqttVersion, STAMP_BYTES};
+use super::wire::{MqttVersion, STAMP_BYTES};
 use crate::address::{ServerAddress, bracketed};
 use crate::options::LoginArgs;
 use crate::{connect, tls};
@@ -68,16 +68,12 @@ impl Plan {
             3 | 4 => MqttVersion::V3,
             _ => MqttVersion::V5,
         };
-        let login = connect::credentials(&args.login)?.map(|(user, password)| Credentials {
-            user,
-            password: Some(password),
-        });
         Ok(Plan {
             dialer: Dialer {
                 server,
+                login: connect::credentials(&args.login)?,
                 secure: secure(&args.login)?,
                 version,
-                login,
                 qos: args.qos,
             },
             payload: usize::try_from(args.payload)?.max(STAMP_BYTES),

@@ -27,9 +27,7 @@ impl ProgressLine {
 
     /// Shows `done` of `all` things, at most ten times a second.
     pub fn count(&self, what: &str, done: u64, all: u64) {
-        if self.is_due() {
-            self.write(&format!("{what}: {} of {}", grouped(done), grouped(all)));
-        }
+        self.text(|| format!("{what}: {} of {}", grouped(done), grouped(all)));
     }
 
     /// Shows a text, at most ten times a second.

@@ -115,32 +115,19 @@ impl LoadReport {
                 grouped(self.owed)
             ));
         }
-        if self.out_of_order > 0 {
-            say(format!(
-                "{} deliveries arrived out of order or twice",
-                grouped(self.out_of_order)
-            ));
-        }
-        if self.extra > 0 {
-            say(format!(
-                "{} more deliveries arrived than expected",
-                grouped(self.extra)
-            ));
-        }
-        if self.corrupt > 0 {
-            say(format!(
-                "{} deliveries had an unknown payload",
-                grouped(self.corrupt)
-            ));
-        }
-        if self.unacknowledged > 0 {
-            say(format!(
-                "{} publishes were not acknowledged",
-                grouped(self.unacknowledged)
-            ));
-        }
-        if self.refused > 0 {
-            say(format!("{} publishes were refused", grouped(self.refused)));
+        for (count, what) in [
+            (
+                self.out_of_order,
+                "deliveries arrived out of order or twice",
+            ),
+            (self.extra, "more deliveries arrived than expected"),
+            (self.corrupt, "deliveries had an unknown payload"),
+            (self.unacknowledged, "publishes were not acknowledged"),
+            (self.refused, "publishes were refused"),
+        ] {
+            if count > 0 {
+                say(format!("{} {what}", grouped(count)));
+            }
         }
         if self.stalls > 0 {
             say(format!(

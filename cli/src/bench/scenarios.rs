@@ -1,5 +1,6 @@
 //! The scenarios: which clients connect, and what they send.
 
+use super::client::OpenConnection;
 use super::figures::{a_second, real, thousandths, wide};
 use super::flow::FlowControl;
 use super::load_run::LoadRun;
@@ -9,7 +10,7 @@ use super::plan::{LoadShape, Plan};
 use super::process::{self, ProcessUsage};
 use super::progress::ProgressLine;
 use super::publisher::{PublishTarget, allowed_window};
-use super::report::{LoadReport, StormReport};
+use super::report::{Report, StormReport};
 use super::wire::{DISCONNECT, PublishTemplate};
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,12 +24,9 @@ pub async fn fanout(
     plan: &Plan,
     shape: LoadShape,
     progress: &Rc<ProgressLine>,
-) -> anyhow::Result<LoadReport> {
+) -> anyhow::Result<Report> {
     let mut run = LoadRun::new("fanout", plan, progress)?;
-    let members = run.open("members", member_specs(plan, shape)).await?;
-    let publishers = run
-        .open("publishers", publisher_specs(plan, shape, members.len()))
-        .await?;
+    let (members, publishers) = open_rooms(&run, shape).await?;
     let qos = plan.dialer.qos;
     let flows: Vec<Rc<FlowControl>> = publishers
         .iter()
@@ -43,19 +41,16 @@ pub async fn fanout(
         })
         .collect();
     let a_room = flows.chunks(shape.publishers as usize);
-    for (connection, flows) in members
-        .into_iter()
-        .zip(a_room.flat_map(|flows| std::iter::repeat_n(flows, shape.members as usize)))
-    {
+    for (connection, flows) in members.into_iter().zip(for_each_member(a_room, shape)) {
         let streams = flows
             .iter()
             .map(|flow| PublisherStream::new(Some(Rc::clone(flow))))
             .collect();
         run.add_member(connection, streams);
     }
-    let places =
-        (0..shape.rooms).flat_map(|room| (0..shape.publishers).map(move |stream| (room, stream)));
-    for ((connection, flow), (room, stream)) in publishers.into_iter().zip(&flows).zip(places) {
+    for ((connection, flow), (room, stream)) in
+        publishers.into_iter().zip(&flows).zip(streams(shape))
+    {
         let template = template(plan, room);
         run.add_publisher(
             connection,
@@ -71,22 +66,17 @@ pub async fn paced(
     plan: &Plan,
     shape: LoadShape,
     progress: &Rc<ProgressLine>,
-) -> anyhow::Result<LoadReport> {
+) -> anyhow::Result<Report> {
     let mut run = LoadRun::new("paced", plan, progress)?;
-    let members = run.open("members", member_specs(plan, shape)).await?;
-    let publishers = run
-        .open("publishers", publisher_specs(plan, shape, members.len()))
-        .await?;
+    let (members, publishers) = open_rooms(&run, shape).await?;
     for connection in members {
         let streams = (0..shape.publishers)
             .map(|_| PublisherStream::new(None))
             .collect();
         run.add_member(connection, streams);
     }
-    let places =
-        (0..shape.rooms).flat_map(|room| (0..shape.publishers).map(move |stream| (room, stream)));
     let mut senders = Vec::new();
-    for (connection, (room, stream)) in publishers.into_iter().zip(places) {
+    for (connection, (room, stream)) in publishers.into_iter().zip(streams(shape)) {
         senders.push(PacedSender {
             socket: connection.stream.into_std()?,
             template: template(plan, room),
@@ -111,12 +101,11 @@ pub async fn rooms(
     shape: LoadShape,
     together: u32,
     progress: &Rc<ProgressLine>,
-) -> anyhow::Result<LoadReport> {
+) -> anyhow::Result<Report> {
     let mut run = LoadRun::new("rooms", plan, progress)?;
     let starts = || (0..shape.rooms).step_by(together as usize);
     let joined = |start: u32| start..shape.rooms.min(start + together);
-    let specs = starts()
-        .flat_map(|start| std::iter::repeat_n(start, shape.members as usize))
+    let specs = for_each_member(starts(), shape)
         .enumerate()
         .map(|(number, start)| plan.client(number, joined(start)))
         .collect();
@@ -134,8 +123,7 @@ pub async fn rooms(
         qos,
         None,
     ));
-    let starts = starts().flat_map(|start| std::iter::repeat_n(start, shape.members as usize));
-    for (connection, start) in members.into_iter().zip(starts) {
+    for (connection, start) in members.into_iter().zip(for_each_member(starts(), shape)) {
         let streams = joined(start)
             .map(|_| PublisherStream::new(Some(Rc::clone(&flow))))
             .collect();
@@ -156,7 +144,7 @@ pub async fn connect(
     plan: &Plan,
     clients: u32,
     progress: &Rc<ProgressLine>,
-) -> anyhow::Result<StormReport> {
+) -> anyhow::Result<Report> {
     let usage = || plan.asked.pid.map(process::sample).transpose();
     let specs = (0..clients as usize)
         .zip(0..clients)
@@ -165,7 +153,7 @@ pub async fn connect(
     let before = usage()?;
     let shown = Rc::clone(progress);
     let tick = move |done| shown.count("connect", done, u64::from(clients));
-    let mut opened = plan.dialer.open_all(specs, true, tick).await?;
+    let opened = plan.dialer.open_all(specs, true, tick).await?;
     let after = usage()?;
     progress.text(|| "connect: settling".to_owned());
     sleep(SETTLE).await;
@@ -183,12 +171,13 @@ pub async fn connect(
         }
         _ => None,
     };
-    for connection in &mut opened.connections {
+    for connection in opened.connections {
         // As at the end of a run: sent only if the socket accepts it.
-        connection.stream.offer(&DISCONNECT);
+        let (_reader, writer) = connection.stream.split();
+        writer.offer(&DISCONNECT);
     }
     progress.clear();
-    Ok(StormReport {
+    Ok(Report::Storm(Box::new(StormReport {
         scenario: "connect",
         clients: u64::from(clients),
         connected,
@@ -205,7 +194,7 @@ pub async fn connect(
             thousandths(real(cpu_us) / 1e4 / idle_time.as_secs_f64())
         }),
         server,
-    })
+    })))
 }
 
 fn template(plan: &Plan, room: u32) -> PublishTemplate {
@@ -217,22 +206,32 @@ fn template(plan: &Plan, room: u32) -> PublishTemplate {
     )
 }
 
-/// The members, sorted by room.
-fn member_specs(plan: &Plan, shape: LoadShape) -> Vec<super::client::ClientSpec> {
-    (0..shape.rooms)
-        .flat_map(|room| std::iter::repeat_n(room, shape.members as usize))
-        .enumerate()
-        .map(|(number, room)| plan.client(number, [room]))
-        .collect()
+/// Connects the members and the publishers. Both are sorted by room.
+async fn open_rooms(
+    run: &LoadRun<'_>,
+    shape: LoadShape,
+) -> anyhow::Result<(Vec<OpenConnection>, Vec<OpenConnection>)> {
+    let rooms = for_each_member(0..shape.rooms, shape).enumerate();
+    let members: Vec<_> = rooms
+        .map(|(number, room)| run.plan.client(number, [room]))
+        .collect();
+    let publishers = streams(shape)
+        .zip(members.len()..)
+        .map(|(_, number)| run.plan.client(number, []))
+        .collect();
+    let members = run.open("members", members).await?;
+    Ok((members, run.open("publishers", publishers).await?))
 }
 
-fn publisher_specs(
-    plan: &Plan,
+/// The room and the stream number of each publisher.
+fn streams(shape: LoadShape) -> impl Iterator<Item = (u32, u32)> {
+    (0..shape.rooms).flat_map(move |room| (0..shape.publishers).map(move |stream| (room, stream)))
+}
+
+/// Each item as often as a room has members.
+fn for_each_member<T: Clone>(
+    items: impl Iterator<Item = T>,
     shape: LoadShape,
-    members: usize,
-) -> Vec<super::client::ClientSpec> {
-    let count = shape.rooms as usize * shape.publishers as usize;
-    (0..count)
-        .map(|number| plan.client(members + number, []))
-        .collect()
+) -> impl Iterator<Item = T> {
+    items.flat_map(move |item| std::iter::repeat_n(item, shape.members as usize))
 }

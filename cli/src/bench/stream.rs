@@ -88,20 +88,6 @@ impl ClientStream {
         }
     }
 
-    /// Writes as many bytes as the socket accepts at once, and drops the rest. For DISCONNECT.
-    pub fn offer(&mut self, bytes: &[u8]) {
-        match self {
-            ClientStream::Plain(socket) => {
-                let _ = socket.try_write(bytes);
-            }
-            ClientStream::Tls(stream) => {
-                let (socket, session) = stream.get_mut();
-                let _ = session.writer().write(bytes);
-                let _ = session.write_tls(&mut TryWrite(socket));
-            }
-        }
-    }
-
     /// Splits the stream for a reading and a writing task.
     pub fn split(self) -> (StreamReader, StreamWriter) {
         let (socket, session) = match self {
@@ -130,10 +116,10 @@ impl ClientStream {
     /// The runtime does not release the socket.
     pub fn into_std(self) -> io::Result<StdStream> {
         Ok(match self {
-            ClientStream::Plain(socket) => StdStream::Plain(socket.into_std()?),
+            ClientStream::Plain(socket) => Box::new(socket.into_std()?),
             ClientStream::Tls(stream) => {
                 let (socket, session) = stream.into_inner();
-                StdStream::Tls(Box::new(StreamOwned::new(session, socket.into_std()?)))
+                Box::new(StreamOwned::new(session, socket.into_std()?))
             }
         })
     }
@@ -316,38 +302,14 @@ impl Write for TryWrite<'_> {
     }
 }
 
-/// A non-blocking stream for a thread without a runtime.
-pub enum StdStream {
-    /// A socket without TLS.
-    Plain(std::net::TcpStream),
-    /// A socket with TLS. If the socket is full, the next write sends what TLS has buffered.
-    Tls(Box<StreamOwned<ClientConnection, std::net::TcpStream>>),
-}
+/// A non-blocking stream for a thread without a runtime. With TLS, if the socket is full, the next
+/// write sends what TLS has buffered.
+pub type StdStream = Box<dyn ReadWrite>;
 
-impl Read for StdStream {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
-            StdStream::Plain(socket) => socket.read(bytes),
-            StdStream::Tls(stream) => stream.read(bytes),
-        }
-    }
-}
+/// What a [`StdStream`] can do.
+pub trait ReadWrite: Read + Write + Send {}
 
-impl Write for StdStream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            StdStream::Plain(socket) => socket.write(bytes),
-            StdStream::Tls(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            StdStream::Plain(socket) => socket.flush(),
-            StdStream::Tls(stream) => stream.flush(),
-        }
-    }
-}
+impl<T: Read + Write + Send> ReadWrite for T {}
 
 #[cfg(test)]
 #[path = "stream_tests.rs"]

@@ -12,26 +12,10 @@ pub enum MqttVersion {
     V5,
 }
 
-/// User name and password for CONNECT.
-#[derive(Clone)]
-pub struct Credentials {
-    /// User name.
-    pub user: String,
-    /// Password. None: only the user name is sent.
-    pub password: Option<String>,
-}
-
 /// The server sent bytes that are not MQTT.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server sent bytes that are not an MQTT packet")]
 pub struct Malformed;
-
-impl std::fmt::Display for Malformed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the server sent bytes that are not an MQTT packet")
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 /// DISCONNECT with reason 0, the same bytes in both versions.
 pub const DISCONNECT: [u8; 2] = [0xE0, 0];
@@ -117,27 +101,20 @@ impl PublishTemplate {
     }
 }
 
-/// CONNECT with Clean Start and without a will.
-pub fn connect(version: MqttVersion, client_id: &str, login: Option<&Credentials>) -> Vec<u8> {
+/// CONNECT with Clean Start and without a will. `login`: the user name and the password.
+pub fn connect(version: MqttVersion, client_id: &str, login: Option<&(String, String)>) -> Vec<u8> {
     let mut body = Vec::with_capacity(64);
     put_text(&mut body, b"MQTT");
     body.push(if version == MqttVersion::V5 { 5 } else { 4 });
-    let flags = match login {
-        None => 0x02,
-        Some(Credentials { password: None, .. }) => 0x82,
-        Some(Credentials { .. }) => 0xC2,
-    };
-    body.push(flags);
+    body.push(if login.is_some() { 0xC2 } else { 0x02 });
     body.extend_from_slice(&KEEP_ALIVE.to_be_bytes());
     if version == MqttVersion::V5 {
         body.push(0);
     }
     put_text(&mut body, client_id.as_bytes());
-    if let Some(login) = login {
-        put_text(&mut body, login.user.as_bytes());
-        if let Some(password) = &login.password {
-            put_text(&mut body, password.as_bytes());
-        }
+    if let Some((user, password)) = login {
+        put_text(&mut body, user.as_bytes());
+        put_text(&mut body, password.as_bytes());
     }
     packet(0x10, &body)
 }

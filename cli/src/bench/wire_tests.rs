@@ -18,10 +18,7 @@ fn connect_bytes_are_those_of_the_standard() {
         connect(MqttVersion::V3, "ab", None),
         *b"\x10\x0e\x00\x04MQTT\x04\x02\xff\xff\x00\x02ab"
     );
-    let login = Credentials {
-        user: "u".into(),
-        password: Some("p".into()),
-    };
+    let login = ("u".to_owned(), "p".to_owned());
     assert_eq!(
         connect(MqttVersion::V5, "a", Some(&login)),
         *b"\x10\x14\x00\x04MQTT\x05\xc2\xff\xff\x00\x00\x01a\x00\x01u\x00\x01p"

@@ -5,35 +5,24 @@ use crate::parsed_table::ParsedTable;
 use crate::problem::Problem;
 use crate::settings::AccessRule;
 
-/// Checks that each rule has topic filters and a permission.
-pub(crate) fn topics(
-    tables: Vec<ParsedTable<AccessRuleDraft>>,
-    problems: &mut Vec<Problem>,
-) -> Vec<AccessRule> {
-    let mut rules = Vec::new();
-    for table in tables {
-        let missing = if table.values.topics.is_empty() {
-            Some(("topics", r#"write `topics = ["sensors/#"]`"#))
-        } else if table.values.publish.is_none() && table.values.subscribe.is_none() {
-            let hint = r#"the rule says nothing; write `publish = "deny"` (or "allow"), `subscribe`, or both"#;
-            Some(("publish", hint))
-        } else {
-            None
-        };
-        if let Some((key, hint)) = missing {
-            problems.push(Problem::Missing {
-                key: format!("{}.{key}", table.name),
-                location: table.location,
-                hint: hint.to_owned(),
-            });
-            continue;
-        }
-        rules.push(AccessRule {
-            topics: table.values.topics,
-            users: table.values.users,
-            publish: table.values.publish,
-            subscribe: table.values.subscribe,
-        });
+/// Checks that a rule has topic filters and a permission.
+pub(crate) fn access_rule(
+    table: &ParsedTable<AccessRuleDraft>,
+    _: &[AccessRule],
+) -> Result<AccessRule, Problem> {
+    let draft = &table.values;
+    let Some(topics) = draft.topics.clone() else {
+        return Err(table.missing("access.topics", r#"write `topics = ["sensors/#"]`"#));
+    };
+    if draft.publish.is_none() && draft.subscribe.is_none() {
+        let hint =
+            r#"the rule says nothing; write `publish = "deny"` (or "allow"), `subscribe`, or both"#;
+        return Err(table.missing("access.publish", hint));
     }
-    rules
+    Ok(AccessRule {
+        topics,
+        users: draft.users.clone(),
+        publish: draft.publish,
+        subscribe: draft.subscribe,
+    })
 }

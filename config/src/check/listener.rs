@@ -36,10 +36,9 @@ impl CheckedListener {
 /// Checks that there is a listener, that each has an address or path, and that no two have the
 /// same.
 pub(crate) fn listeners(
-    tables: Vec<ParsedTable<ListenerDraft>>,
+    tables: &[ParsedTable<ListenerDraft>],
     problems: &mut Vec<Problem>,
 ) -> Vec<CheckedListener> {
-    let mut checked: Vec<CheckedListener> = Vec::new();
     if tables.is_empty() {
         problems.push(Problem::Conflict {
             location: Location::Default,
@@ -49,43 +48,36 @@ pub(crate) fn listeners(
             ),
         });
     }
-    for table in tables {
-        let listener = match listener(&table) {
-            Ok(listener) => listener,
-            Err(problem) => {
-                problems.push(problem);
-                continue;
-            }
-        };
-        let (key, value, free) = match &listener.at {
-            // Two listeners on port 0 get different ports.
-            Endpoint::Address(bind) => ("bind", bind.to_string(), bind.port() == 0),
-            Endpoint::Socket { path, .. } => ("path", path.display().to_string(), false),
-        };
-        let location = table.location_of(&format!("listener.{key}"));
-        let earlier = checked
-            .iter()
-            .find(|other| same(&other.listener.at, &listener.at));
-        if let Some(earlier) = earlier.filter(|_| !free) {
-            let instead = if key == "bind" { "port" } else { "path" };
-            problems.push(Problem::BadValue {
-                key: format!("{}.{key}", table.name),
-                location,
-                value,
-                hint: format!(
-                    "`{}.{key}` in {} is the same; give another {instead}, or take one of them away",
-                    earlier.name, earlier.location
-                ),
-            });
-            continue;
-        }
-        checked.push(CheckedListener {
-            listener,
-            name: table.name,
-            location,
-        });
+    super::entries(tables, problems, checked)
+}
+
+fn checked(
+    table: &ParsedTable<ListenerDraft>,
+    earlier: &[CheckedListener],
+) -> Result<CheckedListener, Problem> {
+    let listener = listener(table)?;
+    let (key, value, free) = match &listener.at {
+        // Two listeners on port 0 get different ports.
+        Endpoint::Address(bind) => ("bind", bind.to_string(), bind.port() == 0),
+        Endpoint::Socket { path, .. } => ("path", path.display().to_string(), false),
+    };
+    let name = format!("listener.{key}");
+    let taken = earlier
+        .iter()
+        .find(|other| same(&other.listener.at, &listener.at));
+    if let Some(taken) = taken.filter(|_| !free) {
+        let instead = if key == "bind" { "port" } else { "path" };
+        let hint = format!(
+            "`{}.{key}` in {} is the same; give another {instead}, or take one of them away",
+            taken.name, taken.location
+        );
+        return Err(table.bad_value(&name, value, hint));
     }
-    checked
+    Ok(CheckedListener {
+        listener,
+        location: table.location_of(&name),
+        name: table.name.clone(),
+    })
 }
 
 fn same(one: &Endpoint, other: &Endpoint) -> bool {
@@ -136,13 +128,15 @@ fn endpoint(table: &ParsedTable<ListenerDraft>) -> Result<Endpoint, Problem> {
         let path = draft.path.clone();
         let hint = r#"write `path = "/run/roommq.sock"`"#;
         return Ok(Endpoint::Socket {
-            path: path.ok_or_else(|| missing(table, "path", hint))?,
+            path: path.ok_or_else(|| table.missing("listener.path", hint))?,
             mode: draft.mode.unwrap_or(SOCKET_MODE),
         });
     }
     without(table, &["path", "mode"], "`unix`")?;
     let hint = r#"write `bind = "127.0.0.1:1883"`"#;
-    let bind = draft.bind.ok_or_else(|| missing(table, "bind", hint))?;
+    let bind = draft
+        .bind
+        .ok_or_else(|| table.missing("listener.bind", hint))?;
     Ok(Endpoint::Address(bind))
 }
 
@@ -150,11 +144,11 @@ fn encryption(table: &ParsedTable<ListenerDraft>) -> Result<Tls, Problem> {
     let draft = &table.values;
     let certificate = draft.certificate.clone().ok_or_else(|| {
         let hint = r#"TLS needs `certificate = "server.pem"`, with what leads to its root"#;
-        missing(table, "certificate", hint)
+        table.missing("listener.certificate", hint)
     })?;
     let key = draft.key.clone().ok_or_else(|| {
         let hint = r#"TLS needs `key = "server.key"`, the private key of the certificate"#;
-        missing(table, "key", hint)
+        table.missing("listener.key", hint)
     })?;
     let off = draft.client_certificates == ClientCertificates::Off;
     let asks = r#"write `client_certificates = "required"`, or "optional", beside it"#;
@@ -165,7 +159,7 @@ fn encryption(table: &ParsedTable<ListenerDraft>) -> Result<Tls, Problem> {
     match &draft.client_ca {
         None if !off => {
             let hint = r#"clients' certificates need `client_ca = "ca.pem"`, the roots that they must lead to"#;
-            return Err(missing(table, "client_ca", hint));
+            return Err(table.missing("listener.client_ca", hint));
         }
         Some(_) if off => return Err(conflict("client_ca", "says nothing alone")),
         _ => {}
@@ -181,14 +175,6 @@ fn encryption(table: &ParsedTable<ListenerDraft>) -> Result<Tls, Problem> {
         client_certificates: draft.client_certificates,
         user_from: draft.user_from,
     })
-}
-
-fn missing(table: &ParsedTable<ListenerDraft>, key: &str, hint: &str) -> Problem {
-    Problem::Missing {
-        key: format!("{}.{key}", table.name),
-        location: table.location_of(&format!("listener.{key}")),
-        hint: hint.to_owned(),
-    }
 }
 
 /// Checks that none of `keys` is given: they are for other `transports`.

@@ -13,16 +13,33 @@ pub(crate) struct Key<T> {
     pub show: fn(&T) -> Option<toml::Value>,
 }
 
-/// `key!(name, field, kind, limits)`. The kinds are the modules of [`crate::value`].
+/// `key!("section.key" => field: kind, limits)`, or `key!(section.key: kind, limits)` for a field that
+/// is named like its key.
+///
+/// The kinds are the modules of [`crate::value`]. A kind without limits needs none here. With a `?`
+/// behind it, the field is an Option: the key has no default.
 macro_rules! key {
-    ($name:literal, $($field:ident).+, $($kind:ident)::+, $limits:expr) => {
+    ($section:ident.$key:ident $($rest:tt)*) => {
+        key!(concat!(stringify!($section), ".", stringify!($key)) => $section.$key $($rest)*)
+    };
+    ($name:expr => $($field:ident).+: $($kind:ident)::+ $(, $limits:expr)?) => {
         $crate::keys::Key {
             name: $name,
             read: |into, given| {
-                into.$($field).+ = value::$($kind)::+::read(given, $limits)?;
+                into.$($field).+ = $crate::value::$($kind)::+::read(given, ($($limits)?))?;
                 Ok(())
             },
-            show: |from| value::$($kind)::+::show(&from.$($field).+),
+            show: |from| Some($crate::value::$($kind)::+::show(&from.$($field).+)),
+        }
+    };
+    ($name:expr => $($field:ident).+?: $($kind:ident)::+ $(, $limits:expr)?) => {
+        $crate::keys::Key {
+            name: $name,
+            read: |into, given| {
+                into.$($field).+ = Some($crate::value::$($kind)::+::read(given, ($($limits)?))?);
+                Ok(())
+            },
+            show: |from| from.$($field).+.as_ref().map($crate::value::$($kind)::+::show),
         }
     };
 }

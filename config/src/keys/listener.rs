@@ -2,13 +2,12 @@
 
 use super::key::{Key, LARGEST_PACKET, SMALLEST_PACKET, key};
 use crate::settings::{ClientCertificates, ListenerLimits, Transport, UserFrom};
-use crate::value;
 use crate::value::time::{HOUR, MILLISECOND};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The values of a `[[listener]]`, not yet checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ListenerDraft {
     pub bind: Option<SocketAddr>,
     pub transport: Transport,
@@ -25,66 +24,21 @@ pub(crate) struct ListenerDraft {
     pub limits: ListenerLimits,
 }
 
-impl Default for ListenerDraft {
-    fn default() -> Self {
-        ListenerDraft {
-            bind: None,
-            transport: Transport::Tcp,
-            path: None,
-            mode: None,
-            certificate: None,
-            key: None,
-            client_ca: None,
-            client_certificates: ClientCertificates::Off,
-            user_from: UserFrom::Nothing,
-            ws_path: None,
-            allowed_origins: None,
-            proxy_protocol: false,
-            limits: ListenerLimits::default(),
-        }
-    }
-}
-
 pub(crate) static LISTENER: &[Key<ListenerDraft>] = &[
-    key!("listener.bind", bind, address, ()),
-    key!("listener.transport", transport, word, ()),
-    key!("listener.path", path, path, ()),
-    key!("listener.mode", mode, mode, ()),
-    key!("listener.certificate", certificate, path, ()),
-    key!("listener.key", key, path, ()),
-    key!("listener.client_ca", client_ca, path, ()),
-    key!(
-        "listener.client_certificates",
-        client_certificates,
-        word,
-        ()
-    ),
-    key!("listener.user_from_certificate", user_from, word, ()),
-    key!("listener.ws_path", ws_path, origin::url_path, ()),
-    key!("listener.allowed_origins", allowed_origins, origin, ()),
-    key!("listener.proxy_protocol", proxy_protocol, switch, ()),
-    key!(
-        "listener.connections",
-        limits.connections,
-        number,
-        1..=10_000_000
-    ),
-    key!(
-        "listener.connect_rate",
-        limits.connect_rate,
-        number,
-        1..=1_000_000
-    ),
-    key!(
-        "listener.handshake_time",
-        limits.handshake_time,
-        time::optional,
-        10 * MILLISECOND..=HOUR
-    ),
-    key!(
-        "listener.packet_bytes",
-        limits.packet_bytes,
-        size,
-        SMALLEST_PACKET..=LARGEST_PACKET
-    ),
+    key!("listener.bind" => bind?: address),
+    key!("listener.transport" => transport: word),
+    key!("listener.path" => path?: path),
+    key!("listener.mode" => mode?: mode),
+    key!("listener.certificate" => certificate?: path),
+    key!("listener.key" => key?: path),
+    key!("listener.client_ca" => client_ca?: path),
+    key!("listener.client_certificates" => client_certificates: word),
+    key!("listener.user_from_certificate" => user_from: word),
+    key!("listener.ws_path" => ws_path?: origin::url_path),
+    key!("listener.allowed_origins" => allowed_origins?: origin),
+    key!("listener.proxy_protocol" => proxy_protocol: switch),
+    key!("listener.connections" => limits.connections?: number, 1..=10_000_000),
+    key!("listener.connect_rate" => limits.connect_rate?: number, 1..=1_000_000),
+    key!("listener.handshake_time" => limits.handshake_time?: time, 10 * MILLISECOND..=HOUR),
+    key!("listener.packet_bytes" => limits.packet_bytes?: size, SMALLEST_PACKET..=LARGEST_PACKET),
 ];

@@ -1,6 +1,6 @@
 //! Rules for topics outside rooms and inboxes.
 
-use globset::GlobMatcher;
+use super::NamePattern;
 
 /// Permissions for some topics and some users. A rule without a permission for an action does not
 /// apply to that action.
@@ -9,8 +9,8 @@ pub struct AccessRule {
     /// One or more well-formed topic filters. `%u` is the user's name and `%c` the client id, both
     /// as in a topic level. No filter is for rooms, inboxes or `$SYS`, and no filter is shared.
     pub topics: Vec<String>,
-    /// The users that the rule is for. None: everybody. Never empty.
-    pub users: Option<Vec<UserPattern>>,
+    /// The users that the rule is for, by names as in CONNECT; `~<client id>` without credentials. None: everybody. Never empty.
+    pub users: Option<Vec<NamePattern>>,
     /// Whether they may publish.
     pub publish: Option<Permission>,
     /// Whether they may subscribe.
@@ -25,21 +25,3 @@ pub enum Permission {
     /// It is refused.
     Deny,
 }
-
-/// A glob that matches user names as in CONNECT; `~<client id>` without credentials.
-#[derive(Debug, Clone)]
-pub struct UserPattern {
-    /// The glob as written.
-    pub text: String,
-    /// The compiled glob.
-    pub matcher: GlobMatcher,
-}
-
-/// Two patterns are equal if they are written the same.
-impl PartialEq for UserPattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for UserPattern {}

@@ -50,9 +50,10 @@ pub enum Endpoint {
 }
 
 /// The transport of MQTT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Transport {
     /// Plain TCP.
+    #[default]
     Tcp,
     /// TLS over TCP.
     Tls,
@@ -80,9 +81,10 @@ pub struct Tls {
 }
 
 /// Whether clients are asked for a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ClientCertificates {
     /// Clients are not asked.
+    #[default]
     Off,
     /// Clients are asked. A certificate that a client sends is verified.
     Optional,
@@ -91,9 +93,10 @@ pub enum ClientCertificates {
 }
 
 /// The part of a client's certificate that is the user's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum UserFrom {
     /// No part: the certificate lets the client connect, its CONNECT says which user it is.
+    #[default]
     Nothing,
     /// The subject's common name.
     CommonName,

@@ -4,21 +4,21 @@ use super::{Hint, text, whole};
 use config::ValueKind;
 use std::net::{Ipv4Addr, SocketAddr};
 
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<SocketAddr>, Hint> {
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<SocketAddr, Hint> {
     let port = || u16::try_from(whole(value)?).ok().map(here);
     let given = match text(value) {
         Some(text) => address(text),
         None => port(),
     };
-    given.map(Some).ok_or_else(|| {
+    given.ok_or_else(|| {
         "give HOST:PORT with an IP address or localhost, such as `127.0.0.1:1883`, `[::1]:1883` or \
          `0.0.0.0:1883` (every interface), or a port alone, which means 127.0.0.1:PORT"
             .to_owned()
     })
 }
 
-pub(crate) fn show(bind: &Option<SocketAddr>) -> Option<toml::Value> {
-    Some(toml::Value::String(bind.as_ref()?.to_string()))
+pub(crate) fn show(bind: &SocketAddr) -> toml::Value {
+    bind.to_string().into()
 }
 
 /// The only host name is `localhost`: the address of a listener must not depend on a resolver.
@@ -80,7 +80,7 @@ mod tests {
             let shown = shown.as_ref().map(|(a, l)| (a.as_str(), *l));
             assert_eq!(shown, *wanted, "{text}");
         }
-        let number = |n: i64| read(&ValueKind::from(n), ()).ok().flatten();
+        let number = |n: i64| read(&ValueKind::from(n), ()).ok();
         assert_eq!(number(1883), address("1883"), "a number or a string");
         assert_eq!(number(65_536), None);
     }

@@ -24,14 +24,8 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Vec<String>, Hint> {
     items.iter().map(filter).collect()
 }
 
-pub(crate) fn show(filters: &[String]) -> Option<toml::Value> {
-    if filters.is_empty() {
-        return None;
-    }
-    let filters = filters.iter().cloned();
-    Some(toml::Value::Array(
-        filters.map(toml::Value::String).collect(),
-    ))
+pub(crate) fn show(filters: &Vec<String>) -> toml::Value {
+    filters.clone().into()
 }
 
 fn shortened(filter: &str) -> String {

@@ -20,8 +20,8 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<String, Hint> {
         })
 }
 
-pub(crate) fn show(level: &String) -> Option<toml::Value> {
-    Some(toml::Value::String(level.clone()))
+pub(crate) fn show(level: &String) -> toml::Value {
+    level.clone().into()
 }
 
 fn directive(text: &str) -> bool {

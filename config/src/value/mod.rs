@@ -1,14 +1,12 @@
 //! How each kind of value is read and shown.
 //!
 //! Each kind is a module with two functions. `read` turns a raw value, within the kind's limits,
-//! into a checked value, or returns a hint for the error. `show` turns a checked value into TOML,
-//! or into none if nothing is set. Numbers and switches may be strings, because environment
-//! variables are.
+//! into a checked value, or returns a hint for the error. `show` turns a checked value into TOML.
+//! Numbers and switches may be strings, because environment variables are.
 
-// `key!` calls every `show` in the same form: with a reference to a field, and for an Option.
+// `key!` calls every `show` in the same form: with a reference to a field.
 #![allow(
     clippy::ref_option,
-    clippy::unnecessary_wraps,
     clippy::trivially_copy_pass_by_ref,
     clippy::ptr_arg
 )]

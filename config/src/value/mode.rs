@@ -3,18 +3,17 @@
 use super::{Hint, text};
 use config::ValueKind;
 
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<u32>, Hint> {
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<u32, Hint> {
     text(value)
         .filter(|digits| (3..=4).contains(&digits.len()))
         .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
         .and_then(|digits| u32::from_str_radix(digits, 8).ok())
         .filter(|mode| *mode <= 0o777)
-        .map(Some)
         .ok_or_else(|| "give permissions as octal digits in quotes, such as \"660\"".to_owned())
 }
 
-pub(crate) fn show(mode: &Option<u32>) -> Option<toml::Value> {
-    Some(toml::Value::String(format!("{:03o}", (*mode)?)))
+pub(crate) fn show(mode: &u32) -> toml::Value {
+    format!("{mode:03o}").into()
 }
 
 #[cfg(test)]
@@ -34,7 +33,7 @@ mod tests {
             ("", None),
         ];
         for (text, wanted) in table {
-            let found = read(&ValueKind::from(*text), ()).ok().flatten();
+            let found = read(&ValueKind::from(*text), ()).ok();
             assert_eq!(found, *wanted, "{text}");
         }
         assert!(

@@ -6,9 +6,9 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
 /// A type that holds a whole number.
-pub(crate) trait WholeNumber: Sized {
+pub(crate) trait WholeNumber: Copy {
     fn take(number: u64) -> Option<Self>;
-    fn give(&self) -> Option<u64>;
+    fn give(self) -> u64;
 }
 
 macro_rules! number {
@@ -17,20 +17,20 @@ macro_rules! number {
             fn take(number: u64) -> Option<Self> {
                 number.try_into().ok()
             }
-            fn give(&self) -> Option<u64> {
-                u64::try_from(*self).ok()
+            fn give(self) -> u64 {
+                u64::try_from(self).unwrap_or(u64::MAX)
             }
         }
     )*};
 }
 number!(u16, u32, usize);
 
-impl WholeNumber for Option<NonZeroU32> {
+impl WholeNumber for NonZeroU32 {
     fn take(number: u64) -> Option<Self> {
-        u32::try_from(number).ok().map(NonZeroU32::new)
+        NonZeroU32::new(number.try_into().ok()?)
     }
-    fn give(&self) -> Option<u64> {
-        self.map(|number| number.get().into())
+    fn give(self) -> u64 {
+        self.get().into()
     }
 }
 
@@ -50,6 +50,11 @@ pub(crate) fn read<T: WholeNumber>(
         })
 }
 
-pub(crate) fn show<T: WholeNumber>(number: &T) -> Option<toml::Value> {
-    Some(toml::Value::Integer(i64::try_from(number.give()?).ok()?))
+pub(crate) fn show<T: WholeNumber>(number: &T) -> toml::Value {
+    integer(number.give())
+}
+
+/// TOML has no integers above those of an i64; the limits of all keys are far below.
+pub(super) fn integer(number: u64) -> toml::Value {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
 }

@@ -4,13 +4,13 @@ use super::{Hint, text};
 use config::ValueKind;
 
 /// Origins as browsers send them: in lower case, without the default port of the scheme.
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<String>>, Hint> {
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Vec<String>, Hint> {
     let wanted = || r#"give a list of origins, such as ["https://example.org"]"#.to_owned();
     let ValueKind::Array(items) = value else {
         return Err(wanted());
     };
     let origins = items.iter().map(|item| text(&item.kind).and_then(origin));
-    origins.collect::<Option<_>>().map(Some).ok_or_else(wanted)
+    origins.collect::<Option<_>>().ok_or_else(wanted)
 }
 
 /// Scheme, host and port without a path; or `null`, which a page without an origin sends.
@@ -29,27 +29,24 @@ fn origin(text: &str) -> Option<String> {
     Some(text.strip_suffix(own_port).unwrap_or(&text).to_owned())
 }
 
-pub(crate) fn show(origins: &Option<Vec<String>>) -> Option<toml::Value> {
-    let origins = origins.as_ref()?.iter().cloned();
-    Some(toml::Value::Array(
-        origins.map(toml::Value::String).collect(),
-    ))
+pub(crate) fn show(origins: &Vec<String>) -> toml::Value {
+    origins.clone().into()
 }
 
 /// The path of a URL.
 pub(crate) mod url_path {
     use super::{Hint, ValueKind, text};
 
-    pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<String>, Hint> {
+    pub(crate) fn read(value: &ValueKind, (): ()) -> Result<String, Hint> {
         let plain = |c: char| c.is_ascii_graphic() && !"?#".contains(c);
         text(value)
             .filter(|path| path.starts_with('/') && path.chars().all(plain))
-            .map(|path| Some(path.to_owned()))
+            .map(str::to_owned)
             .ok_or_else(|| "give the path of a URL, such as `/mqtt`".to_owned())
     }
 
-    pub(crate) fn show(path: &Option<String>) -> Option<toml::Value> {
-        path.clone().map(toml::Value::String)
+    pub(crate) fn show(path: &String) -> toml::Value {
+        path.clone().into()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Globs that match room names.
 
 use super::{Hint, text};
-use crate::settings::RoomPattern;
+use crate::settings::NamePattern;
 use config::ValueKind;
 use globset::Glob;
 
@@ -10,7 +10,7 @@ use globset::Glob;
 /// The bound also limits how deep braces nest. globset panics on patterns that nest too deeply.
 const LONGEST: usize = 128;
 
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<RoomPattern>, Hint> {
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<NamePattern, Hint> {
     const HINT: &str = "give a room's name or a glob such as `staff-*`";
     let text = text(value).ok_or(HINT)?;
     if text.is_empty() || text.len() > LONGEST {
@@ -26,14 +26,14 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<RoomPattern>, Hin
         ));
     }
     let glob = Glob::new(text).map_err(|e| format!("{HINT}; {}", e.kind()))?;
-    Ok(Some(RoomPattern {
+    Ok(NamePattern {
         text: text.to_owned(),
         matcher: glob.compile_matcher(),
-    }))
+    })
 }
 
-pub(crate) fn show(pattern: &Option<RoomPattern>) -> Option<toml::Value> {
-    Some(toml::Value::String(pattern.as_ref()?.text.clone()))
+pub(crate) fn show(pattern: &NamePattern) -> toml::Value {
+    pattern.text.clone().into()
 }
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ mod tests {
             match wanted {
                 None => assert!(found.is_err(), "{text}"),
                 Some((yes, no)) => {
-                    let pattern = found.unwrap().unwrap();
+                    let pattern = found.unwrap();
                     assert!(pattern.matcher.is_match(yes), "{text} {yes}");
                     assert!(
                         no.is_empty() || !pattern.matcher.is_match(no),

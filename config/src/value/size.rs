@@ -1,6 +1,6 @@
 //! Sizes in bytes: `65536`, or `"64KiB"`.
 
-use super::number::WholeNumber;
+use super::number::{WholeNumber, integer};
 use super::{Hint, text, whole};
 use config::ValueKind;
 use std::ops::RangeInclusive;
@@ -27,12 +27,12 @@ pub(crate) fn read<T: WholeNumber>(
     T::take(bytes).ok_or_else(|| "give a smaller size".to_owned())
 }
 
-pub(crate) fn show<T: WholeNumber>(bytes: &T) -> Option<toml::Value> {
-    let bytes = bytes.give()?;
-    Some(match unit_of(bytes) {
-        Some(_) => toml::Value::String(brief(bytes)),
-        None => toml::Value::Integer(i64::try_from(bytes).ok()?),
-    })
+pub(crate) fn show<T: WholeNumber>(bytes: &T) -> toml::Value {
+    let bytes = bytes.give();
+    match unit_of(bytes) {
+        Some(_) => brief(bytes).into(),
+        None => integer(bytes),
+    }
 }
 
 fn with_unit(text: &str) -> Option<u64> {
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_shown_size_reads_back() {
         for bytes in [0, 1, 1023, 1024, 1 << 20, 3 << 20, (1 << 30) + 1] {
-            let shown = show(&bytes).unwrap();
+            let shown = show(&bytes);
             let value = match shown {
                 toml::Value::Integer(number) => ValueKind::I64(number),
                 other => ValueKind::from(other.as_str().unwrap()),

@@ -12,6 +12,6 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<bool, Hint> {
     }
 }
 
-pub(crate) fn show(switch: &bool) -> Option<toml::Value> {
-    Some(toml::Value::Boolean(*switch))
+pub(crate) fn show(switch: &bool) -> toml::Value {
+    (*switch).into()
 }

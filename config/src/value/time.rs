@@ -25,10 +25,8 @@ pub(crate) fn read(value: &ValueKind, limits: RangeInclusive<Duration>) -> Resul
     }
 }
 
-pub(crate) fn show(time: &Duration) -> Option<toml::Value> {
-    Some(toml::Value::String(
-        humantime::format_duration(*time).to_string(),
-    ))
+pub(crate) fn show(time: &Duration) -> toml::Value {
+    humantime::format_duration(*time).to_string().into()
 }
 
 /// Durations that MQTT transmits in whole seconds.
@@ -66,27 +64,8 @@ pub(crate) mod seconds_or_never {
         time.map_err(|wanted| format!("{wanted}, or `{NEVER}`"))
     }
 
-    pub(crate) fn show(time: &Option<Duration>) -> Option<toml::Value> {
-        match time {
-            Some(time) => super::show(time),
-            None => Some(toml::Value::String(NEVER.to_owned())),
-        }
-    }
-}
-
-/// Durations that may be left out.
-pub(crate) mod optional {
-    use super::{Duration, Hint, RangeInclusive, ValueKind};
-
-    pub(crate) fn read(
-        value: &ValueKind,
-        limits: RangeInclusive<Duration>,
-    ) -> Result<Option<Duration>, Hint> {
-        super::read(value, limits).map(Some)
-    }
-
-    pub(crate) fn show(time: &Option<Duration>) -> Option<toml::Value> {
-        super::show(time.as_ref()?)
+    pub(crate) fn show(time: &Option<Duration>) -> toml::Value {
+        time.as_ref().map_or(NEVER.into(), super::show)
     }
 }
 
@@ -103,7 +82,7 @@ mod tests {
         for right in ["never", "0s", "7s", "1h"] {
             let time = read(right);
             let shown = time.as_ref().map(seconds_or_never::show);
-            let same = Some(toml::Value::String(right.to_owned()));
+            let same = toml::Value::String(right.to_owned());
             assert_eq!(shown, Ok(same));
         }
         for (wrong, part) in [

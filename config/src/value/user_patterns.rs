@@ -1,7 +1,7 @@
 //! Lists of globs that match user names.
 
 use super::{Hint, text};
-use crate::settings::UserPattern;
+use crate::settings::NamePattern;
 use config::ValueKind;
 use globset::GlobBuilder;
 
@@ -10,7 +10,7 @@ use globset::GlobBuilder;
 /// The bound also limits how deep braces nest. globset panics on patterns that nest too deeply.
 const LONGEST: usize = 128;
 
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<UserPattern>>, Hint> {
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Vec<NamePattern>, Hint> {
     const HINT: &str = r#"give a list of users or globs, such as ["alice", "sensor-*", "~*"]"#;
     let ValueKind::Array(items) = value else {
         return Err(HINT.to_owned());
@@ -18,7 +18,7 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<UserPattern>>
     if items.is_empty() {
         return Err("the rule would be for nobody; leave `users` out for everybody".to_owned());
     }
-    let pattern = |item: &config::Value| -> Result<UserPattern, Hint> {
+    let pattern = |item: &config::Value| -> Result<NamePattern, Hint> {
         let text = text(&item.kind).ok_or(HINT)?;
         if text.is_empty() || text.len() > LONGEST {
             return Err(format!("{HINT}, 1 to {LONGEST} bytes each"));
@@ -29,23 +29,17 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<Vec<UserPattern>>
         // A user name may contain a backslash. `[*]` matches an asterisk instead of `\\*`.
         let glob = GlobBuilder::new(text).backslash_escape(false).build();
         let glob = glob.map_err(|e| format!("{HINT}; {text:?}: {}", e.kind()))?;
-        Ok(UserPattern {
+        Ok(NamePattern {
             text: text.to_owned(),
             matcher: glob.compile_matcher(),
         })
     };
-    items
-        .iter()
-        .map(pattern)
-        .collect::<Result<_, _>>()
-        .map(Some)
+    items.iter().map(pattern).collect()
 }
 
-pub(crate) fn show(patterns: &Option<Vec<UserPattern>>) -> Option<toml::Value> {
-    let texts = patterns.as_ref()?.iter().map(|pattern| &pattern.text);
-    Some(toml::Value::Array(
-        texts.cloned().map(toml::Value::String).collect(),
-    ))
+pub(crate) fn show(patterns: &Vec<NamePattern>) -> toml::Value {
+    let texts = patterns.iter().map(|pattern| pattern.text.clone());
+    texts.collect::<Vec<_>>().into()
 }
 
 #[cfg(test)]
@@ -54,9 +48,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn one(text: &str) -> Result<UserPattern, Hint> {
+    fn one(text: &str) -> Result<NamePattern, Hint> {
         let found = read(&ValueKind::from(vec![text]), ())?;
-        Ok(found.unwrap().remove(0))
+        Ok(found.into_iter().next().unwrap())
     }
 
     #[test]

@@ -5,7 +5,7 @@ use config::ValueKind;
 use std::collections::BTreeSet;
 
 /// User names as in CONNECT. `~<client id>` is an anonymous user.
-pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<BTreeSet<String>>, Hint> {
+pub(crate) fn read(value: &ValueKind, (): ()) -> Result<BTreeSet<String>, Hint> {
     let ValueKind::Array(items) = value else {
         return Err(r#"give a list of users, such as ["alice", "bob"]"#.to_owned());
     };
@@ -22,11 +22,9 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Option<BTreeSet<String>>
                 _ => Ok(name.to_owned()),
             }
         })
-        .collect::<Result<_, _>>()
-        .map(Some)
+        .collect()
 }
 
-pub(crate) fn show(users: &Option<BTreeSet<String>>) -> Option<toml::Value> {
-    let users = users.as_ref()?.iter().cloned();
-    Some(toml::Value::Array(users.map(toml::Value::String).collect()))
+pub(crate) fn show(users: &BTreeSet<String>) -> toml::Value {
+    Vec::from_iter(users.clone()).into()
 }
