@@ -5,7 +5,7 @@
 
 use super::pending::Pending;
 use crate::clock;
-use crate::lane::{LogError, Origin};
+use crate::lane::LogError;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::packet::{ReasonCode, TopicName};
@@ -66,14 +66,6 @@ pub(super) struct CachedPermit {
 }
 
 impl Client {
-    /// The origin of this client's entries.
-    pub(super) fn origin(&self) -> Origin<'_> {
-        Origin {
-            session: self.session_id,
-            user: &self.who.user,
-        }
-    }
-
     /// Appends the entries collected so far to their lanes, then acknowledges them.
     pub(super) async fn append_all(&mut self) -> Result<(), LogError> {
         self.pending

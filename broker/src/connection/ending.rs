@@ -3,7 +3,6 @@
 
 use super::client::Client;
 use crate::clock;
-use crate::lane::Origin;
 use crate::outbox::Outbox;
 use crate::packet::{DecodeError, ReasonCode};
 use crate::policy::EndReason;
@@ -106,7 +105,7 @@ pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
     let dropped = client.outbox.dropped();
     match reason {
         EndReason::Orderly => {
-            tracing::debug!(%user, client = %id, %peer, dropped, "client disconnected")
+            tracing::debug!(%user, client = %id, %peer, dropped, "client disconnected");
         }
         EndReason::Lost(reason) => {
             tracing::info!(%user, client = %id, %peer, dropped, reason, "connection ended");
@@ -161,7 +160,14 @@ async fn end_session_or_go_offline(
     if let Some((will, _)) = period.will.take_if(|(_, due)| !resumable || *due <= now) {
         send_will(&node, client.session_id, &client.who, &will).await;
     }
-    notify_lanes(&node, client.origin(), &client.lanes, reason, resumable).await;
+    notify_lanes(
+        &node,
+        client.who.actor(client.session_id),
+        &client.lanes,
+        reason,
+        resumable,
+    )
+    .await;
     if !resumable {
         node.sessions.remove(client.session_id);
         return rest;
@@ -205,12 +211,8 @@ pub(super) fn end_after_panic(client: &mut Client) {
             // In a task of its own: if the will causes a panic, too, the lanes must still be told.
             let _ = tokio::spawn(sent).await;
         }
-        let origin = Origin {
-            session: id,
-            user: &who.user,
-        };
         let reason = EndReason::Lost("internal server error".to_owned());
-        notify_lanes(&node, origin, &lanes, &reason, false).await;
+        notify_lanes(&node, who.actor(id), &lanes, &reason, false).await;
         node.sessions.remove(id);
     });
 }

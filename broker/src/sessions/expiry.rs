@@ -3,7 +3,6 @@
 use super::ending::{notify_lanes, send_will};
 use super::offline::{Due, OfflineSession};
 use crate::clock;
-use crate::lane::Origin;
 use crate::node::Node;
 use crate::policy::{EndReason, SessionId};
 use crate::rate_limiter::RateLimiter;
@@ -80,10 +79,6 @@ pub(crate) async fn end_offline_session(node: &Node, id: SessionId, offline: Off
     if let Some(delayed) = &offline.will {
         send_will(node, id, &state.who, &delayed.will).await;
     }
-    let who = Origin {
-        session: id,
-        user: &state.who.user,
-    };
     let reason = EndReason::Lost("the session has ended".to_owned());
-    notify_lanes(node, who, &state.lanes, &reason, false).await;
+    notify_lanes(node, state.who.actor(id), &state.lanes, &reason, false).await;
 }
