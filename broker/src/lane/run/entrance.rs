@@ -126,7 +126,7 @@ impl Entrance {
             to_flush: &mut to_flush,
         };
         apply_batch(number, &mut lane, batch, &mut host);
-        shared.counts.store(lane.counts());
+        shared.store_counts(&lane);
         if !to_flush.is_empty() {
             self.flusher.wake.notify_one();
         }

@@ -108,11 +108,15 @@ impl Lane {
     /// How much the lane holds.
     pub(crate) fn counts(&self) -> LaneCounts {
         let (messages, bytes) = self.retained.size();
-        LaneCounts {
-            retained: messages as u64,
-            retained_bytes: bytes as u64,
-            subscriptions: self.subscriptions.count(),
-        }
+        let [own, shared, spanning_own, spanning_shared] = self.subscriptions.count();
+        [
+            messages as u64,
+            bytes as u64,
+            own,
+            shared,
+            spanning_own,
+            spanning_shared,
+        ]
     }
 
     /// Sets the lane's time, which never goes back, to the time of an entry.
