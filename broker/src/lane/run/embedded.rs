@@ -51,9 +51,8 @@ pub(crate) struct Embedded {
 
 /// The topic and the credit of each lane.
 struct LaneCredits {
-    topics: Vec<Bytes>,
-    /// The bytes that may still be appended to each lane.
-    credits: Vec<Semaphore>,
+    /// The topic of each lane, and the bytes that may still be appended to it.
+    lanes: Vec<(Bytes, Semaphore)>,
     /// The bytes that a lane with an empty log has.
     credit_bytes: u32,
 }
@@ -76,15 +75,17 @@ impl Embedded {
             },
             ..Config::default()
         };
+        let lane = |l| {
+            (
+                format!("lane/{l}").into(),
+                Semaphore::new(credit_bytes as usize),
+            )
+        };
+        let lanes = (0..lanes).map(lane).collect();
         Embedded {
             router: Broker::new(config),
             credits: Arc::new(LaneCredits {
-                topics: (0..lanes)
-                    .map(|l| Bytes::from(format!("lane/{l}")))
-                    .collect(),
-                credits: (0..lanes)
-                    .map(|_| Semaphore::new(credit_bytes as usize))
-                    .collect(),
+                lanes,
                 credit_bytes,
             }),
             links: AtomicUsize::new(0),
@@ -108,12 +109,9 @@ impl LaneCredits {
     }
 
     /// The topic and the credit of one lane.
-    fn lane(&self, lane: u16) -> Result<(&Bytes, &Semaphore), LogError> {
-        let at = usize::from(lane);
-        self.topics
-            .get(at)
-            .zip(self.credits.get(at))
-            .ok_or_else(|| LogError(format!("there is no lane {lane}")))
+    fn lane(&self, lane: u16) -> Result<&(Bytes, Semaphore), LogError> {
+        let known = self.lanes.get(usize::from(lane));
+        known.ok_or_else(|| LogError(format!("there is no lane {lane}")))
     }
 }
 
@@ -220,7 +218,7 @@ impl Follower for FollowLink {
             match notification {
                 Some(Notification::Forward(forward)) => {
                     let topic = &forward.publish.topic;
-                    let lane = self.credits.topics.iter().position(|t| t == topic);
+                    let lane = self.credits.lanes.iter().position(|(t, _)| t == topic);
                     if let Some(lane) = lane.and_then(|l| u16::try_from(l).ok()) {
                         return Ok(Some((lane, forward.publish.payload)));
                     }
