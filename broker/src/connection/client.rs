@@ -11,7 +11,6 @@ use crate::outbox::Outbox;
 use crate::packet::{ReasonCode, TopicName};
 use crate::policy::{Attempt, Notice, Peer, Principal, PublishPermit, Refusal, SessionId};
 use crate::session::{Answer, Close, Filters, Outbound, Session, WrongKind};
-use bytestring::ByteString;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -33,10 +32,9 @@ const NOTICES_CAPACITY: usize = 8;
 #[allow(clippy::struct_field_names)] // client id is the standard's word
 pub(super) struct Client {
     pub node: Arc<Node>,
+    /// With the client id of CONNECT, or one that the server assigned.
     pub who: Principal,
     pub session_id: SessionId,
-    /// The client id of CONNECT, or one that the server assigned.
-    pub client_id: ByteString,
     pub peer: Peer,
     /// The protocol state: QoS handshakes, packet ids, topic aliases, the will.
     pub session: Session,

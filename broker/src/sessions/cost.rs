@@ -43,7 +43,7 @@ impl OfflineCost {
             let lanes = if many { lanes } else { 1 };
             name.len() + lanes * (name.len() + FILTER_COST)
         });
-        let names = state.who.user.len() + state.client_id.len();
+        let names = state.who.user.len() + state.who.client_id.len();
         let others = lanes * LANE_COST + state.unreleased.len() * ID_COST;
         let bytes = SESSION_COST + names + others + filters.sum::<usize>();
         OfflineCost::new(counters, bytes)

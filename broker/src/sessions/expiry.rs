@@ -24,16 +24,14 @@ pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
         for session in sessions.evict(kept) {
             evicted.note(1);
             evicted_bytes += session.bytes;
-            under_way.push(carry_out(
-                &node,
-                session.release_queue(kept, clock::now_ms()),
-            ));
+            let due = session.release_queue(kept, clock::now_ms());
+            under_way.push(carry_out(&node, due));
         }
         if let Some(sessions) = evicted.take(clock::now_ms()) {
-            let limit = node.limits.kept_bytes;
+            let (bytes, limit) = (std::mem::take(&mut evicted_bytes), node.limits.kept_bytes);
             tracing::warn!(
                 sessions,
-                bytes = std::mem::take(&mut evicted_bytes),
+                bytes,
                 limit,
                 "offline sessions evicted: limits.kept_bytes is almost reached"
             );
@@ -59,10 +57,8 @@ pub(crate) async fn carry_out(node: &Node, due: Due) {
         }
         Due::End(id, offline) => {
             node.sessions.wait_for_will(id).await;
-            let (user, client) = (
-                offline.state.who.user.clone(),
-                offline.state.client_id.clone(),
-            );
+            let who = &offline.state.who;
+            let (user, client) = (&who.user, &who.client_id);
             tracing::debug!(%user, %client, "offline session ended");
             if let Some(outbox) = node.sessions.outbox(id) {
                 outbox.disconnect(None, false, clock::now_ms());
