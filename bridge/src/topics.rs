@@ -3,6 +3,7 @@
 //! Parsing runs for each message, so it does not allocate and reads a topic once.
 
 use percent_encoding::percent_decode_str;
+use roommq_broker::hash::fnv1a;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -216,7 +217,7 @@ pub fn user_level(name: &str) -> String {
         }
     }
     if level.len() > USER_NAME_BYTES {
-        let hash = fnv1a(level.as_bytes());
+        let hash = fnv1a(level.bytes());
         level.truncate(cut);
         let _ = write!(level, "-{hash:016x}");
     }
@@ -239,13 +240,6 @@ pub fn anonymous_level(client_id: &str) -> String {
 #[must_use]
 pub fn is_anonymous(user: &str) -> bool {
     user.starts_with('~')
-}
-
-/// FNV-1a with 64 bits: stable across runs and machines. No secret depends on it.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// The main topic of a room, `rooms/<room>`.

@@ -6,6 +6,7 @@
 use crate::kept_bytes::KeptBytes;
 use crate::packet::{Packet, ReasonCode};
 use crate::session::{DropReason, Held, Tally};
+use std::array::from_fn;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// All counters of a server.
@@ -23,25 +24,50 @@ pub(crate) struct Counters {
     pub(crate) kept: KeptBytes,
 }
 
+/// A number that each thread counts for itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Metric {
+    BytesReceived,
+    /// All packets but PUBLISH.
+    OthersReceived,
+    PublishesReceived,
+    /// Bytes of their payloads.
+    PayloadReceived,
+    Connects,
+    BytesSent,
+    /// All packets but PUBLISH.
+    OthersSent,
+    PublishesSent,
+    /// Bytes of their payloads.
+    PayloadSent,
+    /// Bytes of the payloads of dropped messages.
+    DroppedPayload,
+    /// Unacknowledged QoS 1 and 2 messages of all sessions, offline ones included. One thread may add to this and
+    /// another subtract, so only the sum of all shards has a meaning. The same holds for the next two.
+    Held,
+    /// Bytes of their payloads.
+    HeldPayload,
+    /// The sent ones among them.
+    InFlight,
+}
+
+const METRICS: usize = Metric::InFlight as usize + 1;
+
 /// The counters of one thread. The alignment covers pairs of cache lines, which processors fetch together.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
-    bytes_received: AtomicU64,
-    others_received: AtomicU64,
-    publishes_received: AtomicU64,
-    payload_received: AtomicU64,
-    connects: AtomicU64,
-    bytes_sent: AtomicU64,
-    others_sent: AtomicU64,
-    publishes_sent: AtomicU64,
-    payload_sent: AtomicU64,
-    // One thread may add to these and another subtract, so only the sum of all shards has a meaning.
-    held: AtomicU64,
-    held_payload: AtomicU64,
-    in_flight: AtomicU64,
+    /// By [`Metric`].
+    metrics: [AtomicU64; METRICS],
+    /// In the order of [`DropReason::ALL`].
     dropped: [AtomicU64; DropReason::ALL.len()],
-    dropped_payload: AtomicU64,
+}
+
+impl Shard {
+    /// Adds to a number.
+    fn add(&self, metric: Metric, more: u64) {
+        add(&self.metrics[metric as usize], more);
+    }
 }
 
 /// The packets and bytes that a connection has read since its last report.
@@ -77,28 +103,22 @@ impl Received {
 /// All counters, summed up: totals since the start of the server, and levels of this moment.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Totals {
-    pub received: Received,
-    pub bytes_sent: u64,
-    /// All packets but PUBLISH.
-    pub others_sent: u64,
-    pub publishes_sent: u64,
-    pub payload_sent: u64,
-    /// Unacknowledged QoS 1 and 2 messages of all sessions, offline ones included.
-    pub held: u64,
-    /// Bytes of their payloads.
-    pub held_payload: u64,
-    /// The sent ones among them.
-    pub in_flight: u64,
-    /// Bytes that count for `limits.kept_bytes`.
-    pub kept: u64,
+    metrics: [u64; METRICS],
     /// Dropped messages, in the order of [`DropReason::ALL`].
     pub dropped: [u64; DropReason::ALL.len()],
-    /// Bytes of their payloads.
-    pub dropped_payload: u64,
+    /// Bytes that count for `limits.kept_bytes`.
+    pub kept: u64,
     pub sockets: u64,
     pub refused: u64,
     /// Connections that the server refused or closed, by reason code. Codes without one are left out.
     pub errors: Vec<(u8, u64)>,
+}
+
+impl Totals {
+    /// The sum of all threads.
+    pub(crate) fn of(&self, metric: Metric) -> u64 {
+        self.metrics[metric as usize]
+    }
 }
 
 /// Numbers the threads, in the order of their first use of a counter.
@@ -137,11 +157,11 @@ impl Counters {
     pub(crate) fn received(&self, received: &mut Received) {
         let shard = self.shard();
         let taken = std::mem::take(received);
-        add(&shard.bytes_received, taken.bytes);
-        add(&shard.publishes_received, taken.publishes);
-        add(&shard.payload_received, taken.payload);
-        add(&shard.others_received, taken.others);
-        add(&shard.connects, taken.connects);
+        shard.add(Metric::BytesReceived, taken.bytes);
+        shard.add(Metric::PublishesReceived, taken.publishes);
+        shard.add(Metric::PayloadReceived, taken.payload);
+        shard.add(Metric::OthersReceived, taken.others);
+        shard.add(Metric::Connects, taken.connects);
     }
 
     /// Adds the messages that a session has sent and dropped, and resets `tally`. Replaces the session's last report of
@@ -152,31 +172,33 @@ impl Counters {
         }
         let shard = self.shard();
         let taken = std::mem::take(tally);
-        add(&shard.publishes_sent, taken.publishes);
-        add(&shard.payload_sent, taken.payload);
-        add(&shard.others_sent, taken.others);
+        shard.add(Metric::PublishesSent, taken.publishes);
+        shard.add(Metric::PayloadSent, taken.payload);
+        shard.add(Metric::OthersSent, taken.others);
         let was = std::mem::replace(known, held);
         self.kept.update(was.kept, held.kept);
         self.kept.update_ending(was.leaving, held.leaving);
-        change(&shard.held, was.messages, held.messages);
-        change(&shard.held_payload, was.payload, held.payload);
-        change(&shard.in_flight, was.in_flight, held.in_flight);
+        // A level that falls adds a number that wraps around.
+        let change = |metric, was: u64, is: u64| shard.add(metric, is.wrapping_sub(was));
+        change(Metric::Held, was.messages, held.messages);
+        change(Metric::HeldPayload, was.payload, held.payload);
+        change(Metric::InFlight, was.in_flight, held.in_flight);
         if let Some(dropped) = taken.dropped {
             for (counter, messages) in shard.dropped.iter().zip(dropped.messages) {
                 add(counter, messages);
             }
-            add(&shard.dropped_payload, dropped.payload);
+            shard.add(Metric::DroppedPayload, dropped.payload);
         }
     }
 
     /// Counts bytes written to a socket or a framed stream.
     pub(crate) fn wrote(&self, bytes: u64) {
-        add(&self.shard().bytes_sent, bytes);
+        self.shard().add(Metric::BytesSent, bytes);
     }
 
     /// Counts a packet to a peer without a session.
     pub(crate) fn replied(&self, bytes: usize) {
-        add(&self.shard().others_sent, 1);
+        self.shard().add(Metric::OthersSent, 1);
         self.wrote(bytes as u64);
     }
 
@@ -200,41 +222,18 @@ impl Counters {
 
     /// Sums all shards up.
     pub(crate) fn sum(&self) -> Totals {
-        let of = |counter: fn(&Shard) -> &AtomicU64| {
-            let values = self
-                .shards
-                .iter()
-                .map(|shard| counter(shard).load(Ordering::Relaxed));
-            values.fold(0, u64::wrapping_add)
+        let sum = |counter: &dyn Fn(&Shard) -> &AtomicU64| {
+            let numbers = self.shards.iter().map(counter);
+            let sum = numbers.fold(0u64, |sum, n| sum.wrapping_add(n.load(Ordering::Relaxed)));
+            // This thread may see a subtraction before the addition on another thread, so a sum may be negative.
+            sum.cast_signed().max(0).cast_unsigned()
         };
-        // This thread may see a subtraction before the addition on another thread, so a sum may be negative.
-        let level = |counter| of(counter).cast_signed().max(0).cast_unsigned();
-        let mut dropped = [0; DropReason::ALL.len()];
-        for shard in &self.shards {
-            for (sum, counter) in dropped.iter_mut().zip(&shard.dropped) {
-                *sum += counter.load(Ordering::Relaxed);
-            }
-        }
         let errors = (0..=u8::MAX).zip(&self.errors);
         let errors = errors.map(|(code, counter)| (code, counter.load(Ordering::Relaxed)));
         Totals {
-            received: Received {
-                bytes: of(|s| &s.bytes_received),
-                publishes: of(|s| &s.publishes_received),
-                payload: of(|s| &s.payload_received),
-                others: of(|s| &s.others_received),
-                connects: of(|s| &s.connects),
-            },
-            bytes_sent: of(|s| &s.bytes_sent),
-            others_sent: of(|s| &s.others_sent),
-            publishes_sent: of(|s| &s.publishes_sent),
-            payload_sent: of(|s| &s.payload_sent),
-            held: level(|s| &s.held),
-            held_payload: level(|s| &s.held_payload),
-            in_flight: level(|s| &s.in_flight),
+            metrics: from_fn(|at| sum(&|shard| &shard.metrics[at])),
+            dropped: from_fn(|at| sum(&|shard| &shard.dropped[at])),
             kept: self.kept.total(),
-            dropped,
-            dropped_payload: of(|s| &s.dropped_payload),
             sockets: self.sockets.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             errors: errors.filter(|(_, count)| *count > 0).collect(),
@@ -247,11 +246,6 @@ fn add(counter: &AtomicU64, more: u64) {
     if more != 0 {
         counter.fetch_add(more, Ordering::Relaxed);
     }
-}
-
-/// Changes a level from `was` to `is`.
-fn change(counter: &AtomicU64, was: u64, is: u64) {
-    add(counter, is.wrapping_sub(was));
 }
 
 #[cfg(test)]
@@ -295,17 +289,30 @@ mod tests {
             .filter_map(|thread| thread.join().ok())
             .collect();
         let sum = counters.sum();
-        assert_eq!((sum.publishes_sent, sum.payload_sent), (3_000, 111_000));
-        assert_eq!(sum.bytes_sent, 6_000);
+        assert_eq!(
+            (sum.of(Metric::PublishesSent), sum.of(Metric::PayloadSent)),
+            (3_000, 111_000)
+        );
+        assert_eq!(sum.of(Metric::BytesSent), 6_000);
         assert_eq!(sum.dropped.iter().sum::<u64>(), 3_000);
-        assert_eq!(sum.dropped_payload, 9_000);
-        assert_eq!(sum.held, left.iter().map(|h| h.messages).sum::<u64>());
-        assert_eq!(sum.kept, sum.held * 100);
+        assert_eq!(sum.of(Metric::DroppedPayload), 9_000);
+        assert_eq!(
+            sum.of(Metric::Held),
+            left.iter().map(|h| h.messages).sum::<u64>()
+        );
+        assert_eq!(sum.kept, sum.of(Metric::Held) * 100);
         for mut known in left {
             counters.outbound(&mut Tally::default(), Held::default(), &mut known);
         }
         let sum = counters.sum();
-        assert_eq!((sum.held, sum.held_payload, sum.in_flight), (0, 0, 0));
+        assert_eq!(
+            (
+                sum.of(Metric::Held),
+                sum.of(Metric::HeldPayload),
+                sum.of(Metric::InFlight)
+            ),
+            (0, 0, 0)
+        );
         assert_eq!(sum.kept, 0);
     }
 

@@ -5,13 +5,12 @@
 
 use super::pending::Pending;
 use crate::clock;
-use crate::lane::{LogError, Origin};
+use crate::lane::LogError;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::packet::{ReasonCode, TopicName};
 use crate::policy::{Attempt, Notice, Peer, Principal, PublishPermit, Refusal, SessionId};
 use crate::session::{Answer, Close, Filters, Outbound, Session, WrongKind};
-use bytestring::ByteString;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -33,10 +32,9 @@ const NOTICES_CAPACITY: usize = 8;
 #[allow(clippy::struct_field_names)] // client id is the standard's word
 pub(super) struct Client {
     pub node: Arc<Node>,
+    /// With the client id of CONNECT, or one that the server assigned.
     pub who: Principal,
     pub session_id: SessionId,
-    /// The client id of CONNECT, or one that the server assigned.
-    pub client_id: ByteString,
     pub peer: Peer,
     /// The protocol state: QoS handshakes, packet ids, topic aliases, the will.
     pub session: Session,
@@ -66,14 +64,6 @@ pub(super) struct CachedPermit {
 }
 
 impl Client {
-    /// The origin of this client's entries.
-    pub(super) fn origin(&self) -> Origin<'_> {
-        Origin {
-            session: self.session_id,
-            user: &self.who.user,
-        }
-    }
-
     /// Appends the entries collected so far to their lanes, then acknowledges them.
     pub(super) async fn append_all(&mut self) -> Result<(), LogError> {
         self.pending

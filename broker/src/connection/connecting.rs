@@ -6,6 +6,7 @@ use crate::outbox::Outlet;
 use crate::packet::{ConnAck, Connect, DecodeError, Decoder, Packet, Reply, Version, encode};
 use crate::policy::{Peer, Refusal};
 use crate::transport::{CLOSE_TIME, Link};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// A peer that has no session yet. The server sends it AUTH and one CONNACK, never DISCONNECT
@@ -16,7 +17,10 @@ pub(super) struct ConnectingPeer<'a> {
     pub intake: &'a mut Intake,
     pub decoder: Decoder,
     pub peer: Peer,
-    pub node: &'a Node,
+    pub node: &'a Arc<Node>,
+    /// The version of CONNECT, and the largest packet in bytes that it allows: for replies.
+    pub version: Version,
+    pub maximum_packet_size: Option<u32>,
     /// The server waits for a packet, and not for the policy.
     pub awaits_packet: bool,
 }
@@ -25,7 +29,11 @@ impl ConnectingPeer<'_> {
     /// Reads CONNECT. `Err(None)` if the peer closes the connection before the packet is complete.
     pub(super) async fn read_connect(&mut self) -> Result<Box<Connect>, Option<DecodeError>> {
         match self.read_packet().await? {
-            Packet::Connect(connect) => Ok(connect),
+            Packet::Connect(connect) => {
+                self.version = connect.version;
+                self.maximum_packet_size = connect.maximum_packet_size;
+                Ok(connect)
+            }
             // The decoder refuses any other first packet [MQTT-3.1.0-1].
             _ => Err(None),
         }
@@ -54,36 +62,33 @@ impl ConnectingPeer<'_> {
         }
     }
 
-    /// Sends `reply`, encoded as CONNECT requests. `Err(None)` if the peer has closed the
+    /// Sends `reply`. `Err(None)` if the peer has closed the
     /// connection.
-    pub(super) async fn send(
-        &mut self,
-        connect: &Connect,
-        reply: &Reply,
-    ) -> Result<(), Option<Refusal>> {
-        let mut bytes = Vec::new();
-        let problems = connect.request_problem_information;
-        let largest = connect.maximum_packet_size;
-        encode(connect.version, reply, problems, largest, &mut bytes);
+    pub(super) async fn send(&mut self, reply: &Reply) -> Result<(), Option<Refusal>> {
+        let bytes = self.encode(reply);
         self.node.counters.replied(bytes.len());
-        self.link.send(&bytes).await.map_err(|_| None)
+        let sent = self.link.send(&mut self.outlet, &bytes).await;
+        sent.map_err(|_| None)
+    }
+
+    /// The bytes of AUTH or CONNACK; none if it exceeds the peer's maximum packet size [MQTT-3.2.2-19].
+    pub(super) fn encode(&self, reply: &Reply) -> Vec<u8> {
+        let (largest, mut bytes) = (self.maximum_packet_size, Vec::new());
+        encode(self.version, reply, true, largest, &mut bytes);
+        bytes
     }
 
     /// Sends CONNACK with an error, of at most `limit` bytes, and closes the connection
     /// [MQTT-3.1.4-2, 3.1.1 MQTT-3.2.2-5, 5.0 MQTT-4.12.0-4, MQTT-4.13.2-1]. Discards what the peer
     /// still sends [3.1.1 MQTT-3.1.4-5, 5.0 MQTT-3.1.4-6].
-    pub(super) async fn refuse(mut self, version: Version, limit: Option<u32>, refusal: &Refusal) {
+    pub(super) async fn refuse(mut self, refusal: &Refusal) {
         let reply = Reply::ConnAck(Box::new(ConnAck {
             reason_string: Some(refusal.reason.as_str().into()),
             ..ConnAck::new(refusal.code)
         }));
-        let mut bytes = Vec::new();
-        // [MQTT-3.2.2-19]
-        encode(version, &reply, true, limit, &mut bytes);
         self.node.counters.refused(refusal.code);
-        self.node.counters.replied(bytes.len());
         let until = Instant::now() + CLOSE_TIME;
-        let sent = tokio::time::timeout_at(until, self.link.send(&bytes)).await;
+        let sent = tokio::time::timeout_at(until, self.send(&reply)).await;
         if !matches!(sent, Ok(Ok(()))) {
             tracing::debug!(peer = %self.peer, "the refused peer did not read CONNACK");
         }

@@ -3,7 +3,6 @@
 
 use super::client::Client;
 use crate::clock;
-use crate::lane::Origin;
 use crate::outbox::Outbox;
 use crate::packet::{DecodeError, ReasonCode};
 use crate::policy::EndReason;
@@ -102,11 +101,11 @@ pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
     // This shuts the sending side.
     drop(rest);
     link.close(until, matches!(ending, Ending::Closed(_))).await;
-    let (user, id, peer) = (&client.who.user, &client.client_id, client.peer);
+    let (user, id, peer) = (&client.who.user, &client.who.client_id, client.peer);
     let dropped = client.outbox.dropped();
     match reason {
         EndReason::Orderly => {
-            tracing::debug!(%user, client = %id, %peer, dropped, "client disconnected")
+            tracing::debug!(%user, client = %id, %peer, dropped, "client disconnected");
         }
         EndReason::Lost(reason) => {
             tracing::info!(%user, client = %id, %peer, dropped, reason, "connection ended");
@@ -161,14 +160,20 @@ async fn end_session_or_go_offline(
     if let Some((will, _)) = period.will.take_if(|(_, due)| !resumable || *due <= now) {
         send_will(&node, client.session_id, &client.who, &will).await;
     }
-    notify_lanes(&node, client.origin(), &client.lanes, reason, resumable).await;
+    notify_lanes(
+        &node,
+        client.who.actor(client.session_id),
+        &client.lanes,
+        reason,
+        resumable,
+    )
+    .await;
     if !resumable {
         node.sessions.remove(client.session_id);
         return rest;
     }
     let state = SessionState {
         who: client.who.clone(),
-        client_id: client.client_id.clone(),
         unreleased: client.session.take_unreleased(),
         filters: std::mem::take(&mut client.filters),
         lanes: std::mem::take(&mut client.lanes),
@@ -189,7 +194,7 @@ async fn end_session_or_go_offline(
 /// Ends the session of a task that panics, so that it stays neither in rooms nor in the registry.
 /// Its will is sent as after any lost connection [MQTT-3.1.2-8].
 pub(super) fn end_after_panic(client: &mut Client) {
-    tracing::error!(user = %client.who.user, client = %client.client_id, "connection task panicked");
+    tracing::error!(user = %client.who.user, client = %client.who.client_id, "connection task panicked");
     client.outbox.disconnect(None, false, clock::now_ms());
     let (node, id, who) = (client.node.clone(), client.session_id, client.who.clone());
     let lanes = std::mem::take(&mut client.lanes);
@@ -205,12 +210,8 @@ pub(super) fn end_after_panic(client: &mut Client) {
             // In a task of its own: if the will causes a panic, too, the lanes must still be told.
             let _ = tokio::spawn(sent).await;
         }
-        let origin = Origin {
-            session: id,
-            user: &who.user,
-        };
         let reason = EndReason::Lost("internal server error".to_owned());
-        notify_lanes(&node, origin, &lanes, &reason, false).await;
+        notify_lanes(&node, who.actor(id), &lanes, &reason, false).await;
         node.sessions.remove(id);
     });
 }

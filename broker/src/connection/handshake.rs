@@ -5,7 +5,7 @@ use super::Connection;
 use super::authentication::authenticate_connect;
 use super::connecting::ConnectingPeer;
 use super::intake::Intake;
-use super::opening::{AcceptedConnect, open};
+use super::opening::open;
 use super::publishing::check_payload_format;
 use crate::node::Node;
 use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
@@ -32,6 +32,8 @@ pub(super) async fn accept(
         decoder: Decoder::new(listener.layers.packet_bytes),
         peer: established.peer,
         node,
+        version: Version::V5,
+        maximum_packet_size: None,
         awaits_packet: false,
     };
     let peer = connecting.peer;
@@ -51,19 +53,21 @@ pub(super) async fn accept(
             tracing::info!(%peer, %error, "connection refused: bad CONNECT");
             let refusal = Refusal::new(error.reason(), error.to_string());
             match error.connack_version() {
-                Some(version) => connecting.refuse(version, None, &refusal).await,
+                Some(version) => {
+                    connecting.version = version;
+                    connecting.refuse(&refusal).await;
+                }
                 None => connecting.close().await,
             }
             return None;
         }
         Ok(Ok(connect)) => connect,
     };
-    let (version, largest) = (connect.version, connect.maximum_packet_size);
     if let Some(limit) = exceeded_limit(listener, node) {
         tracing::warn!(%peer, listener = %listener.address, "connection refused: {limit} connections are open");
         let text = format!("the limit of {limit} connections is reached");
-        let refusal = Refusal::new(ReasonCode::ServerBusy, &text);
-        connecting.refuse(version, largest, &refusal).await;
+        let refusal = Refusal::new(ReasonCode::ServerBusy, text);
+        connecting.refuse(&refusal).await;
         return None;
     }
     let limit = node.limits.connect_time;
@@ -87,15 +91,7 @@ pub(super) async fn accept(
         Some(Refusal::new(late_code, &text))
     };
     match accepted.map_err(timed_out).flatten() {
-        Ok((who, client_id, authentication)) => {
-            let accepted = AcceptedConnect {
-                connect,
-                who,
-                client_id,
-                authentication,
-            };
-            open(accepted, connecting, listener, node).await
-        }
+        Ok((who, authentication)) => open(connect, who, authentication, connecting, listener).await,
         Err(None) => {
             tracing::debug!(%peer, client = %connect.client_id, "peer closed the connection before CONNACK");
             connecting.close().await;
@@ -103,7 +99,7 @@ pub(super) async fn accept(
         }
         Err(Some(refusal)) => {
             tracing::info!(%peer, client = %connect.client_id, %refusal, "connection refused");
-            connecting.refuse(version, largest, &refusal).await;
+            connecting.refuse(&refusal).await;
             None
         }
     }
@@ -119,7 +115,7 @@ fn exceeded_limit(listener: &ListenerContext, node: &Node) -> Option<usize> {
     exceeded.map(|(_, limit)| limit)
 }
 
-/// Asks the policy for the user of a CONNECT. Returns the user, the client id, and the
+/// Asks the policy for the user of a CONNECT. Returns the user with the client id, and the
 /// authentication if CONNECT names a method. `Err(None)` if the peer closes the connection. The
 /// server accepts any client id [MQTT-3.1.3-5].
 async fn admit(
@@ -127,17 +123,15 @@ async fn admit(
     certificate_user: Result<Option<String>, CertificateUserError>,
     node: &Node,
     connecting: &mut ConnectingPeer<'_>,
-) -> Result<(Principal, ByteString, Option<Authentication>), Option<Refusal>> {
+) -> Result<(Principal, Option<Authentication>), Option<Refusal>> {
     let nameless =
         |error: CertificateUserError| Refusal::new(ReasonCode::NotAuthorized, error.to_string());
     let certificate_user = certificate_user.map_err(nameless)?;
     let client_id = if connect.client_id.is_empty() {
         if connect.version == Version::V3 && !connect.clean {
             let reason = "an empty client id needs clean session [MQTT-3.1.3-8]";
-            return Err(Some(Refusal::new(
-                ReasonCode::ClientIdentifierNotValid,
-                reason,
-            )));
+            let code = ReasonCode::ClientIdentifierNotValid;
+            return Err(Some(Refusal::new(code, reason)));
         }
         // [3.1.1 MQTT-3.1.3-6]
         format!("auto-{}", uuid::Uuid::new_v4().simple()).into()
@@ -162,14 +156,11 @@ async fn admit(
             (who, Some(authentication))
         }
     };
-    who.client_id = client_id.clone();
+    who.client_id = client_id;
     if let Some(will) = &connect.will {
         let permit = policy.publish(&who, &will.topic, will.retain);
         let checked = permit.and_then(|_| check_payload_format(&will.properties, &will.payload));
-        checked.map_err(|refusal| Refusal {
-            code: refusal.code,
-            reason: format!("will: {}", refusal.reason),
-        })?;
+        checked.map_err(|r| Refusal::new(r.code, format!("will: {}", r.reason)))?;
     }
-    Ok((who, client_id, authentication))
+    Ok((who, authentication))
 }

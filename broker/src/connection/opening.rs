@@ -10,7 +10,7 @@ use super::resume::resume;
 use crate::clock::now_ms;
 use crate::node::Node;
 use crate::outbox::Outbox;
-use crate::packet::{Authentication, ConnAck, Connect, ReasonCode, Reply, Version, encode};
+use crate::packet::{Authentication, ConnAck, Connect, ReasonCode, Reply, Version};
 use crate::policy::{Principal, Refusal, SessionId};
 use crate::session::{FOR_EVER, OutboundLimits, Session, Start, longest_expiry};
 use crate::sessions::{OfflinePeriod, Registration, SessionState, end_offline_session, send_will};
@@ -89,15 +89,6 @@ impl Negotiated {
     }
 }
 
-/// A CONNECT that the policy has accepted.
-pub(super) struct AcceptedConnect {
-    pub connect: Box<Connect>,
-    pub who: Principal,
-    pub client_id: ByteString,
-    /// The result of enhanced authentication, if CONNECT names a method.
-    pub authentication: Option<Authentication>,
-}
-
 /// The session of this connection, as registered.
 struct RegisteredSession {
     id: SessionId,
@@ -116,7 +107,6 @@ struct RegisteredSession {
 /// during a shutdown.
 async fn register_session(
     who: Principal,
-    client_id: ByteString,
     resumes: bool,
     negotiated: &Negotiated,
     node: &Node,
@@ -128,7 +118,7 @@ async fn register_session(
     ));
     let registering = node
         .sessions
-        .register(&who.user, &client_id, &outbox, resumes, now_ms);
+        .register(&who.user, &who.client_id, &outbox, resumes, now_ms);
     let limit = node.limits.connect_time;
     let Ok(registration) = tokio::time::timeout(limit, registering).await else {
         let text = "another connection uses this client id and did not end in time; try again";
@@ -164,7 +154,7 @@ async fn register_session(
     Ok(RegisteredSession {
         id,
         outbox,
-        state: SessionState::new(who, client_id),
+        state: SessionState::new(who),
         resumed: None,
     })
 }
@@ -173,42 +163,31 @@ async fn register_session(
 /// [MQTT-3.2.0-1, 3.1.1 MQTT-3.1.4-4, 5.0 MQTT-3.1.4-5]. Returns the connection, its link, and its
 /// keep-alive in seconds.
 pub(super) async fn open(
-    accepted: AcceptedConnect,
+    connect: Box<Connect>,
+    who: Principal,
+    authentication: Option<Authentication>,
     connecting: ConnectingPeer<'_>,
     listener: &ListenerContext,
-    node: &Arc<Node>,
 ) -> Option<(Box<Connection>, Link, u16)> {
-    let AcceptedConnect {
-        connect,
-        who,
-        client_id,
-        authentication,
-    } = accepted;
-    let (version, largest) = (connect.version, connect.maximum_packet_size);
-    let mut negotiated = Negotiated::of(&connect, &client_id, listener, &node.limits);
+    let (node, peer) = (connecting.node, connecting.peer);
+    let mut negotiated = Negotiated::of(&connect, &who.client_id, listener, &node.limits);
     negotiated.connack.authentication = authentication;
     negotiated.connack.response_information = response_information(&connect, &who, node);
-    if !connack_fits(&negotiated) {
+    if !fits(&negotiated.connack, &connecting) {
         // The server must not send it [MQTT-3.1.2-24], and the client would wait for it in vain.
-        let (peer, client) = (connecting.peer, &connect.client_id);
-        tracing::info!(%peer, %client, ?largest, "connection closed: CONNACK exceeds the client's maximum packet size");
+        let (client, maximum) = (&connect.client_id, connect.maximum_packet_size);
+        tracing::info!(%peer, %client, ?maximum, "connection closed: CONNACK exceeds the client's maximum packet size");
         connecting.close().await;
         return None;
     }
-    let resumes = !connect.clean;
-    let registered = match register_session(who, client_id, resumes, &negotiated, node).await {
+    let registered = match register_session(who, !connect.clean, &negotiated, node).await {
         Ok(registered) => registered,
         Err(refusal) => {
-            connecting.refuse(version, largest, &refusal).await;
+            connecting.refuse(&refusal).await;
             return None;
         }
     };
-    let RegisteredSession {
-        id,
-        outbox,
-        state,
-        resumed,
-    } = registered;
+    let (state, resumed) = (registered.state, registered.resumed);
     // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
     negotiated.connack.session_present = resumed.is_some() && connect.level > 3;
     let session = Session::new(Start {
@@ -224,15 +203,13 @@ pub(super) async fn open(
         },
         unreleased: state.unreleased,
     });
-    let peer = connecting.peer;
     let client = Client {
         node: node.clone(),
         who: state.who,
-        session_id: id,
-        client_id: state.client_id,
+        session_id: registered.id,
         peer,
         session,
-        outbox,
+        outbox: registered.outbox,
         lanes: state.lanes,
         filters: state.filters,
         request_id: state.request_id,
@@ -256,7 +233,7 @@ pub(super) async fn open(
             restore_offline(client, period).await;
             let text = "the session could not be resumed in time; try again";
             let refusal = Refusal::new(ReasonCode::ServerBusy, text);
-            connecting.refuse(version, largest, &refusal).await;
+            connecting.refuse(&refusal).await;
             return None;
         }
     }
@@ -269,20 +246,14 @@ pub(super) async fn open(
         now_ms(),
     );
     node.sessions.on_connected(client.session_id);
-    tracing::debug!(user = %client.who.user, client = %client.client_id, %peer, version = ?negotiated.version, "client connected");
+    tracing::debug!(user = %client.who.user, client = %client.who.client_id, %peer, version = ?negotiated.version, "client connected");
     Some((connection, connecting.link, negotiated.keep_alive))
 }
 
 /// Whether CONNACK fits into the client's maximum packet size.
-fn connack_fits(negotiated: &Negotiated) -> bool {
-    let largest = negotiated.outbound.maximum_packet_size;
-    if largest.is_none() {
-        return true;
-    }
-    let connack = Reply::ConnAck(Box::new(negotiated.connack.clone()));
-    let mut bytes = Vec::new();
-    encode(negotiated.version, &connack, true, largest, &mut bytes);
-    !bytes.is_empty()
+fn fits(connack: &ConnAck, connecting: &ConnectingPeer<'_>) -> bool {
+    let encoded = || connecting.encode(&Reply::ConnAck(Box::new(connack.clone())));
+    connecting.maximum_packet_size.is_none() || !encoded().is_empty()
 }
 
 /// The response information, if CONNECT requests it [MQTT-3.1.2-28].

@@ -163,7 +163,7 @@ fn due_with(acks: &[PendingAck], index: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lane::Origin;
+    use crate::policy::Actor;
     use crate::policy::SessionId;
 
     fn acks(batches: &[Option<usize>]) -> Vec<PendingAck> {
@@ -194,7 +194,7 @@ mod tests {
         };
         let unsubscribe = crate::lane::UnsubscribeEntry {
             at: 0,
-            who: Origin { session, user: "u" },
+            who: Actor { session, user: "u" },
             request_id: 1,
             filters: Vec::new(),
         };

@@ -2,9 +2,9 @@
 
 use super::client::{CachedPermit, Client};
 use crate::clock;
-use crate::lane::{Entry, Origin, PropertiesEntry, PublishEntry, lane_of};
+use crate::lane::{Entry, PropertiesEntry, PublishEntry, lane_of};
 use crate::packet::{PublishProperties, QoS, ReasonCode, Reply, Version};
-use crate::policy::{Attempt, PublishPermit, Refusal};
+use crate::policy::{Actor, Attempt, PublishPermit, Refusal};
 use crate::session::Inbound;
 
 /// Bytes of a reason string in PUBACK or PUBREC, at most. A reason may name a topic of 64 KiB,
@@ -21,14 +21,11 @@ pub(super) fn publish(client: &mut Client, inbound: &Inbound) {
         Ok(permit) => {
             let lane = lane_of(permit.topic.as_str(), client.node.lanes);
             // A copy: `pending` is borrowed mutably below.
-            let user = client.who.user.clone();
-            let origin = Origin {
-                session: client.session_id,
-                user: &user,
-            };
+            let user = &*client.who.user.clone();
+            let session = client.session_id;
             let entry = Entry::Publish(PublishEntry {
                 at: clock::now_ms(),
-                origin: Some(origin),
+                origin: Some(Actor { session, user }),
                 topic: permit.topic.as_str(),
                 payload: &inbound.payload,
                 qos: inbound.qos,

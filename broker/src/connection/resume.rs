@@ -6,7 +6,7 @@ use super::filters_by_lane::FiltersByLane;
 use super::subscribing::filter_entry;
 use crate::clock;
 use crate::fairness::{FILTERS, Turn};
-use crate::lane::{Entry, Index, LogError, Origin, SubscribeEntry, Subscription};
+use crate::lane::{Entry, Index, LogError, SubscribeEntry, Subscription};
 use crate::packet::{QoS, ReasonCode, SubscribeOptions, TopicFilter};
 use crate::policy::{Attempt, SubscribeGrant};
 use crate::session::{Answer, Outbound};
@@ -51,12 +51,9 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
     let known = client.lanes.iter().copied();
     let lanes: BTreeSet<u16> = known.chain(by_lane.lanes()).collect();
     let request_id = client.next_request(Answer::Resume, codes, None, lanes.len());
-    let user = client.who.user.clone();
+    // A copy: `pending` is borrowed mutably below.
+    let who = client.who.clone();
     for lane in lanes {
-        let who = Origin {
-            session: client.session_id,
-            user: &user,
-        };
         let filters = by_lane.of(lane);
         let filters = filters.iter().filter_map(|at| granted.get(*at));
         let filters = filters.map(|(position, grant)| filter_entry(*position, KNOWN, grant));
@@ -64,7 +61,7 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
         let asked = filters.len();
         let entry = Entry::Resume(SubscribeEntry {
             at: clock::now_ms(),
-            who,
+            who: who.actor(client.session_id),
             request_id,
             identifier: 0,
             filters,

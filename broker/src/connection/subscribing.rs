@@ -8,7 +8,7 @@ use super::client::{Client, not_logged};
 use super::filters_by_lane::FiltersByLane;
 use crate::clock;
 use crate::fairness::{FILTERS, Turn};
-use crate::lane::{Entry, FilterEntry, Origin, SubscribeEntry, UnsubscribeEntry};
+use crate::lane::{Entry, FilterEntry, SubscribeEntry, UnsubscribeEntry};
 use crate::packet::{
     NameError, ReasonCode, Subscribe, SubscribeOptions, TopicFilter, Unsubscribe, Version,
 };
@@ -54,20 +54,16 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
     let asked = FiltersByLane::new(client.node.lanes, filters);
     let answer = Answer::SubAck(subscribe.packet_id, names);
     let request_id = client.next_request(answer, codes, reason, asked.pieces());
-    let user = client.who.user.clone();
+    let who = client.who.clone();
     for lane in asked.lanes() {
         client.lanes.insert(lane);
         for piece in asked.of(lane).chunks(FILTERS) {
-            let who = Origin {
-                session: client.session_id,
-                user: &user,
-            };
             let filters = piece.iter().filter_map(|at| granted.get(*at));
             let filters =
                 filters.map(|(slot, options, grant)| filter_entry(*slot, *options, grant));
             let entry = Entry::Subscribe(SubscribeEntry {
                 at: clock::now_ms(),
-                who,
+                who: who.actor(client.session_id),
                 request_id,
                 identifier: subscribe.identifier.map_or(0, Into::into),
                 filters: filters.collect(),
@@ -110,18 +106,14 @@ pub(super) async fn unsubscribe(
     let asked = FiltersByLane::new(client.node.lanes, filters);
     let answer = Answer::UnsubAck(unsubscribe.packet_id);
     let request_id = client.next_request(answer, codes, reason, asked.pieces());
-    let user = client.who.user.clone();
+    let who = client.who.clone();
     for lane in asked.lanes() {
         for piece in asked.of(lane).chunks(FILTERS) {
-            let who = Origin {
-                session: client.session_id,
-                user: &user,
-            };
             let filters = piece.iter().filter_map(|at| resolved.get(*at));
             let filters = filters.map(|(position, filter)| (*position, filter.as_str()));
             let entry = Entry::Unsubscribe(UnsubscribeEntry {
                 at: clock::now_ms(),
-                who,
+                who: who.actor(client.session_id),
                 request_id,
                 filters: filters.collect(),
             });

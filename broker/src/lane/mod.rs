@@ -33,7 +33,7 @@ pub(crate) use run::{
     Timers,
 };
 pub(crate) use state::{
-    Batch, DisconnectEntry, Entry, FilterEntry, Index, Lane, LaneTotals, Origin, PropertiesEntry,
+    Batch, DisconnectEntry, Entry, FilterEntry, Index, Lane, LaneTotals, PropertiesEntry,
     PublishEntry, RetainedLimits, SubscribeEntry, Subscription, UnsubscribeEntry, lane_of,
     lane_of_filter,
 };

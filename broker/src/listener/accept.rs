@@ -1,9 +1,8 @@
 //! Accepts connections, within limits, and hands each to a thread that serves it.
 
 use super::bind::BoundListener;
-use super::socket::AcceptedSocket;
 use crate::clock;
-use crate::gate::{Gate, GateGuard};
+use crate::gate::Gate;
 use crate::policy::Peer;
 use crate::rate_limiter::RateLimiter;
 use crate::transport::{ListenerContext, Socket};
@@ -74,8 +73,18 @@ pub(crate) async fn accept<S, F>(
             log.too_many.note(1);
             continue;
         }
+        // They count the connection from now on, since its thread may be busy.
         let guards = (all.open.enter(), context.open.enter());
-        hand_over(socket, peer, context.clone(), thread, guards);
+        let (serve, context) = (thread.serve.clone(), context.clone());
+        thread.handle.spawn(async move {
+            let _guards = guards;
+            match socket.register() {
+                Ok(socket) => serve(socket, peer, context).await,
+                Err(error) => {
+                    tracing::warn!(%peer, %error, "a thread could not take over an accepted socket");
+                }
+            }
+        });
     }
 }
 
@@ -108,27 +117,4 @@ impl RejectionLog {
         let due = [self.too_fast.due(), self.too_many.due()];
         due.into_iter().flatten().min()
     }
-}
-
-/// Spawns the connection's task on `thread`. `guards` count the connection from now on, since that thread may be busy.
-fn hand_over<S, F>(
-    socket: AcceptedSocket,
-    peer: Peer,
-    context: Arc<ListenerContext>,
-    thread: &IoThread<S>,
-    guards: (GateGuard, GateGuard),
-) where
-    S: Fn(Socket, Peer, Arc<ListenerContext>) -> F + Clone + Send + 'static,
-    F: Future<Output = ()> + Send,
-{
-    let serve = thread.serve.clone();
-    thread.handle.spawn(async move {
-        let _guards = guards;
-        match socket.register() {
-            Ok(socket) => serve(socket, peer, context).await,
-            Err(error) => {
-                tracing::warn!(%peer, %error, "a thread could not take over an accepted socket");
-            }
-        }
-    });
 }

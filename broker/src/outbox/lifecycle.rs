@@ -1,12 +1,11 @@
 //! The stages of an outbox: offline, connected, offline again, ended. [`Outbox`] shows them as a
 //! picture.
 
-use super::account::Account;
 use super::outlet::Outlet;
 use super::{Outbox, Stage, State};
 use crate::metrics::Counters;
 use crate::packet::{Reply, Version};
-use crate::session::{Close, Outbound, OutboundLimits};
+use crate::session::{Close, Held, Outbound, OutboundLimits};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +20,7 @@ impl Outbox {
     ) -> Self {
         let mut outbound = Outbound::new(version, limits);
         outbound.sleep(0);
-        Outbox::new(outbound, Stage::Offline, None, Account::new(counters))
+        Outbox::new(outbound, Stage::Offline, None, counters)
     }
 
     /// Begins a connection: sends `connack`, then what the last connection left unacknowledged,
@@ -57,9 +56,8 @@ impl Outbox {
     /// the Unix epoch.
     pub(crate) fn disconnect(&self, last: Option<&Close>, resumable: bool, now: u64) -> Outbox {
         let mut state = self.state.lock();
-        if let Some(close) = last {
-            let text = close.text.as_str().into();
-            let disconnect = Reply::Disconnect(close.reason, Some(text));
+        if let Some(Close { reason, text }) = last {
+            let disconnect = Reply::Disconnect(*reason, Some(text.as_str().into()));
             state.outbound.reply(&disconnect);
         }
         state.report();
@@ -79,10 +77,15 @@ impl Outbox {
         }
         state.report();
         let outlet = state.outlet.take();
-        Outbox::new(rest, Stage::Connected, outlet, state.account.new_empty())
+        Outbox::new(rest, Stage::Connected, outlet, state.counters.clone())
     }
 
-    fn new(outbound: Outbound, stage: Stage, outlet: Option<Outlet>, account: Account) -> Self {
+    fn new(
+        outbound: Outbound,
+        stage: Stage,
+        outlet: Option<Outlet>,
+        counters: Arc<Counters>,
+    ) -> Self {
         Outbox {
             v5: AtomicBool::new(outbound.version() == Version::V5),
             connected: AtomicBool::new(stage == Stage::Connected),
@@ -95,7 +98,8 @@ impl Outbox {
                 flush_pending: false,
                 closing: None,
                 written: 0,
-                account,
+                counters,
+                reported: Held::default(),
             }),
             changed: Notify::new(),
         }
@@ -106,7 +110,6 @@ impl Drop for Outbox {
     /// Tells the counters that the outbox holds nothing any more.
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        state.stage = Stage::Ended;
-        state.account.close(&mut state.outbound);
+        state.report_held(Held::default());
     }
 }

@@ -11,18 +11,18 @@
 //! another thread; the connection's task once a full socket takes bytes again. A TLS or WebSocket
 //! stream seems always full to others, so its connection's task does all the writing.
 
-mod account;
 mod lifecycle;
 mod outlet;
 mod shared;
 
 pub(crate) use outlet::Outlet;
 
+use crate::metrics::Counters;
 use crate::packet::{ReasonCode, Version};
-use crate::session::{Close, Outbound};
-use account::Account;
+use crate::session::{Close, Held, Outbound};
 use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use tokio::sync::Notify;
@@ -83,16 +83,29 @@ struct State {
     /// Bytes that the socket has taken from this connection. A number that does not change means a
     /// peer that does not read.
     written: u64,
-    account: Account,
+    counters: Arc<Counters>,
+    /// What the counters know of this outbox: each report adds only the difference.
+    reported: Held,
 }
 
 impl State {
     /// Brings the counters up to date.
     fn report(&mut self) {
-        match self.stage {
-            Stage::Ended => self.account.report_ended(&mut self.outbound),
-            _ => self.account.report(&mut self.outbound),
+        let mut held = self.outbound.held();
+        if self.stage == Stage::Ended {
+            // All that it still holds counts as ending.
+            let leaving = held.kept;
+            held = Held {
+                leaving,
+                ..Held::default()
+            };
         }
+        self.report_held(held);
+    }
+
+    fn report_held(&mut self, held: Held) {
+        let tally = self.outbound.tally();
+        self.counters.outbound(tally, held, &mut self.reported);
     }
 }
 
@@ -142,7 +155,7 @@ impl Outbox {
 
     /// Bytes of this outbox that count for `limits.kept_bytes`.
     pub(crate) fn kept_bytes(&self) -> u64 {
-        self.state.lock().account.kept_bytes()
+        self.state.lock().reported.kept
     }
 
     /// Runs `fill` for the connection's own task, which flushes afterwards. None, without a call,
@@ -167,7 +180,7 @@ impl Outbox {
                 let before = state.outbound.held().kept;
                 fill(&mut state.outbound);
                 let more = state.outbound.held().kept.saturating_sub(before);
-                if more > 0 && !state.account.has_capacity(more) {
+                if more > 0 && !state.counters.kept.has_capacity(more) {
                     state.outbound.give_way(before);
                 }
                 state.report();
@@ -249,7 +262,7 @@ impl Outbox {
         };
         queue.advance(written);
         state.written += written as u64;
-        state.account.wrote(written as u64);
+        state.counters.wrote(written as u64);
         Poll::Ready(Ok(written))
     }
 
@@ -282,7 +295,7 @@ impl Outbox {
             }
         };
         state.written += written;
-        state.account.wrote(written);
+        state.counters.wrote(written);
         match problem {
             None => {}
             Some(io::ErrorKind::WouldBlock) => {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Metric};
 use crate::packet::{PublishParts, QoS, Reply, encode_publish};
 use crate::session::{Frame, OutboundLimits};
 use std::sync::Arc;
@@ -91,7 +91,11 @@ fn held_messages_count_until_the_session_ends() {
     let held = |n: u64| {
         let sum = counters.sum();
         assert_eq!(
-            (sum.held, sum.held_payload, sum.in_flight),
+            (
+                sum.of(Metric::Held),
+                sum.of(Metric::HeldPayload),
+                sum.of(Metric::InFlight)
+            ),
             (n, n * 5, n.min(1))
         );
     };
@@ -113,11 +117,15 @@ fn held_messages_count_until_the_session_ends() {
         held(2);
         let now = counters.sum();
         assert_eq!(
-            now.publishes_sent - sent.publishes_sent,
+            now.of(Metric::PublishesSent) - sent.of(Metric::PublishesSent),
             1,
             "the window is 1"
         );
-        assert_eq!(now.others_sent - sent.others_sent, 1, "the first packet");
+        assert_eq!(
+            now.of(Metric::OthersSent) - sent.of(Metric::OthersSent),
+            1,
+            "the first packet"
+        );
         drop(outbox.disconnect(None, resumable, 0));
         held(if resumable { 2 } else { 0 });
         outbox.fill(|out| assert!(out.deliver(0, &frame, 0)));

@@ -27,6 +27,13 @@ impl Principal {
             authenticated,
         }
     }
+
+    /// The actor of this user's entries in a session.
+    #[must_use]
+    pub fn actor(&self, session: SessionId) -> Actor<'_> {
+        let user = &*self.user;
+        Actor { session, user }
+    }
 }
 
 /// The parts of a CONNECT that a policy decides on.
@@ -80,7 +87,7 @@ pub struct SessionId {
 }
 
 /// The client that caused an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Actor<'a> {
     /// The client's session.
     pub session: SessionId,

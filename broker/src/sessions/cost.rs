@@ -2,17 +2,9 @@
 
 use super::session_state::SessionState;
 use crate::metrics::Counters;
-use crate::packet::{PacketId, TopicFilter, Will};
+use crate::packet::{TopicFilter, Will};
+use roommq_mqtt::cost::{FILTER_COST, ID_COST, LANE_COST, SESSION_COST};
 use std::sync::Arc;
-
-/// Bytes of an empty session: 1,400 were measured, with short names and the growth of the registry.
-const SESSION_COST: usize = 1_500;
-/// Bytes for each lane that knows the session.
-const LANE_COST: usize = 300;
-/// Bytes of a filter without its text, in each lane that it lives in.
-const FILTER_COST: usize = 350;
-/// Bytes of a QoS 2 packet id that is not released: its place in a table that may be half empty.
-const ID_COST: usize = 3 * size_of::<PacketId>();
 
 /// Counts bytes for `limits.kept_bytes` while it lives. Drop it together with what it counts.
 #[derive(Debug)]
@@ -43,7 +35,7 @@ impl OfflineCost {
             let lanes = if many { lanes } else { 1 };
             name.len() + lanes * (name.len() + FILTER_COST)
         });
-        let names = state.who.user.len() + state.client_id.len();
+        let names = state.who.user.len() + state.who.client_id.len();
         let others = lanes * LANE_COST + state.unreleased.len() * ID_COST;
         let bytes = SESSION_COST + names + others + filters.sum::<usize>();
         OfflineCost::new(counters, bytes)

@@ -3,10 +3,10 @@
 
 use crate::clock;
 use crate::fairness::{LANES, Turn};
-use crate::lane::{Batch, DisconnectEntry, Entry, Origin, PropertiesEntry, PublishEntry, lane_of};
+use crate::lane::{Batch, DisconnectEntry, Entry, PropertiesEntry, PublishEntry, lane_of};
 use crate::node::Node;
 use crate::packet::Will;
-use crate::policy::{EndReason, Principal, SessionId};
+use crate::policy::{Actor, EndReason, Principal, SessionId};
 use std::collections::BTreeSet;
 
 /// Publishes a will, retained if it says so
@@ -21,13 +21,9 @@ pub(crate) async fn send_will(node: &Node, id: SessionId, who: &Principal, will:
         }
     };
     let topic = permit.topic.as_str();
-    let origin = Origin {
-        session: id,
-        user: &who.user,
-    };
     let entry = Entry::Publish(PublishEntry {
         at: clock::now_ms(),
-        origin: Some(origin),
+        origin: Some(who.actor(id)),
         topic,
         payload: &will.payload,
         qos: will.qos,
@@ -41,7 +37,7 @@ pub(crate) async fn send_will(node: &Node, id: SessionId, who: &Principal, will:
 /// `resumable`, `Ended` for one that has ended too.
 pub(crate) async fn notify_lanes(
     node: &Node,
-    who: Origin<'_>,
+    who: Actor<'_>,
     lanes: &BTreeSet<u16>,
     reason: &EndReason,
     resumable: bool,

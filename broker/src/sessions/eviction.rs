@@ -119,7 +119,7 @@ impl Sessions {
             .into_iter()
             .filter_map(|(number, outbox, queue_bytes, bytes)| {
                 let due = state.end(number)?;
-                state.evicted_for_bytes += 1;
+                state.counts.evicted_for_bytes += 1;
                 kept.begin_eviction(queue_bytes);
                 Some(Evicted {
                     due,

@@ -7,7 +7,7 @@ use crate::packet::{
 use crate::policy::{Mark, Principal, SessionId};
 use crate::session::{DropReason, Frame, OutboundLimits, Share};
 use crate::sessions::offline::OfflinePeriod;
-use crate::sessions::registry::{Registration, TryRegister};
+use crate::sessions::registry::Registration;
 use crate::sessions::session_state::SessionState;
 
 const LIMITS: OutboundLimits = OutboundLimits {
@@ -100,7 +100,8 @@ impl Fixture {
             panic!("{name} is there already");
         };
         self.now += 1;
-        let mut state = SessionState::new(who, "id".into());
+        let client_id = "id".into();
+        let mut state = SessionState::new(Principal { client_id, ..who });
         change(&mut state);
         let period = OfflinePeriod {
             since: self.now,
@@ -117,13 +118,9 @@ impl Fixture {
 
     fn register(&self, name: &str, outbox: &Arc<Outbox>, resumes: bool) -> Registration {
         let id = "id".into();
-        match self
-            .sessions
+        self.sessions
             .try_register(&name.into(), &id, outbox, resumes, 0)
-        {
-            TryRegister::Done(registration) => registration,
-            TryRegister::Wait(_) => panic!("{name} is there already"),
-        }
+            .unwrap_or_else(|_| panic!("{name} is there already"))
     }
 
     fn kept(&self) -> u64 {

@@ -3,7 +3,6 @@
 use super::ending::{notify_lanes, send_will};
 use super::offline::{Due, OfflineSession};
 use crate::clock;
-use crate::lane::Origin;
 use crate::node::Node;
 use crate::policy::{EndReason, SessionId};
 use crate::rate_limiter::RateLimiter;
@@ -29,10 +28,10 @@ pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
             under_way.push(carry_out(&node, due));
         }
         if let Some(sessions) = evicted.take(clock::now_ms()) {
-            let limit = node.limits.kept_bytes;
+            let (bytes, limit) = (std::mem::take(&mut evicted_bytes), node.limits.kept_bytes);
             tracing::warn!(
                 sessions,
-                bytes = std::mem::take(&mut evicted_bytes),
+                bytes,
                 limit,
                 "offline sessions evicted: limits.kept_bytes is almost reached"
             );
@@ -58,7 +57,8 @@ pub(crate) async fn carry_out(node: &Node, due: Due) {
         }
         Due::End(id, offline) => {
             node.sessions.wait_for_will(id).await;
-            let (user, client) = (&offline.state.who.user, &offline.state.client_id);
+            let who = &offline.state.who;
+            let (user, client) = (&who.user, &who.client_id);
             tracing::debug!(%user, %client, "offline session ended");
             if let Some(outbox) = node.sessions.outbox(id) {
                 outbox.disconnect(None, false, clock::now_ms());
@@ -75,10 +75,6 @@ pub(crate) async fn end_offline_session(node: &Node, id: SessionId, offline: Off
     if let Some(delayed) = &offline.will {
         send_will(node, id, &state.who, &delayed.will).await;
     }
-    let who = Origin {
-        session: id,
-        user: &state.who.user,
-    };
     let reason = EndReason::Lost("the session has ended".to_owned());
-    notify_lanes(node, who, &state.lanes, &reason, false).await;
+    notify_lanes(node, state.who.actor(id), &state.lanes, &reason, false).await;
 }

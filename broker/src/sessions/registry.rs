@@ -56,14 +56,8 @@ pub(super) struct State {
     last_incarnation: u64,
     /// Ended sessions that are not removed yet.
     ending: usize,
-    /// The most sessions that had a connection at one time.
-    max_connected: usize,
-    /// Sessions that have ended while offline: expired and evicted ones.
-    expired: u64,
-    /// Those of them that were evicted for `limits.kept_sessions`.
-    evicted_for_count: u64,
-    /// Those of them that were evicted for `limits.kept_bytes`.
-    pub(super) evicted_for_bytes: u64,
+    /// All but the numbers of sessions now.
+    pub(super) counts: SessionCounts,
     shutting_down: bool,
 }
 
@@ -71,7 +65,8 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Record {
     client: ClientKey,
-    incarnation: u64,
+    /// With the latest incarnation.
+    id: SessionId,
     /// The incarnation that created the outbox. Later ones resumed it.
     first_incarnation: u64,
     pub(super) outbox: Arc<Outbox>,
@@ -83,15 +78,6 @@ pub(super) struct Record {
     /// The session is offline, and its delayed will is being appended to the log. Its client and
     /// its end must wait until that is done; then they are notified.
     will_pending: Option<Arc<Notify>>,
-}
-
-impl Record {
-    fn id(&self, number: u64) -> SessionId {
-        SessionId {
-            client: number,
-            incarnation: self.incarnation,
-        }
-    }
 }
 
 /// The result of a registration.
@@ -114,11 +100,6 @@ pub(crate) struct Previous {
     pub id: SessionId,
     pub outbox: Arc<Outbox>,
     pub session: Box<OfflineSession>,
-}
-
-pub(super) enum TryRegister {
-    Done(Registration),
-    Wait(OwnedNotified),
 }
 
 impl Sessions {
@@ -146,13 +127,16 @@ impl Sessions {
     ) -> Registration {
         loop {
             match self.try_register(user, client_id, outbox, resumes, now()) {
-                TryRegister::Done(registration) => return registration,
-                TryRegister::Wait(ended) => ended.await,
+                Ok(registration) => return registration,
+                Err(ended) => ended.await,
             }
         }
     }
 
-    /// One attempt: the result, or the notification to wait for before the next.
+    /// One attempt.
+    ///
+    /// # Errors
+    /// The client has a connection: the notification to wait for before the next attempt.
     pub(super) fn try_register(
         &self,
         user: &Arc<str>,
@@ -160,12 +144,12 @@ impl Sessions {
         outbox: &Arc<Outbox>,
         resumes: bool,
         now: u64,
-    ) -> TryRegister {
+    ) -> Result<Registration, OwnedNotified> {
         let client: ClientKey = (user.clone(), client_id.clone());
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if state.shutting_down {
-            return TryRegister::Done(Registration::ShuttingDown);
+            return Ok(Registration::ShuttingDown);
         }
         state.last_incarnation += 1;
         let incarnation = state.last_incarnation;
@@ -177,7 +161,7 @@ impl Sessions {
         let Some(record) = state.by_number.get_mut(&number) else {
             let record = Record {
                 client,
-                incarnation,
+                id,
                 first_incarnation: incarnation,
                 outbox: outbox.clone(),
                 offline: None,
@@ -186,24 +170,23 @@ impl Sessions {
             };
             state.by_number.insert(number, record);
             state.note_connected();
-            return TryRegister::Done(Registration::New(id));
+            return Ok(Registration::New(id));
         };
         let offline = &mut record.offline;
         let Some(session) = offline.take_if(|_| record.will_pending.is_none()) else {
             record.outbox.close(taken_over());
             let ended = state.waiting.entry(client).or_default().clone();
             // Created under the lock, so that the notification cannot be missed.
-            return TryRegister::Wait(ended.notified_owned());
+            return Err(ended.notified_owned());
         };
         state.offline.remove(number, &session);
         let expired = session.expires <= now;
-        state.expired += u64::from(expired);
+        state.counts.expired += u64::from(expired);
         let mut previous = Previous {
-            id: record.id(number),
+            id: std::mem::replace(&mut record.id, id),
             outbox: record.outbox.clone(),
             session,
         };
-        record.incarnation = incarnation;
         let registration = if resumes && !expired {
             Registration::Resumed(id, previous)
         } else {
@@ -212,7 +195,7 @@ impl Sessions {
             Registration::Replaced(id, previous)
         };
         state.note_connected();
-        TryRegister::Done(registration)
+        Ok(registration)
     }
 
     /// Call it after [`Outbox::connect`]. Closes the connection if a newcomer waits for it, or if
@@ -220,7 +203,7 @@ impl Sessions {
     pub(crate) fn on_connected(&self, session: SessionId) {
         let state = self.state.lock();
         let record = state.by_number.get(&session.client);
-        let Some(record) = record.filter(|k| k.incarnation == session.incarnation) else {
+        let Some(record) = record.filter(|record| record.id == session) else {
             return;
         };
         if state.shutting_down {
@@ -240,12 +223,16 @@ impl Sessions {
     /// - this one, if its own cost exceeds `limits.kept_bytes`;
     /// - above `limits.kept_sessions` the one that has been offline longest, without credentials
     ///   first.
-    pub(super) fn add_offline(&self, id: SessionId, offline: Box<OfflineSession>) -> Option<Due> {
+    pub(super) fn add_offline(
+        &self,
+        session: SessionId,
+        offline: Box<OfflineSession>,
+    ) -> Option<Due> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let own = |r: &&mut Record| r.incarnation == id.incarnation;
-        let record = state.by_number.get_mut(&id.client).filter(own)?;
-        let (first, fits) = (state.offline.add(id.client, &offline), offline.fits());
+        let own = |r: &&mut Record| r.id == session;
+        let record = state.by_number.get_mut(&session.client).filter(own)?;
+        let (first, fits) = (state.offline.add(session.client, &offline), offline.fits());
         record.offline = Some(offline);
         let client = record.client.clone();
         state.notify_next(&client);
@@ -253,21 +240,21 @@ impl Sessions {
             self.due_earlier.notify_one();
         }
         if !fits {
-            state.evicted_for_bytes += 1;
-            return state.end(id.client);
+            state.counts.evicted_for_bytes += 1;
+            return state.end(session.client);
         }
         if state.offline.len() <= self.max_offline {
             return None;
         }
         let number = state.offline.first_to_evict()?;
-        state.evicted_for_count += 1;
+        state.counts.evicted_for_count += 1;
         state.end(number)
     }
 
     /// Removes a session that has ended. Nothing happens if a later incarnation has replaced it.
     pub(crate) fn remove(&self, session: SessionId) {
         let mut state = self.state.lock();
-        let own = |r: &Record| r.incarnation == session.incarnation;
+        let own = |r: &Record| r.id == session;
         if state.by_number.get(&session.client).is_some_and(own)
             && let Some(record) = state.by_number.remove(&session.client)
         {
@@ -289,7 +276,6 @@ impl Sessions {
             let Some(record) = state.by_number.get_mut(&number) else {
                 continue;
             };
-            let id = record.id(number);
             let Some(offline) = &mut record.offline else {
                 continue;
             };
@@ -298,7 +284,11 @@ impl Sessions {
             } else {
                 if let Some(will) = offline.will.take() {
                     record.will_pending = Some(Arc::default());
-                    due.push(Due::Will(id, offline.state.who.clone(), Box::new(will)));
+                    due.push(Due::Will(
+                        record.id,
+                        offline.state.who.clone(),
+                        Box::new(will),
+                    ));
                 }
                 state.offline.reschedule(number, offline);
             }
@@ -340,7 +330,7 @@ impl Sessions {
     pub(crate) fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
         let state = self.state.lock();
         let record = state.by_number.get(&session.client)?;
-        let current = record.first_incarnation..=record.incarnation;
+        let current = record.first_incarnation..=record.id.incarnation;
         current
             .contains(&session.incarnation)
             .then(|| record.outbox.clone())
@@ -368,10 +358,7 @@ impl Sessions {
         SessionCounts {
             connected: state.connected() as u64,
             offline: state.offline.len() as u64,
-            maximum: state.max_connected as u64,
-            expired: state.expired,
-            evicted_for_count: state.evicted_for_count,
-            evicted_for_bytes: state.evicted_for_bytes,
+            ..state.counts
         }
     }
 
@@ -407,7 +394,7 @@ impl State {
     }
 
     fn note_connected(&mut self) {
-        self.max_connected = self.max_connected.max(self.connected());
+        self.counts.maximum = self.counts.maximum.max(self.connected() as u64);
     }
 
     /// Notifies the first newcomer that waits for this client.
@@ -429,9 +416,9 @@ impl State {
         offline.mark_ending();
         record.ended = true;
         self.offline.remove(number, &offline);
-        (self.ending, self.expired) = (self.ending + 1, self.expired + 1);
-        let id = record.id(number);
-        Some(Due::End(id, offline))
+        self.ending += 1;
+        self.counts.expired += 1;
+        Some(Due::End(record.id, offline))
     }
 }
 

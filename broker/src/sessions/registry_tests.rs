@@ -32,7 +32,10 @@ fn offline(since: u64, expires: u64, will: Option<u64>) -> Box<OfflineSession> {
         };
         (will, due)
     });
-    let state = SessionState::new(Principal::new("alice", true), "tv".into());
+    let state = SessionState::new(Principal {
+        client_id: "tv".into(),
+        ..Principal::new("alice", true)
+    });
     let period = OfflinePeriod {
         since,
         expires,
@@ -57,10 +60,9 @@ fn register_at(
     resumes: bool,
     now: u64,
 ) -> Option<Registration> {
-    match sessions.try_register(&user.into(), &"tv".into(), outbox, resumes, now) {
-        TryRegister::Done(registration) => Some(registration),
-        TryRegister::Wait(_) => None,
-    }
+    sessions
+        .try_register(&user.into(), &"tv".into(), outbox, resumes, now)
+        .ok()
 }
 
 fn new(sessions: &Sessions, user: &str) -> SessionId {
@@ -267,7 +269,7 @@ fn a_newcomer_takes_over_a_connection_that_is_not_open_yet() {
     };
     let (user, client) = ("alice".into(), "tv".into());
     let waits = sessions.try_register(&user, &client, &outbox(), true, 0);
-    assert!(matches!(waits, TryRegister::Wait(_)));
+    assert!(waits.is_err());
     assert_eq!(closing(&first), None, "there is no connection to close yet");
     let nothing = crate::packet::Reply::PingResp;
     first.connect(None, Version::V5, LIMITS, &nothing, 0);

@@ -3,14 +3,12 @@
 use crate::packet::PacketId;
 use crate::policy::Principal;
 use crate::session::Filters;
-use bytestring::ByteString;
 use std::collections::{BTreeSet, HashSet};
 
 /// The state of an offline session, without its outbox and its subscriptions in the lanes.
 #[derive(Debug)]
 pub(crate) struct SessionState {
     pub who: Principal,
-    pub client_id: ByteString,
     /// Packet ids of QoS 2 messages that were received and are not released.
     pub unreleased: HashSet<PacketId>,
     /// The subscribed filters, by the client's own names.
@@ -23,10 +21,9 @@ pub(crate) struct SessionState {
 
 impl SessionState {
     /// The state of a new session.
-    pub(crate) fn new(who: Principal, client_id: ByteString) -> SessionState {
+    pub(crate) fn new(who: Principal) -> SessionState {
         SessionState {
             who,
-            client_id,
             unreleased: HashSet::new(),
             filters: Filters::default(),
             lanes: BTreeSet::new(),

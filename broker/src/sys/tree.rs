@@ -2,7 +2,7 @@
 
 use super::load::{LoadAverages, SPANS};
 use crate::lane::LaneTotals;
-use crate::metrics::Totals;
+use crate::metrics::{Metric, Totals};
 use crate::session::DropReason;
 use crate::sessions::SessionCounts;
 use std::collections::HashMap;
@@ -22,29 +22,33 @@ pub(super) struct SysSnapshot {
 }
 
 impl SysSnapshot {
+    fn of(&self, metric: Metric) -> u64 {
+        self.counters.of(metric)
+    }
+
     fn dropped(&self) -> u64 {
         self.counters.dropped.iter().sum::<u64>() + self.lost_notices
     }
 
     fn messages_received(&self) -> u64 {
-        self.counters.received.publishes + self.counters.received.others
+        self.of(Metric::PublishesReceived) + self.of(Metric::OthersReceived)
     }
 
     fn messages_sent(&self) -> u64 {
-        self.counters.publishes_sent + self.counters.others_sent
+        self.of(Metric::PublishesSent) + self.of(Metric::OthersSent)
     }
 
     fn stored(&self) -> u64 {
-        self.counters.held + self.lanes.retained
+        self.of(Metric::Held) + self.lanes.retained
     }
 }
 
 /// A topic below [`ROOT`], and its value.
-type Metric = (&'static str, fn(&SysSnapshot) -> u64);
+type SysTopic = (&'static str, fn(&SysSnapshot) -> u64);
 
-const METRICS: &[Metric] = &[
-    ("bytes/received", |f| f.counters.received.bytes),
-    ("bytes/sent", |f| f.counters.bytes_sent),
+const NUMBERS: &[SysTopic] = &[
+    ("bytes/received", |f| f.of(Metric::BytesReceived)),
+    ("bytes/sent", |f| f.of(Metric::BytesSent)),
     ("clients/active", |f| f.clients.connected),
     ("clients/connected", |f| f.clients.connected),
     ("clients/disconnected", |f| f.clients.offline),
@@ -60,40 +64,40 @@ const METRICS: &[Metric] = &[
     ("clients/total", |f| f.clients.connected + f.clients.offline),
     ("connections/refused", |f| f.counters.refused),
     ("connections/socket/count", |f| f.counters.sockets),
-    ("messages/inflight", |f| f.counters.in_flight),
+    ("messages/inflight", |f| f.of(Metric::InFlight)),
     ("messages/received", SysSnapshot::messages_received),
     ("messages/sent", SysSnapshot::messages_sent),
     ("messages/stored", SysSnapshot::stored),
-    ("publish/bytes/dropped", |f| f.counters.dropped_payload),
-    ("publish/bytes/received", |f| f.counters.received.payload),
-    ("publish/bytes/sent", |f| f.counters.payload_sent),
+    ("publish/bytes/dropped", |f| f.of(Metric::DroppedPayload)),
+    ("publish/bytes/received", |f| f.of(Metric::PayloadReceived)),
+    ("publish/bytes/sent", |f| f.of(Metric::PayloadSent)),
     ("publish/messages/dropped", SysSnapshot::dropped),
     ("publish/messages/received", |f| {
-        f.counters.received.publishes
+        f.of(Metric::PublishesReceived)
     }),
-    ("publish/messages/sent", |f| f.counters.publishes_sent),
+    ("publish/messages/sent", |f| f.of(Metric::PublishesSent)),
     ("queue/kept/bytes", |f| f.counters.kept),
-    ("queue/messages/bytes", |f| f.counters.held_payload),
-    ("queue/messages/count", |f| f.counters.held),
+    ("queue/messages/bytes", |f| f.of(Metric::HeldPayload)),
+    ("queue/messages/count", |f| f.of(Metric::Held)),
     ("retained messages/bytes", |f| f.lanes.retained_bytes),
     ("retained messages/count", |f| f.lanes.retained),
     ("shared_subscriptions/count", |f| f.lanes.shared),
     ("store/messages/bytes", |f| {
-        f.counters.held_payload + f.lanes.retained_bytes
+        f.of(Metric::HeldPayload) + f.lanes.retained_bytes
     }),
     ("store/messages/count", SysSnapshot::stored),
     ("subscriptions/count", |f| f.lanes.subscriptions),
 ];
 
-const LOADS: [Metric; 9] = [
-    ("load/bytes/received", |f| f.counters.received.bytes),
-    ("load/bytes/sent", |f| f.counters.bytes_sent),
-    ("load/connections", |f| f.counters.received.connects),
+const LOADS: [SysTopic; 9] = [
+    ("load/bytes/received", |f| f.of(Metric::BytesReceived)),
+    ("load/bytes/sent", |f| f.of(Metric::BytesSent)),
+    ("load/connections", |f| f.of(Metric::Connects)),
     ("load/messages/received", SysSnapshot::messages_received),
     ("load/messages/sent", SysSnapshot::messages_sent),
     ("load/publish/dropped", SysSnapshot::dropped),
-    ("load/publish/received", |f| f.counters.received.publishes),
-    ("load/publish/sent", |f| f.counters.publishes_sent),
+    ("load/publish/received", |f| f.of(Metric::PublishesReceived)),
+    ("load/publish/sent", |f| f.of(Metric::PublishesSent)),
     ("load/sockets", |f| f.counters.sockets),
 ];
 
@@ -113,23 +117,20 @@ impl SysTree {
         uptime: Duration,
         passed: Duration,
     ) -> Vec<(String, String)> {
+        let version = concat!("RoomMQ version ", env!("CARGO_PKG_VERSION"));
         let mut all = vec![
-            (
-                "version".to_owned(),
-                concat!("RoomMQ version ", env!("CARGO_PKG_VERSION")).to_owned(),
-            ),
+            ("version".to_owned(), version.to_owned()),
             ("uptime".to_owned(), format!("{} seconds", uptime.as_secs())),
         ];
-        let numbers = METRICS.iter().map(|(topic, number)| (*topic, number));
-        all.extend(numbers.map(|(topic, number)| (topic.to_owned(), number(snapshot).to_string())));
-        for (reason, count) in DropReason::ALL.iter().zip(snapshot.counters.dropped) {
-            let topic = format!("publish/messages/dropped/{}", reason.name());
+        for (topic, number) in NUMBERS {
+            all.push(((*topic).to_owned(), number(snapshot).to_string()));
+        }
+        let reasons = DropReason::ALL.map(DropReason::name).into_iter();
+        let dropped = reasons.zip(snapshot.counters.dropped);
+        for (reason, count) in dropped.chain([("notice", snapshot.lost_notices)]) {
+            let topic = format!("publish/messages/dropped/{reason}");
             all.push((topic, count.to_string()));
         }
-        all.push((
-            "publish/messages/dropped/notice".to_owned(),
-            snapshot.lost_notices.to_string(),
-        ));
         for (code, count) in &snapshot.counters.errors {
             all.push((format!("errors/0x{code:02X}"), count.to_string()));
         }
@@ -148,12 +149,12 @@ impl SysTree {
 
     /// Notes a value. Returns whether it differs from the published one.
     fn is_new(&mut self, topic: &str, value: &str) -> bool {
-        if let Some(published) = self.published.get_mut(topic) {
-            let changed = *published != value;
-            if changed {
-                value.clone_into(published);
-            }
-            return changed;
+        if self
+            .published
+            .get(topic)
+            .is_some_and(|known| known == value)
+        {
+            return false;
         }
         self.published.insert(topic.to_owned(), value.to_owned());
         true

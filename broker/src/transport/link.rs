@@ -113,31 +113,19 @@ impl Link {
         }
     }
 
-    /// Writes `bytes`, before the connection has an outbox.
-    pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let written = match self {
-                Link::Tcp(socket) => {
-                    socket.as_ref().writable().await?;
-                    socket.as_ref().try_write(rest)
-                }
-                Link::Unix(socket) => {
-                    socket.as_ref().writable().await?;
-                    socket.as_ref().try_write(rest)
-                }
-                Link::Framed(framed) => {
-                    framed.stream.write_all(rest).await?;
-                    return framed.stream.flush().await;
-                }
-            };
-            match written {
-                Ok(n) => rest = &rest[n..],
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Err(e),
+    /// Writes `bytes`, before the connection has an outbox. `outlet` is the link's.
+    pub(crate) async fn send(&mut self, outlet: &mut Outlet, bytes: &[u8]) -> io::Result<()> {
+        match (self, outlet) {
+            (_, Outlet::Tcp(socket)) => socket.write_all(bytes).await,
+            (_, Outlet::Unix(socket)) => socket.write_all(bytes).await,
+            (Link::Framed(framed), Outlet::Framed) => {
+                framed.stream.write_all(bytes).await?;
+                framed.stream.flush().await
+            }
+            (Link::Tcp(_) | Link::Unix(_), Outlet::Framed) => {
+                Err(io::ErrorKind::NotConnected.into())
             }
         }
-        Ok(())
     }
 
     /// Ends the sending side, by `until`. TLS and WebSocket send an end of their own; the sending side of a plain socket

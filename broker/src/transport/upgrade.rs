@@ -24,7 +24,7 @@ pub(crate) enum UpgradeError {
     #[error("the connection ended: {0}")]
     Io(#[from] io::Error),
     #[error("answered {0}: {1}")]
-    Refused(StatusCode, String),
+    Refused(StatusCode, &'static str),
 }
 
 /// Reads the request and responds. Returns the bytes that the peer sent after it: they belong to the WebSocket.
@@ -32,13 +32,9 @@ pub(super) async fn upgrade(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     rules: &WebSocket,
 ) -> Result<Vec<u8>, UpgradeError> {
-    let refused = |(status, text): Rejection| (status, text.to_owned());
     let mut bytes = Vec::with_capacity(1024);
-    let answer = match request(stream, &mut bytes).await? {
-        Ok(request) => answer(&request, rules).map_err(refused),
-        Err(rejection) => Err(refused(rejection)),
-    };
-    let (status, text) = match answer {
+    let request = request(stream, &mut bytes).await?;
+    let (status, text) = match request.and_then(|request| answer(&request, rules)) {
         Ok(response) => {
             let mut out = Vec::new();
             write_response(&mut out, &response).map_err(io::Error::other)?;
@@ -64,6 +60,11 @@ pub(super) async fn upgrade(
 /// The status and text of a response that refuses the request.
 type Rejection = (StatusCode, &'static str);
 
+const NOT_A_WEBSOCKET: Rejection = (
+    StatusCode::BAD_REQUEST,
+    "the request does not open a WebSocket",
+);
+
 /// Reads the request. Bytes that follow it stay in `bytes`.
 async fn request(
     stream: &mut (impl AsyncRead + Unpin),
@@ -76,13 +77,9 @@ async fn request(
         if let Some(at) = bytes[from..].windows(END.len()).position(|end| end == END) {
             let rest = bytes.split_off(from + at + END.len());
             let head = std::mem::replace(bytes, rest);
-            let bad = (
-                StatusCode::BAD_REQUEST,
-                "the request does not open a WebSocket",
-            );
             return Ok(match Request::try_parse(&head) {
                 Ok(Some((_, request))) => Ok(request),
-                _ => Err(bad),
+                _ => Err(NOT_A_WEBSOCKET),
             });
         }
         if bytes.len() >= MAX_REQUEST {
@@ -105,10 +102,8 @@ fn answer(request: &Request, rules: &WebSocket) -> Result<Response, Rejection> {
     if let (Some(origin), Some(allowed)) = (headers.get(header::ORIGIN), &rules.allowed_origins) {
         let is_allowed = |o: &str| allowed.iter().any(|a| a.eq_ignore_ascii_case(o));
         if !origin.to_str().is_ok_and(is_allowed) {
-            return Err((
-                StatusCode::FORBIDDEN,
-                "pages of this origin may not connect",
-            ));
+            let status = StatusCode::FORBIDDEN;
+            return Err((status, "pages of this origin may not connect"));
         }
     }
     let version = headers.get(header::SEC_WEBSOCKET_VERSION);
@@ -116,17 +111,12 @@ fn answer(request: &Request, rules: &WebSocket) -> Result<Response, Rejection> {
         let status = StatusCode::UPGRADE_REQUIRED;
         return Err((status, "the server requires WebSocket version 13"));
     }
-    let bad = (
-        StatusCode::BAD_REQUEST,
-        "the request does not open a WebSocket",
-    );
-    let mut response = create_response(&in_one_line(request)).map_err(|_| bad)?;
+    let mut response = create_response(&in_one_line(request)).map_err(|_| NOT_A_WEBSOCKET)?;
     if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
         // [MQTT-6.0.0-4]
-        let chosen = subprotocol(headers).ok_or((
-            StatusCode::BAD_REQUEST,
-            "the server requires the subprotocol mqtt",
-        ))?;
+        let status = StatusCode::BAD_REQUEST;
+        let chosen = subprotocol(headers);
+        let chosen = chosen.ok_or((status, "the server requires the subprotocol mqtt"))?;
         let name = header::SEC_WEBSOCKET_PROTOCOL;
         let chosen = HeaderValue::from_static(chosen);
         response.headers_mut().insert(name, chosen);

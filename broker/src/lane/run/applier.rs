@@ -87,7 +87,7 @@ impl Applier {
                 if !apply_batch(number, &mut lane, batch, &mut host) {
                     self.open -= 1;
                 }
-                shared.counts.store(lane.counts());
+                shared.store_counts(&lane);
                 // While the lane is still locked: it is idle only once its log has been applied.
                 shared.batches_in_log.fetch_sub(1, Ordering::AcqRel);
             }

@@ -21,6 +21,7 @@ use super::log::{AppendError, Appender, Follower, LaneLog, LogError};
 use crate::policy::BoxFuture;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use roommq_mqtt::cost::BATCH_COST;
 use rumqttd::local::{LinkError, LinkRx, LinkTx};
 use rumqttd::protocol::{Packet, Publish};
 use rumqttd::{Broker, Config, Notification, RouterConfig};
@@ -31,9 +32,6 @@ use tokio::sync::Semaphore;
 
 /// Targets to switch off in a tracing filter: the router opens spans for each batch.
 pub const QUIET_TARGETS: &[&str] = &["rumqttd"];
-
-/// The router counts a batch as its payload, its topic and four bytes.
-const OVERHEAD: usize = 16;
 /// A lane's credit is as much as this many segments of its log.
 const SEGMENTS: usize = 4;
 /// The router accepts no smaller segments, in bytes.
@@ -51,9 +49,8 @@ pub(crate) struct Embedded {
 
 /// The topic and the credit of each lane.
 struct LaneCredits {
-    topics: Vec<Bytes>,
-    /// The bytes that may still be appended to each lane.
-    credits: Vec<Semaphore>,
+    /// The topic of each lane, and the bytes that may still be appended to it.
+    lanes: Vec<(Bytes, Semaphore)>,
     /// The bytes that a lane with an empty log has.
     credit_bytes: u32,
 }
@@ -76,15 +73,17 @@ impl Embedded {
             },
             ..Config::default()
         };
+        let lane = |l| {
+            (
+                format!("lane/{l}").into(),
+                Semaphore::new(credit_bytes as usize),
+            )
+        };
+        let lanes = (0..lanes).map(lane).collect();
         Embedded {
             router: Broker::new(config),
             credits: Arc::new(LaneCredits {
-                topics: (0..lanes)
-                    .map(|l| Bytes::from(format!("lane/{l}")))
-                    .collect(),
-                credits: (0..lanes)
-                    .map(|_| Semaphore::new(credit_bytes as usize))
-                    .collect(),
+                lanes,
                 credit_bytes,
             }),
             links: AtomicUsize::new(0),
@@ -102,18 +101,15 @@ impl LaneCredits {
     /// The credit that a batch takes. A batch that is larger than the lane's credit takes all of
     /// it.
     fn price(&self, batch: &Bytes) -> u32 {
-        u32::try_from(batch.len() + OVERHEAD)
+        u32::try_from(batch.len() + BATCH_COST)
             .unwrap_or(u32::MAX)
             .min(self.credit_bytes)
     }
 
     /// The topic and the credit of one lane.
-    fn lane(&self, lane: u16) -> Result<(&Bytes, &Semaphore), LogError> {
-        let at = usize::from(lane);
-        self.topics
-            .get(at)
-            .zip(self.credits.get(at))
-            .ok_or_else(|| LogError(format!("there is no lane {lane}")))
+    fn lane(&self, lane: u16) -> Result<&(Bytes, Semaphore), LogError> {
+        let known = self.lanes.get(usize::from(lane));
+        known.ok_or_else(|| LogError(format!("there is no lane {lane}")))
     }
 }
 
@@ -220,7 +216,7 @@ impl Follower for FollowLink {
             match notification {
                 Some(Notification::Forward(forward)) => {
                     let topic = &forward.publish.topic;
-                    let lane = self.credits.topics.iter().position(|t| t == topic);
+                    let lane = self.credits.lanes.iter().position(|(t, _)| t == topic);
                     if let Some(lane) = lane.and_then(|l| u16::try_from(l).ok()) {
                         return Ok(Some((lane, forward.publish.payload)));
                     }

@@ -126,7 +126,7 @@ impl Entrance {
             to_flush: &mut to_flush,
         };
         apply_batch(number, &mut lane, batch, &mut host);
-        shared.counts.store(lane.counts());
+        shared.store_counts(&lane);
         if !to_flush.is_empty() {
             self.flusher.wake.notify_one();
         }
@@ -181,8 +181,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::lane::{
-        Applier, Barriers, Embedded, Entry, Lane, LaneLog, Mailboxes, Origin, PublishEntry,
-        RetainedLimits, Timers,
+        Applier, Barriers, Embedded, Entry, Lane, LaneLog, Mailboxes, PublishEntry, RetainedLimits,
+        Timers,
     };
     use crate::packet::QoS;
     use crate::policy::{
@@ -230,7 +230,7 @@ mod tests {
         let mut batch = Batch::default();
         batch.push(&Entry::Publish(PublishEntry {
             at: 1,
-            origin: Some(Origin {
+            origin: Some(Actor {
                 session: SessionId {
                     client,
                     incarnation: 1,

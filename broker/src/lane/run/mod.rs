@@ -22,7 +22,6 @@ mod applier;
 mod apply;
 mod barriers;
 mod context;
-mod counts;
 mod embedded;
 mod entrance;
 mod flusher;

@@ -1,10 +1,9 @@
 //! All lanes of a node, each behind a lock.
 
-use super::counts::AtomicCounts;
 use super::log::LogError;
-use crate::lane::state::{Lane, LaneTotals};
+use crate::lane::state::{Lane, LaneCounts, LaneTotals};
 use parking_lot::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// One lane, as the threads of a node share it.
 pub(crate) struct SharedLane {
@@ -13,8 +12,18 @@ pub(crate) struct SharedLane {
     /// Batches that were given to the log and have not been applied. Only if there are none may a
     /// batch be applied in place.
     pub(super) batches_in_log: AtomicUsize,
-    /// As of the last batch.
-    pub(super) counts: AtomicCounts,
+    /// How much the lane holds, as of the last batch. Written while the lane is locked, and read at any time: a
+    /// reader may see some of the numbers before a batch and some after it.
+    counts: [AtomicU64; size_of::<LaneCounts>() / size_of::<u64>()],
+}
+
+impl SharedLane {
+    /// Publishes how much the lane holds. The caller has locked it.
+    pub(super) fn store_counts(&self, lane: &Lane) {
+        for (count, number) in self.counts.iter().zip(lane.counts()) {
+            count.store(number, Ordering::Relaxed);
+        }
+    }
 }
 
 /// All lanes of a node, by number.
@@ -25,14 +34,15 @@ impl LaneTable {
         let shared = |lane| SharedLane {
             state: Mutex::new(lane),
             batches_in_log: AtomicUsize::new(0),
-            counts: AtomicCounts::default(),
+            counts: Default::default(),
         };
         LaneTable(lanes.map(shared).collect())
     }
 
     /// How much all lanes hold together.
     pub(crate) fn totals(&self) -> LaneTotals {
-        LaneTotals::sum(self.0.iter().map(|lane| lane.counts.load()))
+        let counts = |lane: &SharedLane| lane.counts.each_ref().map(|n| n.load(Ordering::Relaxed));
+        LaneTotals::sum(self.0.iter().map(counts))
     }
 
     /// The lane with this number.

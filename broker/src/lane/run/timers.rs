@@ -14,7 +14,6 @@ use crate::lane::state::{Batch, Entry};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 use tokio::sync::Notify;
 
 /// All timers of a node. There is one for each lane and key, so there are as many as the hooks have
@@ -47,20 +46,18 @@ impl Timers {
         self.changed.notify_one();
     }
 
-    /// Removes the timers that are due at `now`, and returns them with the milliseconds until the
-    /// next.
+    /// Removes the timers that are due at `now`, and returns them with the time of the next.
     fn take(&self, now: u64) -> (Vec<(u16, String, u64)>, Option<u64>) {
         let mut schedule = self.schedule.lock();
         let mut due = Vec::new();
         while let Some(first) = schedule.due.first_entry() {
             let at = first.key().0;
             if at > now {
-                return (due, Some(at - now));
+                return (due, Some(at));
             }
             let ((_, lane, key), generation) = first.remove_entry();
-            let timer = (lane, key);
-            schedule.at.remove(&timer);
-            due.push((timer.0, timer.1, generation));
+            schedule.at.remove(&(lane, key.clone()));
+            due.push((lane, key, generation));
         }
         (due, None)
     }
@@ -84,14 +81,8 @@ impl Timers {
                 });
                 appending.push(append(lane, batch));
             }
-            let wait = async {
-                match next {
-                    Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = wait => {}
+                () = clock::sleep_until(next) => {}
                 () = self.changed.notified() => {}
                 Some(appended) = appending.next() => {
                     if let Err(error) = appended {
@@ -114,8 +105,8 @@ mod tests {
         timers.set(1, "b".into(), 1, 50);
         timers.set(2, "a".into(), 7, 60);
         timers.set(1, "a".into(), 2, 70);
-        assert_eq!(timers.take(49), (vec![], Some(1)));
-        assert_eq!(timers.take(50), (vec![(1, "b".into(), 1)], Some(10)));
+        assert_eq!(timers.take(49), (vec![], Some(50)));
+        assert_eq!(timers.take(50), (vec![(1, "b".into(), 1)], Some(60)));
         let both = vec![(2, "a".into(), 7), (1, "a".into(), 2)];
         assert_eq!(timers.take(200), (both, None));
         assert!(timers.schedule.lock().at.is_empty());

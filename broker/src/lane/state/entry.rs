@@ -5,7 +5,7 @@
 //! state.
 
 use crate::packet::{PublishProperties, QoS, SubscribeOptions};
-use crate::policy::{Actor, EndReason, Mount, Request, SessionId};
+use crate::policy::{Actor, EndReason, Mount, Request};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The first byte of every batch. A change to [`Entry`] that old readers cannot decode changes it.
@@ -59,13 +59,6 @@ pub(crate) enum Entry<'a> {
     End,
 }
 
-/// The session that caused an entry, and its user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Origin<'a> {
-    pub session: SessionId,
-    pub user: &'a str,
-}
-
 /// An application message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PublishEntry<'a> {
@@ -74,7 +67,7 @@ pub(crate) struct PublishEntry<'a> {
     pub at: u64,
     /// The sender. None: the server itself, which no hook judges.
     #[serde(borrow)]
-    pub origin: Option<Origin<'a>>,
+    pub origin: Option<Actor<'a>>,
     pub topic: &'a str,
     #[serde(serialize_with = "as_bytes")]
     pub payload: &'a [u8],
@@ -104,7 +97,7 @@ pub(crate) struct SubscribeEntry<'a> {
     /// In milliseconds since the Unix epoch.
     pub at: u64,
     #[serde(borrow)]
-    pub who: Origin<'a>,
+    pub who: Actor<'a>,
     /// The session's number for this request. Several lanes may answer one request by it.
     pub request_id: u32,
     /// The subscription identifier of the packet; 0: none.
@@ -147,7 +140,7 @@ pub(crate) struct UnsubscribeEntry<'a> {
     /// In milliseconds since the Unix epoch.
     pub at: u64,
     #[serde(borrow)]
-    pub who: Origin<'a>,
+    pub who: Actor<'a>,
     /// As in [`SubscribeEntry::request_id`].
     pub request_id: u32,
     /// Each with its position in the packet.
@@ -161,7 +154,7 @@ pub(crate) struct DisconnectEntry<'a> {
     /// In milliseconds since the Unix epoch.
     pub at: u64,
     #[serde(borrow)]
-    pub who: Origin<'a>,
+    pub who: Actor<'a>,
     /// Why: the hook may tell other users.
     pub reason: EndReason,
 }
@@ -242,15 +235,6 @@ pub(crate) fn read_batch(
     }))
 }
 
-impl<'a> From<Origin<'a>> for Actor<'a> {
-    fn from(origin: Origin<'a>) -> Self {
-        Actor {
-            session: origin.session,
-            user: origin.user,
-        }
-    }
-}
-
 impl<'a> PropertiesEntry<'a> {
     /// The properties as an entry carries them; none if no property is set.
     pub(crate) fn of(p: &'a PublishProperties) -> Option<Box<Self>> {
@@ -281,9 +265,10 @@ fn as_bytes<S: Serializer>(bytes: &&[u8], s: S) -> Result<S::Ok, S::Error> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::policy::SessionId;
     use proptest::prelude::*;
 
-    const WHO: Origin<'_> = Origin {
+    const WHO: Actor<'_> = Actor {
         session: SessionId {
             client: 7,
             incarnation: 9,

@@ -1,11 +1,11 @@
 //! Encodes an outgoing PUBLISH: once for each form that subscribers need, not once for each
 //! subscriber.
 
-use super::entry::{Batch, Entry, Origin, PublishEntry};
+use super::entry::{Batch, Entry, PublishEntry};
 use super::retained::{RetainedMessage, expires_at, remaining};
 use super::subscription::Subscription;
 use crate::packet::{PublishParts, QoS, Version, encode_publish};
-use crate::policy::{LaneHook, Mark, Mount, Stamps};
+use crate::policy::{Actor, LaneHook, Mark, Mount, Stamps};
 use crate::session::Frame;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ pub(super) struct Outgoing<'a> {
     pub lane: u16,
     pub entry: &'a PublishEntry<'a>,
     /// The sender, and the hook's mark for it. None: the server sent it.
-    pub marked: Option<(Origin<'a>, Mark)>,
+    pub marked: Option<(Actor<'a>, Mark)>,
     /// The lane's time, in milliseconds since the Unix epoch.
     pub now: u64,
 }
@@ -199,10 +199,10 @@ fn shown_topic<'a>(topic: &'a str, mount: Option<&Mount>) -> Cow<'a, str> {
 pub(super) fn stamps(
     hook: &dyn LaneHook,
     entry: &PublishEntry<'_>,
-    marked: Option<(Origin<'_>, Mark)>,
+    marked: Option<(Actor<'_>, Mark)>,
 ) -> Stamps {
     marked.map_or_else(Stamps::new, |(origin, mark)| {
-        hook.stamps(origin.into(), entry.topic, mark, entry.at)
+        hook.stamps(origin, entry.topic, mark, entry.at)
     })
 }
 

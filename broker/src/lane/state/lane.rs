@@ -1,6 +1,6 @@
 //! The state of one lane, and the function that applies an entry to it.
 
-use super::entry::{Entry, Origin, PublishEntry};
+use super::entry::{Entry, PublishEntry};
 use super::host::LaneHost;
 use super::retained::{RetainedLimits, RetainedStore};
 use super::subscribers::Subscribers;
@@ -9,7 +9,7 @@ use super::subscriptions::Subscriptions;
 use super::totals::LaneCounts;
 use crate::outbox::Outbox;
 use crate::packet::QoS;
-use crate::policy::{Effect, HookContext, LaneHook, Limit};
+use crate::policy::{Actor, Effect, HookContext, LaneHook, Limit};
 use std::sync::Arc;
 
 /// The state that one lane's log produces.
@@ -108,11 +108,15 @@ impl Lane {
     /// How much the lane holds.
     pub(crate) fn counts(&self) -> LaneCounts {
         let (messages, bytes) = self.retained.size();
-        LaneCounts {
-            retained: messages as u64,
-            retained_bytes: bytes as u64,
-            subscriptions: self.subscriptions.count(),
-        }
+        let [own, shared, spanning_own, spanning_shared] = self.subscriptions.count();
+        [
+            messages as u64,
+            bytes as u64,
+            own,
+            shared,
+            spanning_own,
+            spanning_shared,
+        ]
     }
 
     /// Sets the lane's time, which never goes back, to the time of an entry.
@@ -191,7 +195,7 @@ impl Lane {
 
     /// The slot of a session, which is added if the lane does not know it. It replaces an earlier
     /// incarnation. None if a later one has been here.
-    pub(super) fn slot_for(&mut self, who: Origin<'_>, host: &dyn LaneHost) -> Option<Slot> {
+    pub(super) fn slot_for(&mut self, who: Actor<'_>, host: &dyn LaneHost) -> Option<Slot> {
         if let Some(slot) = self.subscribers.slot_of(who.session.client) {
             let known = self.subscribers.get(slot)?.session.incarnation;
             if known == who.session.incarnation {

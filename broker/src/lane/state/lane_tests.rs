@@ -107,11 +107,11 @@ fn no() -> Refusal {
     }
 }
 
-const ALICE: Origin<'static> = origin(1, 1, "alice");
-const BOB: Origin<'static> = origin(2, 2, "bob");
+const ALICE: Actor<'static> = origin(1, 1, "alice");
+const BOB: Actor<'static> = origin(2, 2, "bob");
 
-const fn origin(client: u64, incarnation: u64, user: &'static str) -> Origin<'static> {
-    Origin {
+const fn origin(client: u64, incarnation: u64, user: &'static str) -> Actor<'static> {
+    Actor {
         session: SessionId {
             client,
             incarnation,
@@ -149,7 +149,7 @@ impl Scene {
 
     fn subscribe(
         &mut self,
-        who: Origin<'_>,
+        who: Actor<'_>,
         filters: &[&str],
         change: impl Fn(&mut FilterEntry<'_>),
     ) {
@@ -191,12 +191,12 @@ impl Scene {
         }));
     }
 
-    fn publish(&mut self, who: Origin<'_>, topic: &str, retain: bool) {
+    fn publish(&mut self, who: Actor<'_>, topic: &str, retain: bool) {
         self.apply(&Entry::Publish(message(Some(who), topic, b"m", retain)));
     }
 
     /// The packets that a session was sent: the first byte of each, and what follows the length.
-    fn sent(&mut self, who: Origin<'_>) -> Vec<(u8, Vec<u8>)> {
+    fn sent(&mut self, who: Actor<'_>) -> Vec<(u8, Vec<u8>)> {
         let bytes = self.host.outboxes[&who.session].take_bytes();
         let mut rest = &bytes[..];
         let mut packets = Vec::new();
@@ -209,7 +209,7 @@ impl Scene {
     }
 
     /// The topics of the PUBLISH packets that a session was sent.
-    fn topics(&mut self, who: Origin<'_>) -> Vec<String> {
+    fn topics(&mut self, who: Actor<'_>) -> Vec<String> {
         let publishes = self
             .sent(who)
             .into_iter()
@@ -233,7 +233,7 @@ fn outbox(version: Version) -> Arc<Outbox> {
 }
 
 fn message<'a>(
-    origin: Option<Origin<'a>>,
+    origin: Option<Actor<'a>>,
     topic: &'a str,
     payload: &'a [u8],
     retain: bool,
@@ -510,7 +510,7 @@ fn messages_of_a_group_go_to_another_member_before_the_lane_hears_that_one_ended
             ..message(None, "t", b"m", false)
         }));
     }
-    let held = |who: Origin<'_>| {
+    let held = |who: Actor<'_>| {
         let outbox = &s.host.outboxes[&who.session];
         outbox.queue(|out| out.held().messages)
     };

@@ -56,8 +56,8 @@ mod tree;
 mod walk;
 
 pub(crate) use entry::{
-    Batch, DisconnectEntry, Entry, FilterEntry, Origin, PropertiesEntry, PublishEntry,
-    SubscribeEntry, UnsubscribeEntry, read_batch,
+    Batch, DisconnectEntry, Entry, FilterEntry, PropertiesEntry, PublishEntry, SubscribeEntry,
+    UnsubscribeEntry, read_batch,
 };
 pub(crate) use host::LaneHost;
 pub(crate) use index::Index;
@@ -67,5 +67,4 @@ pub(crate) use retained::RetainedLimits;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use retained::{RetainedMessage, RetainedStore};
 pub(crate) use subscription::Subscription;
-pub(crate) use subscriptions::SubscriptionCounts;
 pub(crate) use totals::{LaneCounts, LaneTotals};

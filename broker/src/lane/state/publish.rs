@@ -1,13 +1,13 @@
 //! Applying a PUBLISH: the hook judges it, the lane retains it, subscribers receive it.
 
-use super::entry::{Origin, PublishEntry};
+use super::entry::PublishEntry;
 use super::fanout::fan_out;
 use super::frames::{Outgoing, stamped_properties, stamps};
 use super::host::LaneHost;
 use super::lane::Lane;
 use super::retained::{RetainedLimits, RetainedMessage};
 use crate::packet::{PublishProperties, ReasonCode};
-use crate::policy::{Attempt, Limit, Mark, Message, Refusal, Stamps};
+use crate::policy::{Actor, Attempt, Limit, Mark, Message, Refusal, Stamps};
 
 impl Lane {
     /// Applies a PUBLISH. The hook does not judge what the server itself sends.
@@ -24,13 +24,13 @@ impl Lane {
             retain: p.retain,
             replaces: p.retain && self.retained.contains(p.topic),
         };
-        match self.with_hook(|hook, cx| hook.publish(cx, origin.into(), message)) {
+        match self.with_hook(|hook, cx| hook.publish(cx, origin, message)) {
             Ok(verdict) => {
                 let keep = verdict.keep.then_some(verdict.limit);
                 self.distribute(p, Some((origin, verdict.mark)), keep, host);
             }
             Err(refusal) => {
-                host.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
+                host.refused(origin, Attempt::Publish(p.topic), &refusal, self.now);
             }
         }
         self.perform_effects(host);
@@ -43,7 +43,7 @@ impl Lane {
     pub(super) fn distribute(
         &mut self,
         p: &PublishEntry<'_>,
-        marked: Option<(Origin<'_>, Mark)>,
+        marked: Option<(Actor<'_>, Mark)>,
         keep: Option<Limit>,
         host: &mut dyn LaneHost,
     ) {
@@ -64,7 +64,7 @@ impl Lane {
                 }
                 if let Some(origin) = p.origin {
                     let refusal = not_retained(limit, self.retained.limits());
-                    host.refused(origin.into(), Attempt::Publish(p.topic), &refusal, self.now);
+                    host.refused(origin, Attempt::Publish(p.topic), &refusal, self.now);
                 }
             }
         }

@@ -2,7 +2,7 @@ use super::*;
 use crate::packet::{PacketId, Reply};
 use crate::session::Outbound;
 
-const CAROL: Origin<'static> = origin(3, 3, "carol");
+const CAROL: Actor<'static> = origin(3, 3, "carol");
 
 const LIMITS: OutboundLimits = OutboundLimits {
     bytes: 10_000,
@@ -16,7 +16,7 @@ const LIMITS: OutboundLimits = OutboundLimits {
 
 /// A lane with the group `$share/g/t`, whose members are these sessions, in this order. All use
 /// 5.0.
-fn group(members: &[(Origin<'static>, OutboundLimits)]) -> Scene {
+fn group(members: &[(Actor<'static>, OutboundLimits)]) -> Scene {
     let mut s = allow_all();
     for (who, limits) in members {
         let outbox = Arc::new(Outbox::connected(Version::V5, *limits));
@@ -59,14 +59,14 @@ impl Scene {
 
     /// The last byte of each PUBLISH that a session was sent: of payloads with one byte, the
     /// payloads.
-    fn got(&mut self, who: Origin<'_>) -> String {
+    fn got(&mut self, who: Actor<'_>) -> String {
         let sent = self.sent(who);
         let publishes = sent.iter().filter(|(first, _)| first >> 4 == 3);
         let ends = publishes.map(|(_, body)| *body.last().unwrap());
         String::from_utf8(ends.collect()).unwrap()
     }
 
-    fn leave(&mut self, who: Origin<'_>, filter: &str) {
+    fn leave(&mut self, who: Actor<'_>, filter: &str) {
         self.apply(&Entry::Unsubscribe(UnsubscribeEntry {
             at: 30,
             who,
@@ -76,7 +76,7 @@ impl Scene {
     }
 
     /// The connection ends. The session ends with it, or goes offline if it `stays`.
-    fn end(&mut self, who: Origin<'static>, stays: bool) {
+    fn end(&mut self, who: Actor<'static>, stays: bool) {
         self.host.outboxes[&who.session].disconnect(None, stays, 40);
         let disconnect = DisconnectEntry {
             at: 40,
@@ -90,17 +90,17 @@ impl Scene {
         });
     }
 
-    fn with<T>(&self, who: Origin<'_>, ask: impl FnOnce(&mut Outbound) -> T) -> T {
+    fn with<T>(&self, who: Actor<'_>, ask: impl FnOnce(&mut Outbound) -> T) -> T {
         self.host.outboxes[&who.session].queue(ask).unwrap()
     }
 
-    fn acknowledge(&self, who: Origin<'_>, id: u16) {
+    fn acknowledge(&self, who: Actor<'_>, id: u16) {
         let id = PacketId::new(id).unwrap();
         assert_eq!(self.with(who, |out| out.acked(id, 50)), Ok(true));
     }
 
     /// The messages that a session stores, and those that it has dropped.
-    fn stored(&self, who: Origin<'_>) -> (u64, u64) {
+    fn stored(&self, who: Actor<'_>) -> (u64, u64) {
         self.with(who, |out| (out.held().messages, out.dropped()))
     }
 }
@@ -315,7 +315,7 @@ fn messages_of_a_filter_that_is_not_resumed_go_to_others() {
 }
 
 /// Whether no connection is to be closed.
-fn all_open(s: &Scene, members: &[Origin<'_>]) -> bool {
+fn all_open(s: &Scene, members: &[Actor<'_>]) -> bool {
     let mut outboxes = members.iter().map(|who| &s.host.outboxes[&who.session]);
     outboxes.all(|o| o.condition().closing.is_none())
 }

@@ -16,7 +16,7 @@ impl Lane {
         if let Some(slot) = self.slot_up_to(d.who.session) {
             self.reassign_after_disconnect(slot, host);
         }
-        self.with_hook(|hook, cx| hook.disconnected(cx, d.who.into(), &d.reason));
+        self.with_hook(|hook, cx| hook.disconnected(cx, d.who, &d.reason));
         self.perform_effects(host);
     }
 
@@ -31,7 +31,7 @@ impl Lane {
         {
             self.reassign_after_end(slot, &outbox, host);
         }
-        self.with_hook(|hook, cx| hook.disconnected(cx, d.who.into(), &d.reason));
+        self.with_hook(|hook, cx| hook.disconnected(cx, d.who, &d.reason));
         self.perform_effects(host);
     }
 
@@ -64,7 +64,7 @@ impl Lane {
             }
         }
         let requests: Vec<_> = known.iter().map(|f| f.request()).collect();
-        let verdicts = self.with_hook(|hook, cx| hook.judge(cx, r.who.into(), &requests));
+        let verdicts = self.with_hook(|hook, cx| hook.judge(cx, r.who, &requests));
         let mut granted = Vec::with_capacity(requests.len());
         for ((f, request), verdict) in known.iter().zip(&requests).zip(verdicts) {
             match verdict {
@@ -75,7 +75,7 @@ impl Lane {
                 Err(refusal) => {
                     // In no version of MQTT does a SUBACK follow, so the user is told by a message.
                     let attempt = Attempt::Subscribe(f.filter);
-                    host.refused(r.who.into(), attempt, &refusal, self.now);
+                    host.refused(r.who, attempt, &refusal, self.now);
                     codes.push((f.position, refusal.code, None));
                 }
             }
@@ -88,7 +88,7 @@ impl Lane {
             outbox.fill(|out| out.answer(r.request_id, self.number, codes, self.now));
         }
         if !granted.is_empty() {
-            self.with_hook(|hook, cx| hook.subscribed(cx, r.who.into(), &granted));
+            self.with_hook(|hook, cx| hook.subscribed(cx, r.who, &granted));
         }
         self.perform_effects(host);
         if let Some(slot) = slot {

@@ -22,7 +22,7 @@ impl Lane {
             return;
         };
         let requests: Vec<_> = s.filters.iter().map(FilterEntry::request).collect();
-        let verdicts = self.with_hook(|hook, cx| hook.judge(cx, s.who.into(), &requests));
+        let verdicts = self.with_hook(|hook, cx| hook.judge(cx, s.who, &requests));
         let mut codes = Vec::with_capacity(requests.len());
         let mut granted = Vec::with_capacity(requests.len());
         for ((f, request), verdict) in s.filters.iter().zip(&requests).zip(verdicts) {
@@ -40,7 +40,7 @@ impl Lane {
                         .is_some_and(|o| o.version() == Version::V3)
                     {
                         let attempt = Attempt::Subscribe(f.filter);
-                        host.refused(s.who.into(), attempt, &refusal, self.now);
+                        host.refused(s.who, attempt, &refusal, self.now);
                     }
                     codes.push((f.position, refusal.code, Some(refusal.reason)));
                 }
@@ -60,7 +60,7 @@ impl Lane {
         self.answer(slot, s, codes, &wanted, host);
         let granted: Vec<_> = granted.into_iter().map(|(_, r, _)| r).collect();
         if !granted.is_empty() {
-            self.with_hook(|hook, cx| hook.subscribed(cx, s.who.into(), &granted));
+            self.with_hook(|hook, cx| hook.subscribed(cx, s.who, &granted));
         }
         self.perform_effects(host);
         self.remove_if_unused(slot);
@@ -104,7 +104,7 @@ impl Lane {
             host.flush_later(outbox);
         }
         if !removed.is_empty() {
-            self.with_hook(|hook, cx| hook.unsubscribed(cx, u.who.into(), &removed));
+            self.with_hook(|hook, cx| hook.unsubscribed(cx, u.who, &removed));
         }
         self.perform_effects(host);
         self.remove_if_unused(slot);

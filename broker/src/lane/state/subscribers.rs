@@ -1,6 +1,5 @@
 //! The sessions that a lane knows, each in a numbered slot to which its subscriptions refer.
 
-use super::entry::Origin;
 use super::subscription::Slot;
 use crate::outbox::Outbox;
 use crate::policy::{Actor, SessionId};
@@ -62,7 +61,7 @@ impl Subscribers {
     }
 
     /// Adds a session, whose client must have no slot. None if all slots are taken.
-    pub(super) fn insert(&mut self, who: Origin<'_>, outbox: Option<Arc<Outbox>>) -> Option<Slot> {
+    pub(super) fn insert(&mut self, who: Actor<'_>, outbox: Option<Arc<Outbox>>) -> Option<Slot> {
         let subscriber = Subscriber {
             session: who.session,
             user: who.user.into(),

@@ -31,33 +31,8 @@ pub(crate) struct Subscriptions {
     groups: HashMap<Slot, Group>,
     /// The slot that was given to a group last.
     last_group_slot: Slot,
-    count: SubscriptionCounts,
-}
-
-/// How many subscriptions there are. A filter spans lanes if every lane has to know it, as
-/// `+/berlin`.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SubscriptionCounts {
-    /// Not shared, to filters of one lane.
-    pub own: u64,
-    /// Shared, to filters of one lane.
-    pub shared: u64,
-    /// Not shared, to filters that span lanes.
-    pub spanning_own: u64,
-    /// Shared, to filters that span lanes.
-    pub spanning_shared: u64,
-}
-
-impl SubscriptionCounts {
-    /// The number that a subscription to `filter` counts for.
-    fn of(&mut self, filter: &str) -> &mut u64 {
-        match (is_shared(filter), spans_lanes(filter)) {
-            (false, false) => &mut self.own,
-            (true, false) => &mut self.shared,
-            (false, true) => &mut self.spanning_own,
-            (true, true) => &mut self.spanning_shared,
-        }
-    }
+    /// As [`count`](Self::count) lists them.
+    count: [u64; 4],
 }
 
 /// A shared group: the members of one `$share/<group>/<filter>`. Both parts distinguish it from
@@ -86,7 +61,7 @@ impl Subscriptions {
     /// none.
     pub(crate) fn insert(&mut self, filter: &str, subscription: Subscription) -> bool {
         let new = self.put(filter, subscription);
-        *self.count.of(filter) += u64::from(new);
+        self.count[kind(filter)] += u64::from(new);
         new
     }
 
@@ -133,12 +108,13 @@ impl Subscriptions {
     /// Removes the slot's subscription to exactly this filter. True if there was one.
     pub(crate) fn remove(&mut self, filter: &str, slot: Slot) -> bool {
         let had = self.take(filter, slot);
-        *self.count.of(filter) -= u64::from(had);
+        self.count[kind(filter)] -= u64::from(had);
         had
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self) -> SubscriptionCounts {
+    /// How many there are to filters of one lane, not shared and shared; then how many to filters
+    /// that span lanes, as `+/berlin`, which every lane has to know.
+    pub(crate) fn count(&self) -> [u64; 4] {
         self.count
     }
 
@@ -231,6 +207,11 @@ pub(crate) fn is_shared(filter: &str) -> bool {
 /// The number at which the turns of a group start; the same on every node.
 fn first_turn(filter: &str) -> u16 {
     spread(filter.bytes(), u16::MAX)
+}
+
+/// The place of a filter's subscriptions in [`Subscriptions::count`].
+fn kind(filter: &str) -> usize {
+    usize::from(is_shared(filter)) + 2 * usize::from(spans_lanes(filter))
 }
 
 /// Whether every lane has to know a filter.
@@ -364,16 +345,11 @@ mod tests {
         {
             all.insert(filter, placeholder(slot));
         }
-        let expected = SubscriptionCounts {
-            own: 4,
-            shared: 2,
-            spanning_own: 4,
-            spanning_shared: 2,
-        };
-        assert_eq!(all.count(), expected);
+        let expected = [4, 2, 4, 2];
+        assert_eq!(all.count(), expected, "own and shared, then spanning");
         for filter in filters {
             assert!(all.remove(filter, 1) && all.remove(filter, 2) && !all.remove(filter, 2));
         }
-        assert_eq!(all.count(), SubscriptionCounts::default());
+        assert_eq!(all.count(), [0; 4]);
     }
 }

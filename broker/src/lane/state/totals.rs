@@ -1,7 +1,5 @@
 //! How much lanes hold, as `$SYS` reports it.
 
-use super::subscriptions::SubscriptionCounts;
-
 /// How much all lanes of a node hold together.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaneTotals {
@@ -15,29 +13,26 @@ pub(crate) struct LaneTotals {
     pub shared: u64,
 }
 
-/// How much one lane holds.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LaneCounts {
-    pub retained: u64,
-    pub retained_bytes: u64,
-    pub subscriptions: SubscriptionCounts,
-}
+/// How much one lane holds: retained messages, the bytes of their payloads, and subscriptions as
+/// [`Subscriptions::count`](super::subscriptions::Subscriptions::count) lists them.
+pub(crate) type LaneCounts = [u64; 6];
 
 impl LaneTotals {
     /// The counts of all lanes together. A subscription that spans lanes counts once.
     pub(crate) fn sum(lanes: impl Iterator<Item = LaneCounts>) -> Self {
         let mut sum = LaneTotals::default();
         let mut spanning = (0, 0);
-        for lane in lanes {
-            let count = lane.subscriptions;
-            sum.retained += lane.retained;
-            sum.retained_bytes += lane.retained_bytes;
-            sum.subscriptions += count.own;
-            sum.shared += count.shared;
+        for [retained, bytes, own, shared, spanning_own, spanning_shared] in lanes {
+            sum.retained += retained;
+            sum.retained_bytes += bytes;
+            sum.subscriptions += own;
+            sum.shared += shared;
             // Every lane has the spanning ones; a lane that has not yet applied the last entry has
             // a few less.
-            spanning.0 = count.spanning_own.max(spanning.0);
-            spanning.1 = count.spanning_shared.max(spanning.1);
+            spanning = (
+                spanning_own.max(spanning.0),
+                spanning_shared.max(spanning.1),
+            );
         }
         sum.subscriptions += spanning.0;
         sum.shared += spanning.1;
@@ -51,19 +46,7 @@ mod tests {
 
     #[test]
     fn a_subscription_that_spans_lanes_counts_once() {
-        let lane = |own, spanning_own| {
-            let count = SubscriptionCounts {
-                own,
-                shared: 1,
-                spanning_own,
-                spanning_shared: 2,
-            };
-            LaneCounts {
-                retained: 3,
-                retained_bytes: 30,
-                subscriptions: count,
-            }
-        };
+        let lane = |own, spanning_own| [3, 30, own, 1, spanning_own, 2];
         let sum = LaneTotals::sum([lane(1, 4), lane(0, 5), lane(2, 5)].into_iter());
         let expected = LaneTotals {
             retained: 9,

@@ -54,6 +54,7 @@ pub(crate) fn topic_of(key: &str) -> String {
 ///
 /// The lists are stacks: going into a level of a topic pushes, leaving it truncates. [`Level`] says
 /// how far.
+#[derive(Default)]
 pub(super) struct Walk {
     /// Sorted by key, each with its position in the request.
     filters: Vec<(String, usize)>,
@@ -84,7 +85,7 @@ struct Match {
 }
 
 /// A level of the current topic.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Level {
     /// The byte of the key at which it ends.
     end: usize,
@@ -107,6 +108,10 @@ enum Next {
 }
 
 impl Part {
+    fn new(from: usize, to: usize, at: usize) -> Self {
+        Part { from, to, at }
+    }
+
     fn is_empty(self) -> bool {
         self.from == self.to
     }
@@ -117,23 +122,12 @@ impl Walk {
     pub(super) fn new<'a>(filters: impl Iterator<Item = &'a str>) -> Self {
         let mut filters: Vec<_> = filters.map(key_of).zip(0..).collect();
         filters.sort_unstable();
-        let root = Part {
-            from: 0,
-            to: filters.len(),
-            at: 0,
-        };
+        let root = Part::new(0, filters.len(), 0);
         let mut walk = Walk {
             filters,
-            candidates: Vec::new(),
-            matched: Vec::new(),
-            levels: Vec::new(),
+            ..Walk::default()
         };
-        let mut before_all = Level {
-            end: 0,
-            candidates: 0,
-            matched: 0,
-            below: 0,
-        };
+        let mut before_all = Level::default();
         walk.add_candidates(root, &mut before_all);
         walk.levels.push(before_all);
         walk
@@ -270,25 +264,22 @@ impl Walk {
     /// The filters of `part` whose next level is `level`: first those that end with it, then those
     /// that continue.
     fn narrow(&self, part: Part, level: &str) -> (Part, Part) {
-        let filters = &self.filters[part.from..part.to];
-        let rest = |at: usize| &filters[at].0.as_bytes()[part.at..];
         let level = level.as_bytes();
-        let first = bisect(0, filters.len(), |at| rest(at) < level);
-        let on = bisect(first, filters.len(), |at| rest(at) == level);
-        let end = bisect(on, filters.len(), |at| {
-            rest(at).starts_with(level) && rest(at).get(level.len()) == Some(&0)
+        let mut from = part.from;
+        // The end of the filters from `from` on for which `holds`. Once false, it must stay false.
+        let mut pass = |holds: &dyn Fn(&[u8]) -> bool| {
+            let rest = &self.filters[from..part.to];
+            from += rest.partition_point(|(filter, _)| holds(&filter.as_bytes()[part.at..]));
+            from
+        };
+        let first = pass(&|rest| rest < level);
+        let on = pass(&|rest| rest == level);
+        let end = pass(&|rest| {
+            rest.strip_prefix(level)
+                .is_some_and(|more| more.first() == Some(&0))
         });
-        let ends = Part {
-            from: part.from + first,
-            to: part.from + on,
-            at: part.at,
-        };
-        let goes_on = Part {
-            from: part.from + on,
-            to: part.from + end,
-            at: part.at + level.len() + 1,
-        };
-        (ends, goes_on)
+        let next = part.at + level.len() + 1;
+        (Part::new(first, on, part.at), Part::new(on, end, next))
     }
 
     /// Whether any filter of `part` continues with `+`.
@@ -344,21 +335,6 @@ impl Walk {
 
 fn first_level(key: &str) -> &str {
     key.split(SLASH).next().unwrap_or(key)
-}
-
-/// The first number from `from` to before `to` for which `holds` is false; else `to`. Once false,
-/// it must stay false.
-fn bisect(from: usize, to: usize, holds: impl Fn(usize) -> bool) -> usize {
-    let (mut from, mut to) = (from, to);
-    while from < to {
-        let middle = from + (to - from) / 2;
-        if holds(middle) {
-            from = middle + 1;
-        } else {
-            to = middle;
-        }
-    }
-    from
 }
 
 #[cfg(test)]
