@@ -91,7 +91,7 @@ fn decisions_are_recorded_in_one_form() {
 fn index_row(line: &str) -> Option<(u32, &str, &str)> {
     let cells: Vec<&str> = line.split('|').map(str::trim).collect();
     match cells[..] {
-        ["", number, link, decision, ""] => Some((number.parse().ok()?, link, decision)),
+        ["", number, title, decision, ""] => Some((number.parse().ok()?, title, decision)),
         _ => None,
     }
 }
