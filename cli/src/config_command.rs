@@ -32,11 +32,8 @@ pub fn show(source: &Sources, json: bool, out: &mut impl Write) -> Result<()> {
         // Through a String: serde_json would wrap the error of a closed pipe, which is no error.
         writeln!(out, "{}", serde_json::to_string(&loaded.values)?)?;
     } else {
-        let heading = ["KEY", "VALUE", "SOURCE"].map(str::to_owned);
-        let rows: Vec<_> = std::iter::once(heading)
-            .chain(loaded.values.iter().map(row))
-            .collect();
-        table::write(out, &rows)?;
+        let heading = ["KEY", "VALUE", "SOURCE"];
+        table::write(out, heading, loaded.values.iter().map(row))?;
     }
     Ok(())
 }

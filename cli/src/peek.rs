@@ -1,42 +1,43 @@
 //! Reads retained messages without joining a room.
 
-use crate::client::{ClientError, ConnectOptions, MqttClient, ReceivedMessage, SubscribeRequest};
+use crate::client::{ClientError, MqttClient, ReceivedMessage, SubscribeRequest};
+use crate::connect;
+use crate::options::ClientArgs;
 use crate::refusal::ServerRefusal;
 use std::collections::BTreeMap;
 
-/// The retained messages that match `filter`, by topic. The server sends them before the UNSUBACK,
-/// which marks their end.
-pub(crate) async fn retained(
-    options: &ConnectOptions,
-    filter: &str,
-    qos: u8,
-) -> Result<Result<BTreeMap<String, ReceivedMessage>, ServerRefusal>, ClientError> {
-    let mut client = MqttClient::connect(options).await?;
-    let outcome = read(&mut client, filter, qos).await;
-    client.disconnect().await;
-    outcome
+/// The retained messages by topic, or the refusal of the SUBSCRIBE.
+type Retained = Result<BTreeMap<String, ReceivedMessage>, ServerRefusal>;
+
+/// The retained messages that match `filter`, read by a client of its own. The server sends them
+/// before the UNSUBACK, which marks their end.
+pub(crate) fn retained(args: &ClientArgs, filter: &str) -> anyhow::Result<Retained> {
+    let options = connect::options(args)?;
+    connect::block_on(async {
+        let mut client = MqttClient::connect(&options).await?;
+        let wanted = SubscribeRequest {
+            filter: filter.to_owned(),
+            // By default no message waits for an acknowledgement, so none arrives after the UNSUBACK.
+            qos: args.qos.unwrap_or(0),
+            no_local: false,
+        };
+        let outcome = read(&mut client, &wanted).await;
+        client.disconnect().await;
+        Ok(outcome?)
+    })
 }
 
-async fn read(
-    client: &mut MqttClient,
-    filter: &str,
-    qos: u8,
-) -> Result<Result<BTreeMap<String, ReceivedMessage>, ServerRefusal>, ClientError> {
+async fn read(client: &mut MqttClient, wanted: &SubscribeRequest) -> Result<Retained, ClientError> {
     let mut retained = BTreeMap::new();
-    let wanted = SubscribeRequest {
-        filter: filter.to_owned(),
-        qos,
-        no_local: false,
-    };
     let mut on_message = |message| -> Result<(), ClientError> {
         store(&mut retained, message);
         Ok(())
     };
-    let subscribed = client.subscribe(&wanted)?;
+    let subscribed = client.subscribe(wanted)?;
     if let Err(refusal) = client.answer(subscribed, &mut on_message).await? {
         return Ok(Err(refusal));
     }
-    let unsubscribed = client.unsubscribe(filter)?;
+    let unsubscribed = client.unsubscribe(&wanted.filter)?;
     let _ = client.answer(unsubscribed, &mut on_message).await?;
     Ok(Ok(retained))
 }

@@ -2,7 +2,7 @@
 
 use crate::options::ClientArgs;
 use crate::room_view::{object, text};
-use crate::{connect, peek, shown, table};
+use crate::{peek, shown, table};
 use anyhow::bail;
 use clap::Args;
 use roommq_bridge::topics::{self, TopicKind};
@@ -20,11 +20,7 @@ pub(crate) struct RoomsArgs {
 }
 
 pub(crate) fn run(args: &RoomsArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    let options = connect::options(&args.client)?;
-    let filter = topics::info("+");
-    let qos = args.client.qos.unwrap_or(0); // as in `who`
-    let found = connect::block_on(async { Ok(peek::retained(&options, &filter, qos).await?) })?;
-    let infos = match found {
+    let infos = match peek::retained(&args.client, &topics::info("+"))? {
         Ok(retained) => retained
             .iter()
             .map(|(topic, message)| info(topic, &message.payload))
@@ -39,7 +35,8 @@ pub(crate) fn run(args: &RoomsArgs, json: bool, out: &mut impl Write) -> anyhow:
             "no rooms to see; `roommq join NAME` opens one where that is allowed"
         )?;
     } else {
-        table::write(out, &rows(&infos))?;
+        let heading = ["ROOM", "MEMBERS", "LIMIT", "ACCESS", "SUBJECT"];
+        table::write(out, heading, infos.iter().map(row))?;
     }
     out.flush()?;
     Ok(())
@@ -56,26 +53,20 @@ fn info(topic: &str, payload: &[u8]) -> InfoObject {
     info
 }
 
-fn rows(infos: &[InfoObject]) -> Vec<[String; 5]> {
-    let heading = ["ROOM", "MEMBERS", "LIMIT", "ACCESS", "SUBJECT"].map(str::to_owned);
-    let row = |info: &InfoObject| {
-        let word = |key| shown::line(text(info, key).unwrap_or("-")).into_owned();
-        let number = |key| {
-            info.get(key)
-                .and_then(Value::as_u64)
-                .map_or_else(|| "-".to_owned(), |n| n.to_string())
-        };
-        [
-            word("room"),
-            number("count"),
-            number("limit"),
-            word("access"),
-            word("subject"),
-        ]
+fn row(info: &InfoObject) -> [String; 5] {
+    let word = |key| shown::line(text(info, key).unwrap_or("-")).into_owned();
+    let number = |key| {
+        info.get(key)
+            .and_then(Value::as_u64)
+            .map_or_else(|| "-".to_owned(), |n| n.to_string())
     };
-    std::iter::once(heading)
-        .chain(infos.iter().map(row))
-        .collect()
+    [
+        word("room"),
+        number("count"),
+        number("limit"),
+        word("access"),
+        word("subject"),
+    ]
 }
 
 #[cfg(test)]
@@ -95,9 +86,9 @@ mod tests {
             ),
             info("rooms/c/_info", b"garbage"),
         ];
-        let rows = rows(&infos);
-        assert_eq!(rows[1], ["a", "3", "-", "open", "-"]);
-        assert_eq!(rows[2], ["b", "1", "50", "list", "x\\u{7}"]);
-        assert_eq!(rows[3], ["c", "-", "-", "-", "-"]);
+        let rows = infos.each_ref().map(row);
+        assert_eq!(rows[0], ["a", "3", "-", "open", "-"]);
+        assert_eq!(rows[1], ["b", "1", "50", "list", "x\\u{7}"]);
+        assert_eq!(rows[2], ["c", "-", "-", "-", "-"]);
     }
 }

@@ -2,17 +2,24 @@
 
 use std::io::{self, Write};
 
-/// Writes rows in columns that are as wide as their widest cell, in characters, and two spaces
-/// apart. The first row is the heading.
-pub(crate) fn write<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
+/// Writes a heading and rows in columns that are as wide as their widest cell, in characters, and
+/// two spaces apart.
+pub(crate) fn write<const N: usize>(
+    out: &mut impl Write,
+    heading: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> io::Result<()> {
+    let mut lines = vec![heading.map(str::to_owned)];
+    lines.extend(rows);
     let width = |column: usize| {
-        rows.iter()
+        lines
+            .iter()
             .map(|row| row[column].chars().count())
             .max()
             .unwrap_or(0)
     };
     let widths: [usize; N] = std::array::from_fn(width);
-    for row in rows {
+    for row in lines {
         let mut text = String::new();
         for (cell, width) in row.iter().zip(widths) {
             text.push_str(cell);
@@ -32,9 +39,8 @@ mod tests {
     #[test]
     fn columns_line_up_and_lines_end_clean() {
         let mut out = Vec::new();
-        let rows =
-            [["USER", "STATE"], ["alice", "online"], ["zoë", ""]].map(|r| r.map(str::to_owned));
-        write(&mut out, &rows).unwrap();
+        let rows = [["alice", "online"], ["zoë", ""]].map(|row| row.map(str::to_owned));
+        write(&mut out, ["USER", "STATE"], rows.into_iter()).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "USER   STATE\nalice  online\nzoë\n"

@@ -3,7 +3,7 @@
 use crate::client::ReceivedMessage;
 use crate::options::{ClientArgs, room};
 use crate::room_view::{object, text};
-use crate::{connect, peek, shown, table};
+use crate::{peek, shown, table};
 use anyhow::bail;
 use clap::Args;
 use jiff::Timestamp;
@@ -26,13 +26,7 @@ pub(crate) struct WhoArgs {
 
 pub(crate) fn run(args: &WhoArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let room = args.room.as_str();
-    let options = connect::options(&args.client)?;
-    let filter = topics::presence(room, "+");
-    // QoS 0 by default: no message waits for an acknowledgement, so none arrives after the
-    // UNSUBACK.
-    let qos = args.client.qos.unwrap_or(0);
-    let found = connect::block_on(async { Ok(peek::retained(&options, &filter, qos).await?) })?;
-    let entries = match found {
+    let entries = match peek::retained(&args.client, &topics::presence(room, "+"))? {
         Ok(retained) => retained.values().map(entry).collect::<Vec<_>>(),
         Err(refusal) => bail!(refusal.looking(room)),
     };
@@ -41,7 +35,9 @@ pub(crate) fn run(args: &WhoArgs, json: bool, out: &mut impl Write) -> anyhow::R
     } else if entries.is_empty() {
         writeln!(out, "nobody is in {room}")?;
     } else {
-        table::write(out, &rows(&entries, Timestamp::now()))?;
+        let heading = ["USER", "STATE", "DEVICES", "ROLE", "SINCE"];
+        let now = Timestamp::now();
+        table::write(out, heading, entries.iter().map(|entry| row(entry, now)))?;
     }
     out.flush()?;
     Ok(())
@@ -57,29 +53,20 @@ fn entry(message: &ReceivedMessage) -> RosterObject {
     entry
 }
 
-fn rows(entries: &[RosterObject], now: Timestamp) -> Vec<[String; 5]> {
-    let heading = ["USER", "STATE", "DEVICES", "ROLE", "SINCE"].map(str::to_owned);
-    let row = |entry: &RosterObject| {
-        let word = |key| shown::line(text(entry, key).unwrap_or("-")).into_owned();
-        let state = match text(entry, "reason") {
-            Some(reason) => format!("{} ({})", word("state"), shown::line(reason)),
-            None => word("state"),
-        };
-        [
-            word("user"),
-            state,
-            entry
-                .get("devices")
-                .and_then(Value::as_u64)
-                .unwrap_or(0)
-                .to_string(),
-            word("role"),
-            text(entry, "since").map_or_else(|| "-".to_owned(), |since| shown::ago(since, now)),
-        ]
+fn row(entry: &RosterObject, now: Timestamp) -> [String; 5] {
+    let word = |key| shown::line(text(entry, key).unwrap_or("-")).into_owned();
+    let state = match text(entry, "reason") {
+        Some(reason) => format!("{} ({})", word("state"), shown::line(reason)),
+        None => word("state"),
     };
-    std::iter::once(heading)
-        .chain(entries.iter().map(row))
-        .collect()
+    let devices = entry.get("devices").and_then(Value::as_u64).unwrap_or(0);
+    [
+        word("user"),
+        state,
+        devices.to_string(),
+        word("role"),
+        text(entry, "since").map_or_else(|| "-".to_owned(), |since| shown::ago(since, now)),
+    ]
 }
 
 #[cfg(test)]
@@ -109,12 +96,12 @@ mod tests {
             read("rooms/a/_presence/eve", "garbage"),
         ];
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
-        let rows = rows(&entries, now);
-        assert_eq!(rows[1], ["al", "online", "2", "member", "2 min ago"]);
+        let rows = entries.map(|entry| row(&entry, now));
+        assert_eq!(rows[0], ["al", "online", "2", "member", "2 min ago"]);
         assert_eq!(
-            rows[2],
+            rows[1],
             ["b\\u{1b}ob", "lost (connection lost)", "0", "-", "-"]
         );
-        assert_eq!(rows[3], ["eve", "-", "0", "-", "-"]);
+        assert_eq!(rows[2], ["eve", "-", "0", "-", "-"]);
     }
 }

@@ -1,6 +1,6 @@
 //! One measured run: opens connections, runs the load, and makes a report from the counters.
 
-use super::client::{ClientSpec, OpenConnection, OpenResult};
+use super::client::{ClientSpec, OpenConnection};
 use super::counters::RunCounters;
 use super::figures::{a_second, real, thousandths, wide};
 use super::flow::FlowControl;
@@ -38,7 +38,7 @@ pub struct LoadRun<'a> {
     /// The counters.
     pub counters: Rc<RunCounters>,
     /// The progress line.
-    pub progress: &'a Rc<ProgressLine>,
+    pub progress: &'a ProgressLine,
     name: &'static str,
     first: Option<ProcessUsage>,
     read_buffer: ReadBuffer,
@@ -72,7 +72,7 @@ impl<'a> LoadRun<'a> {
     pub fn new(
         name: &'static str,
         plan: &'a Plan,
-        progress: &'a Rc<ProgressLine>,
+        progress: &'a ProgressLine,
     ) -> anyhow::Result<LoadRun<'a>> {
         Ok(LoadRun {
             plan,
@@ -97,9 +97,12 @@ impl<'a> LoadRun<'a> {
         what: &'static str,
         specs: Vec<ClientSpec>,
     ) -> anyhow::Result<Vec<OpenConnection>> {
-        let (progress, all, name) = (Rc::clone(self.progress), wide(specs.len()), self.name);
-        let tick = move |done| progress.count(&format!("{name}: connecting {what}"), done, all);
-        let opened: OpenResult = self.plan.dialer.open_all(specs, false, tick).await?;
+        let (shown, all) = (
+            format!("{}: connecting {what}", self.name),
+            wide(specs.len()),
+        );
+        let tick = |done| self.progress.count(&shown, done, all);
+        let opened = self.plan.dialer.open_all(specs, false, tick).await?;
         sleep(SETTLE).await;
         Ok(opened.connections)
     }

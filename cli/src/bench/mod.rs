@@ -31,7 +31,6 @@ use report::Report;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use std::io::{self, Write};
-use std::rc::Rc;
 use std::time::Duration;
 use tokio::task::LocalSet;
 
@@ -82,7 +81,7 @@ pub fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
 }
 
 async fn run_scenarios(plan: &Plan) -> anyhow::Result<Vec<Report>> {
-    let progress = Rc::new(ProgressLine::new());
+    let progress = ProgressLine::new();
     let report = match plan.asked.scenario {
         Scenario::All => return tour(plan, &progress).await,
         Scenario::Fanout => scenarios::fanout(plan, plan.shape(1, 100), &progress).await?,
@@ -100,7 +99,7 @@ async fn run_scenarios(plan: &Plan) -> anyhow::Result<Vec<Report>> {
 }
 
 /// All scenarios. They take half a minute at the default of 4 seconds each.
-async fn tour(plan: &Plan, progress: &Rc<ProgressLine>) -> anyhow::Result<Vec<Report>> {
+async fn tour(plan: &Plan, progress: &ProgressLine) -> anyhow::Result<Vec<Report>> {
     let plan = Plan {
         measured: plan.measured.min(Duration::from_secs(4)),
         messages: None,

@@ -23,7 +23,7 @@ const SETTLE: Duration = Duration::from_millis(500);
 pub async fn fanout(
     plan: &Plan,
     shape: LoadShape,
-    progress: &Rc<ProgressLine>,
+    progress: &ProgressLine,
 ) -> anyhow::Result<Report> {
     let mut run = LoadRun::new("fanout", plan, progress)?;
     let (members, publishers) = open_rooms(&run, shape).await?;
@@ -65,7 +65,7 @@ pub async fn fanout(
 pub async fn paced(
     plan: &Plan,
     shape: LoadShape,
-    progress: &Rc<ProgressLine>,
+    progress: &ProgressLine,
 ) -> anyhow::Result<Report> {
     let mut run = LoadRun::new("paced", plan, progress)?;
     let (members, publishers) = open_rooms(&run, shape).await?;
@@ -100,7 +100,7 @@ pub async fn rooms(
     plan: &Plan,
     shape: LoadShape,
     together: u32,
-    progress: &Rc<ProgressLine>,
+    progress: &ProgressLine,
 ) -> anyhow::Result<Report> {
     let mut run = LoadRun::new("rooms", plan, progress)?;
     let starts = || (0..shape.rooms).step_by(together as usize);
@@ -140,19 +140,14 @@ pub async fn rooms(
 }
 
 /// Clients connect and subscribe to a room each, then stay idle.
-pub async fn connect(
-    plan: &Plan,
-    clients: u32,
-    progress: &Rc<ProgressLine>,
-) -> anyhow::Result<Report> {
+pub async fn connect(plan: &Plan, clients: u32, progress: &ProgressLine) -> anyhow::Result<Report> {
     let usage = || plan.asked.pid.map(process::sample).transpose();
     let specs = (0..clients as usize)
         .zip(0..clients)
         .map(|(number, room)| plan.client(number, [room]))
         .collect();
     let before = usage()?;
-    let shown = Rc::clone(progress);
-    let tick = move |done| shown.count("connect", done, u64::from(clients));
+    let tick = |done| progress.count("connect", done, u64::from(clients));
     let opened = plan.dialer.open_all(specs, true, tick).await?;
     let after = usage()?;
     progress.text(|| "connect: settling".to_owned());

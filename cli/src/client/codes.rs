@@ -47,30 +47,24 @@ pub(super) fn suback(code: SubscribeReasonCode) -> u8 {
     }
 }
 
-pub(super) fn puback(reason: PubAckReason) -> u8 {
-    match reason {
-        PubAckReason::Success => 0,
-        PubAckReason::NoMatchingSubscribers => 0x10,
-        PubAckReason::UnspecifiedError => 0x80,
-        PubAckReason::ImplementationSpecificError => 0x83,
-        PubAckReason::NotAuthorized => 0x87,
-        PubAckReason::TopicNameInvalid => 0x90,
-        PubAckReason::PacketIdentifierInUse => 0x91,
-        PubAckReason::QuotaExceeded => 0x97,
-        PubAckReason::PayloadFormatInvalid => 0x99,
-    }
+/// The library has two types for the same codes.
+macro_rules! publish_reason {
+    ($name:ident, $type:ident) => {
+        pub(super) fn $name(reason: $type) -> u8 {
+            match reason {
+                $type::Success => 0,
+                $type::NoMatchingSubscribers => 0x10,
+                $type::UnspecifiedError => 0x80,
+                $type::ImplementationSpecificError => 0x83,
+                $type::NotAuthorized => 0x87,
+                $type::TopicNameInvalid => 0x90,
+                $type::PacketIdentifierInUse => 0x91,
+                $type::QuotaExceeded => 0x97,
+                $type::PayloadFormatInvalid => 0x99,
+            }
+        }
+    };
 }
 
-pub(super) fn pubrec(reason: PubRecReason) -> u8 {
-    match reason {
-        PubRecReason::Success => 0,
-        PubRecReason::NoMatchingSubscribers => 0x10,
-        PubRecReason::UnspecifiedError => 0x80,
-        PubRecReason::ImplementationSpecificError => 0x83,
-        PubRecReason::NotAuthorized => 0x87,
-        PubRecReason::TopicNameInvalid => 0x90,
-        PubRecReason::PacketIdentifierInUse => 0x91,
-        PubRecReason::QuotaExceeded => 0x97,
-        PubRecReason::PayloadFormatInvalid => 0x99,
-    }
-}
+publish_reason!(puback, PubAckReason);
+publish_reason!(pubrec, PubRecReason);

@@ -5,7 +5,6 @@ use crate::address::ServerAddress;
 use crate::refusal::ServerRefusal;
 use crate::tls;
 use rumqttc::v5::{ConnectionError, StateError, TlsError, mqttbytes};
-use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
@@ -13,89 +12,65 @@ use std::time::Duration;
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// Why a connection failed or ended. The texts say what to do.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// The server cannot be reached. The text: the system's error, unless it is "connection
-    /// refused".
-    NoBroker(ServerAddress, Option<String>),
+    /// The server refuses connections.
+    #[error("no broker at {0}: start one with `roommq serve`, or name another with --server")]
+    NoBroker(ServerAddress),
+    /// The server cannot be reached. The text: the system's error.
+    #[error("{0} cannot be reached ({1}): is the name right, and is it an MQTT server?")]
+    Unreachable(ServerAddress, String),
     /// The TLS handshake failed, and why.
+    #[error("no TLS with {0}: {1}")]
     NoTls(ServerAddress, String),
     /// The server closed the connection without an answer to CONNECT.
+    #[error("{0} closed the connection without an answer: is it an MQTT server{hint}", hint = silent_hint(.0))]
     Silent(ServerAddress),
     /// The server answered, but not in MQTT.
+    #[error("what answers at {0} does not speak MQTT{hint}", hint = no_mqtt_hint(.0))]
     NoMqtt(ServerAddress),
+    #[error(
+        "{0} does not answer within {seconds} seconds: is it an MQTT 5.0 server, and does it run normally?",
+        seconds = ANSWER_TIME.as_secs()
+    )]
     NoAnswer(ServerAddress),
+    #[error("{}", .0.connecting())]
     Refused(ServerRefusal),
+    #[error("{}", .0.ending())]
     Ended(ServerRefusal),
+    #[error("the connection was lost ({0}): try again")]
     Lost(String),
-    TooLarge {
-        bytes: usize,
-        limit: u32,
-    },
-    QosTooHigh {
-        limit: u8,
-    },
+    #[error(
+        "a message of {bytes} bytes is too large: the server takes packets of at most {limit} bytes, topic included"
+    )]
+    TooLarge { bytes: usize, limit: u32 },
+    #[error("the server takes messages up to quality of service {limit}: use --qos {limit}")]
+    QosTooHigh { limit: u8 },
 }
 
-impl std::error::Error for ClientError {}
+fn silent_hint(at: &ServerAddress) -> &'static str {
+    if at.is_tls() {
+        ", and does it want a certificate of yours (--cert and --key)?"
+    } else {
+        "? One that speaks TLS there is named by mqtts://"
+    }
+}
 
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ClientError::NoBroker(at, None) => write!(
-                f,
-                "no broker at {at}: start one with `roommq serve`, or name another with --server"
-            ),
-            ClientError::NoBroker(at, Some(why)) => write!(
-                f,
-                "{at} cannot be reached ({why}): is the name right, and is it an MQTT server?"
-            ),
-            ClientError::NoTls(at, why) => write!(f, "no TLS with {at}: {why}"),
-            ClientError::Silent(at) if at.is_tls() => write!(
-                f,
-                "{at} closed the connection without an answer: is it an MQTT server, and does it want a certificate \
-                 of yours (--cert and --key)?"
-            ),
-            ClientError::Silent(at) => write!(
-                f,
-                "{at} closed the connection without an answer: is it an MQTT server? One that speaks TLS there is \
-                 named by mqtts://"
-            ),
-            ClientError::NoMqtt(at) if at.is_tls() => write!(
-                f,
-                "what answers at {at} does not speak MQTT in TLS: is it the right port?"
-            ),
-            ClientError::NoMqtt(at) => write!(
-                f,
-                "what answers at {at} does not speak MQTT: is it the right port? One for TLS is named by mqtts://"
-            ),
-            ClientError::NoAnswer(at) => write!(
-                f,
-                "{at} does not answer within {} seconds: is it an MQTT 5.0 server, and does it run normally?",
-                ANSWER_TIME.as_secs()
-            ),
-            ClientError::Refused(refusal) => f.write_str(&refusal.connecting()),
-            ClientError::Ended(refusal) => f.write_str(&refusal.ending()),
-            ClientError::Lost(why) => write!(f, "the connection was lost ({why}): try again"),
-            ClientError::TooLarge { bytes, limit } => write!(
-                f,
-                "a message of {bytes} bytes is too large: the server takes packets of at most {limit} bytes, topic included"
-            ),
-            ClientError::QosTooHigh { limit } => write!(
-                f,
-                "the server takes messages up to quality of service {limit}: use --qos {limit}"
-            ),
-        }
+fn no_mqtt_hint(at: &ServerAddress) -> &'static str {
+    if at.is_tls() {
+        " in TLS: is it the right port?"
+    } else {
+        ": is it the right port? One for TLS is named by mqtts://"
     }
 }
 
 /// The error of a connection before CONNACK.
 pub(super) fn before_connack(error: ConnectionError, server: ServerAddress) -> ClientError {
     match error {
-        ConnectionError::Io(error) => {
-            let why = error.kind() != ErrorKind::ConnectionRefused;
-            ClientError::NoBroker(server, why.then(|| error.to_string()))
+        ConnectionError::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            ClientError::NoBroker(server)
         }
+        ConnectionError::Io(error) => ClientError::Unreachable(server, error.to_string()),
         ConnectionError::Tls(error) => {
             let why = match &error {
                 TlsError::Io(error) => tls::handshake_error(error),
