@@ -47,7 +47,7 @@ impl Outgoing<'_> {
 /// encoded 12 times at most. Only a subscription with an identifier or a mount needs a form of its
 /// own, in a 13th place that is encoded anew each time.
 pub(super) struct Frames<'a> {
-    message: &'a Outgoing<'a>,
+    pub(super) message: &'a Outgoing<'a>,
     hook: &'a dyn LaneHook,
     /// Asked of the hook when the first form for 5.0 is encoded.
     stamps: Option<Stamps>,

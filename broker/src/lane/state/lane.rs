@@ -8,7 +8,6 @@ use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
 use super::totals::LaneCounts;
 use crate::outbox::Outbox;
-use crate::packet::QoS;
 use crate::policy::{Actor, Effect, HookContext, LaneHook, Limit};
 use std::sync::Arc;
 
@@ -172,13 +171,8 @@ impl Lane {
                     retain,
                 } => {
                     let entry = PublishEntry {
-                        at: self.now,
-                        origin: None,
-                        topic: &topic,
-                        payload: &payload,
-                        qos: QoS::AtLeastOnce,
                         retain,
-                        properties: None,
+                        ..PublishEntry::of_server(self.now, &topic, &payload)
                     };
                     self.distribute(&entry, None, retain.then_some(Limit::None), host);
                 }
@@ -211,12 +205,11 @@ impl Lane {
 
     /// Removes a session and its subscriptions, and returns its outbox.
     pub(super) fn remove_session(&mut self, slot: Slot) -> Option<Arc<Outbox>> {
-        let mut subscriber = self.subscribers.remove(slot)?;
-        let outbox = subscriber.outbox.take();
-        for filter in subscriber.into_filters() {
+        let subscriber = self.subscribers.remove(slot)?;
+        for filter in subscriber.filters {
             self.subscriptions.remove(&filter, slot);
         }
-        outbox
+        subscriber.outbox
     }
 
     /// The outbox of the session at `slot`.
