@@ -48,12 +48,8 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
         }
     }
     let by_lane = FiltersByLane::new(client.node.lanes, granted.iter().map(|(_, g)| &g.filter));
-    let lanes: BTreeSet<u16> = client
-        .lanes
-        .iter()
-        .copied()
-        .chain(by_lane.lanes())
-        .collect();
+    let known = client.lanes.iter().copied();
+    let lanes: BTreeSet<u16> = known.chain(by_lane.lanes()).collect();
     let request_id = client.next_request(Answer::Resume, codes, None, lanes.len());
     // A copy: `pending` is borrowed mutably below.
     let who = client.who.clone();

@@ -67,15 +67,12 @@ impl Outbox {
         self.connected.store(false, Ordering::Relaxed);
         // A frame for 5.0 holds all properties, whichever version the next connection has.
         self.v5.store(true, Ordering::Relaxed);
-        state.stage = if resumable {
-            Stage::Offline
-        } else {
-            Stage::Ended
-        };
+        state.stage = Stage::Offline;
         state.closing = None;
         let mut rest = state.outbound.bare();
         *rest.queue() = state.outbound.sleep(now);
         if !resumable {
+            state.stage = Stage::Ended;
             state.outbound.let_go();
         }
         state.report();

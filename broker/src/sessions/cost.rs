@@ -18,7 +18,7 @@ const ID_COST: usize = 3 * size_of::<PacketId>();
 #[derive(Debug)]
 pub(crate) struct OfflineCost {
     counters: Arc<Counters>,
-    bytes: u64,
+    pub(super) bytes: u64,
     /// The session has ended, and the lanes are being told.
     ending: bool,
 }
@@ -52,10 +52,6 @@ impl OfflineCost {
     /// The cost of a delayed will.
     pub(super) fn of_will(will: &Will, counters: &Arc<Counters>) -> OfflineCost {
         OfflineCost::new(counters, will.cost())
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// Whether `limits.kept_bytes` is not exceeded now, with this cost.

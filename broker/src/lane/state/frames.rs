@@ -92,13 +92,10 @@ impl<'a> Frames<'a> {
         let ids = identifiers(matches.iter().copied());
         let mount = matches.iter().find_map(|s| s.mount.as_deref());
 
-        let common = ids.is_empty() && mount.is_none();
-        let form = if common {
-            usize::from(version == Version::V5) * 6 + qos as usize * 2 + usize::from(retain)
+        let mut form = 12;
+        if ids.is_empty() && mount.is_none() {
+            form = usize::from(version == Version::V5) * 6 + qos as usize * 2 + usize::from(retain);
         } else {
-            12
-        };
-        if !common {
             self.forms[form] = None;
         }
         if self.forms[form].is_none() {

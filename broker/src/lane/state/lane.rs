@@ -9,6 +9,7 @@ use super::subscriptions::Subscriptions;
 use super::totals::LaneCounts;
 use crate::outbox::Outbox;
 use crate::policy::{Actor, Effect, HookContext, LaneHook, Limit};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// The state that one lane's log produces.
@@ -192,13 +193,11 @@ impl Lane {
     pub(super) fn slot_for(&mut self, who: Actor<'_>, host: &dyn LaneHost) -> Option<Slot> {
         if let Some(slot) = self.subscribers.slot_of(who.session.client) {
             let known = self.subscribers.get(slot)?.session.incarnation;
-            if known == who.session.incarnation {
-                return Some(slot);
-            }
-            if known > who.session.incarnation {
-                return None;
-            }
-            self.remove_session(slot);
+            match known.cmp(&who.session.incarnation) {
+                Ordering::Less => self.remove_session(slot),
+                Ordering::Equal => return Some(slot),
+                Ordering::Greater => return None,
+            };
         }
         self.subscribers.insert(who, host.outbox(who.session))
     }
