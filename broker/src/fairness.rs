@@ -44,16 +44,11 @@ impl Turn {
 
     /// Counts `units` of work that follow. Yields first if the units so far are a whole turn.
     pub(crate) async fn spend(&mut self, units: usize) {
-        if self.is_complete() {
+        if self.done >= self.limit {
             self.done = 0;
             others_first().await;
         }
         self.done += units;
-    }
-
-    /// Whether the units so far are a whole turn.
-    fn is_complete(&self) -> bool {
-        self.done >= self.limit
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 /// Counts the bytes of offline sessions, and says when the bounds are reached.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct KeptBytes {
     /// Bytes of offline sessions. They are freed when a client reconnects or its session ends.
     held: AtomicU64,
@@ -31,11 +31,8 @@ pub(crate) struct KeptBytes {
 impl KeptBytes {
     pub(crate) fn new(limit: u64) -> Self {
         KeptBytes {
-            held: AtomicU64::new(0),
-            ending: AtomicU64::new(0),
-            evicting: AtomicU64::new(0),
             limit,
-            needs_eviction: Notify::new(),
+            ..KeptBytes::default()
         }
     }
 

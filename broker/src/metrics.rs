@@ -128,6 +128,7 @@ thread_local! {
     static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
+#[cfg(test)]
 impl Default for Counters {
     fn default() -> Self {
         Counters::new(1, u64::MAX)

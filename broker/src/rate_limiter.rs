@@ -112,10 +112,8 @@ impl<K: Hash + Eq> RateLimiters<K> {
                 return None;
             }
         }
-        let limiter = self.by_key.entry(key);
-        limiter
-            .or_insert(RateLimiter::every(self.interval))
-            .admit(now)
+        let new = RateLimiter::every(self.interval);
+        self.by_key.entry(key).or_insert(new).admit(now)
     }
 }
 

@@ -113,14 +113,18 @@ pub(super) async fn reauthenticate(
         }
         (ReasonCode::ContinueAuthentication, Some(exchange)) => exchange,
         (ReasonCode::ReAuthenticate, Some(_)) => {
-            return Err(protocol_error("re-authentication is in progress (4.12.1)"));
+            let text = "a re-authentication is in progress (4.12.1)";
+            return Err(protocol_error(text));
         }
         _ => return Err(protocol_error("AUTH continues no authentication (4.12)")),
     };
     let limit = client.node.limits.connect_time;
     let step = tokio::time::timeout(limit, exchange.step(auth.data.unwrap_or_default())).await;
     match step {
-        Err(_) => Err(failed(&format!("it took longer than {limit:?}"))),
+        Err(_) => {
+            let why = format!("the credentials could not be checked within {limit:?}");
+            Err(failed(&why))
+        }
         Ok(Err(refusal)) => Err(failed(&refusal.reason)),
         Ok(Ok(AuthStep::Continue(data))) => {
             let code = ReasonCode::ContinueAuthentication;
@@ -143,10 +147,8 @@ pub(super) async fn reauthenticate(
 }
 
 fn protocol_error(text: &str) -> Close {
-    Close {
-        reason: ReasonCode::ProtocolError,
-        text: text.to_owned(),
-    }
+    let (reason, text) = (ReasonCode::ProtocolError, text.to_owned());
+    Close { reason, text }
 }
 
 /// DISCONNECT has no reason code 0x86 for a wrong password (3.14.2.1).

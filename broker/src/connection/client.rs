@@ -5,7 +5,8 @@
 
 use super::pending::Pending;
 use crate::clock;
-use crate::lane::LogError;
+use crate::fairness::others_first;
+use crate::lane::{Entry, LogError};
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::packet::{ReasonCode, TopicName};
@@ -103,11 +104,19 @@ impl Client {
         request_id
     }
 
-    /// Counts filters that were pushed for a lane; see [`Pending::count_filters`].
-    pub(super) async fn count_filters(&mut self, filters: usize) -> Result<(), LogError> {
-        self.pending
-            .count_filters(filters, &self.node.entrance, &self.outbox)
-            .await
+    /// Adds an entry of so many filters for a lane. Now and then this appends, and yields to the
+    /// other tasks: each filter may bring retained messages, and one packet may name thousands.
+    pub(super) async fn push_filters(
+        &mut self,
+        lane: u16,
+        entry: &Entry<'_>,
+        filters: usize,
+    ) -> Result<(), LogError> {
+        if self.pending.push_filters(lane, entry, filters) {
+            self.append_all().await?;
+            others_first().await;
+        }
+        Ok(())
     }
 
     /// Removes the filters that lanes have refused from the session's filters.
@@ -127,19 +136,19 @@ impl Client {
         fill: impl FnOnce(&mut Outbound) -> Result<bool, WrongKind>,
     ) -> Result<(), Close> {
         match self.outbox.queue(fill) {
-            Some(Err(wrong)) => Err(Close {
-                reason: ReasonCode::ProtocolError,
-                text: wrong.to_string(),
-            }),
+            Some(Err(wrong)) => {
+                let (reason, text) = (ReasonCode::ProtocolError, wrong.to_string());
+                Err(Close { reason, text })
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// The reason to close a connection whose entry the log did not take.
-pub(super) fn not_logged(error: &LogError) -> Close {
-    Close {
-        reason: ReasonCode::UnspecifiedError,
-        text: error.to_string(),
+/// The log did not take an entry: the connection must be closed.
+impl From<LogError> for Close {
+    fn from(error: LogError) -> Self {
+        let (reason, text) = (ReasonCode::UnspecifiedError, error.to_string());
+        Close { reason, text }
     }
 }

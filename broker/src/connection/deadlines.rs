@@ -11,6 +11,7 @@ use super::intake::Rest;
 use crate::outbox::Condition;
 use crate::packet::ReasonCode;
 use crate::session::Close;
+use crate::sessions::shutting_down;
 use roommq_config::Limits;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -151,11 +152,9 @@ impl Deadlines {
         } else if self.blocked.is_some_and(|(s, _)| over(s, self.write_stall)) {
             let text = format!("the client reads nothing for {:?}", self.write_stall);
             (ReasonCode::QuotaExceeded, text)
-        } else if self.finish_by.is_some_and(|l| now >= l) {
-            let text = "the server is shutting down".to_owned();
-            (ReasonCode::ServerShuttingDown, text)
         } else {
-            return None;
+            let is_over = self.finish_by.is_some_and(|l| now >= l);
+            return is_over.then(shutting_down);
         };
         Some(Close { reason, text })
     }

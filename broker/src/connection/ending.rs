@@ -32,10 +32,6 @@ impl Ending {
         Ending::Lost(text.to_owned())
     }
 
-    pub(super) fn closed(close: Close) -> Self {
-        Ending::Closed(close)
-    }
-
     /// The peer has closed the connection without DISCONNECT.
     pub(super) fn without_disconnect() -> Self {
         Ending::lost("connection closed without DISCONNECT")
@@ -60,10 +56,8 @@ impl Ending {
 
     /// The peer has sent an invalid packet, or one that is not allowed now.
     pub(super) fn bad_packet(error: &DecodeError) -> Self {
-        Ending::Closed(Close {
-            reason: error.reason(),
-            text: error.to_string(),
-        })
+        let (reason, text) = (error.reason(), error.to_string());
+        Ending::Closed(Close { reason, text })
     }
 }
 

@@ -37,13 +37,10 @@ impl FiltersByLane {
 
     /// The lanes of at least one filter, in ascending order.
     pub(super) fn lanes(&self) -> impl Iterator<Item = u16> + '_ {
-        let all = if self.all_lanes.is_empty() {
-            0
-        } else {
-            self.lanes
-        };
+        let all = !self.all_lanes.is_empty();
         let some = self.one_lane.keys().copied();
-        (0..all).chain(some.filter(move |_| all == 0))
+        let every = (0..self.lanes).filter(move |_| all);
+        every.chain(some.filter(move |_| !all))
     }
 
     /// The filters of one lane, in ascending order.

@@ -34,7 +34,7 @@ use crate::packet::{Decoder, ReasonCode, Reply};
 use crate::session::{Close, Step, UNKNOWN_ID};
 use crate::transport::Link;
 use authentication::{Method, reauthenticate};
-use client::{Client, not_logged};
+use client::Client;
 use deadlines::{Deadlines, is_receive_timeout};
 use ending::{Ending, end, end_after_panic};
 use futures_util::FutureExt;
@@ -97,7 +97,7 @@ impl Connection {
         let mut closing: Option<Close> = None;
         loop {
             if let Some(close) = closing.take_if(|_| outbox.is_settled()) {
-                return Ending::closed(close);
+                return Ending::Closed(close);
             }
             tokio::select! {
                 event = intake.wait(link, blocked.then_some(&*outbox), !pause_reading) => match event {
@@ -145,7 +145,7 @@ impl Connection {
                         Some(close) if close.reason == ReasonCode::SessionTakenOver => {
                             return Box::pin(self.taken_over(link, intake, close)).await;
                         }
-                        Some(close) => return Ending::closed(close),
+                        Some(close) => return Ending::Closed(close),
                         None => {}
                     }
                 }
@@ -158,7 +158,7 @@ impl Connection {
                         }
                     }
                     if let Some(close) = passed {
-                        return Ending::closed(closing.take().unwrap_or(close));
+                        return Ending::Closed(closing.take().unwrap_or(close));
                     }
                     timer.as_mut().reset(deadlines.next());
                 }
@@ -195,7 +195,7 @@ impl Connection {
     async fn taken_over(&mut self, link: &mut Link, intake: &mut Intake, close: Close) -> Ending {
         match self.read_remaining(link, intake).await {
             Some(disconnect @ Ending::Disconnect) => disconnect,
-            _ => Ending::closed(close),
+            _ => Ending::Closed(close),
         }
     }
 
@@ -239,7 +239,7 @@ impl Connection {
                         Err(close) => Err(close),
                     };
                     if let Err(close) = taken {
-                        break Some(Ending::closed(close));
+                        break Some(Ending::Closed(close));
                     }
                 }
                 Ok(None) => break None,
@@ -282,7 +282,7 @@ impl Connection {
             Step::Leave => {}
         }
         if client.pending.is_full() {
-            client.append_all().await.map_err(|e| not_logged(&e))?;
+            client.append_all().await?;
         }
         Ok(())
     }

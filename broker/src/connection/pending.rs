@@ -1,6 +1,6 @@
 //! Entries and acknowledgements that one read has brought and that are not appended and sent yet.
 
-use crate::fairness::{self, others_first};
+use crate::fairness::FILTERS;
 use crate::lane::{Batch, Entrance, Entry, LogError};
 use crate::outbox::Outbox;
 use crate::packet::{PacketId, ReasonCode, Reply};
@@ -96,21 +96,12 @@ impl Pending {
         self.batches.len() >= BATCHES || self.acks.len() >= ACKS
     }
 
-    /// Counts `filters` that were just pushed. Once they are [`fairness::FILTERS`], appends and
-    /// yields to the other tasks: each filter may bring retained messages, and one packet may name
-    /// thousands.
-    pub(super) async fn count_filters(
-        &mut self,
-        filters: usize,
-        entrance: &Entrance,
-        outbox: &Outbox,
-    ) -> Result<(), LogError> {
+    /// Adds an entry of so many filters. True once [`FILTERS`] are collected: the caller appends
+    /// then, and yields to the other tasks.
+    pub(super) fn push_filters(&mut self, lane: u16, entry: &Entry<'_>, filters: usize) -> bool {
+        self.push(lane, entry);
         self.filters += filters;
-        if self.filters >= fairness::FILTERS {
-            self.append_all(entrance, outbox).await?;
-            others_first().await;
-        }
-        Ok(())
+        self.filters >= FILTERS
     }
 
     /// Appends the batches, then sends the acknowledgements. Waits while a lane is full, which

@@ -105,15 +105,11 @@ pub(super) fn check_payload_format(
     if properties.payload_format_indicator != Some(true) {
         return Ok(());
     }
-    std::str::from_utf8(payload)
-        .map(drop)
-        .map_err(|error| Refusal {
-            code: ReasonCode::PayloadFormatInvalid,
-            reason: format!(
-                "the payload is said to be UTF-8 and is not, from byte {} on",
-                error.valid_up_to()
-            ),
-        })
+    std::str::from_utf8(payload).map(drop).map_err(|error| {
+        let from = error.valid_up_to();
+        let text = format!("the payload is said to be UTF-8 and is not, from byte {from} on");
+        Refusal::new(ReasonCode::PayloadFormatInvalid, text)
+    })
 }
 
 #[cfg(test)]

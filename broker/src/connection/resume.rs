@@ -66,9 +66,8 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
             identifier: 0,
             filters,
         });
-        client.pending.push(lane, &entry);
         // One entry a lane: a lane ends the subscriptions that it is not asked for.
-        client.count_filters(asked).await?;
+        client.push_filters(lane, &entry, asked).await?;
     }
     client.append_all().await?;
     let codes = loop {
@@ -83,13 +82,11 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
         .filter(|(_, grant)| grant.guarded)
         .filter_map(|(position, _)| names.get(usize::from(*position)))
         .collect();
-    let with = |wanted: &dyn Fn(ReasonCode) -> bool| -> HashSet<ByteString> {
-        let those = names.iter().zip(&codes).filter(|(_, code)| wanted(**code));
-        those.map(|(name, _)| name.clone()).collect()
-    };
     // A lane that does not know a filter has refused it before, after the connection had ended.
     let unknown = ReasonCode::NoSubscriptionExisted;
-    let refused = with(&|code| code.is_error() || code == unknown);
+    let refused = names.iter().zip(&codes);
+    let refused = refused.filter(|(_, code)| code.is_error() || **code == unknown);
+    let refused: Vec<&ByteString> = refused.map(|(name, _)| name).collect();
     if !refused.is_empty() {
         for name in &refused {
             client.filters.remove(name);
@@ -99,7 +96,7 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
             .filters
             .iter()
             .filter(|name| !guarded.contains(*name));
-        let topics = VisibleTopics::new(refused.iter(), held);
+        let topics = VisibleTopics::new(refused.into_iter(), held);
         client
             .outbox
             .queue(|out| out.purge(|topic| topics.allow(topic)));
@@ -119,14 +116,7 @@ impl VisibleTopics {
         let mut index = Index::default();
         let mut add = |name: &ByteString, slot| {
             if let Ok(filter) = TopicFilter::new(name.clone()) {
-                let subscription = Subscription {
-                    slot,
-                    options: KNOWN,
-                    identifier: None,
-                    guarded: false,
-                    mount: None,
-                };
-                index.insert(filter.inner(), subscription);
+                index.insert(filter.inner(), Subscription::placeholder(slot));
             }
         };
         refused.for_each(|name| add(name, REFUSED));

@@ -4,7 +4,7 @@
 //! An entry carries at most [`FILTERS`] filters. The client gets one SUBACK or UNSUBACK when the
 //! lanes have answered all entries of its packet.
 
-use super::client::{Client, not_logged};
+use super::client::Client;
 use super::filters_by_lane::FiltersByLane;
 use crate::clock;
 use crate::fairness::{FILTERS, Turn};
@@ -68,7 +68,7 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
                 identifier: subscribe.identifier.map_or(0, Into::into),
                 filters: filters.collect(),
             });
-            push(client, lane, &entry, piece.len()).await?;
+            client.push_filters(lane, &entry, piece.len()).await?;
         }
     }
     Ok(())
@@ -117,7 +117,7 @@ pub(super) async fn unsubscribe(
                 request_id,
                 filters: filters.collect(),
             });
-            push(client, lane, &entry, piece.len()).await?;
+            client.push_filters(lane, &entry, piece.len()).await?;
         }
     }
     Ok(())
@@ -132,10 +132,8 @@ async fn grant(
     client: &mut Client,
     filter: &Result<TopicFilter, NameError>,
 ) -> Result<(ByteString, SubscribeGrant), Refusal> {
-    let filter = filter.as_ref().map_err(|error| Refusal {
-        code: ReasonCode::TopicFilterInvalid,
-        reason: error.to_string(),
-    })?;
+    let invalid = |e: &NameError| Refusal::new(ReasonCode::TopicFilterInvalid, e.to_string());
+    let filter = filter.as_ref().map_err(invalid)?;
     let limits = FilterLimits {
         number: client.node.limits.subscriptions,
         bytes: client.node.limits.subscription_bytes,
@@ -145,18 +143,6 @@ async fn grant(
     let name = ByteString::from(filter.as_str());
     client.filters.insert(name.clone());
     Ok((name, grant))
-}
-
-/// Adds an entry of so many filters for a lane.
-async fn push(
-    client: &mut Client,
-    lane: u16,
-    entry: &Entry<'_>,
-    filters: usize,
-) -> Result<(), Close> {
-    client.pending.push(lane, entry);
-    let counted = client.count_filters(filters).await;
-    counted.map_err(|error| not_logged(&error))
 }
 
 /// The part of an entry for one granted filter.

@@ -26,10 +26,8 @@ pub trait Policy: Send + Sync + 'static {
         request: ConnectRequest,
     ) -> Result<Box<dyn AuthExchange>, Refusal> {
         let _ = (method, request);
-        Err(Refusal {
-            code: ReasonCode::BadAuthenticationMethod,
-            reason: "the server supports no authentication method; connect without one".to_owned(),
-        })
+        let text = "the server supports no authentication method; connect without one";
+        Err(Refusal::new(ReasonCode::BadAuthenticationMethod, text))
     }
 
     /// The Response Information of CONNACK, for a client that asks for it (5.0, 3.1.2.11.6, 3.2.2.3.15).

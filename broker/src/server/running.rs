@@ -5,8 +5,7 @@ use crate::lane::{Barriers, Batch, Entry};
 use crate::listener::SocketFile;
 use crate::node::Node;
 use crate::outbox::Outbox;
-use crate::packet::ReasonCode;
-use crate::session::Close;
+use crate::sessions::shutting_down;
 use crate::transport::{ListenAddress, Tls};
 use roommq_config::Limits;
 use std::sync::Arc;
@@ -104,10 +103,7 @@ impl Server {
     /// Closes connections when their outboxes are written. 5.0 clients receive DISCONNECT with 0x8B.
     fn close_connections(&self, outboxes: Vec<Arc<Outbox>>, deadline: Instant) {
         for outbox in outboxes {
-            outbox.close(Close {
-                reason: ReasonCode::ServerShuttingDown,
-                text: "the server is shutting down".to_owned(),
-            });
+            outbox.close(shutting_down());
         }
         if !self.node.connected.wait_empty(until(deadline)) {
             let left = self.node.connected.count();

@@ -7,7 +7,7 @@ use crate::connection::serve;
 use crate::fairness::HandshakePacer;
 use crate::gate::Gate;
 use crate::lane::{
-    Embedded, Entrance, Lane, LaneLog, LaneTable, Mailboxes, NodeContext, RetainedLimits, Timers,
+    Embedded, Entrance, Lane, LaneTable, Mailboxes, NodeContext, RetainedLimits, Timers,
 };
 use crate::listener::{self, BindError, BoundListener, ConnectionLimit, IoThread};
 use crate::metrics::Counters;
@@ -124,9 +124,7 @@ fn build_nodes(
 ) -> Result<Vec<IoNode>, StartError> {
     let (reading, connected, connections) = (Gate::default(), Gate::default(), Gate::default());
     let build = |runtime: &Runtime| {
-        let appender = log.appender()?;
-        let in_place = log.allows_in_place();
-        let entrance = Entrance::new(table.clone(), appender, context.clone(), in_place);
+        let entrance = Entrance::new(log, table.clone(), context.clone())?;
         let flusher = entrance.flusher();
         runtime.spawn(async move { flusher.run().await });
         let node = Node {

@@ -69,7 +69,12 @@ pub(super) fn start_appliers(
         let own = (0..lanes).filter(|lane| usize::from(*lane) % threads == thread);
         let own: Vec<u16> = own.collect();
         let follower = log.follower(&own)?;
-        let applier = Applier::new(table.clone(), own.len(), follower, context.clone());
+        let applier = Applier {
+            lanes: table.clone(),
+            open: own.len(),
+            follower,
+            context: context.clone(),
+        };
         let name = format!("applier-{thread}");
         Ok(Builder::new().name(name).spawn(|| applier.run())?)
     };

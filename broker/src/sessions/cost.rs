@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct OfflineCost {
     counters: Arc<Counters>,
-    bytes: u64,
+    pub(super) bytes: u64,
     /// The session has ended, and the lanes are being told.
     ending: bool,
 }
@@ -44,10 +44,6 @@ impl OfflineCost {
     /// The cost of a delayed will.
     pub(super) fn of_will(will: &Will, counters: &Arc<Counters>) -> OfflineCost {
         OfflineCost::new(counters, will.cost())
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// Whether `limits.kept_bytes` is not exceeded now, with this cost.

@@ -115,20 +115,20 @@ impl Sessions {
                 }
             }
         }
-        let evicted = chosen
-            .into_iter()
-            .filter_map(|(number, outbox, queue_bytes, bytes)| {
-                let due = state.end(number)?;
+        let mut evicted = Vec::new();
+        for (number, outbox, queue_bytes, bytes) in chosen {
+            if let Some(due) = state.end(number) {
                 state.counts.evicted_for_bytes += 1;
                 kept.begin_eviction(queue_bytes);
-                Some(Evicted {
+                evicted.push(Evicted {
                     due,
                     outbox,
                     queue_bytes,
                     bytes,
-                })
-            });
-        evicted.collect()
+                });
+            }
+        }
+        evicted
     }
 }
 

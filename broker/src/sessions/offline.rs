@@ -86,7 +86,7 @@ impl OfflineSession {
 
     /// Bytes that count for `limits.kept_bytes`, without its queue.
     pub(super) fn bytes(&self) -> u64 {
-        self.cost.bytes() + self.will.as_ref().map_or(0, |will| will.cost.bytes())
+        self.cost.bytes + self.will.as_ref().map_or(0, |will| will.cost.bytes)
     }
 
     /// Whether `limits.kept_bytes` is not exceeded now, with this session.

@@ -208,10 +208,7 @@ impl Sessions {
         };
         if state.shutting_down {
             record.outbox.start_draining();
-            record.outbox.close(Close {
-                reason: ReasonCode::ServerShuttingDown,
-                text: "the server is shutting down".to_owned(),
-            });
+            record.outbox.close(shutting_down());
         } else if state.waiting.get(&record.client).is_some_and(has_waiters) {
             record.outbox.close(taken_over());
         }
@@ -428,10 +425,16 @@ fn has_waiters(ended: &Arc<Notify>) -> bool {
 }
 
 fn taken_over() -> Close {
-    Close {
-        reason: ReasonCode::SessionTakenOver,
-        text: "another connection uses this client id".to_owned(),
-    }
+    let text = "another connection uses this client id".to_owned();
+    let reason = ReasonCode::SessionTakenOver;
+    Close { reason, text }
+}
+
+/// The reason to close all connections at a shutdown.
+pub(crate) fn shutting_down() -> Close {
+    let text = "the server is shutting down".to_owned();
+    let reason = ReasonCode::ServerShuttingDown;
+    Close { reason, text }
 }
 
 #[cfg(test)]

@@ -57,14 +57,10 @@ impl SysPublisher {
         let at = now_ms();
         for (topic, value) in changed {
             batch.push(&Entry::Publish(PublishEntry {
-                at,
-                origin: None,
-                topic,
-                payload: value.as_bytes(),
                 // As in mosquitto: a subscriber receives the QoS that it asked for.
                 qos: QoS::ExactlyOnce,
                 retain: true,
-                properties: None,
+                ..PublishEntry::of_server(at, topic, value.as_bytes())
             }));
         }
         // All topics have the same first two levels, so they share a lane.

@@ -1,16 +1,72 @@
-//! The layers between a socket and MQTT, established one after the other.
+//! The layers between a socket and MQTT, established one after the other, and the listener that has them.
 
-use super::established::{EstablishedTransport, Socket};
 use super::link::Link;
-use super::tls::Tls;
-use super::{proxy, upgrade, websocket};
+use super::listen_address::ListenAddress;
+use super::tls::{CertificateUserError, Tls};
+use super::websocket::WebSocketByteStream;
+use super::{proxy, upgrade};
 use crate::fairness::HandshakePacer;
+use crate::gate::Gate;
 use crate::outbox::Outlet;
 use crate::policy::Peer;
 use roommq_config::WebSocket;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+/// An accepted socket. It carries bytes in order and without loss, in both directions [3.1.1 MQTT-7.1.1-1, 5.0 MQTT-4.2-1].
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A connection whose next byte is MQTT.
+pub(crate) struct EstablishedTransport {
+    /// Belongs to the connection's task, which reads from it.
+    pub link: Link,
+    /// Belongs to the outbox, which writes to it.
+    pub outlet: Outlet,
+    pub peer: Peer,
+    /// The user in the client's verified certificate.
+    pub certificate_user: Result<Option<String>, CertificateUserError>,
+}
+
+impl EstablishedTransport {
+    /// A connection without any layer: MQTT begins with the first byte.
+    pub(crate) fn plain(socket: Socket, peer: Peer) -> EstablishedTransport {
+        let halves = match socket {
+            Socket::Tcp(socket) => Link::tcp(socket),
+            Socket::Unix(socket) => Link::unix(socket),
+        };
+        EstablishedTransport::of(halves, peer)
+    }
+
+    fn of((link, outlet): (Link, Outlet), peer: Peer) -> EstablishedTransport {
+        let certificate_user = Ok(None);
+        EstablishedTransport {
+            link,
+            outlet,
+            peer,
+            certificate_user,
+        }
+    }
+}
+
+/// The values that all connections of one listener share.
+#[derive(Debug)]
+pub(crate) struct ListenerContext {
+    /// The address that log lines show.
+    pub address: ListenAddress,
+    pub layers: TransportLayers,
+    /// The time from accept to a complete CONNECT.
+    pub handshake_time: Duration,
+    /// The limit on open connections.
+    pub connections: usize,
+    /// The open connections.
+    pub open: Gate,
+}
 
 /// The layers of a listener, outermost first.
 #[derive(Debug, Default)]
@@ -81,20 +137,14 @@ impl TransportLayers {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (link, outlet) = match &self.websocket {
+        let halves = match &self.websocket {
             None => unframed(stream),
             Some(rules) => {
                 let early = upgrade::upgrade(&mut stream, rules).await?;
-                Link::framed(
-                    websocket::WebSocketByteStream::new(stream, early, self.packet_bytes).await,
-                )
+                let bytes = WebSocketByteStream::new(stream, early, self.packet_bytes).await;
+                Link::framed(bytes)
             }
         };
-        Ok(EstablishedTransport {
-            link,
-            outlet,
-            peer,
-            certificate_user: Ok(None),
-        })
+        Ok(EstablishedTransport::of(halves, peer))
     }
 }

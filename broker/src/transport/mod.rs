@@ -3,21 +3,17 @@
 //! Architecture invariant: all layers are established in the connection's own task and within the listener's
 //! `handshake_time`. A peer that hangs in one of them delays no other connection.
 
-mod established;
 mod frame_tracker;
 mod layers;
 mod link;
 mod listen_address;
-mod listener_context;
 mod proxy;
 mod tls;
 mod upgrade;
 mod websocket;
 
-pub(crate) use established::{EstablishedTransport, Socket};
-pub(crate) use layers::TransportLayers;
+pub(crate) use layers::{EstablishedTransport, ListenerContext, Socket, TransportLayers};
 pub(crate) use link::{CLOSE_TIME, Link};
 pub use listen_address::ListenAddress;
-pub(crate) use listener_context::ListenerContext;
 pub use tls::TlsError;
 pub(crate) use tls::{CertificateUserError, Tls, watch_tls_files};

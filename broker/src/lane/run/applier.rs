@@ -20,29 +20,14 @@ const TIME_BEFORE_FLUSH: Duration = Duration::from_millis(5);
 
 /// One thread's share of the lanes: it applies what comes to them by their logs.
 pub(crate) struct Applier {
-    lanes: Arc<LaneTable>,
-    /// How many of this applier's lanes have not ended.
-    open: usize,
-    follower: Box<dyn Follower>,
-    context: Arc<NodeContext>,
+    pub lanes: Arc<LaneTable>,
+    /// How many of the lanes that the follower follows have not ended.
+    pub open: usize,
+    pub follower: Box<dyn Follower>,
+    pub context: Arc<NodeContext>,
 }
 
 impl Applier {
-    /// An applier of the `own` lanes that `follower` follows.
-    pub(crate) fn new(
-        lanes: Arc<LaneTable>,
-        own: usize,
-        follower: Box<dyn Follower>,
-        context: Arc<NodeContext>,
-    ) -> Self {
-        Applier {
-            lanes,
-            open: own,
-            follower,
-            context,
-        }
-    }
-
     /// Applies entries until each of the lanes has ended ([`Entry::End`](crate::lane::Entry::End)),
     /// or until the log fails. A panic aborts the process.
     pub(crate) fn run(mut self) {

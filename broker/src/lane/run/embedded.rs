@@ -101,9 +101,8 @@ impl LaneCredits {
     /// The credit that a batch takes. A batch that is larger than the lane's credit takes all of
     /// it.
     fn price(&self, batch: &Bytes) -> u32 {
-        u32::try_from(batch.len() + BATCH_COST)
-            .unwrap_or(u32::MAX)
-            .min(self.credit_bytes)
+        let bytes = u32::try_from(batch.len() + BATCH_COST);
+        bytes.map_or(self.credit_bytes, |bytes| bytes.min(self.credit_bytes))
     }
 
     /// The topic and the credit of one lane.
@@ -183,11 +182,8 @@ impl Appender for AppendLink {
     fn append(&self, lane: u16, batch: Bytes) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
             let (topic, credits) = self.credits.lane(lane)?;
-            let permit = credits
-                .acquire_many(self.credits.price(&batch))
-                .await
-                .map_err(|e| LogError(e.to_string()))?;
-            permit.forget();
+            let permit = credits.acquire_many(self.credits.price(&batch)).await;
+            permit.map_err(|e| LogError(e.to_string()))?.forget();
             self.publish(topic, batch)
         })
     }

@@ -25,7 +25,7 @@
 use super::apply::{AbortOnPanic, apply_batch};
 use super::context::{NodeContext, NodeHost};
 use super::flusher::Flusher;
-use super::log::{AppendError, Appender, LogError};
+use super::log::{AppendError, Appender, LaneLog, LogError};
 use super::table::{LaneTable, SharedLane};
 use crate::lane::state::Batch;
 use crate::outbox::Outbox;
@@ -44,20 +44,19 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    /// `in_place`: what [`LaneLog::allows_in_place`](super::LaneLog::allows_in_place) says.
+    /// An entrance that appends to `log`.
     pub(crate) fn new(
+        log: &dyn LaneLog,
         lanes: Arc<LaneTable>,
-        appender: Box<dyn Appender>,
         context: Arc<NodeContext>,
-        in_place: bool,
-    ) -> Self {
-        Entrance {
+    ) -> Result<Self, LogError> {
+        Ok(Entrance {
             lanes,
-            appender,
+            appender: log.appender()?,
             context,
             flusher: Arc::default(),
-            in_place,
-        }
+            in_place: log.allows_in_place(),
+        })
     }
 
     /// The flusher of the outboxes that this entrance fills. A task of the thread that uses the
@@ -269,12 +268,14 @@ mod tests {
             barriers: Arc::new(Barriers::default()),
         });
         let follower = log.follower(&[0]).unwrap();
-        let applier = Applier::new(lanes.clone(), 1, follower, context.clone());
-        let applier = std::thread::spawn(|| applier.run());
-        let entrance = || {
-            let appender = log.appender().unwrap();
-            Entrance::new(lanes.clone(), appender, context.clone(), true)
+        let applier = Applier {
+            lanes: lanes.clone(),
+            open: 1,
+            follower,
+            context: context.clone(),
         };
+        let applier = std::thread::spawn(|| applier.run());
+        let entrance = || Entrance::new(&log, lanes.clone(), context.clone()).unwrap();
         let entrances: Vec<_> = (0u64..3).map(|client| (client, entrance())).collect();
         let last = entrance();
         std::thread::scope(|scope| {

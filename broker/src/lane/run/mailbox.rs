@@ -14,7 +14,6 @@
 use super::log::LogError;
 use crate::clock;
 use crate::lane::state::{Batch, Entry, PublishEntry, lane_of};
-use crate::packet::QoS;
 use crate::policy::Notice;
 use crate::rate_limiter::RateLimiter;
 use futures_util::future::join_all;
@@ -108,15 +107,9 @@ impl MailboxReaders {
 fn batch(notices: impl Iterator<Item = Notice>) -> Batch {
     let mut batch = Batch::default();
     for notice in notices {
-        batch.push(&Entry::Publish(PublishEntry {
-            at: clock::now_ms(),
-            origin: None,
-            topic: &notice.topic,
-            payload: &notice.payload,
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            properties: None,
-        }));
+        let Notice { topic, payload } = &notice;
+        let entry = PublishEntry::of_server(clock::now_ms(), topic, payload);
+        batch.push(&Entry::Publish(entry));
     }
     batch
 }

@@ -76,6 +76,21 @@ pub(crate) struct PublishEntry<'a> {
     pub properties: Option<Box<PropertiesEntry<'a>>>,
 }
 
+impl<'a> PublishEntry<'a> {
+    /// A message of the server itself: QoS 1, not retained, without properties.
+    pub(crate) fn of_server(at: u64, topic: &'a str, payload: &'a [u8]) -> Self {
+        PublishEntry {
+            at,
+            origin: None,
+            topic,
+            payload,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: None,
+        }
+    }
+}
+
 /// The properties of an application message that subscribers receive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PropertiesEntry<'a> {

@@ -45,10 +45,7 @@ pub(super) fn fan_out(
     let mut frames = Frames::new(message, hook);
     // A session receives one copy, even if several of its filters match (3.3.4).
     for matches in matches.chunk_by(|a, b| a.slot == b.slot) {
-        let Some(subscriber) = subscribers.get(matches[0].slot) else {
-            continue;
-        };
-        let Some(outbox) = &subscriber.outbox else {
+        let Some(outbox) = subscribers.outbox(matches[0].slot) else {
             continue;
         };
         let frame = frames.for_matches(matches, outbox.version());
@@ -63,6 +60,6 @@ pub(super) fn fan_out(
         return;
     }
     for group in groups {
-        share_out(message, group, &mut frames, subscribers, host);
+        share_out(group, &mut frames, subscribers, host);
     }
 }

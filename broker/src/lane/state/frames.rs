@@ -47,7 +47,7 @@ impl Outgoing<'_> {
 /// encoded 12 times at most. Only a subscription with an identifier or a mount needs a form of its
 /// own, in a 13th place that is encoded anew each time.
 pub(super) struct Frames<'a> {
-    message: &'a Outgoing<'a>,
+    pub(super) message: &'a Outgoing<'a>,
     hook: &'a dyn LaneHook,
     /// Asked of the hook when the first form for 5.0 is encoded.
     stamps: Option<Stamps>,
@@ -92,13 +92,10 @@ impl<'a> Frames<'a> {
         let ids = identifiers(matches.iter().copied());
         let mount = matches.iter().find_map(|s| s.mount.as_deref());
 
-        let common = ids.is_empty() && mount.is_none();
-        let form = if common {
-            usize::from(version == Version::V5) * 6 + qos as usize * 2 + usize::from(retain)
+        let mut form = 12;
+        if ids.is_empty() && mount.is_none() {
+            form = usize::from(version == Version::V5) * 6 + qos as usize * 2 + usize::from(retain);
         } else {
-            12
-        };
-        if !common {
             self.forms[form] = None;
         }
         if self.forms[form].is_none() {

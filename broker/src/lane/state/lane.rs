@@ -8,8 +8,8 @@ use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
 use super::totals::LaneCounts;
 use crate::outbox::Outbox;
-use crate::packet::QoS;
 use crate::policy::{Actor, Effect, HookContext, LaneHook, Limit};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// The state that one lane's log produces.
@@ -172,13 +172,8 @@ impl Lane {
                     retain,
                 } => {
                     let entry = PublishEntry {
-                        at: self.now,
-                        origin: None,
-                        topic: &topic,
-                        payload: &payload,
-                        qos: QoS::AtLeastOnce,
                         retain,
-                        properties: None,
+                        ..PublishEntry::of_server(self.now, &topic, &payload)
                     };
                     self.distribute(&entry, None, retain.then_some(Limit::None), host);
                 }
@@ -198,25 +193,22 @@ impl Lane {
     pub(super) fn slot_for(&mut self, who: Actor<'_>, host: &dyn LaneHost) -> Option<Slot> {
         if let Some(slot) = self.subscribers.slot_of(who.session.client) {
             let known = self.subscribers.get(slot)?.session.incarnation;
-            if known == who.session.incarnation {
-                return Some(slot);
-            }
-            if known > who.session.incarnation {
-                return None;
-            }
-            self.remove_session(slot);
+            match known.cmp(&who.session.incarnation) {
+                Ordering::Less => self.remove_session(slot),
+                Ordering::Equal => return Some(slot),
+                Ordering::Greater => return None,
+            };
         }
         self.subscribers.insert(who, host.outbox(who.session))
     }
 
     /// Removes a session and its subscriptions, and returns its outbox.
     pub(super) fn remove_session(&mut self, slot: Slot) -> Option<Arc<Outbox>> {
-        let mut subscriber = self.subscribers.remove(slot)?;
-        let outbox = subscriber.outbox.take();
-        for filter in subscriber.into_filters() {
+        let subscriber = self.subscribers.remove(slot)?;
+        for filter in subscriber.filters {
             self.subscriptions.remove(&filter, slot);
         }
-        outbox
+        subscriber.outbox
     }
 
     /// The outbox of the session at `slot`.

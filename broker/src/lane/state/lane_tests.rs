@@ -3,7 +3,7 @@ use super::super::entry::{
     DisconnectEntry, FilterEntry, PropertiesEntry, SubscribeEntry, UnsubscribeEntry,
 };
 use super::*;
-use crate::packet::{ReasonCode, RetainHandling, SubscribeOptions, Version};
+use crate::packet::{QoS, ReasonCode, RetainHandling, SubscribeOptions, Version};
 use crate::policy::{
     Actor, AllowAll, Attempt, EndReason, LaneHooks, Mark, Message, Mount, Notice, Refusal, Request,
     SessionId, Stamps, Verdict,

@@ -68,19 +68,23 @@ impl Lane {
                 }
             }
         }
-        let outgoing = Outgoing {
-            lane: self.number,
-            entry: p,
+        let (message, hook) = (self.outgoing(p, marked), self.hook.as_ref());
+        fan_out(&message, &self.subscriptions, &self.subscribers, hook, host);
+    }
+
+    /// A message on its way to subscribers, with the hook's mark for its sender.
+    pub(super) fn outgoing<'a>(
+        &self,
+        entry: &'a PublishEntry<'a>,
+        marked: Option<(Actor<'a>, Mark)>,
+    ) -> Outgoing<'a> {
+        let (lane, now) = (self.number, self.now);
+        Outgoing {
+            lane,
+            entry,
             marked,
-            now: self.now,
-        };
-        fan_out(
-            &outgoing,
-            &self.subscriptions,
-            &self.subscribers,
-            self.hook.as_ref(),
-            host,
-        );
+            now,
+        }
     }
 }
 
@@ -91,13 +95,11 @@ fn not_retained(limit: Limit, limits: RetainedLimits) -> Refusal {
         Limit::OfLane => format!("{messages} retained messages"),
         Limit::None | Limit::OfBytes => "retained messages".to_owned(),
     };
-    Refusal {
-        code: ReasonCode::RetainNotSupported,
-        reason: format!(
-            "delivered but not kept: there is no room for it; {messages} of {bytes} bytes together are kept in its \
-             part of the topics"
-        ),
-    }
+    let reason = format!(
+        "delivered but not kept: there is no room for it; {messages} of {bytes} bytes together are kept in its \
+         part of the topics"
+    );
+    Refusal::new(ReasonCode::RetainNotSupported, reason)
 }
 
 /// The properties to retain with a message, the hook's included; none if no property is set.

@@ -10,11 +10,12 @@
 //! A message that no member takes stays where it is. At the end of the session it is dropped, and
 //! counted.
 
-use super::entry::{self, Entry};
-use super::frames::Outgoing;
+use super::entry::{Entry, read_batch};
+use super::frames::Frames;
 use super::host::LaneHost;
 use super::lane::Lane;
-use super::sharing;
+use super::sharing::reassign_one;
+use super::subscribers::Subscriber;
 use super::subscription::{Slot, Subscription};
 use super::subscriptions::is_shared;
 use crate::outbox::Outbox;
@@ -132,14 +133,9 @@ impl Lane {
         for message in taken {
             let share = &message.share;
             let size = share.batch.len();
-            let too_large = refused
-                .get(&share.group)
-                .is_some_and(|least| *least <= size);
-            if too_large || !self.give_to_other(share, from, connected_only, host) {
-                refused
-                    .entry(share.group.clone())
-                    .and_modify(|least| *least = size.min(*least))
-                    .or_insert(size);
+            let least = refused.get(&share.group).copied().unwrap_or(usize::MAX);
+            if least <= size || !self.give_to_other(share, from, connected_only, host) {
+                refused.insert(share.group.clone(), size.min(least));
                 left.push(message);
             }
         }
@@ -154,44 +150,27 @@ impl Lane {
         connected_only: bool,
         host: &mut dyn LaneHost,
     ) -> bool {
-        let give = |message: &Outgoing<'_>| {
-            let group = self.subscriptions.group(&share.group)?;
-            let (subscribers, hook) = (&self.subscribers, self.hook.as_ref());
-            Some(sharing::reassign_one(
-                message,
-                group,
-                from,
-                connected_only,
-                subscribers,
-                hook,
-                host,
-            ))
+        // The message as it was when the lane accepted it.
+        let entry = read_batch(&share.batch).ok().and_then(|mut all| all.next());
+        let group = self.subscriptions.group(&share.group);
+        let (Some(Ok(Entry::Publish(entry))), Some(group)) = (entry, group) else {
+            return false;
         };
-        self.with_message(share, give).flatten() == Some(true)
-    }
-
-    /// Calls `f` with a message as it was when the lane accepted it; none if it cannot be read.
-    fn with_message<T>(&self, share: &Share, f: impl FnOnce(&Outgoing<'_>) -> T) -> Option<T> {
-        let entry = entry::read_batch(&share.batch).ok()?.next()?.ok()?;
-        let Entry::Publish(entry) = entry else {
-            return None;
-        };
-        Some(f(&Outgoing {
-            lane: self.number,
-            entry: &entry,
-            marked: entry.origin.map(|origin| (origin, share.mark)),
-            now: self.now,
-        }))
+        let marked = entry.origin.map(|origin| (origin, share.mark));
+        let message = self.outgoing(&entry, marked);
+        let mut frames = Frames::new(&message, self.hook.as_ref());
+        let members = &self.subscribers;
+        reassign_one(group, from, connected_only, &mut frames, members, host)
     }
 
     /// Removes a session that has no subscription here any more, unless it still holds messages of
     /// shared groups: those are reassigned when it ends.
     pub(super) fn remove_if_unused(&mut self, slot: Slot) {
-        if !self.subscribers.has_no_filter(slot) {
-            return;
-        }
-        let outbox = self.outbox(slot);
-        if !outbox.is_some_and(|outbox| outbox.holds_shared(self.number)) {
+        let holds_shared = |outbox: &Arc<Outbox>| outbox.holds_shared(self.number);
+        let is_unused = |subscriber: &Subscriber| {
+            subscriber.filters.is_empty() && !subscriber.outbox.as_ref().is_some_and(holds_shared)
+        };
+        if self.subscribers.get(slot).is_some_and(is_unused) {
             self.subscribers.remove(slot);
         }
     }

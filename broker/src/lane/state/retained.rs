@@ -39,10 +39,8 @@ impl RetainedMessage {
     /// with the overhead of a string. The topic of a message that expires is stored twice.
     fn cost(&self, topic: usize) -> usize {
         let topics = if self.expires_at().is_some() { 2 } else { 1 };
-        let properties = self
-            .properties
-            .as_deref()
-            .map_or(0, PublishProperties::cost);
+        let properties = self.properties.as_deref();
+        let properties = properties.map_or(0, PublishProperties::cost);
         topics * string_cost(topic) + string_cost(self.payload.len()) + properties
     }
 }

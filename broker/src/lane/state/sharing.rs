@@ -1,13 +1,13 @@
 //! The choice of a shared group's member for a message: one that can take it, in turn (4.8.2).
 
-use super::frames::{Frames, Outgoing};
+use super::frames::Frames;
 use super::host::LaneHost;
 use super::subscribers::Subscribers;
 use super::subscription::{Slot, Subscription};
 use super::subscriptions::Group;
 use crate::outbox::Outbox;
 use crate::packet::QoS;
-use crate::policy::{LaneHook, Mark};
+use crate::policy::Mark;
 use crate::session::{Need, Outbound, Share};
 use std::sync::Arc;
 
@@ -59,9 +59,8 @@ const REASSIGN_ORDER: [(Eligible, Need); 3] = [
     (Eligible::Offline, Need::Later),
 ];
 
-/// One message, and the group whose member it is for.
-struct GroupDelivery<'a, 'm> {
-    message: &'a Outgoing<'m>,
+/// A group, one of whose members receives a message.
+struct GroupDelivery<'a> {
     group: &'a Group,
     /// A member that must not receive it.
     except: Option<Slot>,
@@ -70,14 +69,12 @@ struct GroupDelivery<'a, 'm> {
 
 /// Gives a new message to one member of a shared group.
 pub(super) fn share_out(
-    message: &Outgoing<'_>,
     group: &Group,
     frames: &mut Frames<'_>,
     subscribers: &Subscribers,
     host: &mut dyn LaneHost,
 ) {
     let delivery = GroupDelivery {
-        message,
         group,
         except: None,
         subscribers,
@@ -91,19 +88,17 @@ pub(super) fn share_out(
 /// With `connected_only`, only to one that has a connection. True if one took it, or if it has
 /// expired.
 pub(super) fn reassign_one(
-    message: &Outgoing<'_>,
     group: &Group,
     from: Slot,
     connected_only: bool,
+    frames: &mut Frames<'_>,
     subscribers: &Subscribers,
-    hook: &dyn LaneHook,
     host: &mut dyn LaneHost,
 ) -> bool {
-    if message.expires_at() <= message.now {
+    if frames.message.expires_at() <= frames.message.now {
         return true;
     }
     let delivery = GroupDelivery {
-        message,
         group,
         except: Some(from),
         subscribers,
@@ -113,7 +108,7 @@ pub(super) fn reassign_one(
     } else {
         &REASSIGN_ORDER
     };
-    delivery.give_to_first(asked, &mut Frames::new(message, hook), host)
+    delivery.give_to_first(asked, frames, host)
 }
 
 /// Whether messages are stored for a member while it is offline.
@@ -121,7 +116,7 @@ fn keeps_messages(member: &Subscription) -> bool {
     member.options.qos != QoS::AtMostOnce
 }
 
-impl GroupDelivery<'_, '_> {
+impl GroupDelivery<'_> {
     /// Gives the message to the first member that meets a line of `asked`. False if none does.
     fn give_to_first(
         &self,
@@ -167,7 +162,7 @@ impl GroupDelivery<'_, '_> {
         frames: &mut Frames<'_>,
         host: &mut dyn LaneHost,
     ) -> bool {
-        let message = self.message;
+        let message = frames.message;
         let version = outbox.version();
         let mut given = false;
         let deliver = |out: &mut Outbound| {

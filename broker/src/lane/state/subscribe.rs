@@ -35,10 +35,8 @@ impl Lane {
                 Err(refusal) => {
                     // The SUBACK of 5.0 carries the reason. That of 3.1.1 does not, so a message
                     // does.
-                    if self
-                        .outbox(slot)
-                        .is_some_and(|o| o.version() == Version::V3)
-                    {
+                    let outbox = self.outbox(slot);
+                    if outbox.is_some_and(|o| o.version() == Version::V3) {
                         let attempt = Attempt::Subscribe(f.filter);
                         host.refused(s.who, attempt, &refusal, self.now);
                     }
@@ -85,16 +83,12 @@ impl Lane {
         let mut codes = Vec::with_capacity(u.filters.len());
         let mut removed = Vec::new();
         for (position, filter) in &u.filters {
-            let had = self.subscriptions.remove(filter, slot);
-            if had {
+            let mut code = ReasonCode::NoSubscriptionExisted;
+            if self.subscriptions.remove(filter, slot) {
+                code = ReasonCode::Success;
                 removed.push(*filter);
                 self.subscribers.remove_filter(slot, filter);
             }
-            let code = if had {
-                ReasonCode::Success
-            } else {
-                ReasonCode::NoSubscriptionExisted
-            };
             codes.push((*position, code, None));
         }
         self.reassign_after_unsubscribe(slot, &removed, host);

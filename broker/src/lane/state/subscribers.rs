@@ -15,7 +15,7 @@ pub(super) struct Subscriber {
     /// None if the session ended before this lane heard of it, or is another node's.
     pub outbox: Option<Arc<Outbox>>,
     /// A set, because some sessions have thousands.
-    filters: HashSet<Box<str>>,
+    pub filters: HashSet<Box<str>>,
 }
 
 /// All sessions of a lane, by slot and by client.
@@ -37,11 +37,6 @@ impl Subscriber {
             session: self.session,
             user: &self.user,
         }
-    }
-
-    /// The filters of a session that has been removed.
-    pub(super) fn into_filters(self) -> HashSet<Box<str>> {
-        self.filters
     }
 }
 
@@ -118,11 +113,6 @@ impl Subscribers {
         self.by_client.remove(&subscriber.session.client);
         self.free.push(slot);
         Some(subscriber)
-    }
-
-    /// Whether the session at `slot` is known and has no subscription.
-    pub(super) fn has_no_filter(&self, slot: Slot) -> bool {
-        self.get(slot).is_some_and(|s| s.filters.is_empty())
     }
 
     #[cfg(test)]

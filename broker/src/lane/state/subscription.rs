@@ -1,7 +1,7 @@
 //! One subscription, as the index, the tree and the shared groups hold it.
 
 use super::entry::FilterEntry;
-use crate::packet::SubscribeOptions;
+use crate::packet::{QoS, SubscribeOptions};
 use crate::policy::Mount;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -35,6 +35,17 @@ impl Subscription {
             identifier: NonZeroU32::new(identifier),
             guarded: filter.guarded,
             mount: filter.mount.clone().map(Arc::new),
+        }
+    }
+
+    /// A subscription whose options are never read.
+    pub(crate) fn placeholder(slot: Slot) -> Self {
+        Subscription {
+            slot,
+            options: SubscribeOptions::of(QoS::AtMostOnce),
+            identifier: None,
+            guarded: false,
+            mount: None,
         }
     }
 }

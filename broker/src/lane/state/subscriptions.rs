@@ -13,7 +13,7 @@
 use super::index::Index;
 use super::lane_of::spread;
 use super::subscription::{Slot, Subscription};
-use crate::packet::{QoS, SubscribeOptions, TopicFilter};
+use crate::packet::TopicFilter;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -70,11 +70,8 @@ impl Subscriptions {
         let Some(inner) = shared_inner(filter) else {
             return self.index.insert(filter, subscription);
         };
-        if let Some(group) = self
-            .group_slots
-            .get(filter)
-            .and_then(|g| self.groups.get_mut(g))
-        {
+        let known = self.group_slots.get(filter);
+        if let Some(group) = known.and_then(|slot| self.groups.get_mut(slot)) {
             let mut members = group.members.iter_mut();
             if let Some(own) = members.find(|m| m.slot == subscription.slot) {
                 *own = subscription;
@@ -92,7 +89,8 @@ impl Subscriptions {
             next: Cell::new(usize::from(self.lane) + usize::from(first_turn(filter))),
         };
         self.groups.insert(slot, group);
-        self.index.insert(&inner, placeholder(slot))
+        // Each member has options of its own.
+        self.index.insert(&inner, Subscription::placeholder(slot))
     }
 
     /// A slot that no group has.
@@ -107,7 +105,10 @@ impl Subscriptions {
 
     /// Removes the slot's subscription to exactly this filter. True if there was one.
     pub(crate) fn remove(&mut self, filter: &str, slot: Slot) -> bool {
-        let had = self.take(filter, slot);
+        let had = match shared_inner(filter) {
+            None => self.index.remove(filter, slot),
+            Some(inner) => self.leave(filter, &inner, slot).is_some(),
+        };
         self.count[kind(filter)] -= u64::from(had);
         had
     }
@@ -118,27 +119,18 @@ impl Subscriptions {
         self.count
     }
 
-    /// [`remove`](Self::remove) without counting.
-    fn take(&mut self, filter: &str, slot: Slot) -> bool {
-        let Some(inner) = shared_inner(filter) else {
-            return self.index.remove(filter, slot);
-        };
-        let Some(number) = self.group_slots.get(filter).copied() else {
-            return false;
-        };
-        let Some(group) = self.groups.get_mut(&number) else {
-            return false;
-        };
-        let Some(at) = group.members.iter().position(|m| m.slot == slot) else {
-            return false;
-        };
-        group.members.remove(at);
+    /// Removes a member from the group of a shared filter, which applies `inner` to topics.
+    fn leave(&mut self, filter: &str, inner: &str, slot: Slot) -> Option<Subscription> {
+        let number = *self.group_slots.get(filter)?;
+        let group = self.groups.get_mut(&number)?;
+        let at = group.members.iter().position(|m| m.slot == slot)?;
+        let member = group.members.remove(at);
         if group.members.is_empty() {
             self.groups.remove(&number);
             self.group_slots.remove(filter);
-            self.index.remove(&inner, number);
+            self.index.remove(inner, number);
         }
-        true
+        Some(member)
     }
 
     /// The slot's subscription to exactly this filter.
@@ -229,17 +221,6 @@ fn shared_inner(filter: &str) -> Option<String> {
     Some(parsed.inner().to_owned())
 }
 
-/// The index's entry for a group. Its options are never read: each member has its own.
-fn placeholder(slot: Slot) -> Subscription {
-    Subscription {
-        slot,
-        options: SubscribeOptions::of(QoS::AtMostOnce),
-        identifier: None,
-        guarded: false,
-        mount: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -262,12 +243,15 @@ mod tests {
     fn members_take_turns_and_groups_are_independent() {
         let mut all = Subscriptions::default();
         for slot in [1, 2, 3] {
-            assert!(all.insert("$share/g/a/#", placeholder(slot)));
+            assert!(all.insert("$share/g/a/#", Subscription::placeholder(slot)));
         }
-        assert!(!all.insert("$share/g/a/#", placeholder(2)), "again");
-        assert!(all.insert("a/#", placeholder(1)));
-        assert!(all.insert("$share/h/a/#", placeholder(1)));
-        assert!(all.insert("$share/g/b", placeholder(1)));
+        assert!(
+            !all.insert("$share/g/a/#", Subscription::placeholder(2)),
+            "again"
+        );
+        assert!(all.insert("a/#", Subscription::placeholder(1)));
+        assert!(all.insert("$share/h/a/#", Subscription::placeholder(1)));
+        assert!(all.insert("$share/g/b", Subscription::placeholder(1)));
         let firsts: Vec<_> = (0..6)
             .map(|_| {
                 let (own, mut groups) = reached(&all, "a/b");
@@ -300,7 +284,7 @@ mod tests {
         let first = |lane: u16, filter: &str| {
             let mut all = Subscriptions::of(lane);
             for slot in 0..3 {
-                all.insert(filter, placeholder(slot));
+                all.insert(filter, Subscription::placeholder(slot));
             }
             let group = all.group(filter).unwrap();
             group.in_turn().next().unwrap().slot
@@ -322,7 +306,7 @@ mod tests {
     fn a_member_that_is_skipped_does_not_double_the_share_of_the_next() {
         let mut all = Subscriptions::default();
         for slot in 0..3 {
-            all.insert("$share/g/a", placeholder(slot));
+            all.insert("$share/g/a", Subscription::placeholder(slot));
         }
         let group = all.group("$share/g/a").unwrap();
         let mut taken = [0; 3];
@@ -343,7 +327,7 @@ mod tests {
             .into_iter()
             .flat_map(|(slot, filters)| filters.map(|filter| (slot, filter)))
         {
-            all.insert(filter, placeholder(slot));
+            all.insert(filter, Subscription::placeholder(slot));
         }
         let expected = [4, 2, 4, 2];
         assert_eq!(all.count(), expected, "own and shared, then spanning");

@@ -273,11 +273,10 @@ impl TreeNode {
                 .last_key_value()
                 .map_or(LONG, |(longest, _)| *longest)
         };
-        let may_exist = level.len() <= LONG || level.len() <= longest();
-        may_exist
-            .then(|| self.children.get(level))
-            .flatten()
-            .copied()
+        if level.len() > LONG && level.len() > longest() {
+            return None;
+        }
+        self.children.get(level).copied()
     }
 
     /// Sets the child whose path begins with this level. It replaces one that begins so.

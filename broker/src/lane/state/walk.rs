@@ -235,10 +235,7 @@ impl Walk {
             let part = self.candidates[at];
             for asked in [Some(name), plus].into_iter().flatten() {
                 let (ends, goes_on) = self.narrow(part, asked);
-                if !ends.is_empty() {
-                    let below = false;
-                    self.matched.push(Match { part: ends, below });
-                }
+                self.add_match(ends, false);
                 self.add_candidates(goes_on, &mut level);
             }
         }
@@ -254,11 +251,15 @@ impl Walk {
         self.candidates.push(part);
         // `a/#` also matches `a` (4.7.1.2).
         let (ends, _) = self.narrow(part, "#");
-        if !ends.is_empty() {
-            let below = true;
-            self.matched.push(Match { part: ends, below });
-            level.below += 1;
+        level.below += usize::from(self.add_match(ends, true));
+    }
+
+    /// Adds filters that match the current topic. False if there are none.
+    fn add_match(&mut self, part: Part, below: bool) -> bool {
+        if !part.is_empty() {
+            self.matched.push(Match { part, below });
         }
+        !part.is_empty()
     }
 
     /// The filters of `part` whose next level is `level`: first those that end with it, then those

@@ -21,12 +21,10 @@ pub(super) fn certificate_user(
     };
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate)
         .map_err(|_| CertificateUserError(wanted))?;
-    let alternatives = certificate.subject_alternative_name();
-    let alternatives = alternatives
-        .ok()
-        .flatten()
-        .map(|names| &names.value.general_names);
-    let mut alternatives = alternatives.into_iter().flatten();
+    let alternatives = certificate.subject_alternative_name().ok().flatten();
+    let mut alternatives = alternatives
+        .iter()
+        .flat_map(|names| &names.value.general_names);
     let name = match from {
         UserFrom::Nothing | UserFrom::CommonName => {
             let mut names = certificate.subject().iter_common_name();

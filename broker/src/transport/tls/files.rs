@@ -66,16 +66,9 @@ pub(super) fn stamps(files: &roommq_config::Tls) -> Vec<Option<FileStamp>> {
         let file = std::fs::metadata(path).ok()?;
         Some((file.modified().ok()?, file.len(), file.ino()))
     };
-    let paths = [
-        Some(&files.certificate),
-        Some(&files.key),
-        files.client_ca.as_ref(),
-    ];
-    paths
-        .into_iter()
-        .flatten()
-        .map(|path| stamp(path))
-        .collect()
+    let paths = [&files.certificate, &files.key];
+    let paths = paths.into_iter().chain(&files.client_ca);
+    paths.map(|path| stamp(path)).collect()
 }
 
 /// Reads all files.
@@ -90,10 +83,8 @@ pub(super) fn server_config(files: &roommq_config::Tls) -> Result<ServerConfig, 
         }
         _ => builder.with_no_client_auth(),
     };
-    let chain = certificates(
-        &files.certificate,
-        "the server's certificate and what leads to its root",
-    )?;
+    let wanted = "the server's certificate and what leads to its root";
+    let chain = certificates(&files.certificate, wanted)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| unusable(&files.key, "private key", "a private key", &error))?;
     let mut config = builder
@@ -142,12 +133,8 @@ fn certificates(
         .and_then(Iterator::collect)
         .map_err(|error| unusable(path, "certificate", wanted, &error))?;
     if found.is_empty() {
-        return Err(unusable(
-            path,
-            "certificate",
-            wanted,
-            &pem::Error::NoItemsFound,
-        ));
+        let error = pem::Error::NoItemsFound;
+        return Err(unusable(path, "certificate", wanted, &error));
     }
     Ok(found)
 }
