@@ -6,7 +6,7 @@ use super::pending::{Answer, PendingAnswer};
 use super::{DropReason, Frame, Outbound, QueueState};
 use crate::packet::{QoS, ReasonCode, Reply};
 use bytestring::ByteString;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Outbound {
     /// Registers a request that `lanes` lanes will answer. `codes` has a code for each filter, final for those that no lane is
@@ -160,6 +160,10 @@ impl Outbound {
                 self.send(&held.frame, now);
             }
         }
+        if self.pending.is_empty() {
+            // Its places would stay allocated for the rest of the session.
+            self.pending = Vec::new();
+        }
     }
 
     /// Notes which filters were refused. For a filter that a later request asks for again, the later answer counts.
@@ -185,6 +189,10 @@ impl Outbound {
             if self.asked.get(filter) == Some(&request_id) {
                 self.asked.remove(filter);
             }
+        }
+        if self.asked.is_empty() {
+            // An emptied map keeps a leaf of 11 places.
+            self.asked = BTreeMap::new();
         }
     }
 
