@@ -3,6 +3,7 @@
 //! The steps of a packet (`publishing`, `subscribing`, `ending` and so on) are functions on a
 //! [`Client`].
 
+use super::ending::end_after_panic;
 use super::pending::Pending;
 use crate::clock;
 use crate::lane::{LogError, Origin};
@@ -142,6 +143,14 @@ impl Client {
                 text: wrong.to_string(),
             }),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if !self.ended && std::thread::panicking() {
+            end_after_panic(self);
         }
     }
 }

@@ -33,10 +33,6 @@ impl Ending {
         Ending::Lost(text.to_owned())
     }
 
-    pub(super) fn closed(close: Close) -> Self {
-        Ending::Closed(close)
-    }
-
     /// The peer has closed the connection without DISCONNECT.
     pub(super) fn without_disconnect() -> Self {
         Ending::lost("connection closed without DISCONNECT")
@@ -68,9 +64,15 @@ impl Ending {
     }
 }
 
+impl From<Close> for Ending {
+    fn from(close: Close) -> Self {
+        Ending::Closed(close)
+    }
+}
+
 /// Ends the connection. The session ends or goes offline, a 5.0 client gets DISCONNECT if the
 /// server ends the connection [5.0 MQTT-3.14.4-2, MQTT-4.13.2-1], and the socket is closed.
-pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
+pub(super) async fn end(client: &mut Client, ending: Ending, link: &mut Link) {
     let reason = match &ending {
         _ if client.session.left_in_order() => EndReason::Orderly,
         Ending::Disconnect => EndReason::Orderly,
