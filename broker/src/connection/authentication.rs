@@ -101,7 +101,7 @@ pub(super) async fn reauthenticate(
     let mut exchange = match (auth.reason, method.exchange.take()) {
         (ReasonCode::ReAuthenticate, None) => {
             let request = ConnectRequest {
-                client_id: client.client_id.to_string(),
+                client_id: client.who.client_id.to_string(),
                 user_name: None,
                 password: None,
                 // The user must be the one of before.
@@ -134,7 +134,7 @@ pub(super) async fn reauthenticate(
             Err(failed("the user is another one"))
         }
         Ok(Ok(AuthStep::Done(_, data))) => {
-            tracing::debug!(user = %client.who.user, client = %client.client_id, "client re-authenticated");
+            tracing::debug!(user = %client.who.user, client = %client.who.client_id, "client re-authenticated");
             let reply = reply(ReasonCode::Success, &method.name, data);
             client.pending.acknowledge(reply);
             Ok(())

@@ -12,7 +12,6 @@ use crate::outbox::Outbox;
 use crate::packet::{ReasonCode, TopicName};
 use crate::policy::{Attempt, Notice, Peer, Principal, PublishPermit, Refusal, SessionId};
 use crate::session::{Answer, Close, Filters, Outbound, Session, WrongKind};
-use bytestring::ByteString;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -31,13 +30,11 @@ const NOTICES_CAPACITY: usize = 8;
 ///      -> append_all      appends the entries to their lanes, then acknowledges
 ///      -> send_notices
 /// ```
-#[allow(clippy::struct_field_names)] // client id is the standard's word
 pub(super) struct Client {
     pub node: Arc<Node>,
+    /// With the client id of CONNECT, or one that the server assigned.
     pub who: Principal,
     pub session_id: SessionId,
-    /// The client id of CONNECT, or one that the server assigned.
-    pub client_id: ByteString,
     pub peer: Peer,
     /// The protocol state: QoS handshakes, packet ids, topic aliases, the will.
     pub session: Session,
@@ -49,8 +46,9 @@ pub(super) struct Client {
     pub filters: Filters,
     /// Request id of the last SUBSCRIBE or UNSUBSCRIBE. Lanes answer by it.
     pub request_id: u32,
-    /// The policy's answer for the topic of the last PUBLISH.
-    pub permit: Option<CachedPermit>,
+    /// The policy's answer for the topic of the last PUBLISH. Boxed, since most clients only
+    /// receive.
+    pub permit: Option<Box<CachedPermit>>,
     /// Entries and acknowledgements of this read.
     pub pending: Pending,
     /// Error messages of this read for the user's inbox.

@@ -104,7 +104,7 @@ pub(super) async fn end(client: &mut Client, ending: Ending, link: &mut Link) {
     // This shuts the sending side.
     drop(rest);
     link.close(until, matches!(ending, Ending::Closed(_))).await;
-    let (user, id, peer) = (&client.who.user, &client.client_id, client.peer);
+    let (user, id, peer) = (&client.who.user, &client.who.client_id, client.peer);
     let dropped = client.outbox.dropped();
     match reason {
         EndReason::Orderly => {
@@ -170,7 +170,7 @@ async fn end_session_or_go_offline(
     }
     let state = SessionState {
         who: client.who.clone(),
-        client_id: client.client_id.clone(),
+        client_id: client.who.client_id.clone(),
         unreleased: client.session.take_unreleased(),
         filters: std::mem::take(&mut client.filters),
         lanes: std::mem::take(&mut client.lanes),
@@ -191,7 +191,7 @@ async fn end_session_or_go_offline(
 /// Ends the session of a task that panics, so that it stays neither in rooms nor in the registry.
 /// Its will is sent as after any lost connection [MQTT-3.1.2-8].
 pub(super) fn end_after_panic(client: &mut Client) {
-    tracing::error!(user = %client.who.user, client = %client.client_id, "connection task panicked");
+    tracing::error!(user = %client.who.user, client = %client.who.client_id, "connection task panicked");
     client.outbox.disconnect(None, false, clock::now_ms());
     let (node, id, who) = (client.node.clone(), client.session_id, client.who.clone());
     let lanes = std::mem::take(&mut client.lanes);

@@ -231,7 +231,6 @@ pub(super) async fn open(
         node: node.clone(),
         who: state.who,
         session_id: id,
-        client_id: state.client_id,
         peer,
         session,
         outbox,
@@ -264,7 +263,7 @@ pub(super) async fn open(
         now_ms(),
     );
     node.sessions.on_connected(client.session_id);
-    tracing::debug!(user = %client.who.user, client = %client.client_id, %peer, version = ?negotiated.version, "client connected");
+    tracing::debug!(user = %client.who.user, client = %client.who.client_id, %peer, version = ?negotiated.version, "client connected");
     Some(Box::new(Connection {
         client,
         link: connecting.link,
