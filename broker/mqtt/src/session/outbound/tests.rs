@@ -439,7 +439,14 @@ fn an_answered_subscribe_leaves_nothing_allocated() {
     for request_id in [1, 2] {
         out.answer(request_id, 0, [(0, ReasonCode::GrantedQoS1, None)], 0);
     }
-    assert_eq!(out.pending.capacity(), 0);
+    assert!(out.requests.is_none());
+}
+
+/// In bytes: each session holds one for all its life.
+#[test]
+fn a_session_is_small() {
+    let sizes = [size_of::<Outbound>(), size_of::<crate::session::Session>()];
+    assert!(sizes[0] <= 312 && sizes[1] <= 32, "{sizes:?}");
 }
 
 /// A lane answers twice for `a/b`, first by the first of both: what it said last counts, whatever is complete first, and also
