@@ -30,7 +30,6 @@ const NOTICES_CAPACITY: usize = 8;
 ///      -> append_all      appends the entries to their lanes, then acknowledges
 ///      -> send_notices
 /// ```
-#[allow(clippy::struct_field_names)] // client id is the standard's word
 pub(super) struct Client {
     pub node: Arc<Node>,
     /// With the client id of CONNECT, or one that the server assigned.
@@ -47,8 +46,9 @@ pub(super) struct Client {
     pub filters: Filters,
     /// Request id of the last SUBSCRIBE or UNSUBSCRIBE. Lanes answer by it.
     pub request_id: u32,
-    /// The policy's answer for the topic of the last PUBLISH.
-    pub permit: Option<CachedPermit>,
+    /// The policy's answer for the topic of the last PUBLISH. Boxed, since most clients only
+    /// receive.
+    pub permit: Option<Box<CachedPermit>>,
     /// Entries and acknowledgements of this read.
     pub pending: Pending,
     /// Error messages of this read for the user's inbox.

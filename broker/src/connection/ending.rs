@@ -61,9 +61,15 @@ impl Ending {
     }
 }
 
+impl From<Close> for Ending {
+    fn from(close: Close) -> Self {
+        Ending::Closed(close)
+    }
+}
+
 /// Ends the connection. The session ends or goes offline, a 5.0 client gets DISCONNECT if the
 /// server ends the connection [5.0 MQTT-3.14.4-2, MQTT-4.13.2-1], and the socket is closed.
-pub(super) async fn end(client: &mut Client, ending: Ending, mut link: Link) {
+pub(super) async fn end(client: &mut Client, ending: Ending, link: &mut Link) {
     let reason = match &ending {
         _ if client.session.left_in_order() => EndReason::Orderly,
         Ending::Disconnect => EndReason::Orderly,
@@ -185,9 +191,17 @@ async fn end_session_or_go_offline(
     rest
 }
 
+impl Drop for Client {
+    fn drop(&mut self) {
+        if !self.ended && std::thread::panicking() {
+            end_after_panic(self);
+        }
+    }
+}
+
 /// Ends the session of a task that panics, so that it stays neither in rooms nor in the registry.
 /// Its will is sent as after any lost connection [MQTT-3.1.2-8].
-pub(super) fn end_after_panic(client: &mut Client) {
+fn end_after_panic(client: &mut Client) {
     tracing::error!(user = %client.who.user, client = %client.who.client_id, "connection task panicked");
     client.outbox.disconnect(None, false, clock::now_ms());
     let (node, id, who) = (client.node.clone(), client.session_id, client.who.clone());

@@ -10,20 +10,20 @@ use super::publishing::check_payload_format;
 use crate::node::Node;
 use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
 use crate::policy::{ConnectRequest, Principal, Refusal};
-use crate::transport::{CertificateUserError, EstablishedTransport, Link, ListenerContext};
+use crate::transport::{CertificateUserError, EstablishedTransport, ListenerContext};
 use bytestring::ByteString;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Reads CONNECT, asks the policy, and opens the session. Returns the connection, its link, and its
-/// keep-alive in seconds; none if the connection was refused or closed.
+/// Reads CONNECT, asks the policy, and opens the session. Returns none if the connection was
+/// refused or closed.
 pub(super) async fn accept(
     established: EstablishedTransport,
     intake: &mut Intake,
     listener: &ListenerContext,
     until: Instant,
     node: &Arc<Node>,
-) -> Option<(Box<Connection>, Link, u16)> {
+) -> Option<Box<Connection>> {
     let certificate_user = established.certificate_user;
     let mut connecting = ConnectingPeer {
         link: established.link,

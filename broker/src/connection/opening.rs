@@ -4,7 +4,9 @@ use super::Connection;
 use super::authentication::Method;
 use super::client::Client;
 use super::connecting::ConnectingPeer;
+use super::deadlines::Deadlines;
 use super::ending::restore_offline;
+use super::intake::Intake;
 use super::pending::Pending;
 use super::resume::resume;
 use crate::clock::now_ms;
@@ -14,10 +16,11 @@ use crate::packet::{Authentication, ConnAck, Connect, ReasonCode, Reply, Version
 use crate::policy::{Principal, Refusal, SessionId};
 use crate::session::{FOR_EVER, OutboundLimits, Session, Start, longest_expiry};
 use crate::sessions::{OfflinePeriod, Registration, SessionState, end_offline_session, send_will};
-use crate::transport::{Link, ListenerContext};
+use crate::transport::ListenerContext;
 use bytestring::ByteString;
 use roommq_config::Limits;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Topic aliases that the server sets, at most, if the client accepts as many. Each holds a topic
 /// of up to 64 KiB for the life of the connection. `limits.topic_aliases` bounds those that a
@@ -160,15 +163,14 @@ async fn register_session(
 }
 
 /// Registers or resumes the session and sends CONNACK, the first packet to the client
-/// [MQTT-3.2.0-1, 3.1.1 MQTT-3.1.4-4, 5.0 MQTT-3.1.4-5]. Returns the connection, its link, and its
-/// keep-alive in seconds.
+/// [MQTT-3.2.0-1, 3.1.1 MQTT-3.1.4-4, 5.0 MQTT-3.1.4-5].
 pub(super) async fn open(
     connect: Box<Connect>,
     who: Principal,
     authentication: Option<Authentication>,
     connecting: ConnectingPeer<'_>,
     listener: &ListenerContext,
-) -> Option<(Box<Connection>, Link, u16)> {
+) -> Option<Box<Connection>> {
     let (node, peer) = (connecting.node, connecting.peer);
     let mut negotiated = Negotiated::of(&connect, &who.client_id, listener, &node.limits);
     negotiated.connack.authentication = authentication;
@@ -203,7 +205,7 @@ pub(super) async fn open(
         },
         unreleased: state.unreleased,
     });
-    let client = Client {
+    let mut client = Client {
         node: node.clone(),
         who: state.who,
         session_id: registered.id,
@@ -219,18 +221,11 @@ pub(super) async fn open(
         ended: false,
     };
     let method = negotiated.connack.authentication.as_ref().map(Method::of);
-    let mut connection = Box::new(Connection {
-        client,
-        decoder: connecting.decoder.clone(),
-        method,
-        draining: false,
-    });
-    let client = &mut connection.client;
     if let Some((who, period)) = resumed {
-        let resuming = tokio::time::timeout(node.limits.connect_time, resume(client)).await;
+        let resuming = tokio::time::timeout(node.limits.connect_time, resume(&mut client)).await;
         if !matches!(resuming, Ok(Ok(()))) {
             client.who = who;
-            restore_offline(client, period).await;
+            restore_offline(&mut client, period).await;
             let text = "the session could not be resumed in time; try again";
             let refusal = Refusal::new(ReasonCode::ServerBusy, text);
             connecting.refuse(&refusal).await;
@@ -247,7 +242,15 @@ pub(super) async fn open(
     );
     node.sessions.on_connected(client.session_id);
     tracing::debug!(user = %client.who.user, client = %client.who.client_id, %peer, version = ?negotiated.version, "client connected");
-    Some((connection, connecting.link, negotiated.keep_alive))
+    Some(Box::new(Connection {
+        client,
+        link: connecting.link,
+        intake: Intake::default(),
+        decoder: connecting.decoder,
+        deadlines: Deadlines::new(negotiated.keep_alive, &node.limits, Instant::now()),
+        method,
+        draining: false,
+    }))
 }
 
 /// Whether CONNACK fits into the client's maximum packet size.

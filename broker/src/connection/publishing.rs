@@ -56,11 +56,15 @@ fn permit(client: &mut Client, inbound: &Inbound) -> Result<PublishPermit, Refus
     let topic = inbound.topic.detached();
     let policy = &client.node.policy;
     let permit = policy.publish(&client.who, &topic, inbound.retain)?;
-    client.permit = Some(CachedPermit {
+    let next = CachedPermit {
         topic,
         retain: inbound.retain,
         permit: permit.clone(),
-    });
+    };
+    match &mut client.permit {
+        Some(cached) => **cached = next,
+        none => *none = Some(Box::new(next)),
+    }
     Ok(permit)
 }
 

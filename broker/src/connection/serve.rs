@@ -1,7 +1,7 @@
 //! Serves an accepted socket: handshake, connection, and its end.
 
-use super::handshake;
 use super::intake::Intake;
+use super::{Connection, handshake};
 use crate::node::Node;
 use crate::policy::Peer;
 use crate::transport::{EstablishedTransport, ListenerContext, Socket};
@@ -9,29 +9,45 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Serves a socket until it is closed.
-pub(crate) async fn serve(
+///
+/// The future is small, since it lasts as long as the connection: what the handshakes need is in a
+/// box, which is freed after them.
+pub(crate) fn serve(
     socket: Socket,
     peer: Peer,
     listener: Arc<ListenerContext>,
     node: Arc<Node>,
-) {
+) -> impl Future<Output = ()> + Send {
+    let connection = Box::pin(connect(socket, peer, listener, node));
+    async move {
+        if let Some(connection) = connection.await {
+            connection.run().await;
+        }
+    }
+}
+
+/// From an accepted socket to CONNACK. None if the connection was refused or closed.
+async fn connect(
+    socket: Socket,
+    peer: Peer,
+    listener: Arc<ListenerContext>,
+    node: Arc<Node>,
+) -> Option<Box<Connection>> {
     node.counters.socket();
     let until = Instant::now() + listener.handshake_time;
-    let mut intake = Intake::default();
-    // Boxed: the handshakes are short and large, while the connection after them lasts.
     let established = if listener.layers.is_empty() {
         EstablishedTransport::plain(socket, peer)
     } else {
-        let passed = Box::pin(pass_layers(socket, peer, &listener, &node, until)).await;
-        let Some(established) = passed else { return };
-        established
+        // Boxed: it is larger than all the rest.
+        Box::pin(pass_layers(socket, peer, &listener, &node, until)).await?
     };
-    let accepted = handshake::accept(established, &mut intake, &listener, until, &node);
-    let accepted = Box::pin(accepted).await;
+    let mut intake = Intake::default();
+    let accepted = handshake::accept(established, &mut intake, &listener, until, &node).await;
     node.counters.received(intake.received());
-    if let Some((connection, link, keep_alive)) = accepted {
-        connection.run(link, intake, keep_alive).await;
-    }
+    let mut connection = accepted?;
+    // It may hold packets that came with CONNECT.
+    connection.intake = intake;
+    Some(connection)
 }
 
 /// Establishes the layers between the socket and MQTT: PROXY header, TLS, WebSocket. None if one of them failed, or took
@@ -56,4 +72,20 @@ async fn pass_layers(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_size<F>(_: fn(Socket, Peer, Arc<ListenerContext>, Arc<Node>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each connection holds them for all its life, in bytes.
+    #[test]
+    fn a_connection_is_small() {
+        let sizes = [future_size(serve), size_of::<Connection>()];
+        assert!(sizes[0] <= 904 && sizes[1] <= 640, "{sizes:?}");
+    }
 }

@@ -69,21 +69,28 @@ pub struct Close {
 #[derive(Debug)]
 pub struct Session {
     version: Version,
+    alias_maximum: u16,
+    receive_maximum: u16,
+    /// Boxed and made when it is needed first: most clients never need it.
+    stored: Option<Box<Stored>>,
+    /// Kept from CONNECT on [5.0 MQTT-3.1.2-7]; none without the flag [3.1.1 MQTT-3.1.2-12].
+    will: Option<Box<Will>>,
+    /// Seconds that the session outlives its connection.
+    expiry: u32,
+    may_stay: bool,
+    orderly: bool,
+}
+
+/// What the server stores for a client that sets topic aliases or publishes with QoS 2.
+#[derive(Debug, Default)]
+struct Stored {
     /// Aliases that the client has set (3.3.2.3.4). They end with the connection [5.0 MQTT-3.3.2-7].
     aliases: HashMap<NonZeroU16, TopicName>,
-    alias_maximum: u16,
     /// QoS 2 ids received on this connection and not yet released [3.1.1 MQTT-4.3.3-2], even if the message has been dropped or
     /// has expired since [5.0 MQTT-4.3.3-13].
     unreleased: HashSet<PacketId>,
     /// QoS 2 ids of earlier connections that the client has not sent again on this one.
     earlier: HashSet<PacketId>,
-    receive_maximum: u16,
-    /// Kept from CONNECT on [5.0 MQTT-3.1.2-7]; none without the flag [3.1.1 MQTT-3.1.2-12].
-    will: Option<Will>,
-    /// Seconds that the session outlives its connection.
-    expiry: u32,
-    may_stay: bool,
-    orderly: bool,
 }
 
 /// What CONNECT said, and the state that an existing session had.
@@ -109,14 +116,19 @@ pub struct Start {
 impl Session {
     /// The receiving half for a connection whose CONNECT has been accepted.
     pub fn new(start: Start) -> Self {
+        let earlier = start.unreleased;
+        let stored = (!earlier.is_empty()).then(|| {
+            Box::new(Stored {
+                earlier,
+                ..Stored::default()
+            })
+        });
         Session {
             version: start.version,
-            aliases: HashMap::new(),
             alias_maximum: start.alias_maximum,
-            unreleased: HashSet::new(),
-            earlier: start.unreleased,
             receive_maximum: start.receive_maximum,
-            will: start.will,
+            stored,
+            will: start.will.map(Box::new),
             expiry: start.expiry,
             may_stay: start.may_stay,
             orderly: false,
@@ -130,8 +142,11 @@ impl Session {
 
     /// Takes the QoS 2 ids that wait for their PUBREL, for the next connection.
     pub fn take_unreleased(&mut self) -> HashSet<PacketId> {
-        let mut all = std::mem::take(&mut self.unreleased);
-        all.extend(self.earlier.drain());
+        let Some(stored) = &mut self.stored else {
+            return HashSet::new();
+        };
+        let mut all = std::mem::take(&mut stored.unreleased);
+        all.extend(stored.earlier.drain());
         all
     }
 
@@ -147,7 +162,7 @@ impl Session {
 
     /// Takes the will; none if there is none to send: CONNECT had none, or DISCONNECT has deleted it.
     pub fn take_will(&mut self) -> Option<Will> {
-        self.will.take()
+        self.will.take().map(|will| *will)
     }
 
     /// What `packet` asks for. The caller carries it out and answers.
@@ -224,16 +239,18 @@ impl Session {
     fn publish(&mut self, publish: Publish) -> Result<Step, Close> {
         let topic = self.topic_of(publish.topic, publish.topic_alias)?;
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
-            if self.unreleased.contains(&id) {
+            let stored = self.stored.get_or_insert_default();
+            if stored.unreleased.contains(&id) {
                 return Ok(Step::Repeated(id));
             }
-            self.check_receive_maximum()?;
-            self.unreleased.insert(id);
-            if self.earlier.remove(&id) {
+            check_receive_maximum(stored.unreleased.len(), self.receive_maximum)?;
+            stored.unreleased.insert(id);
+            if stored.earlier.remove(&id) {
                 return Ok(Step::Repeated(id));
             }
         } else if publish.qos == QoS::AtLeastOnce {
-            self.check_receive_maximum()?;
+            let unreleased = self.stored.as_ref().map_or(0, |s| s.unreleased.len());
+            check_receive_maximum(unreleased, self.receive_maximum)?;
         }
         Ok(Step::Publish(Inbound {
             topic,
@@ -245,23 +262,12 @@ impl Session {
         }))
     }
 
-    /// Whether one more QoS 1 or 2 message is within the server's receive maximum [5.0 MQTT-3.3.4-7]. A QoS 2 message counts until
-    /// PUBREL, one of an earlier connection only once it is sent again [MQTT-4.9.0-2]. QoS 1 messages do not count: the server
-    /// acknowledges each in its turn, and several in one read are no fault of the client.
-    fn check_receive_maximum(&self) -> Result<(), Close> {
-        let most = self.receive_maximum;
-        if self.unreleased.len() < usize::from(most) {
-            return Ok(());
-        }
-        let text = format!(
-            "more than {most} QoS 1 and 2 messages on the way: so many of QoS 2 wait for PUBREL [MQTT-3.3.4-7]"
-        );
-        Err(close(ReasonCode::ReceiveMaximumExceeded, &text))
-    }
-
     /// Frees the id of a QoS 2 message that was released or refused [MQTT-4.3.3-9, MQTT-4.3.3-12]. False if it was not in use.
     pub fn forget(&mut self, id: PacketId) -> bool {
-        self.unreleased.remove(&id) | self.earlier.remove(&id)
+        let Some(stored) = &mut self.stored else {
+            return false;
+        };
+        stored.unreleased.remove(&id) | stored.earlier.remove(&id)
     }
 
     /// Every alias up to the server's maximum is accepted [5.0 MQTT-3.3.2-12].
@@ -288,15 +294,32 @@ impl Session {
         match topic {
             Some(topic) => {
                 // A copy: the topic is a slice of the whole read.
-                self.aliases.insert(alias, topic.detached());
+                let aliases = &mut self.stored.get_or_insert_default().aliases;
+                aliases.insert(alias, topic.detached());
                 Ok(topic)
             }
-            None => self.aliases.get(&alias).cloned().ok_or_else(|| {
-                let text = format!("topic alias {alias} has not been set (3.3.2.3.4)");
-                close(ReasonCode::ProtocolError, &text)
-            }),
+            None => {
+                let set = self.stored.as_ref().and_then(|s| s.aliases.get(&alias));
+                set.cloned().ok_or_else(|| {
+                    let text = format!("topic alias {alias} has not been set (3.3.2.3.4)");
+                    close(ReasonCode::ProtocolError, &text)
+                })
+            }
         }
     }
+}
+
+/// Whether one more QoS 1 or 2 message is within the server's receive maximum, `most` [5.0 MQTT-3.3.4-7]. A QoS 2 message counts
+/// until PUBREL, one of an earlier connection only once it is sent again [MQTT-4.9.0-2]. QoS 1 messages do not count: the server
+/// acknowledges each in its turn, and several in one read are no fault of the client.
+fn check_receive_maximum(unreleased: usize, most: u16) -> Result<(), Close> {
+    if unreleased < usize::from(most) {
+        return Ok(());
+    }
+    let text = format!(
+        "more than {most} QoS 1 and 2 messages on the way: so many of QoS 2 wait for PUBREL [MQTT-3.3.4-7]"
+    );
+    Err(close(ReasonCode::ReceiveMaximumExceeded, &text))
 }
 
 /// 3.1.1 has no code for a malformed filter, so the filter ends the connection [3.1.1 MQTT-4.8.0-1]. One that is malformed only as

@@ -20,13 +20,14 @@ impl Outbound {
         lanes: usize,
         now: u64,
     ) {
+        let requests = self.requests.get_or_insert_default();
         if let Answer::SubAck(_, filters) = &kind {
             for (_, filter) in filters {
-                self.refused.remove(filter);
-                self.asked.insert(filter.clone(), request_id);
+                requests.refused.remove(filter);
+                requests.asked.insert(filter.clone(), request_id);
             }
         }
-        self.pending.push(PendingAnswer {
+        requests.pending.push(PendingAnswer {
             request_id,
             kind,
             known: vec![false; codes.len()],
@@ -63,7 +64,7 @@ impl Outbound {
         codes: impl IntoIterator<Item = (u16, ReasonCode, Option<String>)>,
         now: u64,
     ) {
-        let Some(pending) = self.pending.iter_mut().find(|o| o.request_id == request_id) else {
+        let Some(pending) = self.request(request_id) else {
             return;
         };
         for (slot, code, reason) in codes {
@@ -94,7 +95,9 @@ impl Outbound {
     /// if it is dropped for capacity.
     pub fn replay(&mut self, request_id: u32, lane: u16, frame: &Frame, now: u64) -> bool {
         let number = self.next_number();
-        let first = self.pending.iter_mut().find(|o| o.answered.contains(&lane));
+        let pending = self.requests.as_mut().map(|r| &mut r.pending);
+        let mut pending = pending.into_iter().flatten();
+        let first = pending.find(|p| p.answered.contains(&lane));
         // Messages held back for an earlier request, or for an earlier piece of this one, go first: it queues behind them.
         let behind = |p: &PendingAnswer| p.request_id != request_id || p.held.has(lane);
         let Some(pending) = first.filter(|pending| !behind(pending)) else {
@@ -117,7 +120,7 @@ impl Outbound {
 
     /// Ends a lane's answer that [began](Outbound::begin_answer).
     pub fn end_answer(&mut self, request_id: u32, now: u64) {
-        if let Some(pending) = self.pending.iter_mut().find(|o| o.request_id == request_id) {
+        if let Some(pending) = self.request(request_id) {
             pending.lanes_left = pending.lanes_left.saturating_sub(1);
             self.send_complete_answers(now);
         }
@@ -128,19 +131,20 @@ impl Outbound {
     /// [MQTT-3.9.3-1, 5.0 MQTT-3.8.4-6, MQTT-3.11.3-1].
     pub(super) fn send_complete_answers(&mut self, now: u64) {
         // Messages that a lane has taken out may come back to their position among those held back.
-        if !self.offers.is_empty() {
+        if self.has_offers() {
             return;
         }
-        while let Some(at) = self.pending.iter().position(|o| o.lanes_left == 0) {
-            let mut pending = self.pending.remove(at);
+        while let Some(requests) = &mut self.requests
+            && let Some(mut pending) = requests.take_complete()
+        {
             let reason = pending.reason.map(Into::into);
             match pending.kind {
                 Answer::SubAck(id, filters) => {
-                    self.note_refused(pending.request_id, &filters, &pending.codes);
+                    requests.note_refused(pending.request_id, &filters, &pending.codes);
                     self.reply(&Reply::SubAck(id, pending.codes, reason));
                 }
                 Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, pending.codes, reason)),
-                Answer::Resume => self.resumed = Some(pending.codes),
+                Answer::Resume => requests.resumed = Some(pending.codes),
             }
             // The sort is stable: a lane's messages of one topic keep their order.
             pending
@@ -151,7 +155,7 @@ impl Outbound {
             }
             // The lane may have answered a later request, too, which waits for other lanes.
             for lane in pending.held.lanes() {
-                let later = self.pending.iter_mut().find(|o| o.answered.contains(&lane));
+                let later = self.pending_of(lane);
                 if let Some(later) = later {
                     pending.held.move_lane(lane, &mut later.held);
                 }
@@ -160,39 +164,35 @@ impl Outbound {
                 self.send(&held.frame, now);
             }
         }
+        self.free_requests();
     }
 
-    /// Notes which filters were refused. For a filter that a later request asks for again, the later answer counts.
-    fn note_refused(
-        &mut self,
-        request_id: u32,
-        filters: &[(u16, ByteString)],
-        codes: &[ReasonCode],
-    ) {
-        for (place, filter) in filters {
-            let refused = codes.get(usize::from(*place)).is_some_and(|c| c.is_error());
-            if self.asked.get(filter) != Some(&request_id) {
-                continue;
-            }
-            if refused {
-                self.refused.insert(filter.clone());
-            } else {
-                self.refused.remove(filter);
-            }
-        }
-        // Only now: a SUBSCRIBE may name a filter more than once.
-        for (_, filter) in filters {
-            if self.asked.get(filter) == Some(&request_id) {
-                self.asked.remove(filter);
-            }
-        }
+    /// The answers that are not complete, in the order of the requests.
+    pub(super) fn pending(&self) -> &[PendingAnswer] {
+        self.requests.as_ref().map_or(&[], |r| &r.pending)
+    }
+
+    /// The first answer for which this lane's messages are held back.
+    fn pending_of(&mut self, lane: u16) -> Option<&mut PendingAnswer> {
+        let mut pending = self.requests.as_mut()?.pending.iter_mut();
+        pending.find(|p| p.answered.contains(&lane))
+    }
+
+    fn request(&mut self, request_id: u32) -> Option<&mut PendingAnswer> {
+        self.requests.as_mut()?.find(request_id)
+    }
+
+    /// Frees the requests if nothing is left of them.
+    pub(super) fn free_requests(&mut self) {
+        self.requests.take_if(|requests| requests.is_empty());
     }
 
     /// Holds a message back for the pending answer at this index. At the limit QoS 0 is dropped (4.3.1); for QoS 1 and 2 the
     /// oldest held back are dropped, and the connection is to be closed. False if the message is dropped.
     pub(super) fn hold_back(&mut self, at: usize, lane: u16, frame: &Frame) -> bool {
         let (most, number) = (self.limits.bytes, self.next_number());
-        let pending = &mut self.pending[at];
+        let requests = self.requests.get_or_insert_default();
+        let pending = &mut requests.pending[at];
         let cost = held_cost(frame);
         let full = pending.bytes() + cost > most;
         let may_be_lost = frame.qos == QoS::AtMostOnce;
@@ -230,7 +230,8 @@ impl Outbound {
     /// Takes out the messages held back for which `stay` is false, given the frame, the request id and the number. Retained
     /// messages stay, since they came by no group.
     pub(super) fn take_held(&mut self, mut stay: impl FnMut(&Frame, u32, u64) -> bool) {
-        for pending in &mut self.pending {
+        let pending = self.requests.as_mut().map(|r| &mut r.pending);
+        for pending in pending.into_iter().flatten() {
             let request_id = pending.request_id;
             pending
                 .held
@@ -245,7 +246,7 @@ impl Outbound {
         lane: u16,
         frame: &Frame,
     ) -> bool {
-        let Some(pending) = self.pending.iter_mut().find(|o| o.request_id == request_id) else {
+        let Some(pending) = self.request(request_id) else {
             return false;
         };
         let frame = frame.clone();
@@ -256,35 +257,49 @@ impl Outbound {
     /// How many messages are held back for answers, retained ones included, and their bytes.
     pub(super) fn held_back_totals(&self) -> (usize, usize) {
         let numbers = |o: &PendingAnswer| (o.held.len() + o.replayed.len(), o.bytes());
-        let all = self.pending.iter().map(numbers);
+        let all = self.pending().iter().map(numbers);
         all.fold((0, 0), |(n, b), (more, bytes)| (n + more, b + bytes))
     }
 
     /// The messages held back for answers.
     pub(super) fn held_frames(&self) -> impl Iterator<Item = &Frame> {
-        let held = self.pending.iter().flat_map(|pending| pending.held.iter());
+        let held = self.pending().iter().flat_map(|p| p.held.iter());
         held.map(|h| &h.frame)
     }
 
     /// Takes the filters that were refused, and not asked for again, since the last call.
     pub fn take_refused(&mut self) -> BTreeSet<ByteString> {
-        std::mem::take(&mut self.refused)
+        let refused = self
+            .requests
+            .as_mut()
+            .map(|r| std::mem::take(&mut r.refused));
+        self.free_requests();
+        refused.unwrap_or_default()
     }
 
     /// Whether all lanes have answered a resumed session.
     #[must_use]
     pub fn has_resumed(&self) -> bool {
-        self.resumed.is_some()
+        self.requests.as_ref().is_some_and(|r| r.resumed.is_some())
     }
 
     /// The codes of that answer, in the order of the request. Taken once.
     pub fn take_resumed(&mut self) -> Option<Vec<ReasonCode>> {
-        self.resumed.take()
+        let resumed = self.requests.as_mut()?.resumed.take();
+        self.free_requests();
+        resumed
     }
 
     /// Drops all pending answers. The messages held back for them go to the queue, except QoS 0.
     pub(super) fn cancel_answers(&mut self, now: u64) {
-        for mut pending in std::mem::take(&mut self.pending) {
+        let mut cancelled = Vec::new();
+        if let Some(requests) = &mut self.requests {
+            cancelled = std::mem::take(&mut requests.pending);
+            requests.asked.clear();
+            requests.resumed = None;
+        }
+        self.free_requests();
+        for mut pending in cancelled {
             let held = std::iter::from_fn(|| pending.held.pop());
             for HeldBack { number, frame } in pending.replayed.into_iter().chain(held) {
                 if frame.qos == QoS::AtMostOnce {
@@ -303,8 +318,6 @@ impl Outbound {
         }
         self.sort_waiting();
         self.free_capacity(0, 0, now);
-        self.asked.clear();
-        self.resumed = None;
     }
 }
 

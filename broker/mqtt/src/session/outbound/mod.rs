@@ -19,6 +19,7 @@ mod message;
 mod offline;
 mod pending;
 mod queue;
+mod requests;
 mod sending;
 mod shared;
 mod tally;
@@ -31,14 +32,13 @@ pub use shared::Taken;
 pub use tally::{DropReason, Dropped, Held, Tally};
 
 use super::OutboundLimits;
-use crate::packet::{PacketId, ReasonCode, Reply, Version, encode};
+use crate::packet::{PacketId, Reply, Version, encode};
 use crate::write_queue::WriteQueue;
 use aliases::Aliases;
-use bytestring::ByteString;
 use ids::PacketIds;
-use message::{InFlight, Offer, Waiting};
-use pending::PendingAnswer;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use message::{InFlight, Waiting};
+use requests::Requests;
+use std::collections::VecDeque;
 
 /// The sending half of a session: takes messages and acknowledgements, and writes packets into a queue of bytes.
 ///
@@ -67,18 +67,10 @@ pub struct Outbound {
     /// Bytes of `waiting`, as [kept](Frame::len).
     waiting_bytes: usize,
     ids: PacketIds,
-    /// In the order of the requests.
-    pending: Vec<PendingAnswer>,
-    /// For each filter of a pending SUBSCRIBE, the last request that asks for it.
-    asked: BTreeMap<ByteString, u32>,
-    /// Filters that were refused, until the caller takes them.
-    refused: BTreeSet<ByteString>,
-    /// Messages that lanes have taken out for other group members and may put back.
-    offers: Vec<Offer>,
+    /// None if lanes owe nothing. Boxed, since that is so most of the time.
+    requests: Option<Box<Requests>>,
     /// Number of the last message that was held back, queued or sent.
     last_number: u64,
-    /// The lanes' answer to a resumed session.
-    resumed: Option<Vec<ReasonCode>>,
     aliases: Option<Box<Aliases>>,
     /// Messages dropped since the start of the session.
     dropped: u64,
@@ -116,12 +108,8 @@ impl Outbound {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             ids: PacketIds::default(),
-            pending: Vec::new(),
-            asked: BTreeMap::new(),
-            refused: BTreeSet::new(),
-            offers: Vec::new(),
+            requests: None,
             last_number: 0,
-            resumed: None,
             aliases: Aliases::new(limits.topic_aliases),
             dropped: 0,
             tally: Tally::default(),
@@ -181,7 +169,7 @@ impl Outbound {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let all_sent = self.waiting.is_empty() && self.sent == self.in_flight.len();
-        all_sent && self.pending.is_empty() && self.offers.is_empty()
+        all_sent && self.pending().is_empty() && !self.has_offers()
     }
 
     /// Whether the bytes that wait for the socket exceed the limit. Replies are queued even so: the caller stops reading from the

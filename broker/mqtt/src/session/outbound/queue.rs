@@ -74,7 +74,7 @@ impl Outbound {
     /// Drops messages that are too old, and then the oldest until so many messages and bytes fit; whether it dropped any for
     /// that. Drops none while lanes may put back messages that are older.
     pub(super) fn free_capacity(&mut self, messages: usize, bytes: usize, now: u64) -> bool {
-        if !self.offers.is_empty() {
+        if self.has_offers() {
             return false;
         }
         let mut full = false;

@@ -12,7 +12,11 @@ impl Outbound {
     /// [MQTT-4.6.0-5].
     pub fn deliver(&mut self, lane: u16, frame: &Frame, now: u64) -> bool {
         // For an offline client all messages wait in one queue, in the order in which they came.
-        match self.pending.iter().position(|o| o.answered.contains(&lane)) {
+        match self
+            .pending()
+            .iter()
+            .position(|o| o.answered.contains(&lane))
+        {
             Some(at) if !self.offline => self.hold_back(at, lane, frame),
             _ => self.send(frame, now),
         }
@@ -45,7 +49,7 @@ impl Outbound {
         } else if self.is_too_large(frame) {
             // In the queue it would only take capacity from messages that can be sent.
             self.drop_for(DropReason::TooLarge, frame.packet.payload_len());
-        } else if self.offers.is_empty()
+        } else if !self.has_offers()
             && (self.waiting.len() >= self.limits.messages
                 || self.waiting_bytes + frame.len() > self.limits.bytes)
         {
@@ -70,7 +74,7 @@ impl Outbound {
     /// `limits.bytes` the bytes, since the server keeps what a client does not acknowledge. Messages of an earlier connection
     /// are sent again first.
     fn window_takes(&self, len: usize) -> bool {
-        let free = self.offers.is_empty() && self.sent == self.in_flight.len();
+        let free = !self.has_offers() && self.sent == self.in_flight.len();
         let many = free && self.window_is_open();
         let large = self.in_flight_bytes + len <= self.limits.bytes;
         many && (large || self.in_flight.is_empty())
@@ -165,7 +169,7 @@ impl Outbound {
         {
             self.transmit(next.frame, next.since, now);
         }
-        let half = self.offers.is_empty()
+        let half = !self.has_offers()
             && self.waiting.len() * 2 <= self.limits.messages
             && self.waiting_bytes * 2 <= self.limits.bytes;
         if half && self.state == QueueState::CatchingUp {

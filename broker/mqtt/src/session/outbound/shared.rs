@@ -65,7 +65,8 @@ impl Outbound {
         self.take_held(|frame, request_id, number| stays(frame, number, Place::Held(request_id)));
         if !taken.is_empty() {
             let waited = taken.iter().filter(|t| t.waited());
-            self.offers.push(Offer {
+            let offers = &mut self.requests.get_or_insert_default().offers;
+            offers.push(Offer {
                 lane,
                 messages: waited.clone().count(),
                 bytes: waited.map(|t| t.frame.len()).sum(),
@@ -120,7 +121,10 @@ impl Outbound {
     }
 
     fn end_offer(&mut self, lane: u16, now: u64) {
-        self.offers.retain(|offer| offer.lane != lane);
+        if let Some(requests) = &mut self.requests {
+            requests.offers.retain(|offer| offer.lane != lane);
+        }
+        self.free_requests();
         self.send_complete_answers(now);
         if !self.offline {
             self.refill(now);
@@ -134,7 +138,14 @@ impl Outbound {
     /// How many messages lanes have taken out and may put back, and their bytes.
     pub(super) fn offered(&self) -> (usize, usize) {
         let sum = |(n, b), offer: &Offer| (n + offer.messages, b + offer.bytes);
-        self.offers.iter().fold((0, 0), sum)
+        let offers = self.requests.as_ref().map(|r| &r.offers);
+        offers.into_iter().flatten().fold((0, 0), sum)
+    }
+
+    /// Whether lanes have taken messages out that they may put back.
+    pub(super) fn has_offers(&self) -> bool {
+        let requests = self.requests.as_ref();
+        requests.is_some_and(|r| !r.offers.is_empty())
     }
 
     /// Whether there are messages of shared groups of `lane` that another member may take over at the end of the session.

@@ -428,6 +428,27 @@ fn filters_that_were_refused_do_not_pile_up() {
     assert!(out.take_refused().iter().eq(["t"]));
 }
 
+/// Most sessions subscribe once, in the beginning: nothing of that stays allocated.
+#[test]
+fn an_answered_subscribe_leaves_nothing_allocated() {
+    let mut out = Outbound::new(Version::V5, LIMITS);
+    for request_id in [1, 2] {
+        let answer = Answer::SubAck(id(1), vec![(0, "t".into())]);
+        out.owe(request_id, answer, vec![ReasonCode::Success], None, 1, 0);
+    }
+    for request_id in [1, 2] {
+        out.answer(request_id, 0, [(0, ReasonCode::GrantedQoS1, None)], 0);
+    }
+    assert!(out.requests.is_none());
+}
+
+/// In bytes: each session holds one for all its life.
+#[test]
+fn a_session_is_small() {
+    let sizes = [size_of::<Outbound>(), size_of::<crate::session::Session>()];
+    assert!(sizes[0] <= 312 && sizes[1] <= 32, "{sizes:?}");
+}
+
 /// A lane answers twice for `a/b`, first by the first of both: what it said last counts, whatever is complete first, and also
 /// where one request names it twice and is asked in pieces.
 #[test]
