@@ -3,6 +3,7 @@ use super::tests::{LIMITS, frame, id, publish1, sent};
 use super::*;
 use crate::cost::MESSAGE_COST;
 use crate::packet::QoS;
+use crate::packet::ReasonCode;
 use crate::session::Mark;
 use crate::session::OutboundLimits;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use super::tests::{LIMITS, frame, id, publish1, sent};
 use super::*;
 use crate::packet::QoS;
+use crate::packet::ReasonCode;
 use crate::session::OutboundLimits;
 
 /// Of QoS 1, with this number for a payload.

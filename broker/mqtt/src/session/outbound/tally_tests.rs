@@ -3,6 +3,7 @@ use super::tests::{LIMITS, frame, sent};
 use super::*;
 use crate::cost::MESSAGE_COST;
 use crate::packet::QoS;
+use crate::packet::ReasonCode;
 use proptest::prelude::*;
 
 /// Of the session, with how often each happened since it was asked last.

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
+use crate::packet::ReasonCode;
 use crate::packet::{PublishParts, QoS, encode_publish};
 
 pub(super) const LIMITS: OutboundLimits = OutboundLimits {
