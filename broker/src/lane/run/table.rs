@@ -1,7 +1,7 @@
 //! All lanes of a node, each behind a lock.
 
 use super::log::LogError;
-use crate::lane::state::{Lane, LaneCounts, LaneTotals};
+use crate::lane::state::{LANE_COUNTS, Lane, LaneTotals};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -14,7 +14,7 @@ pub(crate) struct SharedLane {
     pub(super) batches_in_log: AtomicUsize,
     /// How much the lane holds, as of the last batch. Written while the lane is locked, and read at any time: a
     /// reader may see some of the numbers before a batch and some after it.
-    counts: [AtomicU64; size_of::<LaneCounts>() / size_of::<u64>()],
+    counts: [AtomicU64; LANE_COUNTS],
 }
 
 impl SharedLane {
