@@ -19,8 +19,8 @@ pub(crate) struct SharedLane {
 
 impl SharedLane {
     /// Publishes how much the lane holds. The caller has locked it.
-    pub(super) fn store_counts(&self, lane: &Lane) {
-        for (count, number) in self.counts.iter().zip(lane.counts()) {
+    pub(super) fn store_counts(&self, counts: [u64; LANE_COUNTS]) {
+        for (count, number) in self.counts.iter().zip(counts) {
             count.store(number, Ordering::Relaxed);
         }
     }
@@ -49,5 +49,31 @@ impl LaneTable {
     pub(super) fn get(&self, number: u16) -> Result<&SharedLane, LogError> {
         let lane = self.0.get(usize::from(number));
         lane.ok_or_else(|| LogError(format!("there is no lane {number}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::state::RetainedLimits;
+    use crate::policy::AllowAll;
+
+    #[test]
+    fn what_is_stored_is_loaded() {
+        let limits = RetainedLimits {
+            messages: 1,
+            bytes: 1,
+        };
+        let lanes = (0..2).map(|number| Lane::new(number, Box::new(AllowAll), limits));
+        let table = LaneTable::new(lanes);
+        assert_eq!(table.totals(), LaneTotals::default());
+        table.0[1].store_counts([5, 50, 1, 2, 3, 4]);
+        let expected = LaneTotals {
+            retained: 5,
+            retained_bytes: 50,
+            subscriptions: 1 + 3,
+            shared: 2 + 4,
+        };
+        assert_eq!(table.totals(), expected);
     }
 }
