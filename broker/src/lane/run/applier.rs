@@ -72,7 +72,7 @@ impl Applier {
                 if !apply_batch(number, &mut lane, batch, &mut host) {
                     self.open -= 1;
                 }
-                shared.store_counts(&lane);
+                shared.store_counts(lane.counts());
                 // While the lane is still locked: it is idle only once its log has been applied.
                 shared.batches_in_log.fetch_sub(1, Ordering::AcqRel);
             }

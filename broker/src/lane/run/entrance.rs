@@ -125,7 +125,7 @@ impl Entrance {
             to_flush: &mut to_flush,
         };
         apply_batch(number, &mut lane, batch, &mut host);
-        shared.store_counts(&lane);
+        shared.store_counts(lane.counts());
         if !to_flush.is_empty() {
             self.flusher.wake.notify_one();
         }

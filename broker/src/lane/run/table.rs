@@ -1,7 +1,7 @@
 //! All lanes of a node, each behind a lock.
 
 use super::log::LogError;
-use crate::lane::state::{Lane, LaneCounts, LaneTotals};
+use crate::lane::state::{LANE_COUNTS, Lane, LaneTotals};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -14,13 +14,13 @@ pub(crate) struct SharedLane {
     pub(super) batches_in_log: AtomicUsize,
     /// How much the lane holds, as of the last batch. Written while the lane is locked, and read at any time: a
     /// reader may see some of the numbers before a batch and some after it.
-    counts: [AtomicU64; size_of::<LaneCounts>() / size_of::<u64>()],
+    counts: [AtomicU64; LANE_COUNTS],
 }
 
 impl SharedLane {
     /// Publishes how much the lane holds. The caller has locked it.
-    pub(super) fn store_counts(&self, lane: &Lane) {
-        for (count, number) in self.counts.iter().zip(lane.counts()) {
+    pub(super) fn store_counts(&self, counts: [u64; LANE_COUNTS]) {
+        for (count, number) in self.counts.iter().zip(counts) {
             count.store(number, Ordering::Relaxed);
         }
     }
@@ -49,5 +49,31 @@ impl LaneTable {
     pub(super) fn get(&self, number: u16) -> Result<&SharedLane, LogError> {
         let lane = self.0.get(usize::from(number));
         lane.ok_or_else(|| LogError(format!("there is no lane {number}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::state::RetainedLimits;
+    use crate::policy::AllowAll;
+
+    #[test]
+    fn what_is_stored_is_loaded() {
+        let limits = RetainedLimits {
+            messages: 1,
+            bytes: 1,
+        };
+        let lanes = (0..2).map(|number| Lane::new(number, Box::new(AllowAll), limits));
+        let table = LaneTable::new(lanes);
+        assert_eq!(table.totals(), LaneTotals::default());
+        table.0[1].store_counts([5, 50, 1, 2, 3, 4]);
+        let expected = LaneTotals {
+            retained: 5,
+            retained_bytes: 50,
+            subscriptions: 1 + 3,
+            shared: 2 + 4,
+        };
+        assert_eq!(table.totals(), expected);
     }
 }

@@ -67,4 +67,4 @@ pub(crate) use retained::RetainedLimits;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use retained::{RetainedMessage, RetainedStore};
 pub(crate) use subscription::Subscription;
-pub(crate) use totals::{LaneCounts, LaneTotals};
+pub(crate) use totals::{LANE_COUNTS, LaneTotals};

@@ -15,7 +15,10 @@ pub(crate) struct LaneTotals {
 
 /// How much one lane holds: retained messages, the bytes of their payloads, and subscriptions as
 /// [`Subscriptions::count`](super::subscriptions::Subscriptions::count) lists them.
-pub(crate) type LaneCounts = [u64; 6];
+pub(crate) type LaneCounts = [u64; LANE_COUNTS];
+
+/// How many numbers these are.
+pub(crate) const LANE_COUNTS: usize = 6;
 
 impl LaneTotals {
     /// The counts of all lanes together. A subscription that spans lanes counts once.
