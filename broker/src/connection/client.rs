@@ -66,10 +66,8 @@ pub(super) struct CachedPermit {
 
 impl Client {
     /// Appends the entries collected so far to their lanes, then acknowledges them.
-    pub(super) async fn append_all(&mut self) -> Result<(), LogError> {
-        self.pending
-            .append_all(&self.node.entrance, &self.outbox)
-            .await
+    pub(super) fn append_all(&mut self) -> impl Future<Output = Result<(), LogError>> {
+        self.pending.append_all(&self.node.entrance, &self.outbox)
     }
 
     /// Sends the collected notices to their inboxes.

@@ -57,31 +57,23 @@ struct Connection {
     deadlines: Deadlines,
     /// The authentication method, if CONNECT names one.
     method: Option<Box<Method>>,
+    /// Counts the connection as one that may still bring messages, until a shutdown.
+    reading: Option<GateGuard>,
     /// The server is shutting down: acknowledgements count, new messages do not.
     draining: bool,
+    /// Set by a shutdown: the reason to close with once all messages are sent.
+    closing: Option<Box<Close>>,
+    /// Counts the connection. The last field: the link is dropped before.
+    _connected: GateGuard,
 }
 
 impl Connection {
     /// Serves the client until the connection has ended.
     async fn run(mut self: Box<Self>) {
-        let _connected = self.client.node.connected.enter();
-        let reading = self.client.node.reading.enter();
-        // A shutdown may have begun before the gates counted this connection.
-        self.draining = self.client.outbox.condition().draining;
-        // The keep-alive begins with CONNACK.
-        self.deadlines.read(Instant::now(), Rest::Nothing);
-        // Packets that came with CONNECT.
-        let ending = match self.take_packets().await {
-            Ok(()) => {
-                self.note_read();
-                self.read_until_end(reading).await
-            }
-            Err(ending) => ending,
-        };
+        let ending = self.read_until_end().await;
+        self.reading = None;
         // Boxed: the end is short and needs much memory.
         Box::pin(end(&mut self.client, ending, &mut self.link)).await;
-        // Before the gates no longer count this connection.
-        drop(self);
     }
 
     /// Notes a read whose packets have been taken.
@@ -90,22 +82,25 @@ impl Connection {
     }
 
     /// Reads until there is a reason to end.
-    async fn read_until_end(&mut self, reading: GateGuard) -> Ending {
-        let mut reading = Some(reading);
-        let outbox = self.client.outbox.clone();
+    async fn read_until_end(&mut self) -> Ending {
+        // The keep-alive begins with CONNACK.
+        self.deadlines.read(Instant::now(), Rest::Nothing);
+        // Packets that came with CONNECT.
+        if let Err(ending) = self.take_packets().await {
+            return ending;
+        }
+        self.note_read();
         let timer = tokio::time::sleep_until(self.deadlines.next());
         tokio::pin!(timer);
         let mut blocked = false;
         // The server stops reading from a peer that does not read its answers.
         let mut pause_reading = false;
-        // Set by a shutdown: the reason to close with once all messages are sent.
-        let mut closing: Option<Close> = None;
         loop {
-            if let Some(close) = closing.take_if(|_| outbox.is_settled()) {
-                return Ending::Closed(close);
+            if let Some(close) = self.closing.take_if(|_| self.client.outbox.is_settled()) {
+                return Ending::Closed(*close);
             }
             tokio::select! {
-                event = self.intake.wait(&mut self.link, blocked.then_some(&*outbox), !pause_reading) => match event {
+                event = self.intake.wait(&mut self.link, blocked.then_some(&*self.client.outbox), !pause_reading) => match event {
                     Ok(LinkEvent::Read(0)) => return Ending::without_disconnect(),
                     Ok(LinkEvent::Read(n)) => {
                         if let Err(ending) = self.take_packets().await {
@@ -113,7 +108,7 @@ impl Connection {
                         }
                         self.note_read();
                         if blocked {
-                            pause_reading = outbox.condition().pause_reading;
+                            pause_reading = self.client.outbox.condition().pause_reading;
                             self.deadlines.pause(Instant::now(), pause_reading);
                         }
                         if n == READ {
@@ -122,7 +117,7 @@ impl Connection {
                         }
                     }
                     Ok(LinkEvent::Wrote) => {
-                        let condition = outbox.condition();
+                        let condition = self.client.outbox.condition();
                         (blocked, pause_reading) = self.deadlines.observe(Instant::now(), &condition, self.link.holds_bytes());
                     }
                     Ok(LinkEvent::Partial(held)) => self.deadlines.partial(Instant::now(), held, self.intake.rest()),
@@ -131,13 +126,13 @@ impl Connection {
                     }
                     Err(error) => return Ending::unreadable(&error),
                 },
-                () = outbox.changed() => {
-                    let condition = outbox.condition();
+                () = self.client.outbox.changed() => {
+                    let condition = self.client.outbox.condition();
                     if condition.draining {
                         self.draining = true;
-                        drop(reading.take());
+                        self.reading = None;
                     }
-                    if outbox.is_broken() {
+                    if self.client.outbox.is_broken() {
                         let ending = Ending::lost("a write to the socket failed");
                         return Box::pin(self.unwritable(ending)).await;
                     }
@@ -145,7 +140,7 @@ impl Connection {
                     match condition.closing {
                         Some(close) if close.reason == ReasonCode::ServerShuttingDown => {
                             self.deadlines.finish_by(Instant::now() + self.client.node.limits.shutdown_time / 2);
-                            closing = Some(close);
+                            self.closing = Some(Box::new(close));
                         }
                         Some(close) if close.reason == ReasonCode::SessionTakenOver => {
                             return Box::pin(self.taken_over(close)).await;
@@ -163,7 +158,7 @@ impl Connection {
                         }
                     }
                     if let Some(close) = passed {
-                        return Ending::Closed(closing.take().unwrap_or(close));
+                        return Ending::Closed(self.closing.take().map_or(close, |closing| *closing));
                     }
                     timer.as_mut().reset(self.deadlines.next());
                 }

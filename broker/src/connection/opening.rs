@@ -242,6 +242,9 @@ pub(super) async fn open(
     );
     node.sessions.on_connected(client.session_id);
     tracing::debug!(user = %client.who.user, client = %client.who.client_id, %peer, version = ?negotiated.version, "client connected");
+    let (connected, reading) = (node.connected.enter(), node.reading.enter());
+    // A shutdown may have begun before the gates counted this connection.
+    let draining = client.outbox.condition().draining;
     Some(Box::new(Connection {
         client,
         link: connecting.link,
@@ -249,7 +252,10 @@ pub(super) async fn open(
         decoder: connecting.decoder,
         deadlines: Deadlines::new(negotiated.keep_alive, &node.limits, Instant::now()),
         method,
-        draining: false,
+        reading: Some(reading),
+        draining,
+        closing: None,
+        _connected: connected,
     }))
 }
 
