@@ -136,6 +136,7 @@ impl Session {
     }
 
     /// Seconds that the session outlives its connection; `u32::MAX`: for ever (3.1.2.11.2).
+    #[must_use]
     pub fn expiry(&self) -> u32 {
         self.expiry
     }
@@ -151,11 +152,13 @@ impl Session {
     }
 
     /// The version of the connection.
+    #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
     /// Whether the client has sent DISCONNECT.
+    #[must_use]
     pub fn left_in_order(&self) -> bool {
         self.orderly
     }
@@ -291,21 +294,17 @@ impl Session {
             );
             return Err(close(ReasonCode::TopicAliasInvalid, &text));
         }
-        match topic {
-            Some(topic) => {
-                // A copy: the topic is a slice of the whole read.
-                let aliases = &mut self.stored.get_or_insert_default().aliases;
-                aliases.insert(alias, topic.detached());
-                Ok(topic)
-            }
-            None => {
-                let set = self.stored.as_ref().and_then(|s| s.aliases.get(&alias));
-                set.cloned().ok_or_else(|| {
-                    let text = format!("topic alias {alias} has not been set (3.3.2.3.4)");
-                    close(ReasonCode::ProtocolError, &text)
-                })
-            }
+        if let Some(topic) = topic {
+            let aliases = &mut self.stored.get_or_insert_default().aliases;
+            // A copy: the topic is a slice of the whole read.
+            aliases.insert(alias, topic.detached());
+            return Ok(topic);
         }
+        let set = self.stored.as_ref().and_then(|s| s.aliases.get(&alias));
+        set.cloned().ok_or_else(|| {
+            let text = format!("topic alias {alias} has not been set (3.3.2.3.4)");
+            close(ReasonCode::ProtocolError, &text)
+        })
     }
 }
 
