@@ -57,8 +57,6 @@ struct Connection {
     deadlines: Deadlines,
     /// The authentication method, if CONNECT names one.
     method: Option<Box<Method>>,
-    /// The server is shutting down: acknowledgements count, new messages do not.
-    draining: bool,
 }
 
 impl Connection {
@@ -67,7 +65,7 @@ impl Connection {
         let _connected = self.client.node.connected.enter();
         let reading = self.client.node.reading.enter();
         // A shutdown may have begun before the gates counted this connection.
-        self.draining = self.client.outbox.condition().draining;
+        self.client.draining = self.client.outbox.condition().draining;
         // The keep-alive begins with CONNACK.
         self.deadlines.read(Instant::now(), Rest::Nothing);
         // Packets that came with CONNECT.
@@ -134,7 +132,7 @@ impl Connection {
                 () = outbox.changed() => {
                     let condition = outbox.condition();
                     if condition.draining {
-                        self.draining = true;
+                        self.client.draining = true;
                         drop(reading.take());
                     }
                     if outbox.is_broken() {
@@ -276,7 +274,7 @@ impl Connection {
         let client = &mut self.client;
         match client.session.step(packet)? {
             // No acknowledgement: the client knows that the server has not accepted it.
-            Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if self.draining => {}
+            Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if client.draining => {}
             Step::Publish(inbound) => publish(client, &inbound),
             Step::Repeated(id) => client.pending.acknowledge_again(id),
             Step::Subscribe(packet) => {

@@ -213,7 +213,7 @@ mod tests {
         ) -> Result<Verdict, Refusal> {
             let number = u32::from_be_bytes(message.payload.try_into().unwrap());
             let mut notes = self.0.lock();
-            notes.entry(who.session.client).or_default().push(number);
+            notes.entry(who.session.n).or_default().push(number);
             Ok(Verdict {
                 mark: Mark::default(),
                 keep: false,
@@ -230,10 +230,8 @@ mod tests {
         batch.push(&Entry::Publish(PublishEntry {
             at: 1,
             origin: Some(Actor {
-                session: SessionId {
-                    client,
-                    incarnation: 1,
-                },
+                session: SessionId { term: 1, n: client },
+                connection: 1,
                 user: "u",
             }),
             topic: "t",
@@ -261,7 +259,7 @@ mod tests {
             },
         ))));
         let context = Arc::new(NodeContext {
-            sessions: Arc::new(Sessions::new(0)),
+            sessions: Arc::new(Sessions::new(1, 0)),
             mailboxes: Mailboxes::new(1).0,
             timers: Arc::new(Timers::default()),
             policy: Arc::new(AllowAll),
