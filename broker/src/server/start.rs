@@ -110,7 +110,8 @@ fn bind_all(on: &Handle, options: &Options) -> Result<Vec<BoundListener>, BindEr
 fn open_lanes(options: &Options, hooks: &dyn LaneHooks) -> LaneTable {
     let lanes = options.lane_count();
     let limits = RetainedLimits::of(&options.limits, lanes);
-    LaneTable::new((0..lanes).map(|lane| Lane::new(lane, hooks.open(lane), limits)))
+    let open = |lane| Lane::new(lane, hooks.open(lane), limits);
+    LaneTable::new((0..lanes).map(open), open(lanes))
 }
 
 /// Makes a node for each runtime, and spawns the task that flushes its outboxes.
