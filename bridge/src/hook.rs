@@ -16,7 +16,7 @@ use crate::topics::{self, FilterScope, TopicKind};
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{
     Actor, Attempt, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal,
-    Request, Stamps, Verdict,
+    Request, SessionId, Stamps, Verdict,
 };
 use roommq_broker::rate_limiter::RateLimiters;
 use smol_str::SmolStr;
@@ -38,8 +38,8 @@ pub(crate) struct LaneRooms {
     /// By name. A `SmolStr` holds a short name inline, so that comparing it causes no further cache
     /// miss.
     rooms: HashMap<SmolStr, Room>,
-    /// By client: the rooms that it has joined, in the order in which its end is announced.
-    clients: HashMap<u64, ClientRooms>,
+    /// By session: the rooms that it has joined, in the order in which its end is announced.
+    sessions: HashMap<SessionId, SessionRooms>,
     /// Grows with each room created and each timer started, to distinguish those of one
     /// millisecond.
     order: u64,
@@ -47,11 +47,11 @@ pub(crate) struct LaneRooms {
     errors: RateLimiters<String>,
 }
 
-/// The rooms of one client.
+/// The rooms of one session.
 #[derive(Debug, Default)]
-struct ClientRooms {
-    /// The newest incarnation seen. Entries of an older one are stale.
-    incarnation: u64,
+struct SessionRooms {
+    /// The latest connection seen. Entries of an earlier one are stale.
+    connection: u32,
     rooms: BTreeSet<Arc<str>>,
 }
 
@@ -61,15 +61,15 @@ impl LaneRooms {
             policies,
             outside,
             rooms: HashMap::new(),
-            clients: HashMap::new(),
+            sessions: HashMap::new(),
             order: 0,
             errors: notice::error_limiters(),
         }
     }
 
     fn is_stale(&self, who: Actor<'_>) -> bool {
-        let client = self.clients.get(&who.session.client);
-        client.is_some_and(|client| client.incarnation > who.session.incarnation)
+        let session = self.sessions.get(&who.session);
+        session.is_some_and(|session| session.connection > who.connection)
     }
 
     /// `created`: the rooms that earlier requests of the same packet create.
@@ -114,17 +114,16 @@ impl LaneRooms {
         }
     }
 
-    /// Removes the room from the client's rooms, unless one of its sessions is still a device
-    /// there.
+    /// Removes the room from the session's rooms, unless the session is still a device there.
     fn forget_if_left(&mut self, who: Actor<'_>, room: &str) {
         let here = self.rooms.get(room);
-        if here.is_some_and(|room| room.has_client(who)) {
+        if here.is_some_and(|room| room.has_session(who)) {
             return;
         }
-        if let Some(client) = self.clients.get_mut(&who.session.client) {
-            client.rooms.remove(room);
-            if client.rooms.is_empty() {
-                self.clients.remove(&who.session.client);
+        if let Some(session) = self.sessions.get_mut(&who.session) {
+            session.rooms.remove(room);
+            if session.rooms.is_empty() {
+                self.sessions.remove(&who.session);
             }
         }
     }
@@ -227,10 +226,10 @@ impl LaneHook for LaneRooms {
                 continue;
             };
             room.join(cx, who, request.filter);
-            let client = self.clients.entry(who.session.client).or_default();
-            client.incarnation = who.session.incarnation;
-            if !client.rooms.contains(name) {
-                client.rooms.insert(Arc::clone(room.name()));
+            let session = self.sessions.entry(who.session).or_default();
+            session.connection = who.connection;
+            if !session.rooms.contains(name) {
+                session.rooms.insert(Arc::clone(room.name()));
             }
         }
     }
@@ -252,10 +251,10 @@ impl LaneHook for LaneRooms {
     }
 
     fn disconnected(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, reason: &EndReason) {
-        let Some(client) = self.clients.get(&who.session.client) else {
+        let Some(session) = self.sessions.get(&who.session) else {
             return;
         };
-        let names: Vec<Arc<str>> = client.rooms.iter().cloned().collect();
+        let names: Vec<Arc<str>> = session.rooms.iter().cloned().collect();
         for name in names {
             let Some(room) = self.rooms.get_mut(&*name) else {
                 continue;
@@ -338,7 +337,7 @@ impl LaneHook for LaneRooms {
         match topics::kind(topic) {
             TopicKind::Room { room: name, rest } => {
                 let room = self.rooms.get(name);
-                if room.is_some_and(|room| room.has_session(who)) {
+                if room.is_some_and(|room| room.has_device(who)) {
                     return true;
                 }
                 // When a room is removed, its `_info` is cleared for everybody who may have it.

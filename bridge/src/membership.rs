@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 /// A user in a room: online, or lost within the grace period.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// Sorted by client. Many devices may share one user.
+    /// Sorted by session. Many devices may share one user.
     devices: Vec<Device>,
     /// Online or lost.
     pub state: MemberState,
@@ -19,6 +19,8 @@ pub(crate) struct Member {
 #[derive(Debug)]
 struct Device {
     session: SessionId,
+    /// The session's connection that joined.
+    connection: u32,
     /// The joining filters. Never empty.
     filters: HashSet<Box<str>>,
 }
@@ -26,7 +28,7 @@ struct Device {
 /// What a joining filter changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JoinOutcome {
-    /// Nothing: the client has a newer session.
+    /// Nothing: the session has a later connection.
     Stale,
     /// No member or device: the device was in the room already.
     KnownDevice,
@@ -41,7 +43,7 @@ pub(crate) enum JoinOutcome {
 /// What the end of a filter or of a session changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaveOutcome {
-    /// Nothing: the device stays, is not in the room, or has a newer session.
+    /// Nothing: the device stays, is not in the room, or has a later connection.
     Nothing,
     /// A device left; other devices of the member stay.
     Device,
@@ -61,14 +63,10 @@ impl Member {
         self.devices.len()
     }
 
-    /// The index of the client's device. The error: the index to insert it at.
-    fn index_of(&self, client: u64) -> Result<usize, usize> {
-        let by_client = |device: &Device| device.session.client;
-        self.devices.binary_search_by_key(&client, by_client)
-    }
-
-    fn device(&self, client: u64) -> Option<&Device> {
-        self.devices.get(self.index_of(client).ok()?)
+    /// The index of the session's device. The error: the index to insert it at.
+    fn index_of(&self, session: SessionId) -> Result<usize, usize> {
+        let by_session = |device: &Device| device.session;
+        self.devices.binary_search_by_key(&session, by_session)
     }
 
     fn remove_device(&mut self, index: usize) -> LeaveOutcome {
@@ -92,23 +90,27 @@ impl Members {
         self.users.get(user)
     }
 
-    /// Whether this session is a device in the room.
-    pub fn has_session(&self, who: Actor<'_>) -> bool {
-        let member = self.find(who.user);
-        let device = member.and_then(|member| member.device(who.session.client));
-        device.is_some_and(|device| device.session == who.session)
+    /// Whether this session is a device in the room, by this connection.
+    pub fn has_device(&self, who: Actor<'_>) -> bool {
+        let device = self.device(who);
+        device.is_some_and(|device| device.connection == who.connection)
     }
 
-    /// Whether a session of this client is a device in the room: this one, an older or a newer one.
-    pub fn has_client(&self, who: Actor<'_>) -> bool {
-        let member = self.find(who.user);
-        member.is_some_and(|member| member.device(who.session.client).is_some())
+    /// Whether this session is a device in the room, by any of its connections.
+    pub fn has_session(&self, who: Actor<'_>) -> bool {
+        self.device(who).is_some()
+    }
+
+    fn device(&self, who: Actor<'_>) -> Option<&Device> {
+        let member = self.find(who.user)?;
+        member.devices.get(member.index_of(who.session).ok()?)
     }
 
     /// Adds a joining filter that was granted at `now`.
     pub fn add_filter(&mut self, who: Actor<'_>, filter: &str, now: u64) -> JoinOutcome {
         let device = || Device {
             session: who.session,
+            connection: who.connection,
             filters: HashSet::from([filter.into()]),
         };
         let Some(member) = self.users.get_mut(who.user) else {
@@ -120,14 +122,14 @@ impl Members {
             self.users.insert(who.user.into(), member);
             return JoinOutcome::NewUser;
         };
-        match member.index_of(who.session.client) {
+        match member.index_of(who.session) {
             Ok(index) => {
                 let known = &mut member.devices[index];
-                if known.session.incarnation > who.session.incarnation {
+                if known.connection > who.connection {
                     return JoinOutcome::Stale;
                 }
-                if known.session != who.session {
-                    // The subscriptions of the older session have ended.
+                if known.connection != who.connection {
+                    // The connection has told all subscriptions that it resumes.
                     *known = device();
                 }
                 known.filters.insert(filter.into());
@@ -149,12 +151,12 @@ impl Members {
         let Some(member) = self.users.get_mut(who.user) else {
             return LeaveOutcome::Nothing;
         };
-        let Ok(index) = member.index_of(who.session.client) else {
+        let Ok(index) = member.index_of(who.session) else {
             return LeaveOutcome::Nothing;
         };
         let device = &mut member.devices[index];
-        // Another incarnation does not have this subscription.
-        if device.session != who.session {
+        // Another connection does not have this subscription.
+        if device.connection != who.connection {
             return LeaveOutcome::Nothing;
         }
         if device.filters.remove(filter) && device.filters.is_empty() {
@@ -169,10 +171,10 @@ impl Members {
         let Some(member) = self.users.get_mut(who.user) else {
             return LeaveOutcome::Nothing;
         };
-        match member.index_of(who.session.client) {
-            // The end of a session also removes an older session of the client, and never a newer
+        match member.index_of(who.session) {
+            // The end of a connection also removes what an earlier one left, and nothing of a later
             // one.
-            Ok(index) if member.devices[index].session.incarnation <= who.session.incarnation => {
+            Ok(index) if member.devices[index].connection <= who.connection => {
                 member.remove_device(index)
             }
             _ => LeaveOutcome::Nothing,
@@ -211,12 +213,10 @@ impl Members {
 mod tests {
     use super::*;
 
-    fn al(client: u64, incarnation: u64) -> Actor<'static> {
+    fn al(n: u64, connection: u32) -> Actor<'static> {
         Actor {
-            session: SessionId {
-                client,
-                incarnation,
-            },
+            session: SessionId { term: 1, n },
+            connection,
             user: "al",
         }
     }
@@ -241,7 +241,7 @@ mod tests {
             members.remove_filter(al(1, 1), "rooms/a/#"),
             LeaveOutcome::Device
         );
-        assert!(!members.has_session(al(1, 1)) && members.has_session(al(2, 2)));
+        assert!(!members.has_device(al(1, 1)) && members.has_device(al(2, 2)));
         assert_eq!(members.remove_session(al(2, 2)), LeaveOutcome::LastDevice);
     }
 
@@ -250,18 +250,15 @@ mod tests {
         let mut members = Members::default();
         let clients = [5, 2, 9, 1, 7];
         for client in clients {
-            members.add_filter(al(client, client), "rooms/a/#", 0);
+            members.add_filter(al(client, 1), "rooms/a/#", 0);
         }
-        assert!(clients.iter().all(|c| members.has_session(al(*c, *c))));
-        assert!(!members.has_session(al(3, 3)) && !members.has_client(al(10, 10)));
+        assert!(clients.iter().all(|c| members.has_device(al(*c, 1))));
+        assert!(!members.has_device(al(3, 1)) && !members.has_session(al(10, 1)));
         for client in [9, 1, 5, 7] {
-            assert_eq!(
-                members.remove_session(al(client, client)),
-                LeaveOutcome::Device
-            );
-            assert!(!members.has_session(al(client, client)) && members.has_session(al(2, 2)));
+            assert_eq!(members.remove_session(al(client, 1)), LeaveOutcome::Device);
+            assert!(!members.has_device(al(client, 1)) && members.has_device(al(2, 1)));
         }
-        assert_eq!(members.remove_session(al(2, 2)), LeaveOutcome::LastDevice);
+        assert_eq!(members.remove_session(al(2, 1)), LeaveOutcome::LastDevice);
     }
 
     #[test]
@@ -288,14 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_session_replaces_the_device_and_its_filters() {
+    fn a_later_connection_replaces_the_filters_of_the_device() {
         let mut members = Members::default();
         members.add_filter(al(1, 3), "rooms/a/#", 0);
         assert_eq!(
             members.add_filter(al(1, 5), "rooms/a/x", 0),
             JoinOutcome::KnownDevice
         );
-        assert!(members.has_session(al(1, 5)) && !members.has_session(al(1, 3)));
+        assert!(members.has_device(al(1, 5)) && !members.has_device(al(1, 3)));
         assert_eq!(
             members.add_filter(al(1, 3), "rooms/a/y", 0),
             JoinOutcome::Stale
@@ -305,7 +302,7 @@ mod tests {
             LeaveOutcome::Nothing
         );
         assert_eq!(members.remove_session(al(1, 3)), LeaveOutcome::Nothing);
-        // The filter of the older session no longer counts.
+        // The filter of the earlier connection no longer counts.
         assert_eq!(
             members.remove_filter(al(1, 5), "rooms/a/x"),
             LeaveOutcome::LastDevice
@@ -313,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_newer_session_removes_the_older_device() {
+    fn the_end_of_a_later_connection_removes_the_device_of_an_earlier_one() {
         let mut members = Members::default();
         members.add_filter(al(1, 3), "rooms/a/#", 0);
         assert_eq!(members.remove_session(al(1, 5)), LeaveOutcome::LastDevice);

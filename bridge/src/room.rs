@@ -54,14 +54,14 @@ impl Room {
         self.members.count() == 0 && self.retained == 0
     }
 
-    /// Whether this session is a device in the room.
-    pub fn has_session(&self, who: Actor<'_>) -> bool {
-        self.members.has_session(who)
+    /// Whether this session is a device in the room, by this connection.
+    pub fn has_device(&self, who: Actor<'_>) -> bool {
+        self.members.has_device(who)
     }
 
-    /// Whether a session of this client is a device in the room.
-    pub fn has_client(&self, who: Actor<'_>) -> bool {
-        self.members.has_client(who)
+    /// Whether this session is a device in the room, by any of its connections.
+    pub fn has_session(&self, who: Actor<'_>) -> bool {
+        self.members.has_session(who)
     }
 
     /// Refuses a new member if the room is full. A member may always join with further devices.

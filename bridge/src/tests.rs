@@ -124,12 +124,9 @@ fn response_information_is_the_users_own_inbox() {
 #[test]
 fn a_lane_shows_topics_outside_rooms_as_the_settings_say() {
     let mut settings = Settings::default();
-    let session = SessionId {
-        client: 1,
-        incarnation: 1,
-    };
     let bob = Actor {
-        session,
+        session: SessionId { term: 1, n: 1 },
+        connection: 1,
         user: "bob",
     };
     let sees = |settings: &Settings, topic| {

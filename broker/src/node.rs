@@ -18,7 +18,7 @@ pub(crate) struct Node {
     pub counters: Arc<Counters>,
     pub entrance: Arc<Entrance>,
     pub limits: Limits,
-    /// Number of lanes.
+    /// Number of lanes that have a log. It is also the number of the lane of the node.
     pub lanes: u16,
     /// Counts sessions that still accept new messages.
     pub reading: Gate,

@@ -45,8 +45,8 @@ fn filter(room: usize, wide: bool) -> String {
     format!("rooms/{}/{}", ROOMS[room], if wide { "#" } else { "x" })
 }
 
-/// By client: incarnation and filters.
-type Devices = BTreeMap<usize, (u64, Vec<bool>)>;
+/// By client: connection and filters.
+type Devices = BTreeMap<usize, (u32, Vec<bool>)>;
 
 /// The expected state.
 #[derive(Default)]
@@ -162,11 +162,11 @@ struct Run {
     lane: Lane,
     model: Model,
     published: Published,
-    /// The incarnation of each client, and whether that session is connected.
-    live: [(u64, bool); CLIENTS],
+    /// The last connection of each client, and whether it has not ended. Each client has one session.
+    live: [(u32, bool); CLIENTS],
     /// Connections that were taken over and whose end has not been handled.
-    stale: [Option<u64>; CLIENTS],
-    next: u64,
+    stale: [Option<u32>; CLIENTS],
+    next: u32,
     all: Vec<Effect>,
 }
 
@@ -187,11 +187,11 @@ impl Run {
         self.lane.now += 7;
         let effects = match *step {
             Step::Connect(client) => {
-                let (incarnation, lives) = self.live[client];
+                let (connection, lives) = self.live[client];
                 let mut effects = Vec::new();
                 if lives {
                     // Only the last waits: an earlier one is handled first.
-                    if let Some(old) = self.stale[client].replace(incarnation) {
+                    if let Some(old) = self.stale[client].replace(connection) {
                         effects = self.end(client, old, true);
                     }
                 }
@@ -202,14 +202,14 @@ impl Run {
             Step::Join(client, room, wide) => self.join(client, room, wide),
             Step::Leave(client, room, wide) => self.leave(client, room, wide),
             Step::Gone(client, lost) => match self.live[client] {
-                (incarnation, true) => {
+                (connection, true) => {
                     self.live[client].1 = false;
-                    self.end(client, incarnation, lost)
+                    self.end(client, connection, lost)
                 }
                 _ => Vec::new(),
             },
             Step::StaleGone(client) => match self.stale[client].take() {
-                Some(incarnation) => self.end(client, incarnation, true),
+                Some(connection) => self.end(client, connection, true),
                 None => Vec::new(),
             },
             Step::Timer(ref index) if !self.published.wakes.is_empty() => {
@@ -241,7 +241,7 @@ impl Run {
     }
 
     fn join(&mut self, client: usize, room: usize, wide: bool) -> Vec<Effect> {
-        let (incarnation, true) = self.live[client] else {
+        let (connection, true) = self.live[client] else {
             return Vec::new();
         };
         let at = (room, client / 2);
@@ -253,24 +253,24 @@ impl Run {
             .or_default()
             .entry(client)
             .or_default();
-        if device.0 != incarnation {
-            *device = (incarnation, Vec::new());
+        if device.0 != connection {
+            *device = (connection, Vec::new());
         }
         if !device.1.contains(&wide) {
             device.1.push(wide);
         }
-        let user = who(USERS[client / 2], client as u64, incarnation);
+        let user = who(USERS[client / 2], client as u64, connection);
         self.lane.join(user, &[filter(room, wide).as_str()])
     }
 
     fn leave(&mut self, client: usize, room: usize, wide: bool) -> Vec<Effect> {
-        let (incarnation, true) = self.live[client] else {
+        let (connection, true) = self.live[client] else {
             return Vec::new();
         };
         let at = (room, client / 2);
         if let Some(devices) = self.model.members.get_mut(&at) {
             if let Some((own, filters)) = devices.get_mut(&client)
-                && *own == incarnation
+                && *own == connection
             {
                 filters.retain(|held| *held != wide);
                 if filters.is_empty() {
@@ -281,13 +281,13 @@ impl Run {
                 self.model.members.remove(&at);
             }
         }
-        let user = who(USERS[client / 2], client as u64, incarnation);
+        let user = who(USERS[client / 2], client as u64, connection);
         self.lane.unsubscribe(user, &[filter(room, wide).as_str()])
     }
 
     /// The end of the client's last connection, or of one that was taken over.
-    fn end(&mut self, client: usize, incarnation: u64, lost: bool) -> Vec<Effect> {
-        let user = who(USERS[client / 2], client as u64, incarnation);
+    fn end(&mut self, client: usize, connection: u32, lost: bool) -> Vec<Effect> {
+        let user = who(USERS[client / 2], client as u64, connection);
         let effects = if lost {
             self.lane.lose(user)
         } else {
@@ -306,7 +306,7 @@ impl Run {
             };
             if devices
                 .get(&client)
-                .is_none_or(|(own, _)| *own > incarnation)
+                .is_none_or(|(own, _)| *own > connection)
             {
                 continue;
             }
@@ -346,7 +346,7 @@ proptest! {
         for room in 0..ROOMS.len() {
             run.step(&Step::Retain(0, room, false));
         }
-        prop_assert!(run.lane.hook.rooms.is_empty() && run.lane.hook.clients.is_empty());
+        prop_assert!(run.lane.hook.rooms.is_empty() && run.lane.hook.sessions.is_empty());
         prop_assert!(run.published.retained.is_empty());
     }
 

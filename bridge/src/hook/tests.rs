@@ -2,7 +2,6 @@
 use super::*;
 use crate::room_policy::Creators;
 use crate::room_policy::tests::{LIMITS, policies};
-use roommq_broker::policy::SessionId;
 use serde_json::Value;
 
 /// The rooms of a lane, with its own time and log position.
@@ -15,12 +14,12 @@ pub(super) struct Lane {
 pub(super) const LOST: &str = "connection lost";
 const MAY: &[u8] = &[1];
 
-pub(super) fn who(user: &str, client: u64, incarnation: u64) -> Actor<'_> {
-    let session = SessionId {
-        client,
-        incarnation,
-    };
-    Actor { session, user }
+pub(super) fn who(user: &str, n: u64, connection: u32) -> Actor<'_> {
+    Actor {
+        session: SessionId { term: 1, n },
+        connection,
+        user,
+    }
 }
 
 /// Whether all topics outside rooms are shown.
@@ -132,7 +131,7 @@ impl Lane {
     }
 
     fn is_empty(&self) -> bool {
-        self.hook.rooms.is_empty() && self.hook.clients.is_empty()
+        self.hook.rooms.is_empty() && self.hook.sessions.is_empty()
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Client {
     /// With the client id of CONNECT, or one that the server assigned.
     pub who: Principal,
     pub session_id: SessionId,
+    /// The number of this connection among those of its session, from 1.
+    pub connection: u32,
     pub peer: Peer,
     /// The protocol state: QoS handshakes, packet ids, topic aliases, the will.
     pub session: Session,
@@ -53,6 +55,8 @@ pub(super) struct Client {
     pub pending: Pending,
     /// Error messages of this read for the user's inbox.
     pub notices: Vec<Notice>,
+    /// The server is shutting down: acknowledgements count, new messages do not.
+    pub draining: bool,
     /// The end of the connection has begun: `ending` tells the lanes and the registry.
     pub ended: bool,
 }

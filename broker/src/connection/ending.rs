@@ -158,11 +158,18 @@ async fn end_session_or_go_offline(
     client.remove_refused_filters();
     // The entry of a will precedes that of its session's end.
     if let Some((will, _)) = period.will.take_if(|(_, due)| !resumable || *due <= now) {
-        send_will(&node, client.session_id, &client.who, &will).await;
+        send_will(
+            &node,
+            client.session_id,
+            client.connection,
+            &client.who,
+            &will,
+        )
+        .await;
     }
     notify_lanes(
         &node,
-        client.who.actor(client.session_id),
+        client.who.actor(client.session_id, client.connection),
         &client.lanes,
         reason,
         resumable,
@@ -173,6 +180,7 @@ async fn end_session_or_go_offline(
         return rest;
     }
     let state = SessionState {
+        connection: client.connection,
         who: client.who.clone(),
         unreleased: client.session.take_unreleased(),
         filters: std::mem::take(&mut client.filters),
@@ -204,7 +212,8 @@ impl Drop for Client {
 fn end_after_panic(client: &mut Client) {
     tracing::error!(user = %client.who.user, client = %client.who.client_id, "connection task panicked");
     client.outbox.disconnect(None, false, clock::now_ms());
-    let (node, id, who) = (client.node.clone(), client.session_id, client.who.clone());
+    let (node, id, connection) = (client.node.clone(), client.session_id, client.connection);
+    let who = client.who.clone();
     let lanes = std::mem::take(&mut client.lanes);
     // The session ends now, so the will's delay does, too (3.1.3.2.2).
     let will = client.session.take_will();
@@ -214,12 +223,12 @@ fn end_after_panic(client: &mut Client) {
     runtime.spawn(async move {
         if let Some(will) = will {
             let (node, who) = (node.clone(), who.clone());
-            let sent = async move { send_will(&node, id, &who, &will).await };
+            let sent = async move { send_will(&node, id, connection, &who, &will).await };
             // In a task of its own: if the will causes a panic, too, the lanes must still be told.
             let _ = tokio::spawn(sent).await;
         }
         let reason = EndReason::Lost("internal server error".to_owned());
-        notify_lanes(&node, who.actor(id), &lanes, &reason, false).await;
+        notify_lanes(&node, who.actor(id, connection), &lanes, &reason, false).await;
         node.sessions.remove(id);
     });
 }

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 /// The filters of one packet, each named by its index in the list given to `new`.
 ///
 /// Example with 4 lanes: filter 0 is `a/b/#`, which lives in lane 2, and filter 1 is `+`, which
-/// lives in every lane. Then `of(2)` is `[0, 1]` and `of(3)` is `[1]`. A filter of all lanes is
-/// stored once: a packet may name thousands of them, and there may be thousands of lanes.
+/// lives in every lane. Then `of(2)` is `[0, 1]` and `of(3)` is `[1]`. Lane 4 is that of the node:
+/// it has filters such as `$SYS/#`, and none of those that live in every lane. A filter of all lanes
+/// is stored once: a packet may name thousands of them, and there may be thousands of lanes.
 pub(super) struct FiltersByLane {
     lanes: u16,
-    /// Filters that live in one lane only.
+    /// Filters that live in one lane only, by lane.
     one_lane: BTreeMap<u16, Vec<usize>>,
-    /// Filters that live in every lane.
+    /// Filters that live in every lane but that of the node.
     all_lanes: Vec<usize>,
 }
 
@@ -40,13 +41,13 @@ impl FiltersByLane {
         let all = !self.all_lanes.is_empty();
         let some = self.one_lane.keys().copied();
         let every = (0..self.lanes).filter(move |_| all);
-        every.chain(some.filter(move |_| !all))
+        every.chain(some.filter(move |lane| !all || *lane >= self.lanes))
     }
 
     /// The filters of one lane, in ascending order.
     pub(super) fn of(&self, lane: u16) -> Vec<usize> {
         let own = self.one_lane.get(&lane).into_iter().flatten();
-        let mut indices: Vec<_> = self.all_lanes.iter().chain(own).copied().collect();
+        let mut indices: Vec<_> = self.spanning(lane).iter().chain(own).copied().collect();
         indices.sort_unstable();
         indices
     }
@@ -54,8 +55,17 @@ impl FiltersByLane {
     /// Number of entries for all lanes, with at most [`FILTERS`] filters in each.
     pub(super) fn pieces(&self) -> usize {
         let own = |lane| self.one_lane.get(&lane).map_or(0, Vec::len);
-        let pieces = |lane| (self.all_lanes.len() + own(lane)).div_ceil(FILTERS);
+        let pieces = |lane| (self.spanning(lane).len() + own(lane)).div_ceil(FILTERS);
         self.lanes().map(pieces).sum()
+    }
+
+    /// The filters of every lane that this one has.
+    fn spanning(&self, lane: u16) -> &[usize] {
+        if lane < self.lanes {
+            &self.all_lanes
+        } else {
+            &[]
+        }
     }
 }
 
@@ -76,8 +86,11 @@ mod tests {
             let lanes: Vec<u16> = by_lane.lanes().collect();
             assert!(lanes.is_sorted_by(|a, b| a < b));
             let mut pieces = 0;
-            for lane in 0..LANES {
-                let here = |filter| lane_of_filter(filter, LANES).is_none_or(|own| own == lane);
+            for lane in 0..=LANES {
+                let here = |filter| match lane_of_filter(filter, LANES) {
+                    Some(own) => own == lane,
+                    None => lane < LANES,
+                };
                 let indices = 0..filters.len();
                 let expected: Vec<usize> = indices.filter(|at| here(&filters[*at])).collect();
                 assert_eq!(lanes.contains(&lane), !expected.is_empty());
@@ -90,6 +103,8 @@ mod tests {
         assert_eq!(asked(&[]), 0);
         assert_eq!(asked(&["a/b/#".to_owned()]), 1);
         assert_eq!(asked(&["+".to_owned()]), 5);
+        assert_eq!(asked(&["$SYS/#".to_owned()]), 1);
+        assert_eq!(asked(&["$SYS/#", "+", "a/b"].map(str::to_owned)), 6);
         let names = |n| [format!("a/{n}"), format!("+/{n}"), format!("b/{n}/#")];
         assert_eq!(asked(&(0..100).flat_map(names).collect::<Vec<_>>()), 5);
     }

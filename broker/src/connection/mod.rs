@@ -59,8 +59,6 @@ struct Connection {
     method: Option<Box<Method>>,
     /// Counts the connection as one that may still bring messages, until a shutdown.
     reading: Option<GateGuard>,
-    /// The server is shutting down: acknowledgements count, new messages do not.
-    draining: bool,
     /// Set by a shutdown: the reason to close with once all messages are sent.
     closing: Option<Box<Close>>,
     /// Counts the connection. The last field: the link is dropped before.
@@ -129,7 +127,7 @@ impl Connection {
                 () = self.client.outbox.changed() => {
                     let condition = self.client.outbox.condition();
                     if condition.draining {
-                        self.draining = true;
+                        self.client.draining = true;
                         self.reading = None;
                     }
                     if self.client.outbox.is_broken() {
@@ -271,7 +269,7 @@ impl Connection {
         let client = &mut self.client;
         match client.session.step(packet)? {
             // No acknowledgement: the client knows that the server has not accepted it.
-            Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if self.draining => {}
+            Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if client.draining => {}
             Step::Publish(inbound) => publish(client, &inbound),
             Step::Repeated(id) => client.pending.acknowledge_again(id),
             Step::Subscribe(packet) => {

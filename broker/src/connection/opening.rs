@@ -132,17 +132,21 @@ async fn register_session(
             let text = "the server is shutting down";
             return Err(Refusal::new(ReasonCode::ServerUnavailable, text));
         }
-        Registration::Resumed(id, old) => {
+        Registration::Resumed(old) => {
             let (state, mut period) = old.session.into_parts();
             // A will that is not due yet is not sent [MQTT-3.1.3-9].
             if let Some((will, _)) = period.will.take_if(|(_, due)| *due <= now_ms()) {
-                send_will(node, old.id, &state.who, &will).await;
+                send_will(node, old.id, state.connection, &state.who, &will).await;
             }
             return Ok(RegisteredSession {
-                id,
+                id: old.id,
                 outbox: old.outbox,
                 resumed: Some((state.who.clone(), period)),
-                state: SessionState { who, ..state },
+                state: SessionState {
+                    connection: state.connection.saturating_add(1),
+                    who,
+                    ..state
+                },
             });
         }
         Registration::Replaced(id, old) => {
@@ -209,6 +213,7 @@ pub(super) async fn open(
         node: node.clone(),
         who: state.who,
         session_id: registered.id,
+        connection: state.connection,
         peer,
         session,
         outbox: registered.outbox,
@@ -218,6 +223,7 @@ pub(super) async fn open(
         permit: None,
         pending: Pending::default(),
         notices: Vec::new(),
+        draining: false,
         ended: false,
     };
     let method = negotiated.connack.authentication.as_ref().map(Method::of);
@@ -244,7 +250,7 @@ pub(super) async fn open(
     tracing::debug!(user = %client.who.user, client = %client.who.client_id, %peer, version = ?negotiated.version, "client connected");
     let (connected, reading) = (node.connected.enter(), node.reading.enter());
     // A shutdown may have begun before the gates counted this connection.
-    let draining = client.outbox.condition().draining;
+    client.draining = client.outbox.condition().draining;
     Some(Box::new(Connection {
         client,
         link: connecting.link,
@@ -253,7 +259,6 @@ pub(super) async fn open(
         deadlines: Deadlines::new(negotiated.keep_alive, &node.limits, Instant::now()),
         method,
         reading: Some(reading),
-        draining,
         closing: None,
         _connected: connected,
     }))

@@ -179,13 +179,14 @@ mod tests {
 
     #[test]
     fn a_qos_2_message_joins_no_batch_with_later_acknowledgements() {
-        let session = SessionId {
-            client: 1,
-            incarnation: 1,
+        let who = Actor {
+            session: SessionId { term: 1, n: 1 },
+            connection: 1,
+            user: "u",
         };
         let unsubscribe = crate::lane::UnsubscribeEntry {
             at: 0,
-            who: Actor { session, user: "u" },
+            who,
             request_id: 1,
             filters: Vec::new(),
         };

@@ -22,10 +22,14 @@ pub(super) fn publish(client: &mut Client, inbound: &Inbound) {
             let lane = lane_of(permit.topic.as_str(), client.node.lanes);
             // A copy: `pending` is borrowed mutably below.
             let user = &*client.who.user.clone();
-            let session = client.session_id;
+            let origin = Actor {
+                session: client.session_id,
+                connection: client.connection,
+                user,
+            };
             let entry = Entry::Publish(PublishEntry {
                 at: clock::now_ms(),
-                origin: Some(Actor { session, user }),
+                origin: Some(origin),
                 topic: permit.topic.as_str(),
                 payload: &inbound.payload,
                 qos: inbound.qos,

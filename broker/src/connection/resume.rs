@@ -61,7 +61,7 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
         let asked = filters.len();
         let entry = Entry::Resume(SubscribeEntry {
             at: clock::now_ms(),
-            who: who.actor(client.session_id),
+            who: who.actor(client.session_id, client.connection),
             request_id,
             identifier: 0,
             filters,

@@ -63,7 +63,7 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
                 filters.map(|(slot, options, grant)| filter_entry(*slot, *options, grant));
             let entry = Entry::Subscribe(SubscribeEntry {
                 at: clock::now_ms(),
-                who: who.actor(client.session_id),
+                who: who.actor(client.session_id, client.connection),
                 request_id,
                 identifier: subscribe.identifier.map_or(0, Into::into),
                 filters: filters.collect(),
@@ -113,7 +113,7 @@ pub(super) async fn unsubscribe(
             let filters = filters.map(|(position, filter)| (*position, filter.as_str()));
             let entry = Entry::Unsubscribe(UnsubscribeEntry {
                 at: clock::now_ms(),
-                who: who.actor(client.session_id),
+                who: who.actor(client.session_id, client.connection),
                 request_id,
                 filters: filters.collect(),
             });

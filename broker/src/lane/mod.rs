@@ -3,6 +3,7 @@
 //! Every topic belongs to one lane, by a hash of its first two levels ([`lane_of`]). All that
 //! happens under `chat/berlin`, for example, is in one log and has one order: a message, a
 //! subscription to it and the end of a subscriber's session are never seen in two different orders.
+//! Topics under `$SYS` belong to the lane of the node, which has no log.
 //!
 //! ```text
 //!   connection            run/                              state/
@@ -35,7 +36,7 @@ pub(crate) use run::{
 pub(crate) use state::{
     Batch, DisconnectEntry, Entry, FilterEntry, Index, Lane, LaneTotals, PropertiesEntry,
     PublishEntry, RetainedLimits, SubscribeEntry, Subscription, UnsubscribeEntry, lane_of,
-    lane_of_filter,
+    lane_of_filter, spans_lanes,
 };
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use state::{RetainedMessage, RetainedStore};

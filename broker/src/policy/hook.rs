@@ -60,7 +60,8 @@ pub trait LaneHook: Send {
 
 /// Makes a hook for each lane.
 pub trait LaneHooks: Send + Sync + 'static {
-    /// Makes the hook of one lane.
+    /// Makes the hook of one lane. Lanes are numbered from 0; the last is the lane of the node, with the topics under
+    /// `$SYS`.
     fn open(&self, lane: u16) -> Box<dyn LaneHook>;
 }
 

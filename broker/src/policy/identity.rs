@@ -28,11 +28,14 @@ impl Principal {
         }
     }
 
-    /// The actor of this user's entries in a session.
+    /// The actor of this user's entries in a session, by the connection with this number.
     #[must_use]
-    pub fn actor(&self, session: SessionId) -> Actor<'_> {
-        let user = &*self.user;
-        Actor { session, user }
+    pub fn actor(&self, session: SessionId, connection: u32) -> Actor<'_> {
+        Actor {
+            session,
+            connection,
+            user: &self.user,
+        }
     }
 }
 
@@ -75,15 +78,16 @@ impl From<SocketAddr> for Peer {
     }
 }
 
-/// A session as lanes know it. A server never uses the pair twice.
+/// A session, from the clean start that began it to its end. No other session has this id, not even one of an earlier or a
+/// later start of the server: a lane's log may outlive the process.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 pub struct SessionId {
-    /// The number of a user's client id. It stays the same from connection to connection while the session lives.
-    pub client: u64,
-    /// Grows with each connection of the server. Lanes ignore entries of an older incarnation.
-    pub incarnation: u64,
+    /// The life of the server in which the session began. Each start of a server has another.
+    pub term: u64,
+    /// Counts the sessions of that life.
+    pub n: u64,
 }
 
 /// The client that caused an entry.
@@ -91,6 +95,8 @@ pub struct SessionId {
 pub struct Actor<'a> {
     /// The client's session.
     pub session: SessionId,
+    /// The number of the session's connection, from 1. Lanes ignore entries of an earlier connection.
+    pub connection: u32,
     /// The client's user, as in [`Principal::user`].
     pub user: &'a str,
 }

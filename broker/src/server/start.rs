@@ -13,7 +13,7 @@ use crate::listener::{self, BindError, BoundListener, ConnectionLimit, IoThread}
 use crate::metrics::Counters;
 use crate::node::Node;
 use crate::policy::{LaneHooks, Policy};
-use crate::sessions::{Sessions, expire_offline_sessions};
+use crate::sessions::{Sessions, expire_offline_sessions, new_term};
 use crate::sys::SysPublisher;
 use crate::transport::{Tls, watch_tls_files};
 use std::io;
@@ -42,7 +42,7 @@ impl Server {
         let table = Arc::new(open_lanes(&options, hooks));
         let (mailboxes, mailbox_readers) = Mailboxes::new(lanes);
         let context = Arc::new(NodeContext {
-            sessions: Arc::new(Sessions::new(options.limits.kept_sessions)),
+            sessions: Arc::new(Sessions::new(new_term(), options.limits.kept_sessions)),
             mailboxes,
             timers: Arc::new(Timers::default()),
             policy: policy.clone(),
@@ -110,7 +110,8 @@ fn bind_all(on: &Handle, options: &Options) -> Result<Vec<BoundListener>, BindEr
 fn open_lanes(options: &Options, hooks: &dyn LaneHooks) -> LaneTable {
     let lanes = options.lane_count();
     let limits = RetainedLimits::of(&options.limits, lanes);
-    LaneTable::new((0..lanes).map(|lane| Lane::new(lane, hooks.open(lane), limits)))
+    let open = |lane| Lane::new(lane, hooks.open(lane), limits);
+    LaneTable::new((0..lanes).map(open), open(lanes))
 }
 
 /// Makes a node for each runtime, and spawns the task that flushes its outboxes.

@@ -1,6 +1,7 @@
 //! The cost of an offline session in bytes, without its queue.
 
 use super::session_state::SessionState;
+use crate::lane::spans_lanes;
 use crate::metrics::Counters;
 use crate::packet::{TopicFilter, Will};
 use roommq_mqtt::cost::{FILTER_COST, ID_COST, LANE_COST, SESSION_COST};
@@ -30,8 +31,7 @@ impl OfflineCost {
     pub(super) fn of_session(state: &SessionState, counters: &Arc<Counters>) -> OfflineCost {
         let lanes = state.lanes.len();
         let filters = state.filters.iter().map(|name| {
-            let spans = |filter: TopicFilter| filter.literal_head().is_none();
-            let many = TopicFilter::new(name.clone()).is_ok_and(spans);
+            let many = TopicFilter::new(name.clone()).is_ok_and(|filter| spans_lanes(&filter));
             let lanes = if many { lanes } else { 1 };
             name.len() + lanes * (name.len() + FILTER_COST)
         });

@@ -9,10 +9,16 @@ use crate::packet::Will;
 use crate::policy::{Actor, EndReason, Principal, SessionId};
 use std::collections::BTreeSet;
 
-/// Publishes a will, retained if it says so
+/// Publishes a will of `who`, as from this connection of the session, retained if it says so
 /// [3.1.1 MQTT-3.1.2-16, MQTT-3.1.2-17, 5.0 MQTT-3.1.2-14, MQTT-3.1.2-15]. The policy is asked
 /// again, since the user may have lost the right since CONNECT.
-pub(crate) async fn send_will(node: &Node, id: SessionId, who: &Principal, will: &Will) {
+pub(crate) async fn send_will(
+    node: &Node,
+    id: SessionId,
+    connection: u32,
+    who: &Principal,
+    will: &Will,
+) {
     let permit = match node.policy.publish(who, &will.topic, will.retain) {
         Ok(permit) => permit,
         Err(refusal) => {
@@ -23,7 +29,7 @@ pub(crate) async fn send_will(node: &Node, id: SessionId, who: &Principal, will:
     let topic = permit.topic.as_str();
     let entry = Entry::Publish(PublishEntry {
         at: clock::now_ms(),
-        origin: Some(who.actor(id)),
+        origin: Some(who.actor(id, connection)),
         topic,
         payload: &will.payload,
         qos: will.qos,

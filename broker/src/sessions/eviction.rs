@@ -64,7 +64,7 @@ impl Sessions {
     /// Whether a session that goes offline holds more than an even share of `limits.kept_bytes`.
     fn exceeds_share(&self, id: SessionId, offline: &OfflineSession, kept: &KeptBytes) -> bool {
         let state = self.state.lock();
-        let record = state.by_number.get(&id.client);
+        let record = state.by_number.get(&id.n);
         let queue = record.map_or(0, |record| record.outbox.kept_bytes());
         offline.bytes().saturating_add(queue) > kept.even_share(state.offline.len() + 1)
     }

@@ -67,7 +67,7 @@ struct Fixture {
 impl Fixture {
     fn new(limit: u64) -> Fixture {
         Fixture {
-            sessions: Sessions::new(1_000),
+            sessions: Sessions::new(1, 1_000),
             counters: Arc::new(Counters::new(1, limit)),
             now: 0,
         }
@@ -284,7 +284,7 @@ fn a_will_that_is_deleted_does_not_count() {
         let mut fixture = Fixture::new(1_000_000);
         let (old, outbox) = fixture.offline_with_will("al", 5_000);
         match fixture.register("al", &outbox, resumes) {
-            Registration::Resumed(_, was) if resumes && was.id == old => drop(was),
+            Registration::Resumed(was) if resumes && was.id == old => drop(was),
             Registration::Replaced(_, was) if !resumes && was.id == old => {
                 let counts = own("al") + will_cost(5_000);
                 assert_eq!(fixture.kept(), counts, "its end sends it");
@@ -379,7 +379,7 @@ fn filters_lanes_and_ids_count() {
     });
     let filters = (5 + 350 + 5) + (3 + 3 * (350 + 3));
     assert_eq!(fixture.kept(), own("al") + 3 * 300 + filters + 4 * 6);
-    let Registration::Resumed(_, old) = fixture.register("al", &outbox, true) else {
+    let Registration::Resumed(old) = fixture.register("al", &outbox, true) else {
         panic!("no session is offline");
     };
     assert!(old.session.state.unreleased.capacity() < 10);

@@ -51,8 +51,8 @@ pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
 /// Sends a will that is due, or ends a session, and tells the registry when that is done.
 pub(crate) async fn carry_out(node: &Node, due: Due) {
     match due {
-        Due::Will(id, who, delayed) => {
-            send_will(node, id, &who, &delayed.will).await;
+        Due::Will(id, connection, who, delayed) => {
+            send_will(node, id, connection, &who, &delayed.will).await;
             node.sessions.will_logged(id);
         }
         Due::End(id, offline) => {
@@ -73,8 +73,8 @@ pub(crate) async fn carry_out(node: &Node, due: Due) {
 pub(crate) async fn end_offline_session(node: &Node, id: SessionId, offline: OfflineSession) {
     let state = &offline.state;
     if let Some(delayed) = &offline.will {
-        send_will(node, id, &state.who, &delayed.will).await;
+        send_will(node, id, state.connection, &state.who, &delayed.will).await;
     }
     let reason = EndReason::Lost("the session has ended".to_owned());
-    notify_lanes(node, state.who.actor(id), &state.lanes, &reason, false).await;
+    notify_lanes(node, state.actor(id), &state.lanes, &reason, false).await;
 }

@@ -12,9 +12,11 @@ mod expiry;
 mod offline;
 mod registry;
 mod session_state;
+mod term;
 
 pub(crate) use ending::{notify_lanes, send_will};
 pub(crate) use expiry::{carry_out, end_offline_session, expire_offline_sessions};
 pub(crate) use offline::{OfflinePeriod, OfflineSession};
 pub(crate) use registry::{Registration, SessionCounts, Sessions, shutting_down};
 pub(crate) use session_state::SessionState;
+pub(crate) use term::new_term;

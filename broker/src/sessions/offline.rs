@@ -38,8 +38,8 @@ pub(crate) struct DelayedWill {
 /// Work on an offline session; see [`carry_out`](super::carry_out).
 #[derive(Debug)]
 pub(crate) enum Due {
-    /// Send the will. The session stays offline.
-    Will(SessionId, Principal, Box<DelayedWill>),
+    /// Send the will, as from the connection with this number. The session stays offline.
+    Will(SessionId, u32, Principal, Box<DelayedWill>),
     /// End the session. If it still has a will, send that first.
     End(SessionId, Box<OfflineSession>),
 }

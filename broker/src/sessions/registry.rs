@@ -35,7 +35,7 @@ type ClientKey = (Arc<str>, ByteString);
 /// call, and has told the lanes: in every lane the end of one connection precedes the beginning of
 /// the next.
 ///
-/// A [`SessionId`] is the number of a client, and an incarnation that grows with each connection.
+/// A resumed session keeps its [`SessionId`]. A session that replaces another has a new one.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     pub(super) state: Mutex<State>,
@@ -47,13 +47,15 @@ pub(crate) struct Sessions {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// The term of all ids that this registry gives.
+    term: u64,
     by_client: HashMap<ClientKey, u64>,
     pub(super) by_number: HashMap<u64, Record>,
     /// Newcomers that wait for the connection before them, in their order. The end of a connection
     /// notifies one of them: if it notified all, n newcomers would cost n² steps.
     waiting: HashMap<ClientKey, Arc<Notify>>,
     pub(super) offline: OfflineOrder,
-    last_incarnation: u64,
+    last_number: u64,
     /// Ended sessions that are not removed yet.
     ending: usize,
     /// All but the numbers of sessions now.
@@ -65,10 +67,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Record {
     client: ClientKey,
-    /// With the latest incarnation.
     id: SessionId,
-    /// The incarnation that created the outbox. Later ones resumed it.
-    first_incarnation: u64,
     pub(super) outbox: Arc<Outbox>,
     /// None while the session has a connection, so it cannot expire then
     /// [MQTT-4.1.0-1, 3.1.1 MQTT-4.1.0-2]. None, too, once it has ended.
@@ -85,9 +84,10 @@ pub(super) struct Record {
 pub(crate) enum Registration {
     /// The client had no session.
     New(SessionId),
-    /// The newcomer resumes the previous session, with its outbox.
-    Resumed(SessionId, Previous),
-    /// The previous session has ended: the newcomer must send its will and tell the lanes.
+    /// The newcomer resumes the previous session, with its id and its outbox.
+    Resumed(Previous),
+    /// The newcomer has a new session. The previous one has ended: the newcomer must send its will
+    /// and tell the lanes.
     Replaced(SessionId, Previous),
     /// The server is shutting down.
     ShuttingDown,
@@ -96,16 +96,20 @@ pub(crate) enum Registration {
 /// The offline session that a newcomer resumes or replaces.
 #[derive(Debug)]
 pub(crate) struct Previous {
-    /// The newcomer's number with an earlier incarnation.
     pub id: SessionId,
     pub outbox: Arc<Outbox>,
     pub session: Box<OfflineSession>,
 }
 
 impl Sessions {
-    pub(crate) fn new(max_offline: usize) -> Self {
+    /// An empty registry. Every registry needs its own `term`, see [`new_term`](super::new_term).
+    pub(crate) fn new(term: u64, max_offline: usize) -> Self {
+        let state = State {
+            term,
+            ..State::default()
+        };
         Sessions {
-            state: Mutex::default(),
+            state: Mutex::new(state),
             due_earlier: Notify::new(),
             max_offline,
         }
@@ -151,24 +155,9 @@ impl Sessions {
         if state.shutting_down {
             return Ok(Registration::ShuttingDown);
         }
-        state.last_incarnation += 1;
-        let incarnation = state.last_incarnation;
-        let number = *state.by_client.entry(client.clone()).or_insert(incarnation);
-        let id = SessionId {
-            client: number,
-            incarnation,
-        };
-        let Some(record) = state.by_number.get_mut(&number) else {
-            let record = Record {
-                client,
-                id,
-                first_incarnation: incarnation,
-                outbox: outbox.clone(),
-                offline: None,
-                ended: false,
-                will_pending: None,
-            };
-            state.by_number.insert(number, record);
+        let known = state.by_client.get(&client);
+        let Some(record) = known.and_then(|number| state.by_number.get_mut(number)) else {
+            let id = state.add(client, outbox);
             state.note_connected();
             return Ok(Registration::New(id));
         };
@@ -179,20 +168,20 @@ impl Sessions {
             // Created under the lock, so that the notification cannot be missed.
             return Err(ended.notified_owned());
         };
-        state.offline.remove(number, &session);
+        state.offline.remove(record.id.n, &session);
         let expired = session.expires <= now;
         state.counts.expired += u64::from(expired);
         let mut previous = Previous {
-            id: std::mem::replace(&mut record.id, id),
+            id: record.id,
             outbox: record.outbox.clone(),
             session,
         };
         let registration = if resumes && !expired {
-            Registration::Resumed(id, previous)
+            Registration::Resumed(previous)
         } else {
-            (record.first_incarnation, record.outbox) = (incarnation, outbox.clone());
             previous.session.mark_ending();
-            Registration::Replaced(id, previous)
+            state.by_number.remove(&previous.id.n);
+            Registration::Replaced(state.add(client, outbox), previous)
         };
         state.note_connected();
         Ok(registration)
@@ -202,8 +191,7 @@ impl Sessions {
     /// the server is shutting down: before `connect` there was no connection to close.
     pub(crate) fn on_connected(&self, session: SessionId) {
         let state = self.state.lock();
-        let record = state.by_number.get(&session.client);
-        let Some(record) = record.filter(|record| record.id == session) else {
+        let Some(record) = state.by_number.get(&session.n) else {
             return;
         };
         if state.shutting_down {
@@ -227,9 +215,8 @@ impl Sessions {
     ) -> Option<Due> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let own = |r: &&mut Record| r.id == session;
-        let record = state.by_number.get_mut(&session.client).filter(own)?;
-        let (first, fits) = (state.offline.add(session.client, &offline), offline.fits());
+        let record = state.by_number.get_mut(&session.n)?;
+        let (first, fits) = (state.offline.add(session.n, &offline), offline.fits());
         record.offline = Some(offline);
         let client = record.client.clone();
         state.notify_next(&client);
@@ -238,7 +225,7 @@ impl Sessions {
         }
         if !fits {
             state.counts.evicted_for_bytes += 1;
-            return state.end(session.client);
+            return state.end(session.n);
         }
         if state.offline.len() <= self.max_offline {
             return None;
@@ -248,13 +235,10 @@ impl Sessions {
         state.end(number)
     }
 
-    /// Removes a session that has ended. Nothing happens if a later incarnation has replaced it.
+    /// Removes a session that has ended. Nothing happens if another has replaced it.
     pub(crate) fn remove(&self, session: SessionId) {
         let mut state = self.state.lock();
-        let own = |r: &Record| r.id == session;
-        if state.by_number.get(&session.client).is_some_and(own)
-            && let Some(record) = state.by_number.remove(&session.client)
-        {
+        if let Some(record) = state.by_number.remove(&session.n) {
             state.by_client.remove(&record.client);
             state.ending -= usize::from(record.ended);
             state.notify_next(&record.client);
@@ -281,11 +265,9 @@ impl Sessions {
             } else {
                 if let Some(will) = offline.will.take() {
                     record.will_pending = Some(Arc::default());
-                    due.push(Due::Will(
-                        record.id,
-                        offline.state.who.clone(),
-                        Box::new(will),
-                    ));
+                    let (connection, who) = (offline.state.connection, &offline.state.who);
+                    let will = Box::new(will);
+                    due.push(Due::Will(record.id, connection, who.clone(), will));
                 }
                 state.offline.reschedule(number, offline);
             }
@@ -297,7 +279,7 @@ impl Sessions {
     /// may return now.
     pub(crate) fn will_logged(&self, session: SessionId) {
         let mut state = self.state.lock();
-        let Some(record) = state.by_number.get_mut(&session.client) else {
+        let Some(record) = state.by_number.get_mut(&session.n) else {
             return;
         };
         if let Some(logged) = record.will_pending.take() {
@@ -311,7 +293,7 @@ impl Sessions {
     pub(crate) async fn wait_for_will(&self, session: SessionId) {
         let logged = {
             let state = self.state.lock();
-            let record = state.by_number.get(&session.client);
+            let record = state.by_number.get(&session.n);
             record
                 .and_then(|record| record.will_pending.clone())
                 .map(Notify::notified_owned)
@@ -321,16 +303,12 @@ impl Sessions {
         }
     }
 
-    /// The outbox of a session that has not ended. An entry of an earlier incarnation finds it,
-    /// too, if later ones resumed its session: a lane may apply a SUBSCRIBE after its client has
-    /// reconnected.
+    /// The outbox of a session that has not ended, whether it has a connection or not. None for a
+    /// session of another term: no process has its outbox any more.
     pub(crate) fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
         let state = self.state.lock();
-        let record = state.by_number.get(&session.client)?;
-        let current = record.first_incarnation..=record.id.incarnation;
-        current
-            .contains(&session.incarnation)
-            .then(|| record.outbox.clone())
+        let record = state.by_number.get(&session.n)?;
+        (session.term == state.term).then(|| record.outbox.clone())
     }
 
     /// Refuses all registrations from now on. Returns all outboxes.
@@ -386,6 +364,26 @@ pub(crate) struct SessionCounts {
 }
 
 impl State {
+    /// Adds a session with a new id. It has a connection.
+    fn add(&mut self, client: ClientKey, outbox: &Arc<Outbox>) -> SessionId {
+        self.last_number += 1;
+        let id = SessionId {
+            term: self.term,
+            n: self.last_number,
+        };
+        let record = Record {
+            client: client.clone(),
+            id,
+            outbox: outbox.clone(),
+            offline: None,
+            ended: false,
+            will_pending: None,
+        };
+        self.by_client.insert(client, id.n);
+        self.by_number.insert(id.n, record);
+        id
+    }
+
     fn connected(&self) -> usize {
         self.by_number.len() - self.offline.len() - self.ending
     }

@@ -5,6 +5,8 @@ use crate::policy::Principal;
 use crate::session::OutboundLimits;
 use crate::sessions::offline::OfflinePeriod;
 use crate::sessions::session_state::SessionState;
+use proptest::prelude::*;
+use std::collections::HashSet;
 
 const LIMITS: OutboundLimits = OutboundLimits {
     bytes: 100,
@@ -79,7 +81,7 @@ fn closing(outbox: &Outbox) -> Option<ReasonCode> {
 #[test]
 fn a_reconnect_and_an_end_wait_until_the_will_is_in_the_log() {
     use std::task::{Context, Poll, Waker};
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(1, 10);
     let id = new(&sessions, "alice");
     sessions.add_offline(id, offline(1, 20, Some(10)));
     let is_will = |due: &[Due]| matches!(due, [Due::Will(of, ..)] if *of == id);
@@ -98,36 +100,82 @@ fn a_reconnect_and_an_end_wait_until_the_will_is_in_the_log() {
     assert!(register_at(&sessions, "bob", &outbox(), true, 11).is_none());
     sessions.will_logged(id);
     let entered = register_at(&sessions, "bob", &outbox(), true, 12);
-    assert!(matches!(entered, Some(Registration::Resumed(_, old)) if old.id == id));
+    assert!(matches!(entered, Some(Registration::Resumed(old)) if old.id == id));
 }
 
 #[test]
-fn entries_of_all_incarnations_of_a_resumed_session_find_its_outbox() {
-    let sessions = Sessions::new(10);
+fn a_session_has_one_outbox_until_another_replaces_it() {
+    let sessions = Sessions::new(1, 10);
     let (old, fresh) = (outbox(), outbox());
     let same = |a: Option<Arc<Outbox>>, b: &Arc<Outbox>| a.is_some_and(|a| Arc::ptr_eq(&a, b));
     let Some(Registration::New(first)) = register(&sessions, "alice", &old, true) else {
         panic!()
     };
     sessions.add_offline(first, offline(1, u64::MAX, None));
-    let Some(Registration::Resumed(second, ..)) = register(&sessions, "alice", &outbox(), true)
+    let Some(Registration::Resumed(_)) = register(&sessions, "alice", &outbox(), true) else {
+        panic!()
+    };
+    // A lane may apply an entry of the first connection only now.
+    assert!(same(sessions.outbox(first), &old));
+    sessions.add_offline(first, offline(2, u64::MAX, None));
+    let Some(Registration::Replaced(second, ..)) = register(&sessions, "alice", &fresh, false)
     else {
         panic!()
     };
-    // A lane may apply an entry of the first incarnation only now.
-    assert!(same(sessions.outbox(first), &old) && same(sessions.outbox(second), &old));
-    sessions.add_offline(second, offline(2, u64::MAX, None));
-    let Some(Registration::Replaced(third, ..)) = register(&sessions, "alice", &fresh, false)
-    else {
-        panic!()
+    assert!(sessions.outbox(first).is_none());
+    assert!(same(sessions.outbox(second), &fresh));
+    let before_the_restart = SessionId { term: 0, ..second };
+    assert!(sessions.outbox(before_the_restart).is_none());
+}
+
+#[test]
+fn two_servers_never_give_one_id() {
+    let ids = || {
+        let sessions = Sessions::new(crate::sessions::new_term(), 10);
+        ["alice", "bob"].map(|user| new(&sessions, user))
     };
-    assert!(sessions.outbox(first).is_none() && sessions.outbox(second).is_none());
-    assert!(same(sessions.outbox(third), &fresh));
+    let all: HashSet<_> = ids().into_iter().chain(ids()).collect();
+    assert_eq!(all.len(), 4);
+}
+
+proptest! {
+    /// Each server has some clients, each with some clean starts.
+    #[test]
+    fn no_id_is_used_twice_over_any_number_of_starts(
+        terms in prop::collection::hash_set(any::<u64>(), 1..6),
+        starts in prop::collection::vec((0..3_usize, any::<bool>()), 1..30),
+    ) {
+        let mut given = HashSet::new();
+        for term in terms {
+            let sessions = Sessions::new(term, 10);
+            for (user, resumes) in &starts {
+                let user = ["a", "b", "c"][*user];
+                let id = match register(&sessions, user, &outbox(), *resumes) {
+                    Some(Registration::New(id) | Registration::Replaced(id, _)) => {
+                        prop_assert!(given.insert(id), "{id:?}");
+                        id
+                    }
+                    Some(Registration::Resumed(old)) => {
+                        prop_assert!(given.contains(&old.id));
+                        old.id
+                    }
+                    other => panic!("{other:?}"),
+                };
+                prop_assert_eq!(id.term, term);
+                // Half of the ends leave no session.
+                if *resumes {
+                    sessions.add_offline(id, offline(1, u64::MAX, None));
+                } else {
+                    sessions.remove(id);
+                }
+            }
+        }
+    }
 }
 
 #[test]
 fn a_second_connection_waits_for_the_first_of_one_user_only() {
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(1, 10);
     let (first, second) = (outbox(), outbox());
     let Some(Registration::New(old)) = register(&sessions, "alice", &first, true) else {
         panic!()
@@ -139,7 +187,7 @@ fn a_second_connection_waits_for_the_first_of_one_user_only() {
     sessions.remove(old);
     assert!(sessions.outbox(old).is_none());
     let id = new(&sessions, "alice");
-    assert!(old.incarnation < id.incarnation);
+    assert_ne!(old, id);
     sessions.remove(old);
     assert!(sessions.outbox(id).is_some(), "a stale end changes nothing");
     assert_eq!(sessions.shut_down().len(), 2);
@@ -151,7 +199,7 @@ fn a_second_connection_waits_for_the_first_of_one_user_only() {
 
 #[test]
 fn a_resumed_session_uses_its_own_outbox_and_a_replaced_one_the_newcomers() {
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(1, 10);
     let (first, second, third) = (outbox(), outbox(), outbox());
     let Some(Registration::New(old)) = register(&sessions, "alice", &first, true) else {
         panic!()
@@ -159,20 +207,21 @@ fn a_resumed_session_uses_its_own_outbox_and_a_replaced_one_the_newcomers() {
     assert!(sessions.add_offline(old, offline(5, 100, None)).is_none());
     assert_eq!(sessions.connected_and_offline(), (0, 1));
     assert!(sessions.outbox(old).is_some(), "lanes still fill it");
-    let Some(Registration::Resumed(id, old_session)) = register(&sessions, "alice", &second, true)
-    else {
+    let Some(Registration::Resumed(resumed)) = register(&sessions, "alice", &second, true) else {
         panic!()
     };
-    assert_eq!((id.client, old_session.id), (old.client, old));
-    assert!(Arc::ptr_eq(&old_session.outbox, &first));
-    assert!(Arc::ptr_eq(&sessions.outbox(id).unwrap(), &first));
+    assert_eq!(resumed.id, old);
+    assert!(Arc::ptr_eq(&resumed.outbox, &first));
+    assert!(Arc::ptr_eq(&sessions.outbox(old).unwrap(), &first));
     assert_eq!(sessions.connected_and_offline(), (1, 0));
-    sessions.add_offline(id, offline(6, 100, None));
+    sessions.add_offline(old, offline(6, 100, None));
     let replaced = register(&sessions, "alice", &third, false);
-    let Some(Registration::Replaced(fresh, old)) = replaced else {
+    let Some(Registration::Replaced(fresh, ended)) = replaced else {
         panic!()
     };
-    assert!(Arc::ptr_eq(&old.outbox, &first), "the newcomer ends it");
+    assert_eq!(ended.id, old);
+    assert!(Arc::ptr_eq(&ended.outbox, &first), "the newcomer ends it");
+    assert_ne!(fresh, old);
     assert!(Arc::ptr_eq(&sessions.outbox(fresh).unwrap(), &third));
     assert_eq!(sessions.due(1_000).0.len(), 0, "no session is offline");
 }
@@ -181,7 +230,7 @@ fn a_resumed_session_uses_its_own_outbox_and_a_replaced_one_the_newcomers() {
 #[test]
 fn an_expired_session_is_not_resumed_even_before_its_end_is_carried_out() {
     for (now, resumed) in [(99, true), (100, false), (5_000, false)] {
-        let sessions = Sessions::new(10);
+        let sessions = Sessions::new(1, 10);
         let (first, second) = (outbox(), outbox());
         let Some(Registration::New(old)) = register(&sessions, "alice", &first, true) else {
             panic!()
@@ -189,7 +238,7 @@ fn an_expired_session_is_not_resumed_even_before_its_end_is_carried_out() {
         sessions.add_offline(old, offline(5, 100, Some(300)));
         let registration = register_at(&sessions, "alice", &second, true, now);
         let (id, old_outbox) = match registration {
-            Some(Registration::Resumed(id, was)) if resumed && was.id == old => (id, was.outbox),
+            Some(Registration::Resumed(was)) if resumed => (was.id, was.outbox),
             Some(Registration::Replaced(id, was)) if !resumed && was.id == old => {
                 assert!(was.session.will.is_some(), "its end sends the will");
                 (id, was.outbox)
@@ -197,6 +246,7 @@ fn an_expired_session_is_not_resumed_even_before_its_end_is_carried_out() {
             other => panic!("at {now}: {other:?}"),
         };
         assert!(Arc::ptr_eq(&old_outbox, &first));
+        assert_eq!(id == old, resumed);
         let own = if resumed { &first } else { &second };
         assert!(Arc::ptr_eq(&sessions.outbox(id).unwrap(), own));
         assert_eq!(sessions.outbox(old).is_some(), resumed);
@@ -208,7 +258,7 @@ fn an_expired_session_is_not_resumed_even_before_its_end_is_carried_out() {
 #[test]
 fn each_end_registers_the_newcomer_that_has_waited_longest() {
     use std::task::{Context, Poll, Waker};
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(1, 10);
     let first = new(&sessions, "alice");
     let attempts = std::cell::Cell::new(0);
     let own = outbox();
@@ -241,7 +291,7 @@ fn each_end_registers_the_newcomer_that_has_waited_longest() {
 #[test]
 fn a_shutdown_ends_the_wait_of_newcomers() {
     use std::task::{Context, Poll, Waker};
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(1, 10);
     new(&sessions, "alice");
     let own = outbox();
     let (user, id): (Arc<str>, ByteString) = ("alice".into(), "tv".into());
@@ -262,7 +312,7 @@ fn a_shutdown_ends_the_wait_of_newcomers() {
 
 #[test]
 fn a_newcomer_takes_over_a_connection_that_is_not_open_yet() {
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(1, 10);
     let first = Arc::new(Outbox::offline(Version::V5, LIMITS, Arc::default()));
     let Some(Registration::New(id)) = register(&sessions, "alice", &first, true) else {
         panic!()
@@ -289,7 +339,7 @@ fn a_newcomer_takes_over_a_connection_that_is_not_open_yet() {
 
 #[test]
 fn wills_and_ends_are_due_in_time() {
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(1, 10);
     let (alice, bob) = (new(&sessions, "alice"), new(&sessions, "bob"));
     sessions.add_offline(alice, offline(0, 100, Some(50)));
     sessions.add_offline(bob, offline(0, u64::MAX, None));
@@ -312,7 +362,7 @@ fn wills_and_ends_are_due_in_time() {
 
 #[test]
 fn a_session_that_ends_before_its_will_is_due_still_has_the_will() {
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(1, 10);
     let alice = new(&sessions, "alice");
     sessions.add_offline(alice, offline(0, 30, Some(50)));
     let (due, _) = sessions.due(30);
@@ -321,7 +371,7 @@ fn a_session_that_ends_before_its_will_is_due_still_has_the_will() {
 
 #[test]
 fn the_session_that_is_offline_longest_is_evicted_first() {
-    let sessions = Sessions::new(2);
+    let sessions = Sessions::new(1, 2);
     let ids: Vec<_> = ["a", "b", "c"].map(|u| new(&sessions, u)).into();
     assert!(
         sessions
@@ -354,7 +404,7 @@ fn the_session_that_is_offline_longest_is_evicted_first() {
 
 #[test]
 fn a_connection_that_opens_during_a_shutdown_is_closed() {
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(1, 10);
     let late = Arc::new(Outbox::offline(Version::V5, LIMITS, Arc::default()));
     let Some(Registration::New(id)) = register(&sessions, "alice", &late, true) else {
         panic!()
@@ -371,7 +421,7 @@ fn a_connection_that_opens_during_a_shutdown_is_closed() {
 
 #[test]
 fn sessions_without_credentials_are_evicted_before_users() {
-    let sessions = Sessions::new(2);
+    let sessions = Sessions::new(1, 2);
     let ids: Vec<_> = ["user", "~1", "~2"].map(|u| new(&sessions, u)).into();
     let anonymous = |since| {
         let mut offline = offline(since, 100, None);

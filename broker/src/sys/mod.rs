@@ -1,13 +1,13 @@
 //! The server's own numbers, as retained messages under `$SYS`.
 //!
-//! All topics under `$SYS/broker` belong to one lane and pass it like any other message, so a new subscriber receives all
-//! of them.
+//! All topics under `$SYS` belong to the lane of the node. Their messages pass it like any others, so a new subscriber
+//! receives all of them, but they are in no log: a log may have several nodes, and these numbers are of one.
 
 mod load;
 mod tree;
 
 use crate::clock::now_ms;
-use crate::lane::{Batch, Entry, LaneTable, PublishEntry, lane_of};
+use crate::lane::{Batch, Entry, LaneTable, PublishEntry};
 use crate::node::Node;
 use crate::packet::QoS;
 use std::sync::Arc;
@@ -50,9 +50,9 @@ impl SysPublisher {
     }
 
     async fn publish(&self, changed: &[(String, String)]) {
-        let Some((first, _)) = changed.first() else {
+        if changed.is_empty() {
             return;
-        };
+        }
         let mut batch = Batch::default();
         let at = now_ms();
         for (topic, value) in changed {
@@ -63,9 +63,8 @@ impl SysPublisher {
                 ..PublishEntry::of_server(at, topic, value.as_bytes())
             }));
         }
-        // All topics have the same first two levels, so they share a lane.
-        let lane = lane_of(first, self.node.lanes);
-        if let Err(error) = self.node.entrance.append(lane, batch).await {
+        let of_node = self.node.lanes;
+        if let Err(error) = self.node.entrance.append(of_node, batch).await {
             tracing::error!(%error, "$SYS could not be published");
         }
     }

@@ -144,9 +144,12 @@ impl World {
         let matches = plain.matches(topic);
         assert_eq!(filter.matches(topic), matches, "{filter:?} for {topic:?}");
         let lane = lane_of_filter(filter, self.lanes);
-        assert!(lane.is_none_or(|lane| lane < self.lanes));
-        if let (true, Some(lane)) = (matches, lane) {
-            assert_eq!(lane, lane_of(topic, self.lanes), "{filter:?} for {topic:?}");
+        let of_topic = lane_of(topic, self.lanes);
+        match lane {
+            _ if !matches => assert!(lane.is_none_or(|lane| lane <= self.lanes)),
+            Some(lane) => assert_eq!(lane, of_topic, "{filter:?} for {topic:?}"),
+            // `#` is in all lanes but that of the node.
+            None => assert!(of_topic < self.lanes, "{filter:?} for {topic:?}"),
         }
     }
 
@@ -173,7 +176,9 @@ impl World {
     }
 
     fn publish(&mut self, topic: &str) {
-        assert!(lane_of(topic, self.lanes) < self.lanes);
+        let is_sys = topic.split('/').next() == Some("$SYS");
+        let lane = lane_of(topic, self.lanes);
+        assert!(lane <= self.lanes && (lane == self.lanes) == is_sys);
         let mut reached = self.index.matches(topic);
         let mut expected: Vec<(u32, Option<NonZeroU32>)> = Vec::new();
         for (slot, filter, identifier) in &self.held {

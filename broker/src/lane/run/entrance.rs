@@ -20,7 +20,8 @@
 //!
 //! Applying in place saves two hops between threads. Once a batch is in the log, all later ones go
 //! there too until the applier has applied them all, so nothing overtakes. Entrances try the lock
-//! and never wait for it.
+//! and never wait for it. The lane of the node has no log: for it alone they wait, and its entries
+//! are short.
 
 use super::apply::{AbortOnPanic, apply_batch};
 use super::context::{NodeContext, NodeHost};
@@ -92,7 +93,7 @@ impl Entrance {
     ) -> Result<(), LogError> {
         let shared = self.lanes.get(lane)?;
         let batch = batch.into_bytes();
-        if self.in_place && self.apply(lane, shared, &batch, &mut placed) {
+        if (self.in_place || !shared.has_log) && self.apply(lane, shared, &batch, &mut placed) {
             return Ok(());
         }
         self.to_log(lane, shared, batch).await?;
@@ -107,9 +108,15 @@ impl Entrance {
         self.to_log(lane, shared, batch.into_bytes()).await
     }
 
-    /// Applies the batch in place. False, and nothing has happened, if the lane is not idle.
+    /// Applies the batch in place. False, and nothing has happened, if the lane has a log and is not
+    /// idle.
     fn apply(&self, number: u16, shared: &SharedLane, batch: &[u8], placed: impl FnOnce()) -> bool {
-        let Some(mut lane) = shared.state.try_lock() else {
+        let locked = if shared.has_log {
+            shared.state.try_lock()
+        } else {
+            Some(shared.state.lock())
+        };
+        let Some(mut lane) = locked else {
             return false;
         };
         // Asked while the lane is locked: a batch that comes into the log from now on is behind
@@ -189,6 +196,7 @@ mod tests {
         Verdict,
     };
     use crate::sessions::Sessions;
+    use futures_util::FutureExt;
     use parking_lot::Mutex;
     use std::collections::HashMap;
     use std::time::Duration;
@@ -213,7 +221,7 @@ mod tests {
         ) -> Result<Verdict, Refusal> {
             let number = u32::from_be_bytes(message.payload.try_into().unwrap());
             let mut notes = self.0.lock();
-            notes.entry(who.session.client).or_default().push(number);
+            notes.entry(who.session.n).or_default().push(number);
             Ok(Verdict {
                 mark: Mark::default(),
                 keep: false,
@@ -230,10 +238,8 @@ mod tests {
         batch.push(&Entry::Publish(PublishEntry {
             at: 1,
             origin: Some(Actor {
-                session: SessionId {
-                    client,
-                    incarnation: 1,
-                },
+                session: SessionId { term: 1, n: client },
+                connection: 1,
                 user: "u",
             }),
             topic: "t",
@@ -245,6 +251,46 @@ mod tests {
         batch
     }
 
+    fn lane(number: u16, notes: &Arc<Mutex<HashMap<u64, Vec<u32>>>>) -> Lane {
+        let limits = RetainedLimits {
+            messages: 1,
+            bytes: 1,
+        };
+        Lane::new(number, Box::new(Notes(Arc::clone(notes))), limits)
+    }
+
+    fn context() -> Arc<NodeContext> {
+        Arc::new(NodeContext {
+            sessions: Arc::new(Sessions::new(1, 0)),
+            mailboxes: Mailboxes::new(1).0,
+            timers: Arc::new(Timers::default()),
+            policy: Arc::new(AllowAll),
+            barriers: Arc::new(Barriers::default()),
+        })
+    }
+
+    /// The log of the one other lane is full, so whatever went there would wait for ever.
+    #[test]
+    fn the_lane_of_the_node_is_served_without_a_log() {
+        let notes = Arc::default();
+        let log = Embedded::start(1, 1 << 10);
+        let lanes = Arc::new(LaneTable::new(
+            [lane(0, &notes)].into_iter(),
+            lane(1, &notes),
+        ));
+        let busy = lanes.get(0).unwrap().state.lock();
+        let appender = log.appender().unwrap();
+        while appender.try_append(0, vec![0; 100].into()).is_ok() {}
+        for in_place in [true, false] {
+            let mut entrance = Entrance::new(&log, lanes.clone(), context()).unwrap();
+            entrance.in_place = in_place;
+            let result = entrance.append(1, message(7, 1)).now_or_never();
+            assert!(matches!(result, Some(Ok(()))), "{in_place}: {result:?}");
+        }
+        drop(busy);
+        assert_eq!(notes.lock()[&7], [1, 1]);
+    }
+
     /// Several threads append to one lane, in place or to the log as it happens. The order of each
     /// is kept, and nothing is lost or repeated.
     #[test]
@@ -252,21 +298,11 @@ mod tests {
         const EACH: u32 = 20_000;
         let notes = Arc::default();
         let log = Embedded::start(1, 4 << 10);
-        let lanes = Arc::new(LaneTable::new(std::iter::once(Lane::new(
-            0,
-            Box::new(Notes(Arc::clone(&notes))),
-            RetainedLimits {
-                messages: 1,
-                bytes: 1,
-            },
-        ))));
-        let context = Arc::new(NodeContext {
-            sessions: Arc::new(Sessions::new(0)),
-            mailboxes: Mailboxes::new(1).0,
-            timers: Arc::new(Timers::default()),
-            policy: Arc::new(AllowAll),
-            barriers: Arc::new(Barriers::default()),
-        });
+        let lanes = Arc::new(LaneTable::new(
+            [lane(0, &notes)].into_iter(),
+            lane(1, &notes),
+        ));
+        let context = context();
         let follower = log.follower(&[0]).unwrap();
         let applier = Applier {
             lanes: lanes.clone(),

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub(crate) struct SharedLane {
     /// The order in which this lock is taken is the order of the lane's entries.
     pub(super) state: Mutex<Lane>,
+    /// Whether batches that find the lane busy go to its log. The lane of the node has none.
+    pub(super) has_log: bool,
     /// Batches that were given to the log and have not been applied. Only if there are none may a
     /// batch be applied in place.
     pub(super) batches_in_log: AtomicUsize,
@@ -26,17 +28,20 @@ impl SharedLane {
     }
 }
 
-/// All lanes of a node, by number.
+/// All lanes of a node, by number. The last is the lane of the node: what is in it concerns this
+/// process alone (`$SYS`), so no log contains it, and every batch for it is applied in place.
 pub(crate) struct LaneTable(Vec<SharedLane>);
 
 impl LaneTable {
-    pub(crate) fn new(lanes: impl Iterator<Item = Lane>) -> Self {
-        let shared = |lane| SharedLane {
+    pub(crate) fn new(with_log: impl Iterator<Item = Lane>, of_node: Lane) -> Self {
+        let shared = |lane, has_log| SharedLane {
             state: Mutex::new(lane),
+            has_log,
             batches_in_log: AtomicUsize::new(0),
             counts: Default::default(),
         };
-        LaneTable(lanes.map(shared).collect())
+        let with_log = with_log.map(|lane| shared(lane, true));
+        LaneTable(with_log.chain([shared(of_node, false)]).collect())
     }
 
     /// How much all lanes hold together.
@@ -64,8 +69,8 @@ mod tests {
             messages: 1,
             bytes: 1,
         };
-        let lanes = (0..2).map(|number| Lane::new(number, Box::new(AllowAll), limits));
-        let table = LaneTable::new(lanes);
+        let lane = |number| Lane::new(number, Box::new(AllowAll), limits);
+        let table = LaneTable::new((0..2).map(lane), lane(2));
         assert_eq!(table.totals(), LaneTotals::default());
         table.0[1].store_counts([5, 50, 1, 2, 3, 4]);
         let expected = LaneTotals {

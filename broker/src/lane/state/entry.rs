@@ -9,12 +9,12 @@ use crate::policy::{Actor, EndReason, Mount, Request};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The first byte of every batch. A change to [`Entry`] that old readers cannot decode changes it.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// One thing that happens in a lane.
 ///
 /// Alice joins, publishes, and loses her connection; her session is kept for a while. The lane's
-/// log:
+/// log, with Alice's session 7 and its connection 1 as `7.1`:
 ///
 /// ```text
 /// position  entry
@@ -22,7 +22,7 @@ const FORMAT: u8 = 1;
 ///       18  Publish       origin: 7.1 alice, topic: chat/berlin/main, payload: "hi"
 ///       19  Disconnected  who: 7.1 alice, reason: Lost("keep-alive timed out")
 ///       20  Publish       origin: 9.4 bob, ...      (waits in Alice's outbox)
-///       21  Resume        who: 7.2 alice, ...       (incarnation 2: 7.1 is stale from now on)
+///       21  Resume        who: 7.2 alice, ...       (connection 2: 7.1 is stale from now on)
 /// ```
 ///
 /// The order of the variants is part of the format: each is encoded by its number.
@@ -284,10 +284,8 @@ mod tests {
     use proptest::prelude::*;
 
     const WHO: Actor<'_> = Actor {
-        session: SessionId {
-            client: 7,
-            incarnation: 9,
-        },
+        session: SessionId { term: 9, n: 7 },
+        connection: 1,
         user: "alice",
     };
 

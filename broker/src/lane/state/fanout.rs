@@ -23,14 +23,14 @@ pub(super) fn fan_out(
     }
     let mut matches: Vec<&Subscription> = Vec::new();
     let mut groups: Vec<&Group> = Vec::new();
-    let sender = message.entry.origin.map(|o| o.session.client);
+    let sender = message.entry.origin.map(|o| o.session);
     let found = |s| {
         let s: &Subscription = s;
         let Some(subscriber) = subscribers.get(s.slot) else {
             return;
         };
         // With "no local", a client does not receive its own messages [MQTT-3.8.3-3].
-        if s.options.no_local && Some(subscriber.session.client) == sender {
+        if s.options.no_local && Some(subscriber.session) == sender {
             return;
         }
         if s.guarded && !hook.may_see(subscriber.actor(), message.entry.topic) {

@@ -188,12 +188,12 @@ impl Lane {
         self.effects = effects;
     }
 
-    /// The slot of a session, which is added if the lane does not know it. It replaces an earlier
-    /// incarnation. None if a later one has been here.
+    /// The slot of a session, which is added if the lane does not know it. What an earlier connection
+    /// of the session left is removed. None if a later one has been here.
     pub(super) fn slot_for(&mut self, who: Actor<'_>, host: &dyn LaneHost) -> Option<Slot> {
-        if let Some(slot) = self.subscribers.slot_of(who.session.client) {
-            let known = self.subscribers.get(slot)?.session.incarnation;
-            match known.cmp(&who.session.incarnation) {
+        if let Some(slot) = self.subscribers.slot_of(who.session) {
+            let known = self.subscribers.get(slot)?.connection;
+            match known.cmp(&who.connection) {
                 Ordering::Less => self.remove_session(slot),
                 Ordering::Equal => return Some(slot),
                 Ordering::Greater => return None,

@@ -108,14 +108,12 @@ fn no() -> Refusal {
 }
 
 const ALICE: Actor<'static> = origin(1, 1, "alice");
-const BOB: Actor<'static> = origin(2, 2, "bob");
+const BOB: Actor<'static> = origin(2, 1, "bob");
 
-const fn origin(client: u64, incarnation: u64, user: &'static str) -> Actor<'static> {
+const fn origin(n: u64, connection: u32, user: &'static str) -> Actor<'static> {
     Actor {
-        session: SessionId {
-            client,
-            incarnation,
-        },
+        session: SessionId { term: 1, n },
+        connection,
         user,
     }
 }
@@ -433,15 +431,15 @@ fn an_empty_payload_clears_only_with_the_retain_flag() {
 }
 
 #[test]
-fn entries_of_an_earlier_incarnation_are_ignored() {
+fn entries_of_an_earlier_connection_are_ignored() {
     let mut s = Scene::new(Box::new(Picky));
     let later = origin(1, 3, "alice");
-    s.host.outboxes.insert(later.session, outbox(Version::V3));
     s.subscribe(ALICE, &["t/old"], |_| ());
     s.subscribe(later, &["t/new"], |_| ());
-    s.sent(later);
+    s.subscribe(ALICE, &["t/late"], |_| ());
     s.sent(ALICE);
     s.publish(BOB, "t/old", false);
+    s.publish(BOB, "t/late", false);
     assert!(s.topics(ALICE).is_empty(), "its subscriptions were removed");
     s.subscribe(BOB, &["t/gone"], |_| ());
     s.sent(BOB);
@@ -460,6 +458,29 @@ fn entries_of_an_earlier_incarnation_are_ignored() {
     }));
     s.publish(BOB, "t/new", false);
     assert!(s.topics(later).is_empty());
+}
+
+#[test]
+fn the_end_of_a_session_leaves_the_next_one_of_its_client_alone() {
+    let mut s = Scene::new(Box::new(Picky));
+    let next = origin(3, 1, "alice");
+    s.host.outboxes.insert(next.session, outbox(Version::V3));
+    for who in [ALICE, next] {
+        s.subscribe(who, &["t/a"], |f| f.options.no_local = true);
+        s.sent(who);
+    }
+    for _ in 0..2 {
+        s.apply(&Entry::Ended(DisconnectEntry {
+            at: 30,
+            who: ALICE,
+            reason: EndReason::Orderly,
+        }));
+        s.publish(BOB, "t/a", false);
+        assert!(s.topics(ALICE).is_empty());
+        assert_eq!(s.topics(next), ["t/a"]);
+    }
+    s.publish(next, "t/a", false);
+    assert!(s.topics(next).is_empty(), "no local");
 }
 
 #[test]

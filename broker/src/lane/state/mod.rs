@@ -62,7 +62,7 @@ pub(crate) use entry::{
 pub(crate) use host::LaneHost;
 pub(crate) use index::Index;
 pub(crate) use lane::Lane;
-pub(crate) use lane_of::{lane_of, lane_of_filter};
+pub(crate) use lane_of::{lane_of, lane_of_filter, spans_lanes};
 pub(crate) use retained::RetainedLimits;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use retained::{RetainedMessage, RetainedStore};

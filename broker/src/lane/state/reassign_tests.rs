@@ -311,7 +311,7 @@ fn messages_of_a_filter_that_is_not_resumed_go_to_others() {
         filters: Vec::new(),
     }));
     assert_eq!((s.got(BOB), s.stored(ALICE).0), ("01".to_owned(), 0));
-    assert!(s.lane.subscribers.slot_of(ALICE.session.client).is_none());
+    assert!(s.lane.subscribers.slot_of(ALICE.session).is_none());
 }
 
 /// Whether no connection is to be closed.

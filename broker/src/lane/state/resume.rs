@@ -5,7 +5,7 @@ use super::host::LaneHost;
 use super::lane::Lane;
 use super::subscription::Slot;
 use crate::packet::ReasonCode;
-use crate::policy::{Attempt, Request, SessionId};
+use crate::policy::{Actor, Attempt, Request};
 use std::collections::HashSet;
 
 impl Lane {
@@ -13,7 +13,7 @@ impl Lane {
     /// groups go to members that have a connection.
     pub(super) fn disconnected(&mut self, d: &DisconnectEntry<'_>, host: &mut dyn LaneHost) {
         self.advance_time(d.at);
-        if let Some(slot) = self.slot_up_to(d.who.session) {
+        if let Some(slot) = self.slot_up_to(d.who) {
             self.reassign_after_disconnect(slot, host);
         }
         self.with_hook(|hook, cx| hook.disconnected(cx, d.who, &d.reason));
@@ -24,9 +24,9 @@ impl Lane {
     /// member.
     pub(super) fn ended(&mut self, d: &DisconnectEntry<'_>, host: &mut dyn LaneHost) {
         self.advance_time(d.at);
-        // A later incarnation keeps its subscriptions. The hook is told all the same: it may have
+        // A later connection keeps its subscriptions. The hook is told all the same: it may have
         // state of the earlier one.
-        if let Some(slot) = self.slot_up_to(d.who.session)
+        if let Some(slot) = self.slot_up_to(d.who)
             && let Some(outbox) = self.remove_session(slot)
         {
             self.reassign_after_end(slot, &outbox, host);
@@ -35,11 +35,11 @@ impl Lane {
         self.perform_effects(host);
     }
 
-    /// The slot of this session, or of an earlier incarnation; none if a later one has it.
-    fn slot_up_to(&self, session: SessionId) -> Option<Slot> {
-        let slot = self.subscribers.slot_of(session.client)?;
-        let known = self.subscribers.get(slot)?.session;
-        (known.incarnation <= session.incarnation).then_some(slot)
+    /// The slot of this session; none if a later connection has it.
+    fn slot_up_to(&self, who: Actor<'_>) -> Option<Slot> {
+        let slot = self.subscribers.slot_of(who.session)?;
+        let known = self.subscribers.get(slot)?.connection;
+        (known <= who.connection).then_some(slot)
     }
 
     /// A connection resumes the session. Each filter that the policy allowed is judged again by the
@@ -50,7 +50,7 @@ impl Lane {
     /// the subscription), or the hook's refusal.
     pub(super) fn resume(&mut self, r: &SubscribeEntry<'_>, host: &mut dyn LaneHost) {
         self.advance_time(r.at);
-        let slot = self.subscribers.set_session(r.who.session);
+        let slot = self.subscribers.set_connection(r.who);
         let held = |lane: &Lane, filter: &str| {
             slot.filter(|slot| lane.subscriptions.find(filter, *slot).is_some())
         };

@@ -11,6 +11,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Subscriber {
     pub session: SessionId,
+    /// The session's latest connection that this lane has heard of.
+    pub connection: u32,
     pub user: Box<str>,
     /// None if the session ended before this lane heard of it, or is another node's.
     pub outbox: Option<Arc<Outbox>>,
@@ -18,14 +20,12 @@ pub(super) struct Subscriber {
     pub filters: HashSet<Box<str>>,
 }
 
-/// All sessions of a lane, by slot and by client.
-///
-/// A client has one slot at the most: its session keeps the slot when another connection resumes
-/// it.
+/// All sessions of a lane, by slot and by id. A session keeps its slot when another connection
+/// resumes it.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     slots: Vec<Option<Subscriber>>,
-    by_client: HashMap<u64, Slot>,
+    by_id: HashMap<SessionId, Slot>,
     /// Slots of sessions that have been removed.
     free: Vec<Slot>,
 }
@@ -35,6 +35,7 @@ impl Subscriber {
     pub(super) fn actor(&self) -> Actor<'_> {
         Actor {
             session: self.session,
+            connection: self.connection,
             user: &self.user,
         }
     }
@@ -50,15 +51,16 @@ impl Subscribers {
         self.get(slot)?.outbox.as_ref()
     }
 
-    /// The slot of a client's session, whatever its incarnation.
-    pub(super) fn slot_of(&self, client: u64) -> Option<Slot> {
-        self.by_client.get(&client).copied()
+    /// The slot of a session, whatever its connection.
+    pub(super) fn slot_of(&self, session: SessionId) -> Option<Slot> {
+        self.by_id.get(&session).copied()
     }
 
-    /// Adds a session, whose client must have no slot. None if all slots are taken.
+    /// Adds a session, which must have no slot. None if all slots are taken.
     pub(super) fn insert(&mut self, who: Actor<'_>, outbox: Option<Arc<Outbox>>) -> Option<Slot> {
         let subscriber = Subscriber {
             session: who.session,
+            connection: who.connection,
             user: who.user.into(),
             outbox,
             filters: HashSet::new(),
@@ -71,19 +73,19 @@ impl Subscribers {
             Some(free) => *free = Some(subscriber),
             None => self.slots.push(Some(subscriber)),
         }
-        self.by_client.insert(who.session.client, slot);
+        self.by_id.insert(who.session, slot);
         Some(slot)
     }
 
-    /// Another connection has resumed a session: sets its incarnation. None if the client has no
-    /// slot here, or if a later incarnation has it.
-    pub(super) fn set_session(&mut self, session: SessionId) -> Option<Slot> {
-        let slot = self.slot_of(session.client)?;
+    /// Another connection has resumed a session. None if the session has no slot here, or if a later
+    /// connection has it.
+    pub(super) fn set_connection(&mut self, who: Actor<'_>) -> Option<Slot> {
+        let slot = self.slot_of(who.session)?;
         let known = self.slots.get_mut(slot as usize)?.as_mut()?;
-        if known.session.incarnation > session.incarnation {
+        if known.connection > who.connection {
             return None;
         }
-        known.session = session;
+        known.connection = who.connection;
         Some(slot)
     }
 
@@ -110,13 +112,13 @@ impl Subscribers {
     /// Removes a session. Its subscriptions in the index are the caller's to remove.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Subscriber> {
         let subscriber = self.slots.get_mut(slot as usize)?.take()?;
-        self.by_client.remove(&subscriber.session.client);
+        self.by_id.remove(&subscriber.session);
         self.free.push(slot);
         Some(subscriber)
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.by_client.is_empty()
+        self.by_id.is_empty()
     }
 }

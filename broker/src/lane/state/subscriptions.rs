@@ -11,7 +11,7 @@
 //! ```
 
 use super::index::Index;
-use super::lane_of::spread;
+use super::lane_of::{spans_lanes, spread};
 use super::subscription::{Slot, Subscription};
 use crate::packet::TopicFilter;
 use std::cell::Cell;
@@ -203,13 +203,8 @@ fn first_turn(filter: &str) -> u16 {
 
 /// The place of a filter's subscriptions in [`Subscriptions::count`].
 fn kind(filter: &str) -> usize {
-    usize::from(is_shared(filter)) + 2 * usize::from(spans_lanes(filter))
-}
-
-/// Whether every lane has to know a filter.
-fn spans_lanes(filter: &str) -> bool {
-    let parsed = TopicFilter::new(filter.into());
-    parsed.is_ok_and(|parsed| parsed.literal_head().is_none())
+    let spans = TopicFilter::new(filter.into()).is_ok_and(|parsed| spans_lanes(&parsed));
+    usize::from(is_shared(filter)) + 2 * usize::from(spans)
 }
 
 /// The filter that a shared one applies to topics; none for a filter that is not shared.
