@@ -6,6 +6,7 @@
 
 use crate::packet::{PublishProperties, QoS, SubscribeOptions};
 use crate::policy::{Actor, EndReason, Mount, Request};
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The first byte of every batch. A change to [`Entry`] that old readers cannot decode changes it.
@@ -207,11 +208,11 @@ impl Batch {
             self.bytes.reserve(256);
             self.bytes.push(FORMAT);
         }
-        match postcard::to_extend(entry, std::mem::take(&mut self.bytes)) {
-            Ok(bytes) => self.bytes = bytes,
-            // Writing to a Vec cannot fail, so this is a bug. The batch has lost its entries and is
-            // empty.
-            Err(error) => tracing::error!(%error, "an entry could not be encoded"),
+        let before = self.bytes.len();
+        if let Err(error) = postcard::serialize_with_flavor(entry, Behind(&mut self.bytes)) {
+            // Writing to a Vec cannot fail, so this is a bug.
+            tracing::error!(%error, "an entry could not be encoded");
+            self.bytes.truncate(before);
         }
     }
 
@@ -268,6 +269,28 @@ impl<'a> PropertiesEntry<'a> {
                 .map(|(n, v)| (&**n, &**v))
                 .collect(),
         }))
+    }
+}
+
+/// Encodes behind the bytes of a vector. Unlike postcard's own flavors it copies a string at once
+/// also where nothing is optimized, as in tests.
+struct Behind<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Behind<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 
