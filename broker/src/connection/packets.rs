@@ -24,7 +24,7 @@ impl Connection {
                 break Some(Ending::Closed(close));
             }
             if self.client.pending.is_full()
-                && let Err(error) = self.client.append_all().await
+                && let Err(error) = self.client.append_and_yield().await
             {
                 break Some(Ending::Closed(error.into()));
             }

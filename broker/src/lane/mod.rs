@@ -33,9 +33,9 @@ pub(crate) use run::{
     Timers,
 };
 pub(crate) use state::{
-    Batch, DisconnectEntry, Entry, FilterEntry, Index, Lane, LaneTotals, PropertiesEntry,
-    PublishEntry, RetainedLimits, SubscribeEntry, Subscription, UnsubscribeEntry, lane_of,
-    lane_of_filter,
+    BATCH_BYTES, BATCH_ENTRIES, Batch, DisconnectEntry, Entry, FilterEntry, Index, Lane,
+    LaneTotals, PropertiesEntry, PublishEntry, RetainedLimits, SubscribeEntry, Subscription,
+    UnsubscribeEntry, lane_of, lane_of_filter,
 };
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use state::{RetainedMessage, RetainedStore};

@@ -115,8 +115,7 @@ impl Server {
     fn append_to_lanes(&self, entry: &Entry<'_>, limit: Duration) {
         let append = async {
             for lane in 0..self.node.lanes {
-                let mut batch = Batch::default();
-                batch.push(entry);
+                let batch = Batch::of(entry);
                 if let Err(error) = self.node.entrance.append_to_log(lane, batch).await {
                     tracing::error!(%error, lane, "a lane accepts no entry of the shutdown");
                 }

@@ -60,9 +60,7 @@ pub(crate) async fn notify_lanes(
 }
 
 async fn append_last(node: &Node, lane: u16, entry: &Entry<'_>) {
-    let mut batch = Batch::default();
-    batch.push(entry);
-    if let Err(error) = node.entrance.append(lane, batch).await {
+    if let Err(error) = node.entrance.append(lane, Batch::of(entry)).await {
         tracing::error!(%error, "the log did not take the end of a session");
     }
 }

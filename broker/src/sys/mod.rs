@@ -49,24 +49,25 @@ impl SysPublisher {
         }
     }
 
-    async fn publish(&self, changed: &[(String, String)]) {
+    async fn publish<'a>(&self, changed: &'a [(String, String)]) {
         let Some((first, _)) = changed.first() else {
             return;
         };
-        let mut batch = Batch::default();
         let at = now_ms();
-        for (topic, value) in changed {
-            batch.push(&Entry::Publish(PublishEntry {
+        let entry = |(topic, value): &'a (String, String)| {
+            Entry::Publish(PublishEntry {
                 // As in mosquitto: a subscriber receives the QoS that it asked for.
                 qos: QoS::ExactlyOnce,
                 retain: true,
                 ..PublishEntry::of_server(at, topic, value.as_bytes())
-            }));
-        }
+            })
+        };
         // All topics have the same first two levels, so they share a lane.
         let lane = lane_of(first, self.node.lanes);
-        if let Err(error) = self.node.entrance.append(lane, batch).await {
-            tracing::error!(%error, "$SYS could not be published");
+        for batch in Batch::all_of(changed.iter().map(entry)) {
+            if let Err(error) = self.node.entrance.append(lane, batch).await {
+                tracing::error!(%error, "$SYS could not be published");
+            }
         }
     }
 }

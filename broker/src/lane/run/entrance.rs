@@ -84,20 +84,23 @@ impl Entrance {
     ///
     /// In place, that is before the batch has any effect, while the lane is locked: `placed` must
     /// not append. By the log, the applier may have applied the batch already.
-    pub(crate) async fn append_and(
+    pub(crate) fn append_and(
         &self,
         lane: u16,
         batch: Batch,
         mut placed: impl FnMut(),
-    ) -> Result<(), LogError> {
-        let shared = self.lanes.get(lane)?;
+    ) -> impl Future<Output = Result<(), LogError>> {
+        // Not in the future, which would hold both forms of the batch.
         let batch = batch.into_bytes();
-        if self.in_place && self.apply(lane, shared, &batch, &mut placed) {
-            return Ok(());
+        async move {
+            let shared = self.lanes.get(lane)?;
+            if self.in_place && self.apply(lane, shared, &batch, &mut placed) {
+                return Ok(());
+            }
+            self.to_log(lane, shared, batch).await?;
+            placed();
+            Ok(())
         }
-        self.to_log(lane, shared, batch).await?;
-        placed();
-        Ok(())
     }
 
     /// Appends to the log even if the lane is idle, for entries that concern the applier:
@@ -226,8 +229,7 @@ mod tests {
     }
 
     fn message(client: u64, number: u32) -> Batch {
-        let mut batch = Batch::default();
-        batch.push(&Entry::Publish(PublishEntry {
+        Batch::of(&Entry::Publish(PublishEntry {
             at: 1,
             origin: Some(Actor {
                 session: SessionId {
@@ -241,8 +243,7 @@ mod tests {
             qos: QoS::AtMostOnce,
             retain: false,
             properties: None,
-        }));
-        batch
+        }))
     }
 
     /// Several threads append to one lane, in place or to the log as it happens. The order of each
@@ -298,8 +299,8 @@ mod tests {
             }
         });
         let mut end = Batch::default();
-        end.push(&Entry::Barrier(1));
-        end.push(&Entry::End);
+        end.push(&Entry::Barrier(1)).unwrap();
+        end.push(&Entry::End).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime
             .unwrap()
