@@ -29,7 +29,7 @@ mod state;
 pub use run::QUIET_TARGETS;
 
 pub(crate) use run::{
-    Applier, Barriers, Embedded, Entrance, LaneLog, LaneTable, LogError, Mailboxes, NodeContext,
+    Applier, ApplierStop, Embedded, Entrance, LaneLog, LaneTable, LogError, Mailboxes, NodeContext,
     Timers,
 };
 pub(crate) use state::{

@@ -3,34 +3,23 @@
 use super::context::NodeHost;
 use crate::lane::state::{self, Lane};
 
-/// Applies all entries of a batch, in order. What cannot be read is logged and skipped. False if
-/// the lane has ended.
-pub(super) fn apply_batch(
-    number: u16,
-    lane: &mut Lane,
-    batch: &[u8],
-    host: &mut NodeHost<'_>,
-) -> bool {
+/// Applies all entries of a batch, in order. What cannot be read is logged and skipped.
+pub(super) fn apply_batch(number: u16, lane: &mut Lane, batch: &[u8], host: &mut NodeHost<'_>) {
     let entries = match state::read_batch(batch) {
         Ok(entries) => entries,
         Err(error) => {
             tracing::error!(lane = number, %error, "a batch that cannot be read was skipped");
-            return true;
+            return;
         }
     };
     for entry in entries {
         match entry {
-            Ok(entry) => {
-                if !lane.apply(&entry, host) {
-                    return false;
-                }
-            }
+            Ok(entry) => lane.apply(&entry, host),
             Err(error) => {
                 tracing::error!(lane = number, %error, "the rest of a batch was skipped");
             }
         }
     }
-    true
 }
 
 /// Aborts the process if it is dropped by a panic.

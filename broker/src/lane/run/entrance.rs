@@ -30,7 +30,6 @@ use super::table::{LaneTable, SharedLane};
 use crate::lane::state::Batch;
 use crate::outbox::Outbox;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One thread's entrance to all lanes. Batches that one task appends to a lane, one after the
 /// other, keep their order.
@@ -103,21 +102,12 @@ impl Entrance {
         }
     }
 
-    /// Appends to the log even if the lane is idle, for entries that concern the applier:
-    /// [`Entry::Barrier`](crate::lane::Entry::Barrier) and [`Entry::End`](crate::lane::Entry::End).
-    pub(crate) async fn append_to_log(&self, lane: u16, batch: Batch) -> Result<(), LogError> {
-        let shared = self.lanes.get(lane)?;
-        self.to_log(lane, shared, batch.into_bytes()).await
-    }
-
     /// Applies the batch in place. False, and nothing has happened, if the lane is not idle.
     fn apply(&self, number: u16, shared: &SharedLane, batch: &[u8], placed: impl FnOnce()) -> bool {
         let Some(mut lane) = shared.state.try_lock() else {
             return false;
         };
-        // Asked while the lane is locked: a batch that comes into the log from now on is behind
-        // this one.
-        if shared.batches_in_log.load(Ordering::Acquire) > 0 {
+        if !shared.is_idle(&lane) {
             return false;
         }
         let _no_half_state = AbortOnPanic;
@@ -142,8 +132,7 @@ impl Entrance {
         shared: &SharedLane,
         batch: bytes::Bytes,
     ) -> Result<(), LogError> {
-        // Counted before the applier can see it, and uncounted if it is never appended.
-        let counted = CountedBatch::new(&shared.batches_in_log);
+        let counted = CountedBatch::new(shared);
         match self.appender.try_append(lane, batch) {
             Ok(()) => {}
             Err(AppendError::Full(batch)) => self.appender.append(lane, batch).await?,
@@ -156,12 +145,12 @@ impl Entrance {
 
 /// A batch that counts as being in a lane's log. Dropped before it is appended, it does not count
 /// any more.
-struct CountedBatch<'a>(Option<&'a AtomicUsize>);
+struct CountedBatch<'a>(Option<&'a SharedLane>);
 
 impl<'a> CountedBatch<'a> {
-    fn new(counter: &'a AtomicUsize) -> Self {
-        counter.fetch_add(1, Ordering::AcqRel);
-        CountedBatch(Some(counter))
+    fn new(lane: &'a SharedLane) -> Self {
+        lane.enter_log();
+        CountedBatch(Some(lane))
     }
 
     /// The batch has been appended: the applier uncounts it.
@@ -172,8 +161,8 @@ impl<'a> CountedBatch<'a> {
 
 impl Drop for CountedBatch<'_> {
     fn drop(&mut self) {
-        if let Some(counter) = self.0 {
-            counter.fetch_sub(1, Ordering::AcqRel);
+        if let Some(lane) = self.0 {
+            lane.leave_log(&lane.state.lock());
         }
     }
 }
@@ -183,8 +172,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::lane::{
-        Applier, Barriers, Embedded, Entry, Lane, LaneLog, Mailboxes, PublishEntry, RetainedLimits,
-        Timers,
+        Applier, Embedded, Entry, Lane, LaneLog, Mailboxes, PublishEntry, RetainedLimits, Timers,
     };
     use crate::packet::QoS;
     use crate::policy::{
@@ -194,7 +182,7 @@ mod tests {
     use crate::sessions::Sessions;
     use parking_lot::Mutex;
     use std::collections::HashMap;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     /// The numbers that each client has sent, in the lane's order.
     struct Notes(Arc<Mutex<HashMap<u64, Vec<u32>>>>);
@@ -266,19 +254,18 @@ mod tests {
             mailboxes: Mailboxes::new(1).0,
             timers: Arc::new(Timers::default()),
             policy: Arc::new(AllowAll),
-            barriers: Arc::new(Barriers::default()),
         });
         let follower = log.follower(&[0]).unwrap();
         let applier = Applier {
             lanes: lanes.clone(),
-            open: 1,
             follower,
             context: context.clone(),
+            stopped: Arc::default(),
         };
+        let stop = applier.stop_handle();
         let applier = std::thread::spawn(|| applier.run());
         let entrance = || Entrance::new(&log, lanes.clone(), context.clone()).unwrap();
         let entrances: Vec<_> = (0u64..3).map(|client| (client, entrance())).collect();
-        let last = entrance();
         std::thread::scope(|scope| {
             for (client, entrance) in &entrances {
                 scope.spawn(move || {
@@ -288,7 +275,8 @@ mod tests {
                             let batch = message(*client, number);
                             // Now and then to the log, although the lane may be idle.
                             let sent = if number % 97 == 0 {
-                                entrance.append_to_log(0, batch).await
+                                let lane = entrance.lanes.get(0).unwrap();
+                                entrance.to_log(0, lane, batch.into_bytes()).await
                             } else {
                                 entrance.append(0, batch).await
                             };
@@ -298,23 +286,12 @@ mod tests {
                 });
             }
         });
-        let mut end = Batch::default();
-        end.push(&Entry::Barrier(1)).unwrap();
-        end.push(&Entry::End).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        runtime
-            .unwrap()
-            .block_on(last.append_to_log(0, end))
-            .unwrap();
-        assert!(context.barriers.wait(1, 1, Duration::from_secs(30)));
+        assert!(lanes.wait_until_applied(Instant::now() + Duration::from_secs(30)));
+        stop.stop().unwrap();
         applier.join().unwrap();
         let expected: Vec<u32> = (0..EACH).collect();
         for client in 0..3 {
             assert!(notes.lock()[&client] == expected, "client {client}");
         }
-        assert_eq!(
-            lanes.get(0).unwrap().batches_in_log.load(Ordering::Acquire),
-            0
-        );
     }
 }

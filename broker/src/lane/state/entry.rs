@@ -61,10 +61,6 @@ pub(crate) enum Entry<'a> {
         /// The hook's own; it ignores a generation that is not its latest.
         generation: u64,
     },
-    /// Nothing but a mark with a number: once it is applied, all entries before it are.
-    Barrier(u64),
-    /// The log ends here. The applier stops following the lane.
-    End,
 }
 
 /// An application message.
@@ -417,7 +413,6 @@ mod tests {
                 who: WHO,
                 reason: EndReason::Orderly,
             }),
-            Entry::Barrier(6),
         ];
         let mut batch = Batch::default();
         for entry in &entries {
