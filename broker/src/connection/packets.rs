@@ -15,9 +15,9 @@ impl Connection {
     pub(super) async fn take_packets(&mut self) -> Result<(), Ending> {
         let ended = loop {
             let taken = match self.take_packet() {
-                Ok(Taken::Nothing) => break None,
-                Ok(Taken::Packet) => Ok(()),
-                Ok(Taken::Request(request)) => request.await,
+                Ok(NextPacket::Nothing) => break None,
+                Ok(NextPacket::Packet) => Ok(()),
+                Ok(NextPacket::Request(request)) => request.await,
                 Err(ending) => break Some(ending),
             };
             if let Err(close) = taken {
@@ -47,10 +47,10 @@ impl Connection {
     ///
     /// # Errors
     /// The connection ends with this packet.
-    fn take_packet(&mut self) -> Result<Taken<'_>, Ending> {
+    fn take_packet(&mut self) -> Result<NextPacket<'_>, Ending> {
         let packet = self.intake.next(&mut self.decoder);
         let Some(packet) = packet.map_err(|error| Ending::bad_packet(&error))? else {
-            return Ok(Taken::Nothing);
+            return Ok(NextPacket::Nothing);
         };
         let client = &mut self.client;
         match client.session.step(packet)? {
@@ -59,14 +59,14 @@ impl Connection {
             Step::Publish(inbound) => publish(client, &inbound),
             Step::Repeated(id) => client.pending.acknowledge_again(id),
             Step::Subscribe(packet) => {
-                return Ok(Taken::request(
-                    async move { subscribe(client, &packet).await },
-                ));
+                return Ok(NextPacket::request(async move {
+                    subscribe(client, &packet).await
+                }));
             }
             Step::Unsubscribe(packet) => {
-                return Ok(Taken::request(
-                    async move { unsubscribe(client, &packet).await },
-                ));
+                return Ok(NextPacket::request(async move {
+                    unsubscribe(client, &packet).await
+                }));
             }
             Step::Acked(id) => client.acknowledged(|out| out.acked(id, now_ms()))?,
             Step::Received(id) => client.acknowledged(|out| out.received(id, now_ms()))?,
@@ -79,16 +79,16 @@ impl Connection {
             Step::Ping => client.pending.acknowledge(Reply::PingResp),
             Step::Auth(auth) => {
                 let method = &mut self.method;
-                return Ok(Taken::request(reauthenticate(client, method, auth)));
+                return Ok(NextPacket::request(reauthenticate(client, method, auth)));
             }
             Step::Leave => return Err(Ending::Disconnect),
         }
-        Ok(Taken::Packet)
+        Ok(NextPacket::Packet)
     }
 }
 
 /// What [`Connection::take_packet`] has found.
-enum Taken<'a> {
+enum NextPacket<'a> {
     /// No complete packet is left.
     Nothing,
     /// A packet. All is done for it.
@@ -98,8 +98,8 @@ enum Taken<'a> {
     Request(BoxFuture<'a, Result<(), Close>>),
 }
 
-impl<'a> Taken<'a> {
+impl<'a> NextPacket<'a> {
     fn request(request: impl Future<Output = Result<(), Close>> + Send + 'a) -> Self {
-        Taken::Request(Box::pin(request))
+        NextPacket::Request(Box::pin(request))
     }
 }
