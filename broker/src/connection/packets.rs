@@ -33,8 +33,7 @@ impl Connection {
         client.node.counters.received(self.intake.received());
         // Packets before the end count. If the log takes no entry, the connection ends
         // [3.1.1 MQTT-4.8.0-2].
-        let appended = client.append_all().await;
-        appended.map_err(|error| Ending::lost(&error.to_string()))?;
+        client.append_all().await.map_err(Close::from)?;
         client.send_notices();
         if client.outbox.wants_flush() {
             client.node.entrance.flush_soon(&client.outbox);

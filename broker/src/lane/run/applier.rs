@@ -95,8 +95,7 @@ impl Applier {
         match self.lanes.get(number) {
             Ok(shared) => {
                 let mut lane = shared.state.lock();
-                apply_batch(number, &mut lane, batch, &mut host);
-                shared.store_counts(lane.counts());
+                apply_batch(number, shared, &mut lane, batch, &mut host);
                 shared.leave_log(&lane);
             }
             Err(error) => tracing::error!(%error, "a batch of an unknown lane was skipped"),

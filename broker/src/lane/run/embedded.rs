@@ -109,7 +109,7 @@ impl LaneCredits {
     /// The topic and the credit of one lane.
     fn lane(&self, lane: u16) -> Result<&(Bytes, Semaphore), LogError> {
         let known = self.lanes.get(usize::from(lane));
-        known.ok_or_else(|| LogError(format!("there is no lane {lane}")))
+        known.ok_or_else(|| LogError::Engine(format!("there is no lane {lane}")))
     }
 }
 
@@ -192,7 +192,8 @@ impl Appender for AppendLink {
         Box::pin(async move {
             let (topic, credits) = self.credits.lane(lane)?;
             let permit = credits.acquire_many(self.credits.price(&batch)).await;
-            permit.map_err(|e| LogError(e.to_string()))?.forget();
+            let permit = permit.map_err(|error| LogError::Engine(error.to_string()))?;
+            permit.forget();
             self.publish(topic, batch)
         })
     }
@@ -272,7 +273,7 @@ impl Follower for FollowLink {
 
 impl From<LinkError> for LogError {
     fn from(error: LinkError) -> Self {
-        LogError(error.to_string())
+        LogError::Engine(error.to_string())
     }
 }
 

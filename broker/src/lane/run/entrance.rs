@@ -74,7 +74,7 @@ impl Entrance {
     /// it is in the log. Waits while the log of the lane has no capacity.
     ///
     /// # Errors
-    /// There is no such lane, or the log failed.
+    /// There is no such lane, it has stopped, or the log failed.
     pub(crate) async fn append(&self, lane: u16, batch: Batch) -> Result<(), LogError> {
         self.append_and(lane, batch, || {}).await
     }
@@ -93,21 +93,29 @@ impl Entrance {
         let batch = batch.into_bytes();
         async move {
             let shared = self.lanes.get(lane)?;
+            if shared.has_stopped() {
+                return Err(LogError::Stopped);
+            }
             if self.in_place && self.apply(lane, shared, &batch, &mut placed) {
                 return Ok(());
             }
             self.to_log(lane, shared, batch).await?;
+            // The lane may have stopped during the wait. Then the batch must not be acknowledged.
+            if shared.has_stopped() {
+                return Err(LogError::Stopped);
+            }
             placed();
             Ok(())
         }
     }
 
-    /// Applies the batch in place. False, and nothing has happened, if the lane is not idle.
+    /// Applies the batch in place. False, and nothing has happened, if the lane is not idle or has
+    /// stopped.
     fn apply(&self, number: u16, shared: &SharedLane, batch: &[u8], placed: impl FnOnce()) -> bool {
         let Some(mut lane) = shared.state.try_lock() else {
             return false;
         };
-        if !shared.is_idle(&lane) {
+        if shared.has_stopped() || !shared.is_idle(&lane) {
             return false;
         }
         let _no_half_state = AbortOnPanic;
@@ -117,8 +125,7 @@ impl Entrance {
             context: &self.context,
             to_flush: &mut to_flush,
         };
-        apply_batch(number, &mut lane, batch, &mut host);
-        shared.store_counts(lane.counts());
+        apply_batch(number, shared, &mut lane, batch, &mut host);
         if !to_flush.is_empty() {
             self.flusher.wake.notify_one();
         }

@@ -66,10 +66,16 @@ pub(crate) enum AppendError {
     Log(#[from] LogError),
 }
 
-/// The engine failed, for a reason that the text says.
+/// Why a lane takes no batch. Clients may see the text.
 #[derive(Debug, thiserror::Error)]
-#[error("the log of the lanes failed: {0}")]
-pub(crate) struct LogError(pub String);
+pub(crate) enum LogError {
+    /// The engine failed, for a reason that the text says.
+    #[error("the log of the lanes failed: {0}")]
+    Engine(String),
+    /// The lane holds a batch that cannot be read, so it has stopped.
+    #[error("the server cannot serve some topics until it is restarted; its log says why")]
+    Stopped,
+}
 
 /// The contract of these traits. Every engine runs it in its tests.
 #[cfg(test)]

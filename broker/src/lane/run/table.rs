@@ -3,7 +3,7 @@
 use super::log::LogError;
 use crate::lane::state::{LANE_COUNTS, Lane, LaneTotals};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// One lane, as the threads of a node share it.
@@ -15,6 +15,8 @@ pub(crate) struct SharedLane {
     batches_in_log: AtomicUsize,
     /// Notified, with `state` locked, when the log has become empty.
     log_emptied: Condvar,
+    /// The lane applies nothing any more: it has a batch that cannot be read.
+    stopped: AtomicBool,
     /// How much the lane holds, as of the last batch. Written while the lane is locked, and read at any time: a
     /// reader may see some of the numbers before a batch and some after it.
     counts: [AtomicU64; LANE_COUNTS],
@@ -47,6 +49,16 @@ impl SharedLane {
         self.batches_in_log.load(Ordering::Acquire) == 0
     }
 
+    /// Stops the lane for good.
+    pub(super) fn stop(&self, _locked: &MutexGuard<'_, Lane>) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    /// Whether the lane has stopped. If so, it must apply nothing and be given nothing.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
     /// As [`LaneTable::wait_until_applied`], for one lane.
     fn wait_until_applied(&self, deadline: Instant) -> bool {
         // Whoever holds the lock is applying a batch.
@@ -72,6 +84,7 @@ impl LaneTable {
             state: Mutex::new(lane),
             batches_in_log: AtomicUsize::new(0),
             log_emptied: Condvar::new(),
+            stopped: AtomicBool::new(false),
             counts: Default::default(),
         };
         LaneTable(lanes.map(shared).collect())
@@ -92,7 +105,7 @@ impl LaneTable {
     /// The lane with this number.
     pub(super) fn get(&self, number: u16) -> Result<&SharedLane, LogError> {
         let lane = self.0.get(usize::from(number));
-        lane.ok_or_else(|| LogError(format!("there is no lane {number}")))
+        lane.ok_or_else(|| LogError::Engine(format!("there is no lane {number}")))
     }
 }
 

@@ -198,15 +198,23 @@ pub(crate) struct Batch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchFull;
 
-/// Why a batch, or the rest of one, cannot be read.
+/// Why a batch, or the rest of one, cannot be read, and what to do about it. Its lane must stop: a
+/// lane that skips an entry has a state that does not follow from its log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BatchError {
     /// Another version of the server wrote it.
-    #[error("a batch of format {0}, where {FORMAT} is known")]
+    #[error(
+        "a batch has format {0}, and this version reads format {FORMAT}; \
+         restart the server with the version that wrote the batch"
+    )]
     Format(u8),
-    #[error("an empty batch")]
+    /// A bug, or a damaged log.
+    #[error("a batch is empty; restart the server and report this")]
     Empty,
-    #[error("an entry that cannot be read: {0}")]
+    /// A bug, or a damaged log.
+    #[error(
+        "a batch of the right format holds no valid entry: {0}; restart the server and report this"
+    )]
     Entry(#[from] postcard::Error),
 }
 

@@ -102,6 +102,11 @@ impl Lane {
         }
     }
 
+    /// The outboxes of all sessions with subscriptions here.
+    pub(crate) fn outboxes(&self) -> impl Iterator<Item = &Arc<Outbox>> {
+        self.subscribers.outboxes()
+    }
+
     /// How much the lane holds.
     pub(crate) fn counts(&self) -> LaneCounts {
         let (messages, bytes) = self.retained.size();

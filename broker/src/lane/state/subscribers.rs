@@ -50,6 +50,12 @@ impl Subscribers {
         self.get(slot)?.outbox.as_ref()
     }
 
+    /// The outboxes of all sessions.
+    pub(super) fn outboxes(&self) -> impl Iterator<Item = &Arc<Outbox>> {
+        let known = self.slots.iter().flatten();
+        known.filter_map(|subscriber| subscriber.outbox.as_ref())
+    }
+
     /// The slot of a client's session, whatever its incarnation.
     pub(super) fn slot_of(&self, client: u64) -> Option<Slot> {
         self.by_client.get(&client).copied()
