@@ -74,6 +74,13 @@ impl Client {
         self.pending.append_all(&self.node.entrance, &self.outbox)
     }
 
+    /// [`append_all`](Self::append_all), then yields to the other tasks.
+    pub(super) async fn append_and_yield(&mut self) -> Result<(), LogError> {
+        self.append_all().await?;
+        others_first().await;
+        Ok(())
+    }
+
     /// Sends the collected notices to their inboxes.
     pub(super) fn send_notices(&mut self) {
         for notice in self.notices.drain(..) {
@@ -115,8 +122,7 @@ impl Client {
         filters: usize,
     ) -> Result<(), LogError> {
         if self.pending.push_filters(lane, entry, filters) {
-            self.append_all().await?;
-            others_first().await;
+            self.append_and_yield().await?;
         }
         Ok(())
     }

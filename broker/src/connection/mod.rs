@@ -1,8 +1,8 @@
 //! Connections: one task for each client reads its packets, acts on them and appends entries.
 //!
-//! [`Connection::run`] reads until there is a reason to end, `take_packets` handles the packets of
-//! one read, `take_packet` handles one packet. The task itself writes only if the socket was full
-//! before; others write what they put into the outbox.
+//! [`Connection::run`] reads until there is a reason to end. The packets of one read are handled in
+//! [`packets`]. The task itself writes only if the socket was full before; others write what they
+//! put into the outbox.
 //!
 //! ```text
 //! serve -> handshake -> opening -> run -> take_packets -> take_packet -> publishing, ...
@@ -19,6 +19,7 @@ mod filters_by_lane;
 mod handshake;
 mod intake;
 mod opening;
+mod packets;
 mod pending;
 mod publishing;
 mod resume;
@@ -27,21 +28,17 @@ mod subscribing;
 
 pub(crate) use serve::serve;
 
-use crate::clock::now_ms;
 use crate::fairness::others_first;
 use crate::gate::GateGuard;
-use crate::packet::{Decoder, ReasonCode, Reply};
-use crate::session::{Close, Step, UNKNOWN_ID};
+use crate::packet::{Decoder, ReasonCode};
+use crate::session::Close;
 use crate::transport::Link;
-use authentication::{Method, reauthenticate};
+use authentication::Method;
 use client::Client;
 use deadlines::{Deadlines, is_receive_timeout};
 use ending::{Ending, end};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use intake::{Intake, LinkEvent, READ, Rest};
-use publishing::publish;
-use subscribing::{subscribe, unsubscribe};
 use tokio::time::Instant;
 
 /// Reads at the end of a connection, at most: 8 MiB, more than the kernel buffers.
@@ -223,97 +220,5 @@ impl Connection {
             }
         }
         None
-    }
-
-    /// Handles all complete packets that have been read; then appends, acknowledges and flushes.
-    async fn take_packets(&mut self) -> Result<(), Ending> {
-        let ended = loop {
-            let taken = match self.take_packet() {
-                Ok(Taken::Nothing) => break None,
-                Ok(Taken::Packet) => Ok(()),
-                Ok(Taken::Request(request)) => request.await,
-                Err(ending) => break Some(ending),
-            };
-            if let Err(close) = taken {
-                break Some(Ending::Closed(close));
-            }
-            if self.client.pending.is_full()
-                && let Err(error) = self.client.append_all().await
-            {
-                break Some(Ending::Closed(error.into()));
-            }
-        };
-        let client = &mut self.client;
-        client.node.counters.received(self.intake.received());
-        // Packets before the end count. If the log takes no entry, the connection ends
-        // [3.1.1 MQTT-4.8.0-2].
-        let appended = client.append_all().await;
-        appended.map_err(|error| Ending::lost(&error.to_string()))?;
-        client.send_notices();
-        if client.outbox.wants_flush() {
-            client.node.entrance.flush_soon(&client.outbox);
-        }
-        ended.map_or(Ok(()), Err)
-    }
-
-    /// Takes the next complete packet and acts on it. A PINGREQ is answered by PINGRESP
-    /// [MQTT-3.12.4-1].
-    ///
-    /// # Errors
-    /// The connection ends with this packet.
-    fn take_packet(&mut self) -> Result<Taken<'_>, Ending> {
-        let packet = self.intake.next(&mut self.decoder);
-        let Some(packet) = packet.map_err(|error| Ending::bad_packet(&error))? else {
-            return Ok(Taken::Nothing);
-        };
-        let client = &mut self.client;
-        match client.session.step(packet)? {
-            // No acknowledgement: the client knows that the server has not accepted it.
-            Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if client.draining => {}
-            Step::Publish(inbound) => publish(client, &inbound),
-            Step::Repeated(id) => client.pending.acknowledge_again(id),
-            Step::Subscribe(packet) => {
-                return Ok(Taken::request(
-                    async move { subscribe(client, &packet).await },
-                ));
-            }
-            Step::Unsubscribe(packet) => {
-                return Ok(Taken::request(
-                    async move { unsubscribe(client, &packet).await },
-                ));
-            }
-            Step::Acked(id) => client.acknowledged(|out| out.acked(id, now_ms()))?,
-            Step::Received(id) => client.acknowledged(|out| out.received(id, now_ms()))?,
-            Step::Refused(id) => client.acknowledged(|out| out.refused(id, now_ms()))?,
-            Step::Completed(id) => client.acknowledged(|out| out.completed(id, now_ms()))?,
-            Step::Released(id, code) => {
-                let text = code.is_error().then_some(UNKNOWN_ID).map(Into::into);
-                client.pending.acknowledge(Reply::PubComp(id, code, text));
-            }
-            Step::Ping => client.pending.acknowledge(Reply::PingResp),
-            Step::Auth(auth) => {
-                let method = &mut self.method;
-                return Ok(Taken::request(reauthenticate(client, method, auth)));
-            }
-            Step::Leave => return Err(Ending::Disconnect),
-        }
-        Ok(Taken::Packet)
-    }
-}
-
-/// What [`Connection::take_packet`] has found.
-enum Taken<'a> {
-    /// No complete packet is left.
-    Nothing,
-    /// A packet. All is done for it.
-    Packet,
-    /// A packet that may wait for the policy or for lanes. Boxed, since it is rare and needs much
-    /// memory.
-    Request(BoxFuture<'a, Result<(), Close>>),
-}
-
-impl<'a> Taken<'a> {
-    fn request(request: impl Future<Output = Result<(), Close>> + Send + 'a) -> Self {
-        Taken::Request(Box::pin(request))
     }
 }

@@ -166,6 +166,22 @@ async fn register_session(
     })
 }
 
+/// Resumes the session of a client, for `limits.connect_time` at most.
+async fn resume_in_time(client: &mut Client) -> Result<(), Refusal> {
+    let limit = client.node.limits.connect_time;
+    match tokio::time::timeout(limit, resume(client)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            let code = ReasonCode::ServerUnavailable;
+            Err(Refusal::new(code, error.to_string()))
+        }
+        Err(_) => {
+            let text = "the session could not be resumed in time; try again";
+            Err(Refusal::new(ReasonCode::ServerBusy, text))
+        }
+    }
+}
+
 /// Registers or resumes the session and sends CONNACK, the first packet to the client
 /// [MQTT-3.2.0-1, 3.1.1 MQTT-3.1.4-4, 5.0 MQTT-3.1.4-5].
 pub(super) async fn open(
@@ -227,16 +243,13 @@ pub(super) async fn open(
         ended: false,
     };
     let method = negotiated.connack.authentication.as_ref().map(Method::of);
-    if let Some((who, period)) = resumed {
-        let resuming = tokio::time::timeout(node.limits.connect_time, resume(&mut client)).await;
-        if !matches!(resuming, Ok(Ok(()))) {
-            client.who = who;
-            restore_offline(&mut client, period).await;
-            let text = "the session could not be resumed in time; try again";
-            let refusal = Refusal::new(ReasonCode::ServerBusy, text);
-            connecting.refuse(&refusal).await;
-            return None;
-        }
+    if let Some((who, period)) = resumed
+        && let Err(refusal) = resume_in_time(&mut client).await
+    {
+        client.who = who;
+        restore_offline(&mut client, period).await;
+        connecting.refuse(&refusal).await;
+        return None;
     }
     let connack = Reply::ConnAck(Box::new(negotiated.connack));
     client.outbox.connect(

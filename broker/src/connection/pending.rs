@@ -1,7 +1,7 @@
 //! Entries and acknowledgements that one read has brought and that are not appended and sent yet.
 
 use crate::fairness::FILTERS;
-use crate::lane::{Batch, Entrance, Entry, LogError};
+use crate::lane::{BATCH_BYTES, BATCH_ENTRIES, Batch, Entrance, Entry, LogError};
 use crate::outbox::Outbox;
 use crate::packet::{PacketId, ReasonCode, Reply};
 
@@ -29,6 +29,10 @@ const ACKS_CAPACITY: usize = 8;
 /// ```
 ///
 /// A QoS 2 message of a subscribed client is different, see [`push_qos2`](Pending::push_qos2).
+///
+/// One read of 64 KiB may bring 8,000 messages, each with an alias for a topic of 64 KiB: 500 MiB of
+/// entries. So look at [`is_full`](Pending::is_full) after each packet. It limits the entries of all
+/// batches together to what one batch may hold.
 #[derive(Default)]
 pub(super) struct Pending {
     batches: Vec<(u16, Batch)>,
@@ -48,7 +52,9 @@ struct PendingAck {
 impl Pending {
     /// Adds an entry to a lane's batch.
     pub(super) fn push(&mut self, lane: u16, entry: &Entry<'_>) {
-        self.batch(lane).push(entry);
+        if self.batch(lane).push(entry).is_err() {
+            self.batches.push((lane, Batch::of(entry)));
+        }
     }
 
     /// Adds an acknowledgement behind the others.
@@ -91,9 +97,14 @@ impl Pending {
         &mut self.batches[at].1
     }
 
-    /// Whether so much is collected that it should be appended now.
+    /// Whether so much is collected that the caller should append it now, and yield to the other
+    /// tasks.
     pub(super) fn is_full(&self) -> bool {
-        self.batches.len() >= BATCHES || self.acks.len() >= ACKS
+        let batches = || self.batches.iter().map(|(_, batch)| batch);
+        self.batches.len() >= BATCHES
+            || self.acks.len() >= ACKS
+            || batches().map(Batch::entries).sum::<usize>() >= BATCH_ENTRIES
+            || batches().map(Batch::len).sum::<usize>() >= BATCH_BYTES
     }
 
     /// Adds an entry of so many filters. True once [`FILTERS`] are collected: the caller appends
@@ -154,8 +165,8 @@ fn due_with(acks: &[PendingAck], index: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Actor;
-    use crate::policy::SessionId;
+    use crate::lane::PublishEntry;
+    use crate::policy::{Actor, SessionId};
 
     fn acks(batches: &[Option<usize>]) -> Vec<PendingAck> {
         let ack = |batch: &Option<usize>| PendingAck {
@@ -209,5 +220,45 @@ mod tests {
             "another lane, another batch"
         );
         assert!(!pending.is_full());
+    }
+
+    fn message(topic: &str) -> Entry<'_> {
+        Entry::Publish(PublishEntry::of_server(0, topic, b""))
+    }
+
+    #[test]
+    fn entries_and_bytes_of_all_lanes_are_limited_together() {
+        let mut pending = Pending::default();
+        for n in 1..BATCH_ENTRIES {
+            pending.push(u16::from(n % 2 == 0), &message("t"));
+            assert!(!pending.is_full(), "after {n} entries");
+        }
+        pending.push(2, &message("t"));
+        assert!(pending.is_full());
+
+        let topic = "x".repeat(BATCH_BYTES / 4);
+        let mut pending = Pending::default();
+        for lane in 0..3 {
+            pending.push(lane, &message(&topic));
+            assert!(!pending.is_full(), "after lane {lane}");
+        }
+        pending.push(3, &message(&topic));
+        assert!(pending.is_full());
+    }
+
+    #[test]
+    fn an_entry_that_fits_in_no_batch_gets_one_behind_it() {
+        let topic = "x".repeat(60_000);
+        let mut pending = Pending::default();
+        let id = PacketId::new(1);
+        for _ in 0..5 {
+            pending.push_qos2(0, &message(&topic), id);
+        }
+        pending.push_qos2(0, &message("t"), id);
+        assert_eq!(pending.batches.len(), 2);
+        assert!(pending.batches.iter().all(|(_, b)| b.len() <= BATCH_BYTES));
+        let batches: Vec<_> = pending.acks.iter().map(|ack| ack.batch).collect();
+        let expected = [Some(0), Some(0), Some(0), Some(0), Some(1), Some(1)];
+        assert_eq!(batches, expected, "each PUBREC with its message");
     }
 }

@@ -30,13 +30,13 @@ mod state;
 pub use run::QUIET_TARGETS;
 
 pub(crate) use run::{
-    Applier, Barriers, Embedded, Entrance, LaneLog, LaneTable, LogError, Mailboxes, NodeContext,
+    Applier, ApplierStop, Embedded, Entrance, LaneLog, LaneTable, LogError, Mailboxes, NodeContext,
     Timers,
 };
 pub(crate) use state::{
-    Batch, DisconnectEntry, Entry, FilterEntry, Index, Lane, LaneTotals, PropertiesEntry,
-    PublishEntry, RetainedLimits, SubscribeEntry, Subscription, UnsubscribeEntry, lane_of,
-    lane_of_filter, spans_lanes,
+    BATCH_BYTES, BATCH_ENTRIES, Batch, DisconnectEntry, Entry, FilterEntry, Index, Lane,
+    LaneTotals, PropertiesEntry, PublishEntry, RetainedLimits, SubscribeEntry, Subscription,
+    UnsubscribeEntry, lane_of, lane_of_filter, spans_lanes,
 };
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use state::{RetainedMessage, RetainedStore};

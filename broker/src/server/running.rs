@@ -1,7 +1,7 @@
 //! A running server, and its end.
 
-use super::threads::IoNode;
-use crate::lane::{Barriers, Batch, Entry};
+use super::threads::{ApplierThread, IoNode};
+use crate::lane::LaneTable;
 use crate::listener::SocketFile;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -11,14 +11,10 @@ use roommq_config::Limits;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-/// The number of the one barrier: it comes behind all messages that were accepted before the shutdown.
-const SHUTDOWN_BARRIER: u64 = 1;
-
-/// Time for the entries that end the lanes.
+/// Time for the lanes to apply the ends of the last connections.
 const END_LANES_TIME: Duration = Duration::from_millis(100);
 
 /// A running server. Dropping it without [`Server::shutdown`] leaves its threads running.
@@ -29,8 +25,6 @@ pub struct Server {
     pub(super) tls: Vec<Arc<Tls>>,
     /// The tasks that accept sockets.
     pub(super) accepting: Vec<AbortHandle>,
-    /// The runtime of the first thread that serves sockets; background tasks run there too.
-    pub(super) background: Handle,
     /// The node of that thread.
     pub(super) node: Arc<Node>,
     /// All nodes, so that none of them drops its link to the log before the end.
@@ -38,8 +32,8 @@ pub struct Server {
     /// Ends the threads that serve sockets.
     pub(super) stop: Arc<Notify>,
     pub(super) io_threads: Vec<JoinHandle<()>>,
-    pub(super) appliers: Vec<JoinHandle<()>>,
-    pub(super) barriers: Arc<Barriers>,
+    pub(super) appliers: Vec<ApplierThread>,
+    pub(super) lanes: Arc<LaneTable>,
     pub(super) limits: Limits,
 }
 
@@ -66,7 +60,7 @@ impl Server {
         let outboxes = self.stop_reading(deadline);
         self.drain_lanes(deadline);
         self.close_connections(outboxes, deadline);
-        self.append_to_lanes(&Entry::End, END_LANES_TIME);
+        self.stop_appliers();
         self.join_threads();
         tracing::info!("stopped");
     }
@@ -92,10 +86,7 @@ impl Server {
 
     /// Waits until all lanes have applied the entries that were appended so far.
     fn drain_lanes(&self, deadline: Instant) {
-        let barrier = Entry::Barrier(SHUTDOWN_BARRIER);
-        self.append_to_lanes(&barrier, until(deadline));
-        let lanes = self.node.lanes.into();
-        if !self.barriers.wait(SHUTDOWN_BARRIER, lanes, until(deadline)) {
+        if !self.lanes.wait_until_applied(deadline) {
             tracing::warn!("the lanes were not drained in time");
         }
     }
@@ -111,20 +102,13 @@ impl Server {
         }
     }
 
-    /// Appends `entry` to the log of each lane, so that the lanes' appliers see it.
-    fn append_to_lanes(&self, entry: &Entry<'_>, limit: Duration) {
-        let append = async {
-            for lane in 0..self.node.lanes {
-                let mut batch = Batch::default();
-                batch.push(entry);
-                if let Err(error) = self.node.entrance.append_to_log(lane, batch).await {
-                    tracing::error!(%error, lane, "a lane accepts no entry of the shutdown");
-                }
+    /// Lets the lanes apply what the ends of connections have appended, and stops the appliers.
+    fn stop_appliers(&self) {
+        self.drain_lanes(Instant::now() + END_LANES_TIME);
+        for applier in &self.appliers {
+            if let Err(error) = applier.stop.stop() {
+                tracing::error!(%error, "an applier cannot be stopped");
             }
-        };
-        let limited = async { tokio::time::timeout(limit, append).await };
-        if self.background.block_on(limited).is_err() {
-            tracing::warn!("the lanes accepted no entry of the shutdown in time");
         }
     }
 
@@ -137,7 +121,7 @@ impl Server {
         }
         for applier in self.appliers {
             // An applier that is still busy is not awaited.
-            if applier.is_finished() && applier.join().is_err() {
+            if applier.thread.is_finished() && applier.thread.join().is_err() {
                 tracing::error!("an applier has panicked");
             }
         }

@@ -46,7 +46,6 @@ impl Server {
             mailboxes,
             timers: Arc::new(Timers::default()),
             policy: policy.clone(),
-            barriers: Arc::default(),
         });
         let applier_threads = or_cores(options.lanes.keepers).min(lanes.into());
         let appliers = start_appliers(applier_threads, lanes, &log, &table, &context)?;
@@ -68,7 +67,7 @@ impl Server {
         background.spawn(expire_offline_sessions(node.clone()));
         let sys = SysPublisher {
             node: node.clone(),
-            lanes: table,
+            lanes: table.clone(),
             interval: options.sys_interval,
         };
         background.spawn(sys.run());
@@ -88,13 +87,12 @@ impl Server {
             socket_files: listeners.iter_mut().filter_map(|l| l.file.take()).collect(),
             tls,
             accepting: accept_all(&background, listeners, &options, &nodes),
-            background,
             node,
             _nodes: nodes,
             stop,
             io_threads,
             appliers,
-            barriers: context.barriers.clone(),
+            lanes: table,
             limits: options.limits,
         })
     }

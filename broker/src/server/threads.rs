@@ -1,7 +1,7 @@
 //! The threads of a server: those that serve sockets, and those that apply lanes.
 
 use super::options::StartError;
-use crate::lane::{Applier, Embedded, LaneLog, LaneTable, NodeContext};
+use crate::lane::{Applier, ApplierStop, Embedded, LaneLog, LaneTable, NodeContext};
 use crate::node::Node;
 use std::io;
 use std::sync::Arc;
@@ -57,6 +57,12 @@ pub(super) fn run_io_threads(
     Ok(threads)
 }
 
+/// A thread that applies lanes, and the way to stop it.
+pub(super) struct ApplierThread {
+    pub(super) thread: JoinHandle<()>,
+    pub(super) stop: ApplierStop,
+}
+
 /// Starts `threads` appliers. Lane `n` belongs to applier `n % threads`.
 pub(super) fn start_appliers(
     threads: usize,
@@ -64,19 +70,21 @@ pub(super) fn start_appliers(
     log: &Embedded,
     table: &Arc<LaneTable>,
     context: &Arc<NodeContext>,
-) -> Result<Vec<JoinHandle<()>>, StartError> {
+) -> Result<Vec<ApplierThread>, StartError> {
     let start = |thread: usize| {
         let own = (0..lanes).filter(|lane| usize::from(*lane) % threads == thread);
         let own: Vec<u16> = own.collect();
         let follower = log.follower(&own)?;
         let applier = Applier {
             lanes: table.clone(),
-            open: own.len(),
             follower,
             context: context.clone(),
+            stopped: Arc::default(),
         };
+        let stop = applier.stop_handle();
         let name = format!("applier-{thread}");
-        Ok(Builder::new().name(name).spawn(|| applier.run())?)
+        let thread = Builder::new().name(name).spawn(|| applier.run())?;
+        Ok(ApplierThread { thread, stop })
     };
     (0..threads).map(start).collect()
 }

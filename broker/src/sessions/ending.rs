@@ -3,7 +3,9 @@
 
 use crate::clock;
 use crate::fairness::{LANES, Turn};
-use crate::lane::{Batch, DisconnectEntry, Entry, PropertiesEntry, PublishEntry, lane_of};
+use crate::lane::{
+    Batch, DisconnectEntry, Entry, LogError, PropertiesEntry, PublishEntry, lane_of,
+};
 use crate::node::Node;
 use crate::packet::Will;
 use crate::policy::{Actor, EndReason, Principal, SessionId};
@@ -66,9 +68,9 @@ pub(crate) async fn notify_lanes(
 }
 
 async fn append_last(node: &Node, lane: u16, entry: &Entry<'_>) {
-    let mut batch = Batch::default();
-    batch.push(entry);
-    if let Err(error) = node.entrance.append(lane, batch).await {
+    let appended = node.entrance.append(lane, Batch::of(entry)).await;
+    // The line about a lane that has stopped is in the log already.
+    if let Err(error @ LogError::Engine(_)) = appended {
         tracing::error!(%error, "the log did not take the end of a session");
     }
 }

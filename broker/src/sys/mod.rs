@@ -49,23 +49,21 @@ impl SysPublisher {
         }
     }
 
-    async fn publish(&self, changed: &[(String, String)]) {
-        if changed.is_empty() {
-            return;
-        }
-        let mut batch = Batch::default();
+    async fn publish<'a>(&self, changed: &'a [(String, String)]) {
         let at = now_ms();
-        for (topic, value) in changed {
-            batch.push(&Entry::Publish(PublishEntry {
+        let entry = |(topic, value): &'a (String, String)| {
+            Entry::Publish(PublishEntry {
                 // As in mosquitto: a subscriber receives the QoS that it asked for.
                 qos: QoS::ExactlyOnce,
                 retain: true,
                 ..PublishEntry::of_server(at, topic, value.as_bytes())
-            }));
-        }
+            })
+        };
         let of_node = self.node.lanes;
-        if let Err(error) = self.node.entrance.append(of_node, batch).await {
-            tracing::error!(%error, "$SYS could not be published");
+        for batch in Batch::all_of(changed.iter().map(entry)) {
+            if let Err(error) = self.node.entrance.append(of_node, batch).await {
+                tracing::error!(%error, "$SYS could not be published");
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Hostile peers. Other clients must not notice them.
 
 use roommq_tests::broker::Broker;
-use roommq_tests::wire::{BOTH, Client, Connect, Message, Missing, Packet, Version};
+use roommq_tests::wire::{
+    BOTH, Client, Connect, Message, Missing, Packet, Value, Version, property,
+};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -163,11 +165,17 @@ fn a_packet_of_256_megabytes_is_refused_by_its_length() {
 
 /// Bytes of memory that a process uses, from /proc.
 fn resident_bytes(process: u32) -> u64 {
+    status_bytes(process, "VmRSS:")
+}
+
+/// The most memory that a process has used at any time, in bytes.
+fn peak_resident_bytes(process: u32) -> u64 {
+    status_bytes(process, "VmHWM:")
+}
+
+fn status_bytes(process: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
     let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kilobytes * 1024
 }
@@ -415,4 +423,39 @@ fn a_connection_frees_its_memory_after_a_burst() {
     let after = resident_bytes(server.id());
     let each = after.saturating_sub(before) / CLIENTS as u64;
     assert!(each < 1 << 20, "{each} bytes a connection");
+}
+
+/// Six clients each set an alias for a long topic, and publish to it by packets of eight bytes. The
+/// server must not hold the entries of a whole read: they are 8,000 times as long.
+#[test]
+fn topic_aliases_do_not_multiply_memory() {
+    const CLIENTS: usize = 6;
+    const BYTES: usize = 32 << 10;
+    let server = Broker::start();
+    let bystanders = Bystanders::talking(server.address());
+    let before = resident_bytes(server.id());
+    thread::scope(|scope| {
+        for n in 0..CLIENTS {
+            let address = server.address();
+            scope.spawn(move || {
+                let mut client = Connect::v5(&format!("c{n}")).to(address);
+                let topic = format!("alias/{n}/{}", "x".repeat(65_000));
+                let alias = |topic: &str| {
+                    let message = Message::new(topic, "");
+                    let message = message.property(property::TOPIC_ALIAS, Value::Two(1));
+                    message.bytes(Version::V5)
+                };
+                client.send(&alias(&topic));
+                let short = alias("");
+                assert_eq!(short.len(), 8);
+                client.send(&short.repeat(BYTES / short.len()));
+                client.ping();
+            });
+        }
+    });
+    // A connection holds entries of 256 KiB and one more. The log of a lane may hold seven such
+    // batches: 2.3 MiB for each client.
+    let grown = peak_resident_bytes(server.id()).saturating_sub(before);
+    assert!(grown < 64 << 20, "{} MiB more", grown >> 20);
+    bystanders.were_undisturbed();
 }

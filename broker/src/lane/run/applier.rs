@@ -3,12 +3,12 @@
 
 use super::apply::{AbortOnPanic, apply_batch};
 use super::context::{NodeContext, NodeHost};
-use super::log::Follower;
+use super::log::{Follower, FollowerWaker, LogError};
 use super::table::LaneTable;
 use crate::outbox::Outbox;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many batches are applied before sockets are written, if more keep coming.
@@ -21,22 +21,48 @@ const TIME_BEFORE_FLUSH: Duration = Duration::from_millis(5);
 /// One thread's share of the lanes: it applies what comes to them by their logs.
 pub(crate) struct Applier {
     pub lanes: Arc<LaneTable>,
-    /// How many of the lanes that the follower follows have not ended.
-    pub open: usize,
     pub follower: Box<dyn Follower>,
     pub context: Arc<NodeContext>,
+    /// Set by [`ApplierStop::stop`]. False at first.
+    pub stopped: Arc<AtomicBool>,
+}
+
+/// Stops an applier from another thread.
+pub(crate) struct ApplierStop {
+    stopped: Arc<AtomicBool>,
+    waker: Arc<dyn FollowerWaker>,
+}
+
+impl ApplierStop {
+    /// Makes the applier return once it has applied and flushed what it has in its hands. To let it
+    /// apply everything, call [`LaneTable::wait_until_applied`] first.
+    ///
+    /// # Errors
+    /// The log failed. An applier that waits for a batch cannot be woken.
+    pub(crate) fn stop(&self) -> Result<(), LogError> {
+        // Before the wake: the applier looks here after each.
+        self.stopped.store(true, Ordering::Release);
+        self.waker.wake()
+    }
 }
 
 impl Applier {
-    /// Applies entries until each of the lanes has ended ([`Entry::End`](crate::lane::Entry::End)),
-    /// or until the log fails. A panic aborts the process.
+    /// The way to stop this applier while it runs.
+    pub(crate) fn stop_handle(&self) -> ApplierStop {
+        ApplierStop {
+            stopped: self.stopped.clone(),
+            waker: self.follower.waker(),
+        }
+    }
+
+    /// Applies entries until it is stopped, or until the log fails. A panic aborts the process.
     pub(crate) fn run(mut self) {
         let _no_silence = AbortOnPanic;
         let mut to_flush = Vec::new();
-        while self.open > 0 {
+        while !self.stopped.load(Ordering::Acquire) {
             let mut applied = 0;
             let mut since: Option<Instant> = None;
-            while applied < BATCHES_BEFORE_FLUSH && self.open > 0 {
+            while applied < BATCHES_BEFORE_FLUSH {
                 match self.follower.next(applied == 0) {
                     Ok(Some((lane, batch))) => {
                         // The time counts from the first batch, not from the wait for it.
@@ -69,12 +95,8 @@ impl Applier {
         match self.lanes.get(number) {
             Ok(shared) => {
                 let mut lane = shared.state.lock();
-                if !apply_batch(number, &mut lane, batch, &mut host) {
-                    self.open -= 1;
-                }
-                shared.store_counts(lane.counts());
-                // While the lane is still locked: it is idle only once its log has been applied.
-                shared.batches_in_log.fetch_sub(1, Ordering::AcqRel);
+                apply_batch(number, shared, &mut lane, batch, &mut host);
+                shared.leave_log(&lane);
             }
             Err(error) => tracing::error!(%error, "a batch of an unknown lane was skipped"),
         }

@@ -1,6 +1,5 @@
 //! Everything that the lanes of a node share, and how a lane's effects reach it.
 
-use super::barriers::Barriers;
 use super::mailbox::Mailboxes;
 use super::timers::Timers;
 use crate::lane::state::LaneHost;
@@ -18,7 +17,6 @@ pub(crate) struct NodeContext {
     pub timers: Arc<Timers>,
     /// Says how a refusal is told.
     pub policy: Arc<dyn Policy>,
-    pub barriers: Arc<Barriers>,
 }
 
 /// The host of a lane while one batch is applied to it.
@@ -52,9 +50,5 @@ impl LaneHost for NodeHost<'_> {
 
     fn set_timer(&mut self, lane: u16, key: String, generation: u64, at: u64) {
         self.context.timers.set(lane, key, generation, at);
-    }
-
-    fn barrier_reached(&mut self, _: u16, number: u64) {
-        self.context.barriers.reach(number);
     }
 }

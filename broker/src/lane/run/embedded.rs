@@ -9,15 +9,15 @@
 //!       +------------- credit of lane 7 <-------- done ---------+
 //! ```
 //!
-//! The router's topics are `lane/0`, `lane/1` and so on. Nothing that a client chose is a topic
-//! there; it is in the payload. With a fixed set of topics, none of the router's known faults can
-//! be reached.
+//! The router's topics are `lane/0`, `lane/1` and so on, and `wake/<link>` for each follower, by
+//! which other threads end its wait. Nothing that a client chose is a topic there; it is in the
+//! payload. With a fixed set of topics, none of the router's known faults can be reached.
 //!
 //! The router evicts old segments of its log. Appenders therefore take credit, in bytes, from the
 //! lane, and the follower gives it back when a batch has been applied: what has not been read is
 //! never evicted.
 
-use super::log::{AppendError, Appender, Follower, LaneLog, LogError};
+use super::log::{AppendError, Appender, Follower, FollowerWaker, LaneLog, LogError};
 use crate::policy::BoxFuture;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -26,7 +26,7 @@ use rumqttd::local::{LinkError, LinkRx, LinkTx};
 use rumqttd::protocol::{Packet, Publish};
 use rumqttd::{Broker, Config, Notification, RouterConfig};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
@@ -90,10 +90,11 @@ impl Embedded {
         }
     }
 
-    /// Opens a link to the router.
-    fn link(&self) -> Result<(LinkTx, LinkRx), LogError> {
+    /// Opens a link to the router. Returns its number, too.
+    fn link(&self) -> Result<(usize, LinkTx, LinkRx), LogError> {
         let number = self.links.fetch_add(1, Ordering::Relaxed);
-        Ok(self.router.link(&format!("link-{number}"))?)
+        let (tx, rx) = self.router.link(&format!("link-{number}"))?;
+        Ok((number, tx, rx))
     }
 }
 
@@ -108,13 +109,13 @@ impl LaneCredits {
     /// The topic and the credit of one lane.
     fn lane(&self, lane: u16) -> Result<&(Bytes, Semaphore), LogError> {
         let known = self.lanes.get(usize::from(lane));
-        known.ok_or_else(|| LogError(format!("there is no lane {lane}")))
+        known.ok_or_else(|| LogError::Engine(format!("there is no lane {lane}")))
     }
 }
 
 impl LaneLog for Embedded {
     fn appender(&self) -> Result<Box<dyn Appender>, LogError> {
-        let (tx, rx) = self.link()?;
+        let (_, tx, rx) = self.link()?;
         Ok(Box::new(AppendLink {
             credits: self.credits.clone(),
             tx: Mutex::new(tx),
@@ -127,9 +128,13 @@ impl LaneLog for Embedded {
     }
 
     fn follower(&self, lanes: &[u16]) -> Result<Box<dyn Follower>, LogError> {
-        let (mut tx, mut rx) = self.link()?;
+        let (number, mut tx, mut rx) = self.link()?;
+        let wake = Bytes::from(format!("wake/{number}"));
+        let mut topics = vec![&wake];
         for lane in lanes {
-            let (topic, _) = self.credits.lane(*lane)?;
+            topics.push(&self.credits.lane(*lane)?.0);
+        }
+        for topic in topics {
             tx.subscribe(String::from_utf8_lossy(topic))?;
             // A batch that is appended before the router knows the filter is lost to this link.
             while !matches!(rx.recv()?, Some(Notification::DeviceAck(_))) {}
@@ -137,7 +142,11 @@ impl LaneLog for Embedded {
         Ok(Box::new(FollowLink {
             credits: self.credits.clone(),
             rx,
-            _tx: tx,
+            wake: Arc::new(WakeTopic {
+                topic: wake,
+                tx: Mutex::new(tx),
+                is_under_way: AtomicBool::new(false),
+            }),
             past: Instant::now(),
         }))
     }
@@ -183,7 +192,8 @@ impl Appender for AppendLink {
         Box::pin(async move {
             let (topic, credits) = self.credits.lane(lane)?;
             let permit = credits.acquire_many(self.credits.price(&batch)).await;
-            permit.map_err(|e| LogError(e.to_string()))?.forget();
+            let permit = permit.map_err(|error| LogError::Engine(error.to_string()))?;
+            permit.forget();
             self.publish(topic, batch)
         })
     }
@@ -193,9 +203,29 @@ impl Appender for AppendLink {
 struct FollowLink {
     credits: Arc<LaneCredits>,
     rx: LinkRx,
-    _tx: LinkTx,
+    wake: Arc<WakeTopic>,
     /// A deadline that has passed. With it, the link returns what is there and does not wait.
     past: Instant,
+}
+
+/// The topic that wakes one follower.
+struct WakeTopic {
+    topic: Bytes,
+    /// The follower's own link. The router closes it if this is dropped.
+    tx: Mutex<LinkTx>,
+    /// A message was sent that the follower has not seen. There is at most one, so it needs no
+    /// credit.
+    is_under_way: AtomicBool,
+}
+
+impl FollowerWaker for WakeTopic {
+    fn wake(&self) -> Result<(), LogError> {
+        if !self.is_under_way.swap(true, Ordering::AcqRel) {
+            let mut tx = self.tx.lock();
+            tx.publish(self.topic.clone(), Bytes::from_static(b"wake"))?;
+        }
+        Ok(())
+    }
 }
 
 impl Follower for FollowLink {
@@ -212,6 +242,11 @@ impl Follower for FollowLink {
             match notification {
                 Some(Notification::Forward(forward)) => {
                     let topic = &forward.publish.topic;
+                    if *topic == self.wake.topic {
+                        // Before the caller looks why it was woken, so no later wake is missed.
+                        self.wake.is_under_way.swap(false, Ordering::AcqRel);
+                        return Ok(None);
+                    }
                     let lane = self.credits.lanes.iter().position(|(t, _)| t == topic);
                     if let Some(lane) = lane.and_then(|l| u16::try_from(l).ok()) {
                         return Ok(Some((lane, forward.publish.payload)));
@@ -230,11 +265,15 @@ impl Follower for FollowLink {
             credits.add_permits(self.credits.price(batch) as usize);
         }
     }
+
+    fn waker(&self) -> Arc<dyn FollowerWaker> {
+        self.wake.clone()
+    }
 }
 
 impl From<LinkError> for LogError {
     fn from(error: LinkError) -> Self {
-        LogError(error.to_string())
+        LogError::Engine(error.to_string())
     }
 }
 

@@ -31,7 +31,6 @@ use super::table::{LaneTable, SharedLane};
 use crate::lane::state::Batch;
 use crate::outbox::Outbox;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One thread's entrance to all lanes. Batches that one task appends to a lane, one after the
 /// other, keep their order.
@@ -76,7 +75,7 @@ impl Entrance {
     /// it is in the log. Waits while the log of the lane has no capacity.
     ///
     /// # Errors
-    /// There is no such lane, or the log failed.
+    /// There is no such lane, it has stopped, or the log failed.
     pub(crate) async fn append(&self, lane: u16, batch: Batch) -> Result<(), LogError> {
         self.append_and(lane, batch, || {}).await
     }
@@ -85,31 +84,34 @@ impl Entrance {
     ///
     /// In place, that is before the batch has any effect, while the lane is locked: `placed` must
     /// not append. By the log, the applier may have applied the batch already.
-    pub(crate) async fn append_and(
+    pub(crate) fn append_and(
         &self,
         lane: u16,
         batch: Batch,
         mut placed: impl FnMut(),
-    ) -> Result<(), LogError> {
-        let shared = self.lanes.get(lane)?;
+    ) -> impl Future<Output = Result<(), LogError>> {
+        // Not in the future, which would hold both forms of the batch.
         let batch = batch.into_bytes();
-        if (self.in_place || !shared.has_log) && self.apply(lane, shared, &batch, &mut placed) {
-            return Ok(());
+        async move {
+            let shared = self.lanes.get(lane)?;
+            if shared.has_stopped() {
+                return Err(LogError::Stopped);
+            }
+            if (self.in_place || !shared.has_log) && self.apply(lane, shared, &batch, &mut placed) {
+                return Ok(());
+            }
+            self.to_log(lane, shared, batch).await?;
+            // The lane may have stopped during the wait. Then the batch must not be acknowledged.
+            if shared.has_stopped() {
+                return Err(LogError::Stopped);
+            }
+            placed();
+            Ok(())
         }
-        self.to_log(lane, shared, batch).await?;
-        placed();
-        Ok(())
-    }
-
-    /// Appends to the log even if the lane is idle, for entries that concern the applier:
-    /// [`Entry::Barrier`](crate::lane::Entry::Barrier) and [`Entry::End`](crate::lane::Entry::End).
-    pub(crate) async fn append_to_log(&self, lane: u16, batch: Batch) -> Result<(), LogError> {
-        let shared = self.lanes.get(lane)?;
-        self.to_log(lane, shared, batch.into_bytes()).await
     }
 
     /// Applies the batch in place. False, and nothing has happened, if the lane has a log and is not
-    /// idle.
+    /// idle, or has stopped.
     fn apply(&self, number: u16, shared: &SharedLane, batch: &[u8], placed: impl FnOnce()) -> bool {
         let locked = if shared.has_log {
             shared.state.try_lock()
@@ -119,9 +121,7 @@ impl Entrance {
         let Some(mut lane) = locked else {
             return false;
         };
-        // Asked while the lane is locked: a batch that comes into the log from now on is behind
-        // this one.
-        if shared.batches_in_log.load(Ordering::Acquire) > 0 {
+        if shared.has_stopped() || !shared.is_idle(&lane) {
             return false;
         }
         let _no_half_state = AbortOnPanic;
@@ -131,8 +131,7 @@ impl Entrance {
             context: &self.context,
             to_flush: &mut to_flush,
         };
-        apply_batch(number, &mut lane, batch, &mut host);
-        shared.store_counts(lane.counts());
+        apply_batch(number, shared, &mut lane, batch, &mut host);
         if !to_flush.is_empty() {
             self.flusher.wake.notify_one();
         }
@@ -146,8 +145,7 @@ impl Entrance {
         shared: &SharedLane,
         batch: bytes::Bytes,
     ) -> Result<(), LogError> {
-        // Counted before the applier can see it, and uncounted if it is never appended.
-        let counted = CountedBatch::new(&shared.batches_in_log);
+        let counted = CountedBatch::new(shared);
         match self.appender.try_append(lane, batch) {
             Ok(()) => {}
             Err(AppendError::Full(batch)) => self.appender.append(lane, batch).await?,
@@ -160,12 +158,12 @@ impl Entrance {
 
 /// A batch that counts as being in a lane's log. Dropped before it is appended, it does not count
 /// any more.
-struct CountedBatch<'a>(Option<&'a AtomicUsize>);
+struct CountedBatch<'a>(Option<&'a SharedLane>);
 
 impl<'a> CountedBatch<'a> {
-    fn new(counter: &'a AtomicUsize) -> Self {
-        counter.fetch_add(1, Ordering::AcqRel);
-        CountedBatch(Some(counter))
+    fn new(lane: &'a SharedLane) -> Self {
+        lane.enter_log();
+        CountedBatch(Some(lane))
     }
 
     /// The batch has been appended: the applier uncounts it.
@@ -176,8 +174,8 @@ impl<'a> CountedBatch<'a> {
 
 impl Drop for CountedBatch<'_> {
     fn drop(&mut self) {
-        if let Some(counter) = self.0 {
-            counter.fetch_sub(1, Ordering::AcqRel);
+        if let Some(lane) = self.0 {
+            lane.leave_log(&lane.state.lock());
         }
     }
 }
@@ -187,8 +185,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::lane::{
-        Applier, Barriers, Embedded, Entry, Lane, LaneLog, Mailboxes, PublishEntry, RetainedLimits,
-        Timers,
+        Applier, Embedded, Entry, Lane, LaneLog, Mailboxes, PublishEntry, RetainedLimits, Timers,
     };
     use crate::packet::QoS;
     use crate::policy::{
@@ -199,7 +196,7 @@ mod tests {
     use futures_util::FutureExt;
     use parking_lot::Mutex;
     use std::collections::HashMap;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     /// The numbers that each client has sent, in the lane's order.
     struct Notes(Arc<Mutex<HashMap<u64, Vec<u32>>>>);
@@ -234,8 +231,7 @@ mod tests {
     }
 
     fn message(client: u64, number: u32) -> Batch {
-        let mut batch = Batch::default();
-        batch.push(&Entry::Publish(PublishEntry {
+        Batch::of(&Entry::Publish(PublishEntry {
             at: 1,
             origin: Some(Actor {
                 session: SessionId { term: 1, n: client },
@@ -247,8 +243,7 @@ mod tests {
             qos: QoS::AtMostOnce,
             retain: false,
             properties: None,
-        }));
-        batch
+        }))
     }
 
     fn lane(number: u16, notes: &Arc<Mutex<HashMap<u64, Vec<u32>>>>) -> Lane {
@@ -265,7 +260,6 @@ mod tests {
             mailboxes: Mailboxes::new(1).0,
             timers: Arc::new(Timers::default()),
             policy: Arc::new(AllowAll),
-            barriers: Arc::new(Barriers::default()),
         })
     }
 
@@ -306,14 +300,14 @@ mod tests {
         let follower = log.follower(&[0]).unwrap();
         let applier = Applier {
             lanes: lanes.clone(),
-            open: 1,
             follower,
             context: context.clone(),
+            stopped: Arc::default(),
         };
+        let stop = applier.stop_handle();
         let applier = std::thread::spawn(|| applier.run());
         let entrance = || Entrance::new(&log, lanes.clone(), context.clone()).unwrap();
         let entrances: Vec<_> = (0u64..3).map(|client| (client, entrance())).collect();
-        let last = entrance();
         std::thread::scope(|scope| {
             for (client, entrance) in &entrances {
                 scope.spawn(move || {
@@ -323,7 +317,8 @@ mod tests {
                             let batch = message(*client, number);
                             // Now and then to the log, although the lane may be idle.
                             let sent = if number % 97 == 0 {
-                                entrance.append_to_log(0, batch).await
+                                let lane = entrance.lanes.get(0).unwrap();
+                                entrance.to_log(0, lane, batch.into_bytes()).await
                             } else {
                                 entrance.append(0, batch).await
                             };
@@ -333,23 +328,12 @@ mod tests {
                 });
             }
         });
-        let mut end = Batch::default();
-        end.push(&Entry::Barrier(1));
-        end.push(&Entry::End);
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        runtime
-            .unwrap()
-            .block_on(last.append_to_log(0, end))
-            .unwrap();
-        assert!(context.barriers.wait(1, 1, Duration::from_secs(30)));
+        assert!(lanes.wait_until_applied(Instant::now() + Duration::from_secs(30)));
+        stop.stop().unwrap();
         applier.join().unwrap();
         let expected: Vec<u32> = (0..EACH).collect();
         for client in 0..3 {
             assert!(notes.lock()[&client] == expected, "client {client}");
         }
-        assert_eq!(
-            lanes.get(0).unwrap().batches_in_log.load(Ordering::Acquire),
-            0
-        );
     }
 }

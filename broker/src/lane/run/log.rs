@@ -10,6 +10,7 @@
 
 use crate::policy::BoxFuture;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// An engine that keeps the logs of all lanes.
 pub(crate) trait LaneLog: Send + Sync {
@@ -37,11 +38,22 @@ pub(crate) trait Appender: Send + Sync {
 /// Reads the batches of some lanes.
 pub(crate) trait Follower: Send {
     /// The next batch of any of the lanes, with the lane's number. Batches of one lane come in its
-    /// order. If there is none, this blocks with `wait`, and returns none without.
+    /// order. If there is none, this blocks with `wait`, and returns none without. It also returns
+    /// none after a wake.
     fn next(&mut self, wait: bool) -> Result<Option<(u16, Bytes)>, LogError>;
 
     /// A batch has been applied: gives its capacity back to the lane.
     fn done(&mut self, lane: u16, batch: &Bytes);
+
+    /// Wakes this follower from other threads.
+    fn waker(&self) -> Arc<dyn FollowerWaker>;
+}
+
+/// Wakes a follower that waits for a batch.
+pub(crate) trait FollowerWaker: Send + Sync {
+    /// Makes the next or the current [`Follower::next`] return none, although batches may be there.
+    /// Several wakes may count as one if the follower has not seen the first.
+    fn wake(&self) -> Result<(), LogError>;
 }
 
 /// Why a batch was not appended at once.
@@ -54,10 +66,16 @@ pub(crate) enum AppendError {
     Log(#[from] LogError),
 }
 
-/// The engine failed, for a reason that the text says.
+/// Why a lane takes no batch. Clients may see the text.
 #[derive(Debug, thiserror::Error)]
-#[error("the log of the lanes failed: {0}")]
-pub(crate) struct LogError(pub String);
+pub(crate) enum LogError {
+    /// The engine failed, for a reason that the text says.
+    #[error("the log of the lanes failed: {0}")]
+    Engine(String),
+    /// The lane holds a batch that cannot be read, so it has stopped.
+    #[error("the server cannot serve some topics until it is restarted; its log says why")]
+    Stopped,
+}
 
 /// The contract of these traits. Every engine runs it in its tests.
 #[cfg(test)]
@@ -73,6 +91,7 @@ pub(crate) mod contract {
         nothing_unread_is_lost(&*appender, &mut *all, credit);
         larger_than_the_lane(&*appender, &mut *all, credit);
         order_under_pressure(log, &mut *all);
+        wake_ends_a_wait(&*appender, &mut *all);
     }
 
     /// Fills a lane with small batches without reading any, then finds all of them in order. Three
@@ -140,5 +159,28 @@ pub(crate) mod contract {
                 all.done(lane, &batch);
             }
         });
+    }
+
+    /// A wake ends a wait, whether it comes before or during it, and harms no batch.
+    fn wake_ends_a_wait(appender: &dyn Appender, all: &mut dyn Follower) {
+        let waker = all.waker();
+        for _ in 0..100 {
+            waker.wake().unwrap();
+            assert!(all.next(true).unwrap().is_none(), "before the wait");
+            std::thread::scope(|scope| {
+                scope.spawn(|| waker.wake().unwrap());
+                assert!(all.next(true).unwrap().is_none(), "during the wait");
+            });
+        }
+        waker.wake().unwrap();
+        waker.wake().unwrap();
+        appender.try_append(0, Bytes::from_static(b"x")).unwrap();
+        let (lane, batch) = loop {
+            if let Some(next) = all.next(true).unwrap() {
+                break next;
+            }
+        };
+        assert_eq!((lane, &batch[..]), (0, &b"x"[..]));
+        all.done(lane, &batch);
     }
 }

@@ -94,24 +94,22 @@ impl MailboxReaders {
         let one = |(lane, mut receiver): (u16, mpsc::Receiver<Notice>)| async move {
             let mut notices = Vec::new();
             while receiver.recv_many(&mut notices, NOTICES_PER_BATCH).await > 0 {
-                if let Err(error) = append(lane, batch(notices.drain(..))).await {
-                    tracing::error!(%error, lane, "error messages were lost");
+                for batch in Batch::all_of(notices.iter().map(entry)) {
+                    if let Err(error) = append(lane, batch).await {
+                        tracing::error!(%error, lane, "error messages were lost");
+                    }
                 }
+                notices.clear();
             }
         };
         join_all((0..).zip(self.receivers).map(one)).await;
     }
 }
 
-/// A batch that publishes the messages as the server, with QoS 1.
-fn batch(notices: impl Iterator<Item = Notice>) -> Batch {
-    let mut batch = Batch::default();
-    for notice in notices {
-        let Notice { topic, payload } = &notice;
-        let entry = PublishEntry::of_server(clock::now_ms(), topic, payload);
-        batch.push(&Entry::Publish(entry));
-    }
-    batch
+/// The entry that publishes a message as the server, with QoS 1.
+fn entry(notice: &Notice) -> Entry<'_> {
+    let Notice { topic, payload } = notice;
+    Entry::Publish(PublishEntry::of_server(clock::now_ms(), topic, payload))
 }
 
 #[cfg(test)]

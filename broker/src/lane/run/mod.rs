@@ -12,7 +12,6 @@
 //!                                                              |
 //!   Timers     <-- set_timer --+                               |
 //!   Mailboxes  <-- notices ----+-------- NodeHost <------------+
-//!   Barriers   <-- reached ----+
 //!   Outboxes   <-- messages ---+   flushed by the Flusher, or by the Applier
 //! ```
 //!
@@ -20,7 +19,6 @@
 
 mod applier;
 mod apply;
-mod barriers;
 mod context;
 mod embedded;
 mod entrance;
@@ -32,8 +30,7 @@ mod timers;
 
 pub use embedded::QUIET_TARGETS;
 
-pub(crate) use applier::Applier;
-pub(crate) use barriers::Barriers;
+pub(crate) use applier::{Applier, ApplierStop};
 pub(crate) use context::NodeContext;
 pub(crate) use embedded::Embedded;
 pub(crate) use entrance::Entrance;

@@ -73,8 +73,7 @@ impl Timers {
             let now = clock::now_ms();
             let (due, next) = self.take(now);
             for (lane, key, generation) in due {
-                let mut batch = Batch::default();
-                batch.push(&Entry::Timer {
+                let batch = Batch::of(&Entry::Timer {
                     at: now,
                     key: &key,
                     generation,

@@ -6,10 +6,18 @@
 
 use crate::packet::{PublishProperties, QoS, SubscribeOptions};
 use crate::policy::{Actor, EndReason, Mount, Request};
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The first byte of every batch. A change to [`Entry`] that old readers cannot decode changes it.
 const FORMAT: u8 = 2;
+
+/// Entries of a batch, at most.
+pub(crate) const BATCH_ENTRIES: usize = 1_024;
+
+/// Bytes of a batch with more than one entry, at most. Topic aliases are expanded in an entry, so a
+/// packet of eight bytes may need 64 KiB here.
+pub(crate) const BATCH_BYTES: usize = 256 << 10;
 
 /// One thing that happens in a lane.
 ///
@@ -53,10 +61,6 @@ pub(crate) enum Entry<'a> {
         /// The hook's own; it ignores a generation that is not its latest.
         generation: u64,
     },
-    /// Nothing but a mark with a number: once it is applied, all entries before it are.
-    Barrier(u64),
-    /// The log ends here. The applier stops following the lane.
-    End,
 }
 
 /// An application message.
@@ -182,37 +186,100 @@ pub(crate) struct DisconnectEntry<'a> {
 /// +--------+------------------+------------------+----
 /// ```
 ///
-/// A batch takes one place in the lane's order: no other entry comes between its entries.
+/// A batch takes one place in the lane's order: no other entry comes between its entries. It is
+/// bounded by [`BATCH_ENTRIES`] and [`BATCH_BYTES`], but a single entry of any size fits.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
+    entries: usize,
 }
 
-/// Why a batch, or the rest of one, cannot be read.
+/// The batch has no capacity for one more entry. Nothing was added to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchFull;
+
+/// Why a batch, or the rest of one, cannot be read, and what to do about it. Its lane must stop: a
+/// lane that skips an entry has a state that does not follow from its log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BatchError {
     /// Another version of the server wrote it.
-    #[error("a batch of format {0}, where {FORMAT} is known")]
+    #[error(
+        "a batch has format {0}, and this version reads format {FORMAT}; \
+         restart the server with the version that wrote the batch"
+    )]
     Format(u8),
-    #[error("an empty batch")]
+    /// A bug, or a damaged log.
+    #[error("a batch is empty; restart the server and report this")]
     Empty,
-    #[error("an entry that cannot be read: {0}")]
+    /// A bug, or a damaged log.
+    #[error(
+        "a batch of the right format holds no valid entry: {0}; restart the server and report this"
+    )]
     Entry(#[from] postcard::Error),
 }
 
 impl Batch {
-    /// Adds an entry behind those that are in it.
-    pub(crate) fn push(&mut self, entry: &Entry<'_>) {
+    /// A batch of one entry.
+    pub(crate) fn of(entry: &Entry<'_>) -> Self {
+        let mut batch = Batch::default();
+        batch.encode(entry);
+        batch
+    }
+
+    /// As few batches as the entries need, in their order.
+    pub(crate) fn all_of<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Vec<Self> {
+        let mut batches: Vec<Batch> = Vec::new();
+        for entry in entries {
+            let last = batches.last_mut();
+            if last.is_none_or(|batch| batch.push(&entry).is_err()) {
+                batches.push(Batch::of(&entry));
+            }
+        }
+        batches
+    }
+
+    /// Adds an entry behind those that are in the batch.
+    ///
+    /// # Errors
+    /// The batch would exceed a limit. An empty batch takes every entry.
+    pub(crate) fn push(&mut self, entry: &Entry<'_>) -> Result<(), BatchFull> {
+        let (entries, len) = (self.entries, self.bytes.len());
+        if entries >= BATCH_ENTRIES {
+            return Err(BatchFull);
+        }
+        self.encode(entry);
+        if entries > 0 && self.bytes.len() > BATCH_BYTES {
+            self.bytes.truncate(len);
+            self.entries = entries;
+            return Err(BatchFull);
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, entry: &Entry<'_>) {
         if self.bytes.is_empty() {
             self.bytes.reserve(256);
             self.bytes.push(FORMAT);
         }
-        match postcard::to_extend(entry, std::mem::take(&mut self.bytes)) {
-            Ok(bytes) => self.bytes = bytes,
-            // Writing to a Vec cannot fail, so this is a bug. The batch has lost its entries and is
-            // empty.
-            Err(error) => tracing::error!(%error, "an entry could not be encoded"),
+        let before = self.bytes.len();
+        match postcard::serialize_with_flavor(entry, Behind(&mut self.bytes)) {
+            Ok(()) => self.entries += 1,
+            // Writing to a Vec cannot fail, so this is a bug.
+            Err(error) => {
+                tracing::error!(%error, "an entry could not be encoded");
+                self.bytes.truncate(before);
+            }
         }
+    }
+
+    /// How many entries are in the batch.
+    pub(crate) fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// The bytes that the batch has when it is encoded.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The encoded batch. A log may hold it for long, so spare capacity is given back.
@@ -268,6 +335,28 @@ impl<'a> PropertiesEntry<'a> {
                 .map(|(n, v)| (&**n, &**v))
                 .collect(),
         }))
+    }
+}
+
+/// Encodes behind the bytes of a vector. Unlike postcard's own flavors it copies a string at once
+/// also where nothing is optimized, as in tests.
+struct Behind<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Behind<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 
@@ -330,15 +419,66 @@ mod tests {
                 who: WHO,
                 reason: EndReason::Orderly,
             }),
-            Entry::Barrier(6),
         ];
         let mut batch = Batch::default();
         for entry in &entries {
-            batch.push(entry);
+            assert_eq!(batch.push(entry), Ok(()));
         }
         let bytes = batch.into_bytes();
         let back: Vec<_> = read_batch(&bytes).unwrap().map(Result::unwrap).collect();
         assert_eq!(back, entries);
+    }
+
+    /// A message by the server with so many bytes.
+    fn message(payload: &[u8]) -> Entry<'_> {
+        Entry::Publish(PublishEntry::of_server(0, "t", payload))
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_entries_and_by_bytes() {
+        let mut batch = Batch::default();
+        for _ in 0..BATCH_ENTRIES {
+            assert_eq!(batch.push(&message(b"x")), Ok(()));
+        }
+        let len = batch.len();
+        assert_eq!(batch.push(&message(b"x")), Err(BatchFull));
+        assert_eq!(batch.len(), len, "it has not changed");
+
+        let half = vec![7; BATCH_BYTES / 2];
+        let mut batch = Batch::of(&message(&half));
+        assert_eq!(batch.push(&message(&half)), Err(BatchFull));
+        assert_eq!(batch.push(&message(b"x")), Ok(()), "a small one still fits");
+        let bytes = batch.into_bytes();
+        assert!(bytes.len() <= BATCH_BYTES);
+        assert_eq!(read_batch(&bytes).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn one_entry_of_any_size_fits() {
+        let large = vec![7; 2 * BATCH_BYTES];
+        let mut batch = Batch::default();
+        assert_eq!(batch.push(&message(&large)), Ok(()));
+        assert_eq!(batch.push(&message(b"x")), Err(BatchFull));
+        let bytes = batch.into_bytes();
+        let entries: Vec<_> = read_batch(&bytes).unwrap().map(Result::unwrap).collect();
+        assert_eq!(entries, [message(&large)]);
+    }
+
+    #[test]
+    fn entries_fill_batches_in_order() {
+        let payloads: Vec<Vec<u8>> = (0..10).map(|n| vec![n; BATCH_BYTES / 4]).collect();
+        let batches = Batch::all_of(payloads.iter().map(|payload| message(payload)));
+        let mut back = Vec::new();
+        for batch in batches {
+            let bytes = batch.into_bytes();
+            let entries: Vec<_> = read_batch(&bytes).unwrap().map(Result::unwrap).collect();
+            assert!((1..=3).contains(&entries.len()));
+            back.extend(entries.iter().map(|entry| match entry {
+                Entry::Publish(publish) => publish.payload.to_vec(),
+                other => panic!("{other:?}"),
+            }));
+        }
+        assert_eq!(back, payloads);
     }
 
     #[test]

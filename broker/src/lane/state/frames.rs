@@ -70,11 +70,7 @@ impl<'a> Frames<'a> {
     /// The entry as a batch. Another member of a shared group may need it, to encode the message
     /// for itself.
     pub(super) fn entry_batch(&mut self) -> Bytes {
-        let write = || {
-            let mut batch = Batch::default();
-            batch.push(&Entry::Publish(self.message.entry.clone()));
-            batch.into_bytes()
-        };
+        let write = || Batch::of(&Entry::Publish(self.message.entry.clone())).into_bytes();
         self.batch.get_or_insert_with(write).clone()
     }
 

@@ -28,7 +28,4 @@ pub(crate) trait LaneHost {
     /// Appends [`Entry::Timer`](super::Entry::Timer) to this lane at `at`, in milliseconds since
     /// the Unix epoch. A timer of the same lane and key is replaced.
     fn set_timer(&mut self, lane: u16, key: String, generation: u64, at: u64);
-
-    /// The lane has applied [`Entry::Barrier`](super::Entry::Barrier) with this number.
-    fn barrier_reached(&mut self, lane: u16, number: u64);
 }

@@ -33,7 +33,7 @@ use std::sync::Arc;
 /// | `Publish` | `publish` | `publish.rs`, then `fanout.rs` and `sharing.rs` |
 /// | `Subscribe`, `Unsubscribe` | `subscribe`, `unsubscribe` | `subscribe.rs`, then `replay.rs` |
 /// | `Disconnected`, `Ended`, `Resume` | `disconnected`, `ended`, `resume` | `resume.rs`, `reassign.rs` |
-/// | `Timer`, `Barrier`, `End` | `apply` | this one |
+/// | `Timer` | `apply` | this one |
 pub(crate) struct Lane {
     pub(super) number: u16,
     /// In milliseconds since the Unix epoch: the latest time of any entry so far.
@@ -76,8 +76,8 @@ impl Lane {
     }
 
     /// Applies the next entry of the log, in full: when this returns, the outboxes hold all that
-    /// follows from the entry. False if the log ends with it.
-    pub(crate) fn apply(&mut self, entry: &Entry<'_>, host: &mut dyn LaneHost) -> bool {
+    /// follows from the entry.
+    pub(crate) fn apply(&mut self, entry: &Entry<'_>, host: &mut dyn LaneHost) {
         self.position += 1;
         match entry {
             Entry::Publish(publish) => self.publish(publish, host),
@@ -99,10 +99,12 @@ impl Lane {
                     self.perform_effects(host);
                 }
             }
-            Entry::Barrier(number) => host.barrier_reached(self.number, *number),
-            Entry::End => return false,
         }
-        true
+    }
+
+    /// The outboxes of all sessions with subscriptions here.
+    pub(crate) fn outboxes(&self) -> impl Iterator<Item = &Arc<Outbox>> {
+        self.subscribers.outboxes()
     }
 
     /// How much the lane holds.

@@ -56,8 +56,8 @@ mod tree;
 mod walk;
 
 pub(crate) use entry::{
-    Batch, DisconnectEntry, Entry, FilterEntry, PropertiesEntry, PublishEntry, SubscribeEntry,
-    UnsubscribeEntry, read_batch,
+    BATCH_BYTES, BATCH_ENTRIES, Batch, BatchError, DisconnectEntry, Entry, FilterEntry,
+    PropertiesEntry, PublishEntry, SubscribeEntry, UnsubscribeEntry, read_batch,
 };
 pub(crate) use host::LaneHost;
 pub(crate) use index::Index;

@@ -51,6 +51,12 @@ impl Subscribers {
         self.get(slot)?.outbox.as_ref()
     }
 
+    /// The outboxes of all sessions.
+    pub(super) fn outboxes(&self) -> impl Iterator<Item = &Arc<Outbox>> {
+        let known = self.slots.iter().flatten();
+        known.filter_map(|subscriber| subscriber.outbox.as_ref())
+    }
+
     /// The slot of a session, whatever its connection.
     pub(super) fn slot_of(&self, session: SessionId) -> Option<Slot> {
         self.by_id.get(&session).copied()
