@@ -13,22 +13,22 @@ pub struct Taken {
     pub share: Arc<Share>,
     frame: Frame,
     number: u64,
-    place: Place,
+    from: TakenFrom,
 }
 
 /// The queue that it was in.
 #[derive(Debug)]
-enum Place {
+enum TakenFrom {
     InFlight(PacketId),
     /// Since when, in milliseconds since the Unix epoch.
     Waiting(u64),
     /// Held back for the answer to this request.
-    Held(u32),
+    HeldBack(u32),
 }
 
 impl Taken {
     fn waited(&self) -> bool {
-        !matches!(self.place, Place::InFlight(_))
+        !matches!(self.from, TakenFrom::InFlight(_))
     }
 }
 
@@ -41,7 +41,7 @@ impl Outbound {
     /// Until then no waiting message is sent, and the capacity of those taken stays reserved.
     pub fn take_shared(&mut self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
         let mut taken = Vec::new();
-        let mut stays = |frame: &Frame, number: u64, place: Place| {
+        let mut stays = |frame: &Frame, number: u64, from: TakenFrom| {
             let share = frame.share.as_ref();
             let Some(share) = share.filter(|share| share.lane == lane && may(share)) else {
                 return true;
@@ -50,19 +50,21 @@ impl Outbound {
                 share: share.clone(),
                 frame: frame.clone(),
                 number,
-                place,
+                from,
             });
             false
         };
         if self.offline {
             self.in_flight.retain(|m| {
                 let begun = m.frame.qos == QoS::ExactlyOnce;
-                begun || stays(&m.frame, m.number, Place::InFlight(m.id))
+                begun || stays(&m.frame, m.number, TakenFrom::InFlight(m.id))
             });
         }
         self.waiting
-            .retain(|w| stays(&w.frame, w.number, Place::Waiting(w.since)));
-        self.take_held(|frame, request_id, number| stays(frame, number, Place::Held(request_id)));
+            .retain(|w| stays(&w.frame, w.number, TakenFrom::Waiting(w.since)));
+        self.take_held(|frame, request_id, number| {
+            stays(frame, number, TakenFrom::HeldBack(request_id))
+        });
         if !taken.is_empty() {
             let waited = taken.iter().filter(|t| t.waited());
             let offers = &mut self.requests.get_or_insert_default().offers;
@@ -83,21 +85,21 @@ impl Outbound {
             share,
             frame,
             number,
-            place,
+            from,
         } in left
         {
-            let since = match place {
-                Place::InFlight(id) => {
+            let since = match from {
+                TakenFrom::InFlight(id) => {
                     self.in_flight.push_back(InFlight { id, frame, number });
                     continue;
                 }
-                Place::Held(request_id)
+                TakenFrom::HeldBack(request_id)
                     if self.hold_back_again((request_id, number), share.lane, &frame) =>
                 {
                     continue;
                 }
-                Place::Held(_) => now,
-                Place::Waiting(since) => since,
+                TakenFrom::HeldBack(_) => now,
+                TakenFrom::Waiting(since) => since,
             };
             self.waiting.push_back(Waiting {
                 frame,
