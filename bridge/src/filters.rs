@@ -48,7 +48,6 @@ pub fn overlaps<L: AsRef<str>>(mut one: impl Iterator<Item = L>, other: &str) ->
 }
 
 /// Whether a filter starts with a wildcard.
-#[must_use]
 pub fn starts_wild(filter: &str) -> bool {
     filter.starts_with(['+', '#'])
 }

@@ -62,7 +62,6 @@ pub struct Bridge {
 impl Bridge {
     /// Rooms by the rules of `settings`, for `users`, and for anonymous clients if the settings
     /// allow.
-    #[must_use]
     pub fn new(settings: &Settings, users: Users) -> Arc<Bridge> {
         let verifiers = random_bytes()
             .map(|key| users.verifiers(DecoyKey(key), settings.auth.scram_iterations));

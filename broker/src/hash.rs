@@ -9,7 +9,6 @@
 /// ```
 /// assert_eq!(roommq_broker::hash::fnv1a(b"a".iter().copied()), 0xaf63_dc4c_8601_ec8c);
 /// ```
-#[must_use]
 pub fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -5,7 +5,7 @@
 
 use crate::kept_bytes::KeptBytes;
 use crate::packet::{Packet, ReasonCode};
-use crate::session::{DropReason, Held, Tally};
+use crate::session::{Backlog, DropReason, Tally};
 use std::array::from_fn;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -167,7 +167,7 @@ impl Counters {
 
     /// Adds the messages that a session has sent and dropped, and resets `tally`. Replaces the session's last report of
     /// `held` messages, `known`, by the new one.
-    pub(crate) fn outbound(&self, tally: &mut Tally, held: Held, known: &mut Held) {
+    pub(crate) fn outbound(&self, tally: &mut Tally, held: Backlog, known: &mut Backlog) {
         if *tally == Tally::default() && held == *known {
             return;
         }
@@ -177,8 +177,8 @@ impl Counters {
         shard.add(Metric::PayloadSent, taken.payload);
         shard.add(Metric::OthersSent, taken.others);
         let was = std::mem::replace(known, held);
-        self.kept.update(was.kept, held.kept);
-        self.kept.update_ending(was.leaving, held.leaving);
+        self.kept.update(was.kept_bytes, held.kept_bytes);
+        self.kept.update_ending(was.ending_bytes, held.ending_bytes);
         // A level that falls adds a number that wraps around.
         let change = |metric, was: u64, is: u64| shard.add(metric, is.wrapping_sub(was));
         change(Metric::Held, was.messages, held.messages);
@@ -254,13 +254,13 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    fn held(messages: u64) -> Held {
-        Held {
+    fn held(messages: u64) -> Backlog {
+        Backlog {
             messages,
             payload: messages * 10,
             in_flight: messages / 2,
-            kept: messages * 100,
-            leaving: 0,
+            kept_bytes: messages * 100,
+            ending_bytes: 0,
         }
     }
 
@@ -270,7 +270,7 @@ mod tests {
         let work = |n: u64| {
             let counters = Arc::clone(&counters);
             std::thread::spawn(move || {
-                let mut known = Held::default();
+                let mut known = Backlog::default();
                 for round in 0..1_000 {
                     let mut tally = Tally {
                         publishes: 1,
@@ -285,7 +285,7 @@ mod tests {
                 known
             })
         };
-        let left: Vec<Held> = [work(1), work(10), work(100)]
+        let left: Vec<Backlog> = [work(1), work(10), work(100)]
             .into_iter()
             .filter_map(|thread| thread.join().ok())
             .collect();
@@ -303,7 +303,7 @@ mod tests {
         );
         assert_eq!(sum.kept, sum.of(Metric::Held) * 100);
         for mut known in left {
-            counters.outbound(&mut Tally::default(), Held::default(), &mut known);
+            counters.outbound(&mut Tally::default(), Backlog::default(), &mut known);
         }
         let sum = counters.sum();
         assert_eq!(

@@ -18,20 +18,17 @@ pub struct Broker {
 
 impl Broker {
     /// Starts a server with the defaults.
-    #[must_use]
     pub fn start() -> Broker {
         Broker::with("")
     }
 
     /// Starts a server with this text as its configuration file.
-    #[must_use]
     pub fn with(config: &str) -> Broker {
         Broker::with_users(config, &[])
     }
 
     /// Starts a server with a configuration, and a `users.toml` beside it that `roommq passwd` makes for these names and
     /// passwords.
-    #[must_use]
     pub fn with_users(config: &str, users: &[(&str, &str)]) -> Broker {
         let directory = TempDir::new().expect("a temporary directory");
         let users_file = directory.path().join("users.toml");
@@ -47,7 +44,6 @@ impl Broker {
 
     /// Starts a server with the listeners of this configuration, and files of these names and texts beside it. Each
     /// `listener.bind` should have port 0.
-    #[must_use]
     pub fn listening(config: &str, files: &[(&str, &str)]) -> Broker {
         let directory = TempDir::new().expect("a temporary directory");
         for (name, text) in files {
@@ -76,13 +72,11 @@ impl Broker {
     }
 
     /// The address of the listener of this number, counted from 0.
-    #[must_use]
     pub fn place(&self, number: usize) -> SocketAddr {
         self.places[number].1
     }
 
     /// The address as the server prints it.
-    #[must_use]
     pub fn url(&self, number: usize) -> &str {
         &self.places[number].0
     }
@@ -103,13 +97,11 @@ impl Broker {
     }
 
     /// The address of the first listener.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// A `roommq` command that connects to this server.
-    #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = roommq();
         command
@@ -126,13 +118,11 @@ impl Broker {
     }
 
     /// Its log.
-    #[must_use]
     pub fn log(&self) -> &Lines {
         &self.program.stderr
     }
 
     /// The process id.
-    #[must_use]
     pub fn id(&self) -> u32 {
         self.program.id()
     }
@@ -148,7 +138,6 @@ impl Broker {
     }
 
     /// Waits for the end of the process.
-    #[must_use]
     pub fn finish(self) -> Finished {
         self.program.finish()
     }

@@ -23,7 +23,6 @@ pub const TRANSPORTS: [&str; 5] = ["tcp", "tls", "ws", "wss", "unix"];
 
 impl Everywhere {
     /// `more` is the rest of its configuration.
-    #[must_use]
     pub fn start(more: &str) -> Everywhere {
         let authority = Authority::new();
         let identity = authority.server();
@@ -58,37 +57,31 @@ impl Everywhere {
     }
 
     /// The address of the listener of this transport; none for `unix`.
-    #[must_use]
     pub fn address(&self, transport: &str) -> SocketAddr {
         self.server.place(Self::number(transport))
     }
 
     /// The same address as the server prints it.
-    #[must_use]
     pub fn url(&self, transport: &str) -> &str {
         self.server.url(Self::number(transport))
     }
 
     /// The TLS configuration of a client that trusts the server.
-    #[must_use]
     pub fn trust(&self) -> &Arc<ClientConfig> {
         &self.trust
     }
 
     /// The root of the server's certificate: a PEM file.
-    #[must_use]
     pub fn root(&self) -> String {
         self.root.display().to_string()
     }
 
     /// The file of the Unix socket.
-    #[must_use]
     pub fn socket(&self) -> &str {
         self.url("unix").strip_prefix("unix:").unwrap()
     }
 
     /// Connects.
-    #[must_use]
     pub fn dial(&self, transport: &str) -> Box<dyn Stream> {
         let address = self.address(transport);
         match transport {

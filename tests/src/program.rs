@@ -13,7 +13,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The command that starts the server or a command of its: `roommq` as built for the tests.
-#[must_use]
 pub fn roommq() -> Command {
     // Cargo sets this variable for the binaries of the test's own package.
     let path = std::env::var_os("CARGO_BIN_EXE_roommq_under_test")
@@ -87,13 +86,11 @@ impl Lines {
     }
 
     /// All lines so far.
-    #[must_use]
     pub fn text(&self) -> String {
         self.state.lock().unwrap().lines.join("\n")
     }
 
     /// All lines so far.
-    #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.state.lock().unwrap().lines.clone()
     }
@@ -136,7 +133,6 @@ pub struct Finished {
 
 impl Program {
     /// Starts it with pipes for all three streams.
-    #[must_use]
     pub fn start(command: &mut Command) -> Program {
         let mut child = command
             .stdin(Stdio::piped())
@@ -153,7 +149,6 @@ impl Program {
     }
 
     /// Starts it with a terminal for its input and output, as a person would. Enter is `\r`.
-    #[must_use]
     pub fn on_terminal(command: &mut Command) -> Program {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&ours).expect("the terminal is ours");
@@ -200,7 +195,6 @@ impl Program {
     }
 
     /// The process id.
-    #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }

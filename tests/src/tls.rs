@@ -29,7 +29,6 @@ pub struct Identity {
 
 impl Authority {
     /// A new CA.
-    #[must_use]
     pub fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -39,13 +38,11 @@ impl Authority {
     }
 
     /// Its own certificate, as PEM.
-    #[must_use]
     pub fn root(&self) -> String {
         self.issuer.pem()
     }
 
     /// For a server on this machine.
-    #[must_use]
     pub fn server(&self) -> Identity {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         self.sign(
@@ -56,13 +53,11 @@ impl Authority {
     }
 
     /// For a client of this common name.
-    #[must_use]
     pub fn client(&self, name: &str) -> Identity {
         self.sign(name, Vec::new(), ExtendedKeyUsagePurpose::ClientAuth)
     }
 
     /// For a client, without a name.
-    #[must_use]
     pub fn client_without_a_name(&self) -> Identity {
         self.sign_for(Vec::new(), ExtendedKeyUsagePurpose::ClientAuth, |params| {
             params.distinguished_name = DistinguishedName::new();
@@ -93,7 +88,6 @@ impl Authority {
     }
 
     /// The TLS configuration of a client that trusts this CA and presents `identity`.
-    #[must_use]
     pub fn trusted_by(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("a root");

@@ -15,7 +15,6 @@ pub struct Source {
 }
 
 /// The top of the workspace.
-#[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -24,7 +23,6 @@ pub fn root() -> PathBuf {
 }
 
 /// All files that git tracks or would track, as far as they are UTF-8.
-#[must_use]
 pub fn files() -> Vec<Source> {
     let listing = Command::new("git")
         .args([
@@ -56,7 +54,6 @@ pub fn files() -> Vec<Source> {
 }
 
 /// The files of Rust code.
-#[must_use]
 pub fn rust_files() -> Vec<Source> {
     let mut all = files();
     all.retain(|file| has_extension(&file.path, "rs"));
@@ -107,14 +104,12 @@ fn test_modules(file: &Source) -> Vec<String> {
 }
 
 /// Whether a file is of this kind.
-#[must_use]
 pub fn has_extension(path: &str, extension: &str) -> bool {
     Path::new(path).extension().is_some_and(|e| e == extension)
 }
 
 impl Source {
     /// Numbered lines of code: no comments, and no test module, which by custom is the end of a file.
-    #[must_use]
     pub fn code(&self) -> Vec<(usize, &str)> {
         if self.is_test {
             return Vec::new();
@@ -131,7 +126,6 @@ impl Source {
     }
 
     /// Numbered lines without comments, test code as well.
-    #[must_use]
     pub fn uncommented(&self) -> Vec<(usize, &str)> {
         (1..)
             .zip(self.text.lines())
@@ -141,7 +135,6 @@ impl Source {
     }
 
     /// `path:line: text` of each of `lines` that contains one of `words`.
-    #[must_use]
     pub fn naming(&self, lines: &[(usize, &str)], words: &[&str]) -> Vec<String> {
         lines
             .iter()

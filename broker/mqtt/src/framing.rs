@@ -10,14 +10,14 @@ use bytes::{Bytes, BytesMut};
 /// decoder's packet limit and one read.
 ///
 /// ```
-/// use roommq_mqtt::framing::{Framer, Rest};
+/// use roommq_mqtt::framing::{Framer, Partial};
 /// use roommq_mqtt::packet::{Decoder, Packet};
 ///
 /// let (mut framer, mut decoder) = (Framer::default(), Decoder::new(65_536));
 /// framer.add(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c\xc0");
 /// assert!(matches!(framer.next(&mut decoder)?, Some(Packet::Connect(_))));
 /// assert_eq!(framer.next(&mut decoder)?, None);
-/// assert_eq!(framer.rest(), Rest::Begun);
+/// assert_eq!(framer.partial(), Partial::New);
 /// framer.add(b"\x00");
 /// assert_eq!(framer.next(&mut decoder)?, Some(Packet::PingReq));
 /// # Ok::<(), roommq_mqtt::packet::DecodeError>(())
@@ -36,13 +36,13 @@ pub struct Framer {
 
 /// Where the bytes read so far end: after a packet, or within one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rest {
+pub enum Partial {
     /// After a whole packet.
-    Nothing,
+    None,
     /// Within a packet that began with the last read.
-    Begun,
+    New,
     /// Within a packet that began earlier.
-    More,
+    Continued,
 }
 
 impl Framer {
@@ -80,17 +80,15 @@ impl Framer {
     }
 
     /// Whether a packet has begun that is not whole.
-    #[must_use]
-    pub fn rest(&self) -> Rest {
+    pub fn partial(&self) -> Partial {
         match self.buffered() {
-            0 => Rest::Nothing,
-            _ if self.whole => Rest::Begun,
-            _ => Rest::More,
+            0 => Partial::None,
+            _ if self.whole => Partial::New,
+            _ => Partial::Continued,
         }
     }
 
     /// Bytes that were read and are not yet packets.
-    #[must_use]
     pub fn buffered(&self) -> usize {
         self.bytes.len() + self.begun.len()
     }
@@ -128,7 +126,7 @@ mod tests {
                     packets.push(packet);
                 }
             }
-            assert_eq!(framer.rest(), Rest::Nothing);
+            assert_eq!(framer.partial(), Partial::None);
             assert!(
                 matches!(packets[0], Packet::Connect(_)),
                 "pieces of {piece}"
@@ -150,14 +148,14 @@ mod tests {
         let mut read = |bytes: &[u8]| {
             framer.add(bytes);
             while framer.next(&mut decoder).unwrap().is_some() {}
-            framer.rest()
+            framer.partial()
         };
-        assert_eq!(read(&connect[..9]), Rest::More);
-        assert_eq!(read(&connect[9..]), Rest::Nothing);
-        assert_eq!(read(b"\xC0\x00\x30\x05\x00"), Rest::Begun);
-        assert_eq!(read(b"\x01"), Rest::More);
-        assert_eq!(read(b"txx\x30"), Rest::Begun);
-        assert_eq!(read(b"\x05\x00\x01txx"), Rest::Nothing);
+        assert_eq!(read(&connect[..9]), Partial::Continued);
+        assert_eq!(read(&connect[9..]), Partial::None);
+        assert_eq!(read(b"\xC0\x00\x30\x05\x00"), Partial::New);
+        assert_eq!(read(b"\x01"), Partial::Continued);
+        assert_eq!(read(b"txx\x30"), Partial::New);
+        assert_eq!(read(b"\x05\x00\x01txx"), Partial::None);
     }
 
     #[test]

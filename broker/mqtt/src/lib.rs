@@ -26,9 +26,9 @@
 //!    answers with `Outbound::reply`, or, for acknowledgements, hands it to `acked`, `received`, `refused` or `completed`.
 //! 4. `Outbound::deliver` for each message to the client, at any time.
 //! 5. After any of these, the caller writes what is in `Outbound::queue` to the socket, and looks at
-//!    `Outbound::overflowed` and `Outbound::is_unanswerable`, which mean that the connection has to end.
-//! 6. At the end of the connection, `Session::take_will` and `Session::take_unreleased`, and `Outbound::sleep`;
-//!    `Outbound::wake` on the next connection.
+//!    `Outbound::overflowed` and `Outbound::has_unsendable_reply`, which mean that the connection has to end.
+//! 6. At the end of the connection, `Session::take_will` and `Session::take_unreleased`, and `Outbound::disconnect`;
+//!    `Outbound::reconnect` on the next connection.
 //!
 //! # Example
 //!
@@ -51,7 +51,7 @@
 //!     version: connect.version,
 //!     will: connect.will,
 //!     expiry: 0,
-//!     may_stay: false,
+//!     expiry_requested: false,
 //!     alias_maximum: 0,
 //!     receive_maximum: 1_024,
 //!     unreleased: Default::default(),

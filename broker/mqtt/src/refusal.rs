@@ -14,7 +14,6 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal with this code and text.
-    #[must_use]
     pub fn new(code: ReasonCode, reason: impl Into<String>) -> Refusal {
         let reason = reason.into();
         Refusal { code, reason }

@@ -109,7 +109,7 @@ impl Client {
         self.request_id = self.request_id.wrapping_add(1);
         let (request_id, now) = (self.request_id, clock::now_ms());
         self.outbox
-            .queue(|out| out.owe(request_id, kind, codes, reason, pieces, now));
+            .queue(|out| out.expect_answer(request_id, kind, codes, reason, pieces, now));
         request_id
     }
 

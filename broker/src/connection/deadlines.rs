@@ -7,7 +7,7 @@
 //! | read something while its socket is full | `limits.write_stall` | 0x97 quota exceeded |
 //! | take what is left in a shutdown | half of `limits.shutdown_time` | 0x8B server shutting down |
 
-use super::intake::Rest;
+use super::intake::Partial;
 use crate::outbox::Condition;
 use crate::packet::ReasonCode;
 use crate::session::Close;
@@ -58,23 +58,23 @@ impl Deadlines {
     }
 
     /// Notes a read whose bytes end with `rest`.
-    pub(super) fn read(&mut self, now: Instant, rest: Rest) {
-        if rest != Rest::More {
+    pub(super) fn read(&mut self, now: Instant, rest: Partial) {
+        if rest != Partial::Continued {
             self.last_packet = now;
         }
         self.partial_since = match rest {
-            Rest::Nothing => None,
-            Rest::Begun => Some(now),
-            Rest::More => self.partial_since.or(Some(now)),
+            Partial::None => None,
+            Partial::New => Some(now),
+            Partial::Continued => self.partial_since.or(Some(now)),
         };
     }
 
     /// Notes whether the link `holds` an incomplete TLS record or WebSocket frame. The bytes read
     /// before it end with `rest`.
-    pub(super) fn partial(&mut self, now: Instant, holds: bool, rest: Rest) {
+    pub(super) fn partial(&mut self, now: Instant, holds: bool, rest: Partial) {
         self.partial_since = match (holds, rest) {
             (true, _) => self.partial_since.or(Some(now)),
-            (false, Rest::Nothing) => None,
+            (false, Partial::None) => None,
             (false, _) => self.partial_since,
         };
     }
@@ -192,13 +192,13 @@ mod tests {
             "keep-alive 0 has no deadline"
         );
         assert_eq!(d.passed(start + LONGEST_WAIT), None);
-        d.read(start, Rest::More);
-        d.read(start + seconds(1), Rest::Begun);
-        d.read(start + seconds(5), Rest::More);
+        d.read(start, Partial::Continued);
+        d.read(start + seconds(1), Partial::New);
+        d.read(start + seconds(5), Partial::Continued);
         assert_eq!(d.next(), start + seconds(1) + limits.packet_time);
         let half = d.passed(start + seconds(1) + limits.packet_time);
         assert_eq!(reason(half), Some(ReasonCode::ProtocolError));
-        d.read(start + seconds(6), Rest::Nothing);
+        d.read(start + seconds(6), Partial::None);
         d.blocked(start + seconds(7), Some(100));
         d.blocked(start + seconds(9), Some(100));
         assert_eq!(d.next(), start + seconds(7) + limits.write_stall);
@@ -221,13 +221,13 @@ mod tests {
         let start = Instant::now();
         let mut d = Deadlines::new(2, &Limits::default(), start);
         for n in 1..3 {
-            d.read(start + seconds(n), Rest::More);
-            d.partial(start + seconds(n), true, Rest::More);
+            d.read(start + seconds(n), Partial::Continued);
+            d.partial(start + seconds(n), true, Partial::Continued);
         }
         assert_eq!(d.next(), start + seconds(3));
-        d.read(start + seconds(2), Rest::Begun);
+        d.read(start + seconds(2), Partial::New);
         assert_eq!(d.next(), start + seconds(5));
-        d.read(start + seconds(3), Rest::Nothing);
+        d.read(start + seconds(3), Partial::None);
         assert_eq!(d.next(), start + seconds(6));
         let silent = d.passed(start + seconds(6)).map(|close| close.reason);
         assert_eq!(silent, Some(ReasonCode::KeepAliveTimeout));
@@ -239,13 +239,13 @@ mod tests {
         let limits = Limits::default();
         let over = |d: &mut Deadlines, n| d.passed(start + seconds(n) + limits.packet_time);
         let mut d = Deadlines::new(0, &limits, start);
-        d.partial(start + seconds(1), true, Rest::Nothing);
+        d.partial(start + seconds(1), true, Partial::None);
         assert_eq!(d.next(), start + seconds(1) + limits.packet_time);
-        d.partial(start + seconds(2), false, Rest::Nothing);
+        d.partial(start + seconds(2), false, Partial::None);
         assert_eq!(over(&mut d, 100), None, "it is complete, and was no packet");
-        d.read(start + seconds(3), Rest::Begun);
-        d.partial(start + seconds(4), true, Rest::Begun);
-        d.partial(start + seconds(5), false, Rest::Begun);
+        d.read(start + seconds(3), Partial::New);
+        d.partial(start + seconds(4), true, Partial::New);
+        d.partial(start + seconds(5), false, Partial::New);
         assert_eq!(over(&mut d, 2), None);
         assert!(over(&mut d, 3).is_some(), "a packet is incomplete");
     }
@@ -255,7 +255,7 @@ mod tests {
         let start = Instant::now();
         let limits = Limits::default();
         let mut d = Deadlines::new(2, &limits, start);
-        d.read(start, Rest::Begun);
+        d.read(start, Partial::New);
         d.pause(start, true);
         assert_eq!(d.passed(start + seconds(100)), None);
         d.pause(start + seconds(100), false);

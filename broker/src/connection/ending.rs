@@ -71,7 +71,7 @@ impl From<Close> for Ending {
 /// server ends the connection [5.0 MQTT-3.14.4-2, MQTT-4.13.2-1], and the socket is closed.
 pub(super) async fn end(client: &mut Client, ending: Ending, link: &mut Link) {
     let reason = match &ending {
-        _ if client.session.left_in_order() => EndReason::Orderly,
+        _ if client.session.has_disconnected() => EndReason::Orderly,
         Ending::Disconnect => EndReason::Orderly,
         Ending::Lost(text) => EndReason::Lost(text.clone()),
         Ending::Closed(close) => EndReason::Lost(close.text.clone()),

@@ -8,7 +8,7 @@ use crate::outbox::Outbox;
 use crate::packet::{DecodeError, Decoder, Packet};
 use crate::transport::Link;
 use roommq_mqtt::framing::Framer;
-pub(super) use roommq_mqtt::framing::Rest;
+pub(super) use roommq_mqtt::framing::Partial;
 use std::cell::RefCell;
 use std::io;
 use std::task::{Context, Poll};
@@ -117,7 +117,7 @@ impl Intake {
     }
 
     /// Whether the bytes read so far end with an incomplete packet.
-    pub(super) fn rest(&self) -> Rest {
-        self.framer.rest()
+    pub(super) fn partial(&self) -> Partial {
+        self.framer.partial()
     }
 }

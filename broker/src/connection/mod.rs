@@ -38,7 +38,7 @@ use client::Client;
 use deadlines::{Deadlines, is_receive_timeout};
 use ending::{Ending, end};
 use futures_util::FutureExt;
-use intake::{Intake, LinkEvent, READ, Rest};
+use intake::{Intake, LinkEvent, Partial, READ};
 use tokio::time::Instant;
 
 /// Reads at the end of a connection, at most: 8 MiB, more than the kernel buffers.
@@ -73,13 +73,13 @@ impl Connection {
 
     /// Notes a read whose packets have been taken.
     fn note_read(&mut self) {
-        self.deadlines.read(Instant::now(), self.intake.rest());
+        self.deadlines.read(Instant::now(), self.intake.partial());
     }
 
     /// Reads until there is a reason to end.
     async fn read_until_end(&mut self) -> Ending {
         // The keep-alive begins with CONNACK.
-        self.deadlines.read(Instant::now(), Rest::Nothing);
+        self.deadlines.read(Instant::now(), Partial::None);
         // Packets that came with CONNECT.
         if let Err(ending) = self.take_packets().await {
             return ending;
@@ -91,7 +91,7 @@ impl Connection {
         // The server stops reading from a peer that does not read its answers.
         let mut pause_reading = false;
         loop {
-            if let Some(close) = self.closing.take_if(|_| self.client.outbox.is_settled()) {
+            if let Some(close) = self.closing.take_if(|_| self.client.outbox.has_sent_all()) {
                 return Ending::Closed(*close);
             }
             tokio::select! {
@@ -115,7 +115,7 @@ impl Connection {
                         let condition = self.client.outbox.condition();
                         (blocked, pause_reading) = self.deadlines.observe(Instant::now(), &condition, self.link.holds_bytes());
                     }
-                    Ok(LinkEvent::Partial(held)) => self.deadlines.partial(Instant::now(), held, self.intake.rest()),
+                    Ok(LinkEvent::Partial(held)) => self.deadlines.partial(Instant::now(), held, self.intake.partial()),
                     Ok(LinkEvent::Broken(kind)) => {
                         return Box::pin(self.unwritable(Ending::lost_with(kind))).await;
                     }

@@ -216,7 +216,7 @@ pub(super) async fn open(
         version: negotiated.version,
         will: connect.will,
         expiry: negotiated.session_expiry,
-        may_stay: negotiated.requested_expiry > 0,
+        expiry_requested: negotiated.requested_expiry > 0,
         alias_maximum: node.limits.topic_aliases,
         // [MQTT-3.3.4-7] is of 5.0.
         receive_maximum: match negotiated.version {

@@ -56,7 +56,7 @@ impl Connection {
             // No acknowledgement: the client knows that the server has not accepted it.
             Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if client.draining => {}
             Step::Publish(inbound) => publish(client, &inbound),
-            Step::Repeated(id) => client.pending.acknowledge_again(id),
+            Step::Duplicate(id) => client.pending.acknowledge_again(id),
             Step::Subscribe(packet) => {
                 return Ok(NextPacket::request(async move {
                     subscribe(client, &packet).await
@@ -80,7 +80,7 @@ impl Connection {
                 let method = &mut self.method;
                 return Ok(NextPacket::request(reauthenticate(client, method, auth)));
             }
-            Step::Leave => return Err(Ending::Disconnect),
+            Step::Disconnect => return Err(Ending::Disconnect),
         }
         Ok(NextPacket::Packet)
     }

@@ -93,7 +93,7 @@ fn acknowledge(client: &mut Client, inbound: &Inbound, refusal: Option<Refusal>)
         Reply::PubAck(id, code, reason)
     } else {
         if code != ReasonCode::Success {
-            client.session.forget(id);
+            client.session.release(id);
         }
         Reply::PubRec(id, code, reason)
     };

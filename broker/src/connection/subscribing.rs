@@ -138,7 +138,7 @@ async fn grant(
         number: client.node.limits.subscriptions,
         bytes: client.node.limits.subscription_bytes,
     };
-    client.filters.may_hold(filter.as_str(), limits)?;
+    client.filters.check_limits(filter.as_str(), limits)?;
     let grant = client.node.policy.subscribe(&client.who, filter).await?;
     let name = ByteString::from(filter.as_str());
     client.filters.insert(name.clone());

@@ -5,7 +5,7 @@ use super::outlet::Outlet;
 use super::{Outbox, Stage, State};
 use crate::metrics::Counters;
 use crate::packet::{Reply, Version};
-use crate::session::{Close, Held, Outbound, OutboundLimits};
+use crate::session::{Backlog, Close, Outbound, OutboundLimits};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ impl Outbox {
         counters: Arc<Counters>,
     ) -> Self {
         let mut outbound = Outbound::new(version, limits);
-        outbound.sleep(0);
+        outbound.disconnect(0);
         Outbox::new(outbound, Stage::Offline, None, counters)
     }
 
@@ -40,7 +40,7 @@ impl Outbox {
         }
         self.v5.store(version == Version::V5, Ordering::Relaxed);
         self.connected.store(true, Ordering::Relaxed);
-        state.outbound.wake(version, limits, connack, now);
+        state.outbound.reconnect(version, limits, connack, now);
         state.outlet = outlet;
         state.stage = Stage::Connected;
         (state.blocked, state.broken, state.written) = (false, false, 0);
@@ -69,11 +69,11 @@ impl Outbox {
         self.v5.store(true, Ordering::Relaxed);
         state.stage = Stage::Offline;
         state.closing = None;
-        let mut rest = state.outbound.bare();
-        *rest.queue() = state.outbound.sleep(now);
+        let mut rest = state.outbound.empty_copy();
+        *rest.queue() = state.outbound.disconnect(now);
         if !resumable {
             state.stage = Stage::Ended;
-            state.outbound.let_go();
+            state.outbound.end();
         }
         state.report();
         let outlet = state.outlet.take();
@@ -99,7 +99,7 @@ impl Outbox {
                 closing: None,
                 written: 0,
                 counters,
-                reported: Held::default(),
+                reported: Backlog::default(),
             }),
             changed: Notify::new(),
         }
@@ -110,6 +110,6 @@ impl Drop for Outbox {
     /// Tells the counters that the outbox holds nothing any more.
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        state.report_held(Held::default());
+        state.report_held(Backlog::default());
     }
 }

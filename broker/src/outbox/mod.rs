@@ -19,7 +19,7 @@ pub(crate) use outlet::Outlet;
 
 use crate::metrics::Counters;
 use crate::packet::{ReasonCode, Version};
-use crate::session::{Close, Held, Outbound};
+use crate::session::{Backlog, Close, Outbound};
 use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -85,25 +85,25 @@ struct State {
     written: u64,
     counters: Arc<Counters>,
     /// What the counters know of this outbox: each report adds only the difference.
-    reported: Held,
+    reported: Backlog,
 }
 
 impl State {
     /// Brings the counters up to date.
     fn report(&mut self) {
-        let mut held = self.outbound.held();
+        let mut held = self.outbound.backlog();
         if self.stage == Stage::Ended {
             // All that it still holds counts as ending.
-            let leaving = held.kept;
-            held = Held {
-                leaving,
-                ..Held::default()
+            let ending_bytes = held.kept_bytes;
+            held = Backlog {
+                ending_bytes,
+                ..Backlog::default()
             };
         }
         self.report_held(held);
     }
 
-    fn report_held(&mut self, held: Held) {
+    fn report_held(&mut self, held: Backlog) {
         let tally = self.outbound.tally();
         self.counters.outbound(tally, held, &mut self.reported);
     }
@@ -155,7 +155,7 @@ impl Outbox {
 
     /// Bytes of this outbox that count for `limits.kept_bytes`.
     pub(crate) fn kept_bytes(&self) -> u64 {
-        self.state.lock().reported.kept
+        self.state.lock().reported.kept_bytes
     }
 
     /// Runs `fill` for the connection's own task, which flushes afterwards. None, without a call,
@@ -177,11 +177,11 @@ impl Outbox {
         match state.stage {
             Stage::Ended => return None,
             Stage::Offline => {
-                let before = state.outbound.held().kept;
+                let before = state.outbound.backlog().kept_bytes;
                 fill(&mut state.outbound);
-                let more = state.outbound.held().kept.saturating_sub(before);
+                let more = state.outbound.backlog().kept_bytes.saturating_sub(before);
                 if more > 0 && !state.counters.kept.has_capacity(more) {
-                    state.outbound.give_way(before);
+                    state.outbound.drop_oldest_to(before);
                 }
                 state.report();
                 if state.outbound.has_resumed() {
@@ -203,7 +203,7 @@ impl Outbox {
         let (reason, text) = if state.outbound.overflowed() {
             let text = "the client reads too slowly: its queue of QoS 1 and 2 messages is full";
             (ReasonCode::QuotaExceeded, text)
-        } else if state.outbound.is_unanswerable() {
+        } else if state.outbound.has_unsendable_reply() {
             let text = "an answer exceeds the client's maximum packet size";
             (ReasonCode::PacketTooLarge, text)
         } else {
@@ -360,9 +360,9 @@ impl Outbox {
 
     /// Whether no message waits for the send window and no answer is owed, or nothing more can be
     /// written. Messages may still be unacknowledged, and bytes unwritten.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn has_sent_all(&self) -> bool {
         let state = self.state.lock();
-        state.broken || state.outbound.is_settled()
+        state.broken || state.outbound.has_sent_all()
     }
 
     /// Whether everything has been written, or nothing more can be.

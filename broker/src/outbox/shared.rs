@@ -20,11 +20,11 @@ impl Outbox {
     /// Whether it can take the smallest message without dropping another.
     pub(crate) fn has_capacity(&self) -> bool {
         let state = self.state.lock();
-        state.stage != Stage::Ended && state.outbound.may_meet(Need::Room, 0)
+        state.stage != Stage::Ended && state.outbound.may_meet(Need::Capacity, 0)
     }
 
     /// Takes out the messages of `lane`'s shared groups that another member `may` have. Call
-    /// [`put_back`](Outbox::put_back) or [`lose_taken`](Outbox::lose_taken) with those that no
+    /// [`put_back`](Outbox::put_back) or [`drop_taken`](Outbox::drop_taken) with those that no
     /// member took: until then the outbox sends nothing that waits.
     pub(crate) fn take_shared(&self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
         let mut state = self.state.lock();
@@ -48,9 +48,9 @@ impl Outbox {
 
     /// Counts the messages that no other member took as dropped. For a session that has ended in
     /// the lane.
-    pub(crate) fn lose_taken(&self, lane: u16, left: &[Taken], now: u64) {
+    pub(crate) fn drop_taken(&self, lane: u16, left: &[Taken], now: u64) {
         let mut state = self.state.lock();
-        state.outbound.lose_taken(lane, left, now);
+        state.outbound.drop_taken(lane, left, now);
         state.report();
     }
 }

@@ -19,7 +19,6 @@ pub struct Principal {
 
 impl Principal {
     /// A principal without a client id, which the broker fills in.
-    #[must_use]
     pub fn new(user: impl Into<Arc<str>>, authenticated: bool) -> Principal {
         Principal {
             user: user.into(),
@@ -29,7 +28,6 @@ impl Principal {
     }
 
     /// The actor of this user's entries in a session, by the connection with this number.
-    #[must_use]
     pub fn actor(&self, session: SessionId, connection: u32) -> Actor<'_> {
         Actor {
             session,

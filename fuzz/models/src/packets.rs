@@ -5,7 +5,7 @@ use super::decoder::decoder;
 use super::input::Input;
 use super::{publishes, replies};
 use bytes::Bytes;
-use roommq_mqtt::framing::{Framer, Rest};
+use roommq_mqtt::framing::{Framer, Partial};
 use roommq_mqtt::packet::{DecodeError, Decoder, Packet, Version};
 
 /// From hardly more than the CONNECT of [`decoder`] to no limit.
@@ -54,9 +54,9 @@ fn read(version: Option<Version>, limit: u32, sizes: &[u8], wire: &[u8]) {
             "{held} bytes held at a limit of {limit}"
         );
         let expected = match (held, any) {
-            (0, _) => Rest::Nothing,
-            (_, true) => Rest::Begun,
-            (_, false) => Rest::More,
+            (0, _) => Partial::None,
+            (_, true) => Partial::New,
+            (_, false) => Partial::Continued,
         };
         assert_eq!(rest, expected, "after {sent} bytes");
     });
@@ -78,7 +78,7 @@ fn read(version: Option<Version>, limit: u32, sizes: &[u8], wire: &[u8]) {
 fn in_pieces(
     pieces: &[&[u8]],
     decoder: &mut Decoder,
-    mut seen: impl FnMut(Vec<Packet>, Rest, usize),
+    mut seen: impl FnMut(Vec<Packet>, Partial, usize),
 ) -> Result<(), DecodeError> {
     let mut framer = Framer::default();
     for piece in pieces {
@@ -87,7 +87,7 @@ fn in_pieces(
         while let Some(packet) = framer.next(decoder)? {
             packets.push(packet);
         }
-        seen(packets, framer.rest(), framer.buffered());
+        seen(packets, framer.partial(), framer.buffered());
     }
     Ok(())
 }

@@ -22,7 +22,6 @@ pub fn put_string(out: &mut Vec<u8>, text: impl AsRef<[u8]>) {
 }
 
 /// A whole packet: the first byte, the remaining length, the body.
-#[must_use]
 pub fn frame(first: u8, body: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
     put_varint(&mut out, body.len());

@@ -31,7 +31,6 @@ pub struct Client {
 
 impl Client {
     /// Opens a socket and sends nothing.
-    #[must_use]
     pub fn open(server: SocketAddr, version: Version) -> Client {
         let socket = TcpStream::connect(server).expect("the server accepts");
         socket.set_nodelay(true).expect("an open socket");
@@ -42,7 +41,6 @@ impl Client {
     }
 
     /// On an open stream, of whatever kind.
-    #[must_use]
     pub fn on(stream: Box<dyn Stream>, version: Version) -> Client {
         Client {
             stream,
@@ -369,7 +367,6 @@ impl Client {
     }
 
     /// The TCP socket at the bottom.
-    #[must_use]
     pub fn socket(&self) -> &TcpStream {
         self.stream.tcp().expect("a connection over TCP")
     }

@@ -29,7 +29,6 @@ pub struct Connect {
 
 impl Connect {
     /// A clean session without credentials and without a keep-alive.
-    #[must_use]
     pub fn new(version: Version, client_id: &str) -> Connect {
         Connect {
             version,
@@ -44,13 +43,11 @@ impl Connect {
     }
 
     /// The same, for 3.1.1.
-    #[must_use]
     pub fn v311(client_id: &str) -> Connect {
         Connect::new(Version::V311, client_id)
     }
 
     /// The same, for 5.0.
-    #[must_use]
     pub fn v5(client_id: &str) -> Connect {
         Connect::new(Version::V5, client_id)
     }
@@ -100,7 +97,6 @@ impl Connect {
     }
 
     /// As bytes.
-    #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut body = Vec::new();
         let (name, level) = match self.version {
@@ -136,7 +132,6 @@ impl Connect {
     }
 
     /// Connects; the server must accept.
-    #[must_use]
     pub fn to(&self, server: SocketAddr) -> Client {
         let (client, connack) = self.attempt(server);
         match connack {
@@ -146,7 +141,6 @@ impl Connect {
     }
 
     /// Connects. Returns the client and the server's answer.
-    #[must_use]
     pub fn attempt(&self, server: SocketAddr) -> (Client, Packet) {
         let mut client = Client::open(server, self.version);
         client.send(&self.bytes());
@@ -155,7 +149,6 @@ impl Connect {
     }
 
     /// Connects over an open stream; the server must accept.
-    #[must_use]
     pub fn over(&self, stream: Box<dyn Stream>) -> Client {
         let (client, connack) = self.attempt_over(stream);
         match connack {
@@ -165,7 +158,6 @@ impl Connect {
     }
 
     /// Connects over an open stream. Returns the client and the server's answer.
-    #[must_use]
     pub fn attempt_over(&self, stream: Box<dyn Stream>) -> (Client, Packet) {
         let mut client = Client::on(stream, self.version);
         client.send(&self.bytes());

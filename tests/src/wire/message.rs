@@ -25,7 +25,6 @@ pub struct Message {
 
 impl Message {
     /// A message of QoS 0.
-    #[must_use]
     pub fn new(topic: &str, payload: impl AsRef<[u8]>) -> Message {
         Message {
             topic: topic.to_owned(),
@@ -66,26 +65,22 @@ impl Message {
     }
 
     /// The payload as text.
-    #[must_use]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.payload).expect("the payload is UTF-8")
     }
 
     /// The payload as JSON.
-    #[must_use]
     pub fn json(&self) -> Json {
         serde_json::from_slice(&self.payload)
             .unwrap_or_else(|e| panic!("{}: {:?} is no JSON: {e}", self.topic, self.payload))
     }
 
     /// A field of the JSON payload as text; empty where it is absent or no text.
-    #[must_use]
     pub fn field(&self, name: &str) -> String {
         self.json()[name].as_str().unwrap_or_default().to_owned()
     }
 
     /// As PUBLISH.
-    #[must_use]
     pub fn bytes(&self, version: Version) -> Vec<u8> {
         let mut body = Vec::new();
         put_string(&mut body, &self.topic);
@@ -111,7 +106,6 @@ pub struct Subscribe {
 impl Subscribe {
     /// One filter with its options byte (3.8.3.1): the QoS, 4 no-local, 8 retain-as-published, 16 and 32
     /// retain handling.
-    #[must_use]
     pub fn to(filter: &str, options: u8) -> Subscribe {
         Subscribe::default().and(filter, options)
     }
@@ -133,7 +127,6 @@ impl Subscribe {
     }
 
     /// As SUBSCRIBE.
-    #[must_use]
     pub fn bytes(&self, id: u16, version: Version) -> Vec<u8> {
         let mut body = id.to_be_bytes().to_vec();
         if version == Version::V5 {

@@ -54,7 +54,6 @@ pub struct Properties(pub Vec<(u8, Value)>);
 
 impl Properties {
     /// The value of the user property `name`, which must not occur twice.
-    #[must_use]
     pub fn user(&self, name: &str) -> Option<&str> {
         let mut found = self.0.iter().filter_map(|(_, value)| match value {
             Value::Pair(n, v) if n == name => Some(v.as_str()),
@@ -70,7 +69,6 @@ impl Properties {
     }
 
     /// A property that is a string.
-    #[must_use]
     pub fn text(&self, id: u8) -> Option<&str> {
         self.0.iter().find_map(|(i, value)| match value {
             Value::Text(text) if *i == id => Some(text.as_str()),
@@ -79,7 +77,6 @@ impl Properties {
     }
 
     /// A property that is binary data.
-    #[must_use]
     pub fn binary(&self, id: u8) -> Option<&[u8]> {
         self.0.iter().find_map(|(i, value)| match value {
             Value::Binary(bytes) if *i == id => Some(bytes.as_slice()),
@@ -88,13 +85,11 @@ impl Properties {
     }
 
     /// A property that is a number, of any width.
-    #[must_use]
     pub fn number(&self, id: u8) -> Option<usize> {
         self.numbers(id).first().copied()
     }
 
     /// All properties of this id that are numbers.
-    #[must_use]
     pub fn numbers(&self, id: u8) -> Vec<usize> {
         let number = |value: &Value| match value {
             Value::Byte(n) => Some(usize::from(*n)),
@@ -111,7 +106,6 @@ impl Properties {
     }
 
     /// The reason string.
-    #[must_use]
     pub fn reason(&self) -> &str {
         self.text(property::REASON_STRING).unwrap_or_default()
     }

@@ -10,7 +10,6 @@ use sha2::{Digest as _, Sha256};
 pub const SCRAM: &str = "SCRAM-SHA-256";
 
 /// AUTH with this reason code.
-#[must_use]
 pub fn auth(code: u8, method: &str, data: Option<&str>) -> Vec<u8> {
     let mut body = vec![code];
     by_method(method, data).put(&mut body);
@@ -50,7 +49,6 @@ pub struct Scram {
 
 impl Scram {
     /// The name must have neither a comma nor an equals sign.
-    #[must_use]
     pub fn new(user: &str, password: &str) -> Scram {
         Scram {
             password: password.to_owned(),
@@ -60,7 +58,6 @@ impl Scram {
     }
 
     /// The first message.
-    #[must_use]
     pub fn first(&self) -> String {
         format!("n,,{}", self.bare)
     }
@@ -85,7 +82,6 @@ impl Scram {
     }
 
     /// The last message of a server that knows the password.
-    #[must_use]
     pub fn signature(&self) -> &str {
         &self.signature
     }

@@ -22,7 +22,6 @@ pub struct Frame {
 
 impl Frame {
     /// A whole message in one frame.
-    #[must_use]
     pub fn whole(opcode: u8, payload: &[u8]) -> Frame {
         Frame {
             last: true,
@@ -32,7 +31,6 @@ impl Frame {
     }
 
     /// Encodes the frame as a client does: masked.
-    #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![u8::from(self.last) << 7 | self.opcode];
         match self.payload.len() {
@@ -116,7 +114,6 @@ pub struct WebSocket {
 
 impl WebSocket {
     /// Opens a WebSocket at `/mqtt` with the subprotocol `mqtt`. The server must accept.
-    #[must_use]
     pub fn open(mut stream: Box<dyn Stream>) -> WebSocket {
         let more = "Sec-WebSocket-Protocol: mqtt\r\n";
         let (answer, raw) = upgrade(&mut *stream, "/mqtt", more);

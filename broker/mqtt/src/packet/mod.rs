@@ -323,7 +323,6 @@ pub struct ConnAck {
 impl ConnAck {
     /// One without any property. Every QoS is taken, and anything may be retained: nothing has to be refused for being
     /// above what is told [5.0 MQTT-3.2.2-9, MQTT-3.2.2-10, MQTT-3.2.2-12, MQTT-3.2.2-13].
-    #[must_use]
     pub fn new(reason: ReasonCode) -> ConnAck {
         ConnAck {
             session_present: false,
@@ -345,7 +344,6 @@ impl ConnAck {
 
 impl SubscribeOptions {
     /// Those of 3.1.1, which knows no other than the QoS.
-    #[must_use]
     pub const fn of(qos: QoS) -> SubscribeOptions {
         SubscribeOptions {
             qos,
@@ -358,7 +356,6 @@ impl SubscribeOptions {
 
 impl QoS {
     /// The SUBACK code that grants it (3.9.3) [5.0 MQTT-3.8.4-7].
-    #[must_use]
     pub fn granted(self) -> ReasonCode {
         match self {
             QoS::AtMostOnce => ReasonCode::Success,
@@ -368,7 +365,6 @@ impl QoS {
     }
 
     /// The level of its number.
-    #[must_use]
     pub fn from_u8(level: u8) -> Option<QoS> {
         match level {
             0 => Some(QoS::AtMostOnce),

@@ -42,7 +42,6 @@ pub struct PublishParts<'a> {
 
 impl<'a> PublishParts<'a> {
     /// A live message that was sent without properties.
-    #[must_use]
     pub fn new(topic: &'a str, payload: &'a [u8], qos: QoS) -> PublishParts<'a> {
         PublishParts {
             topic,
@@ -101,14 +100,12 @@ pub struct TopicAlias {
 
 impl PublishFrame {
     /// Bytes on the wire, with the topic and without an alias.
-    #[must_use]
     #[allow(clippy::len_without_is_empty)] // a frame is never empty
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// The same when it is [`translated`](Self::translated): an empty list of properties has a length too.
-    #[must_use]
     pub fn len_in(&self, version: Version) -> usize {
         match (self.version(), version) {
             (Version::V3, Version::V5) => {
@@ -121,19 +118,16 @@ impl PublishFrame {
     }
 
     /// Bytes of the application message.
-    #[must_use]
     pub fn payload_len(&self) -> usize {
         self.payload as usize
     }
 
     /// Whether a packet id is needed, that is QoS 1 or 2.
-    #[must_use]
     pub fn needs_id(&self) -> bool {
         self.id_at > 0
     }
 
     /// What it is encoded for.
-    #[must_use]
     pub fn version(&self) -> Version {
         if self.properties_at > 0 {
             Version::V5
@@ -143,13 +137,11 @@ impl PublishFrame {
     }
 
     /// The frame as encoded: complete for QoS 0, with packet id 0 for QoS 1 and 2.
-    #[must_use]
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes
     }
 
     /// The topic name.
-    #[must_use]
     pub fn topic(&self) -> &[u8] {
         let from = self.topic_at();
         let length = usize::from(u16::from_be_bytes([self.bytes[from], self.bytes[from + 1]]));
@@ -168,7 +160,6 @@ impl PublishFrame {
     }
 
     /// A patched copy; the frame itself where there is nothing to patch.
-    #[must_use]
     pub fn patched(&self, patch: &Patch) -> Bytes {
         let at = self.expiry_at as usize;
         let stands = |e: u32| at == 0 || self.bytes[at..at + 4] == e.to_be_bytes();
@@ -314,7 +305,6 @@ fn place(out: &[u8]) -> u32 {
 }
 
 /// Encodes `parts` for receivers that speak `version`.
-#[must_use]
 pub fn encode_publish(version: Version, parts: &PublishParts<'_>) -> PublishFrame {
     let has_id = parts.qos != QoS::AtMostOnce;
     let properties = match version {

@@ -57,7 +57,6 @@ pub enum NameError {
 
 impl NameError {
     /// Whether the text is wrong as a shared filter only, which 3.1.1 does not know.
-    #[must_use]
     pub fn is_of_sharing(self) -> bool {
         matches!(
             self,
@@ -92,7 +91,6 @@ impl TopicName {
     }
 
     /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -104,7 +102,6 @@ impl TopicName {
     }
 
     /// The text, shared.
-    #[must_use]
     pub fn to_byte_string(&self) -> ByteString {
         self.0.clone()
     }
@@ -144,32 +141,27 @@ impl TopicFilter {
     }
 
     /// The text as given.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// The filter without `$share/<group>/`.
-    #[must_use]
     pub fn inner(&self) -> &str {
         &self.text[self.inner_at..]
     }
 
     /// The group, for a shared subscription.
-    #[must_use]
     pub fn share_group(&self) -> Option<&str> {
         (self.inner_at > 0).then(|| &self.text[SHARE.len()..self.inner_at - 1])
     }
 
     /// Whether the inner filter has no wildcard, and so matches one topic only.
-    #[must_use]
     pub fn is_literal(&self) -> bool {
         self.literal
     }
 
     /// Whether a message to `topic` is for this filter (the inner one, where shared). A wildcard at the first
     /// level does not match a topic that starts with `$` [MQTT-4.7.2-1]; `a/#` matches `a` too (4.7.1.2).
-    #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
         let filter = self.inner();
         if self.literal {
@@ -192,7 +184,6 @@ impl TopicFilter {
 
     /// The first two levels, where all topics that can match share them: `a/b/#` has (`a`, `b`), the filter
     /// `a` of one literal level has (`a`, none). None where topics of other heads match too (`a/#`, `a/+`, `#`).
-    #[must_use]
     pub fn literal_head(&self) -> Option<(&str, Option<&str>)> {
         let mut levels = levels(self.inner());
         let first = levels.next().filter(|level| !is_wildcard(level))?;

@@ -30,7 +30,7 @@ impl Filters {
     ///
     /// # Errors
     /// 0x97 (quota exceeded) at the number or at the bytes of `limits`; the text names the limit.
-    pub fn may_hold(&self, name: &str, limits: FilterLimits) -> Result<(), Refusal> {
+    pub fn check_limits(&self, name: &str, limits: FilterLimits) -> Result<(), Refusal> {
         let FilterLimits { number, bytes } = limits;
         let reason = if self.contains(name) {
             return Ok(());
@@ -68,7 +68,6 @@ impl Filters {
     }
 
     /// Whether the session has no filter.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.one.is_none() && self.others.is_empty()
     }
@@ -103,7 +102,7 @@ mod tests {
             bytes: 8,
         };
         let mut held = Filters::default();
-        let why = |held: &Filters, name| held.may_hold(name, limits).err().map(|r| r.reason);
+        let why = |held: &Filters, name| held.check_limits(name, limits).err().map(|r| r.reason);
         held.insert("a/#".into());
         held.insert("a/#".into());
         assert_eq!(why(&held, "12345"), None);

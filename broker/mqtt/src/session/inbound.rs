@@ -14,7 +14,7 @@ pub enum Step {
     /// PUBLISH: check whether the client may, append the message, acknowledge it by its QoS.
     Publish(Inbound),
     /// PUBLISH with QoS 2, sent again after the server took it: answer PUBREC only [MQTT-4.3.3-10].
-    Repeated(PacketId),
+    Duplicate(PacketId),
     /// SUBSCRIBE: answer SUBACK.
     Subscribe(Subscribe),
     /// UNSUBSCRIBE: answer UNSUBACK.
@@ -34,7 +34,7 @@ pub enum Step {
     /// AUTH: a step of an authentication exchange.
     Auth(Auth),
     /// DISCONNECT: end the connection. Whether there is a will to send, [`Session::take_will`] says.
-    Leave,
+    Disconnect,
 }
 
 /// A message that a client publishes.
@@ -77,8 +77,8 @@ pub struct Session {
     will: Option<Box<Will>>,
     /// Seconds that the session outlives its connection.
     expiry: u32,
-    may_stay: bool,
-    orderly: bool,
+    expiry_requested: bool,
+    disconnected: bool,
 }
 
 /// What the server stores for a client that sets topic aliases or publishes with QoS 2.
@@ -103,7 +103,7 @@ pub struct Start {
     /// Seconds that the session outlives its connection.
     pub expiry: u32,
     /// Whether CONNECT asked for an expiry above 0, even if the server has cut it to 0.
-    pub may_stay: bool,
+    pub expiry_requested: bool,
     /// Topic aliases that the client may set; 0: none.
     pub alias_maximum: u16,
     /// QoS 1 and 2 messages that the client may have unacknowledged, as the CONNACK told a 5.0 client. For 3.1.1, which has no
@@ -130,13 +130,12 @@ impl Session {
             stored,
             will: start.will.map(Box::new),
             expiry: start.expiry,
-            may_stay: start.may_stay,
-            orderly: false,
+            expiry_requested: start.expiry_requested,
+            disconnected: false,
         }
     }
 
     /// Seconds that the session outlives its connection; `u32::MAX`: for ever (3.1.2.11.2).
-    #[must_use]
     pub fn expiry(&self) -> u32 {
         self.expiry
     }
@@ -152,15 +151,13 @@ impl Session {
     }
 
     /// The version of the connection.
-    #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
     /// Whether the client has sent DISCONNECT.
-    #[must_use]
-    pub fn left_in_order(&self) -> bool {
-        self.orderly
+    pub fn has_disconnected(&self) -> bool {
+        self.disconnected
     }
 
     /// Takes the will; none if there is none to send: CONNECT had none, or DISCONNECT has deleted it.
@@ -183,7 +180,7 @@ impl Session {
             Packet::PubRel(Ack { packet_id, .. }) => {
                 // An id that is not known is answered, never a close [MQTT-4.3.3-11]; then any id is new
                 // [5.0 MQTT-4.3.3-12].
-                let code = if self.forget(packet_id) {
+                let code = if self.release(packet_id) {
                     ReasonCode::Success
                 } else {
                     ReasonCode::PacketIdentifierNotFound
@@ -215,7 +212,7 @@ impl Session {
             Packet::PingReq => Step::Ping,
             Packet::Disconnect(disconnect) => {
                 if let Some(expiry) = disconnect.session_expiry {
-                    if !self.may_stay && expiry > 0 {
+                    if !self.expiry_requested && expiry > 0 {
                         let text = "a session that was to end with its connection cannot be kept (3.14.2.2.2)";
                         return Err(close(ReasonCode::ProtocolError, text));
                     }
@@ -225,8 +222,8 @@ impl Session {
                 if disconnect.reason == ReasonCode::Success {
                     self.will = None;
                 }
-                self.orderly = true;
-                Step::Leave
+                self.disconnected = true;
+                Step::Disconnect
             }
             Packet::Connect(_) => {
                 return Err(close(
@@ -244,12 +241,12 @@ impl Session {
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
             let stored = self.stored.get_or_insert_default();
             if stored.unreleased.contains(&id) {
-                return Ok(Step::Repeated(id));
+                return Ok(Step::Duplicate(id));
             }
             check_receive_maximum(stored.unreleased.len(), self.receive_maximum)?;
             stored.unreleased.insert(id);
             if stored.earlier.remove(&id) {
-                return Ok(Step::Repeated(id));
+                return Ok(Step::Duplicate(id));
             }
         } else if publish.qos == QoS::AtLeastOnce {
             let unreleased = self.stored.as_ref().map_or(0, |s| s.unreleased.len());
@@ -266,7 +263,7 @@ impl Session {
     }
 
     /// Frees the id of a QoS 2 message that was released or refused [MQTT-4.3.3-9, MQTT-4.3.3-12]. False if it was not in use.
-    pub fn forget(&mut self, id: PacketId) -> bool {
+    pub fn release(&mut self, id: PacketId) -> bool {
         let Some(stored) = &mut self.stored else {
             return false;
         };

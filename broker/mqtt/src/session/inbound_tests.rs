@@ -15,7 +15,7 @@ fn session() -> Session {
         version: Version::V5,
         will: Some(will),
         expiry: 0,
-        may_stay: false,
+        expiry_requested: false,
         alias_maximum: 2,
         receive_maximum: 2,
         unreleased: HashSet::new(),
@@ -75,7 +75,7 @@ fn a_qos_2_message_is_taken_once_until_released() {
     assert_eq!(topic_of(s.step(publish(qos, 5, Some("a"), 0))), "a");
     assert_eq!(
         s.step(publish(qos, 5, Some("a"), 0)),
-        Ok(Step::Repeated(id))
+        Ok(Step::Duplicate(id))
     );
     let released = s.step(Packet::PubRel(ack(5, ReasonCode::Success)));
     assert_eq!(released, Ok(Step::Released(id, ReasonCode::Success)));
@@ -85,7 +85,7 @@ fn a_qos_2_message_is_taken_once_until_released() {
         Ok(Step::Released(id, ReasonCode::PacketIdentifierNotFound))
     );
     assert_eq!(topic_of(s.step(publish(qos, 5, Some("a"), 0))), "a");
-    s.forget(id);
+    s.release(id);
     assert_eq!(topic_of(s.step(publish(qos, 5, Some("a"), 0))), "a");
     s.step(publish(qos, 6, Some("a"), 0)).unwrap();
     let over = s.step(publish(qos, 7, Some("a"), 0)).unwrap_err();
@@ -99,7 +99,7 @@ fn the_receive_maximum_is_of_a_connection_and_its_ids_of_the_session() {
         version: Version::V5,
         will: None,
         expiry: 9,
-        may_stay: true,
+        expiry_requested: true,
         alias_maximum: 0,
         receive_maximum: 1,
         unreleased: HashSet::from(ids([1, 2])),
@@ -113,7 +113,7 @@ fn the_receive_maximum_is_of_a_connection_and_its_ids_of_the_session() {
         let released = s.step(Packet::PubRel(ack(id.get(), ReasonCode::Success)));
         assert_eq!(released, Ok(Step::Released(id, ReasonCode::Success)));
     }
-    let again = Ok(Step::Repeated(one));
+    let again = Ok(Step::Duplicate(one));
     assert_eq!(s.step(publish(qos, 1, Some("a"), 0)), again);
     assert_eq!(s.step(publish(qos, 1, Some("a"), 0)), again);
     let over = s.step(publish(qos, 2, Some("a"), 0)).unwrap_err();
@@ -152,8 +152,8 @@ fn only_an_orderly_disconnect_drops_the_will() {
             reason,
             session_expiry: None,
         });
-        assert_eq!(s.step(leave), Ok(Step::Leave));
-        assert!(s.left_in_order());
+        assert_eq!(s.step(leave), Ok(Step::Disconnect));
+        assert!(s.has_disconnected());
         assert_eq!(s.take_will().is_some(), left, "{reason:?}");
     }
     let mut s = session();
@@ -163,7 +163,7 @@ fn only_an_orderly_disconnect_drops_the_will() {
 #[test]
 fn only_who_asked_for_it_at_first_may_keep_the_session_in_the_end() {
     // Asked for in CONNECT and left by the server, in DISCONNECT: the expiry in the end.
-    for (may_stay, expiry, asked, end) in [
+    for (expiry_requested, expiry, asked, end) in [
         (false, 0, 0, Some(0)),
         (false, 0, 5, None),
         (true, 0, 5, Some(5)),
@@ -174,7 +174,7 @@ fn only_who_asked_for_it_at_first_may_keep_the_session_in_the_end() {
             version: Version::V5,
             will: None,
             expiry,
-            may_stay,
+            expiry_requested,
             alias_maximum: 0,
             receive_maximum: 1,
             unreleased: HashSet::new(),
@@ -184,7 +184,7 @@ fn only_who_asked_for_it_at_first_may_keep_the_session_in_the_end() {
             session_expiry: Some(asked),
         }));
         match end {
-            Some(end) => assert_eq!((leave, s.expiry()), (Ok(Step::Leave), end)),
+            Some(end) => assert_eq!((leave, s.expiry()), (Ok(Step::Disconnect), end)),
             None => assert_eq!(leave.unwrap_err().reason, ReasonCode::ProtocolError),
         }
     }

@@ -14,7 +14,8 @@ pub use expiry::{FOR_EVER, longest_expiry};
 pub use filters::{FilterLimits, Filters};
 pub use inbound::{Close, Inbound, Session, Start, Step};
 pub use outbound::{
-    Answer, DropReason, Dropped, Frame, Held, Mark, Need, Outbound, Share, Taken, Tally, WrongKind,
+    Answer, Backlog, DropReason, Dropped, Frame, Mark, Need, Outbound, Share, Taken, Tally,
+    WrongKind,
 };
 
 /// The reason string of a PUBREL or PUBCOMP with 0x92, the only error code of these packets.

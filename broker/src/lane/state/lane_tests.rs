@@ -153,7 +153,7 @@ impl Scene {
         let outbox = self.host.outboxes[&who.session].clone();
         let codes = vec![ReasonCode::Success; filters.len()];
         outbox.queue(|o| {
-            o.owe(
+            o.expect_answer(
                 1,
                 Answer::SubAck(9.try_into().unwrap(), Vec::new()),
                 codes,
@@ -490,7 +490,7 @@ fn an_unsubscribe_answers_whether_each_subscription_existed() {
     let outbox = s.host.outboxes[&BOB.session].clone();
     let codes = vec![ReasonCode::Success; 2];
     outbox.queue(|o| {
-        o.owe(
+        o.expect_answer(
             2,
             Answer::UnsubAck(8.try_into().unwrap()),
             codes,
@@ -532,7 +532,7 @@ fn messages_of_a_group_go_to_another_member_before_the_lane_hears_that_one_ended
     }
     let held = |who: Actor<'_>| {
         let outbox = &s.host.outboxes[&who.session];
-        outbox.queue(|out| out.held().messages)
+        outbox.queue(|out| out.backlog().messages)
     };
     assert_eq!((held(ALICE), held(BOB)), (None, Some(4)));
 }
@@ -567,7 +567,7 @@ fn a_member_needs_capacity_for_a_whole_message_with_its_properties() {
     }
     for who in [ALICE, BOB] {
         let outbox = &s.host.outboxes[&who.session];
-        let held = outbox.queue(|out| (out.held().messages, out.overflowed(), out.dropped()));
+        let held = outbox.queue(|out| (out.backlog().messages, out.overflowed(), out.dropped()));
         assert_eq!(held, Some((2, false, 0)), "{}", who.user);
     }
 }

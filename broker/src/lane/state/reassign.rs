@@ -94,7 +94,7 @@ impl Lane {
             return;
         }
         let left = self.give_to_others(taken, from, false, host);
-        outbox.lose_taken(self.number, &left, self.now);
+        outbox.drop_taken(self.number, &left, self.now);
     }
 
     /// Takes out of the outbox the messages of those of these groups of which any member is a

@@ -101,7 +101,7 @@ impl Scene {
 
     /// The messages that a session stores, and those that it has dropped.
     fn stored(&self, who: Actor<'_>) -> (u64, u64) {
-        self.with(who, |out| (out.held().messages, out.dropped()))
+        self.with(who, |out| (out.backlog().messages, out.dropped()))
     }
 }
 
@@ -277,7 +277,7 @@ fn messages_held_for_an_answer_go_to_others() {
     let codes = vec![ReasonCode::Success];
     s.with(ALICE, |out| {
         let kind = Answer::SubAck(9.try_into().unwrap(), Vec::new());
-        out.owe(5, kind, codes.clone(), None, 2, 0);
+        out.expect_answer(5, kind, codes.clone(), None, 2, 0);
         out.answer(5, 0, [(0, ReasonCode::Success, None)], 0);
     });
     s.send_all(QoS::AtLeastOnce, b"01");

@@ -83,7 +83,8 @@ impl Lane {
                         retained_frame(topic, message, self.now, subscription, outbox.version());
                     let mut closing = false;
                     let taken = outbox.try_fill(|out| {
-                        has_capacity &= out.replay(s.request_id, self.number, &frame, self.now);
+                        has_capacity &=
+                            out.deliver_retained(s.request_id, self.number, &frame, self.now);
                         closing = out.overflowed();
                     });
                     if taken == Some(true) {

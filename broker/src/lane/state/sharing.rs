@@ -34,8 +34,8 @@ enum Eligible {
 /// 5. An offline member whose last connection did not accept packets of this size. The next one
 ///    may.
 const DELIVERY_ORDER: [(Eligible, Need); 5] = [
-    (Eligible::Connected, Need::Room),
-    (Eligible::Offline, Need::Room),
+    (Eligible::Connected, Need::Capacity),
+    (Eligible::Offline, Need::Capacity),
     (Eligible::Connected, Need::Size),
     (Eligible::Offline, Need::Size),
     (Eligible::Offline, Need::Later),
@@ -54,8 +54,8 @@ const DROP_ORDER: [(Eligible, Need); 2] = [
 /// No connection is closed for such a message. A closed member would leave all its messages to the
 /// others, close one of those, and so on through the whole group.
 const REASSIGN_ORDER: [(Eligible, Need); 3] = [
-    (Eligible::Connected, Need::Room),
-    (Eligible::Any, Need::Room),
+    (Eligible::Connected, Need::Capacity),
+    (Eligible::Any, Need::Capacity),
     (Eligible::Offline, Need::Later),
 ];
 

@@ -34,7 +34,7 @@ fn session(setup: &Setup, terms: &Terms, unreleased: HashSet<PacketId>) -> Sessi
         version: terms.version,
         will,
         expiry: 0,
-        may_stay: false,
+        expiry_requested: false,
         alias_maximum: setup.alias_maximum,
         receive_maximum: setup.receive_maximum,
         unreleased,
@@ -53,7 +53,7 @@ impl Machine {
 
     /// The connection ends, the session is kept: with these QoS 2 ids that wait for their PUBREL.
     pub(super) fn disconnect(&mut self) -> HashSet<PacketId> {
-        self.out.sleep(self.now);
+        self.out.disconnect(self.now);
         self.session.take_unreleased()
     }
 
@@ -70,7 +70,7 @@ impl Machine {
             ..ConnAck::new(ReasonCode::Success)
         }));
         self.out
-            .wake(terms.version, terms.outbound, &connack, self.now);
+            .reconnect(terms.version, terms.outbound, &connack, self.now);
     }
 
     /// The lanes' answers to a session that goes on, once all are there.
@@ -122,13 +122,13 @@ impl Machine {
     }
 
     pub(super) fn forget(&mut self, id: PacketId) {
-        self.session.forget(id);
+        self.session.release(id);
     }
 
     /// Whether the session ended in order, and whether it leaves a will.
     pub(super) fn end(&mut self) -> (bool, bool) {
         (
-            self.session.left_in_order(),
+            self.session.has_disconnected(),
             self.session.take_will().is_some(),
         )
     }
@@ -165,7 +165,7 @@ impl Machine {
         lanes: usize,
     ) {
         self.out
-            .owe(request_id, answer, codes, None, lanes, self.now);
+            .expect_answer(request_id, answer, codes, None, lanes, self.now);
     }
 
     pub(super) fn answer(&mut self, request_id: u32, lane: u16, codes: &[(u16, ReasonCode)]) {
@@ -181,8 +181,8 @@ impl Machine {
         self.out.is_full()
     }
 
-    pub(super) fn is_settled(&self) -> bool {
-        self.out.is_settled()
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.out.has_sent_all()
     }
 
     /// Whether the connection is to be closed.

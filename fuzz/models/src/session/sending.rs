@@ -134,7 +134,7 @@ pub(super) fn check(publish: &Publish, due: &Due, step: &Result<Step, Close>) {
                 && inbound.packet_id == publish.packet_id
                 && inbound.retain == publish.retain
         }
-        (Due::Repeated, Ok(Step::Repeated(id))) => Some(*id) == publish.packet_id,
+        (Due::Repeated, Ok(Step::Duplicate(id))) => Some(*id) == publish.packet_id,
         (Due::Close(reason), Err(close)) => *reason == close.reason,
         _ => false,
     };

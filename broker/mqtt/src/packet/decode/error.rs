@@ -13,7 +13,6 @@ pub struct DecodeError {
 
 impl DecodeError {
     /// The code for a CONNACK or a 5.0 DISCONNECT.
-    #[must_use]
     pub fn reason(&self) -> ReasonCode {
         match &self.fault {
             Fault::Malformed { .. } | Fault::TopicName(_) => ReasonCode::MalformedPacket,
@@ -28,7 +27,6 @@ impl DecodeError {
     /// For a CONNECT that may be answered before the connection is closed: in which version's CONNACK.
     /// None where the client is to be told nothing: it is no MQTT client, or speaks 3.1.1, which has no
     /// code for a malformed packet [3.1.1 MQTT-3.1.4-1, MQTT-3.2.2-6, 5.0 MQTT-3.1.4-1].
-    #[must_use]
     pub fn connack_version(&self) -> Option<Version> {
         self.connack
     }

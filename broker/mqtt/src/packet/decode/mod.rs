@@ -64,7 +64,6 @@ impl Header {
 impl Decoder {
     /// A decoder that waits for a CONNECT and refuses packets of more than `max_packet_bytes`, fixed header
     /// included.
-    #[must_use]
     pub fn new(max_packet_bytes: u32) -> Decoder {
         Decoder {
             max_packet_bytes,
@@ -73,7 +72,6 @@ impl Decoder {
     }
 
     /// What the client speaks; none before its CONNECT.
-    #[must_use]
     pub fn version(&self) -> Option<Version> {
         self.level.map(Level::version)
     }

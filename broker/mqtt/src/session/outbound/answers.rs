@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 impl Outbound {
     /// Registers a request that `lanes` lanes will answer. `codes` has a code for each filter, final for those that no lane is
     /// asked for. With no lane to ask the answer is sent at once. No two pending requests have the same id.
-    pub fn owe(
+    pub fn expect_answer(
         &mut self,
         request_id: u32,
         kind: Answer,
@@ -93,7 +93,13 @@ impl Outbound {
 
     /// Queues a retained message that belongs to this request. Those of all lanes are sent in the order of their topics. False
     /// if it is dropped for capacity.
-    pub fn replay(&mut self, request_id: u32, lane: u16, frame: &Frame, now: u64) -> bool {
+    pub fn deliver_retained(
+        &mut self,
+        request_id: u32,
+        lane: u16,
+        frame: &Frame,
+        now: u64,
+    ) -> bool {
         let number = self.next_number();
         let pending = self.requests.as_mut().map(|r| &mut r.pending);
         let mut pending = pending.into_iter().flatten();
@@ -278,7 +284,6 @@ impl Outbound {
     }
 
     /// Whether all lanes have answered a resumed session.
-    #[must_use]
     pub fn has_resumed(&self) -> bool {
         self.requests.as_ref().is_some_and(|r| r.resumed.is_some())
     }

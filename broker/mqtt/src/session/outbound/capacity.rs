@@ -8,7 +8,7 @@ use crate::packet::{LARGEST_PACKET, QoS};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// The member takes it, and no message is dropped for it.
-    Room,
+    Capacity,
     /// The member takes it, even if other messages are dropped for it. An offline member is assumed to reconnect with the
     /// limits of its last connection.
     Size,
@@ -24,7 +24,7 @@ impl Outbound {
         // QoS 0 is not queued for an offline client (4.3.1).
         let lost = self.offline && frame.qos == QoS::AtMostOnce;
         match need {
-            Need::Room => !lost && self.has_capacity(frame.len()) && !self.is_too_large(frame),
+            Need::Capacity => !lost && self.has_capacity(frame.len()) && !self.is_too_large(frame),
             Need::Size => !lost && !self.is_too_large(frame),
             Need::Later => !lost && self.offline && self.has_capacity(frame.len()),
             Need::Nothing => true,
@@ -32,11 +32,10 @@ impl Outbound {
     }
 
     /// Whether a message with a payload of so many bytes can meet the need; if not, the caller need not encode it.
-    #[must_use]
     pub fn may_meet(&self, need: Need, payload: usize) -> bool {
         let fits = payload <= self.largest() as usize;
         match need {
-            Need::Room => self.has_capacity(payload) && fits,
+            Need::Capacity => self.has_capacity(payload) && fits,
             Need::Size => fits,
             Need::Later => self.offline && self.has_capacity(payload),
             Need::Nothing => true,
@@ -45,7 +44,6 @@ impl Outbound {
 
     /// The largest packet in bytes that the client takes, or took on its last connection [MQTT-3.1.2-24]; MQTT's own limit if
     /// it named none.
-    #[must_use]
     pub fn largest(&self) -> u32 {
         let largest = self.limits.maximum_packet_size;
         largest.unwrap_or(LARGEST_PACKET).min(LARGEST_PACKET)

@@ -29,7 +29,7 @@ pub use capacity::Need;
 pub use frame::{Frame, Mark, Share};
 pub use pending::Answer;
 pub use shared::Taken;
-pub use tally::{DropReason, Dropped, Held, Tally};
+pub use tally::{Backlog, DropReason, Dropped, Tally};
 
 use super::OutboundLimits;
 use crate::packet::{PacketId, Reply, Version, encode};
@@ -43,7 +43,7 @@ use std::collections::VecDeque;
 /// The sending half of a session: takes messages and acknowledgements, and writes packets into a queue of bytes.
 ///
 /// After each call the caller writes [`queue`](Outbound::queue) to the socket and looks at
-/// [`overflowed`](Outbound::overflowed) and [`is_unanswerable`](Outbound::is_unanswerable). `now` is in milliseconds since
+/// [`overflowed`](Outbound::overflowed) and [`has_unsendable_reply`](Outbound::has_unsendable_reply). `now` is in milliseconds since
 /// the Unix epoch.
 #[derive(Debug)]
 pub struct Outbound {
@@ -77,7 +77,7 @@ pub struct Outbound {
     tally: Tally,
     state: QueueState,
     /// A SUBACK or UNSUBACK was larger than the client's maximum packet size.
-    unanswerable: bool,
+    unsendable: bool,
 }
 
 /// Whether the connection keeps up with its queue.
@@ -93,7 +93,6 @@ enum QueueState {
 
 impl Outbound {
     /// The sending half of a new session, with a connection.
-    #[must_use]
     pub fn new(version: Version, limits: OutboundLimits) -> Self {
         Outbound {
             version,
@@ -114,19 +113,18 @@ impl Outbound {
             dropped: 0,
             tally: Tally::default(),
             state: QueueState::WithinLimits,
-            unanswerable: false,
+            unsendable: false,
         }
     }
 
     /// The version of the connection, or of the last one.
-    #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
     /// Another sending half of the same version and limits, without messages.
     #[must_use]
-    pub fn bare(&self) -> Self {
+    pub fn empty_copy(&self) -> Self {
         Outbound::new(self.version, self.limits)
     }
 
@@ -136,7 +134,6 @@ impl Outbound {
     }
 
     /// How many messages for this client were dropped since the start of the session.
-    #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -147,14 +144,13 @@ impl Outbound {
     }
 
     /// What the session holds for its client: messages and bytes.
-    #[must_use]
-    pub fn held(&self) -> Held {
-        Held {
+    pub fn backlog(&self) -> Backlog {
+        Backlog {
             messages: (self.in_flight.len() + self.waiting.len()) as u64,
             payload: self.held_payload as u64,
             in_flight: (self.in_flight.len() + self.released.len()) as u64,
-            kept: if self.offline { self.kept_bytes() } else { 0 },
-            leaving: 0,
+            kept_bytes: if self.offline { self.kept_bytes() } else { 0 },
+            ending_bytes: 0,
         }
     }
 
@@ -166,30 +162,26 @@ impl Outbound {
 
     /// Whether no message waits for the window and no answer is pending. Bytes may still wait for the socket, and sent
     /// messages for their acknowledgement.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub fn has_sent_all(&self) -> bool {
         let all_sent = self.waiting.is_empty() && self.sent == self.in_flight.len();
         all_sent && self.pending().is_empty() && !self.has_offers()
     }
 
     /// Whether the bytes that wait for the socket exceed the limit. Replies are queued even so: the caller stops reading from the
     /// client.
-    #[must_use]
     pub fn is_full(&self) -> bool {
         self.queue.len() > self.limits.bytes
     }
 
     /// Whether a QoS 1 or 2 message exceeded the limits of the queue: the connection is to be closed. Until then each new message
     /// drops the oldest.
-    #[must_use]
     pub fn overflowed(&self) -> bool {
         self.state == QueueState::Overflowed
     }
 
     /// Whether a SUBACK or UNSUBACK exceeded the client's maximum packet size: the connection is to be closed.
-    #[must_use]
-    pub fn is_unanswerable(&self) -> bool {
-        self.unanswerable
+    pub fn has_unsendable_reply(&self) -> bool {
+        self.unsendable
     }
 
     /// Queues a packet other than PUBLISH. The window does not delay it [5.0 MQTT-3.3.4-10, MQTT-4.9.0-3].
@@ -206,7 +198,7 @@ impl Outbound {
         self.tally.others += u64::from(written);
         // The client must get this answer and cannot take it [5.0 MQTT-3.1.2-24, MQTT-3.8.4-1, MQTT-3.10.4-4].
         let must_arrive = matches!(reply, Reply::SubAck(..) | Reply::UnsubAck(..));
-        self.unanswerable |= must_arrive && !written;
+        self.unsendable |= must_arrive && !written;
     }
 }
 

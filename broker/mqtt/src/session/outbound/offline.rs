@@ -9,11 +9,11 @@ use crate::write_queue::WriteQueue;
 
 impl Outbound {
     /// The connection has ended. Returns the bytes that waited for its socket.
-    pub fn sleep(&mut self, now: u64) -> WriteQueue {
+    pub fn disconnect(&mut self, now: u64) -> WriteQueue {
         self.offline = true;
         self.sent = 0;
         self.state = QueueState::WithinLimits;
-        self.unanswerable = false;
+        self.unsendable = false;
         self.aliases = None;
         self.cancel_answers(now);
         // They have the capacity of their largest moment; what is counted is what they hold.
@@ -25,7 +25,13 @@ impl Outbound {
 
     /// A new connection serves the session, with these limits: `connack` is its first packet [MQTT-3.2.0-1], then the messages
     /// that were in flight are sent again [MQTT-4.4.0-1].
-    pub fn wake(&mut self, version: Version, limits: OutboundLimits, connack: &Reply, now: u64) {
+    pub fn reconnect(
+        &mut self,
+        version: Version,
+        limits: OutboundLimits,
+        connack: &Reply,
+        now: u64,
+    ) {
         self.offline = false;
         self.version = version;
         self.limits = limits;
@@ -65,7 +71,7 @@ impl Outbound {
 
     /// All offline sessions together have reached their limit, and this one may keep `most` bytes: drops waiting messages, the
     /// oldest first, but the last one only if it does not fit alone. Messages in flight stay.
-    pub fn give_way(&mut self, most: u64) {
+    pub fn drop_oldest_to(&mut self, most: u64) {
         let newest = self.waiting.back().map_or(0, |w| w.frame.len());
         let stays = self.in_flight_bytes + self.released_bytes();
         let least = (newest + stays) + (1 + self.in_flight.len()) * MESSAGE_COST;
@@ -87,7 +93,7 @@ impl Outbound {
 
     /// The session has ended: drops all but the messages that other members of a shared group may
     /// [take](Self::take_shared).
-    pub fn let_go(&mut self) {
+    pub fn end(&mut self) {
         let shared = |frame: &Frame| frame.share.is_some();
         self.waiting.retain(|w| shared(&w.frame));
         self.in_flight

@@ -21,8 +21,8 @@ fn again(n: u8, payload: &[u8]) -> Vec<u8> {
     p
 }
 
-fn wake(out: &mut Outbound, now: u64) -> Vec<u8> {
-    out.wake(Version::V3, LIMITS, &connack(), now);
+fn reconnect(out: &mut Outbound, now: u64) -> Vec<u8> {
+    out.reconnect(Version::V3, LIMITS, &connack(), now);
     let bytes = sent(out);
     assert_eq!(bytes[..2], FIRST);
     bytes[2..].to_vec()
@@ -35,21 +35,21 @@ fn what_was_not_acknowledged_comes_again_in_order_and_marked() {
         out.deliver(0, &frame(QoS::AtLeastOnce, p), 0);
     }
     sent(&mut out);
-    out.sleep(0);
+    out.disconnect(0);
     out.deliver(0, &frame(QoS::AtMostOnce, b"lost"), 0);
     out.deliver(0, &frame(QoS::AtLeastOnce, b"d"), 0);
     assert!(sent(&mut out).is_empty());
     let expected = [again(1, b"a"), again(2, b"b")].concat();
-    assert_eq!(wake(&mut out, 0), expected);
-    out.sleep(0);
-    assert_eq!(wake(&mut out, 0), expected, "as often as it takes");
+    assert_eq!(reconnect(&mut out, 0), expected);
+    out.disconnect(0);
+    assert_eq!(reconnect(&mut out, 0), expected, "as often as it takes");
     assert_eq!(out.acked(id(1), 0), Ok(true));
     assert_eq!(out.acked(id(2), 0), Ok(true));
     let rest = [publish1(3, b"c"), publish1(4, b"d")].concat();
     assert_eq!(sent(&mut out), rest);
     assert_eq!(out.acked(id(3), 0), Ok(true));
     assert_eq!(out.acked(id(4), 0), Ok(true));
-    assert!(out.is_settled());
+    assert!(out.has_sent_all());
     assert_eq!(out.dropped(), 0, "QoS 0 to nobody is not a loss");
 }
 
@@ -65,8 +65,8 @@ fn exactly_once_goes_on_where_it_was() {
     }
     out.received(id(2), 0).unwrap();
     out.received(id(1), 0).unwrap();
-    out.sleep(0);
-    out.wake(Version::V3, limits, &connack(), 0);
+    out.disconnect(0);
+    out.reconnect(Version::V3, limits, &connack(), 0);
     let mut expected = vec![0xD0, 0, 0x62, 2, 0, 2, 0x62, 2, 0, 1];
     let mut third = again(3, b"c");
     third[0] = 0x3C;
@@ -76,7 +76,7 @@ fn exactly_once_goes_on_where_it_was() {
     assert_eq!(out.completed(id(2), 0), Ok(true));
     out.received(id(3), 0).unwrap();
     assert_eq!(out.completed(id(3), 0), Ok(true));
-    assert!(out.is_settled());
+    assert!(out.has_sent_all());
 }
 
 #[test]
@@ -85,12 +85,12 @@ fn a_smaller_window_takes_the_old_messages_one_by_one() {
     for p in [b"a", b"b", b"c"] {
         out.deliver(0, &frame(QoS::AtLeastOnce, p), 0);
     }
-    out.sleep(0);
+    out.disconnect(0);
     let narrow = OutboundLimits {
         receive_maximum: 1,
         ..LIMITS
     };
-    out.wake(Version::V3, narrow, &connack(), 0);
+    out.reconnect(Version::V3, narrow, &connack(), 0);
     assert_eq!(sent(&mut out)[2..], again(1, b"a"));
     assert_eq!(out.acked(id(1), 0), Ok(true));
     assert_eq!(sent(&mut out), again(2, b"b"));
@@ -101,7 +101,7 @@ fn a_smaller_window_takes_the_old_messages_one_by_one() {
 #[test]
 fn a_full_queue_of_an_absent_client_drops_the_oldest() {
     let mut out = Outbound::new(Version::V3, LIMITS);
-    out.sleep(0);
+    out.disconnect(0);
     for p in [b"a", b"b", b"c", b"d", b"e"] {
         assert!(out.deliver(0, &frame(QoS::AtLeastOnce, p), 0));
     }
@@ -110,7 +110,7 @@ fn a_full_queue_of_an_absent_client_drops_the_oldest() {
     assert_eq!(out.dropped(), 3, "one that can never fit drops no other");
     assert!(!out.overflowed());
     assert_eq!(
-        wake(&mut out, 0),
+        reconnect(&mut out, 0),
         [publish1(1, b"c"), publish1(2, b"d")].concat()
     );
 }
@@ -118,7 +118,7 @@ fn a_full_queue_of_an_absent_client_drops_the_oldest() {
 #[test]
 fn what_waits_grows_old_and_what_expires_is_not_begun() {
     let mut out = Outbound::new(Version::V5, LIMITS);
-    out.sleep(0);
+    out.disconnect(0);
     out.deliver(0, &frame(QoS::AtLeastOnce, b"old"), 0);
     let mortal = |payload: &[u8], expires| Frame {
         expires,
@@ -127,23 +127,23 @@ fn what_waits_grows_old_and_what_expires_is_not_begun() {
     out.deliver(0, &mortal(b"over", 800), 500);
     out.deliver(0, &mortal(b"on", 5_000), 500);
     assert_eq!(
-        wake(&mut out, 1_001),
+        reconnect(&mut out, 1_001),
         publish1(3, b"on"),
         "each had its turn, and its id"
     );
     assert_eq!(out.dropped(), 2);
     // Begun: its time may pass [MQTT-3.3.2-5].
-    out.sleep(1_001);
-    assert_eq!(wake(&mut out, 9_000), again(3, b"on"));
+    out.disconnect(1_001);
+    assert_eq!(reconnect(&mut out, 9_000), again(3, b"on"));
 }
 
 #[test]
 fn another_version_on_the_next_connection() {
     let mut out = Outbound::new(Version::V3, LIMITS);
     out.deliver(0, &frame(QoS::AtLeastOnce, b"a"), 0);
-    out.sleep(0);
+    out.disconnect(0);
     out.deliver(0, &frame(QoS::AtLeastOnce, b"b"), 0);
-    out.wake(Version::V5, LIMITS, &connack(), 0);
+    out.reconnect(Version::V5, LIMITS, &connack(), 0);
     let bytes = sent(&mut out);
     assert_eq!(
         bytes[2..],
@@ -157,22 +157,22 @@ fn another_version_on_the_next_connection() {
 fn what_an_answer_held_back_is_kept() {
     let mut out = Outbound::new(Version::V3, LIMITS);
     let codes = vec![ReasonCode::Success; 2];
-    out.owe(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
+    out.expect_answer(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
     out.answer(1, 3, [(0, ReasonCode::Success, None)], 0);
     out.deliver(3, &frame(QoS::AtLeastOnce, b"a"), 0);
-    out.sleep(0);
-    assert_eq!(wake(&mut out, 0), publish1(1, b"a"));
+    out.disconnect(0);
+    assert_eq!(reconnect(&mut out, 0), publish1(1, b"a"));
 }
 
 #[test]
 fn rights_that_have_gone_take_the_queue_along() {
     let mut out = Outbound::new(Version::V3, LIMITS);
     out.deliver(0, &frame(QoS::AtLeastOnce, b"a"), 0);
-    out.sleep(0);
+    out.disconnect(0);
     out.deliver(0, &frame(QoS::AtLeastOnce, b"b"), 0);
     out.purge(|topic| topic != "t");
-    assert!(wake(&mut out, 0).is_empty());
-    assert!(out.is_settled() && out.in_flight_bytes == 0 && out.waiting_bytes == 0);
+    assert!(reconnect(&mut out, 0).is_empty());
+    assert!(out.has_sent_all() && out.in_flight_bytes == 0 && out.waiting_bytes == 0);
 }
 
 #[test]
@@ -201,8 +201,8 @@ fn topics_become_numbers_for_a_client_that_takes_them() {
         "no more than it takes"
     );
     assert_eq!(one("t"), b"\x30\x05\x00\x01t\x00x");
-    out.sleep(0);
-    out.wake(Version::V5, limits, &connack(), 0);
+    out.disconnect(0);
+    out.reconnect(Version::V5, limits, &connack(), 0);
     sent(&mut out);
     out.deliver(0, &named("long"), 0);
     let first = sent(&mut out);
@@ -223,8 +223,8 @@ fn a_message_is_measured_as_the_new_connection_gets_it() {
     for (room, sent_again) in [(0, false), (1, true)] {
         let mut out = Outbound::new(Version::V3, LIMITS);
         out.deliver(0, &message, 0);
-        out.sleep(0);
-        out.wake(Version::V5, just(room), &connack(), 0);
+        out.disconnect(0);
+        out.reconnect(Version::V5, just(room), &connack(), 0);
         assert_eq!(sent(&mut out).len() > FIRST.len(), sent_again);
         assert_eq!(out.dropped(), u64::from(!sent_again));
     }
@@ -242,11 +242,11 @@ fn what_is_kept_for_other_members_of_a_group_takes_room_too() {
         ..frame(QoS::AtLeastOnce, payload)
     };
     let mut out = Outbound::new(Version::V3, LIMITS);
-    out.sleep(0);
+    out.disconnect(0);
     for p in [b"a", b"b", b"c"] {
         assert!(out.deliver(0, &shared(p), 0));
     }
-    assert_eq!((out.held().messages, out.dropped()), (2, 1));
+    assert_eq!((out.backlog().messages, out.dropped()), (2, 1));
 }
 
 #[test]
@@ -259,12 +259,12 @@ fn a_place_in_a_queue_costs_no_more_than_is_counted() {
 fn where_all_queues_are_full_the_oldest_of_this_one_makes_room_for_a_newer() {
     let mut out = Outbound::new(Version::V3, LIMITS);
     out.deliver(0, &frame(QoS::AtLeastOnce, b"sent"), 0);
-    out.sleep(0);
+    out.disconnect(0);
     let add = |out: &mut Outbound, payload: &[u8]| {
-        let before = out.held().kept;
+        let before = out.backlog().kept_bytes;
         out.deliver(0, &frame(QoS::AtLeastOnce, payload), 0);
-        out.give_way(before);
-        assert!(out.held().kept <= before);
+        out.drop_oldest_to(before);
+        assert!(out.backlog().kept_bytes <= before);
         out.waiting.len()
     };
     assert_eq!(add(&mut out, b"a"), 0, "there was none to go for it");
@@ -281,6 +281,6 @@ fn where_all_queues_are_full_the_oldest_of_this_one_makes_room_for_a_newer() {
         1,
         "a larger one takes the room of two"
     );
-    assert_eq!(out.held().payload, 4 + 100);
+    assert_eq!(out.backlog().payload, 4 + 100);
     assert_eq!(out.dropped(), 1 + 1 + 1 + 2);
 }

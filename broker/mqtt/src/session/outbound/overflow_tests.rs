@@ -16,8 +16,8 @@ fn connack() -> Reply {
 }
 
 /// Takes the session up; what it is sent.
-fn wake(out: &mut Outbound) -> Vec<u8> {
-    out.wake(Version::V3, LIMITS, &connack(), 0);
+fn reconnect(out: &mut Outbound) -> Vec<u8> {
+    out.reconnect(Version::V3, LIMITS, &connack(), 0);
     sent(out)[2..].to_vec()
 }
 
@@ -47,7 +47,7 @@ fn drained(out: &mut Outbound, mut bytes: Vec<u8>) -> Vec<u8> {
         assert_eq!(out.acked(id, 0), Ok(true));
         bytes.extend(sent(out));
     }
-    assert!(out.is_settled());
+    assert!(out.has_sent_all());
     numbers
 }
 
@@ -57,11 +57,11 @@ fn the_oldest_that_waits_goes_and_all_else_is_kept() {
     assert_eq!(out.dropped(), 1);
     // Until the connection knows that it is over.
     out.deliver(0, &number(7), 0);
-    out.sleep(0);
+    out.disconnect(0);
     assert!(!out.overflowed(), "the next connection begins anew");
     out.deliver(0, &number(8), 0);
     assert_eq!(out.dropped(), 3, "3, 4 and 5");
-    let again = wake(&mut out);
+    let again = reconnect(&mut out);
     assert_eq!(drained(&mut out, again), [1, 2, 6, 7, 8]);
 }
 
@@ -74,15 +74,15 @@ fn what_can_never_wait_is_lost_and_drops_no_other() {
     let large = frame(QoS::AtLeastOnce, &[0; 10_000]);
     assert!(!out.deliver(0, &large, 0));
     assert!(out.overflowed());
-    assert_eq!((out.dropped(), out.held().messages), (1, 3));
+    assert_eq!((out.dropped(), out.backlog().messages), (1, 3));
 }
 
 /// Or it would be closed as often as it comes, and never get to the end of what waits.
 #[test]
 fn who_comes_back_to_a_full_queue_has_the_time_to_read_it() {
     let mut out = overflowed();
-    out.sleep(0);
-    let again = wake(&mut out);
+    out.disconnect(0);
+    let again = reconnect(&mut out);
     assert_eq!(again.len(), 16, "the window is full of what it was");
     out.deliver(0, &number(7), 0);
     assert!(!out.overflowed());
@@ -111,7 +111,7 @@ fn what_an_answer_holds_back_keeps_to_the_same_rule() {
     };
     let mut out = Outbound::new(Version::V3, limits);
     let codes = vec![ReasonCode::Success];
-    out.owe(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
+    out.expect_answer(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
     out.answer(1, 0, [], 0);
     let of = |qos, n| frame(qos, &[n; 80]);
     assert!(out.deliver(0, &of(QoS::AtMostOnce, 1), 0));
@@ -122,8 +122,8 @@ fn what_an_answer_holds_back_keeps_to_the_same_rule() {
     assert!(out.overflowed());
     assert!(out.deliver(0, &of(QoS::AtLeastOnce, 5), 0));
     assert_eq!(out.dropped(), 3, "1, 2 and 3");
-    out.sleep(0);
-    out.wake(Version::V3, limits, &connack(), 0);
+    out.disconnect(0);
+    out.reconnect(Version::V3, limits, &connack(), 0);
     let expected = [publish1(1, &[4; 80]), publish1(2, &[5; 80])].concat();
     assert_eq!(sent(&mut out)[2..], expected);
 }
@@ -131,8 +131,8 @@ fn what_an_answer_holds_back_keeps_to_the_same_rule() {
 #[test]
 fn a_client_that_waits_to_be_let_in_loses_nothing_else() {
     let mut out = Outbound::new(Version::V3, LIMITS);
-    out.sleep(0);
-    out.owe(1, Answer::Resume, Vec::new(), None, 2, 0);
+    out.disconnect(0);
+    out.expect_answer(1, Answer::Resume, Vec::new(), None, 2, 0);
     out.answer(1, 0, [], 0);
     let large = frame(QoS::AtLeastOnce, &[1; 6_000]);
     out.deliver(0, &large, 0);
@@ -141,8 +141,8 @@ fn a_client_that_waits_to_be_let_in_loses_nothing_else() {
     out.answer(1, 1, [], 0);
     assert!(!out.overflowed());
     assert_eq!(out.dropped(), 1, "the older of the large ones");
-    wake(&mut out);
-    assert_eq!(out.held().in_flight, 2);
+    reconnect(&mut out);
+    assert_eq!(out.backlog().in_flight, 2);
 }
 
 /// What is held goes on to wait for the window, behind what waits already.
@@ -161,15 +161,15 @@ fn what_an_answer_holds_back_leaves_less_room_for_what_others_could_have() {
     ] {
         let mut out = Outbound::new(Version::V3, limits);
         let codes = vec![ReasonCode::Success];
-        out.owe(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
+        out.expect_answer(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
         out.answer(1, 0, [], 0);
         let message = frame(QoS::AtLeastOnce, &vec![b'x'; len]);
         for n in 0..held {
-            assert!(out.meets(Need::Room, &message), "{n}");
+            assert!(out.meets(Need::Capacity, &message), "{n}");
             out.deliver(0, &message, 0);
         }
-        assert!(!out.meets(Need::Room, &message) && out.meets(Need::Size, &message));
-        assert!(!out.may_meet(Need::Room, len));
+        assert!(!out.meets(Need::Capacity, &message) && out.meets(Need::Size, &message));
+        assert!(!out.may_meet(Need::Capacity, len));
         out.answer(1, 1, [], 0);
         assert_eq!((out.dropped(), out.overflowed()), (0, false));
     }

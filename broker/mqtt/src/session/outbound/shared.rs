@@ -37,7 +37,7 @@ impl Outbound {
     /// while the client is offline, QoS 1 messages in flight; on a connection a delivery that has begun is completed
     /// [5.0 MQTT-3.10.4-3]. A QoS 2 message that has been sent is for nobody else [MQTT-4.8.2-4, MQTT-4.8.2-5].
     ///
-    /// If any is taken, the caller has to call [`put_back`](Self::put_back) or [`lose_taken`](Self::lose_taken) next for this lane.
+    /// If any is taken, the caller has to call [`put_back`](Self::put_back) or [`drop_taken`](Self::drop_taken) next for this lane.
     /// Until then no waiting message is sent, and the capacity of those taken stays reserved.
     pub fn take_shared(&mut self, lane: u16, may: &dyn Fn(&Share) -> bool) -> Vec<Taken> {
         let mut taken = Vec::new();
@@ -115,7 +115,7 @@ impl Outbound {
     }
 
     /// Counts the messages that nobody took as dropped, at the end of the session.
-    pub fn lose_taken(&mut self, lane: u16, left: &[Taken], now: u64) {
+    pub fn drop_taken(&mut self, lane: u16, left: &[Taken], now: u64) {
         for taken in left {
             self.drop_for(DropReason::QueueFull, taken.frame.packet.payload_len());
         }
@@ -151,13 +151,11 @@ impl Outbound {
     }
 
     /// Whether there are messages of shared groups of `lane` that another member may take over at the end of the session.
-    #[must_use]
     pub fn holds_shared(&self, lane: u16) -> bool {
         self.shares(lane).next().is_some()
     }
 
     /// The groups of those messages.
-    #[must_use]
     pub fn shared_groups(&self, lane: u16) -> HashSet<Arc<str>> {
         let mut groups = HashSet::new();
         for share in self.shares(lane) {

@@ -29,8 +29,8 @@ fn window(receive_maximum: u16) -> OutboundLimits {
     }
 }
 
-fn wake(out: &mut Outbound, limits: OutboundLimits) {
-    out.wake(Version::V3, limits, &Reply::PingResp, 0);
+fn reconnect(out: &mut Outbound, limits: OutboundLimits) {
+    out.reconnect(Version::V3, limits, &Reply::PingResp, 0);
     assert_eq!(sent_bytes(out)[..2], [0xD0, 0]);
 }
 
@@ -54,19 +54,19 @@ fn a_group_takes_back_all_but_qos_2_on_its_way() {
     out.deliver(0, &shared(QoS::AtLeastOnce, 0, b"b"), 0);
     out.deliver(0, &shared(QoS::ExactlyOnce, 0, b"c"), 0);
     out.deliver(0, &shared(QoS::AtLeastOnce, 9, b"d"), 0);
-    out.sleep(0);
+    out.disconnect(0);
     let taken = out.take_shared(0, &|_| true);
     assert_eq!(payloads(&taken), b"bc");
-    assert_eq!((out.held().messages, out.waiting.len()), (2, 1));
+    assert_eq!((out.backlog().messages, out.waiting.len()), (2, 1));
     // As if they had not been taken out.
     out.put_back(0, taken, 0);
     let ids: Vec<u16> = out.in_flight.iter().map(|m| m.id.get()).collect();
     assert_eq!((ids, out.waiting.len()), (vec![1, 2], 2));
-    assert_eq!(out.held().messages, 4);
+    assert_eq!(out.backlog().messages, 4);
     let taken = out.take_shared(0, &|_| true);
-    out.lose_taken(0, &taken, 0);
+    out.drop_taken(0, &taken, 0);
     assert_eq!(out.dropped(), 2);
-    wake(&mut out, LIMITS);
+    reconnect(&mut out, LIMITS);
     assert_eq!(out.in_flight.len(), 2, "QoS 2 on its way, and another's");
 }
 
@@ -76,11 +76,11 @@ fn a_session_that_is_over_keeps_only_what_others_may_take() {
     // Both sent; the first is for nobody else.
     out.deliver(0, &shared(QoS::ExactlyOnce, 0, b"a"), 0);
     out.deliver(0, &shared(QoS::AtLeastOnce, 0, b"b"), 0);
-    out.sleep(0);
+    out.disconnect(0);
     out.deliver(0, &frame(QoS::AtLeastOnce, b"own"), 0);
     out.deliver(0, &shared(QoS::ExactlyOnce, 0, b"c"), 0);
-    out.let_go();
-    assert_eq!((out.held().messages, out.held().payload), (2, 2));
+    out.end();
+    assert_eq!((out.backlog().messages, out.backlog().payload), (2, 2));
     assert_eq!(payloads(&out.take_shared(0, &|_| true)), b"bc");
 }
 
@@ -94,7 +94,7 @@ fn what_nobody_took_is_sent_again_in_the_order_in_which_it_was_sent() {
     for n in 1..6 {
         out.deliver(n % 2, &shared(QoS::AtLeastOnce, n % 2, b"x"), 0);
     }
-    out.sleep(0);
+    out.disconnect(0);
     let [even, odd] = [0, 1].map(|lane| out.take_shared(lane, &|_| true));
     assert_eq!((even.len(), odd.len(), out.in_flight.len()), (3, 3, 0));
     out.put_back(1, odd, 0);
@@ -112,7 +112,7 @@ fn while_a_lane_offers_some_of_it_nothing_that_waits_is_sent() {
     assert_eq!(sent(&mut out), publish1(1, b"a"));
     let taken = out.take_shared(0, &|_| true);
     assert_eq!(out.acked(id(1), 0), Ok(true));
-    assert!(sent(&mut out).is_empty() && !out.is_settled());
+    assert!(sent(&mut out).is_empty() && !out.has_sent_all());
     out.put_back(0, taken, 0);
     assert_eq!(sent(&mut out), publish1(2, b"b"));
     assert_eq!(out.acked(id(2), 0), Ok(true));
@@ -127,13 +127,13 @@ fn while_a_lane_offers_some_of_it_nothing_that_waits_is_sent() {
 #[test]
 fn what_is_offered_keeps_its_room() {
     let mut out = Outbound::new(Version::V3, LIMITS);
-    out.sleep(0);
+    out.disconnect(0);
     for payload in [b"a", b"b", b"c"] {
         out.deliver(0, &shared(QoS::AtLeastOnce, 0, payload), 0);
     }
     let taken = out.take_shared(0, &|_| true);
     let other = shared(QoS::AtLeastOnce, 1, b"d");
-    assert!(!out.meets(Need::Room, &other) && !out.may_meet(Need::Room, 1));
+    assert!(!out.meets(Need::Capacity, &other) && !out.may_meet(Need::Capacity, 1));
     // Whatever else comes is let in, and the oldest goes for it once it is known which that is.
     out.deliver(1, &other, 0);
     assert_eq!((out.waiting.len(), out.dropped()), (1, 0));
@@ -259,18 +259,20 @@ impl Trial {
                 }
             }
             Step::Sleep if !self.out.offline => {
-                self.out.sleep(0);
+                self.out.disconnect(0);
                 self.unacknowledged.clear();
                 self.pending.1.clear();
             }
             // A lane that offers has not answered yet.
             Step::Wake if self.out.offline && self.taken.is_empty() => {
-                self.out.wake(Version::V3, self.limits, &Reply::PingResp, 0);
+                self.out
+                    .reconnect(Version::V3, self.limits, &Reply::PingResp, 0);
             }
             Step::Ask if !self.out.offline && self.pending.1.is_empty() => {
                 self.pending = (self.pending.0 + 1, vec![0, 1]);
                 let kind = Answer::UnsubAck(id(9));
-                self.out.owe(self.pending.0, kind, Vec::new(), None, 2, 0);
+                self.out
+                    .expect_answer(self.pending.0, kind, Vec::new(), None, 2, 0);
             }
             Step::Answer { lane } => {
                 let before = self.pending.1.len();
@@ -329,7 +331,7 @@ proptest! {
         while !trial.unacknowledged.is_empty() {
             trial.step(Step::Acknowledge);
         }
-        prop_assert!(trial.out.is_settled());
+        prop_assert!(trial.out.has_sent_all());
         let mut all = trial.acknowledged;
         all.extend(&trial.gone);
         all.sort_unstable();

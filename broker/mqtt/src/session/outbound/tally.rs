@@ -32,7 +32,6 @@ impl DropReason {
     ];
 
     /// Its name in `$SYS` topics.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             DropReason::QueueFull => "queue_full",
@@ -79,7 +78,7 @@ impl Tally {
 
 /// The QoS 1 and 2 messages that a session holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct Backlog {
     /// Messages in flight, and those that wait for the window or for the client to reconnect.
     pub messages: u64,
     /// Bytes of their payloads.
@@ -87,9 +86,9 @@ pub struct Held {
     /// Messages sent whose PUBACK, PUBREC or PUBCOMP is awaited. After its PUBREC a QoS 2 message counts here only.
     pub in_flight: u64,
     /// Bytes that count for `limits.kept_bytes`; 0 while the client is connected.
-    pub kept: u64,
+    pub kept_bytes: u64,
     /// The same of a session that has ended, whose messages go to other members of its groups. The caller sets it.
-    pub leaving: u64,
+    pub ending_bytes: u64,
 }
 
 #[cfg(test)]

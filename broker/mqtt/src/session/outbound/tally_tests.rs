@@ -27,7 +27,7 @@ fn every_reason_is_told_apart() {
     out.deliver(0, &frame(QoS::AtMostOnce, b"12345"), 0);
     assert_eq!(dropped(&mut out), [("slow_reader", 1)]);
 
-    out.sleep(0);
+    out.disconnect(0);
     let gone = Frame {
         expires: 500,
         ..frame(QoS::AtLeastOnce, b"x")
@@ -42,13 +42,13 @@ fn every_reason_is_told_apart() {
     );
     out.purge(|_| false);
     assert_eq!(dropped(&mut out), [("forbidden", 3)]);
-    assert_eq!(out.held(), Held::default());
+    assert_eq!(out.backlog(), Backlog::default());
     out.deliver(0, &gone, 0);
     let small = OutboundLimits {
         maximum_packet_size: Some(20),
         ..LIMITS
     };
-    out.wake(Version::V3, small, &Reply::PingResp, 600);
+    out.reconnect(Version::V3, small, &Reply::PingResp, 600);
     assert_eq!(dropped(&mut out), [("expired", 1)]);
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
         out.deliver(0, &frame(qos, &[0; 30]), 600);
@@ -90,8 +90,8 @@ proptest! {
                 3 => drop(out.acked(id, now)),
                 4 => drop(out.received(id, now)),
                 5 => drop(out.completed(id, now)),
-                6 => drop(out.sleep(now)),
-                7 => out.wake(Version::V3, LIMITS, &Reply::PingResp, now),
+                6 => drop(out.disconnect(now)),
+                7 => out.reconnect(Version::V3, LIMITS, &Reply::PingResp, now),
                 _ => now += size as u64,
             }
             sent(&mut out);
@@ -99,14 +99,14 @@ proptest! {
             let frames: Vec<_> = frames.chain(out.in_flight.iter().map(|m| &m.frame)).collect();
             let each = frames.iter().map(|f| f.len() + MESSAGE_COST).sum::<usize>();
             let kept = (each + 2 * out.released.len()) as u64;
-            let held = Held {
+            let held = Backlog {
                 messages: frames.len() as u64,
                 payload: frames.iter().map(|f| f.packet.payload_len() as u64).sum(),
                 in_flight: (out.in_flight.len() + out.released.len()) as u64,
-                kept: if out.offline { kept } else { 0 },
-                leaving: 0,
+                kept_bytes: if out.offline { kept } else { 0 },
+                ending_bytes: 0,
             };
-            prop_assert_eq!(out.held(), held);
+            prop_assert_eq!(out.backlog(), held);
         }
     }
 }

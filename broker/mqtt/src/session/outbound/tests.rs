@@ -94,8 +94,8 @@ fn ids_in_use_are_not_given_again() {
         let n = u16::try_from(n).unwrap_or(2);
         if n == 40_000 {
             // The round goes on over connections.
-            out.sleep(0);
-            out.wake(Version::V3, LIMITS, &Reply::PingResp, 0);
+            out.disconnect(0);
+            out.reconnect(Version::V3, LIMITS, &Reply::PingResp, 0);
         }
         assert_eq!(out.acked(id(n), 0), Ok(true), "id {n}");
         sent(&mut out);
@@ -182,7 +182,7 @@ fn what_the_client_cannot_take_is_not_sent() {
 fn an_answer_of_several_lanes_comes_before_what_they_deliver() {
     let mut out = Outbound::new(Version::V5, LIMITS);
     let codes = vec![ReasonCode::Success; 2];
-    out.owe(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
+    out.expect_answer(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
     out.deliver(3, &frame(QoS::AtMostOnce, b"0"), 0);
     assert_eq!(
         sent(&mut out),
@@ -217,14 +217,14 @@ fn what_several_lanes_have_retained_comes_in_one_order() {
         }
     };
     let answer = || Answer::SubAck(id(7), Vec::new());
-    out.owe(1, answer(), vec![ReasonCode::Success], None, 2, 0);
+    out.expect_answer(1, answer(), vec![ReasonCode::Success], None, 2, 0);
     for (lane, kept) in [
         (3, [("a/", b"2"), ("a-", b"3")]),
         (4, [("a", b"1"), ("b", b"4")]),
     ] {
         out.begin_answer(1, lane, [(0, ReasonCode::Success, None)], 0);
         for (topic, text) in kept {
-            assert!(out.replay(1, lane, &of(topic, text), 0));
+            assert!(out.deliver_retained(1, lane, &of(topic, text), 0));
         }
         // Live, and so behind all that was retained.
         out.deliver(lane, &of("a", b"5"), 0);
@@ -236,13 +236,13 @@ fn what_several_lanes_have_retained_comes_in_one_order() {
     let texts = bytes.iter().copied().filter(|b| matches!(b, b'1'..=b'5'));
     assert_eq!(texts.collect::<Vec<_>>(), b"123455");
     // One lane keeps nothing waiting.
-    out.owe(2, answer(), vec![ReasonCode::Success], None, 1, 0);
+    out.expect_answer(2, answer(), vec![ReasonCode::Success], None, 1, 0);
     out.begin_answer(2, 3, [(0, ReasonCode::Success, None)], 0);
-    assert!(out.replay(2, 3, &of("a", b"1"), 0));
+    assert!(out.deliver_retained(2, 3, &of("a", b"1"), 0));
     let expected = [0x90, 3, 0, 7, 0, 0x30, 4, 0, 1, b'a', b'1'];
     assert_eq!(sent(&mut out), expected);
     out.end_answer(2, 0);
-    assert!(sent(&mut out).is_empty() && out.is_settled());
+    assert!(sent(&mut out).is_empty() && out.has_sent_all());
 }
 
 #[test]
@@ -250,9 +250,9 @@ fn what_is_retained_stays_behind_what_is_held_for_an_earlier_answer() {
     let mut out = Outbound::new(Version::V3, LIMITS);
     for request_id in [1, 2] {
         let answer = Answer::SubAck(id(7), Vec::new());
-        out.owe(request_id, answer, vec![ReasonCode::Success], None, 2, 0);
+        out.expect_answer(request_id, answer, vec![ReasonCode::Success], None, 2, 0);
         out.begin_answer(request_id, 0, [], 0);
-        out.replay(request_id, 0, &frame(QoS::AtMostOnce, b"r"), 0);
+        out.deliver_retained(request_id, 0, &frame(QoS::AtMostOnce, b"r"), 0);
         out.end_answer(request_id, 0);
         out.deliver(0, &frame(QoS::AtMostOnce, b"l"), 0);
     }
@@ -269,7 +269,7 @@ fn what_is_retained_stays_behind_what_is_held_for_an_earlier_answer() {
 fn an_unsubscribe_of_all_lanes_is_known_where_one_lane_knew_it() {
     let mut out = Outbound::new(Version::V5, LIMITS);
     let codes = vec![ReasonCode::Success];
-    out.owe(1, Answer::UnsubAck(id(7)), codes, None, 2, 0);
+    out.expect_answer(1, Answer::UnsubAck(id(7)), codes, None, 2, 0);
     out.answer(1, 0, [(0, ReasonCode::NoSubscriptionExisted, None)], 0);
     out.answer(1, 1, [(0, ReasonCode::Success, None)], 0);
     assert_eq!(sent(&mut out), [0xB0, 4, 0, 7, 0, 0]);
@@ -279,7 +279,7 @@ fn an_unsubscribe_of_all_lanes_is_known_where_one_lane_knew_it() {
 fn every_lane_gives_the_codes_of_its_own_filters() {
     let mut out = Outbound::new(Version::V5, LIMITS);
     let codes = vec![ReasonCode::Success; 3];
-    out.owe(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
+    out.expect_answer(1, Answer::SubAck(id(7), Vec::new()), codes, None, 2, 0);
     out.answer(
         1,
         0,
@@ -309,7 +309,7 @@ fn the_window_is_bounded_in_bytes_too() {
         (8_000..9_000).contains(&both),
         "two of four fit: {both} bytes"
     );
-    assert!(!out.is_settled() && !out.overflowed());
+    assert!(!out.has_sent_all() && !out.overflowed());
     out.received(id(1), 0).unwrap();
     let third = sent(&mut out).len();
     assert!(
@@ -318,7 +318,7 @@ fn the_window_is_bounded_in_bytes_too() {
     );
     out.received(id(2), 0).unwrap();
     out.received(id(3), 0).unwrap();
-    assert!(out.is_settled());
+    assert!(out.has_sent_all());
     for n in 1..=3 {
         assert_eq!(out.completed(id(n), 0), Ok(true));
     }
@@ -333,7 +333,7 @@ fn the_window_is_bounded_in_bytes_too() {
 fn a_refused_message_takes_no_room_of_what_is_held() {
     let mut out = Outbound::new(Version::V5, LIMITS);
     let answer = Answer::SubAck(id(7), Vec::new());
-    out.owe(1, answer, vec![ReasonCode::Success], None, 2, 0);
+    out.expect_answer(1, answer, vec![ReasonCode::Success], None, 2, 0);
     out.answer(1, 0, [], 0);
     assert!(!out.deliver(0, &frame(QoS::AtMostOnce, &[b'x'; 11_000]), 0));
     assert!(out.deliver(0, &frame(QoS::AtLeastOnce, b"small"), 0));
@@ -346,7 +346,7 @@ fn what_a_lane_delivers_waits_for_every_answer_it_has_a_part_in() {
     let mut out = Outbound::new(Version::V3, LIMITS);
     for (request_id, lanes) in [(1, 2), (2, 2)] {
         let answer = Answer::SubAck(id(7), Vec::new());
-        out.owe(
+        out.expect_answer(
             request_id,
             answer,
             vec![ReasonCode::Success],
@@ -386,7 +386,7 @@ fn what_the_client_cannot_take_does_not_wait() {
 fn time_passes_for_what_is_held_too() {
     let mut out = Outbound::new(Version::V5, LIMITS);
     let answer = Answer::SubAck(id(7), Vec::new());
-    out.owe(1, answer, vec![ReasonCode::Success], None, 2, 0);
+    out.expect_answer(1, answer, vec![ReasonCode::Success], None, 2, 0);
     out.answer(1, 0, [], 0);
     for seconds in [2, 9] {
         let parts = PublishParts {
@@ -412,7 +412,7 @@ fn filters_that_were_refused_do_not_pile_up() {
     let denied = ReasonCode::NotAuthorized;
     let ask = |out: &mut Outbound, request_id, code, lanes| {
         let answer = Answer::SubAck(id(1), vec![(0, "t".into())]);
-        out.owe(request_id, answer, vec![code], None, lanes, 0);
+        out.expect_answer(request_id, answer, vec![code], None, lanes, 0);
     };
     // By a lane, and then let in.
     ask(&mut out, 2, ReasonCode::Success, 1);
@@ -435,7 +435,7 @@ fn an_answered_subscribe_leaves_nothing_allocated() {
     let mut out = Outbound::new(Version::V5, LIMITS);
     for request_id in [1, 2] {
         let answer = Answer::SubAck(id(1), vec![(0, "t".into())]);
-        out.owe(request_id, answer, vec![ReasonCode::Success], None, 1, 0);
+        out.expect_answer(request_id, answer, vec![ReasonCode::Success], None, 1, 0);
     }
     for request_id in [1, 2] {
         out.answer(request_id, 0, [(0, ReasonCode::GrantedQoS1, None)], 0);
@@ -457,9 +457,9 @@ fn what_a_lane_said_last_of_a_filter_counts() {
     let (denied, granted) = (ReasonCode::NotAuthorized, ReasonCode::GrantedQoS1);
     for (let_in, [first, second]) in [(true, [denied, granted]), (false, [granted, denied])] {
         let name = |place, filter: &str| (place, filter.into());
-        let owe = |out: &mut Outbound, request_id, filters: Vec<_>, lanes| {
+        let expect_answer = |out: &mut Outbound, request_id, filters: Vec<_>, lanes| {
             let codes = vec![ReasonCode::Success; filters.len()];
-            out.owe(
+            out.expect_answer(
                 request_id,
                 Answer::SubAck(id(1), filters),
                 codes,
@@ -469,8 +469,8 @@ fn what_a_lane_said_last_of_a_filter_counts() {
             );
         };
         let mut out = Outbound::new(Version::V5, LIMITS);
-        owe(&mut out, 1, vec![name(0, "a/b"), name(1, "c/d")], 2);
-        owe(&mut out, 2, vec![name(0, "a/b")], 1);
+        expect_answer(&mut out, 1, vec![name(0, "a/b"), name(1, "c/d")], 2);
+        expect_answer(&mut out, 2, vec![name(0, "a/b")], 1);
         out.answer(1, 0, [(0, first, None)], 0);
         out.answer(2, 0, [(0, second, None)], 0);
         out.answer(1, 1, [(1, granted, None)], 0);
@@ -479,7 +479,7 @@ fn what_a_lane_said_last_of_a_filter_counts() {
         assert_eq!(refused.len(), usize::from(!let_in));
 
         let mut out = Outbound::new(Version::V5, LIMITS);
-        owe(&mut out, 1, vec![name(0, "a/b"), name(1, "a/b")], 2);
+        expect_answer(&mut out, 1, vec![name(0, "a/b"), name(1, "a/b")], 2);
         out.answer(1, 0, [(0, first, None)], 0);
         out.answer(1, 0, [(1, second, None)], 0);
         assert_eq!(out.take_refused().contains("a/b"), !let_in);
@@ -500,19 +500,19 @@ fn what_is_retained_overtakes_nothing_of_its_lane() {
             out.deliver(0, &message(payload), 0);
         }
         let kind = Answer::SubAck(id(7), Vec::new());
-        out.owe(1, kind, vec![ReasonCode::Success], None, 3, 0);
+        out.expect_answer(1, kind, vec![ReasonCode::Success], None, 3, 0);
         out.deliver(0, &message(b"p"), 0);
         out.begin_answer(1, 0, [], 0);
-        assert!(out.replay(1, 0, &message(b"R"), 0));
+        assert!(out.deliver_retained(1, 0, &message(b"R"), 0));
         out.end_answer(1, 0);
         out.deliver(0, &message(b"q"), 0);
         out.begin_answer(1, 0, [], 0);
-        assert!(out.replay(1, 0, &message(b"S"), 0));
+        assert!(out.deliver_retained(1, 0, &message(b"S"), 0));
         out.end_answer(1, 0);
         sent(&mut out);
         if is_lost {
-            out.sleep(0);
-            out.wake(Version::V3, limits, &Reply::PingResp, 0);
+            out.disconnect(0);
+            out.reconnect(Version::V3, limits, &Reply::PingResp, 0);
         } else {
             out.answer(1, 1, [], 0);
         }

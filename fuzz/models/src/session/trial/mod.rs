@@ -325,7 +325,7 @@ impl Trial {
                 refuse: false,
             });
         }
-        assert!(self.machine.is_settled());
+        assert!(self.machine.has_sent_all());
         self.receiving.finish(self.machine.dropped());
     }
 }

@@ -117,7 +117,7 @@ impl Trial {
             session_expiry: None,
         };
         let step = self.machine.take(Packet::Disconnect(goodbye));
-        assert!(matches!(step, Ok(Step::Leave)), "{step:?}");
+        assert!(matches!(step, Ok(Step::Disconnect)), "{step:?}");
         let will = reason != ReasonCode::Success;
         assert_eq!(
             self.machine.end(),
