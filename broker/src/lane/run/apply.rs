@@ -191,7 +191,7 @@ mod tests {
         let error = state::read_batch(&[9]).err().unwrap().to_string();
         assert_eq!(
             error,
-            "a batch has format 9, and this version reads format 1; \
+            "a batch has format 9, and this version reads format 2; \
              restart the server with the version that wrote the batch"
         );
     }

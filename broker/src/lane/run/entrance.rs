@@ -100,6 +100,10 @@ impl Entrance {
             if (self.in_place || !shared.has_log) && self.apply(lane, shared, &batch, &mut placed) {
                 return Ok(());
             }
+            // Only a lane that has stopped meanwhile is not applied in place without a log.
+            if !shared.has_log {
+                return Err(LogError::Stopped);
+            }
             self.to_log(lane, shared, batch).await?;
             // The lane may have stopped during the wait. Then the batch must not be acknowledged.
             if shared.has_stopped() {
