@@ -1,4 +1,4 @@
-//! What the fuzz models compare with a reference and is private otherwise: a lane's subscription index, its retained
+//! Private parts that the fuzz models compare with a reference: a lane's subscription index, its retained
 //! messages, and the lane of a topic. For `fuzz/models` only, behind the feature `fuzzing`.
 
 use crate::lane::{Index, RetainedLimits, RetainedMessage, RetainedStore, Subscription};

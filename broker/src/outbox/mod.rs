@@ -84,7 +84,7 @@ struct State {
     /// peer that does not read.
     written: u64,
     counters: Arc<Counters>,
-    /// What the counters know of this outbox: each report adds only the difference.
+    /// The backlog that the counters include already: each report adds only the difference.
     reported: Backlog,
 }
 

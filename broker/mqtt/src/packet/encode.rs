@@ -1,4 +1,4 @@
-//! From the server's packets to bytes; PUBLISH has its own file.
+//! Encodes the server's packets, except PUBLISH, which has its own file.
 
 use super::kind::{
     AUTH, CONNACK, DISCONNECT, PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL, RESERVED, SUBACK,
@@ -8,20 +8,21 @@ use super::wire::{LONGEST, binary, put_binary, put_variable, text, variable_len}
 use super::{Authentication, ConnAck, PacketId, QoS, ReasonCode, Reply, Version};
 use bytestring::ByteString;
 
-/// Appends `reply` to `out` in `version`; nothing where that version has no such packet (DISCONNECT and AUTH
-/// in 3.1.1).
+/// Appends `reply`, encoded for `version`, to `out`. For 3.1.1 it writes no DISCONNECT and no AUTH.
 ///
-/// A reason string is left out where `problem_information` is false, CONNACK and DISCONNECT apart
-/// [5.0 MQTT-3.1.2-29], where it has more than 65,535 bytes, and where the packet would be over `max_packet` bytes with it
-/// [5.0 MQTT-3.2.2-19, MQTT-3.4.2-2, MQTT-3.5.2-2, MQTT-3.6.2-2, MQTT-3.7.2-2, MQTT-3.9.2-1, MQTT-3.11.2-1,
-/// MQTT-3.14.2-3, MQTT-3.15.2-2]. A packet that is over `max_packet` even so is not written at all
-/// [5.0 MQTT-3.1.2-24, MQTT-3.1.2-25].
+/// It leaves out the reason string if
+/// - `problem_information` is false, except in CONNACK and DISCONNECT [5.0 MQTT-3.1.2-29],
+/// - the string has more than 65,535 bytes, or
+/// - the packet would exceed `max_packet` bytes with it
+///   [5.0 MQTT-3.2.2-19, MQTT-3.4.2-2, MQTT-3.5.2-2, MQTT-3.6.2-2, MQTT-3.7.2-2, MQTT-3.9.2-1, MQTT-3.11.2-1,
+///   MQTT-3.14.2-3, MQTT-3.15.2-2].
 ///
-/// User properties are never written: they make no packet too large [5.0 MQTT-3.2.2-20, MQTT-3.4.2-3, MQTT-3.5.2-3,
+/// It writes nothing if the packet exceeds `max_packet` without a reason string [5.0 MQTT-3.1.2-24, MQTT-3.1.2-25].
+/// It writes no user properties, so they make no packet too large [5.0 MQTT-3.2.2-20, MQTT-3.4.2-3, MQTT-3.5.2-3,
 /// MQTT-3.6.2-3, MQTT-3.7.2-3, MQTT-3.9.2-2, MQTT-3.11.2-2, MQTT-3.14.2-4, MQTT-3.15.2-3].
 ///
-/// A reason that the packet does not have is written as `UnspecifiedError` (0x80). Other strings and data are cut at 65,535
-/// bytes.
+/// A reason that the packet must not carry becomes `UnspecifiedError` (0x80), in PUBREL and PUBCOMP 0x92. Other strings
+/// and data are cut at 65,535 bytes.
 pub fn encode(
     version: Version,
     reply: &Reply,
@@ -64,7 +65,7 @@ fn encode_v3(reply: &Reply, out: &mut Vec<u8>) {
     }
 }
 
-/// The six codes of 3.1.1 (3.2.2.3).
+/// The return code of 3.1.1, which has six (3.2.2.3).
 fn return_code(reason: ReasonCode) -> u8 {
     match reason {
         ReasonCode::Success => 0,
@@ -76,7 +77,7 @@ fn return_code(reason: ReasonCode) -> u8 {
     }
 }
 
-/// Granted, or 0x80 [3.1.1 MQTT-3.8.4-5, MQTT-3.9.3-2, 5.0 MQTT-3.9.3-2].
+/// The granted QoS, or 0x80 for every error [3.1.1 MQTT-3.8.4-5, MQTT-3.9.3-2, 5.0 MQTT-3.9.3-2].
 fn suback_v3(reason: ReasonCode) -> u8 {
     match reason {
         ReasonCode::Success | ReasonCode::GrantedQoS1 | ReasonCode::GrantedQoS2 => reason as u8,
@@ -84,8 +85,8 @@ fn suback_v3(reason: ReasonCode) -> u8 {
     }
 }
 
-/// A packet of an id, and a code where that is not success, which may be left out (5.0 3.4.2.1). `id` is that of the packet
-/// that it answers [3.1.1 MQTT-2.3.1-6, 5.0 MQTT-2.2.1-5].
+/// Writes an acknowledgement: `id`, and `code` unless it is success, which may be left out (5.0 3.4.2.1). `id` is the
+/// one of the packet that is answered [3.1.1 MQTT-2.3.1-6, 5.0 MQTT-2.2.1-5].
 fn put_ack(out: &mut Vec<u8>, kind: u8, id: PacketId, code: u8) {
     let [high, low] = id.get().to_be_bytes();
     match code {
@@ -118,7 +119,7 @@ impl V5<'_> {
             }
             Reply::PingResp if self.most < 2 => {}
             Reply::PingResp => self.out.extend_from_slice(&[PINGRESP << 4, 0]),
-            // Without a session expiry interval [5.0 MQTT-3.14.2-2].
+            // It has no session expiry interval [5.0 MQTT-3.14.2-2].
             Reply::Disconnect(reason, text) => {
                 self.put(
                     DISCONNECT,
@@ -129,7 +130,7 @@ impl V5<'_> {
                 );
             }
             Reply::Auth(reason, authentication, text) => {
-                // A server says success or continue, nothing else [5.0 MQTT-3.15.2-1].
+                // A server sends success or continue only [5.0 MQTT-3.15.2-1].
                 let code = match reason {
                     ReasonCode::Success => ReasonCode::Success,
                     _ => ReasonCode::ContinueAuthentication,
@@ -142,12 +143,12 @@ impl V5<'_> {
         }
     }
 
-    /// The reason string, where the client wants it.
+    /// The reason string; none if the client does not take one in this packet.
     fn wanted<'t>(&self, text: Option<&'t ByteString>) -> Option<&'t ByteString> {
         text.filter(|_| self.problem_information)
     }
 
-    /// PUBACK and its kind: with its reason string, where there is one, or else the short form.
+    /// Writes an acknowledgement: with its reason string if there is one and it fits, otherwise in the short form.
     fn put_ack(&mut self, kind: u8, id: PacketId, reason: ReasonCode, text: Option<&ByteString>) {
         let code = reason.code_in(kind);
         if let Some(text) = self.wanted(text) {
@@ -163,7 +164,7 @@ impl V5<'_> {
         }
     }
 
-    /// SUBACK or UNSUBACK.
+    /// Writes a SUBACK or UNSUBACK.
     fn put_codes(
         &mut self,
         kind: u8,
@@ -176,7 +177,7 @@ impl V5<'_> {
         self.put(kind, &id.get().to_be_bytes(), &[], text, &codes);
     }
 
-    /// All flags but one are 0 [5.0 MQTT-3.2.2-1, MQTT-3.2.2-6].
+    /// Writes a CONNACK. All flags except session present are 0 [5.0 MQTT-3.2.2-1, MQTT-3.2.2-6].
     fn put_connack(&mut self, ack: &ConnAck) {
         let present = ack.session_present && ack.reason == ReasonCode::Success;
         let mut properties = Vec::new();
@@ -184,7 +185,7 @@ impl V5<'_> {
         if let Some(seconds) = ack.session_expiry {
             put_four(out, 0x11, seconds);
         }
-        // 0 is none, and 65,535 is what the client takes it for where it is not told (3.2.2.3.3).
+        // 0 is not allowed, and 65,535 is the default (3.2.2.3.3).
         if let Some(maximum) = ack.receive_maximum.filter(|m| !matches!(m, 0 | &u16::MAX)) {
             put_two(out, 0x21, maximum);
         }
@@ -216,7 +217,7 @@ impl V5<'_> {
         self.put(CONNACK, &head, &properties, ack.reason_string.as_ref(), &[]);
     }
 
-    /// Writes the packet with its reason string, or else without it, or not at all.
+    /// Writes the packet with its reason string. If that is too large, writes it without one, or not at all.
     fn put(
         &mut self,
         kind: u8,
@@ -230,7 +231,7 @@ impl V5<'_> {
         }
     }
 
-    /// Writes the packet if the client takes as many bytes; whether it does.
+    /// Writes the packet and returns true, if it does not exceed the client's maximum packet size.
     fn put_with(
         &mut self,
         kind: u8,

@@ -1,4 +1,4 @@
-//! The first byte of a packet: its kind in the upper four bits (2.2.1, 2.1.2), flags in the lower four.
+//! The first byte of a packet: the packet type in the upper four bits (2.2.1, 2.1.2), flags in the lower four.
 
 pub(super) const CONNECT: u8 = 1;
 pub(super) const CONNACK: u8 = 2;
@@ -16,8 +16,8 @@ pub(super) const PINGRESP: u8 = 13;
 pub(super) const DISCONNECT: u8 = 14;
 pub(super) const AUTH: u8 = 15;
 
-/// The flag that says that a packet was sent before.
+/// The DUP flag: the sender may have sent the packet before.
 pub(super) const DUP: u8 = 0b1000;
 
-/// The flags of PUBREL, SUBSCRIBE and UNSUBSCRIBE.
+/// The reserved flags of PUBREL, SUBSCRIBE and UNSUBSCRIBE, which have a fixed value.
 pub(super) const RESERVED: u8 = 0b0010;

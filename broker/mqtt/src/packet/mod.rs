@@ -1,7 +1,7 @@
-//! MQTT control packets as values, and the way from and to bytes.
+//! MQTT control packets as values, their decoder and their encoders.
 //!
-//! Architecture invariant: nothing in here knows a session, a socket or a clock. What is rejected here is rejected by the clause named
-//! beside the check; what depends on earlier packets is the session's business.
+//! Architecture invariant: nothing in here knows a session, a socket or a clock. Each check names the clause that it
+//! enforces. The session checks all that depends on earlier packets.
 
 mod decode;
 mod encode;
@@ -28,13 +28,13 @@ use bytestring::ByteString;
 /// The protocol version of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Version {
-    /// 3.1 and 3.1.1, the same on the wire after CONNECT.
+    /// MQTT 3.1 and 3.1.1, which are the same on the wire after CONNECT.
     V3,
-    /// 5.0
+    /// MQTT 5.0.
     V5,
 }
 
-/// Quality of service.
+/// Quality of service: how often the receiver gets a message.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -48,14 +48,14 @@ pub enum QoS {
     ExactlyOnce = 2,
 }
 
-/// Bytes of the greatest packet that there is: five of fixed header, and a remaining length of 268,435,455 (3.1.1 2.2.3, 5.0
-/// 2.1.4).
+/// Bytes of the largest packet that MQTT allows: a fixed header of five bytes and a remaining length of 268,435,455
+/// (3.1.1 2.2.3, 5.0 2.1.4).
 pub const LARGEST_PACKET: u32 = 5 + 268_435_455;
 
 /// A packet identifier; never 0 [MQTT-2.3.1-1, MQTT-2.2.1-3].
 pub type PacketId = std::num::NonZeroU16;
 
-/// User properties in the order of the wire.
+/// User properties, name and value, in the order of the packet.
 pub type UserProperties = Vec<(ByteString, ByteString)>;
 
 /// A packet that a client sent.
@@ -85,182 +85,182 @@ pub enum Packet {
     Auth(Auth),
 }
 
-/// CONNECT
+/// CONNECT, the first packet of every connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connect {
-    /// Version that the rest of the connection speaks.
+    /// The version that the connection uses.
     pub version: Version,
-    /// As the client sent it; may be empty.
+    /// The client identifier as the client sent it; may be empty.
     pub client_id: ByteString,
-    /// Clean Session (3.1.1) or Clean Start (5.0).
+    /// The Clean Session (3.1.1) or Clean Start (5.0) flag.
     pub clean: bool,
-    /// Seconds; 0: never.
+    /// Seconds that may pass between two packets of the client; 0: no limit.
     pub keep_alive: u16,
-    /// The client's last will.
+    /// The will message.
     pub will: Option<Will>,
-    /// User name.
+    /// The user name.
     pub user_name: Option<ByteString>,
-    /// Password.
+    /// The password.
     pub password: Option<Bytes>,
-    /// Seconds a session outlives its connection (5.0; 0 where absent).
+    /// Seconds that the session outlives its connection (5.0; 0 if absent).
     pub session_expiry: u32,
-    /// In-flight window of the client (5.0; 65,535 where absent).
+    /// QoS 1 and 2 messages that the server may have in flight to the client (5.0; 65,535 if absent).
     pub receive_maximum: u16,
-    /// Largest packet the client takes (5.0).
+    /// The largest packet that the client takes, in bytes (5.0); none: any.
     pub maximum_packet_size: Option<u32>,
-    /// Aliases the client takes (5.0).
+    /// The highest topic alias that the client takes (5.0); 0: none.
     pub topic_alias_maximum: u16,
-    /// Whether the client wants response information (5.0).
+    /// Whether the client requests response information in CONNACK (5.0).
     pub request_response_information: bool,
-    /// Whether reason strings and user properties may be sent (5.0; true where absent).
+    /// Whether the client takes reason strings and user properties in all packets (5.0; true if absent).
     pub request_problem_information: bool,
-    /// 3 for 3.1, which is served as 3.1.1 (4) but for a CONNACK without a session present flag; 5 for 5.0 (3.1.2.2).
+    /// The protocol level (3.1.2.2): 3 for 3.1, 4 for 3.1.1, 5 for 5.0. The CONNACK of 3.1 has no session present flag.
     pub level: u8,
-    /// Enhanced authentication (5.0).
+    /// The method of enhanced authentication (5.0).
     pub authentication_method: Option<ByteString>,
-    /// Enhanced authentication (5.0).
+    /// The data of enhanced authentication (5.0); absent without a method.
     pub authentication_data: Option<Bytes>,
     /// User properties (5.0).
     pub user_properties: UserProperties,
 }
 
-/// The will in a CONNECT.
+/// The will in a CONNECT: the server publishes it if the connection ends without a normal DISCONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Will {
-    /// Where it goes; checked as a topic name.
+    /// The topic of the will.
     pub topic: TopicName,
-    /// What it says.
+    /// The will payload.
     pub payload: Bytes,
-    /// With which QoS.
+    /// The QoS that the will is published with.
     pub qos: QoS,
-    /// Whether it is kept.
+    /// Whether the will is published as a retained message.
     pub retain: bool,
-    /// Seconds from the loss to the will (5.0).
+    /// Seconds from the end of the connection until the will is published (5.0; 0 if absent).
     pub delay: u32,
-    /// The same as a PUBLISH has (5.0).
+    /// The properties that the will is published with (5.0).
     pub properties: PublishProperties,
 }
 
-/// PUBLISH as received.
+/// A PUBLISH that a client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish {
-    /// Sent before.
+    /// The DUP flag: the client may have sent the packet before.
     pub dup: bool,
-    /// Quality of service.
+    /// The quality of service.
     pub qos: QoS,
-    /// Whether the message is kept.
+    /// The RETAIN flag: the server stores the message for later subscribers.
     pub retain: bool,
-    /// None where a 5.0 client sent only an alias.
+    /// The topic; none if a 5.0 client sent only an alias.
     pub topic: Option<TopicName>,
-    /// Present with QoS 1 and 2.
+    /// The packet identifier; present with QoS 1 and 2.
     pub packet_id: Option<PacketId>,
-    /// Alias (5.0).
+    /// The topic alias (5.0).
     pub topic_alias: Option<std::num::NonZeroU16>,
-    /// The rest of the properties (5.0).
+    /// The other properties (5.0).
     pub properties: PublishProperties,
     /// The application message.
     pub payload: Bytes,
 }
 
-/// Properties that travel with an application message (5.0, 3.3.2.3).
+/// Properties that the server forwards with an application message (5.0, 3.3.2.3).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PublishProperties {
-    /// Whether the payload is declared to be UTF-8, or bytes of any kind; none where nothing is said.
+    /// True: the payload is UTF-8; false: bytes of any kind; none: the sender did not say.
     pub payload_format_indicator: Option<bool>,
-    /// Seconds that the message may wait.
+    /// Seconds until the message expires; none: it does not expire.
     pub message_expiry: Option<u32>,
-    /// Content type.
+    /// The content type of the payload, such as `application/json`.
     pub content_type: Option<ByteString>,
-    /// Response topic.
+    /// The topic that a response is to be published to.
     pub response_topic: Option<ByteString>,
-    /// Correlation data.
+    /// Data by which the requester recognises the response.
     pub correlation_data: Option<Bytes>,
     /// User properties.
     pub user_properties: UserProperties,
 }
 
-/// PUBACK, PUBREC, PUBREL or PUBCOMP.
+/// A PUBACK, PUBREC, PUBREL or PUBCOMP that a client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ack {
-    /// Which message.
+    /// The packet identifier of the acknowledged message.
     pub packet_id: PacketId,
-    /// Success where absent.
+    /// The reason code; `Success` if absent and in 3.1.1.
     pub reason: ReasonCode,
 }
 
-/// SUBSCRIBE
+/// SUBSCRIBE with its topic filters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscribe {
-    /// Echoed in the SUBACK.
+    /// The packet identifier, which the SUBACK repeats.
     pub packet_id: PacketId,
-    /// Subscription identifier (5.0): 1 to 268,435,455.
+    /// The subscription identifier (5.0): 1 to 268,435,455.
     pub identifier: Option<std::num::NonZeroU32>,
     /// User properties (5.0).
     pub user_properties: UserProperties,
-    /// At least one [MQTT-3.8.3-3]. A filter that has characters and is malformed as a filter is kept as the
-    /// error, since 5.0 answers it in its place of the SUBACK (0x8F).
+    /// At least one [MQTT-3.8.3-3]. An invalid filter is an error in its place: the SUBACK of 5.0 answers it with
+    /// 0x8F. An empty filter, or one with a control character, is never in here: the decoder refuses the packet.
     pub filters: Vec<(Result<TopicFilter, NameError>, SubscribeOptions)>,
 }
 
-/// Options of one filter (3.8.3.1).
+/// The subscription options of one filter (3.8.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SubscribeOptions {
-    /// The most that is delivered.
+    /// The maximum QoS of messages that are delivered.
     pub qos: QoS,
-    /// Own messages are not sent back.
+    /// No Local: the client does not receive messages that it published itself.
     pub no_local: bool,
-    /// The retain flag is kept on live messages.
+    /// Retain As Published: live messages keep the RETAIN flag of their publisher.
     pub retain_as_published: bool,
-    /// When retained messages are sent.
+    /// Retain Handling: when the server sends retained messages.
     pub retain_handling: RetainHandling,
 }
 
-/// Retain Handling (3.8.3.1).
+/// Retain Handling (3.8.3.1): when a SUBSCRIBE makes the server send retained messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum RetainHandling {
-    /// At every subscribe.
+    /// At every SUBSCRIBE.
     Send,
-    /// Only where the subscription is new [5.0 MQTT-3.3.1-10].
+    /// Only if the subscription is new [5.0 MQTT-3.3.1-10].
     SendIfNew,
     /// Never [5.0 MQTT-3.3.1-11].
     DoNotSend,
 }
 
-/// UNSUBSCRIBE
+/// UNSUBSCRIBE with its topic filters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsubscribe {
-    /// Echoed in the UNSUBACK.
+    /// The packet identifier, which the UNSUBACK repeats.
     pub packet_id: PacketId,
-    /// At least one [MQTT-3.10.3-2].
+    /// At least one [MQTT-3.10.3-2]; an invalid filter is an error in its place.
     pub filters: Vec<Result<TopicFilter, NameError>>,
 }
 
-/// DISCONNECT from the client.
+/// A DISCONNECT that a client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disconnect {
-    /// `NormalDisconnection` where absent and for 3.1.1.
+    /// The reason code; `Success` (normal disconnection) if absent and in 3.1.1.
     pub reason: ReasonCode,
-    /// A new session expiry (5.0).
+    /// The session expiry, in seconds, that replaces the one of CONNECT (5.0).
     pub session_expiry: Option<u32>,
 }
 
-/// AUTH (5.0).
+/// An AUTH that a client sent (5.0).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Auth {
-    /// Success, continue or re-authenticate.
+    /// `ContinueAuthentication` or `ReAuthenticate`.
     pub reason: ReasonCode,
-    /// Method.
+    /// The authentication method; the decoder refuses an AUTH without one.
     pub method: Option<ByteString>,
-    /// Data.
+    /// The authentication data, in the form of the method.
     pub data: Option<Bytes>,
 }
 
-/// A packet that the server sends, PUBLISH apart (that has an encoder of its own: [`encode_publish`]).
+/// A packet that the server sends, except PUBLISH, which [`encode_publish`] encodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// CONNACK
     ConnAck(Box<ConnAck>),
-    /// PUBACK with a reason, and a reason string for 5.0
+    /// PUBACK with a reason code, and a reason string for 5.0.
     PubAck(PacketId, ReasonCode, Option<ByteString>),
     /// PUBREC
     PubRec(PacketId, ReasonCode, Option<ByteString>),
@@ -268,61 +268,61 @@ pub enum Reply {
     PubRel(PacketId, ReasonCode, Option<ByteString>),
     /// PUBCOMP
     PubComp(PacketId, ReasonCode, Option<ByteString>),
-    /// SUBACK: a code a filter, and one reason string for 5.0. For 3.1.1 every code from 0x80 up becomes 0x80.
+    /// SUBACK: a code for each filter, and one reason string for 5.0. 3.1.1 gets 0x80 for every error code.
     SubAck(PacketId, Vec<ReasonCode>, Option<ByteString>),
-    /// UNSUBACK: a code a filter, and one reason string (5.0 only on the wire).
+    /// UNSUBACK: a code for each filter, and one reason string; 3.1.1 gets neither.
     UnsubAck(PacketId, Vec<ReasonCode>, Option<ByteString>),
     /// PINGRESP
     PingResp,
-    /// DISCONNECT (5.0; nothing is written for 3.1.1), with a reason string.
+    /// DISCONNECT with a reason string (5.0; nothing is written for 3.1.1).
     Disconnect(ReasonCode, Option<ByteString>),
-    /// AUTH (5.0; nothing is written for 3.1.1): success or continue, with a reason string.
+    /// AUTH: success or continue, with a reason string (5.0; nothing is written for 3.1.1).
     Auth(ReasonCode, Authentication, Option<ByteString>),
 }
 
-/// What the server says of an authentication (5.0, 4.12), in AUTH and in CONNACK.
+/// The server's part of enhanced authentication (5.0, 4.12), in AUTH and in CONNACK.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authentication {
-    /// As the CONNECT named it [MQTT-4.12.0-5].
+    /// The authentication method of the CONNECT [MQTT-4.12.0-5].
     pub method: ByteString,
-    /// What the method says, where it says something; at most 65,535 bytes.
+    /// The authentication data, in the form of the method; at most 65,535 bytes.
     pub data: Option<Bytes>,
 }
 
-/// CONNACK
+/// CONNACK, the answer to CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnAck {
-    /// Whether a session was resumed.
+    /// The Session Present flag: the server resumed a session.
     pub session_present: bool,
-    /// Success or why not; mapped to the six codes of 3.1.1 where that is spoken.
+    /// The reason code; the encoder maps it to one of the six return codes of 3.1.1.
     pub reason: ReasonCode,
-    /// What went wrong, for people (5.0).
+    /// The reason string: explains an error to people (5.0).
     pub reason_string: Option<ByteString>,
-    /// Seconds, where it differs from what the client asked (5.0).
+    /// The session expiry in seconds, if it differs from the client's (5.0).
     pub session_expiry: Option<u32>,
-    /// In-flight window of the server (5.0), where below 65,535.
+    /// QoS 1 and 2 messages that the client may have in flight (5.0); none: 65,535.
     pub receive_maximum: Option<u16>,
-    /// The highest QoS that the server takes, where below 2 (5.0).
+    /// The highest QoS that the server takes, if below 2 (5.0).
     pub maximum_qos: Option<QoS>,
-    /// Largest packet that the server takes (5.0).
+    /// The largest packet that the server takes, in bytes (5.0); none: any.
     pub maximum_packet_size: Option<u32>,
-    /// The id that the server chose (5.0).
+    /// The client identifier that the server assigned (5.0).
     pub assigned_client_id: Option<ByteString>,
-    /// Aliases the server takes (5.0).
+    /// The highest topic alias that the server takes (5.0); 0: none.
     pub topic_alias_maximum: u16,
-    /// Seconds, where it differs from what the client asked (5.0).
+    /// The keep alive in seconds, if it differs from the client's (5.0).
     pub server_keep_alive: Option<u16>,
-    /// Whether shared subscriptions are served (5.0); written where false.
+    /// Whether the server has shared subscriptions (5.0); written if false.
     pub shared_subscriptions: bool,
-    /// Where the client finds its answers (5.0).
+    /// The response information: from it the client makes its response topics (5.0).
     pub response_information: Option<ByteString>,
-    /// How the client was authenticated (5.0); none where its CONNECT named no method [MQTT-4.12.0-6].
+    /// The enhanced authentication (5.0); none if the CONNECT named no method [MQTT-4.12.0-6].
     pub authentication: Option<Authentication>,
 }
 
 impl ConnAck {
-    /// One without any property. Every QoS is taken, and anything may be retained: nothing has to be refused for being
-    /// above what is told [5.0 MQTT-3.2.2-9, MQTT-3.2.2-10, MQTT-3.2.2-12, MQTT-3.2.2-13].
+    /// A CONNACK without properties: the client may use every QoS and retained messages, so that no packet can exceed
+    /// what it announces [5.0 MQTT-3.2.2-9, MQTT-3.2.2-10, MQTT-3.2.2-12, MQTT-3.2.2-13].
     pub fn new(reason: ReasonCode) -> ConnAck {
         ConnAck {
             session_present: false,
@@ -343,7 +343,7 @@ impl ConnAck {
 }
 
 impl SubscribeOptions {
-    /// Those of 3.1.1, which knows no other than the QoS.
+    /// The options of a 3.1.1 subscription, which has a QoS only.
     pub const fn of(qos: QoS) -> SubscribeOptions {
         SubscribeOptions {
             qos,
@@ -355,7 +355,7 @@ impl SubscribeOptions {
 }
 
 impl QoS {
-    /// The SUBACK code that grants it (3.9.3) [5.0 MQTT-3.8.4-7].
+    /// The SUBACK code that grants this QoS (3.9.3) [5.0 MQTT-3.8.4-7].
     pub fn granted(self) -> ReasonCode {
         match self {
             QoS::AtMostOnce => ReasonCode::Success,
@@ -364,7 +364,7 @@ impl QoS {
         }
     }
 
-    /// The level of its number.
+    /// The QoS with this number; none above 2.
     pub fn from_u8(level: u8) -> Option<QoS> {
         match level {
             0 => Some(QoS::AtMostOnce),

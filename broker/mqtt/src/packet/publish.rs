@@ -1,4 +1,4 @@
-//! The PUBLISH that goes out. Written once a protocol version and shared by all receivers, so it is the
+//! Encodes the server's PUBLISH, once for each protocol version; all receivers share the bytes. This is the
 //! hot path of the broker: one pass to measure, one allocation of that size, one pass to write.
 
 use super::kind::DUP;
@@ -8,40 +8,40 @@ use bytes::Bytes;
 use std::borrow::Cow;
 use std::num::NonZeroU16;
 
-/// What a PUBLISH says. 3.1.1 has only the first five fields; the rest is left out there.
+/// The fields of a PUBLISH. 3.1.1 has only the first five; its encoding leaves out the others.
 ///
-/// Strings and correlation data have at most 65,535 bytes and are cut there; the whole packet has at most
-/// 268,435,455 past its fixed header, which no packet limit that fits a machine lets through.
+/// The encoder cuts strings and correlation data at 65,535 bytes. The caller ensures that the packet has at most
+/// 268,435,455 bytes after its fixed header; every sensible packet limit is lower.
 #[derive(Debug, Clone, Copy)]
 pub struct PublishParts<'a> {
-    /// Where to.
+    /// The topic.
     pub topic: &'a str,
     /// The application message.
     pub payload: &'a [u8],
     /// The QoS of the delivery.
     pub qos: QoS,
-    /// Retain flag as the receiver is to see it [MQTT-3.3.1-8, MQTT-3.3.1-9, MQTT-3.3.1-12, MQTT-3.3.1-13].
+    /// The RETAIN flag that the receiver gets [MQTT-3.3.1-8, MQTT-3.3.1-9, MQTT-3.3.1-12, MQTT-3.3.1-13].
     pub retain: bool,
-    /// Sent before; never with QoS 0 [MQTT-3.3.1-2].
+    /// The DUP flag: the packet may have been sent before; ignored with QoS 0 [MQTT-3.3.1-2].
     pub dup: bool,
-    /// True: the payload is UTF-8; false: bytes of any kind. As the sender said, or did not [MQTT-3.3.2-4].
+    /// True: the payload is UTF-8; false: bytes of any kind. The publisher's own value [MQTT-3.3.2-4].
     pub payload_format_indicator: Option<bool>,
-    /// Seconds left [MQTT-3.3.2-6].
+    /// Seconds until the message expires [MQTT-3.3.2-6].
     pub message_expiry: Option<u32>,
-    /// [MQTT-3.3.2-20]
+    /// The publisher's content type [MQTT-3.3.2-20].
     pub content_type: Option<&'a str>,
-    /// [MQTT-3.3.2-15]
+    /// The publisher's response topic [MQTT-3.3.2-15].
     pub response_topic: Option<&'a str>,
-    /// [MQTT-3.3.2-16]
+    /// The publisher's correlation data [MQTT-3.3.2-16].
     pub correlation_data: Option<&'a [u8]>,
-    /// In their order [MQTT-3.3.2-17, MQTT-3.3.2-18].
+    /// The publisher's user properties, in their order [MQTT-3.3.2-17, MQTT-3.3.2-18].
     pub user_properties: &'a [(Cow<'a, str>, Cow<'a, str>)],
-    /// Of each matching subscription that has one: 1 to 268,435,455 [MQTT-3.3.4-3].
+    /// The identifiers of all matching subscriptions that have one: 1 to 268,435,455 [MQTT-3.3.4-3].
     pub subscription_ids: &'a [u32],
 }
 
 impl<'a> PublishParts<'a> {
-    /// A live message that was sent without properties.
+    /// A live message without properties: RETAIN and DUP are 0.
     pub fn new(topic: &'a str, payload: &'a [u8], qos: QoS) -> PublishParts<'a> {
         PublishParts {
             topic,
@@ -60,52 +60,52 @@ impl<'a> PublishParts<'a> {
     }
 }
 
-/// One PUBLISH encoded for one protocol version; what differs between receivers is patched in.
+/// One PUBLISH encoded for one protocol version. A [`Patch`] sets the fields that differ between receivers.
 #[derive(Debug, Clone)]
 pub struct PublishFrame {
     bytes: Bytes,
-    /// Where the packet id is to stand; 0: nowhere, QoS 0.
+    /// Offset of the packet id; 0: none, since the QoS is 0.
     id_at: u32,
-    /// Where the properties begin, their length included; 0: nowhere, 3.1.1.
+    /// Offset of the property length; 0: none, since the frame is for 3.1.1.
     properties_at: u32,
-    /// Where the seconds left to live stand; 0: nowhere.
+    /// Offset of the message expiry's four bytes; 0: none.
     expiry_at: u32,
-    /// Bytes of the application message, which is the end of the packet.
+    /// Bytes of the application message, which ends the packet.
     payload: u32,
-    /// Whether RETAIN is the publisher's own.
+    /// Whether RETAIN, if set, was set by the publisher (Retain As Published).
     as_published: bool,
 }
 
-/// What a frame is sent with, beyond what all of its receivers get.
+/// The fields of a frame that differ between its receivers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Patch {
-    /// Needed with QoS 1 and 2 [MQTT-2.2.1-2].
+    /// The packet identifier; required with QoS 1 and 2, ignored with QoS 0 [MQTT-2.2.1-2].
     pub id: Option<PacketId>,
-    /// Sent before; nothing with QoS 0 [MQTT-3.3.1-2].
+    /// The DUP flag: the packet may have been sent before; ignored with QoS 0 [MQTT-3.3.1-2].
     pub dup: bool,
-    /// Seconds left, where the frame has an expiry at all [MQTT-3.3.2-6].
+    /// Seconds until the message expires; ignored if the frame has no expiry [MQTT-3.3.2-6].
     pub expiry: Option<u32>,
-    /// For 5.0 (3.3.2.3.4).
+    /// The topic alias (3.3.2.3.4); ignored in 3.1.1.
     pub alias: Option<TopicAlias>,
 }
 
-/// A number in place of a topic.
+/// A topic alias: a number that replaces a topic on one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicAlias {
-    /// Which.
+    /// The alias.
     pub number: NonZeroU16,
-    /// Whether the receiver has been told its topic on this connection; else it goes along.
+    /// Whether the receiver knows the topic of this alias; if not, the packet has the topic, too.
     pub known: bool,
 }
 
 impl PublishFrame {
-    /// Bytes on the wire, with the topic and without an alias.
+    /// Bytes of the packet with its topic and without an alias.
     #[allow(clippy::len_without_is_empty)] // a frame is never empty
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The same when it is [`translated`](Self::translated): an empty list of properties has a length too.
+    /// Bytes of the packet [`translated`](Self::translated) to `version`; 5.0 adds the length of its empty properties.
     pub fn len_in(&self, version: Version) -> usize {
         match (self.version(), version) {
             (Version::V3, Version::V5) => {
@@ -122,12 +122,12 @@ impl PublishFrame {
         self.payload as usize
     }
 
-    /// Whether a packet id is needed, that is QoS 1 or 2.
+    /// Whether the packet needs a packet id, that is, has QoS 1 or 2.
     pub fn needs_id(&self) -> bool {
         self.id_at > 0
     }
 
-    /// What it is encoded for.
+    /// The version that the frame is encoded for.
     pub fn version(&self) -> Version {
         if self.properties_at > 0 {
             Version::V5
@@ -148,7 +148,7 @@ impl PublishFrame {
         &self.bytes[from + 2..from + 2 + length]
     }
 
-    /// Appends the frame to `out`, patched.
+    /// Appends the frame to `out` with the fields of `patch`.
     pub fn write_to(&self, out: &mut Vec<u8>, patch: &Patch) {
         if let (Some(alias), Version::V5) = (patch.alias, self.version()) {
             self.write_with_alias(out, patch, alias);
@@ -159,7 +159,7 @@ impl PublishFrame {
         self.patch(&mut out[start..], patch);
     }
 
-    /// A patched copy; the frame itself where there is nothing to patch.
+    /// A copy with the fields of `patch`, or the shared bytes if `patch` changes nothing.
     pub fn patched(&self, patch: &Patch) -> Bytes {
         let at = self.expiry_at as usize;
         let stands = |e: u32| at == 0 || self.bytes[at..at + 4] == e.to_be_bytes();
@@ -171,8 +171,8 @@ impl PublishFrame {
         copy.into()
     }
 
-    /// Of a standing subscription: where RETAIN is set, then by the publisher [5.0 MQTT-3.3.1-13]. In 3.1.1, which
-    /// cannot ask for that, it is 0 [3.1.1 MQTT-3.3.1-9].
+    /// Marks a frame for an existing subscription: if RETAIN is set, the publisher set it [5.0 MQTT-3.3.1-13]. 3.1.1
+    /// has no Retain As Published, so a translation to it clears RETAIN [3.1.1 MQTT-3.3.1-9].
     #[must_use]
     pub fn forwarded(self) -> PublishFrame {
         PublishFrame {
@@ -181,7 +181,7 @@ impl PublishFrame {
         }
     }
 
-    /// The same message for receivers of another version: 3.1.1 has no properties.
+    /// The same message for receivers of version `to`. A frame for another version has no properties.
     #[must_use]
     pub fn translated(&self, to: Version) -> PublishFrame {
         if to == self.version() {
@@ -232,7 +232,7 @@ impl PublishFrame {
         }
     }
 
-    /// Where the length of the topic stands.
+    /// The offset of the topic length.
     fn topic_at(&self) -> usize {
         1 + variable_at(&self.bytes[1..]).1
     }
@@ -257,7 +257,7 @@ impl PublishFrame {
         let (variable, properties) = (self.topic_at(), self.properties_at as usize);
         let topic = self.topic().len();
         let (length, width) = variable_at(&self.bytes[properties..]);
-        // Behind the properties, so that what stands before keeps its distances.
+        // The alias follows the other properties, so that the offsets of all fields before it stay valid.
         let end = properties + width + length;
         let skipped = if alias.known { topic } else { 0 };
         let new_length = length + ALIAS_LEN;
@@ -286,7 +286,7 @@ impl PublishFrame {
 /// Bytes of the property Topic Alias.
 const ALIAS_LEN: usize = 3;
 
-/// A Variable Byte Integer of our own writing: its value and how many bytes it takes.
+/// Reads a Variable Byte Integer that this module wrote. Returns its value and its length in bytes.
 fn variable_at(bytes: &[u8]) -> (usize, usize) {
     let (mut value, mut width) = (0, 0);
     for byte in bytes.iter().take(4) {
@@ -299,12 +299,12 @@ fn variable_at(bytes: &[u8]) -> (usize, usize) {
     (value, width)
 }
 
-/// The place of what is written next; a packet has fewer bytes than 32 bits count.
+/// The offset of the next byte that is written. Every valid packet has fewer bytes than 32 bits count.
 fn place(out: &[u8]) -> u32 {
     u32::try_from(out.len()).unwrap_or(0)
 }
 
-/// Encodes `parts` for receivers that speak `version`.
+/// Encodes `parts` for receivers that use `version`.
 pub fn encode_publish(version: Version, parts: &PublishParts<'_>) -> PublishFrame {
     let has_id = parts.qos != QoS::AtMostOnce;
     let properties = match version {
@@ -374,7 +374,7 @@ fn properties_len(parts: &PublishParts<'_>) -> usize {
     len
 }
 
-/// All but the expiry, which stands first.
+/// Writes all properties except the message expiry, which the caller has written first.
 fn put_properties(out: &mut Vec<u8>, parts: &PublishParts<'_>) {
     if let Some(is_text) = parts.payload_format_indicator {
         out.extend_from_slice(&[0x01, u8::from(is_text)]);

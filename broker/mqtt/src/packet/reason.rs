@@ -1,8 +1,8 @@
-//! Reason codes (5.0, 2.4), and what 3.1.1 has in their place.
+//! Reason codes (5.0, 2.4), and the packets that may carry each of them.
 
 use super::kind::{AUTH, CONNACK, DISCONNECT, PUBACK, PUBCOMP, PUBREC, PUBREL, SUBACK, UNSUBACK};
 
-/// A reason code of MQTT 5.0; 3.1.1 knows a few of them by other numbers.
+/// A reason code of MQTT 5.0. 3.1.1 has a few of them, as return codes with other numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[allow(missing_docs)] // the names are the standard's own
@@ -82,12 +82,12 @@ const FROM_CLIENTS: [ReasonCode; 21] = {
 };
 
 impl ReasonCode {
-    /// Whether it says that something failed: 0x80 and above (2.4).
+    /// Whether the code reports a failure: 0x80 and above (2.4).
     pub fn is_error(self) -> bool {
         self as u8 >= 0x80
     }
 
-    /// The reason of `code` in a client's packet of this `kind`; none where the packet does not have it
+    /// The reason with the number `code`; none if a client's packet of this `kind` must not carry it
     /// [5.0 MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.14.2-1, MQTT-3.15.2-1].
     pub(super) fn from_client(kind: u8, code: u8) -> Option<ReasonCode> {
         let all = FROM_CLIENTS.into_iter();
@@ -95,19 +95,19 @@ impl ReasonCode {
         all.find(|reason| *reason as u8 == code)
     }
 
-    /// The code to write in the server's packet of this `kind`, or the packet's general failure where it does not have this
-    /// reason [5.0 MQTT-3.2.2-8, MQTT-3.9.3-2, MQTT-3.11.3-2].
+    /// The number that the server writes in its packet of this `kind`. If the packet must not carry this reason, it is
+    /// the packet's general error [5.0 MQTT-3.2.2-8, MQTT-3.9.3-2, MQTT-3.11.3-2].
     pub(super) fn code_in(self, kind: u8) -> u8 {
         match (self as u8, kind) {
             (code, kind) if belongs(kind, code) => code,
-            // The only other code that they have.
+            // The only error code of these packets.
             (_, PUBREL | PUBCOMP) => ReasonCode::PacketIdentifierNotFound as u8,
             _ => ReasonCode::UnspecifiedError as u8,
         }
     }
 }
 
-/// Whether packets of this `kind` have the code (5.0, 2.4).
+/// Whether packets of this `kind` may carry the code (5.0, 2.4).
 fn belongs(kind: u8, code: u8) -> bool {
     match kind {
         CONNACK => matches!(

@@ -1,16 +1,16 @@
-//! Control characters: U+0000, which no string may have [3.1.1 MQTT-1.5.3-2, 5.0 MQTT-1.5.4-2], and the others,
-//! U+0001 to U+001F and U+007F to U+009F, which none should have and a receiver may refuse (3.1.1 1.5.3, 5.0 1.5.4).
-//! We do: they end up in terminals and logs.
+//! Control characters. A string must not have U+0000 [3.1.1 MQTT-1.5.3-2, 5.0 MQTT-1.5.4-2]. It should not have
+//! U+0001 to U+001F or U+007F to U+009F, and a receiver may refuse them (3.1.1 1.5.3, 5.0 1.5.4). The server refuses
+//! them, since they end up in terminals and logs.
 
-/// Whether the byte is an ASCII character and no control character.
+/// Whether the byte is an ASCII character other than a control character.
 #[inline]
 pub(super) fn is_printable(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7E)
 }
 
-/// The first control character, U+0000 included, and at which byte it stands.
+/// The first control character, U+0000 included, and its byte offset.
 pub(super) fn first_control(text: &str) -> Option<(usize, char)> {
-    // Nearly all strings are through after this loop, which has no way out and takes many bytes at a time.
+    // This loop passes nearly all strings. It has no early exit, so that the compiler can vectorise it.
     if text
         .bytes()
         .fold(true, |all, byte| all & is_printable(byte))

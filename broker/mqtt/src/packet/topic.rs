@@ -1,16 +1,16 @@
 //! Topic names and topic filters (4.7), and the `$share` syntax of 5.0 (4.8.2). Clause ids of 4.7.1 are
-//! 3.1.1's; 5.0 counts the same three from [MQTT-4.7.0-1].
+//! those of 3.1.1; 5.0 counts the same three from [MQTT-4.7.0-1].
 
 use super::text::{first_control, is_printable};
 use bytestring::ByteString;
 use std::fmt;
 
-/// The most bytes a name or filter may have: strings carry a 16-bit length [MQTT-4.7.3-3].
+/// The maximum bytes of a name or filter, whose length field has 16 bits [MQTT-4.7.3-3].
 const MAX_BYTES: usize = 65_535;
 
 const SHARE: &str = "$share/";
 
-/// What is wrong with a topic name or topic filter. Positions are byte offsets in the text as given.
+/// The error in a topic name or topic filter. Positions are byte offsets in the text as given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// [MQTT-4.7.3-1]
@@ -30,7 +30,7 @@ pub enum NameError {
     WildcardInName {
         /// `+` or `#`
         wildcard: char,
-        /// Where it stands.
+        /// Its byte offset.
         at: usize,
     },
     /// [MQTT-4.7.1-2]
@@ -47,7 +47,7 @@ pub enum NameError {
     ShareNameWildcard {
         /// `+` or `#`
         wildcard: char,
-        /// Where it stands.
+        /// Its byte offset.
         at: usize,
     },
     /// [MQTT-4.8.2-2]
@@ -56,7 +56,7 @@ pub enum NameError {
 }
 
 impl NameError {
-    /// Whether the text is wrong as a shared filter only, which 3.1.1 does not know.
+    /// Whether only the `$share` syntax is wrong. In 3.1.1, which does not have it, the filter is well formed.
     pub fn is_of_sharing(self) -> bool {
         matches!(
             self,
@@ -67,7 +67,7 @@ impl NameError {
     }
 }
 
-/// A topic that one message is published to. Cloning shares the text.
+/// A topic that a message is published to, such as `rooms/lobby`. Clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicName(ByteString);
 
@@ -76,8 +76,8 @@ impl TopicName {
     /// [MQTT-4.7.1-1, MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-4.7.3-3].
     pub fn new(text: ByteString) -> Result<TopicName, NameError> {
         check_length(&text)?;
-        // Every PUBLISH comes by here: a loop without a way out takes many bytes at a time. What is no printable
-        // ASCII is looked at again, for C1 controls have two bytes.
+        // Every PUBLISH runs this loop. It has no early exit, so that the compiler can vectorise it. Text other than
+        // printable ASCII is checked again by character, since the controls from U+0080 on have two bytes.
         let doubtful = |byte: u8| !is_printable(byte) | matches!(byte, b'+' | b'#');
         if !text.bytes().fold(false, |bad, byte| bad | doubtful(byte)) {
             return Ok(TopicName(text));
@@ -95,39 +95,39 @@ impl TopicName {
         &self.0
     }
 
-    /// A copy with memory of its own, where the text may be a slice of something larger.
+    /// A copy with memory of its own; the text may be a slice of a larger buffer.
     #[must_use]
     pub fn detached(&self) -> TopicName {
         TopicName(ByteString::from(self.as_str()))
     }
 
-    /// The text, shared.
+    /// The text, without a copy.
     pub fn to_byte_string(&self) -> ByteString {
         self.0.clone()
     }
 }
 
-/// What a client subscribes to: levels with wildcards, perhaps shared. Filters with wildcards are taken
-/// [3.1.1 MQTT-3.8.3-2]. Cloning shares the text.
+/// A topic filter, such as `jobs/+` or `$share/workers/jobs/#`. Filters with wildcards are supported
+/// [3.1.1 MQTT-3.8.3-2]. Clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicFilter {
     text: ByteString,
-    /// Where the inner filter starts: 0, or after `$share/<group>/`.
+    /// Byte offset of the inner filter: 0, or after `$share/<group>/`.
     inner_at: usize,
     literal: bool,
 }
 
 impl TopicFilter {
     /// Checks `text`: 1 to 65,535 bytes, no null or other control character (5.0 1.5.4), wildcards alone in their
-    /// level and `#` last [MQTT-4.7.1-2, MQTT-4.7.1-3, MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-4.7.3-3]; after `$share/` a group and a
-    /// filter [MQTT-4.8.2-1, MQTT-4.8.2-2].
+    /// level and `#` last [MQTT-4.7.1-2, MQTT-4.7.1-3, MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-4.7.3-3]; after `$share/` a
+    /// group and a filter [MQTT-4.8.2-1, MQTT-4.8.2-2].
     pub fn new(text: ByteString) -> Result<TopicFilter, NameError> {
         check_length(&text)?;
         if let Some((at, control)) = first_control(&text) {
             return Err(control_error(at, control));
         }
         let inner_at = if text.starts_with(SHARE) {
-            // What no filter may have is told first: it is wrong in 3.1.1 too.
+            // A misplaced wildcard is reported first, since it is an error in 3.1.1 too.
             after_share_name(&text).or_else(|e| check_wildcards(&text, 0).and(Err(e)))?
         } else {
             0
@@ -150,7 +150,7 @@ impl TopicFilter {
         &self.text[self.inner_at..]
     }
 
-    /// The group, for a shared subscription.
+    /// The share name (group) of a shared subscription; none for others.
     pub fn share_group(&self) -> Option<&str> {
         (self.inner_at > 0).then(|| &self.text[SHARE.len()..self.inner_at - 1])
     }
@@ -160,7 +160,7 @@ impl TopicFilter {
         self.literal
     }
 
-    /// Whether a message to `topic` is for this filter (the inner one, where shared). A wildcard at the first
+    /// Whether the inner filter matches `topic`. A wildcard at the first
     /// level does not match a topic that starts with `$` [MQTT-4.7.2-1]; `a/#` matches `a` too (4.7.1.2).
     pub fn matches(&self, topic: &str) -> bool {
         let filter = self.inner();
@@ -182,8 +182,8 @@ impl TopicFilter {
         names.next().is_none()
     }
 
-    /// The first two levels, where all topics that can match share them: `a/b/#` has (`a`, `b`), the filter
-    /// `a` of one literal level has (`a`, none). None where topics of other heads match too (`a/#`, `a/+`, `#`).
+    /// The first two levels, if all topics that match have the same: `a/b/#` has (`a`, `b`), and the filter
+    /// `a` of one literal level has (`a`, none). None if these levels may differ (`a/#`, `a/+`, `#`).
     pub fn literal_head(&self) -> Option<(&str, Option<&str>)> {
         let mut levels = levels(self.inner());
         let first = levels.next().filter(|level| !is_wildcard(level))?;
@@ -194,7 +194,7 @@ impl TopicFilter {
     }
 }
 
-/// The levels of a name or filter: what stands between the slashes, empty ones included.
+/// The levels of a name or filter, that is, the parts between the slashes, empty ones included.
 pub fn levels(text: &str) -> impl Iterator<Item = &str> {
     text.split('/')
 }
@@ -218,7 +218,7 @@ fn control_error(at: usize, control: char) -> NameError {
     }
 }
 
-/// Where the inner filter of a shared one starts.
+/// The byte offset of the inner filter in a shared one.
 fn after_share_name(text: &str) -> Result<usize, NameError> {
     let rest = &text[SHARE.len()..];
     let (name, inner) = rest.split_once('/').unwrap_or((rest, ""));
@@ -236,7 +236,7 @@ fn after_share_name(text: &str) -> Result<usize, NameError> {
     Ok(SHARE.len() + name.len() + 1)
 }
 
-/// Whether the filter that starts at `start` is literal; an error where a wildcard stands wrongly.
+/// Whether the filter that starts at `start` is literal; an error if a wildcard is misplaced.
 fn check_wildcards(text: &str, start: usize) -> Result<bool, NameError> {
     let bytes = text.as_bytes();
     let mut literal = true;

@@ -1,4 +1,4 @@
-//! A will that has to last longer than the CONNECT that brought it.
+//! Copies of a will, which the session stores after its CONNECT, and their cost in bytes.
 
 use super::{PublishProperties, Will};
 use crate::cost::string_cost;
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 impl Will {
-    /// A copy with memory of its own: what was read of a CONNECT is a slice of all of it, passwords included.
+    /// A copy with memory of its own. The decoded fields are slices of the whole CONNECT, its password included.
     #[must_use]
     pub fn detached(&self) -> Will {
         let text = |text: &ByteString| ByteString::from(&**text);
@@ -32,7 +32,7 @@ impl Will {
         }
     }
 
-    /// Bytes that a [copy](Will::detached) of it takes: each string's own, and what that costs beside them.
+    /// Bytes that a [copy](Will::detached) of the will takes: for each string or payload its length and its overhead.
     pub fn cost(&self) -> usize {
         let own = [self.topic.as_str().len(), self.payload.len()];
         own.map(string_cost).iter().sum::<usize>() + self.properties.cost()
@@ -40,7 +40,7 @@ impl Will {
 }
 
 impl PublishProperties {
-    /// Bytes that they take where they are kept: each string's own, and what that costs beside them.
+    /// Bytes that stored properties take: for each string its length and its overhead.
     pub fn cost(&self) -> usize {
         let texts = [&self.content_type, &self.response_topic];
         let texts = texts.into_iter().flatten().map(|t| t.len());

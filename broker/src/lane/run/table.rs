@@ -63,7 +63,7 @@ impl SharedLane {
 
     /// As [`LaneTable::wait_until_applied`], for one lane.
     fn wait_until_applied(&self, deadline: Instant) -> bool {
-        // Whoever holds the lock is applying a batch.
+        // The thread that holds the lock is applying a batch.
         let Some(mut lane) = self.state.try_lock_until(deadline) else {
             return false;
         };

@@ -1,4 +1,4 @@
-//! PUBACK, PUBREC, PUBREL and PUBCOMP.
+//! Decodes PUBACK, PUBREC, PUBREL and PUBCOMP.
 
 use super::error::Fault;
 use super::properties::{self, Properties};
@@ -7,15 +7,15 @@ use super::reason::reason;
 use crate::packet::kind::{PUBACK, PUBREC, PUBREL};
 use crate::packet::{Ack, Packet, PacketId, ReasonCode, Version};
 
-/// Reads the ack of `kind` whose body is the packet id alone, which means success (5.0 3.4.2.1): there is one for each
-/// message, so it has no other checks to pass.
+/// Reads an acknowledgement whose body is the packet id alone, which means success (5.0 3.4.2.1). Each message
+/// has such an acknowledgement, so this fast path makes no other checks.
 #[inline]
 pub(super) fn success(kind: u8, id: &[u8]) -> Result<Packet, Fault> {
     let id = id.try_into().map_or(0, u16::from_be_bytes);
     Ok(ack(kind, packet_id(id)?, ReasonCode::Success))
 }
 
-/// Reads an ack of `kind` that has more than a packet id, as only 5.0 has it, or less.
+/// Reads an acknowledgement of any other length. Only 5.0 allows more than a packet id, and no version less.
 pub(super) fn with_reason(
     version: Version,
     kind: u8,
@@ -45,7 +45,7 @@ fn ack(kind: u8, packet_id: PacketId, reason: ReasonCode) -> Packet {
     }
 }
 
-/// A packet id as read; never 0 [3.1.1 MQTT-2.3.1-1, 5.0 MQTT-2.2.1-3].
+/// The packet id; an error for 0 [3.1.1 MQTT-2.3.1-1, 5.0 MQTT-2.2.1-3].
 #[inline]
 pub(super) fn packet_id(id: u16) -> Result<PacketId, Fault> {
     PacketId::new(id).ok_or(Fault::malformed(

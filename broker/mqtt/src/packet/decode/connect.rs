@@ -1,4 +1,4 @@
-//! CONNECT.
+//! Decodes CONNECT.
 
 use super::error::{DecodeError, Fault};
 use super::level::Level;
@@ -15,7 +15,7 @@ const WILL_RETAIN: u8 = 0b10_0000;
 const PASSWORD: u8 = 0b100_0000;
 const USER_NAME: u8 = 0b1000_0000;
 
-/// Reads a CONNECT. The error says whether, and how, it is answered.
+/// Reads a CONNECT. The error says whether the server answers it, and in which version.
 pub(super) fn connect(first: u8, mut reader: Reader) -> Result<(Level, Connect), DecodeError> {
     let level = level(&mut reader).map_err(|fault| DecodeError::in_connect(fault, None))?;
     let connect = check_header(level, first).and_then(|()| fields(level, reader));
@@ -23,7 +23,7 @@ pub(super) fn connect(first: u8, mut reader: Reader) -> Result<(Level, Connect),
     Ok((level, connect))
 }
 
-/// The version by name and level [MQTT-3.1.2-1, MQTT-3.1.2-2].
+/// Reads the protocol name and level [MQTT-3.1.2-1, MQTT-3.1.2-2].
 fn level(reader: &mut Reader) -> Result<Level, Fault> {
     let name = reader.binary()?;
     let level = reader.byte()?;
@@ -36,7 +36,7 @@ fn level(reader: &mut Reader) -> Result<Level, Fault> {
     }
 }
 
-/// The first byte has no flags. 3.1 does not use them (3.1 3.1), later versions reserve them.
+/// Refuses flags in the first byte. 3.1 ignores them (3.1 3.1), later versions reserve them.
 fn check_header(level: Level, first: u8) -> Result<(), Fault> {
     if level != Level::V31 && first & 0x0F != 0 {
         return Err(Fault::malformed(
@@ -47,12 +47,12 @@ fn check_header(level: Level, first: u8) -> Result<(), Fault> {
     Ok(())
 }
 
-/// All that follows the level.
+/// Reads all fields after the protocol level.
 fn fields(level: Level, mut reader: Reader) -> Result<Connect, Fault> {
     let version = level.version();
     let mut flags = reader.byte()?;
     if level == Level::V31 {
-        flags &= !RESERVED; // 3.1 does not use it, and does not say what it has to be (3.1 3.1)
+        flags &= !RESERVED; // 3.1 ignores it and prescribes no value (3.1 3.1)
     }
     check_flags(version, flags)?;
     let mut connect = Connect {
@@ -105,7 +105,7 @@ fn fields(level: Level, mut reader: Reader) -> Result<Connect, Fault> {
     Ok(connect)
 }
 
-/// The will, its properties of the user in their order [5.0 MQTT-3.1.3-10].
+/// Reads the will; user properties keep their order [5.0 MQTT-3.1.3-10].
 fn will(version: Version, flags: u8, reader: &mut Reader) -> Result<Will, Fault> {
     let qos = QoS::from_u8((flags & WILL_QOS) >> 3).ok_or(Fault::malformed(
         "will QoS 3",

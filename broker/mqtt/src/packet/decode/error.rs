@@ -1,9 +1,9 @@
-//! What is wrong with a client's bytes, and what the client may be told.
+//! Errors in a client's bytes, and the answer that the client gets.
 
 use crate::packet::{NameError, ReasonCode, Version};
 
-/// Why a packet was refused. The text names what is wrong and the clause; it has nothing of the packet's
-/// content in it and may be logged.
+/// The reason for refusing a packet. The text names the fault and the clause. It has nothing of the packet's
+/// content and may be logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{fault}")]
 pub struct DecodeError {
@@ -12,7 +12,7 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
-    /// The code for a CONNACK or a 5.0 DISCONNECT.
+    /// The reason code for CONNACK, or for DISCONNECT in 5.0.
     pub fn reason(&self) -> ReasonCode {
         match &self.fault {
             Fault::Malformed { .. } | Fault::TopicName(_) => ReasonCode::MalformedPacket,
@@ -24,18 +24,18 @@ impl DecodeError {
         }
     }
 
-    /// For a CONNECT that may be answered before the connection is closed: in which version's CONNACK.
-    /// None where the client is to be told nothing: it is no MQTT client, or speaks 3.1.1, which has no
+    /// The version of the CONNACK that the server sends before it closes the connection. None if it sends
+    /// nothing: the packet is not a CONNECT of MQTT, or the client uses 3.1.1, which has no return
     /// code for a malformed packet [3.1.1 MQTT-3.1.4-1, MQTT-3.2.2-6, 5.0 MQTT-3.1.4-1].
     pub fn connack_version(&self) -> Option<Version> {
         self.connack
     }
 
-    /// The same, for a CONNECT of `version`.
+    /// The error for a CONNECT of `version`; none: the protocol name or level is wrong.
     pub(super) fn in_connect(fault: Fault, version: Option<Version>) -> DecodeError {
         let connack = match &fault {
-            // 3.1.1 has return code 1 for it; a level above 5 is told in the newest we know
-            // [3.1.1 MQTT-3.1.2-2, 5.0 MQTT-3.1.2-2]. The high bit is how bridges mark themselves.
+            // 3.1.1 has return code 1 for this. A level above 5 gets the CONNACK of 5.0, the newest known version
+            // [3.1.1 MQTT-3.1.2-2, 5.0 MQTT-3.1.2-2]. Bridges set the high bit, which is ignored here.
             Fault::UnknownLevel(level) if level & 0x7F < 5 => Some(Version::V3),
             Fault::UnknownLevel(_) => Some(Version::V5),
             // [3.1.1 MQTT-3.1.3-8], 3.1 3.1
@@ -55,7 +55,7 @@ impl From<Fault> for DecodeError {
     }
 }
 
-/// One thing that is wrong.
+/// One fault in a packet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
     #[error("malformed packet: {what} [{clause}]")]

@@ -2,8 +2,8 @@
 
 use crate::packet::Version;
 
-/// What a CONNECT says it speaks, by name and level. 3.1 differs from 3.1.1 in what a client may send, and in a
-/// CONNACK without the flag of a session that goes on.
+/// The protocol name and level of a CONNECT. 3.1 differs from 3.1.1 in the packets that a client may send, and its
+/// CONNACK has no session present flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
     V31,
@@ -12,7 +12,7 @@ pub(super) enum Level {
 }
 
 impl Level {
-    /// The level as it stands in the packet.
+    /// The protocol level in the packet.
     pub(super) fn number(self) -> u8 {
         match self {
             Level::V31 => 3,

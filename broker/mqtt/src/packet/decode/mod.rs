@@ -1,10 +1,10 @@
-//! From bytes to packets.
+//! Decodes and checks a client's packets.
 //!
-//! Clause ids stand beside the checks. Where the two standards number the same statement differently both
-//! ids are given, as in [3.1.1 MQTT-1.5.3-2, 5.0 MQTT-1.5.4-2]; a bare number such as 3.8.3.1 is a section
+//! Each check names its clause. If the two standards number the same statement differently, the check names both
+//! ids, as in [3.1.1 MQTT-1.5.3-2, 5.0 MQTT-1.5.4-2]. A bare number such as 3.8.3.1 is a section
 //! that demands something without a numbered statement.
 //!
-//! Each packet is read once, front to back; of several faults the first is told.
+//! The decoder reads each packet once, front to back, and reports its first fault.
 
 mod ack;
 mod connect;
@@ -29,9 +29,9 @@ use error::Fault;
 use level::Level;
 use reader::Reader;
 
-/// Cuts a client's bytes into packets and checks them; one a connection.
+/// Splits a client's bytes into packets and checks them. Each connection has a decoder of its own.
 ///
-/// After an error the connection is to be closed: the decoder does not find the next packet
+/// After an error the caller closes the connection: the decoder cannot find the next packet
 /// [3.1.1 MQTT-4.8.0-1, 5.0 MQTT-4.13.1-1].
 #[derive(Debug, Clone)]
 pub struct Decoder {
@@ -39,17 +39,17 @@ pub struct Decoder {
     level: Option<Level>,
 }
 
-/// A fixed header whose first byte is one that a client may send.
+/// A fixed header whose first byte a client may send.
 struct Header {
     first: u8,
-    /// Bytes of the header itself.
+    /// Bytes of the fixed header.
     len: usize,
-    /// Bytes that follow it.
+    /// Bytes that follow the fixed header.
     remaining: usize,
 }
 
 impl Header {
-    /// 5.0 has one encoding of each length.
+    /// Refuses a remaining length that is encoded in more bytes than it needs (5.0).
     fn check_shortest(&self) -> Result<(), Fault> {
         if self.len == 1 + variable_len(self.remaining) {
             return Ok(());
@@ -62,8 +62,8 @@ impl Header {
 }
 
 impl Decoder {
-    /// A decoder that waits for a CONNECT and refuses packets of more than `max_packet_bytes`, fixed header
-    /// included.
+    /// A decoder for a new connection. It refuses packets of more than `max_packet_bytes`, fixed header included, and
+    /// a first packet other than CONNECT.
     pub fn new(max_packet_bytes: u32) -> Decoder {
         Decoder {
             max_packet_bytes,
@@ -71,15 +71,15 @@ impl Decoder {
         }
     }
 
-    /// What the client speaks; none before its CONNECT.
+    /// The version of the connection; none before CONNECT.
     pub fn version(&self) -> Option<Version> {
         self.level.map(Level::version)
     }
 
-    /// Takes the next whole packet off the front of `bytes`, or says none where more is needed; topic and
+    /// Takes the next packet off the front of `bytes`; none if `bytes` does not have all of it yet. The topic and the
     /// payload of a PUBLISH are slices of `bytes`, not copies.
     ///
-    /// A packet that is too large, or of a kind that no client sends, is refused as soon as its header shows it.
+    /// The header suffices to refuse a packet that is too large, or of a type that a client must not send.
     pub fn decode(&mut self, bytes: &mut Bytes) -> Result<Option<Packet>, DecodeError> {
         let Some(header) = self.header(bytes).map_err(DecodeError::from)? else {
             return Ok(None);
@@ -141,7 +141,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Whether a client may send a packet with this first byte now.
+    /// Refuses a first byte that the client must not send at this point.
     fn check_first(&self, first: u8) -> Result<(), Fault> {
         let (kind, flags) = (first >> 4, first & 0x0F);
         if kind == 0 || (kind == AUTH && self.version() == Some(Version::V3)) {
@@ -158,7 +158,7 @@ impl Decoder {
         }
         let (expected, clause) = match kind {
             PUBLISH => return Ok(()),
-            CONNECT if self.level.is_none() => return Ok(()), // its level says, in `connect`
+            CONNECT if self.level.is_none() => return Ok(()), // `connect` checks the flags
             PUBREL => (RESERVED, "MQTT-3.6.1-1"),
             SUBSCRIBE => (RESERVED, "MQTT-3.8.1-1"),
             UNSUBSCRIBE => (RESERVED, "MQTT-3.10.1-1"),
@@ -167,7 +167,7 @@ impl Decoder {
             // [3.1.1 MQTT-2.2.2-1]
             _ => (0, "3.1.1 MQTT-2.2.2-2, 5.0 MQTT-2.1.3-1"),
         };
-        // 3.1 has DUP on what expects an answer (3.1 2.1); later versions reserve it.
+        // 3.1 allows DUP in packets that need an answer (3.1 2.1); later versions reserve it.
         let again = self.level == Some(Level::V31) && expected != 0;
         if flags != expected && !(again && flags == expected | DUP) {
             return Err(Fault::malformed(
@@ -199,8 +199,8 @@ fn packet(version: Version, first: u8, body: Bytes) -> Result<Packet, Fault> {
     }
 }
 
-/// A copy of its own: what is rare may be kept for long (filters, wills, names), and is not to hold the connection's
-/// whole read in memory.
+/// A reader of a copy. The session may store the filters, wills and names of these rare packets for long; slices of
+/// `body` would hold the connection's whole read buffer in memory.
 fn copied(body: &Bytes) -> Reader {
     Reader::new(Bytes::copy_from_slice(body))
 }

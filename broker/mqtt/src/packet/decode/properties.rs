@@ -1,4 +1,4 @@
-//! Properties of 5.0 (2.2.2): which packet may carry which, how often, with which values.
+//! Decodes properties (5.0, 2.2.2), and checks their packet, their number and their values.
 
 use super::error::Fault;
 use super::reader::Reader;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use std::num::{NonZeroU16, NonZeroU32};
 
-/// Who carries properties; a set of them.
+/// A set of carriers of properties: packets, and the will in CONNECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Carriers(u8);
 
@@ -22,7 +22,7 @@ pub(super) const AUTH: Carriers = Carriers(1 << 7);
 
 const MESSAGE: Carriers = Carriers(PUBLISH.0 | WILL.0);
 
-/// A property with its value in range; of those that nobody asks for, `Other`.
+/// A property whose value is in range; `Other` is one that the server ignores.
 pub(super) enum Property {
     PayloadFormat(bool),
     MessageExpiry(u32),
@@ -44,11 +44,11 @@ pub(super) enum Property {
     Other,
 }
 
-/// The properties of one packet, checked as they are read.
+/// The properties of one packet. [`next`](Properties::next) reads and checks one after the other.
 pub(super) struct Properties {
     reader: Reader,
     carrier: Carriers,
-    /// Bit n: property n was there.
+    /// Bit n is set if property n has been read.
     seen: u64,
 }
 
@@ -63,7 +63,7 @@ impl Properties {
         })
     }
 
-    /// Reads to the end, for the checks alone.
+    /// Checks all properties and ignores their values.
     pub(super) fn check(mut self) -> Result<(), Fault> {
         while self.next()?.is_some() {}
         Ok(())
@@ -78,7 +78,7 @@ impl Properties {
         self.value(id).map(Some)
     }
 
-    /// Whether the packet may carry the property, and for the first time.
+    /// Refuses a property that the packet must not carry, or that it has already.
     fn check_place(&mut self, id: u8) -> Result<(), Fault> {
         let carriers = match id {
             0x01 | 0x02 | 0x03 | 0x08 | 0x09 => MESSAGE,
@@ -90,7 +90,7 @@ impl Properties {
             0x1C => DISCONNECT,
             0x1F => Carriers(ACK.0 | DISCONNECT.0 | AUTH.0),
             0x23 => PUBLISH,
-            0x26 => return Ok(()), // anywhere, any number of times
+            0x26 => return Ok(()), // user property: in every packet, any number of times
             _ => Carriers(0),
         };
         if carriers.0 & self.carrier.0 == 0 {
@@ -160,14 +160,14 @@ impl Properties {
                 0 => return Err(Fault::protocol("maximum packet size 0", "5.0 3.1.2.11.4")),
                 maximum => Property::MaximumPacketSize(maximum),
             },
-            // 0x11; nothing else passed `check_place`
+            // 0x11: `check_place` has refused all others
             _ => Property::SessionExpiry(reader.four_bytes()?),
         })
     }
 }
 
 impl PublishProperties {
-    /// Keeps `property` where it is one of an application message; hands it back otherwise.
+    /// Stores `property` if it belongs to an application message; returns it otherwise.
     pub(super) fn keep(&mut self, property: Property) -> Option<Property> {
         match property {
             Property::PayloadFormat(is_text) => self.payload_format_indicator = Some(is_text),
@@ -190,7 +190,7 @@ fn flag(byte: u8, what: &'static str, clause: &'static str) -> Result<bool, Faul
     }
 }
 
-/// A string that is a topic name [5.0 MQTT-3.3.2-13].
+/// Checks that the response topic is a topic name [5.0 MQTT-3.3.2-13].
 fn response_topic(topic: ByteString) -> Result<ByteString, Fault> {
     if topic.is_empty() {
         return Err(Fault::malformed(

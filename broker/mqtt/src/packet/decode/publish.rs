@@ -1,4 +1,4 @@
-//! PUBLISH: the hot path.
+//! Decodes PUBLISH, the most frequent packet.
 
 use super::ack::packet_id;
 use super::error::Fault;
@@ -9,7 +9,7 @@ use crate::packet::{Publish, PublishProperties, QoS, TopicName, Version};
 use bytes::Bytes;
 use std::num::NonZeroU16;
 
-/// Reads a PUBLISH of `version` with the fixed header's first byte `first`.
+/// Reads a PUBLISH of `version`; `first` is the first byte of the fixed header.
 #[inline] // a PUBLISH is large to move
 pub(super) fn publish(version: Version, first: u8, body: Bytes) -> Result<Publish, Fault> {
     let dup = first & DUP != 0;
@@ -53,7 +53,7 @@ pub(super) fn publish(version: Version, first: u8, body: Bytes) -> Result<Publis
     })
 }
 
-/// Fills `into` and answers the topic alias.
+/// Reads the properties into `into`, except the topic alias, which it returns.
 fn read_properties(
     reader: &mut Reader,
     into: &mut PublishProperties,

@@ -1,11 +1,11 @@
-//! Reads the data types of the wire (1.5) off the front of a packet's body, without copying.
+//! Reads the data types of the standard (1.5) off the front of a packet's body, without copying.
 
 use super::error::Fault;
 use crate::packet::text::first_control;
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 
-/// What is left of a body.
+/// The unread rest of a packet's body.
 pub(super) struct Reader(Bytes);
 
 const CUT_OFF: Fault = Fault::Malformed {
@@ -22,7 +22,7 @@ impl Reader {
         self.0.is_empty()
     }
 
-    /// The next byte, which is not taken.
+    /// The next byte, which stays unread.
     pub(super) fn first(&self) -> Option<u8> {
         self.0.first().copied()
     }
@@ -43,7 +43,7 @@ impl Reader {
         self.0.try_get_u32().map_err(|_| CUT_OFF)
     }
 
-    /// A Variable Byte Integer (5.0 1.5.5).
+    /// Reads a Variable Byte Integer (5.0 1.5.5).
     pub(super) fn variable(&mut self) -> Result<u32, Fault> {
         let mut value = 0;
         for at in 0..4 {
@@ -72,19 +72,19 @@ impl Reader {
         Ok(self.0.split_to(len))
     }
 
-    /// Binary Data (5.0 1.5.6), and the frame of a string.
+    /// Reads Binary Data (5.0 1.5.6), or a string without its checks.
     pub(super) fn binary(&mut self) -> Result<Bytes, Fault> {
         let len = self.two_bytes()?;
         self.take(len.into())
     }
 
-    /// A string for whose control characters the caller looks itself. Nothing is taken from it, U+FEFF neither
+    /// Reads a string; the caller checks it for control characters. No character is removed, U+FEFF neither
     /// [3.1.1 MQTT-1.5.3-3, 5.0 MQTT-1.5.4-3].
     pub(super) fn utf8(&mut self) -> Result<ByteString, Fault> {
         self.utf8_by("3.1.1 MQTT-1.5.3-1, 5.0 MQTT-1.5.4-1")
     }
 
-    /// The same, of which a `clause` of its own says that it is UTF-8.
+    /// As [`Reader::utf8`], for a field that has its own `clause` on UTF-8.
     pub(super) fn utf8_by(&mut self, clause: &'static str) -> Result<ByteString, Fault> {
         ByteString::try_from(self.binary()?)
             .map_err(|_| Fault::malformed("a string is not UTF-8", clause))
@@ -97,7 +97,7 @@ impl Reader {
     }
 }
 
-/// An error where a string has a control character in it.
+/// Refuses a string with a control character.
 pub(super) fn without_controls(text: &str) -> Result<(), Fault> {
     match first_control(text) {
         None => Ok(()),

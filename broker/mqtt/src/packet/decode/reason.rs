@@ -1,4 +1,4 @@
-//! Packets that may say why: DISCONNECT and AUTH, and the reason code of any packet.
+//! Decodes DISCONNECT and AUTH, and the reason code of any packet.
 
 use super::error::Fault;
 use super::properties::{self, Properties, Property};
@@ -6,7 +6,7 @@ use super::reader::Reader;
 use crate::packet::kind::{AUTH, DISCONNECT};
 use crate::packet::{Auth, Disconnect, ReasonCode, Version};
 
-/// The reason code of a packet of this `kind`; success where it is left out.
+/// Reads the reason code of a packet of this `kind`; success if it is absent.
 pub(super) fn reason(kind: u8, reader: &mut Reader) -> Result<ReasonCode, Fault> {
     if reader.is_empty() {
         return Ok(ReasonCode::Success);
@@ -47,7 +47,7 @@ pub(super) fn disconnect(version: Version, reader: &mut Reader) -> Result<Discon
     Ok(disconnect)
 }
 
-/// Reads an AUTH. A client says continue or re-authenticate, and by which method; success is the server's word
+/// Reads an AUTH. A client sends continue or re-authenticate, and the method; only a server sends success
 /// (3.15.2.1, 3.15.2.2.2).
 pub(super) fn auth(reader: &mut Reader) -> Result<Auth, Fault> {
     let reason = reason(AUTH, reader)?;

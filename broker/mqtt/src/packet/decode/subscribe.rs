@@ -1,4 +1,4 @@
-//! SUBSCRIBE and UNSUBSCRIBE.
+//! Decodes SUBSCRIBE and UNSUBSCRIBE.
 
 use super::ack::packet_id;
 use super::error::Fault;
@@ -66,8 +66,8 @@ pub(super) fn unsubscribe(version: Version, reader: &mut Reader) -> Result<Unsub
     Ok(Unsubscribe { packet_id, filters })
 }
 
-/// A filter, or what is wrong with it as a filter; no characters at all [MQTT-4.7.3-1], or a control character
-/// [3.1.1 MQTT-1.5.3-2, 5.0 MQTT-1.5.4-2], spoil the whole packet.
+/// The filter, or the error for its place in the SUBACK. An empty filter [MQTT-4.7.3-1] or a control character
+/// [3.1.1 MQTT-1.5.3-2, 5.0 MQTT-1.5.4-2] makes the whole packet malformed.
 fn filter(text: ByteString) -> Result<Result<TopicFilter, NameError>, Fault> {
     match TopicFilter::new(text) {
         Err(spoilt @ (NameError::Empty | NameError::Null(_) | NameError::Control(_))) => {
