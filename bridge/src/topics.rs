@@ -77,6 +77,7 @@ pub enum FilterScope<'a> {
 
 /// The kind of `topic`.
 #[inline]
+#[must_use]
 pub fn kind(topic: &str) -> TopicKind<'_> {
     if let Some(levels) = topic.strip_prefix("rooms/") {
         let (room, rest) = split_first(levels);
@@ -103,6 +104,7 @@ fn split_first(levels: &str) -> (&str, Option<&str>) {
 }
 
 /// The topics that `filter` can match. `filter` must be well formed and without `$share/<group>/`.
+#[must_use]
 pub fn scope(filter: &str) -> FilterScope<'_> {
     if is_wildcard(first_level(filter)) {
         return FilterScope::Spanning;
@@ -150,27 +152,32 @@ pub fn room_name(name: &str) -> Result<&str, BadRoomName> {
 }
 
 /// The first level of `rest` that is reserved for the server.
+#[must_use]
 pub fn reserved_level(rest: &str) -> Option<&str> {
     rest.split('/').find(|level| level.starts_with('_'))
 }
 
 /// Whether a topic or filter (without `$share/<group>/`) is under `$SYS`.
+#[must_use]
 pub fn is_sys(name: &str) -> bool {
     first_level(name) == "$SYS"
 }
 
 /// Whether a topic is reserved for the server: `$SYS` is its own, and `$share/…` is the form of a
 /// shared subscription (4.8.2).
+#[must_use]
 pub fn is_reserved(topic: &str) -> bool {
     matches!(first_level(topic), "$SYS" | "$share")
 }
 
 /// Whether the levels after `rooms/<room>/` are `_info`.
+#[must_use]
 pub fn is_info(rest: &str) -> bool {
     rest == "_info"
 }
 
 /// Whether a reserved level is `_ctl`, the level of requests.
+#[must_use]
 pub fn is_request(level: &str) -> bool {
     level == "_ctl"
 }
@@ -192,6 +199,7 @@ pub fn user_name(name: &str) -> Result<&str, BadUserName> {
 /// level of more than [`USER_NAME_BYTES`] is cut and gets a hash of the whole.
 ///
 /// The result is the same in every run: `a/b` becomes `a%2Fb`.
+#[must_use]
 pub fn user_level(name: &str) -> String {
     let mut level = String::with_capacity(name.len());
     // The last place to cut the level without splitting a character.
@@ -217,62 +225,74 @@ pub fn user_level(name: &str) -> String {
 }
 
 /// The name that [`user_level`] encoded. Of a shortened name: the part that is left.
+#[must_use]
 pub fn name_of_level(level: &str) -> Cow<'_, str> {
     percent_decode_str(level).decode_utf8_lossy()
 }
 
 /// The topic level of an anonymous user.
+#[must_use]
 pub fn anonymous_level(client_id: &str) -> String {
     user_level(&format!("~{client_id}"))
 }
 
 /// Whether a user (as in a topic level) is anonymous.
+#[must_use]
 pub fn is_anonymous(user: &str) -> bool {
     user.starts_with('~')
 }
 
 /// The main topic of a room, `rooms/<room>`.
+#[must_use]
 pub fn room(room: &str) -> String {
     format!("rooms/{room}")
 }
 
 /// The filter of all topics of a room. A client that subscribes to it joins.
+#[must_use]
 pub fn room_filter(room: &str) -> String {
     format!("rooms/{room}/#")
 }
 
 /// The topic of a member's roster entry. With `+` as the user: the filter of the roster.
+#[must_use]
 pub fn presence(room: &str, user: &str) -> String {
     format!("rooms/{room}/_presence/{user}")
 }
 
 /// The topic of a room's notices.
+#[must_use]
 pub fn events(room: &str) -> String {
     format!("rooms/{room}/_events")
 }
 
 /// The topic of a room's `_info`. With `+` as the room: the filter of all rooms that may be seen.
+#[must_use]
 pub fn info(room: &str) -> String {
     format!("rooms/{room}/_info")
 }
 
 /// The topic of a user's error messages.
+#[must_use]
 pub fn inbox_error(user: &str) -> String {
     format!("inbox/{user}/error")
 }
 
 /// The topic of responses to a user.
+#[must_use]
 pub fn inbox_reply(user: &str) -> String {
     format!("inbox/{user}/reply")
 }
 
 /// The prefix of all topics of a user's inbox.
+#[must_use]
 pub fn inbox_prefix(user: &str) -> String {
     format!("inbox/{user}/")
 }
 
 /// `name` (a topic or filter) with the user's own name for `me`. None: `name` is not under
 /// `inbox/me`.
+#[must_use]
 pub fn own_inbox(name: &str, user: &str) -> Option<String> {
     match kind(name) {
         TopicKind::Inbox { user: "me", rest } => Some(match rest {
@@ -284,6 +304,7 @@ pub fn own_inbox(name: &str, user: &str) -> Option<String> {
 }
 
 /// Whether `rest` (below `inbox/<recipient>/`) is the topic of direct messages from `user`.
+#[must_use]
 pub fn is_direct_message(rest: &str, user: &str) -> bool {
     rest.strip_prefix("dm/") == Some(user)
 }

@@ -113,6 +113,7 @@ struct UsersFile {
 
 impl Users {
     /// The number of users.
+    #[must_use]
     pub fn count(&self) -> usize {
         let by_scram_alone = |name: &&String| !self.hashes.contains_key(*name);
         self.hashes.len() + self.verifiers.keys().filter(by_scram_alone).count()

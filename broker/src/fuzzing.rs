@@ -31,11 +31,13 @@ impl SubscriptionIndex {
     }
 
     /// The identifier of the slot's subscription to this very filter; none where there is no subscription.
+    #[must_use]
     pub fn identifier(&self, filter: &str, slot: u32) -> Option<NonZeroU32> {
         self.0.find(filter, slot).and_then(|s| s.identifier)
     }
 
     /// Slot and identifier of each subscription that `topic` reaches.
+    #[must_use]
     pub fn matches(&self, topic: &str) -> Vec<(u32, Option<NonZeroU32>)> {
         let mut reached = Vec::new();
         self.0
@@ -44,11 +46,13 @@ impl SubscriptionIndex {
     }
 
     /// Whether a topic may reach a slot more than once.
+    #[must_use]
     pub fn may_overlap(&self) -> bool {
         self.0.may_overlap()
     }
 
     /// Whether no subscription, and no memory for one, is left.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -60,6 +64,7 @@ pub struct RetainedTopics(RetainedStore);
 
 impl RetainedTopics {
     /// Keeps so many messages at most, of any size.
+    #[must_use]
     pub fn new(messages: usize) -> Self {
         let bytes = usize::MAX;
         RetainedTopics(RetainedStore::new(RetainedLimits { messages, bytes }))
@@ -79,6 +84,7 @@ impl RetainedTopics {
 
     /// The topics that match one of the filters, in the order in which they are sent, each with the places of the filters that it
     /// matches.
+    #[must_use]
     pub fn matching(&self, filters: &[&str]) -> Vec<(String, Vec<usize>)> {
         let mut topics = Vec::new();
         let filters = filters.iter().copied();
@@ -91,6 +97,7 @@ impl RetainedTopics {
 }
 
 /// The lane of a topic, of so many.
+#[must_use]
 pub fn lane_of(topic: &str, lanes: u16) -> u16 {
     crate::lane::lane_of(topic, lanes)
 }

@@ -30,6 +30,7 @@ pub struct RateLimiter {
 
 impl RateLimiter {
     /// Allows one report every `interval` milliseconds.
+    #[must_use]
     pub const fn every(interval: u64) -> RateLimiter {
         RateLimiter {
             interval,
@@ -44,6 +45,7 @@ impl RateLimiter {
     }
 
     /// The time of the next report, maybe in the past. None if there is nothing to report.
+    #[must_use]
     pub fn due(&self) -> Option<u64> {
         let next = |reported: u64| reported.saturating_add(self.interval);
         (self.unreported > 0).then(|| self.reported.map_or(0, next))
@@ -85,6 +87,7 @@ pub struct RateLimiters<K> {
 impl<K: Hash + Eq> RateLimiters<K> {
     /// Allows one report every `interval` milliseconds for each key. If `most` keys have had a report in the last interval,
     /// events of other keys are not reported.
+    #[must_use]
     pub fn new(interval: u64, most: usize) -> RateLimiters<K> {
         RateLimiters {
             interval,

@@ -104,6 +104,7 @@ pub enum Problem {
 
 impl Problem {
     /// Where the problem is. None: the file cannot be read.
+    #[must_use]
     pub fn location(&self) -> Option<&Location> {
         match self {
             Problem::Unreadable { .. } => None,
@@ -116,6 +117,7 @@ impl Problem {
     }
 
     /// The key with the problem. None: the problem is not about a single key.
+    #[must_use]
     pub fn key(&self) -> Option<&str> {
         match self {
             Problem::UnknownKey { key, .. }
@@ -146,6 +148,7 @@ impl ConfigError {
     }
 
     /// The problems.
+    #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }

@@ -36,6 +36,7 @@ pub struct Flags {
 ///
 /// Bytes that are not Unicode are replaced, so that the setting is reported as wrong and not lost.
 /// `std::env::vars` would panic on them.
+#[must_use]
 pub fn process_environment() -> BTreeMap<String, String> {
     let text = |part: OsString| part.to_string_lossy().into_owned();
     std::env::vars_os()

@@ -44,6 +44,7 @@ pub const ID_COST: usize = 3 * size_of::<u16>();
 pub const BATCH_COST: usize = 16;
 
 /// Bytes that a string or payload of `len` bytes counts for.
+#[must_use]
 pub fn string_cost(len: usize) -> usize {
     len + STRING_COST
 }

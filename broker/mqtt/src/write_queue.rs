@@ -29,11 +29,13 @@ pub struct WriteQueue {
 
 impl WriteQueue {
     /// The number of bytes that wait.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.chunk_bytes + self.tail.len() - self.tail_written
     }
 
     /// Whether no byte waits.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -59,6 +61,7 @@ impl WriteQueue {
     }
 
     /// All bytes that wait, if they are in one piece.
+    #[must_use]
     pub fn single(&self) -> Option<&[u8]> {
         self.chunks
             .is_empty()

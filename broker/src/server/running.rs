@@ -39,6 +39,7 @@ pub struct Server {
 
 impl Server {
     /// The addresses that the server listens on, in the order of the options. Port 0 has become the real port.
+    #[must_use]
     pub fn listening(&self) -> &[ListenAddress] {
         &self.addresses
     }

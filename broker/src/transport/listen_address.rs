@@ -24,6 +24,7 @@ pub enum ListenAddress {
 
 impl ListenAddress {
     /// The IP address and port, if clients connect by plain TCP.
+    #[must_use]
     pub fn plain(&self) -> Option<SocketAddr> {
         match self {
             ListenAddress::Ip {

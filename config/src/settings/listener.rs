@@ -23,6 +23,7 @@ pub struct Listener {
 
 impl Listener {
     /// The value of the key `transport`.
+    #[must_use]
     pub fn transport(&self) -> Transport {
         match (&self.at, &self.tls, &self.websocket) {
             (Endpoint::Socket { .. }, _, _) => Transport::Unix,

@@ -323,6 +323,7 @@ pub struct ConnAck {
 impl ConnAck {
     /// A CONNACK without properties: the client may use every QoS and retained messages, so that no packet can exceed
     /// what it announces [5.0 MQTT-3.2.2-9, MQTT-3.2.2-10, MQTT-3.2.2-12, MQTT-3.2.2-13].
+    #[must_use]
     pub fn new(reason: ReasonCode) -> ConnAck {
         ConnAck {
             session_present: false,
@@ -344,6 +345,7 @@ impl ConnAck {
 
 impl SubscribeOptions {
     /// The options of a 3.1.1 subscription, which has a QoS only.
+    #[must_use]
     pub const fn of(qos: QoS) -> SubscribeOptions {
         SubscribeOptions {
             qos,
@@ -356,6 +358,7 @@ impl SubscribeOptions {
 
 impl QoS {
     /// The SUBACK code that grants this QoS (3.9.3) [5.0 MQTT-3.8.4-7].
+    #[must_use]
     pub fn granted(self) -> ReasonCode {
         match self {
             QoS::AtMostOnce => ReasonCode::Success,
@@ -365,6 +368,7 @@ impl QoS {
     }
 
     /// The QoS with this number; none above 2.
+    #[must_use]
     pub fn from_u8(level: u8) -> Option<QoS> {
         match level {
             0 => Some(QoS::AtMostOnce),

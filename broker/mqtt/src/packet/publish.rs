@@ -42,6 +42,7 @@ pub struct PublishParts<'a> {
 
 impl<'a> PublishParts<'a> {
     /// A live message without properties: RETAIN and DUP are 0.
+    #[must_use]
     pub fn new(topic: &'a str, payload: &'a [u8], qos: QoS) -> PublishParts<'a> {
         PublishParts {
             topic,
@@ -305,6 +306,7 @@ fn place(out: &[u8]) -> u32 {
 }
 
 /// Encodes `parts` for receivers that use `version`.
+#[must_use]
 pub fn encode_publish(version: Version, parts: &PublishParts<'_>) -> PublishFrame {
     let has_id = parts.qos != QoS::AtMostOnce;
     let properties = match version {

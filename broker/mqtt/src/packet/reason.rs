@@ -83,6 +83,7 @@ const FROM_CLIENTS: [ReasonCode; 21] = {
 
 impl ReasonCode {
     /// Whether the code reports a failure: 0x80 and above (2.4).
+    #[must_use]
     pub fn is_error(self) -> bool {
         self as u8 >= 0x80
     }

@@ -57,6 +57,7 @@ pub enum NameError {
 
 impl NameError {
     /// Whether only the `$share` syntax is wrong. In 3.1.1, which does not have it, the filter is well formed.
+    #[must_use]
     pub fn is_of_sharing(self) -> bool {
         matches!(
             self,
@@ -99,11 +100,6 @@ impl TopicName {
     #[must_use]
     pub fn detached(&self) -> TopicName {
         TopicName(ByteString::from(self.as_str()))
-    }
-
-    /// The text, without a copy.
-    pub fn to_byte_string(&self) -> ByteString {
-        self.0.clone()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 pub const FOR_EVER: u32 = u32::MAX;
 
 /// The longest session expiry interval in seconds under a server's `cap`; [`FOR_EVER`] without one.
+#[must_use]
 pub fn longest_expiry(cap: Option<Duration>) -> u32 {
     let capped = cap.map(|cap| cap.as_secs());
     capped.map_or(FOR_EVER, |cap| u32::try_from(cap).unwrap_or(FOR_EVER))

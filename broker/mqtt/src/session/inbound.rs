@@ -136,6 +136,7 @@ impl Session {
     }
 
     /// Seconds that the session outlives its connection; `u32::MAX`: for ever (3.1.2.11.2).
+    #[must_use]
     pub fn expiry(&self) -> u32 {
         self.expiry
     }
@@ -151,11 +152,13 @@ impl Session {
     }
 
     /// The version of the connection.
+    #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
     /// Whether the client has sent DISCONNECT.
+    #[must_use]
     pub fn has_disconnected(&self) -> bool {
         self.disconnected
     }

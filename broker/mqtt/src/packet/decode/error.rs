@@ -13,6 +13,7 @@ pub struct DecodeError {
 
 impl DecodeError {
     /// The reason code for CONNACK, or for DISCONNECT in 5.0.
+    #[must_use]
     pub fn reason(&self) -> ReasonCode {
         match &self.fault {
             Fault::Malformed { .. } | Fault::TopicName(_) => ReasonCode::MalformedPacket,
@@ -27,6 +28,7 @@ impl DecodeError {
     /// The version of the CONNACK that the server sends before it closes the connection. None if it sends
     /// nothing: the packet is not a CONNECT of MQTT, or the client uses 3.1.1, which has no return
     /// code for a malformed packet [3.1.1 MQTT-3.1.4-1, MQTT-3.2.2-6, 5.0 MQTT-3.1.4-1].
+    #[must_use]
     pub fn connack_version(&self) -> Option<Version> {
         self.connack
     }

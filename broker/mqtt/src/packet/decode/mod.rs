@@ -64,6 +64,7 @@ impl Header {
 impl Decoder {
     /// A decoder for a new connection. It refuses packets of more than `max_packet_bytes`, fixed header included, and
     /// a first packet other than CONNECT.
+    #[must_use]
     pub fn new(max_packet_bytes: u32) -> Decoder {
         Decoder {
             max_packet_bytes,

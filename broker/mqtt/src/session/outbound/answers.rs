@@ -284,6 +284,7 @@ impl Outbound {
     }
 
     /// Whether all lanes have answered a resumed session.
+    #[must_use]
     pub fn has_resumed(&self) -> bool {
         self.requests.as_ref().is_some_and(|r| r.resumed.is_some())
     }

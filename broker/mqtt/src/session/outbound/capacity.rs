@@ -32,6 +32,7 @@ impl Outbound {
     }
 
     /// Whether a message with a payload of so many bytes can meet the need; if not, the caller need not encode it.
+    #[must_use]
     pub fn may_meet(&self, need: Need, payload: usize) -> bool {
         let fits = payload <= self.largest() as usize;
         match need {
@@ -44,6 +45,7 @@ impl Outbound {
 
     /// The largest packet in bytes that the client takes, or took on its last connection [MQTT-3.1.2-24]; MQTT's own limit if
     /// it named none.
+    #[must_use]
     pub fn largest(&self) -> u32 {
         let largest = self.limits.maximum_packet_size;
         largest.unwrap_or(LARGEST_PACKET).min(LARGEST_PACKET)

@@ -93,6 +93,7 @@ enum QueueState {
 
 impl Outbound {
     /// The sending half of a new session, with a connection.
+    #[must_use]
     pub fn new(version: Version, limits: OutboundLimits) -> Self {
         Outbound {
             version,
@@ -118,6 +119,7 @@ impl Outbound {
     }
 
     /// The version of the connection, or of the last one.
+    #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
@@ -134,6 +136,7 @@ impl Outbound {
     }
 
     /// How many messages for this client were dropped since the start of the session.
+    #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -144,6 +147,7 @@ impl Outbound {
     }
 
     /// What the session holds for its client: messages and bytes.
+    #[must_use]
     pub fn backlog(&self) -> Backlog {
         Backlog {
             messages: (self.in_flight.len() + self.waiting.len()) as u64,
@@ -162,6 +166,7 @@ impl Outbound {
 
     /// Whether no message waits for the window and no answer is pending. Bytes may still wait for the socket, and sent
     /// messages for their acknowledgement.
+    #[must_use]
     pub fn has_sent_all(&self) -> bool {
         let all_sent = self.waiting.is_empty() && self.sent == self.in_flight.len();
         all_sent && self.pending().is_empty() && !self.has_offers()
@@ -169,17 +174,20 @@ impl Outbound {
 
     /// Whether the bytes that wait for the socket exceed the limit. Replies are queued even so: the caller stops reading from the
     /// client.
+    #[must_use]
     pub fn is_full(&self) -> bool {
         self.queue.len() > self.limits.bytes
     }
 
     /// Whether a QoS 1 or 2 message exceeded the limits of the queue: the connection is to be closed. Until then each new message
     /// drops the oldest.
+    #[must_use]
     pub fn overflowed(&self) -> bool {
         self.state == QueueState::Overflowed
     }
 
     /// Whether a SUBACK or UNSUBACK exceeded the client's maximum packet size: the connection is to be closed.
+    #[must_use]
     pub fn has_unsendable_reply(&self) -> bool {
         self.unsendable
     }

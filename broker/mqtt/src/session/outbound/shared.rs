@@ -151,11 +151,13 @@ impl Outbound {
     }
 
     /// Whether there are messages of shared groups of `lane` that another member may take over at the end of the session.
+    #[must_use]
     pub fn holds_shared(&self, lane: u16) -> bool {
         self.shares(lane).next().is_some()
     }
 
     /// The groups of those messages.
+    #[must_use]
     pub fn shared_groups(&self, lane: u16) -> HashSet<Arc<str>> {
         let mut groups = HashSet::new();
         for share in self.shares(lane) {

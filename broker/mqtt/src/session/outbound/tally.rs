@@ -32,6 +32,7 @@ impl DropReason {
     ];
 
     /// Its name in `$SYS` topics.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             DropReason::QueueFull => "queue_full",
