@@ -25,6 +25,7 @@ mod rooms;
 mod rumqttc_client;
 mod rumqttc_life;
 mod shared;
+mod shared_crashes;
 mod shutdown;
 mod small_device;
 mod small_device_life;
