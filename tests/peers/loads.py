@@ -31,7 +31,12 @@ SCENARIOS = (
     Scenario("paced", "1,000 a second to 10 members", {"kind": "paced", "rooms": 1, "members": 10, "rate": 1000}),
     Scenario("rooms-100", "100 rooms in turn", {"kind": "rooms", "rooms": 100}),
     Scenario("rooms-10000", "10,000 rooms in turn", {"kind": "rooms", "rooms": 10_000}),
+    Scenario("1x1-qos1", "one publisher to one subscriber, QoS 1", _fanout(1, 1, qos=1)),
     Scenario("100x10-qos1", "100 rooms x 10 members, QoS 1", _fanout(100, 10, qos=1)),
+    Scenario("paced-qos1", "1,000 a second to 10 members, QoS 1",
+             {"kind": "paced", "rooms": 1, "members": 10, "rate": 1000, "qos": 1}),
+    Scenario("churn", "the same at QoS 0, beside 1,000 joins and leaves a second",
+             {"kind": "churn", "rooms": 1, "members": 10, "rate": 1000, "changes": 1000}),
     Scenario("rooms-50000", "50,000 rooms in turn, 10 a client", {"kind": "rooms", "rooms": 50_000, "together": 10}),
     # Some seconds of messages through few connections first: a log's segments fill and rotate, so that
     # what grows afterwards is the connections.
@@ -55,6 +60,10 @@ class Tool:
         self.name = name
         self.binary = binary
 
+    def can(self, load: dict) -> bool:
+        """`roommq bench` has no load of joins and leaves."""
+        return self.name == "roomload" or load["kind"] != "churn"
+
     def run(self, load: dict, server: servers.Server, seconds: float, warm_up: float | None = None) -> dict:
         build = self._roomload if self.name == "roomload" else self._roommq
         command = [str(self.binary), *build(load, server, seconds, warm_up)]
@@ -72,12 +81,12 @@ class Tool:
 
     @staticmethod
     def _roomload(load: dict, server: servers.Server, seconds: float, warm_up: float | None) -> list[str]:
-        words = {"fanout": ["fanout"], "paced": ["latency"], "rooms": ["many-rooms"], "connect": ["storm"]}[load["kind"]]
+        words = {"fanout": ["fanout"], "paced": ["latency"], "rooms": ["many-rooms"], "connect": ["storm"], "churn": ["churn"]}[load["kind"]]
         words += ["--addr", server.address, "--pid", str(server.pid), "--measure-ms", str(int(seconds * 1000))]
         if warm_up is not None:
             words += ["--warmup-ms", str(int(warm_up * 1000))]
         options = {"rooms": "--rooms", "members": "--subs", "rate": "--rate", "qos": "--qos", "messages": "--msgs",
-                   "together": "--rooms-per-conn", "clients": "--clients"}
+                   "together": "--rooms-per-conn", "clients": "--clients", "changes": "--churn-rate"}
         return words + [word for key, option in options.items() if key in load for word in (option, str(load[key]))]
 
     @staticmethod
@@ -96,7 +105,7 @@ def _from_roomload(raw: dict) -> dict:
                 "wrong": raw["failed"], "why": raw["first_error"], "rss_kib": raw["rss_kib"]["end"]}
     return {"rate": raw["delivered_per_s"], "cpu": raw["cpu_us_per_delivered"], "p50": raw["latency_us"]["p50"],
             "p99": raw["latency_us"]["p99"], "lost": raw["lost"], "disorder": raw["disorder"],
-            "wrong": raw["extra"] + raw["corrupt"] + raw["stalls"] + raw["dropped_conns"], "why": raw["first_error"],
+            "wrong": raw["extra"] + raw["corrupt"] + raw["stalls"] + raw["dropped_conns"] + raw.get("churn_failed", 0), "why": raw["first_error"],
             "owed": raw["total_owed"], "seconds": raw["elapsed_s"] + raw["drain_s"],
             "generator_cores": raw["generator_cores"], "rss_kib": raw["rss_kib"]["end"]}
 

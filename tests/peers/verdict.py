@@ -21,7 +21,7 @@ def medians(runs: dict[str, dict[str, list[dict]]]) -> dict[str, dict[str, dict]
 
 
 def marks(medians: dict[str, dict[str, dict]]) -> list[dict]:
-    """What issue 2 asks for, as far as it was measured. `medians` is scenario -> server -> figures."""
+    """What issues 2 and 10 ask for, as far as it was measured. `medians` is scenario -> server -> figures."""
     out: list[dict] = []
 
     def ratio(scenario: str, figure: str, other: str) -> float | None:
@@ -47,6 +47,13 @@ def marks(medians: dict[str, dict[str, dict]]) -> list[dict]:
     few, many = ratio("rooms-100", "cpu", FLOOR), ratio("rooms-10000", "cpu", FLOOR)
     if few and many:
         mark("CPU's growth from 100 to 10,000 rooms, of the floor's growth", many / few, most=1.2)
+    for name, least in (("1x1", 0.88), ("1x1-qos1", 0.85), ("100x10-qos1", 0.7), ("rooms-50000", 0.85)):
+        mark(f"{name}: deliveries a second, of the floor's", ratio(name, "rate", FLOOR), least=least)
+    mark("connect-5000: connects a second, of the floor's", ratio("connect-5000", "rate", FLOOR), least=0.88)
+    mark("connect-5000: CPU a connect, of mosquitto's", ratio("connect-5000", "cpu", PEER), most=1.1)
+    mark("connect-5000: bytes an idle connection", medians.get("connect-5000", {}).get(OURS, {}).get("idle_bytes"), most=5120)
+    for name in ("paced-qos1", "churn"):
+        mark(f"{name}: CPU a delivery, of mosquitto's", ratio(name, "cpu", PEER), most=1)
     for name, by_server in medians.items():
         ours = by_server.get(OURS)
         if ours:
