@@ -2,7 +2,7 @@
 //! sessions that received something.
 
 use super::apply::{AbortOnPanic, apply_batch};
-use super::context::{NodeContext, NodeHost};
+use super::context::NodeContext;
 use super::log::{Follower, FollowerWaker, LogError};
 use super::table::LaneTable;
 use crate::outbox::Outbox;
@@ -88,15 +88,11 @@ impl Applier {
 
     /// Applies one batch. Outboxes that have to be flushed are added to `to_flush`.
     fn apply(&mut self, number: u16, batch: &Bytes, to_flush: &mut Vec<Arc<Outbox>>) {
-        let mut host = NodeHost {
-            context: &self.context,
-            to_flush,
-        };
         match self.lanes.get(number) {
             Ok(shared) => {
-                let mut lane = shared.state.lock();
-                apply_batch(number, shared, &mut lane, batch, &mut host);
-                shared.leave_log(&lane);
+                let mut running = shared.state.lock();
+                apply_batch(number, shared, &mut running, batch, &self.context, to_flush);
+                shared.leave_log(&running);
             }
             Err(error) => tracing::error!(%error, "a batch of an unknown lane was skipped"),
         }

@@ -1,43 +1,59 @@
 //! Applying one batch to a lane.
 
-use super::context::NodeHost;
+use super::context::{NodeContext, NodeHost};
+use super::links::Running;
 use super::log::LogError;
 use super::table::SharedLane;
-use crate::lane::state::{self, BatchError, Lane};
+use crate::lane::state::{self, BatchError};
+use crate::outbox::Outbox;
 use crate::packet::ReasonCode;
 use crate::session::Close;
 use parking_lot::MutexGuard;
+use std::sync::Arc;
 
 /// Applies all entries of a batch to a lane that the caller has locked, in order.
 ///
 /// An entry that cannot be read stops the lane: nothing after it is applied. The connections of its
 /// subscribers are closed, since they would hear nothing and not know why. All other lanes go on.
+///
+/// Outboxes that have to be flushed after the batch are added to `to_flush`.
 pub(super) fn apply_batch(
     number: u16,
     shared: &SharedLane,
-    lane: &mut MutexGuard<'_, Lane>,
+    running: &mut MutexGuard<'_, Running>,
     batch: &[u8],
-    host: &mut NodeHost<'_>,
+    context: &NodeContext,
+    to_flush: &mut Vec<Arc<Outbox>>,
 ) {
     if shared.has_stopped() {
         return;
     }
-    if let Err(error) = apply_entries(lane, batch, host) {
-        shared.stop(lane);
+    if let Err(error) = apply_entries(running, batch, context, to_flush) {
+        shared.stop(running);
         tracing::error!(lane = number, %error, "a lane has stopped; the others go on");
-        for outbox in lane.outboxes() {
+        for outbox in running.links.iter() {
             outbox.close(Close {
                 reason: ReasonCode::UnspecifiedError,
                 text: LogError::Stopped.to_string(),
             });
         }
     }
-    shared.store_counts(lane.counts());
+    shared.store_counts(running.lane.counts());
 }
 
-fn apply_entries(lane: &mut Lane, batch: &[u8], host: &mut NodeHost<'_>) -> Result<(), BatchError> {
+fn apply_entries(
+    running: &mut Running,
+    batch: &[u8],
+    context: &NodeContext,
+    to_flush: &mut Vec<Arc<Outbox>>,
+) -> Result<(), BatchError> {
+    let mut host = NodeHost {
+        context,
+        links: &mut running.links,
+        to_flush,
+    };
     for entry in state::read_batch(batch)? {
-        lane.apply(&entry?, host);
+        running.lane.apply(&entry?, &mut host);
     }
     Ok(())
 }
@@ -62,17 +78,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::clock;
-    use crate::lane::run::context::NodeContext;
     use crate::lane::{
-        Batch, Entry, FilterEntry, LaneTable, Mailboxes, PublishEntry, RetainedLimits,
+        Batch, Entry, FilterEntry, Lane, LaneTable, Mailboxes, PublishEntry, RetainedLimits,
         SubscribeEntry, Timers,
     };
-    use crate::outbox::Outbox;
     use crate::packet::{QoS, SubscribeOptions, Version};
     use crate::policy::{Actor, AllowAll};
     use crate::session::OutboundLimits;
     use crate::sessions::{Registration, Sessions};
-    use std::sync::Arc;
 
     const LIMITS: OutboundLimits = OutboundLimits {
         bytes: 1 << 20,
@@ -110,12 +123,15 @@ mod tests {
 
         fn apply(&self, number: u16, batch: &[u8]) {
             let shared = self.lanes.get(number).unwrap();
-            let mut to_flush = Vec::new();
-            let mut host = NodeHost {
-                context: &self.context,
-                to_flush: &mut to_flush,
-            };
-            apply_batch(number, shared, &mut shared.state.lock(), batch, &mut host);
+            let running = &mut shared.state.lock();
+            apply_batch(
+                number,
+                shared,
+                running,
+                batch,
+                &self.context,
+                &mut Vec::new(),
+            );
         }
 
         /// A connected client that subscribes to `t` in a lane.

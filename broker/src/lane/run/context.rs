@@ -1,8 +1,9 @@
 //! Everything that the lanes of a node share, and how a lane's effects reach it.
 
+use super::links::Links;
 use super::mailbox::Mailboxes;
 use super::timers::Timers;
-use crate::lane::state::LaneHost;
+use crate::lane::state::{LaneHost, Slot};
 use crate::outbox::Outbox;
 use crate::policy::{Actor, Attempt, Notice, Policy, Principal, Refusal, SessionId};
 use crate::sessions::Sessions;
@@ -22,6 +23,7 @@ pub(crate) struct NodeContext {
 /// The host of a lane while one batch is applied to it.
 pub(super) struct NodeHost<'a> {
     pub context: &'a NodeContext,
+    pub links: &'a mut Links,
     /// Outboxes to flush after the batch are added here.
     pub to_flush: &'a mut Vec<Arc<Outbox>>,
 }
@@ -31,8 +33,20 @@ impl LaneHost for NodeHost<'_> {
         self.context.sessions.outbox(session)
     }
 
-    fn flush_later(&mut self, outbox: &Arc<Outbox>) {
-        self.to_flush.push(outbox.clone());
+    fn link(&mut self, slot: Slot, session: SessionId) {
+        self.links.link(slot, self.context.sessions.outbox(session));
+    }
+
+    fn unlink(&mut self, slot: Slot) -> Option<Arc<Outbox>> {
+        self.links.unlink(slot)
+    }
+
+    fn linked(&self, slot: Slot) -> Option<&Arc<Outbox>> {
+        self.links.get(slot)
+    }
+
+    fn flush_later(&mut self, slot: Slot) {
+        self.to_flush.extend(self.links.get(slot).cloned());
     }
 
     fn send_notice(&mut self, notice: Notice) {

@@ -24,7 +24,7 @@
 //! are short.
 
 use super::apply::{AbortOnPanic, apply_batch};
-use super::context::{NodeContext, NodeHost};
+use super::context::NodeContext;
 use super::flusher::Flusher;
 use super::log::{AppendError, Appender, LaneLog, LogError};
 use super::table::{LaneTable, SharedLane};
@@ -122,20 +122,23 @@ impl Entrance {
         } else {
             Some(shared.state.lock())
         };
-        let Some(mut lane) = locked else {
+        let Some(mut running) = locked else {
             return false;
         };
-        if shared.has_stopped() || !shared.is_idle(&lane) {
+        if shared.has_stopped() || !shared.is_idle(&running) {
             return false;
         }
         let _no_half_state = AbortOnPanic;
         placed();
         let mut to_flush = self.flusher.to_flush.lock();
-        let mut host = NodeHost {
-            context: &self.context,
-            to_flush: &mut to_flush,
-        };
-        apply_batch(number, shared, &mut lane, batch, &mut host);
+        apply_batch(
+            number,
+            shared,
+            &mut running,
+            batch,
+            &self.context,
+            &mut to_flush,
+        );
         if !to_flush.is_empty() {
             self.flusher.wake.notify_one();
         }

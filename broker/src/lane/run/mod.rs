@@ -23,6 +23,7 @@ mod context;
 mod embedded;
 mod entrance;
 mod flusher;
+mod links;
 mod log;
 mod mailbox;
 mod table;

@@ -1,5 +1,6 @@
 //! All lanes of a node, each behind a lock.
 
+use super::links::Running;
 use super::log::LogError;
 use crate::lane::state::{LANE_COUNTS, Lane, LaneTotals};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -9,7 +10,7 @@ use std::time::Instant;
 /// One lane, as the threads of a node share it.
 pub(crate) struct SharedLane {
     /// The order in which this lock is taken is the order of the lane's entries.
-    pub(super) state: Mutex<Lane>,
+    pub(super) state: Mutex<Running>,
     /// Whether batches that find the lane busy go to its log. The lane of the node has none.
     pub(super) has_log: bool,
     /// Batches that were given to the log and have not been applied. Only if there are none may a
@@ -39,7 +40,7 @@ impl SharedLane {
 
     /// Uncounts a batch that has been applied, or that the log has not taken. The lane is still
     /// locked: it is idle only once its log has been applied.
-    pub(super) fn leave_log(&self, _locked: &MutexGuard<'_, Lane>) {
+    pub(super) fn leave_log(&self, _locked: &MutexGuard<'_, Running>) {
         if self.batches_in_log.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.log_emptied.notify_all();
         }
@@ -47,12 +48,12 @@ impl SharedLane {
 
     /// Whether the lane is idle. If so, it stays idle while it is locked: a batch that comes into
     /// the log from now on is behind one that is applied in place.
-    pub(super) fn is_idle(&self, _locked: &MutexGuard<'_, Lane>) -> bool {
+    pub(super) fn is_idle(&self, _locked: &MutexGuard<'_, Running>) -> bool {
         self.batches_in_log.load(Ordering::Acquire) == 0
     }
 
     /// Stops the lane for good.
-    pub(super) fn stop(&self, _locked: &MutexGuard<'_, Lane>) {
+    pub(super) fn stop(&self, _locked: &MutexGuard<'_, Running>) {
         self.stopped.store(true, Ordering::Release);
     }
 
@@ -84,7 +85,7 @@ pub(crate) struct LaneTable(Vec<SharedLane>);
 impl LaneTable {
     pub(crate) fn new(with_log: impl Iterator<Item = Lane>, of_node: Lane) -> Self {
         let shared = |lane, has_log| SharedLane {
-            state: Mutex::new(lane),
+            state: Mutex::new(Running::new(lane)),
             has_log,
             batches_in_log: AtomicUsize::new(0),
             log_emptied: Condvar::new(),

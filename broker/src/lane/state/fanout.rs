@@ -45,7 +45,8 @@ pub(super) fn fan_out(
     let mut frames = Frames::new(message, hook);
     // A session receives one copy, even if several of its filters match (3.3.4).
     for matches in matches.chunk_by(|a, b| a.slot == b.slot) {
-        let Some(outbox) = subscribers.outbox(matches[0].slot) else {
+        let slot = matches[0].slot;
+        let Some(outbox) = host.linked(slot) else {
             continue;
         };
         let frame = frames.for_matches(matches, outbox.version());
@@ -53,13 +54,13 @@ pub(super) fn fan_out(
             out.deliver(message.lane, frame, message.now);
         };
         if outbox.fill(deliver) {
-            host.flush_later(outbox);
+            host.flush_later(slot);
         }
     }
     if !groups.is_empty() && !hook.may_share(message.entry.topic) {
         return;
     }
     for group in groups {
-        share_out(group, &mut frames, subscribers, host);
+        share_out(group, &mut frames, host);
     }
 }

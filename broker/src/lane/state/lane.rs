@@ -7,10 +7,8 @@ use super::subscribers::Subscribers;
 use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
 use super::totals::LaneCounts;
-use crate::outbox::Outbox;
 use crate::policy::{Actor, Effect, HookContext, LaneHook, Limit};
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 /// The state that one lane's log produces.
 ///
@@ -102,11 +100,6 @@ impl Lane {
         }
     }
 
-    /// The outboxes of all sessions with subscriptions here.
-    pub(crate) fn outboxes(&self) -> impl Iterator<Item = &Arc<Outbox>> {
-        self.subscribers.outboxes()
-    }
-
     /// How much the lane holds.
     pub(crate) fn counts(&self) -> LaneCounts {
         let (messages, bytes) = self.retained.size();
@@ -192,30 +185,30 @@ impl Lane {
 
     /// The slot of a session, which is added if the lane does not know it. What an earlier connection
     /// of the session left is removed. None if a later one has been here.
-    pub(super) fn slot_for(&mut self, who: Actor<'_>, host: &dyn LaneHost) -> Option<Slot> {
+    pub(super) fn slot_for(&mut self, who: Actor<'_>, host: &mut dyn LaneHost) -> Option<Slot> {
         if let Some(slot) = self.subscribers.slot_of(who.session) {
             let known = self.subscribers.get(slot)?.connection;
             match known.cmp(&who.connection) {
-                Ordering::Less => self.remove_session(slot),
+                Ordering::Less => {
+                    self.remove_session(slot);
+                    host.unlink(slot);
+                }
                 Ordering::Equal => return Some(slot),
                 Ordering::Greater => return None,
-            };
+            }
         }
-        self.subscribers.insert(who, host.outbox(who.session))
+        let slot = self.subscribers.insert(who)?;
+        host.link(slot, who.session);
+        Some(slot)
     }
 
-    /// Removes a session and its subscriptions, and returns its outbox.
-    pub(super) fn remove_session(&mut self, slot: Slot) -> Option<Arc<Outbox>> {
-        let subscriber = self.subscribers.remove(slot)?;
-        for filter in subscriber.filters {
-            self.subscriptions.remove(&filter, slot);
+    /// Removes a session and its subscriptions.
+    pub(super) fn remove_session(&mut self, slot: Slot) {
+        if let Some(subscriber) = self.subscribers.remove(slot) {
+            for filter in subscriber.filters {
+                self.subscriptions.remove(&filter, slot);
+            }
         }
-        subscriber.outbox
-    }
-
-    /// The outbox of the session at `slot`.
-    pub(super) fn outbox(&self, slot: Slot) -> Option<&Arc<Outbox>> {
-        self.subscribers.outbox(slot)
     }
 }
 

@@ -3,6 +3,7 @@ use super::super::entry::{
     DisconnectEntry, FilterEntry, PropertiesEntry, SubscribeEntry, UnsubscribeEntry,
 };
 use super::*;
+use crate::outbox::Outbox;
 use crate::packet::{QoS, ReasonCode, RetainHandling, SubscribeOptions, Version};
 use crate::policy::{
     Actor, AllowAll, Attempt, EndReason, LaneHooks, Mark, Message, Mount, Notice, Refusal, Request,
@@ -10,6 +11,7 @@ use crate::policy::{
 };
 use crate::session::{Answer, OutboundLimits};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 const RETAINED_LIMITS: RetainedLimits = RetainedLimits {
     messages: 4,
@@ -19,6 +21,7 @@ const RETAINED_LIMITS: RetainedLimits = RetainedLimits {
 /// A host with a few sessions, which notes what the lane did.
 struct TestHost {
     outboxes: HashMap<SessionId, Arc<Outbox>>,
+    links: HashMap<Slot, Arc<Outbox>>,
     to_flush: Vec<Arc<Outbox>>,
     refused: Vec<String>,
 }
@@ -27,8 +30,18 @@ impl LaneHost for TestHost {
     fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
         self.outboxes.get(&session).cloned()
     }
-    fn flush_later(&mut self, outbox: &Arc<Outbox>) {
-        self.to_flush.push(outbox.clone());
+    fn link(&mut self, slot: Slot, session: SessionId) {
+        self.links
+            .extend(self.outbox(session).map(|outbox| (slot, outbox)));
+    }
+    fn unlink(&mut self, slot: Slot) -> Option<Arc<Outbox>> {
+        self.links.remove(&slot)
+    }
+    fn linked(&self, slot: Slot) -> Option<&Arc<Outbox>> {
+        self.links.get(&slot)
+    }
+    fn flush_later(&mut self, slot: Slot) {
+        self.to_flush.extend(self.links.get(&slot).cloned());
     }
     fn send_notice(&mut self, _: Notice) {}
     fn refused(&mut self, who: Actor<'_>, attempt: Attempt<'_>, refusal: &Refusal, _: u64) {
@@ -128,6 +141,7 @@ impl Scene {
     fn new(hook: Box<dyn LaneHook>) -> Self {
         let mut host = TestHost {
             outboxes: HashMap::new(),
+            links: HashMap::new(),
             to_flush: Vec::new(),
             refused: Vec::new(),
         };

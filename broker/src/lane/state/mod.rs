@@ -16,8 +16,8 @@
 //!
 //! It becomes a crate without locks, sockets and settings. Until then it uses:
 //!
-//! - `outbox::Outbox`, behind whose lock a socket may be (`host`, `lane`, `subscribers`, `fanout`,
-//!   `sharing`, `reassign`, `resume`, `replay`, `subscribe`). The state fills outboxes itself. It
+//! - `outbox::Outbox`, behind whose lock a socket may be (`host`, `fanout`, `replay`,
+//!   `sharing`, `reassign`, `resume`, `subscribe`). The state fills outboxes itself. It
 //!   also reads them: the version (`fanout`, `sharing`, `subscribe`, `replay`), whether a member is
 //!   connected and has capacity (`sharing`, `reassign`), and whether messages of shared groups are
 //!   left in one (`reassign`). By these answers the turn of a shared group and the removal of a
@@ -66,5 +66,5 @@ pub(crate) use lane_of::{lane_of, lane_of_filter, spans_lanes};
 pub(crate) use retained::RetainedLimits;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use retained::{RetainedMessage, RetainedStore};
-pub(crate) use subscription::Subscription;
+pub(crate) use subscription::{Slot, Subscription};
 pub(crate) use totals::{LANE_COUNTS, LaneTotals};

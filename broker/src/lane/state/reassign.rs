@@ -15,7 +15,6 @@ use super::frames::Frames;
 use super::host::LaneHost;
 use super::lane::Lane;
 use super::sharing::reassign_one;
-use super::subscribers::Subscriber;
 use super::subscription::{Slot, Subscription};
 use super::subscriptions::is_shared;
 use crate::outbox::Outbox;
@@ -41,20 +40,20 @@ impl Lane {
         if left.is_empty() {
             return;
         }
-        let Some(outbox) = self.outbox(slot) else {
+        let Some(outbox) = host.linked(slot).cloned() else {
             return;
         };
         // A connected client would rather receive its messages than leave them to offline members.
         let connected_only = outbox.is_connected();
-        self.reassign(slot, outbox, connected_only, left.into_iter(), host);
+        self.reassign(slot, &outbox, connected_only, left.into_iter(), host);
     }
 
     /// The connection of the session at `slot` has ended. Connected members of its groups receive
     /// what they can take; the rest waits for the session to be resumed, or to end.
     pub(super) fn reassign_after_disconnect(&self, slot: Slot, host: &mut dyn LaneHost) {
-        if let Some(outbox) = self.outbox(slot) {
+        if let Some(outbox) = host.linked(slot).cloned() {
             let groups = outbox.shared_groups(self.number);
-            self.reassign(slot, outbox, true, groups.iter().map(|g| &**g), host);
+            self.reassign(slot, &outbox, true, groups.iter().map(|g| &**g), host);
         }
     }
 
@@ -71,7 +70,7 @@ impl Lane {
         host: &mut dyn LaneHost,
     ) {
         let has_room = |member: &Subscription| {
-            let outbox = self.outbox(member.slot).filter(|_| member.slot != from);
+            let outbox = host.linked(member.slot).filter(|_| member.slot != from);
             outbox.is_some_and(|o| (!connected_only || o.is_connected()) && o.has_capacity())
         };
         let taken = self.take_messages(outbox, groups, has_room);
@@ -80,7 +79,7 @@ impl Lane {
         }
         let left = self.give_to_others(taken, from, connected_only, host);
         if outbox.put_back(self.number, left, self.now) {
-            host.flush_later(outbox);
+            host.flush_later(from);
         }
     }
 
@@ -159,19 +158,19 @@ impl Lane {
         let marked = entry.origin.map(|origin| (origin, share.mark));
         let message = self.outgoing(&entry, marked);
         let mut frames = Frames::new(&message, self.hook.as_ref());
-        let members = &self.subscribers;
-        reassign_one(group, from, connected_only, &mut frames, members, host)
+        reassign_one(group, from, connected_only, &mut frames, host)
     }
 
     /// Removes a session that has no subscription here any more, unless it still holds messages of
     /// shared groups: those are reassigned when it ends.
-    pub(super) fn remove_if_unused(&mut self, slot: Slot) {
+    pub(super) fn remove_if_unused(&mut self, slot: Slot, host: &mut dyn LaneHost) {
         let holds_shared = |outbox: &Arc<Outbox>| outbox.holds_shared(self.number);
-        let is_unused = |subscriber: &Subscriber| {
-            subscriber.filters.is_empty() && !subscriber.outbox.as_ref().is_some_and(holds_shared)
-        };
-        if self.subscribers.get(slot).is_some_and(is_unused) {
+        let subscriber = self.subscribers.get(slot);
+        if subscriber.is_some_and(|s| s.filters.is_empty())
+            && !host.linked(slot).is_some_and(holds_shared)
+        {
             self.subscribers.remove(slot);
+            host.unlink(slot);
         }
     }
 }

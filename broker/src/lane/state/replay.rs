@@ -6,8 +6,10 @@ use super::frames::retained_frame;
 use super::host::LaneHost;
 use super::lane::Lane;
 use super::subscription::{Slot, Subscription};
+use crate::outbox::Outbox;
 use crate::packet::{QoS, ReasonCode};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 impl Lane {
     /// Answers a SUBSCRIBE with `codes`, each with the position of its filter and a reason string
@@ -23,17 +25,18 @@ impl Lane {
         wanted: &[&FilterEntry<'_>],
         host: &mut dyn LaneHost,
     ) {
-        let Some(outbox) = self.outbox(slot) else {
+        let Some(outbox) = host.linked(slot) else {
             return;
         };
         if outbox.fill(|out| out.begin_answer(s.request_id, self.number, codes, self.now)) {
-            host.flush_later(outbox);
+            host.flush_later(slot);
         }
         if !wanted.is_empty() {
             self.replay(slot, s, wanted, host);
         }
-        if outbox.fill(|out| out.end_answer(s.request_id, self.now)) {
-            host.flush_later(outbox);
+        let end = |outbox: &Arc<Outbox>| outbox.fill(|out| out.end_answer(s.request_id, self.now));
+        if host.linked(slot).is_some_and(end) {
+            host.flush_later(slot);
         }
     }
 
@@ -45,7 +48,8 @@ impl Lane {
         wanted: &[&FilterEntry<'_>],
         host: &mut dyn LaneHost,
     ) {
-        let (Some(subscriber), Some(outbox)) = (self.subscribers.get(slot), self.outbox(slot))
+        let (Some(subscriber), Some(outbox)) =
+            (self.subscribers.get(slot), host.linked(slot).cloned())
         else {
             return;
         };
@@ -88,7 +92,7 @@ impl Lane {
                         closing = out.overflowed();
                     });
                     if taken == Some(true) {
-                        host.flush_later(outbox);
+                        host.flush_later(slot);
                     }
                     if closing || taken.is_none() {
                         return ControlFlow::Break(());

@@ -26,10 +26,11 @@ impl Lane {
         self.advance_time(d.at);
         // A later connection keeps its subscriptions. The hook is told all the same: it may have
         // state of the earlier one.
-        if let Some(slot) = self.slot_up_to(d.who)
-            && let Some(outbox) = self.remove_session(slot)
-        {
-            self.reassign_after_end(slot, &outbox, host);
+        if let Some(slot) = self.slot_up_to(d.who) {
+            self.remove_session(slot);
+            if let Some(outbox) = host.unlink(slot) {
+                self.reassign_after_end(slot, &outbox, host);
+            }
         }
         self.with_hook(|hook, cx| hook.disconnected(cx, d.who, &d.reason));
         self.perform_effects(host);
@@ -92,7 +93,7 @@ impl Lane {
         }
         self.perform_effects(host);
         if let Some(slot) = slot {
-            self.remove_if_unused(slot);
+            self.remove_if_unused(slot, host);
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::frames::Frames;
 use super::host::LaneHost;
-use super::subscribers::Subscribers;
 use super::subscription::{Slot, Subscription};
 use super::subscriptions::Group;
 use crate::outbox::Outbox;
@@ -64,20 +63,13 @@ struct GroupDelivery<'a> {
     group: &'a Group,
     /// A member that must not receive it.
     except: Option<Slot>,
-    subscribers: &'a Subscribers,
 }
 
 /// Gives a new message to one member of a shared group.
-pub(super) fn share_out(
-    group: &Group,
-    frames: &mut Frames<'_>,
-    subscribers: &Subscribers,
-    host: &mut dyn LaneHost,
-) {
+pub(super) fn share_out(group: &Group, frames: &mut Frames<'_>, host: &mut dyn LaneHost) {
     let delivery = GroupDelivery {
         group,
         except: None,
-        subscribers,
     };
     if !delivery.give_to_first(&DELIVERY_ORDER, frames, host) {
         delivery.give_to_first(&DROP_ORDER, frames, host);
@@ -92,7 +84,6 @@ pub(super) fn reassign_one(
     from: Slot,
     connected_only: bool,
     frames: &mut Frames<'_>,
-    subscribers: &Subscribers,
     host: &mut dyn LaneHost,
 ) -> bool {
     if frames.message.expires_at() <= frames.message.now {
@@ -101,7 +92,6 @@ pub(super) fn reassign_one(
     let delivery = GroupDelivery {
         group,
         except: Some(from),
-        subscribers,
     };
     let asked = if connected_only {
         &REASSIGN_ORDER[..1]
@@ -126,22 +116,25 @@ impl GroupDelivery<'_> {
     ) -> bool {
         let members = self.group.in_turn().enumerate();
         let members = members.filter(|(_, member)| Some(member.slot) != self.except);
-        let members = members.filter_map(|(position, member)| {
-            let outbox = self.subscribers.outbox(member.slot)?;
-            Some((position, member, outbox))
-        });
         for (which, need) in asked {
-            let able = members.clone().filter(|(_, member, outbox)| {
+            for (position, member) in members.clone() {
+                let Some(outbox) = host.linked(member.slot) else {
+                    continue;
+                };
                 let connected = outbox.is_connected();
                 let asked = match which {
                     Eligible::Connected => connected,
                     Eligible::Offline => !connected,
                     Eligible::Any => true,
                 };
-                asked && (connected || *need == Need::Nothing || keeps_messages(member))
-            });
-            for (position, member, outbox) in able {
-                if self.give((member, *need), outbox, frames, host) {
+                if !asked || !(connected || *need == Need::Nothing || keeps_messages(member)) {
+                    continue;
+                }
+                let (given, flush) = self.give((member, *need), outbox, frames);
+                if flush {
+                    host.flush_later(member.slot);
+                }
+                if given {
                     self.group.advance_past(position);
                     return true;
                 }
@@ -154,14 +147,13 @@ impl GroupDelivery<'_> {
     /// would store (the entry included) and for the packet that it would receive.
     ///
     /// False if the member does not, or if its session has ended and the lane has not applied that
-    /// yet.
+    /// yet. The second value says whether the outbox must be flushed.
     fn give(
         &self,
         (member, need): (&Subscription, Need),
         outbox: &Arc<Outbox>,
         frames: &mut Frames<'_>,
-        host: &mut dyn LaneHost,
-    ) -> bool {
+    ) -> (bool, bool) {
         let message = frames.message;
         let version = outbox.version();
         let mut given = false;
@@ -185,9 +177,7 @@ impl GroupDelivery<'_> {
                 out.deliver(message.lane, &frame, message.now);
             }
         };
-        if outbox.try_fill(deliver) == Some(true) {
-            host.flush_later(outbox);
-        }
-        given
+        let flush = outbox.fill(deliver);
+        (given, flush)
     }
 }

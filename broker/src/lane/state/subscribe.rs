@@ -35,7 +35,7 @@ impl Lane {
                 Err(refusal) => {
                     // The SUBACK of 5.0 carries the reason. That of 3.1.1 does not, so a message
                     // does.
-                    let outbox = self.outbox(slot);
+                    let outbox = host.linked(slot);
                     if outbox.is_some_and(|o| o.version() == Version::V3) {
                         let attempt = Attempt::Subscribe(f.filter);
                         host.refused(s.who, attempt, &refusal, self.now);
@@ -61,7 +61,7 @@ impl Lane {
             self.with_hook(|hook, cx| hook.subscribed(cx, s.who, &granted));
         }
         self.perform_effects(host);
-        self.remove_if_unused(slot);
+        self.remove_if_unused(slot, host);
     }
 
     /// Adds a subscription. True if the session had none to this filter.
@@ -92,15 +92,15 @@ impl Lane {
             codes.push((*position, code, None));
         }
         self.reassign_after_unsubscribe(slot, &removed, host);
-        if let Some(outbox) = self.outbox(slot)
+        if let Some(outbox) = host.linked(slot)
             && outbox.fill(|out| out.answer(u.request_id, self.number, codes, self.now))
         {
-            host.flush_later(outbox);
+            host.flush_later(slot);
         }
         if !removed.is_empty() {
             self.with_hook(|hook, cx| hook.unsubscribed(cx, u.who, &removed));
         }
         self.perform_effects(host);
-        self.remove_if_unused(slot);
+        self.remove_if_unused(slot, host);
     }
 }

@@ -1,10 +1,8 @@
 //! The sessions that a lane knows, each in a numbered slot to which its subscriptions refer.
 
 use super::subscription::Slot;
-use crate::outbox::Outbox;
 use crate::policy::{Actor, SessionId};
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 /// A session that has subscriptions in this lane, or had them and still holds messages of its
 /// groups.
@@ -14,8 +12,6 @@ pub(super) struct Subscriber {
     /// The session's latest connection that this lane has heard of.
     pub connection: u32,
     pub user: Box<str>,
-    /// None if the session ended before this lane heard of it, or is another node's.
-    pub outbox: Option<Arc<Outbox>>,
     /// A set, because some sessions have thousands.
     pub filters: HashSet<Box<str>>,
 }
@@ -46,29 +42,17 @@ impl Subscribers {
         self.slots.get(slot as usize)?.as_ref()
     }
 
-    /// The outbox of the session at `slot`.
-    pub(super) fn outbox(&self, slot: Slot) -> Option<&Arc<Outbox>> {
-        self.get(slot)?.outbox.as_ref()
-    }
-
-    /// The outboxes of all sessions.
-    pub(super) fn outboxes(&self) -> impl Iterator<Item = &Arc<Outbox>> {
-        let known = self.slots.iter().flatten();
-        known.filter_map(|subscriber| subscriber.outbox.as_ref())
-    }
-
     /// The slot of a session, whatever its connection.
     pub(super) fn slot_of(&self, session: SessionId) -> Option<Slot> {
         self.by_id.get(&session).copied()
     }
 
     /// Adds a session, which must have no slot. None if all slots are taken.
-    pub(super) fn insert(&mut self, who: Actor<'_>, outbox: Option<Arc<Outbox>>) -> Option<Slot> {
+    pub(super) fn insert(&mut self, who: Actor<'_>) -> Option<Slot> {
         let subscriber = Subscriber {
             session: who.session,
             connection: who.connection,
             user: who.user.into(),
-            outbox,
             filters: HashSet::new(),
         };
         let slot = match self.free.pop() {
