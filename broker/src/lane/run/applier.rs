@@ -5,6 +5,7 @@ use super::apply::{AbortOnPanic, apply_batch};
 use super::context::{NodeContext, NodeHost};
 use super::log::{Follower, FollowerWaker, LogError};
 use super::table::LaneTable;
+use crate::lane::state::read;
 use crate::outbox::Outbox;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -95,8 +96,8 @@ impl Applier {
         match self.lanes.get(number) {
             Ok(shared) => {
                 let mut lane = shared.state.lock();
-                apply_batch(number, shared, &mut lane, batch, &mut host);
-                shared.leave_log(&lane);
+                apply_batch(number, shared, &mut lane, read(batch), &mut host);
+                shared.notify_applied(&lane);
             }
             Err(error) => tracing::error!(%error, "a batch of an unknown lane was skipped"),
         }
