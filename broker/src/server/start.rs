@@ -39,10 +39,11 @@ impl Server {
 
         let lanes = options.lane_count();
         let log = Embedded::start(lanes, options.lanes.credit_bytes);
-        let table = Arc::new(open_lanes(&options, hooks));
+        let term = new_term();
+        let table = Arc::new(open_lanes(term, &options, hooks));
         let (mailboxes, mailbox_readers) = Mailboxes::new(lanes);
         let context = Arc::new(NodeContext {
-            sessions: Arc::new(Sessions::new(new_term(), options.limits.kept_sessions)),
+            sessions: Arc::new(Sessions::new(term, options.limits.kept_sessions)),
             mailboxes,
             timers: Arc::new(Timers::default()),
             policy: policy.clone(),
@@ -52,7 +53,8 @@ impl Server {
 
         let kept = u64::try_from(options.limits.kept_bytes).unwrap_or(u64::MAX);
         let counters = Arc::new(Counters::new(runtimes.len() + applier_threads, kept));
-        let nodes = build_nodes(&runtimes, &options, &log, &table, &context, &counters)?;
+        let entrance = Entrance::new(&log, applier_threads, table.clone(), context.clone())?;
+        let nodes = build_nodes(&runtimes, &options, &entrance, &context, &counters);
         let first = nodes.first().map(|(_, node)| node.clone());
         let node = first.ok_or_else(|| io::Error::other("no thread for sockets"))?;
 
@@ -105,25 +107,24 @@ fn bind_all(on: &Handle, options: &Options) -> Result<Vec<BoundListener>, BindEr
     options.listeners.iter().map(bind).collect()
 }
 
-fn open_lanes(options: &Options, hooks: &dyn LaneHooks) -> LaneTable {
+fn open_lanes(term: u64, options: &Options, hooks: &dyn LaneHooks) -> LaneTable {
     let lanes = options.lane_count();
     let limits = RetainedLimits::of(&options.limits, lanes);
     let open = |lane| Lane::new(lane, hooks.open(lane), limits);
-    LaneTable::new((0..lanes).map(open), open(lanes))
+    LaneTable::new(term, (0..lanes).map(open), open(lanes))
 }
 
 /// Makes a node for each runtime, and spawns the task that flushes its outboxes.
 fn build_nodes(
     runtimes: &[Runtime],
     options: &Options,
-    log: &Embedded,
-    table: &Arc<LaneTable>,
+    entrance: &Entrance,
     context: &Arc<NodeContext>,
     counters: &Arc<Counters>,
-) -> Result<Vec<IoNode>, StartError> {
+) -> Vec<IoNode> {
     let (reading, connected, connections) = (Gate::default(), Gate::default(), Gate::default());
     let build = |runtime: &Runtime| {
-        let entrance = Entrance::new(log, table.clone(), context.clone())?;
+        let entrance = entrance.of_another_thread();
         let flusher = entrance.flusher();
         runtime.spawn(async move { flusher.run().await });
         let node = Node {
@@ -139,7 +140,7 @@ fn build_nodes(
             connections: connections.clone(),
             handshakes: HandshakePacer::default(),
         };
-        Ok((runtime.handle().clone(), Arc::new(node)))
+        (runtime.handle().clone(), Arc::new(node))
     };
     runtimes.iter().map(build).collect()
 }

@@ -5,6 +5,7 @@ use super::apply::{AbortOnPanic, apply_batch};
 use super::context::NodeContext;
 use super::log::{Follower, FollowerWaker, LogError};
 use super::table::LaneTable;
+use crate::lane::state::read;
 use crate::outbox::Outbox;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -91,8 +92,9 @@ impl Applier {
         match self.lanes.get(number) {
             Ok(shared) => {
                 let mut running = shared.state.lock();
+                let batch = read(batch);
                 apply_batch(number, shared, &mut running, batch, &self.context, to_flush);
-                shared.leave_log(&running);
+                shared.notify_applied(&running);
             }
             Err(error) => tracing::error!(%error, "a batch of an unknown lane was skipped"),
         }

@@ -2,7 +2,7 @@
 //! rumqttd.
 //!
 //! ```text
-//!   AppendLink (one a thread)        router            FollowLink (one an applier)
+//!   AppendLink (each lane has one)   router            FollowLink (one an applier)
 //!       |                              |                        |
 //!       +-- publish "lane/7" --> log of "lane/7" -- forward --> +
 //!       ^                                                       |
@@ -17,7 +17,7 @@
 //! lane, and the follower gives it back when a batch has been applied: what has not been read is
 //! never evicted.
 
-use super::log::{AppendError, Appender, Follower, FollowerWaker, LaneLog, LogError};
+use super::log::{Appender, Follower, FollowerWaker, LaneLog, LogError};
 use crate::policy::BoxFuture;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -28,7 +28,7 @@ use rumqttd::{Broker, Config, Notification, RouterConfig};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Targets to switch off in a tracing filter: the router opens spans for each batch.
 pub const QUIET_TARGETS: &[&str] = &["rumqttd"];
@@ -99,10 +99,10 @@ impl Embedded {
 }
 
 impl LaneCredits {
-    /// The credit that a batch takes. A batch that is larger than the lane's credit takes all of
-    /// it.
-    fn price(&self, batch: &Bytes) -> u32 {
-        let bytes = u32::try_from(batch.len() + BATCH_COST);
+    /// The credit that a batch of so many bytes takes. One that is larger than the lane's credit
+    /// takes all of it.
+    fn price(&self, bytes: usize) -> u32 {
+        let bytes = u32::try_from(bytes + BATCH_COST);
         bytes.map_or(self.credit_bytes, |bytes| bytes.min(self.credit_bytes))
     }
 
@@ -160,9 +160,25 @@ struct AppendLink {
     _rx: Mutex<LinkRx>,
 }
 
-impl AppendLink {
-    /// Publishes a batch that has its credit.
-    fn publish(&self, topic: &Bytes, batch: Bytes) -> Result<(), LogError> {
+impl Appender for AppendLink {
+    fn try_reserve(&self, lane: u16, bytes: usize) -> Result<bool, LogError> {
+        let (_, credits) = self.credits.lane(lane)?;
+        let permit = credits.try_acquire_many(self.credits.price(bytes));
+        Ok(permit.map(SemaphorePermit::forget).is_ok())
+    }
+
+    fn reserve(&self, lane: u16, bytes: usize) -> BoxFuture<'_, Result<(), LogError>> {
+        Box::pin(async move {
+            let (_, credits) = self.credits.lane(lane)?;
+            let permit = credits.acquire_many(self.credits.price(bytes)).await;
+            let permit = permit.map_err(|error| LogError::Engine(error.to_string()))?;
+            permit.forget();
+            Ok(())
+        })
+    }
+
+    fn append(&self, lane: u16, batch: Bytes) -> Result<(), LogError> {
+        let (topic, _) = self.credits.lane(lane)?;
         let mut tx = self.tx.lock();
         let publish = Publish::new(topic.clone(), batch, false);
         {
@@ -175,27 +191,6 @@ impl AppendLink {
         }
         tx.publish(publish.topic, publish.payload)?;
         Ok(())
-    }
-}
-
-impl Appender for AppendLink {
-    fn try_append(&self, lane: u16, batch: Bytes) -> Result<(), AppendError> {
-        let (topic, credits) = self.credits.lane(lane)?;
-        let Ok(permit) = credits.try_acquire_many(self.credits.price(&batch)) else {
-            return Err(AppendError::Full(batch));
-        };
-        permit.forget();
-        Ok(self.publish(topic, batch)?)
-    }
-
-    fn append(&self, lane: u16, batch: Bytes) -> BoxFuture<'_, Result<(), LogError>> {
-        Box::pin(async move {
-            let (topic, credits) = self.credits.lane(lane)?;
-            let permit = credits.acquire_many(self.credits.price(&batch)).await;
-            let permit = permit.map_err(|error| LogError::Engine(error.to_string()))?;
-            permit.forget();
-            self.publish(topic, batch)
-        })
     }
 }
 
@@ -262,7 +257,7 @@ impl Follower for FollowLink {
 
     fn done(&mut self, lane: u16, batch: &Bytes) {
         if let Ok((_, credits)) = self.credits.lane(lane) {
-            credits.add_permits(self.credits.price(batch) as usize);
+            credits.add_permits(self.credits.price(batch.len()) as usize);
         }
     }
 

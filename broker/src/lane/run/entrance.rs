@@ -5,18 +5,19 @@
 //!   append(lane, batch)
 //!     |
 //!     |  lock is free?      no --+
-//!     |  log is empty?      no --+--> Appender::append: waits while the lane has no credit left.
-//!     v                               The applier applies the batch later.
-//!   apply it here, under the lock
+//!     |  log is empty?      no --+--> Appender::reserve: waits while the lane has no capacity.
+//!     v                               Then, under the lane's sequence lock: number and append.
+//!   number and apply it here,         The applier applies the batch later.
+//!   under the lock of the state
 //! ```
 //!
 //! | thread A | thread B | applier | order of the lane |
 //! |---|---|---|---|
-//! | locks the lane, applies a1 | | | a1 |
-//! | | finds it locked, appends b1 to the log | | a1 b1 |
-//! | finds b1 in the log, appends a2 behind it | | | a1 b1 a2 |
-//! | | | applies b1, then a2 | |
-//! | locks the lane, applies a3 | | | a1 b1 a2 a3 |
+//! | locks the lane, applies a as number 1 | | | 1 a |
+//! | | finds it locked, appends b as 2 | | 1 a, 2 b |
+//! | finds 2 in the log, appends c as 3 | | | 1 a, 2 b, 3 c |
+//! | | | applies 2, then 3 | |
+//! | locks the lane, applies d as 4 | | | 1 a, 2 b, 3 c, 4 d |
 //!
 //! Applying in place saves two hops between threads. Once a batch is in the log, all later ones go
 //! there too until the applier has applied them all, so nothing overtakes. Entrances try the lock
@@ -26,7 +27,7 @@
 use super::apply::{AbortOnPanic, apply_batch};
 use super::context::NodeContext;
 use super::flusher::Flusher;
-use super::log::{AppendError, Appender, LaneLog, LogError};
+use super::log::{Appender, LaneLog, LogError};
 use super::table::{LaneTable, SharedLane};
 use crate::lane::state::Batch;
 use crate::outbox::Outbox;
@@ -34,9 +35,12 @@ use std::sync::Arc;
 
 /// One thread's entrance to all lanes. Batches that one task appends to a lane, one after the
 /// other, keep their order.
+#[derive(Clone)]
 pub(crate) struct Entrance {
     lanes: Arc<LaneTable>,
-    appender: Box<dyn Appender>,
+    /// Lane `n` has the link `n` modulo their number. All entrances share them: the order of two
+    /// links is not the order in which they were used.
+    links: Arc<[Box<dyn Appender>]>,
     context: Arc<NodeContext>,
     flusher: Arc<Flusher>,
     /// Whether the engine allows batches past the log.
@@ -44,19 +48,30 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    /// An entrance that appends to `log`.
+    /// An entrance that appends to `log` by so many links. There is one for all lanes of a node;
+    /// other threads get theirs by [`of_another_thread`](Self::of_another_thread).
     pub(crate) fn new(
         log: &dyn LaneLog,
+        links: usize,
         lanes: Arc<LaneTable>,
         context: Arc<NodeContext>,
     ) -> Result<Self, LogError> {
+        let links: Result<Vec<_>, _> = (0..links).map(|_| log.appender()).collect();
         Ok(Entrance {
             lanes,
-            appender: log.appender()?,
+            links: links?.into(),
             context,
             flusher: Arc::default(),
             in_place: log.allows_in_place(),
         })
+    }
+
+    /// The entrance of another thread, which appends by the same links.
+    pub(crate) fn of_another_thread(&self) -> Self {
+        Entrance {
+            flusher: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// The flusher of the outboxes that this entrance fills. A task of the thread that uses the
@@ -90,10 +105,10 @@ impl Entrance {
         batch: Batch,
         mut placed: impl FnMut(),
     ) -> impl Future<Output = Result<(), LogError>> {
-        // Not in the future, which would hold both forms of the batch.
-        let batch = batch.into_bytes();
+        // Not an `async fn`: its future would have room for the batch twice.
+        let shared = self.lanes.get(lane);
         async move {
-            let shared = self.lanes.get(lane)?;
+            let shared = shared?;
             if shared.has_stopped() {
                 return Err(LogError::Stopped);
             }
@@ -104,7 +119,11 @@ impl Entrance {
             if !shared.has_log {
                 return Err(LogError::Stopped);
             }
-            self.to_log(lane, shared, batch).await?;
+            let link = self.link(lane)?;
+            if !link.try_reserve(lane, batch.len())? {
+                link.reserve(lane, batch.len()).await?;
+            }
+            shared.append(lane, batch, link)?;
             // The lane may have stopped during the wait. Then the batch must not be acknowledged.
             if shared.has_stopped() {
                 return Err(LogError::Stopped);
@@ -114,9 +133,23 @@ impl Entrance {
         }
     }
 
+    /// The link by which all batches of a lane are appended.
+    fn link(&self, lane: u16) -> Result<&dyn Appender, LogError> {
+        let link = usize::from(lane).checked_rem(self.links.len());
+        let link = link.and_then(|link| self.links.get(link));
+        let none = || LogError::Engine("there is no link to it".to_owned());
+        link.map(Box::as_ref).ok_or_else(none)
+    }
+
     /// Applies the batch in place. False, and nothing has happened, if the lane has a log and is not
     /// idle, or has stopped.
-    fn apply(&self, number: u16, shared: &SharedLane, batch: &[u8], placed: impl FnOnce()) -> bool {
+    fn apply(
+        &self,
+        number: u16,
+        shared: &SharedLane,
+        batch: &Batch,
+        placed: impl FnOnce(),
+    ) -> bool {
         let locked = if shared.has_log {
             shared.state.try_lock()
         } else {
@@ -125,12 +158,13 @@ impl Entrance {
         let Some(mut running) = locked else {
             return false;
         };
-        if shared.has_stopped() || !shared.is_idle(&running) {
+        let Some(header) = shared.number_in_place(&running) else {
             return false;
-        }
+        };
         let _no_half_state = AbortOnPanic;
         placed();
         let mut to_flush = self.flusher.to_flush.lock();
+        let batch = Ok((header, batch.read()));
         apply_batch(
             number,
             shared,
@@ -143,47 +177,6 @@ impl Entrance {
             self.flusher.wake.notify_one();
         }
         true
-    }
-
-    /// Appends the batch to the log, and waits for capacity.
-    async fn to_log(
-        &self,
-        lane: u16,
-        shared: &SharedLane,
-        batch: bytes::Bytes,
-    ) -> Result<(), LogError> {
-        let counted = CountedBatch::new(shared);
-        match self.appender.try_append(lane, batch) {
-            Ok(()) => {}
-            Err(AppendError::Full(batch)) => self.appender.append(lane, batch).await?,
-            Err(AppendError::Log(error)) => return Err(error),
-        }
-        counted.appended();
-        Ok(())
-    }
-}
-
-/// A batch that counts as being in a lane's log. Dropped before it is appended, it does not count
-/// any more.
-struct CountedBatch<'a>(Option<&'a SharedLane>);
-
-impl<'a> CountedBatch<'a> {
-    fn new(lane: &'a SharedLane) -> Self {
-        lane.enter_log();
-        CountedBatch(Some(lane))
-    }
-
-    /// The batch has been appended: the applier uncounts it.
-    fn appended(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for CountedBatch<'_> {
-    fn drop(&mut self) {
-        if let Some(lane) = self.0 {
-            lane.leave_log(&lane.state.lock());
-        }
     }
 }
 
@@ -204,6 +197,8 @@ mod tests {
     use parking_lot::Mutex;
     use std::collections::HashMap;
     use std::time::{Duration, Instant};
+
+    const TERM: u64 = 7;
 
     /// The numbers that each client has sent, in the lane's order.
     struct Notes(Arc<Mutex<HashMap<u64, Vec<u32>>>>);
@@ -276,14 +271,15 @@ mod tests {
         let notes = Arc::default();
         let log = Embedded::start(1, 1 << 10);
         let lanes = Arc::new(LaneTable::new(
+            TERM,
             [lane(0, &notes)].into_iter(),
             lane(1, &notes),
         ));
         let busy = lanes.get(0).unwrap().state.lock();
         let appender = log.appender().unwrap();
-        while appender.try_append(0, vec![0; 100].into()).is_ok() {}
+        while appender.try_reserve(0, 100).unwrap() {}
         for in_place in [true, false] {
-            let mut entrance = Entrance::new(&log, lanes.clone(), context()).unwrap();
+            let mut entrance = Entrance::new(&log, 1, lanes.clone(), context()).unwrap();
             entrance.in_place = in_place;
             let result = entrance.append(1, message(7, 1)).now_or_never();
             assert!(matches!(result, Some(Ok(()))), "{in_place}: {result:?}");
@@ -293,13 +289,15 @@ mod tests {
     }
 
     /// Several threads append to one lane, in place or to the log as it happens. The order of each
-    /// is kept, and nothing is lost or repeated.
+    /// is kept, nothing is lost or repeated, and the numbers have neither holes nor repeats: the
+    /// lane would have stopped.
     #[test]
     fn both_ways_in_keep_one_order() {
         const EACH: u32 = 20_000;
         let notes = Arc::default();
         let log = Embedded::start(1, 4 << 10);
         let lanes = Arc::new(LaneTable::new(
+            TERM,
             [lane(0, &notes)].into_iter(),
             lane(1, &notes),
         ));
@@ -313,23 +311,19 @@ mod tests {
         };
         let stop = applier.stop_handle();
         let applier = std::thread::spawn(|| applier.run());
-        let entrance = || Entrance::new(&log, lanes.clone(), context.clone()).unwrap();
-        let entrances: Vec<_> = (0u64..3).map(|client| (client, entrance())).collect();
+        let first = Entrance::new(&log, 1, lanes.clone(), context.clone()).unwrap();
+        let entrance = |client| (client, first.of_another_thread());
+        let mut entrances: Vec<(u64, Entrance)> = (0..3).map(entrance).collect();
         std::thread::scope(|scope| {
-            for (client, entrance) in &entrances {
+            for (client, entrance) in &mut entrances {
                 scope.spawn(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread().build();
                     runtime.unwrap().block_on(async {
                         for number in 0..EACH {
                             let batch = message(*client, number);
                             // Now and then to the log, although the lane may be idle.
-                            let sent = if number % 97 == 0 {
-                                let lane = entrance.lanes.get(0).unwrap();
-                                entrance.to_log(0, lane, batch.into_bytes()).await
-                            } else {
-                                entrance.append(0, batch).await
-                            };
-                            sent.unwrap();
+                            entrance.in_place = number % 97 != 0;
+                            entrance.append(0, batch).await.unwrap();
                         }
                     });
                 });
@@ -338,6 +332,12 @@ mod tests {
         assert!(lanes.wait_until_applied(Instant::now() + Duration::from_secs(30)));
         stop.stop().unwrap();
         applier.join().unwrap();
+        let shared = lanes.get(0).unwrap();
+        assert!(!shared.has_stopped());
+        assert_eq!(
+            shared.state.lock().lane.last_number(0, TERM),
+            3 * u64::from(EACH)
+        );
         let expected: Vec<u32> = (0..EACH).collect();
         for client in 0..3 {
             assert!(notes.lock()[&client] == expected, "client {client}");

@@ -26,13 +26,19 @@ pub(crate) trait LaneLog: Send + Sync {
 }
 
 /// Appends batches. Those that one appender appends to one lane keep their order.
+///
+/// Appending does not wait, so that a caller may hold a lock for the order of the lane. Waiting for
+/// capacity comes before.
 pub(crate) trait Appender: Send + Sync {
-    /// Appends at once, or returns the batch if the lane has no capacity for it.
-    fn try_append(&self, lane: u16, batch: Bytes) -> Result<(), AppendError>;
+    /// Takes the capacity for one batch of so many bytes, if the lane has it now.
+    fn try_reserve(&self, lane: u16, bytes: usize) -> Result<bool, LogError>;
 
-    /// Waits until the lane has capacity, and resolves when the batch is in the log. If the future
-    /// is dropped before, nothing is appended.
-    fn append(&self, lane: u16, batch: Bytes) -> BoxFuture<'_, Result<(), LogError>>;
+    /// Waits until the lane has the capacity, and takes it. If the future is dropped before it is
+    /// ready, nothing is taken.
+    fn reserve(&self, lane: u16, bytes: usize) -> BoxFuture<'_, Result<(), LogError>>;
+
+    /// Appends a batch for whose bytes capacity was taken.
+    fn append(&self, lane: u16, batch: Bytes) -> Result<(), LogError>;
 }
 
 /// Reads the batches of some lanes.
@@ -54,16 +60,6 @@ pub(crate) trait FollowerWaker: Send + Sync {
     /// Makes the next or the current [`Follower::next`] return none, although batches may be there.
     /// Several wakes may count as one if the follower has not seen the first.
     fn wake(&self) -> Result<(), LogError>;
-}
-
-/// Why a batch was not appended at once.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AppendError {
-    /// The lane has no capacity for this batch now.
-    #[error("the lane has no capacity now")]
-    Full(Bytes),
-    #[error(transparent)]
-    Log(#[from] LogError),
 }
 
 /// Why a lane takes no batch. Clients may see the text.
@@ -94,6 +90,15 @@ pub(crate) mod contract {
         wake_ends_a_wait(&*appender, &mut *all);
     }
 
+    /// Appends a batch if the lane has capacity.
+    fn try_append(appender: &dyn Appender, lane: u16, batch: Bytes) -> bool {
+        let has_capacity = appender.try_reserve(lane, batch.len()).unwrap();
+        if has_capacity {
+            appender.append(lane, batch).unwrap();
+        }
+        has_capacity
+    }
+
     /// Fills a lane with small batches without reading any, then finds all of them in order. Three
     /// times, so that segments rotate.
     fn nothing_unread_is_lost(appender: &dyn Appender, all: &mut dyn Follower, credit: usize) {
@@ -101,11 +106,10 @@ pub(crate) mod contract {
             let mut sent = 0u32;
             loop {
                 let batch = Bytes::from([round.to_be_bytes(), sent.to_be_bytes()].concat());
-                match appender.try_append(1, batch) {
-                    Ok(()) => sent += 1,
-                    Err(AppendError::Full(_)) => break,
-                    Err(error) => panic!("{error}"),
+                if !try_append(appender, 1, batch) {
+                    break;
                 }
+                sent += 1;
             }
             assert!(sent as usize >= credit / 100, "only {sent} batches fit");
             for n in 0..sent {
@@ -120,13 +124,12 @@ pub(crate) mod contract {
     /// A batch that is larger than a lane's capacity is appended alone.
     fn larger_than_the_lane(appender: &dyn Appender, all: &mut dyn Follower, credit: usize) {
         let large = Bytes::from(vec![7; credit * 3]);
-        appender.try_append(2, large.clone()).unwrap();
-        let full = appender.try_append(2, Bytes::from_static(b"x"));
-        assert!(matches!(full, Err(AppendError::Full(_))));
+        assert!(try_append(appender, 2, large.clone()));
+        assert!(!try_append(appender, 2, Bytes::from_static(b"x")));
         let (lane, batch) = all.next(true).unwrap().unwrap();
         assert!(lane == 2 && batch == large);
         all.done(lane, &batch);
-        appender.try_append(2, Bytes::from_static(b"x")).unwrap();
+        assert!(try_append(appender, 2, Bytes::from_static(b"x")));
         let (lane, batch) = all.next(true).unwrap().unwrap();
         all.done(lane, &batch);
     }
@@ -144,7 +147,9 @@ pub(crate) mod contract {
                     runtime.block_on(async {
                         for n in 0..EACH {
                             let batch = [w.to_be_bytes(), n.to_be_bytes()].concat();
-                            appender.append((n % 3) as u16, batch.into()).await.unwrap();
+                            let lane = (n % 3) as u16;
+                            appender.reserve(lane, batch.len()).await.unwrap();
+                            appender.append(lane, batch.into()).unwrap();
                         }
                     });
                 });
@@ -174,7 +179,7 @@ pub(crate) mod contract {
         }
         waker.wake().unwrap();
         waker.wake().unwrap();
-        appender.try_append(0, Bytes::from_static(b"x")).unwrap();
+        assert!(try_append(appender, 0, Bytes::from_static(b"x")));
         let (lane, batch) = loop {
             if let Some(next) = all.next(true).unwrap() {
                 break next;

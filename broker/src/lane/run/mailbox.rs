@@ -116,7 +116,6 @@ fn entry(notice: &Notice) -> Entry<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::lane::state::read_batch;
     use std::cell::RefCell;
     use tokio::sync::Notify;
 
@@ -155,8 +154,7 @@ mod tests {
                 if lane == 0 {
                     return std::future::pending().await;
                 }
-                let bytes = batch.into_bytes();
-                for entry in read_batch(&bytes).unwrap() {
+                for entry in batch.read() {
                     let Ok(Entry::Publish(publish)) = entry else {
                         panic!("{entry:?}");
                     };

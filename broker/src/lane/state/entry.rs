@@ -1,4 +1,4 @@
-//! The entries of a lane's log, and how a batch of them is encoded.
+//! The entries of a lane's log, and how one is encoded.
 //!
 //! An entry is self-contained: it carries ids instead of pointers, its own time, and everything
 //! that the policy decided before. Every node that applies the same log therefore reaches the same
@@ -6,18 +6,9 @@
 
 use crate::packet::{PublishProperties, QoS, SubscribeOptions};
 use crate::policy::{Actor, EndReason, Mount, Request};
+use bytes::Bytes;
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize, Serializer};
-
-/// The first byte of every batch. A change to [`Entry`] that old readers cannot decode changes it.
-const FORMAT: u8 = 2;
-
-/// Entries of a batch, at most.
-pub(crate) const BATCH_ENTRIES: usize = 1_024;
-
-/// Bytes of a batch with more than one entry, at most. Topic aliases are expanded in an entry, so a
-/// packet of eight bytes may need 64 KiB here.
-pub(crate) const BATCH_BYTES: usize = 256 << 10;
 
 /// One thing that happens in a lane.
 ///
@@ -178,143 +169,30 @@ pub(crate) struct DisconnectEntry<'a> {
     pub reason: EndReason,
 }
 
-/// Encoded entries that are appended to one lane's log together.
-///
-/// ```text
-/// +--------+------------------+------------------+----
-/// | FORMAT | entry (postcard) | entry (postcard) | ...
-/// +--------+------------------+------------------+----
-/// ```
-///
-/// A batch takes one place in the lane's order: no other entry comes between its entries. It is
-/// bounded by [`BATCH_ENTRIES`] and [`BATCH_BYTES`], but a single entry of any size fits.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    bytes: Vec<u8>,
-    entries: usize,
-}
-
-/// The batch has no capacity for one more entry. Nothing was added to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BatchFull;
-
-/// Why a batch, or the rest of one, cannot be read, and what to do about it. Its lane must stop: a
-/// lane that skips an entry has a state that does not follow from its log.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BatchError {
-    /// Another version of the server wrote it.
-    #[error(
-        "a batch has format {0}, and this version reads format {FORMAT}; \
-         restart the server with the version that wrote the batch"
-    )]
-    Format(u8),
-    /// A bug, or a damaged log.
-    #[error("a batch is empty; restart the server and report this")]
-    Empty,
-    /// A bug, or a damaged log.
-    #[error(
-        "a batch of the right format holds no valid entry: {0}; restart the server and report this"
-    )]
-    Entry(#[from] postcard::Error),
-}
-
-impl Batch {
-    /// A batch of one entry.
-    pub(crate) fn of(entry: &Entry<'_>) -> Self {
-        let mut batch = Batch::default();
-        batch.encode(entry);
-        batch
+impl<'a> Entry<'a> {
+    /// The entry alone, for what keeps one outside of a batch.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        let mut bytes = Vec::with_capacity(256);
+        self.encode(&mut bytes);
+        bytes.into_boxed_slice().into()
     }
 
-    /// As few batches as the entries need, in their order.
-    pub(crate) fn all_of<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Vec<Self> {
-        let mut batches: Vec<Batch> = Vec::new();
-        for entry in entries {
-            let last = batches.last_mut();
-            if last.is_none_or(|batch| batch.push(&entry).is_err()) {
-                batches.push(Batch::of(&entry));
-            }
+    /// Adds the encoded entry to `bytes`. False, and nothing is added, if it cannot be encoded.
+    pub(super) fn encode(&self, bytes: &mut Vec<u8>) -> bool {
+        let before = bytes.len();
+        let encoded = postcard::serialize_with_flavor(self, Behind(bytes));
+        // Writing to a Vec cannot fail, so this is a bug.
+        if let Err(error) = &encoded {
+            tracing::error!(%error, "an entry could not be encoded");
+            bytes.truncate(before);
         }
-        batches
+        encoded.is_ok()
     }
 
-    /// Adds an entry behind those that are in the batch.
-    ///
-    /// # Errors
-    /// The batch would exceed a limit. An empty batch takes every entry.
-    pub(crate) fn push(&mut self, entry: &Entry<'_>) -> Result<(), BatchFull> {
-        let (entries, len) = (self.entries, self.bytes.len());
-        if entries >= BATCH_ENTRIES {
-            return Err(BatchFull);
-        }
-        self.encode(entry);
-        if entries > 0 && self.bytes.len() > BATCH_BYTES {
-            self.bytes.truncate(len);
-            self.entries = entries;
-            return Err(BatchFull);
-        }
-        Ok(())
+    /// The first entry of `bytes`, and the bytes behind it.
+    pub(super) fn decode(bytes: &'a [u8]) -> postcard::Result<(Self, &'a [u8])> {
+        postcard::take_from_bytes(bytes)
     }
-
-    fn encode(&mut self, entry: &Entry<'_>) {
-        if self.bytes.is_empty() {
-            self.bytes.reserve(256);
-            self.bytes.push(FORMAT);
-        }
-        let before = self.bytes.len();
-        match postcard::serialize_with_flavor(entry, Behind(&mut self.bytes)) {
-            Ok(()) => self.entries += 1,
-            // Writing to a Vec cannot fail, so this is a bug.
-            Err(error) => {
-                tracing::error!(%error, "an entry could not be encoded");
-                self.bytes.truncate(before);
-            }
-        }
-    }
-
-    /// How many entries are in the batch.
-    pub(crate) fn entries(&self) -> usize {
-        self.entries
-    }
-
-    /// The bytes that the batch has when it is encoded.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The encoded batch. A log may hold it for long, so spare capacity is given back.
-    pub(crate) fn into_bytes(self) -> bytes::Bytes {
-        self.bytes.into_boxed_slice().into()
-    }
-}
-
-/// The entries of a batch, in order. After the first that cannot be read there is no other.
-///
-/// # Errors
-/// The batch is empty or has an unknown format.
-pub(crate) fn read_batch(
-    batch: &[u8],
-) -> Result<impl Iterator<Item = Result<Entry<'_>, BatchError>>, BatchError> {
-    let mut rest = match batch.split_first() {
-        Some((&FORMAT, rest)) => rest,
-        Some((&other, _)) => return Err(BatchError::Format(other)),
-        None => return Err(BatchError::Empty),
-    };
-    Ok(std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        match postcard::take_from_bytes(rest) {
-            Ok((entry, left)) => {
-                rest = left;
-                Some(Ok(entry))
-            }
-            Err(error) => {
-                rest = &[];
-                Some(Err(error.into()))
-            }
-        }
-    }))
 }
 
 impl<'a> PropertiesEntry<'a> {
@@ -363,139 +241,4 @@ impl Flavor for Behind<'_> {
 /// Writes a slice of bytes in one piece: by default, serde writes it byte by byte.
 fn as_bytes<S: Serializer>(bytes: &&[u8], s: S) -> Result<S::Ok, S::Error> {
     s.serialize_bytes(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::policy::SessionId;
-    use proptest::prelude::*;
-
-    const WHO: Actor<'_> = Actor {
-        session: SessionId { term: 9, n: 7 },
-        connection: 1,
-        user: "alice",
-    };
-
-    #[test]
-    fn a_batch_is_read_as_it_was_written() {
-        let properties = PropertiesEntry {
-            payload_format_indicator: Some(true),
-            message_expiry: Some(5),
-            content_type: Some("text/plain"),
-            response_topic: None,
-            correlation_data: Some(&[1, 2]),
-            user_properties: vec![("a", "b")],
-        };
-        let entries = [
-            Entry::Publish(PublishEntry {
-                at: 1,
-                origin: Some(WHO),
-                topic: "a/b",
-                payload: b"hi",
-                qos: QoS::AtLeastOnce,
-                retain: true,
-                properties: Some(Box::new(properties)),
-            }),
-            Entry::Unsubscribe(UnsubscribeEntry {
-                at: 2,
-                who: WHO,
-                request_id: 3,
-                filters: vec![(0, "a/#")],
-            }),
-            Entry::Ended(DisconnectEntry {
-                at: 3,
-                who: WHO,
-                reason: EndReason::Lost("why".into()),
-            }),
-            Entry::Timer {
-                at: 4,
-                key: "k",
-                generation: 5,
-            },
-            Entry::Disconnected(DisconnectEntry {
-                at: 5,
-                who: WHO,
-                reason: EndReason::Orderly,
-            }),
-        ];
-        let mut batch = Batch::default();
-        for entry in &entries {
-            assert_eq!(batch.push(entry), Ok(()));
-        }
-        let bytes = batch.into_bytes();
-        let back: Vec<_> = read_batch(&bytes).unwrap().map(Result::unwrap).collect();
-        assert_eq!(back, entries);
-    }
-
-    /// A message by the server with so many bytes.
-    fn message(payload: &[u8]) -> Entry<'_> {
-        Entry::Publish(PublishEntry::of_server(0, "t", payload))
-    }
-
-    #[test]
-    fn a_batch_is_bounded_by_entries_and_by_bytes() {
-        let mut batch = Batch::default();
-        for _ in 0..BATCH_ENTRIES {
-            assert_eq!(batch.push(&message(b"x")), Ok(()));
-        }
-        let len = batch.len();
-        assert_eq!(batch.push(&message(b"x")), Err(BatchFull));
-        assert_eq!(batch.len(), len, "it has not changed");
-
-        let half = vec![7; BATCH_BYTES / 2];
-        let mut batch = Batch::of(&message(&half));
-        assert_eq!(batch.push(&message(&half)), Err(BatchFull));
-        assert_eq!(batch.push(&message(b"x")), Ok(()), "a small one still fits");
-        let bytes = batch.into_bytes();
-        assert!(bytes.len() <= BATCH_BYTES);
-        assert_eq!(read_batch(&bytes).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn one_entry_of_any_size_fits() {
-        let large = vec![7; 2 * BATCH_BYTES];
-        let mut batch = Batch::default();
-        assert_eq!(batch.push(&message(&large)), Ok(()));
-        assert_eq!(batch.push(&message(b"x")), Err(BatchFull));
-        let bytes = batch.into_bytes();
-        let entries: Vec<_> = read_batch(&bytes).unwrap().map(Result::unwrap).collect();
-        assert_eq!(entries, [message(&large)]);
-    }
-
-    #[test]
-    fn entries_fill_batches_in_order() {
-        let payloads: Vec<Vec<u8>> = (0..10).map(|n| vec![n; BATCH_BYTES / 4]).collect();
-        let batches = Batch::all_of(payloads.iter().map(|payload| message(payload)));
-        let mut back = Vec::new();
-        for batch in batches {
-            let bytes = batch.into_bytes();
-            let entries: Vec<_> = read_batch(&bytes).unwrap().map(Result::unwrap).collect();
-            assert!((1..=3).contains(&entries.len()));
-            back.extend(entries.iter().map(|entry| match entry {
-                Entry::Publish(publish) => publish.payload.to_vec(),
-                other => panic!("{other:?}"),
-            }));
-        }
-        assert_eq!(back, payloads);
-    }
-
-    #[test]
-    fn an_unknown_format_is_refused_and_named() {
-        assert!(matches!(
-            read_batch(&[9]).err(),
-            Some(BatchError::Format(9))
-        ));
-        assert!(matches!(read_batch(&[]).err(), Some(BatchError::Empty)));
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(entries) = read_batch(&bytes) {
-                prop_assert!(entries.count() <= 200);
-            }
-        }
-    }
 }

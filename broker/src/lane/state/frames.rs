@@ -1,7 +1,7 @@
 //! Encodes an outgoing PUBLISH: once for each form that subscribers need, not once for each
 //! subscriber.
 
-use super::entry::{Batch, Entry, PublishEntry};
+use super::entry::{Entry, PublishEntry};
 use super::retained::{RetainedMessage, expires_at, remaining};
 use super::subscription::Subscription;
 use crate::packet::{PublishParts, QoS, Version, encode_publish};
@@ -52,7 +52,7 @@ pub(super) struct Frames<'a> {
     /// Asked of the hook when the first form for 5.0 is encoded.
     stamps: Option<Stamps>,
     forms: [Option<Frame>; 13],
-    /// The entry as a batch, for shared groups.
+    /// The encoded entry, for shared groups.
     batch: Option<Bytes>,
 }
 
@@ -67,10 +67,10 @@ impl<'a> Frames<'a> {
         }
     }
 
-    /// The entry as a batch. Another member of a shared group may need it, to encode the message
+    /// The encoded entry. Another member of a shared group may need it, to encode the message
     /// for itself.
     pub(super) fn entry_batch(&mut self) -> Bytes {
-        let write = || Batch::of(&Entry::Publish(self.message.entry.clone())).into_bytes();
+        let write = || Entry::Publish(self.message.entry.clone()).to_bytes();
         self.batch.get_or_insert_with(write).clone()
     }
 

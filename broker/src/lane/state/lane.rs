@@ -1,5 +1,6 @@
 //! The state of one lane, and the function that applies an entry to it.
 
+use super::batch::BatchHeader;
 use super::entry::{Entry, PublishEntry};
 use super::host::LaneHost;
 use super::retained::{RetainedLimits, RetainedStore};
@@ -7,6 +8,7 @@ use super::subscribers::Subscribers;
 use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
 use super::totals::LaneCounts;
+use super::writers::{BatchTurn, Writers};
 use crate::policy::{Actor, Effect, HookContext, LaneHook, Limit};
 use std::cmp::Ordering;
 
@@ -38,6 +40,7 @@ pub(crate) struct Lane {
     pub(super) now: u64,
     /// How many entries have been applied.
     position: u64,
+    writers: Writers,
     pub(super) subscriptions: Subscriptions,
     pub(super) retained: RetainedStore,
     pub(super) subscribers: Subscribers,
@@ -64,6 +67,7 @@ impl Lane {
             number,
             now: 0,
             position: 0,
+            writers: Writers::default(),
             subscriptions: Subscriptions::of(number),
             retained: RetainedStore::new(limits),
             subscribers: Subscribers::default(),
@@ -71,6 +75,20 @@ impl Lane {
             effects: Vec::new(),
             expiry_timer: None,
         }
+    }
+
+    /// Begins a batch. Apply its entries if this is [`BatchTurn::Take`], and none of them otherwise.
+    pub(crate) fn begin(&mut self, header: &BatchHeader) -> BatchTurn {
+        let turn = self.writers.begin(header);
+        if turn == BatchTurn::Take {
+            self.advance_time(header.at);
+        }
+        turn
+    }
+
+    /// The number of the last batch that the lane took of this writer and term; 0: of none.
+    pub(crate) fn last_number(&self, writer: u32, term: u64) -> u64 {
+        self.writers.last(writer, term)
     }
 
     /// Applies the next entry of the log, in full: when this returns, the outboxes hold all that

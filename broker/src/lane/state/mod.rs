@@ -2,7 +2,8 @@
 //!
 //! | what | files |
 //! |---|---|
-//! | the log's entries, and a topic's lane | `entry`, `lane_of` |
+//! | the log's batches and entries, and a topic's lane | `batch`, `entry`, `lane_of` |
+//! | the order of batches | `writers` |
 //! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
 //! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
 //! | retained messages | `retained`, `walk`; sent by `replay` |
@@ -33,6 +34,7 @@
 //! - `hash::fnv1a` (`lane_of`), which is pure.
 //! - `tracing` (`entry`): one line, for a bug.
 
+mod batch;
 mod entry;
 mod fanout;
 mod frames;
@@ -54,10 +56,12 @@ mod subscriptions;
 mod totals;
 mod tree;
 mod walk;
+mod writers;
 
+pub(crate) use batch::{BATCH_BYTES, BATCH_ENTRIES, Batch, BatchError, BatchHeader, Entries, read};
 pub(crate) use entry::{
-    BATCH_BYTES, BATCH_ENTRIES, Batch, BatchError, DisconnectEntry, Entry, FilterEntry,
-    PropertiesEntry, PublishEntry, SubscribeEntry, UnsubscribeEntry, read_batch,
+    DisconnectEntry, Entry, FilterEntry, PropertiesEntry, PublishEntry, SubscribeEntry,
+    UnsubscribeEntry,
 };
 pub(crate) use host::LaneHost;
 pub(crate) use index::Index;
@@ -68,3 +72,4 @@ pub(crate) use retained::RetainedLimits;
 pub(crate) use retained::{RetainedMessage, RetainedStore};
 pub(crate) use subscription::{Slot, Subscription};
 pub(crate) use totals::{LANE_COUNTS, LaneTotals};
+pub(crate) use writers::BatchTurn;

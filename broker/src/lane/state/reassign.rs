@@ -10,7 +10,7 @@
 //! A message that no member takes stays where it is. At the end of the session it is dropped, and
 //! counted.
 
-use super::entry::{Entry, read_batch};
+use super::entry::Entry;
 use super::frames::Frames;
 use super::host::LaneHost;
 use super::lane::Lane;
@@ -150,9 +150,9 @@ impl Lane {
         host: &mut dyn LaneHost,
     ) -> bool {
         // The message as it was when the lane accepted it.
-        let entry = read_batch(&share.batch).ok().and_then(|mut all| all.next());
+        let entry = Entry::decode(&share.batch);
         let group = self.subscriptions.group(&share.group);
-        let (Some(Ok(Entry::Publish(entry))), Some(group)) = (entry, group) else {
+        let (Ok((Entry::Publish(entry), _)), Some(group)) = (entry, group) else {
             return false;
         };
         let marked = entry.origin.map(|origin| (origin, share.mark));
