@@ -38,6 +38,7 @@ pub(super) fn apply_batch(
 fn apply_entries(lane: &mut Lane, batch: &[u8], host: &mut NodeHost<'_>) -> Result<(), BatchError> {
     for entry in state::read_batch(batch)? {
         lane.apply(&entry?, host);
+        lane.check_rules()?;
     }
     Ok(())
 }
@@ -63,6 +64,7 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::lane::run::context::NodeContext;
+    use crate::lane::state::lane_with;
     use crate::lane::{
         Batch, Entry, FilterEntry, LaneTable, Mailboxes, PublishEntry, RetainedLimits,
         SubscribeEntry, Timers,
@@ -96,7 +98,7 @@ mod tests {
                 messages: 1,
                 bytes: 1,
             };
-            let lane = |lane| Lane::new(lane, Box::new(AllowAll), limits);
+            let lane = |lane| lane_with(lane, Box::new(AllowAll), limits);
             Scene {
                 lanes: LaneTable::new((0..2).map(lane), lane(2)),
                 context: NodeContext {
@@ -184,6 +186,24 @@ mod tests {
             assert!(elsewhere.condition().closing.is_none());
             assert_eq!(heard(&elsewhere), 1);
         }
+    }
+
+    #[test]
+    fn rules_that_cannot_be_read_stop_their_lane_only() {
+        let scene = Scene::new();
+        let (here, elsewhere) = (scene.subscriber(0), scene.subscriber(1));
+        let rules = Entry::Rules {
+            version: 2,
+            body: b"",
+        };
+        let behind = PublishEntry::of_server(1, "t", b"hi");
+        let batch = Batch::all_of([rules, Entry::Publish(behind)].into_iter());
+        scene.apply(0, &batch.into_iter().next().unwrap().into_bytes());
+        assert!(scene.lanes.get(0).unwrap().has_stopped());
+        let close = here.condition().closing.unwrap();
+        assert_eq!(close.text, LogError::Stopped.to_string());
+        assert!(!here.take_bytes().ends_with(b"hi"), "nothing behind it");
+        assert!(elsewhere.condition().closing.is_none());
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl LaneTable {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::lane::state::RetainedLimits;
+    use crate::lane::state::{RetainedLimits, lane_with};
     use crate::policy::AllowAll;
     use std::time::Duration;
 
@@ -127,7 +127,7 @@ mod tests {
             messages: 1,
             bytes: 1,
         };
-        let lane = |number| Lane::new(number, Box::new(AllowAll), limits);
+        let lane = |number| lane_with(number, Box::new(AllowAll), limits);
         LaneTable::new((0..2).map(lane), lane(2))
     }
 

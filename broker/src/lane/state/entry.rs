@@ -5,7 +5,7 @@
 //! state.
 
 use crate::packet::{PublishProperties, QoS, SubscribeOptions};
-use crate::policy::{Actor, EndReason, Mount, Request};
+use crate::policy::{Actor, EndReason, Mount, Request, RulesError};
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -60,6 +60,15 @@ pub(crate) enum Entry<'a> {
         key: &'a str,
         /// The hook's own; it ignores a generation that is not its latest.
         generation: u64,
+    },
+    /// The configuration that decides outcomes in this lane, from here on.
+    Rules {
+        /// Grows with each change. Rules whose version is not above that of the present ones change
+        /// nothing.
+        version: u64,
+        /// The encoded [`LaneRules`](super::rules::LaneRules).
+        #[serde(serialize_with = "as_bytes")]
+        body: &'a [u8],
     },
 }
 
@@ -216,6 +225,9 @@ pub(crate) enum BatchError {
         "a batch of the right format holds no valid entry: {0}; restart the server and report this"
     )]
     Entry(#[from] postcard::Error),
+    /// Another version of the server wrote the rules, a bug, or a damaged log.
+    #[error("{0}; restart the server with the version that wrote these rules")]
+    Rules(RulesError),
 }
 
 impl Batch {
@@ -361,7 +373,7 @@ impl Flavor for Behind<'_> {
 }
 
 /// Writes a slice of bytes in one piece: by default, serde writes it byte by byte.
-fn as_bytes<S: Serializer>(bytes: &&[u8], s: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_bytes<S: Serializer>(bytes: &&[u8], s: S) -> Result<S::Ok, S::Error> {
     s.serialize_bytes(bytes)
 }
 
@@ -419,6 +431,10 @@ mod tests {
                 who: WHO,
                 reason: EndReason::Orderly,
             }),
+            Entry::Rules {
+                version: 6,
+                body: b"rules",
+            },
         ];
         let mut batch = Batch::default();
         for entry in &entries {

@@ -3,6 +3,7 @@
 use super::entry::{Entry, PublishEntry};
 use super::host::LaneHost;
 use super::retained::{RetainedLimits, RetainedStore};
+use super::rules::Rules;
 use super::subscribers::Subscribers;
 use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
@@ -34,12 +35,14 @@ use std::sync::Arc;
 /// | `Subscribe`, `Unsubscribe` | `subscribe`, `unsubscribe` | `subscribe.rs`, then `replay.rs` |
 /// | `Disconnected`, `Ended`, `Resume` | `disconnected`, `ended`, `resume` | `resume.rs`, `reassign.rs` |
 /// | `Timer` | `apply` | this one |
+/// | `Rules` | `take_rules` | `rules.rs` |
 pub(crate) struct Lane {
     pub(super) number: u16,
     /// In milliseconds since the Unix epoch: the latest time of any entry so far.
     pub(super) now: u64,
     /// How many entries have been applied.
     position: u64,
+    pub(super) rules: Rules,
     pub(super) subscriptions: Subscriptions,
     pub(super) retained: RetainedStore,
     pub(super) subscribers: Subscribers,
@@ -59,15 +62,15 @@ const EXPIRY_TIMER: &str = "\0retained";
 const EXPIRED_AT_ONCE: usize = 1_000;
 
 impl Lane {
-    /// A lane without any entry. `limits` holds for retained messages that the hook does not limit
-    /// itself.
-    pub(crate) fn new(number: u16, hook: Box<dyn LaneHook>, limits: RetainedLimits) -> Self {
+    /// A lane without any entry. Until it has rules it refuses every SUBSCRIBE and PUBLISH.
+    pub(crate) fn new(number: u16, hook: Box<dyn LaneHook>) -> Self {
         Lane {
             number,
             now: 0,
             position: 0,
+            rules: Rules::default(),
             subscriptions: Subscriptions::of(number),
-            retained: RetainedStore::new(limits),
+            retained: RetainedStore::new(RetainedLimits::default()),
             subscribers: Subscribers::default(),
             hook,
             effects: Vec::new(),
@@ -99,6 +102,7 @@ impl Lane {
                     self.perform_effects(host);
                 }
             }
+            Entry::Rules { version, body } => self.take_rules(*version, body, host),
         }
     }
 

@@ -6,6 +6,7 @@
 //! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
 //! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
 //! | retained messages | `retained`, `walk`; sent by `replay` |
+//! | the configuration that decides outcomes | `rules` |
 //! | delivery | `fanout`, `frames` |
 //! | shared groups | `sharing`, `reassign` |
 //! | what a lane asks of its runner | `host` |
@@ -29,7 +30,6 @@
 //!   `Request`, `Message`, `Verdict`, `Mark`, `Limit`, `Stamps`, `Refusal`, `Effect`,
 //!   `HookContext`), also `Attempt` and `Notice`. They belong to this folder, and `policy` should
 //!   re-export them.
-//! - `roommq_config::Limits` (`retained`): the share of one lane should be an argument.
 //! - `hash::fnv1a` (`lane_of`), which is pure.
 //! - `tracing` (`entry`): one line, for a bug.
 
@@ -46,6 +46,7 @@ mod reassign;
 mod replay;
 mod resume;
 mod retained;
+mod rules;
 mod sharing;
 mod subscribe;
 mod subscribers;
@@ -66,5 +67,8 @@ pub(crate) use lane_of::{lane_of, lane_of_filter, spans_lanes};
 pub(crate) use retained::RetainedLimits;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use retained::{RetainedMessage, RetainedStore};
+pub(crate) use rules::LaneRules;
+#[cfg(test)]
+pub(crate) use rules::tests::lane_with;
 pub(crate) use subscription::Subscription;
 pub(crate) use totals::{LANE_COUNTS, LaneTotals};
