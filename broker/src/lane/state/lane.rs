@@ -3,7 +3,7 @@
 use super::entry::{Entry, PublishEntry};
 use super::host::LaneHost;
 use super::retained::{RetainedLimits, RetainedStore};
-use super::rules::Rules;
+use super::rules::RulesState;
 use super::subscribers::Subscribers;
 use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
@@ -35,14 +35,14 @@ use std::sync::Arc;
 /// | `Subscribe`, `Unsubscribe` | `subscribe`, `unsubscribe` | `subscribe.rs`, then `replay.rs` |
 /// | `Disconnected`, `Ended`, `Resume` | `disconnected`, `ended`, `resume` | `resume.rs`, `reassign.rs` |
 /// | `Timer` | `apply` | this one |
-/// | `Rules` | `take_rules` | `rules.rs` |
+/// | `Rules` | `take_rules` | `judge.rs` |
 pub(crate) struct Lane {
     pub(super) number: u16,
     /// In milliseconds since the Unix epoch: the latest time of any entry so far.
     pub(super) now: u64,
     /// How many entries have been applied.
     position: u64,
-    pub(super) rules: Rules,
+    pub(super) rules: RulesState,
     pub(super) subscriptions: Subscriptions,
     pub(super) retained: RetainedStore,
     pub(super) subscribers: Subscribers,
@@ -68,7 +68,7 @@ impl Lane {
             number,
             now: 0,
             position: 0,
-            rules: Rules::default(),
+            rules: RulesState::default(),
             subscriptions: Subscriptions::of(number),
             retained: RetainedStore::new(RetainedLimits::default()),
             subscribers: Subscribers::default(),

@@ -2,7 +2,7 @@
 use super::super::entry::{
     DisconnectEntry, FilterEntry, PropertiesEntry, SubscribeEntry, UnsubscribeEntry,
 };
-use super::super::rules::tests::lane_with;
+use super::super::judge::tests::lane_with;
 use super::*;
 use crate::packet::{QoS, ReasonCode, RetainHandling, SubscribeOptions, Version};
 use crate::policy::{

@@ -6,7 +6,7 @@
 //! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
 //! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
 //! | retained messages | `retained`, `walk`; sent by `replay` |
-//! | the configuration that decides outcomes | `rules` |
+//! | the configuration that decides outcomes | `rules`, `judge` |
 //! | delivery | `fanout`, `frames` |
 //! | shared groups | `sharing`, `reassign` |
 //! | what a lane asks of its runner | `host` |
@@ -38,6 +38,7 @@ mod fanout;
 mod frames;
 mod host;
 mod index;
+mod judge;
 mod lane;
 mod lane_of;
 mod levels;
@@ -62,13 +63,13 @@ pub(crate) use entry::{
 };
 pub(crate) use host::LaneHost;
 pub(crate) use index::Index;
+#[cfg(test)]
+pub(crate) use judge::tests::lane_with;
 pub(crate) use lane::Lane;
 pub(crate) use lane_of::{lane_of, lane_of_filter, spans_lanes};
 pub(crate) use retained::RetainedLimits;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use retained::{RetainedMessage, RetainedStore};
 pub(crate) use rules::LaneRules;
-#[cfg(test)]
-pub(crate) use rules::tests::lane_with;
 pub(crate) use subscription::Subscription;
 pub(crate) use totals::{LANE_COUNTS, LaneTotals};
