@@ -11,15 +11,16 @@ use crate::filters::{covers, levels, overlaps};
 use crate::hook::OutsideTopics;
 use crate::refusal::not_authorized;
 use crate::topics;
-use globset::GlobMatcher;
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{Principal, Refusal};
-use roommq_config::{AccessRule, Permission, Settings};
+use roommq_config::{AccessRule, NamePattern, Permission, Settings};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::str::Split;
 
-/// All rules in their order, and the defaults.
-#[derive(Debug)]
+/// All rules in their order, and the defaults. They travel in the log of a lane, with patterns as
+/// text.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct AccessRules {
     rules: Vec<TopicRule>,
     /// Whether topics to which no rule applies are allowed.
@@ -29,17 +30,23 @@ pub(crate) struct AccessRules {
 }
 
 /// One `[[access]]`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct TopicRule {
     patterns: Vec<FilterPattern>,
     /// The users that the rule is for. None: everybody.
-    users: Option<Vec<GlobMatcher>>,
+    users: Option<Vec<UserPattern>>,
     publish: Option<Permission>,
     subscribe: Option<Permission>,
 }
 
+/// A glob that matches user names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct UserPattern(NamePattern);
+
 /// A topic filter that may contain `%u` and `%c`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 struct FilterPattern {
     text: Box<str>,
     has_client: bool,
@@ -76,14 +83,36 @@ impl<'a> Requester<'a> {
     }
 }
 
-impl FilterPattern {
-    fn new(text: &str) -> FilterPattern {
+impl TryFrom<String> for UserPattern {
+    type Error = globset::Error;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        NamePattern::of_users(&text).map(UserPattern)
+    }
+}
+
+impl From<UserPattern> for String {
+    fn from(pattern: UserPattern) -> String {
+        pattern.0.text
+    }
+}
+
+impl From<String> for FilterPattern {
+    fn from(text: String) -> FilterPattern {
         FilterPattern {
-            text: text.into(),
             has_client: text.contains("%c"),
+            text: text.into(),
         }
     }
+}
 
+impl From<FilterPattern> for String {
+    fn from(pattern: FilterPattern) -> String {
+        pattern.text.into()
+    }
+}
+
+impl FilterPattern {
     /// The filter for `who`. If the pattern contains `%c` and the client id is not known, a rule
     /// that denies matches every client id, and a rule that allows matches none.
     fn of<'a>(
@@ -141,17 +170,10 @@ fn fill(level: &str, user: &str, client: &str) -> String {
 
 impl TopicRule {
     fn new(rule: &AccessRule) -> TopicRule {
-        let matcher = |pattern: &roommq_config::NamePattern| pattern.matcher.clone();
+        let users = rule.users.as_ref();
         TopicRule {
-            patterns: rule
-                .topics
-                .iter()
-                .map(|text| FilterPattern::new(text))
-                .collect(),
-            users: rule
-                .users
-                .as_ref()
-                .map(|users| users.iter().map(matcher).collect()),
+            patterns: rule.topics.iter().cloned().map(Into::into).collect(),
+            users: users.map(|users| users.iter().cloned().map(UserPattern).collect()),
             publish: rule.publish,
             subscribe: rule.subscribe,
         }
@@ -178,7 +200,7 @@ impl TopicRule {
             return true;
         };
         let name = topics::name_of_level(user);
-        users.iter().any(|glob| glob.is_match(&*name))
+        users.iter().any(|user| user.0.matcher.is_match(&*name))
     }
 }
 

@@ -11,12 +11,12 @@ use crate::join_proof::JoinProof;
 use crate::notice;
 use crate::refusal::refused;
 use crate::room::{Room, not_a_member};
-use crate::room_policy::RoomPolicies;
+use crate::room_policy::{RoomPolicies, RoomRules};
 use crate::topics::{self, FilterScope, TopicKind};
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{
     Actor, Attempt, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal,
-    Request, SessionId, Stamps, Verdict,
+    Request, RulesError, SessionId, Stamps, Verdict,
 };
 use roommq_broker::rate_limiter::RateLimiters;
 use smol_str::SmolStr;
@@ -30,9 +30,32 @@ pub(crate) trait OutsideTopics: fmt::Debug + Send + Sync {
     fn may_see(&self, user: &str, topic: &str) -> bool;
 }
 
+/// The rules of one version, as a lane uses them.
+#[derive(Debug, Clone)]
+pub(crate) struct CompiledRules {
+    /// What holds for each room.
+    pub rooms: Arc<RoomPolicies>,
+    /// Who may see what, outside rooms and inboxes.
+    pub outside: Arc<dyn OutsideTopics>,
+}
+
+/// Reads rules that came by the log of a lane. The lanes of a server share one, so that it need not
+/// compile rules again for each of them.
+pub(crate) trait RulesReader: fmt::Debug + Send + Sync {
+    /// Reads encoded rules. The answer follows from `rules` alone.
+    ///
+    /// # Errors
+    /// The rules have an unknown format, or are damaged.
+    fn read(&self, rules: &[u8]) -> Result<CompiledRules, RulesError>;
+}
+
 /// The rooms of one lane.
 #[derive(Debug)]
 pub(crate) struct LaneRooms {
+    reader: Arc<dyn RulesReader>,
+    /// Of the present rules. A room that has the policy of an earlier version looks for its policy
+    /// again before it uses it.
+    rules_version: u64,
     policies: Arc<RoomPolicies>,
     outside: Arc<dyn OutsideTopics>,
     /// By name. A `SmolStr` holds a short name inline, so that comparing it causes no further cache
@@ -56,15 +79,25 @@ struct SessionRooms {
 }
 
 impl LaneRooms {
-    pub fn new(policies: Arc<RoomPolicies>, outside: Arc<dyn OutsideTopics>) -> LaneRooms {
+    /// A lane without rooms. Until it has rules, nobody may do anything.
+    pub fn new(reader: Arc<dyn RulesReader>) -> LaneRooms {
         LaneRooms {
-            policies,
-            outside,
+            reader,
+            rules_version: 0,
+            policies: Arc::new(RoomPolicies::new(RoomRules::default())),
+            outside: Arc::new(Unseen),
             rooms: HashMap::new(),
             sessions: HashMap::new(),
             order: 0,
             errors: notice::error_limiters(),
         }
+    }
+
+    /// The room of this name, with its policy by the present rules.
+    fn room_mut(&mut self, name: &str) -> Option<&mut Room> {
+        let room = self.rooms.get_mut(name)?;
+        room.follow(&self.policies, self.rules_version);
+        Some(room)
     }
 
     fn is_stale(&self, who: Actor<'_>) -> bool {
@@ -74,13 +107,13 @@ impl LaneRooms {
 
     /// `created`: the rooms that earlier requests of the same packet create.
     fn may_join<'a>(
-        &self,
+        &mut self,
         who: Actor<'_>,
         room: &'a str,
         proof: &[u8],
         created: &mut BTreeSet<&'a str>,
     ) -> Result<(), Refusal> {
-        if let Some(room) = self.rooms.get(room) {
+        if let Some(room) = self.room_mut(room) {
             return room.check_capacity(who.user);
         }
         if !JoinProof::from_bytes(proof).may_create {
@@ -105,7 +138,8 @@ impl LaneRooms {
     fn new_room(&mut self, cx: &HookContext<'_>, name: &str) -> Room {
         self.order += 1;
         let epoch = Epoch::new(cx.now, cx.position.wrapping_add(self.order));
-        Room::new(name.into(), Arc::clone(self.policies.of(name)), epoch)
+        let policy = Arc::clone(self.policies.of(name));
+        Room::new(name.into(), policy, self.rules_version, epoch)
     }
 
     fn remove_if_idle(&mut self, name: &str) {
@@ -183,6 +217,18 @@ impl LaneRooms {
 }
 
 impl LaneHook for LaneRooms {
+    fn rules(
+        &mut self,
+        _: &mut HookContext<'_>,
+        version: u64,
+        rules: &[u8],
+    ) -> Result<(), RulesError> {
+        let rules = self.reader.read(rules)?;
+        (self.policies, self.outside) = (rules.rooms, rules.outside);
+        self.rules_version = version;
+        Ok(())
+    }
+
     fn judge(
         &mut self,
         _: &mut HookContext<'_>,
@@ -222,15 +268,14 @@ impl LaneHook for LaneRooms {
                 let room = self.new_room(cx, name);
                 self.rooms.insert(SmolStr::new(room.name()), room);
             }
-            let Some(room) = self.rooms.get_mut(name) else {
+            let Some(room) = self.room_mut(name) else {
                 continue;
             };
             room.join(cx, who, request.filter);
+            let name = Arc::clone(room.name());
             let session = self.sessions.entry(who.session).or_default();
             session.connection = who.connection;
-            if !session.rooms.contains(name) {
-                session.rooms.insert(Arc::clone(room.name()));
-            }
+            session.rooms.insert(name);
         }
     }
 
@@ -242,7 +287,7 @@ impl LaneHook for LaneRooms {
             let FilterScope::Room { room, peek: false } = topics::scope(filter) else {
                 continue;
             };
-            if let Some(here) = self.rooms.get_mut(room) {
+            if let Some(here) = self.room_mut(room) {
                 here.leave(cx, who, filter);
                 self.forget_if_left(who, room);
                 self.remove_if_idle(room);
@@ -256,10 +301,10 @@ impl LaneHook for LaneRooms {
         };
         let names: Vec<Arc<str>> = session.rooms.iter().cloned().collect();
         for name in names {
-            let Some(room) = self.rooms.get_mut(&*name) else {
+            let generation = self.order + 1;
+            let Some(room) = self.room_mut(&name) else {
                 continue;
             };
-            let generation = self.order + 1;
             if room.session_ended(cx, who, reason, generation) {
                 self.order = generation;
                 cx.effects.push(Effect::Wake {
@@ -282,8 +327,9 @@ impl LaneHook for LaneRooms {
         let retains = message.retain && !message.payload.is_empty();
         match topics::kind(message.topic) {
             TopicKind::Room { room: name, .. } => {
-                let verdict = match self.rooms.get_mut(name) {
-                    Some(room) => room.publish(cx, &self.policies.limits, who, message)?,
+                let limits = self.policies.limits;
+                let verdict = match self.room_mut(name) {
+                    Some(room) => room.publish(cx, &limits, who, message)?,
                     None => self.publish_to_no_room(cx, who, name, message)?,
                 };
                 if message.retain {
@@ -314,7 +360,7 @@ impl LaneHook for LaneRooms {
 
     fn expired(&mut self, cx: &mut HookContext<'_>, topic: &str) {
         if let TopicKind::Room { room: name, .. } = topics::kind(topic)
-            && let Some(room) = self.rooms.get_mut(name)
+            && let Some(room) = self.room_mut(name)
         {
             room.retained_ended(cx);
             self.remove_if_idle(name);
@@ -342,7 +388,10 @@ impl LaneHook for LaneRooms {
                 }
                 // When a room is removed, its `_info` is cleared for everybody who may have it.
                 rest.is_some_and(topics::is_info)
-                    && room.map_or_else(|| self.policies.of(name).is_open(), Room::is_open)
+                    && match room {
+                        Some(room) => room.is_open(&self.policies, self.rules_version),
+                        None => self.policies.of(name).is_open(),
+                    }
             }
             TopicKind::Inbox { user, .. } => user == who.user,
             TopicKind::Rooms | TopicKind::Inboxes => false,
@@ -358,10 +407,20 @@ impl LaneHook for LaneRooms {
         let Some((name, user)) = key.split_once('/') else {
             return;
         };
-        if let Some(room) = self.rooms.get_mut(name) {
+        if let Some(room) = self.room_mut(name) {
             room.grace_ended(cx, user, generation);
             self.remove_if_idle(name);
         }
+    }
+}
+
+/// Shows nothing: no rules have come.
+#[derive(Debug)]
+struct Unseen;
+
+impl OutsideTopics for Unseen {
+    fn may_see(&self, _: &str, _: &str) -> bool {
+        false
     }
 }
 

@@ -43,7 +43,7 @@ use roommq_broker::policy::{
 };
 use roommq_broker::rate_limiter::RateLimiters;
 use roommq_config::Settings;
-use rules::Rules;
+use rules::{Rules, RulesMemo};
 use scram::{DecoyKey, Exchange, Verifiers};
 use std::sync::Arc;
 
@@ -51,6 +51,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Bridge {
     rules: Rules,
+    lane_rules: Arc<RulesMemo>,
     anonymous: bool,
     passwords: PasswordChecks,
     /// None: the operating system gave no random bytes for decoys.
@@ -65,8 +66,10 @@ impl Bridge {
     pub fn new(settings: &Settings, users: Users) -> Arc<Bridge> {
         let verifiers = random_bytes()
             .map(|key| users.verifiers(DecoyKey(key), settings.auth.scram_iterations));
+        let rules = Rules::new(settings);
         Arc::new(Bridge {
-            rules: Rules::new(settings),
+            lane_rules: Arc::new(RulesMemo::new(&rules)),
+            rules,
             anonymous: settings.auth.anonymous,
             verifiers: verifiers.ok().map(Arc::new),
             passwords: PasswordChecks::new(users, settings.limits.password_checks),
@@ -171,8 +174,11 @@ impl Policy for Bridge {
 
 impl LaneHooks for Bridge {
     fn open(&self, _: u16) -> Box<dyn LaneHook> {
-        let policies = Arc::clone(&self.rules.rooms);
-        Box::new(LaneRooms::new(policies, self.rules.access.clone()))
+        Box::new(LaneRooms::new(self.lane_rules.clone()))
+    }
+
+    fn rules(&self) -> Vec<u8> {
+        self.rules.encoded.clone()
     }
 }
 

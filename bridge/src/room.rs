@@ -4,7 +4,7 @@ use crate::epoch::Epoch;
 use crate::membership::{JoinOutcome, LeaveOutcome, Members};
 use crate::notice::{EventKind, RoomEvent, RoomInfo, json};
 use crate::refusal::{not_authorized, refused};
-use crate::room_policy::{RoomLimits, RoomPolicy};
+use crate::room_policy::{RoomLimits, RoomPolicies, RoomPolicy};
 use crate::topics;
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub(crate) struct Room {
     name: Arc<str>,
     policy: Arc<RoomPolicy>,
+    /// The version of the rules that `policy` is from.
+    rules_version: u64,
     epoch: Epoch,
     /// The offset of the last message. 0: none yet.
     offset: u64,
@@ -30,10 +32,11 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub fn new(name: Arc<str>, policy: Arc<RoomPolicy>, epoch: Epoch) -> Room {
+    pub fn new(name: Arc<str>, policy: Arc<RoomPolicy>, rules_version: u64, epoch: Epoch) -> Room {
         Room {
             name,
             policy,
+            rules_version,
             epoch,
             offset: 0,
             changes: 0,
@@ -46,8 +49,20 @@ impl Room {
         &self.name
     }
 
-    pub fn is_open(&self) -> bool {
-        self.policy.is_open()
+    /// Takes the policy of the present rules, unless the room has it. The lane calls this before
+    /// all that the policy can decide.
+    pub fn follow(&mut self, policies: &RoomPolicies, version: u64) {
+        if self.rules_version != version {
+            self.policy = Arc::clone(policies.of(&self.name));
+            self.rules_version = version;
+        }
+    }
+
+    /// Whether everybody may join, by the present rules.
+    pub fn is_open(&self, policies: &RoomPolicies, version: u64) -> bool {
+        let is_old = self.rules_version != version;
+        let policy = is_old.then(|| policies.of(&self.name));
+        policy.unwrap_or(&self.policy).is_open()
     }
 
     pub fn is_idle(&self) -> bool {
@@ -246,7 +261,12 @@ impl Room {
             json(&RoomInfo {
                 room: (&*self.name).into(),
                 subject: None,
-                access: if self.is_open() { "open" } else { "list" }.into(),
+                access: if self.policy.is_open() {
+                    "open"
+                } else {
+                    "list"
+                }
+                .into(),
                 count: self.members.count(),
                 limit: self.policy.limit,
                 epoch: self.epoch.to_string().into(),

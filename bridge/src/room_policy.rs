@@ -1,15 +1,28 @@
 //! Which policy holds for a room: that of the first pattern that matches its name, else the
 //! default.
 
-use globset::GlobMatcher;
-use std::collections::HashSet;
+use globset::{Glob, GlobMatcher};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// The rules of all rooms, as they travel in the log of a lane. [`RoomPolicies`] are made from them.
+/// By default nobody may do anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RoomRules {
+    /// Policies by patterns of room names. The first pattern that matches decides.
+    pub named: Vec<(Glob, RoomPolicy)>,
+    /// What holds for the other rooms.
+    pub default: RoomPolicy,
+    /// The limits of all rooms.
+    pub limits: RoomLimits,
+}
+
 /// What holds for one room.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoomPolicy {
     /// The users who may join, as in a topic level. None: everybody.
-    pub members: Option<HashSet<Box<str>>>,
+    pub members: Option<BTreeSet<Box<str>>>,
     /// The most members at once, lost members within their grace period included.
     pub limit: Option<u32>,
     /// Whether only members publish.
@@ -22,19 +35,20 @@ pub(crate) struct RoomPolicy {
     pub of_one: bool,
 }
 
-/// Who creates a room by joining it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who creates a room by joining it. The order of the variants is part of the rules' format.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Creators {
     /// Everybody who may connect.
     Anyone,
     /// Users with credentials.
     Authenticated,
     /// Nobody.
+    #[default]
     Nobody,
 }
 
 /// The limits of all rooms.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoomLimits {
     /// Milliseconds from `lost` to `left`.
     pub grace: u64,
@@ -84,14 +98,14 @@ impl RoomPolicy {
 }
 
 impl RoomPolicies {
-    /// The first of `named` that matches wins; `default` holds for the other rooms.
-    pub fn new(
-        named: Vec<(GlobMatcher, RoomPolicy)>,
-        default: RoomPolicy,
-        limits: RoomLimits,
-    ) -> RoomPolicies {
+    pub fn new(rules: RoomRules) -> RoomPolicies {
+        let RoomRules {
+            named,
+            default,
+            limits,
+        } = rules;
         let strict_publish = default.is_strict() || named.iter().any(|(_, one)| one.is_strict());
-        let shared = |(pattern, policy)| (pattern, Arc::new(policy));
+        let shared = |(pattern, policy): (Glob, _)| (pattern.compile_matcher(), Arc::new(policy));
         RoomPolicies {
             named: named.into_iter().map(shared).collect(),
             default: Arc::new(default),
@@ -136,34 +150,47 @@ pub(crate) mod tests {
     /// A policy of each kind: `staff-*` by list, `duo` for two, `talk-*` for members; `creators` of
     /// all other rooms.
     pub(crate) fn policies(creators: Creators, limits: RoomLimits) -> RoomPolicies {
-        let glob = |text| globset::Glob::new(text).unwrap().compile_matcher();
+        RoomPolicies::new(rules(creators, limits))
+    }
+
+    /// The rules of the same policies.
+    pub(crate) fn rules(creators: Creators, limits: RoomLimits) -> RoomRules {
         let staff = ["alice", "a%2Fb", "~probe"].map(Into::into);
         let one = |limit| RoomPolicy {
             limit,
             of_one: true,
             ..open()
         };
-        let named = [
+        let staff = RoomPolicy {
+            members: Some(BTreeSet::from(staff)),
+            ..open()
+        };
+        let talk = RoomPolicy {
+            members_publish: true,
+            ..open()
+        };
+        let named = vec![
             ("staff-open", one(None)),
-            (
-                "staff-*",
-                RoomPolicy {
-                    members: Some(HashSet::from(staff)),
-                    ..open()
-                },
-            ),
+            ("staff-*", staff),
             ("duo", one(Some(2))),
-            (
-                "talk-*",
-                RoomPolicy {
-                    members_publish: true,
-                    ..open()
-                },
-            ),
+            ("talk-*", talk),
         ];
-        let named = named.map(|(text, policy)| (glob(text), policy));
-        let default = RoomPolicy { creators, ..open() };
-        RoomPolicies::new(named.into(), default, limits)
+        RoomRules {
+            limits,
+            ..rules_of(named, RoomPolicy { creators, ..open() })
+        }
+    }
+
+    /// Rules by these patterns, and by one policy for all other rooms.
+    pub(crate) fn rules_of(named: Vec<(&str, RoomPolicy)>, default: RoomPolicy) -> RoomRules {
+        let named = named.into_iter();
+        RoomRules {
+            named: named
+                .map(|(text, policy)| (Glob::new(text).unwrap(), policy))
+                .collect(),
+            default,
+            limits: LIMITS,
+        }
     }
 
     #[test]
@@ -195,7 +222,7 @@ pub(crate) mod tests {
 
     #[test]
     fn publishing_is_strict_if_any_policy_is() {
-        let strict = |default| RoomPolicies::new(Vec::new(), default, LIMITS).strict_publish;
+        let strict = |default| RoomPolicies::new(rules_of(vec![], default)).strict_publish;
         assert!(!strict(open()));
         assert!(strict(RoomPolicy {
             creators: Creators::Nobody,

@@ -2,7 +2,7 @@
 use super::*;
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
-use roommq_broker::policy::{Actor, AuthStep, SessionId};
+use roommq_broker::policy::{Actor, AuthStep, HookContext, SessionId};
 use roommq_config::Permission;
 
 fn request(user_name: Option<&str>, password: Option<&'static [u8]>) -> ConnectRequest {
@@ -131,7 +131,14 @@ fn a_lane_shows_topics_outside_rooms_as_the_settings_say() {
     };
     let sees = |settings: &Settings, topic| {
         let bridge = Bridge::new(settings, Users::default());
-        bridge.open(0).may_see(bob, topic)
+        let mut hook = bridge.open(0);
+        let mut cx = HookContext {
+            now: 0,
+            position: 1,
+            effects: &mut Vec::new(),
+        };
+        hook.rules(&mut cx, 1, &bridge.rules()).unwrap();
+        hook.may_see(bob, topic)
     };
     assert!(sees(&settings, "sensors/1"));
     settings.topics.outside_rooms = Permission::Deny;

@@ -8,7 +8,7 @@ pub use listener::{
     ClientCertificates, Endpoint, Listener, ListenerLimits, Tls, Transport, UserFrom, WebSocket,
 };
 
-use globset::GlobMatcher;
+use globset::{GlobBuilder, GlobMatcher};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -82,6 +82,21 @@ pub struct NamePattern {
     pub text: String,
     /// The compiled glob.
     pub matcher: GlobMatcher,
+}
+
+impl NamePattern {
+    /// A glob of user names.
+    ///
+    /// # Errors
+    /// The text is no glob.
+    pub fn of_users(text: &str) -> Result<NamePattern, globset::Error> {
+        // A user name may contain a backslash. `[*]` matches an asterisk instead of `\\*`.
+        let glob = GlobBuilder::new(text).backslash_escape(false).build()?;
+        Ok(NamePattern {
+            text: text.to_owned(),
+            matcher: glob.compile_matcher(),
+        })
+    }
 }
 
 /// Two patterns are equal if they are written the same.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::tests::{LOST, Lane, who};
 use super::*;
-use crate::room_policy::tests::{LIMITS, open};
+use crate::room_policy::tests::{open, rules_of};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -173,7 +173,7 @@ struct Run {
 impl Run {
     fn new() -> Run {
         Run {
-            lane: Lane::new(RoomPolicies::new(Vec::new(), open(), LIMITS)),
+            lane: Lane::new(RoomPolicies::new(rules_of(vec![], open()))),
             model: Model::default(),
             published: Published::default(),
             live: [(0, false); CLIENTS],

@@ -3,6 +3,7 @@ use super::*;
 use crate::room_policy::Creators;
 use crate::room_policy::tests::{LIMITS, policies};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// The rooms of a lane, with its own time and log position.
 pub(super) struct Lane {
@@ -32,17 +33,46 @@ impl OutsideTopics for Outside {
     }
 }
 
+/// Rules by their names, which are one byte each.
+#[derive(Debug)]
+struct Known(BTreeMap<u8, CompiledRules>);
+
+impl RulesReader for Known {
+    fn read(&self, rules: &[u8]) -> Result<CompiledRules, RulesError> {
+        let known = rules.first().and_then(|name| self.0.get(name));
+        known.cloned().ok_or_else(|| RulesError::new("unknown"))
+    }
+}
+
 impl Lane {
     pub fn new(policies: RoomPolicies) -> Lane {
         Lane::beside(Outside(true), policies)
     }
 
     fn beside(outside: Outside, policies: RoomPolicies) -> Lane {
-        Lane {
-            hook: LaneRooms::new(Arc::new(policies), Arc::new(outside)),
+        Lane::by_first(vec![(outside, policies)])
+    }
+
+    /// A lane that follows the first of these rules. They are named from 0 on.
+    fn by_first(rules: Vec<(Outside, RoomPolicies)>) -> Lane {
+        let compiled = rules.into_iter().map(|(outside, rooms)| CompiledRules {
+            rooms: Arc::new(rooms),
+            outside: Arc::new(outside),
+        });
+        let mut lane = Lane {
+            hook: LaneRooms::new(Arc::new(Known((0..).zip(compiled).collect()))),
             now: 1_000_000,
             position: 0,
-        }
+        };
+        lane.rules(1, 0).unwrap();
+        lane
+    }
+
+    /// An entry that brings the rules of this name.
+    fn rules(&mut self, version: u64, name: u8) -> Result<(), RulesError> {
+        let (read, effects) = self.entry(|hook, cx| hook.rules(cx, version, &[name]));
+        assert_eq!(effects, []);
+        read
     }
 
     /// Applies one entry. Returns the answer and the effects.
@@ -401,6 +431,7 @@ fn a_client_that_may_not_create_joins_only_rooms_that_exist() {
     assert_eq!(lane.subscribe_with(&[], guest, &["rooms/a/#"]).0, []);
 }
 
+mod changes;
 mod crowd;
 mod messages;
 mod sight;

@@ -34,7 +34,7 @@ pub(crate) use run::{
     Timers,
 };
 pub(crate) use state::{
-    BATCH_BYTES, BATCH_ENTRIES, Batch, DisconnectEntry, Entry, FilterEntry, Index, Lane,
+    BATCH_BYTES, BATCH_ENTRIES, Batch, DisconnectEntry, Entry, FilterEntry, Index, Lane, LaneRules,
     LaneTotals, PropertiesEntry, PublishEntry, RetainedLimits, SubscribeEntry, Subscription,
     UnsubscribeEntry, lane_of, lane_of_filter, spans_lanes,
 };

@@ -9,6 +9,20 @@ use roommq_mqtt::session::Mark;
 /// State of its owner beside a lane's subscriptions. Methods that decide must be implemented; methods that only inform
 /// may be left out.
 pub trait LaneHook: Send {
+    /// Takes the rules of the configuration, from [`LaneHooks::rules`], which hold from here on. Called before any method
+    /// that decides, and again after each change. `version` grows with each call. A hook without rules ignores them.
+    ///
+    /// # Errors
+    /// The rules cannot be read. The hook has not changed, and the lane stops.
+    fn rules(
+        &mut self,
+        _: &mut HookContext<'_>,
+        _version: u64,
+        _rules: &[u8],
+    ) -> Result<(), RulesError> {
+        Ok(())
+    }
+
     /// Decides whether these subscriptions may be made. The result has one answer for each request, in order. Effects of
     /// a yes must not show before [`LaneHook::subscribed`].
     fn judge(
@@ -63,6 +77,24 @@ pub trait LaneHooks: Send + Sync + 'static {
     /// Makes the hook of one lane. Lanes are numbered from 0; the last is the lane of the node, with the topics under
     /// `$SYS`.
     fn open(&self, lane: u16) -> Box<dyn LaneHook>;
+
+    /// The part of the configuration that decides outcomes in the hooks, encoded for [`LaneHook::rules`]. It travels in an
+    /// entry, so equal configurations should give equal bytes.
+    fn rules(&self) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+/// Why the rules of a lane cannot be read, in a few words for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the rules of a lane cannot be read: {0}")]
+pub struct RulesError(String);
+
+impl RulesError {
+    /// An error with this reason.
+    pub fn new(reason: impl Into<String>) -> RulesError {
+        RulesError(reason.into())
+    }
 }
 
 /// The time and position of an entry, and the list that takes the hook's effects.

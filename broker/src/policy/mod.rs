@@ -19,7 +19,8 @@ pub use access::{
 };
 pub use allow_all::AllowAll;
 pub use hook::{
-    Effect, EndReason, HookContext, LaneHook, LaneHooks, Limit, Message, Request, Stamps, Verdict,
+    Effect, EndReason, HookContext, LaneHook, LaneHooks, Limit, Message, Request, RulesError,
+    Stamps, Verdict,
 };
 pub use identity::{Actor, ConnectRequest, Peer, Principal, SessionId};
 pub use roommq_mqtt::Refusal;

@@ -7,7 +7,8 @@ use crate::connection::serve;
 use crate::fairness::HandshakePacer;
 use crate::gate::Gate;
 use crate::lane::{
-    Embedded, Entrance, Lane, LaneTable, Mailboxes, NodeContext, RetainedLimits, Timers,
+    Batch, Embedded, Entrance, Entry, Lane, LaneRules, LaneTable, LogError, Mailboxes, NodeContext,
+    RetainedLimits, Timers,
 };
 use crate::listener::{self, BindError, BoundListener, ConnectionLimit, IoThread};
 use crate::metrics::Counters;
@@ -23,7 +24,8 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 impl Server {
-    /// Starts a server. It accepts the first socket only after everything else runs.
+    /// Starts a server. It accepts the first socket only after everything else runs. Blocks, so it must not be called by
+    /// a task of an async runtime.
     ///
     /// # Errors
     /// See [`StartError`]. After an error no thread is left but idle ones of the lanes' engine.
@@ -40,7 +42,7 @@ impl Server {
         let lanes = options.lane_count();
         let log = Embedded::start(lanes, options.lanes.credit_bytes);
         let term = new_term();
-        let table = Arc::new(open_lanes(term, &options, hooks));
+        let table = Arc::new(open_lanes(term, lanes, hooks));
         let (mailboxes, mailbox_readers) = Mailboxes::new(lanes);
         let context = Arc::new(NodeContext {
             sessions: Arc::new(Sessions::new(term, options.limits.kept_sessions)),
@@ -57,6 +59,9 @@ impl Server {
         let nodes = build_nodes(&runtimes, &options, &entrance, &context, &counters);
         let first = nodes.first().map(|(_, node)| node.clone());
         let node = first.ok_or_else(|| io::Error::other("no thread for sockets"))?;
+
+        let rules = lane_rules(&options, hooks)?;
+        background.block_on(append_rules(&node.entrance, lanes, &rules))?;
 
         // Background tasks. $SYS is among them, so a client that connects finds its topics.
         let (timers, entrance) = (context.timers.clone(), node.entrance.clone());
@@ -107,11 +112,31 @@ fn bind_all(on: &Handle, options: &Options) -> Result<Vec<BoundListener>, BindEr
     options.listeners.iter().map(bind).collect()
 }
 
-fn open_lanes(term: u64, options: &Options, hooks: &dyn LaneHooks) -> LaneTable {
-    let lanes = options.lane_count();
-    let limits = RetainedLimits::of(&options.limits, lanes);
-    let open = |lane| Lane::new(lane, hooks.open(lane), limits);
+fn open_lanes(term: u64, lanes: u16, hooks: &dyn LaneHooks) -> LaneTable {
+    let open = |lane| Lane::new(lane, hooks.open(lane));
     LaneTable::new(term, (0..lanes).map(open), open(lanes))
+}
+
+/// The rules of each lane by the settings.
+fn lane_rules(options: &Options, hooks: &dyn LaneHooks) -> Result<Vec<u8>, StartError> {
+    let all = RetainedLimits {
+        messages: options.limits.retained,
+        bytes: options.limits.retained_bytes,
+    };
+    let rules = LaneRules {
+        retained: all.share(options.lane_count()),
+        hook: &hooks.rules(),
+    };
+    rules.to_bytes().map_err(|e| StartError::Log(e.to_string()))
+}
+
+/// Appends these rules to every lane, the lane of the node included. Until then a lane refuses what clients ask for.
+async fn append_rules(entrance: &Entrance, lanes: u16, body: &[u8]) -> Result<(), LogError> {
+    for lane in 0..=lanes {
+        let rules = Entry::Rules { version: 1, body };
+        entrance.append(lane, Batch::of(&rules)).await?;
+    }
+    Ok(())
 }
 
 /// Makes a node for each runtime, and spawns the task that flushes its outboxes.

@@ -1,6 +1,7 @@
 //! Rules for topics outside rooms and inboxes.
 
 use super::NamePattern;
+use serde::{Deserialize, Serialize};
 
 /// Permissions for some topics and some users. A rule without a permission for an action does not
 /// apply to that action.
@@ -17,8 +18,8 @@ pub struct AccessRule {
     pub subscribe: Option<Permission>,
 }
 
-/// Whether an action is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether an action is allowed. Encoded by the number of its variant, so their order is fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Permission {
     /// It is allowed.
     Allow,

@@ -3,7 +3,6 @@
 use super::{Hint, text};
 use crate::settings::NamePattern;
 use config::ValueKind;
-use globset::GlobBuilder;
 
 /// The longest pattern, in bytes: as long as a user's name in a topic level.
 ///
@@ -26,13 +25,7 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Vec<NamePattern>, Hint> 
         if text == "me" || text.starts_with('_') {
             return Err(format!("{HINT}; no user is called {text:?}"));
         }
-        // A user name may contain a backslash. `[*]` matches an asterisk instead of `\\*`.
-        let glob = GlobBuilder::new(text).backslash_escape(false).build();
-        let glob = glob.map_err(|e| format!("{HINT}; {text:?}: {}", e.kind()))?;
-        Ok(NamePattern {
-            text: text.to_owned(),
-            matcher: glob.compile_matcher(),
-        })
+        NamePattern::of_users(text).map_err(|e| format!("{HINT}; {text:?}: {}", e.kind()))
     };
     items.iter().map(pattern).collect()
 }

@@ -59,6 +59,7 @@ fn apply_entries(
     };
     for entry in entries {
         running.lane.apply(&entry?, &mut host);
+        running.lane.check_rules()?;
     }
     Ok(())
 }
@@ -83,9 +84,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::clock;
-    use crate::lane::state::read;
+    use crate::lane::state::{lane_with, read};
     use crate::lane::{
-        Batch, Entry, FilterEntry, Lane, LaneTable, Mailboxes, PublishEntry, RetainedLimits,
+        Batch, Entry, FilterEntry, LaneTable, Mailboxes, PublishEntry, RetainedLimits,
         SubscribeEntry, Timers,
     };
     use crate::packet::{QoS, SubscribeOptions, Version};
@@ -118,7 +119,7 @@ mod tests {
                 messages: 1,
                 bytes: 1,
             };
-            let lane = |lane| Lane::new(lane, Box::new(AllowAll), limits);
+            let lane = |lane| lane_with(lane, Box::new(AllowAll), limits);
             Scene {
                 lanes: LaneTable::new(TERM, (0..2).map(lane), lane(2)),
                 context: NodeContext {
@@ -258,5 +259,23 @@ mod tests {
         scene.apply(0, &message(3));
         assert!(scene.lanes.get(0).unwrap().has_stopped());
         assert_eq!(heard(&subscriber), 1);
+    }
+
+    #[test]
+    fn rules_that_cannot_be_read_stop_their_lane_only() {
+        let scene = Scene::new();
+        let (here, elsewhere) = (scene.subscriber(0), scene.subscriber(1));
+        let rules = Entry::Rules {
+            version: 2,
+            body: b"",
+        };
+        let behind = PublishEntry::of_server(1, "t", b"hi");
+        let batch = Batch::all_of([rules, Entry::Publish(behind)].into_iter());
+        scene.apply(0, &batch.into_iter().next().unwrap().seal(&header(2)));
+        assert!(scene.lanes.get(0).unwrap().has_stopped());
+        let close = here.condition().closing.unwrap();
+        assert_eq!(close.text, LogError::Stopped.to_string());
+        assert!(!here.take_bytes().ends_with(b"hi"), "nothing behind it");
+        assert!(elsewhere.condition().closing.is_none());
     }
 }

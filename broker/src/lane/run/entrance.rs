@@ -184,6 +184,7 @@ impl Entrance {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::lane::state::lane_with;
     use crate::lane::{
         Applier, Embedded, Entry, Lane, LaneLog, Mailboxes, PublishEntry, RetainedLimits, Timers,
     };
@@ -253,7 +254,7 @@ mod tests {
             messages: 1,
             bytes: 1,
         };
-        Lane::new(number, Box::new(Notes(Arc::clone(notes))), limits)
+        lane_with(number, Box::new(Notes(Arc::clone(notes))), limits)
     }
 
     fn context() -> Arc<NodeContext> {

@@ -173,7 +173,7 @@ impl LaneTable {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::lane::state::{BatchTurn, RetainedLimits};
+    use crate::lane::state::{BatchTurn, RetainedLimits, lane_with};
     use crate::policy::{AllowAll, BoxFuture};
     use bytes::Bytes;
     use std::time::Duration;
@@ -185,7 +185,7 @@ mod tests {
             messages: 1,
             bytes: 1,
         };
-        let lane = |number| Lane::new(number, Box::new(AllowAll), limits);
+        let lane = |number| lane_with(number, Box::new(AllowAll), limits);
         LaneTable::new(TERM, (0..2).map(lane), lane(2))
     }
 

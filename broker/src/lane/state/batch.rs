@@ -1,6 +1,7 @@
 //! A batch: entries that take one place in a lane's log together, and the header before them.
 
 use super::entry::Entry;
+use crate::policy::RulesError;
 use bytes::{Buf, BufMut, Bytes};
 
 /// The format that this version writes, and the latest that it can read.
@@ -86,6 +87,9 @@ pub(crate) enum BatchError {
     /// A bug: a log that nobody else writes to repeats nothing and loses nothing.
     #[error("batch {0} of this server is out of turn; restart the server and report this")]
     OutOfTurn(u64),
+    /// Another version of the server wrote the rules, a bug, or a damaged log.
+    #[error("{0}; restart the server with the version that wrote these rules")]
+    Rules(RulesError),
 }
 
 impl Batch {
@@ -292,6 +296,10 @@ mod tests {
                 who: WHO,
                 reason: EndReason::Orderly,
             }),
+            Entry::Rules {
+                version: 6,
+                body: b"rules",
+            },
         ];
         let mut batch = Batch::default();
         for entry in &entries {

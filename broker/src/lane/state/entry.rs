@@ -52,6 +52,15 @@ pub(crate) enum Entry<'a> {
         /// The hook's own; it ignores a generation that is not its latest.
         generation: u64,
     },
+    /// The configuration that decides outcomes in this lane, from here on.
+    Rules {
+        /// Grows with each change. Rules whose version is not above that of the present ones change
+        /// nothing.
+        version: u64,
+        /// The encoded [`LaneRules`](super::rules::LaneRules).
+        #[serde(serialize_with = "as_bytes")]
+        body: &'a [u8],
+    },
 }
 
 /// An application message.
@@ -239,6 +248,6 @@ impl Flavor for Behind<'_> {
 }
 
 /// Writes a slice of bytes in one piece: by default, serde writes it byte by byte.
-fn as_bytes<S: Serializer>(bytes: &&[u8], s: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_bytes<S: Serializer>(bytes: &&[u8], s: S) -> Result<S::Ok, S::Error> {
     s.serialize_bytes(bytes)
 }

@@ -4,6 +4,7 @@ use super::batch::BatchHeader;
 use super::entry::{Entry, PublishEntry};
 use super::host::LaneHost;
 use super::retained::{RetainedLimits, RetainedStore};
+use super::rules::RulesState;
 use super::subscribers::Subscribers;
 use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
@@ -34,6 +35,7 @@ use std::cmp::Ordering;
 /// | `Subscribe`, `Unsubscribe` | `subscribe`, `unsubscribe` | `subscribe.rs`, then `replay.rs` |
 /// | `Disconnected`, `Ended`, `Resume` | `disconnected`, `ended`, `resume` | `resume.rs`, `reassign.rs` |
 /// | `Timer` | `apply` | this one |
+/// | `Rules` | `take_rules` | `judge.rs` |
 pub(crate) struct Lane {
     pub(super) number: u16,
     /// In milliseconds since the Unix epoch: the latest time of any entry so far.
@@ -41,6 +43,7 @@ pub(crate) struct Lane {
     /// How many entries have been applied.
     position: u64,
     writers: Writers,
+    pub(super) rules: RulesState,
     pub(super) subscriptions: Subscriptions,
     pub(super) retained: RetainedStore,
     pub(super) subscribers: Subscribers,
@@ -60,16 +63,16 @@ const EXPIRY_TIMER: &str = "\0retained";
 const EXPIRED_AT_ONCE: usize = 1_000;
 
 impl Lane {
-    /// A lane without any entry. `limits` holds for retained messages that the hook does not limit
-    /// itself.
-    pub(crate) fn new(number: u16, hook: Box<dyn LaneHook>, limits: RetainedLimits) -> Self {
+    /// A lane without any entry. Until it has rules it refuses every SUBSCRIBE and PUBLISH.
+    pub(crate) fn new(number: u16, hook: Box<dyn LaneHook>) -> Self {
         Lane {
             number,
             now: 0,
             position: 0,
             writers: Writers::default(),
+            rules: RulesState::default(),
             subscriptions: Subscriptions::of(number),
-            retained: RetainedStore::new(limits),
+            retained: RetainedStore::new(RetainedLimits::default()),
             subscribers: Subscribers::default(),
             hook,
             effects: Vec::new(),
@@ -115,6 +118,7 @@ impl Lane {
                     self.perform_effects(host);
                 }
             }
+            Entry::Rules { version, body } => self.take_rules(*version, body, host),
         }
     }
 

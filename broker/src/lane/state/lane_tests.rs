@@ -2,6 +2,7 @@
 use super::super::entry::{
     DisconnectEntry, FilterEntry, PropertiesEntry, SubscribeEntry, UnsubscribeEntry,
 };
+use super::super::judge::tests::lane_with;
 use super::*;
 use crate::outbox::Outbox;
 use crate::packet::{QoS, ReasonCode, RetainHandling, SubscribeOptions, Version};
@@ -149,7 +150,7 @@ impl Scene {
             host.outboxes.insert(who.session, outbox(version));
         }
         Scene {
-            lane: Lane::new(0, hook, RETAINED_LIMITS),
+            lane: lane_with(0, hook, RETAINED_LIMITS),
             host,
         }
     }
@@ -588,6 +589,8 @@ fn a_member_needs_capacity_for_a_whole_message_with_its_properties() {
 
 #[path = "reassign_tests.rs"]
 mod reassign;
+#[path = "rules_tests.rs"]
+mod rules;
 
 /// Allows everything, and counts the calls of `may_see`.
 #[derive(Default)]

@@ -7,6 +7,7 @@
 //! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
 //! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
 //! | retained messages | `retained`, `walk`; sent by `replay` |
+//! | the configuration that decides outcomes | `rules`, `judge` |
 //! | delivery | `fanout`, `frames` |
 //! | shared groups | `sharing`, `reassign` |
 //! | what a lane asks of its runner | `host` |
@@ -30,7 +31,6 @@
 //!   `Request`, `Message`, `Verdict`, `Mark`, `Limit`, `Stamps`, `Refusal`, `Effect`,
 //!   `HookContext`), also `Attempt` and `Notice`. They belong to this folder, and `policy` should
 //!   re-export them.
-//! - `roommq_config::Limits` (`retained`): the share of one lane should be an argument.
 //! - `hash::fnv1a` (`lane_of`), which is pure.
 //! - `tracing` (`entry`): one line, for a bug.
 
@@ -40,6 +40,7 @@ mod fanout;
 mod frames;
 mod host;
 mod index;
+mod judge;
 mod lane;
 mod lane_of;
 mod levels;
@@ -48,6 +49,7 @@ mod reassign;
 mod replay;
 mod resume;
 mod retained;
+mod rules;
 mod sharing;
 mod subscribe;
 mod subscribers;
@@ -65,11 +67,14 @@ pub(crate) use entry::{
 };
 pub(crate) use host::LaneHost;
 pub(crate) use index::Index;
+#[cfg(test)]
+pub(crate) use judge::tests::lane_with;
 pub(crate) use lane::Lane;
 pub(crate) use lane_of::{lane_of, lane_of_filter, spans_lanes};
 pub(crate) use retained::RetainedLimits;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use retained::{RetainedMessage, RetainedStore};
+pub(crate) use rules::LaneRules;
 pub(crate) use subscription::{Slot, Subscription};
 pub(crate) use totals::{LANE_COUNTS, LaneTotals};
 pub(crate) use writers::BatchTurn;

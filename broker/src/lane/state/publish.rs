@@ -24,7 +24,7 @@ impl Lane {
             retain: p.retain,
             replaces: p.retain && self.retained.contains(p.topic),
         };
-        match self.with_hook(|hook, cx| hook.publish(cx, origin, message)) {
+        match self.judge_message(origin, message) {
             Ok(verdict) => {
                 let keep = verdict.keep.then_some(verdict.limit);
                 self.distribute(p, Some((origin, verdict.mark)), keep, host);

@@ -65,7 +65,7 @@ impl Lane {
             }
         }
         let requests: Vec<_> = known.iter().map(|f| f.request()).collect();
-        let verdicts = self.with_hook(|hook, cx| hook.judge(cx, r.who, &requests));
+        let verdicts = self.judge(r.who, &requests);
         let mut granted = Vec::with_capacity(requests.len());
         for ((f, request), verdict) in known.iter().zip(&requests).zip(verdicts) {
             match verdict {

@@ -4,7 +4,7 @@ use super::walk::{Walk, key_of, topic_of};
 use crate::packet::{PublishProperties, QoS, string_cost};
 use crate::policy::Limit;
 use bytes::Bytes;
-use roommq_config::Limits;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -58,8 +58,8 @@ pub(crate) fn remaining(expiry: u32, at: u64, now: u64) -> u32 {
     expiry.saturating_sub(waited)
 }
 
-/// How many retained messages one lane may hold, and how many bytes. Exactly so many are allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How many retained messages may be held, and how many bytes. Exactly so many are allowed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RetainedLimits {
     pub messages: usize,
     /// Of topics, payloads and properties, overhead included.
@@ -67,13 +67,13 @@ pub(crate) struct RetainedLimits {
 }
 
 impl RetainedLimits {
-    /// One lane's share of the limits of a server with so many lanes, rounded up. A lane decides by
-    /// its own share alone, so every node decides the same.
-    pub(crate) fn of(all: &Limits, lanes: u16) -> Self {
+    /// One lane's share of these limits of a server with so many lanes, rounded up. A lane decides
+    /// by its own share alone, so every node decides the same.
+    pub(crate) fn share(self, lanes: u16) -> Self {
         let lanes = usize::from(lanes.max(1));
         RetainedLimits {
-            messages: all.retained.div_ceil(lanes),
-            bytes: all.retained_bytes.div_ceil(lanes),
+            messages: self.messages.div_ceil(lanes),
+            bytes: self.bytes.div_ceil(lanes),
         }
     }
 }
@@ -218,6 +218,11 @@ impl RetainedStore {
     /// How many messages there are, and the bytes of their payloads.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.by_key.len(), self.bytes)
+    }
+
+    /// Sets new limits. Messages above them stay until they are cleared, replaced or expire.
+    pub(crate) fn set_limits(&mut self, limits: RetainedLimits) {
+        self.limits = limits;
     }
 
     /// The limits of this lane.

@@ -92,12 +92,11 @@ fn nothing_new_is_stored_past_the_limits() {
     // Two messages of one byte, and six bytes more.
     let bytes = 2 * (string_cost(1) + string_cost(1)) + 6;
     let limits = RetainedLimits { messages: 2, bytes };
-    let all = Limits {
-        retained: 4,
-        retained_bytes: 2 * bytes - 1,
-        ..Limits::default()
+    let all = RetainedLimits {
+        messages: 4,
+        bytes: 2 * bytes - 1,
     };
-    assert_eq!(RetainedLimits::of(&all, 2), limits);
+    assert_eq!(all.share(2), limits);
     let mut store = RetainedStore::new(limits);
     let free = RetainedMessage {
         limit: Limit::None,

@@ -22,7 +22,7 @@ impl Lane {
             return;
         };
         let requests: Vec<_> = s.filters.iter().map(FilterEntry::request).collect();
-        let verdicts = self.with_hook(|hook, cx| hook.judge(cx, s.who, &requests));
+        let verdicts = self.judge(s.who, &requests);
         let mut codes = Vec::with_capacity(requests.len());
         let mut granted = Vec::with_capacity(requests.len());
         for ((f, request), verdict) in s.filters.iter().zip(&requests).zip(verdicts) {
