@@ -252,6 +252,8 @@ pub(super) async fn open(
         return None;
     }
     let connack = Reply::ConnAck(Box::new(negotiated.connack));
+    let resumable = negotiated.session_expiry > 0;
+    client.outbox.queue(|out| out.set_resumable(resumable));
     client.outbox.connect(
         Some(connecting.outlet),
         negotiated.version,

@@ -2,7 +2,7 @@
 
 use super::bind::BoundListener;
 use crate::clock;
-use crate::gate::Gate;
+use crate::gate::{Gate, GateGuard};
 use crate::policy::Peer;
 use crate::rate_limiter::RateLimiter;
 use crate::transport::{ListenerContext, Socket};
@@ -43,7 +43,7 @@ pub(crate) async fn accept<S, F>(
     threads: Vec<IoThread<S>>,
 ) where
     S: Fn(Socket, Peer, Arc<ListenerContext>) -> F + Clone + Send + 'static,
-    F: Future<Output = ()> + Send,
+    F: Future<Output = ()> + Send + 'static,
 {
     let context = listener.context.clone();
     let mut log = RejectionLog::new(context.clone());
@@ -76,15 +76,29 @@ pub(crate) async fn accept<S, F>(
         // They count the connection from now on, since its thread may be busy.
         let guards = (all.open.enter(), context.open.enter());
         let (serve, context) = (thread.serve.clone(), context.clone());
-        thread.handle.spawn(async move {
-            let _guards = guards;
-            match socket.register() {
-                Ok(socket) => serve(socket, peer, context).await,
-                Err(error) => {
-                    tracing::warn!(%peer, %error, "a thread could not take over an accepted socket");
-                }
-            }
-        });
+        let start = move || {
+            let registered = socket.register();
+            let log = |error: &std::io::Error| {
+                tracing::warn!(%peer, %error, "a thread could not take over an accepted socket");
+            };
+            let socket = registered.inspect_err(log).ok()?;
+            Some(serve(socket, peer, context))
+        };
+        thread.handle.spawn(hand_over(Box::new(start), guards));
+    }
+}
+
+/// Starts to serve an accepted socket on the thread that polls this, and serves it to its end.
+///
+/// The future lives as long as the connection, so what only the start needs is in a box.
+fn hand_over<F: Future<Output = ()>>(
+    start: Box<impl FnOnce() -> Option<F>>,
+    guards: (GateGuard, GateGuard),
+) -> impl Future<Output = ()> {
+    async move {
+        let _guards = &guards;
+        let Some(serving) = start() else { return };
+        serving.await;
     }
 }
 

@@ -89,6 +89,7 @@ impl Outbox {
         Outbox {
             v5: AtomicBool::new(outbound.version() == Version::V5),
             connected: AtomicBool::new(stage == Stage::Connected),
+            queued: AtomicBool::new(false),
             state: Mutex::new(State {
                 outbound,
                 outlet,

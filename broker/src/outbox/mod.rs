@@ -60,6 +60,9 @@ pub(crate) struct Outbox {
     v5: AtomicBool,
     /// Whether the session has a connection. Readable without the lock.
     connected: AtomicBool,
+    /// Whether the connection's own task has queued something since it last asked for a flush. Only
+    /// that task uses it, so it needs no lock.
+    queued: AtomicBool,
     state: Mutex<State>,
     /// Tells the connection's task to look at [`Outbox::condition`].
     changed: Notify,
@@ -161,6 +164,7 @@ impl Outbox {
     /// Runs `fill` for the connection's own task, which flushes afterwards. None, without a call,
     /// once the session has ended.
     pub(crate) fn queue<T>(&self, fill: impl FnOnce(&mut Outbound) -> T) -> Option<T> {
+        self.queued.store(true, Ordering::Relaxed);
         let mut state = self.state.lock();
         (state.stage != Stage::Ended).then(|| fill(&mut state.outbound))
     }
@@ -214,9 +218,13 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Whether bytes wait and no flush is arranged. If it returns true, the caller must arrange a
-    /// [`flush`](Outbox::flush).
+    /// Whether bytes of [`queue`](Outbox::queue) wait and no flush is arranged. If it returns true,
+    /// the caller must arrange a [`flush`](Outbox::flush).
     pub(crate) fn wants_flush(&self) -> bool {
+        if !self.queued.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.queued.store(false, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.report();
         self.close_if_undeliverable(&mut state);

@@ -82,7 +82,7 @@ impl Outbound {
         let Some(at) = self.find(id) else {
             return Ok(false);
         };
-        if self.in_flight.get(at).is_none_or(|f| f.frame.qos != qos) {
+        if self.in_flight.get(at).is_none_or(|f| f.qos != qos) {
             return Err(WrongKind(id));
         }
         self.remove_in_flight(at);

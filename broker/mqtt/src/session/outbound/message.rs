@@ -1,15 +1,46 @@
 //! Messages in a client's queues.
 
 use super::Frame;
-use crate::packet::PacketId;
+use crate::packet::{PacketId, QoS};
+use std::borrow::Cow;
 
 /// A QoS 1 or 2 message that was sent and is not acknowledged.
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub id: PacketId,
-    pub frame: Frame,
+    pub qos: QoS,
+    /// Bytes of the message, as [kept](Frame::len).
+    pub len: u32,
+    /// Bytes of its payload.
+    pub payload: u32,
     /// Grows in the order of sending.
     pub number: u64,
+    /// None if nobody can need it again: the session ends with its connection, so the message is not sent again, and it came by
+    /// no shared subscription, so no other client takes it over. Boxed, since most sessions are such.
+    pub frame: Option<Box<Frame>>,
+}
+
+impl InFlight {
+    /// A message that was sent. Its frame is kept only if `resumable` or shared.
+    pub(super) fn new(id: PacketId, frame: Cow<'_, Frame>, number: u64, resumable: bool) -> Self {
+        // Every valid packet has fewer bytes than 32 bits count.
+        let bytes = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        InFlight {
+            id,
+            qos: frame.qos,
+            len: bytes(frame.len()),
+            payload: bytes(frame.packet.payload_len()),
+            number,
+            frame: (resumable || frame.share.is_some()).then(|| Box::new(frame.into_owned())),
+        }
+    }
+
+    /// The message, if another member of its shared group may take it over at the end of the session. A QoS 2 message that was
+    /// sent is for nobody else [MQTT-4.8.2-4, MQTT-4.8.2-5].
+    pub(super) fn shared(&self) -> Option<&Frame> {
+        let frame = self.frame.as_deref()?;
+        (self.qos != QoS::ExactlyOnce && frame.share.is_some()).then_some(frame)
+    }
 }
 
 /// A QoS 1 or 2 message that waits for the window, or for the client to reconnect.

@@ -60,6 +60,8 @@ pub struct Outbound {
     held_payload: usize,
     /// How many of `in_flight`, from the front, were sent on this connection.
     sent: usize,
+    /// Whether the session may outlive its connection, so that a later one sends `in_flight` again.
+    resumable: bool,
     /// PUBREL sent, PUBCOMP awaited [MQTT-4.3.3-1]; in the order of their PUBRECs [MQTT-4.6.0-4].
     released: VecDeque<PacketId>,
     /// QoS 1 and 2 messages that wait for the window.
@@ -76,8 +78,6 @@ pub struct Outbound {
     dropped: u64,
     tally: Tally,
     state: QueueState,
-    /// A SUBACK or UNSUBACK was larger than the client's maximum packet size.
-    unsendable: bool,
 }
 
 /// Whether the connection keeps up with its queue.
@@ -89,6 +89,8 @@ enum QueueState {
     CatchingUp,
     /// The connection is to be closed.
     Overflowed,
+    /// The connection is to be closed: a SUBACK or UNSUBACK was larger than the client's maximum packet size.
+    Unsendable,
 }
 
 impl Outbound {
@@ -104,6 +106,7 @@ impl Outbound {
             in_flight_bytes: 0,
             held_payload: 0,
             sent: 0,
+            resumable: true,
             released: VecDeque::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -114,8 +117,13 @@ impl Outbound {
             dropped: 0,
             tally: Tally::default(),
             state: QueueState::WithinLimits,
-            unsendable: false,
         }
+    }
+
+    /// Sets whether the session may outlive the connection that begins next; true at first. If not, the copies of sent messages
+    /// are not kept, since nothing sends them again.
+    pub fn set_resumable(&mut self, resumable: bool) {
+        self.resumable = resumable;
     }
 
     /// The version of the connection, or of the last one.
@@ -189,7 +197,7 @@ impl Outbound {
     /// Whether a SUBACK or UNSUBACK exceeded the client's maximum packet size: the connection is to be closed.
     #[must_use]
     pub fn has_unsendable_reply(&self) -> bool {
-        self.unsendable
+        self.state == QueueState::Unsendable
     }
 
     /// Queues a packet other than PUBLISH. The window does not delay it [5.0 MQTT-3.3.4-10, MQTT-4.9.0-3].
@@ -206,7 +214,9 @@ impl Outbound {
         self.tally.others += u64::from(written);
         // The client must get this answer and cannot take it [5.0 MQTT-3.1.2-24, MQTT-3.8.4-1, MQTT-3.10.4-4].
         let must_arrive = matches!(reply, Reply::SubAck(..) | Reply::UnsubAck(..));
-        self.unsendable |= must_arrive && !written;
+        if must_arrive && !written && self.state != QueueState::Overflowed {
+            self.state = QueueState::Unsendable;
+        }
     }
 }
 

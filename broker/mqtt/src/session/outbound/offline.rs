@@ -3,7 +3,7 @@
 use super::aliases::Aliases;
 use super::{DropReason, Frame, Outbound, QueueState};
 use crate::cost::MESSAGE_COST;
-use crate::packet::{Patch, QoS, ReasonCode, Reply, Version};
+use crate::packet::{Patch, ReasonCode, Reply, Version};
 use crate::session::OutboundLimits;
 use crate::write_queue::WriteQueue;
 
@@ -13,7 +13,6 @@ impl Outbound {
         self.offline = true;
         self.sent = 0;
         self.state = QueueState::WithinLimits;
-        self.unsendable = false;
         self.aliases = None;
         self.cancel_answers(now);
         // They have the capacity of their largest moment; what is counted is what they hold.
@@ -52,19 +51,21 @@ impl Outbound {
     pub(super) fn resend(&mut self, now: u64) {
         while self.sent < self.in_flight.len() && self.window_is_open() {
             let message = &self.in_flight[self.sent];
-            if self.is_too_large(&message.frame) {
+            let frame = message.frame.as_deref();
+            // Without a frame the session was not to be resumed, so nothing comes here.
+            let Some(frame) = frame.filter(|frame| !self.is_too_large(frame)) else {
                 if let Some(over) = self.remove_in_flight(self.sent) {
-                    self.drop_for(DropReason::TooLarge, over.frame.packet.payload_len());
+                    self.drop_for(DropReason::TooLarge, over.payload as usize);
                 }
                 continue;
-            }
+            };
             let patch = Patch {
                 id: Some(message.id),
                 dup: true,
-                ..message.frame.patch(now)
+                ..frame.patch(now)
             };
-            let frame = message.frame.packet.clone();
-            self.write_publish(&frame, patch);
+            let packet = frame.packet.clone();
+            self.write_publish(&packet, patch);
             self.sent += 1;
         }
     }
@@ -94,10 +95,8 @@ impl Outbound {
     /// The session has ended: drops all but the messages that other members of a shared group may
     /// [take](Self::take_shared).
     pub fn end(&mut self) {
-        let shared = |frame: &Frame| frame.share.is_some();
-        self.waiting.retain(|w| shared(&w.frame));
-        self.in_flight
-            .retain(|m| m.frame.qos != QoS::ExactlyOnce && shared(&m.frame));
+        self.waiting.retain(|w| w.frame.share.is_some());
+        self.in_flight.retain(|m| m.shared().is_some());
         self.released.clear();
         self.recount();
     }
@@ -113,7 +112,8 @@ impl Outbound {
             seen
         };
         self.waiting.retain(|w| seen(&w.frame));
-        self.in_flight.retain(|m| seen(&m.frame));
+        self.in_flight
+            .retain(|m| m.frame.as_deref().is_none_or(&mut seen));
         self.recount();
         for payload in gone {
             self.drop_for(DropReason::Forbidden, payload);

@@ -47,8 +47,8 @@ impl Outbound {
     /// Takes the message at this index out of those in flight.
     pub(super) fn remove_in_flight(&mut self, at: usize) -> Option<InFlight> {
         let over = self.in_flight.remove(at)?;
-        self.in_flight_bytes -= over.frame.len();
-        self.held_payload -= over.frame.packet.payload_len();
+        self.in_flight_bytes -= over.len as usize;
+        self.held_payload -= over.payload as usize;
         self.sent -= usize::from(at < self.sent);
         Some(over)
     }
@@ -116,10 +116,10 @@ impl Outbound {
     /// Recomputes the totals after messages were taken out of the queues.
     pub(super) fn recount(&mut self) {
         self.waiting_bytes = self.waiting.iter().map(|w| w.frame.len()).sum();
-        self.in_flight_bytes = self.in_flight.iter().map(|m| m.frame.len()).sum();
-        let frames = self.waiting.iter().map(|w| &w.frame);
-        let frames = frames.chain(self.in_flight.iter().map(|m| &m.frame));
-        self.held_payload = frames.map(|f| f.packet.payload_len()).sum();
+        self.in_flight_bytes = self.in_flight.iter().map(|m| m.len as usize).sum();
+        let waiting = self.waiting.iter().map(|w| w.frame.packet.payload_len());
+        let sent = self.in_flight.iter().map(|m| m.payload as usize);
+        self.held_payload = waiting.chain(sent).sum();
         self.sent = self.sent.min(self.in_flight.len());
     }
 }

@@ -4,6 +4,7 @@ use super::message::InFlight;
 use super::{DropReason, Frame, Outbound, QueueState};
 use crate::packet::{PacketId, Patch, PublishFrame, QoS};
 use crate::write_queue::SHARE_FROM;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 impl Outbound {
@@ -45,7 +46,7 @@ impl Outbound {
             return self.enqueue_dropping_oldest(next, now);
         }
         if self.waiting.is_empty() && self.window_takes(frame.len()) {
-            self.transmit(frame.clone(), now, now);
+            self.transmit(Cow::Borrowed(frame), now, now);
         } else if self.is_too_large(frame) {
             // In the queue it would only take capacity from messages that can be sent.
             self.drop_for(DropReason::TooLarge, frame.packet.payload_len());
@@ -88,7 +89,7 @@ impl Outbound {
     /// Sends a message; the caller has seen that the window takes it [MQTT-3.3.4-9]. DUP is 0, and the message stays
     /// in `in_flight` until it is acknowledged [3.1.1 MQTT-4.3.2-1, 5.0 MQTT-4.3.2-2, MQTT-4.3.2-3, MQTT-4.3.3-2].
     /// A message that is dropped here has used up its packet id.
-    fn transmit(&mut self, frame: Frame, since: u64, now: u64) {
+    fn transmit(&mut self, frame: Cow<'_, Frame>, since: u64, now: u64) {
         let id = self.next_id();
         let payload = frame.packet.payload_len();
         if self.is_too_old(since, now) {
@@ -110,7 +111,8 @@ impl Outbound {
         self.held_payload += payload;
         self.sent += 1;
         let number = self.next_number();
-        self.in_flight.push_back(InFlight { id, frame, number });
+        let sent = InFlight::new(id, frame, number, self.resumable);
+        self.in_flight.push_back(sent);
     }
 
     /// Whether the packet exceeds the client's maximum packet size [MQTT-3.1.2-24]: it is dropped, as if it had
@@ -167,7 +169,7 @@ impl Outbound {
             .is_some_and(|w| self.window_takes(w.frame.len()))
             && let Some(next) = self.pop_waiting()
         {
-            self.transmit(next.frame, next.since, now);
+            self.transmit(Cow::Owned(next.frame), next.since, now);
         }
         let half = !self.has_offers()
             && self.waiting.len() * 2 <= self.limits.messages

@@ -2,7 +2,8 @@
 
 use super::message::{InFlight, Offer, Waiting};
 use super::{DropReason, Frame, Outbound, Share};
-use crate::packet::{PacketId, QoS};
+use crate::packet::PacketId;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -56,8 +57,8 @@ impl Outbound {
         };
         if self.offline {
             self.in_flight.retain(|m| {
-                let begun = m.frame.qos == QoS::ExactlyOnce;
-                begun || stays(&m.frame, m.number, TakenFrom::InFlight(m.id))
+                let shared = m.shared();
+                shared.is_none_or(|frame| stays(frame, m.number, TakenFrom::InFlight(m.id)))
             });
         }
         self.waiting
@@ -90,7 +91,9 @@ impl Outbound {
         {
             let since = match from {
                 TakenFrom::InFlight(id) => {
-                    self.in_flight.push_back(InFlight { id, frame, number });
+                    let frame = Cow::Owned(frame);
+                    let sent = InFlight::new(id, frame, number, self.resumable);
+                    self.in_flight.push_back(sent);
                     continue;
                 }
                 TakenFrom::HeldBack(request_id)
@@ -170,8 +173,7 @@ impl Outbound {
     }
 
     fn shares(&self, lane: u16) -> impl Iterator<Item = &Arc<Share>> {
-        let sent = self.in_flight.iter().map(|m| &m.frame);
-        let sent = sent.filter(|frame| frame.qos != QoS::ExactlyOnce);
+        let sent = self.in_flight.iter().filter_map(InFlight::shared);
         let waiting = self.waiting.iter().map(|w| &w.frame);
         let frames = sent.chain(waiting).chain(self.held_frames());
         let shares = frames.filter_map(|frame| frame.share.as_ref());

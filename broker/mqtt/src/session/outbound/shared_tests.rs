@@ -47,6 +47,27 @@ fn payloads(taken: &[Taken]) -> Vec<u8> {
     taken.iter().map(|t| t.share.batch[0]).collect()
 }
 
+/// It is never sent again, so only what another member may take over needs its frame.
+#[test]
+fn a_session_that_ends_with_its_connection_keeps_only_shared_messages() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.set_resumable(false);
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"own"), 0);
+    out.deliver(0, &shared(QoS::AtLeastOnce, 0, b"a"), 0);
+    let kept: Vec<bool> = out.in_flight.iter().map(|m| m.frame.is_some()).collect();
+    assert_eq!(kept, [false, true]);
+    assert_eq!((out.backlog().messages, out.backlog().payload), (2, 4));
+    out.disconnect(0);
+    out.end();
+    assert_eq!((out.backlog().messages, out.backlog().payload), (1, 1));
+    assert_eq!(payloads(&out.take_shared(0, &|_| true)), b"a");
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.set_resumable(false);
+    out.deliver(0, &frame(QoS::AtLeastOnce, b"own"), 0);
+    assert_eq!(out.acked(id(1), 0), Ok(true));
+    assert_eq!(out.backlog(), Backlog::default());
+}
+
 #[test]
 fn a_group_takes_back_all_but_qos_2_on_its_way() {
     let mut out = Outbound::new(Version::V3, LIMITS);
