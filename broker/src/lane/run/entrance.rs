@@ -31,6 +31,7 @@ use super::log::{Appender, LaneLog, LogError};
 use super::table::{LaneTable, SharedLane};
 use crate::lane::state::Batch;
 use crate::outbox::Outbox;
+use futures_util::future::{Either, ready};
 use std::sync::Arc;
 
 /// One thread's entrance to all lanes. Batches that one task appends to a lane, one after the
@@ -105,32 +106,51 @@ impl Entrance {
         batch: Batch,
         mut placed: impl FnMut(),
     ) -> impl Future<Output = Result<(), LogError>> {
-        // Not an `async fn`: its future would have room for the batch twice.
-        let shared = self.lanes.get(lane);
-        async move {
-            let shared = shared?;
-            if shared.has_stopped() {
-                return Err(LogError::Stopped);
-            }
-            if (self.in_place || !shared.has_log) && self.apply(lane, shared, &batch, &mut placed) {
-                return Ok(());
-            }
-            // Only a lane that has stopped meanwhile is not applied in place without a log.
-            if !shared.has_log {
-                return Err(LogError::Stopped);
-            }
-            let link = self.link(lane)?;
-            if !link.try_reserve(lane, batch.len())? {
-                link.reserve(lane, batch.len()).await?;
-            }
-            shared.append(lane, batch, link)?;
-            // The lane may have stopped during the wait. Then the batch must not be acknowledged.
-            if shared.has_stopped() {
-                return Err(LogError::Stopped);
-            }
-            placed();
-            Ok(())
+        if let Some(done) = self.append_in_place(lane, &batch, &mut placed) {
+            return Either::Left(ready(done));
         }
+        // Boxed: it is rare, and each idle connection would hold its size.
+        Either::Right(Box::pin(self.append_to_log(lane, batch, placed)))
+    }
+
+    /// None, and nothing has happened, if the batch has to go by the log.
+    fn append_in_place(
+        &self,
+        lane: u16,
+        batch: &Batch,
+        placed: impl FnOnce(),
+    ) -> Option<Result<(), LogError>> {
+        let shared = match self.lanes.get(lane) {
+            Ok(shared) => shared,
+            Err(error) => return Some(Err(error)),
+        };
+        if shared.has_stopped() {
+            return Some(Err(LogError::Stopped));
+        }
+        if (self.in_place || !shared.has_log) && self.apply(lane, shared, batch, placed) {
+            return Some(Ok(()));
+        }
+        // Only a lane that has stopped meanwhile is not applied in place without a log.
+        (!shared.has_log).then_some(Err(LogError::Stopped))
+    }
+
+    async fn append_to_log(
+        &self,
+        lane: u16,
+        batch: Batch,
+        mut placed: impl FnMut(),
+    ) -> Result<(), LogError> {
+        let (shared, link) = (self.lanes.get(lane)?, self.link(lane)?);
+        if !link.try_reserve(lane, batch.len())? {
+            link.reserve(lane, batch.len()).await?;
+        }
+        shared.append(lane, batch, link)?;
+        // The lane may have stopped during the wait. Then the batch must not be acknowledged.
+        if shared.has_stopped() {
+            return Err(LogError::Stopped);
+        }
+        placed();
+        Ok(())
     }
 
     /// The link by which all batches of a lane are appended.
