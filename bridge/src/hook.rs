@@ -15,10 +15,9 @@ use crate::room_policy::{RoomPolicies, RoomRules};
 use crate::topics::{self, FilterScope, TopicKind};
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{
-    Actor, Attempt, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal,
-    Request, RulesError, SessionId, Stamps, Verdict,
+    Actor, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal, Request,
+    RulesError, SessionId, Stamps, Verdict,
 };
-use roommq_broker::rate_limiter::RateLimiters;
 use smol_str::SmolStr;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -66,8 +65,6 @@ pub(crate) struct LaneRooms {
     /// Grows with each room created and each timer started, to distinguish those of one
     /// millisecond.
     order: u64,
-    /// Limits the error messages to inboxes.
-    errors: RateLimiters<String>,
 }
 
 /// The rooms of one session.
@@ -89,7 +86,6 @@ impl LaneRooms {
             rooms: HashMap::new(),
             sessions: HashMap::new(),
             order: 0,
-            errors: notice::error_limiters(),
         }
     }
 
@@ -196,23 +192,6 @@ impl LaneRooms {
         let verdict = room.publish(cx, &self.policies.limits, who, message)?;
         self.rooms.insert(SmolStr::new(room.name()), room);
         Ok(verdict)
-    }
-
-    fn report_not_retained(
-        &mut self,
-        cx: &mut HookContext<'_>,
-        who: Actor<'_>,
-        topic: &str,
-        reason: String,
-    ) {
-        let code = ReasonCode::RetainNotSupported;
-        let key = notice::error_key(who.user, topic, code);
-        if self.errors.admit(key, cx.now).is_some() {
-            let refusal = Refusal { code, reason };
-            let attempt = Attempt::Publish(topic);
-            let notice = notice::error(who.user, attempt, &refusal, cx.now);
-            cx.effects.push(Effect::Tell(notice));
-        }
     }
 }
 
@@ -337,18 +316,15 @@ impl LaneHook for LaneRooms {
                         self.remove_if_idle(name);
                     } else if !verdict.keep {
                         let limit = self.policies.limits.retained;
-                        let reason = format!(
-                            "delivered but not kept: a room keeps {limit} retained messages"
-                        );
-                        self.report_not_retained(cx, who, message.topic, reason);
+                        let reason = format!("a room keeps {limit} retained messages");
+                        cx.effects.push(not_retained(&reason));
                     }
                 }
                 Ok(verdict)
             }
             TopicKind::Inbox { .. } => {
                 if retains {
-                    let reason = "delivered but not kept: an inbox keeps nothing".to_owned();
-                    self.report_not_retained(cx, who, message.topic, reason);
+                    cx.effects.push(not_retained("an inbox keeps nothing"));
                 }
                 Ok(unmarked(false, Limit::None))
             }
@@ -428,6 +404,12 @@ impl OutsideTopics for Unseen {
 fn unmarked(keep: bool, limit: Limit) -> Verdict {
     let mark = Mark::default();
     Verdict { mark, keep, limit }
+}
+
+/// Tells the sender that its message is not retained.
+fn not_retained(reason: &str) -> Effect {
+    let reason = format!("delivered but not kept: {reason}");
+    Effect::Refuse(refused(ReasonCode::RetainNotSupported, reason))
 }
 
 /// The timer key of a member's grace period. Neither part contains a slash.

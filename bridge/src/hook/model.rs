@@ -118,7 +118,7 @@ impl Published {
                 } => {
                     self.wakes.push((key.clone(), *generation));
                 }
-                Effect::Tell(_) => panic!("nothing to tell here"),
+                Effect::Refuse(_) | Effect::Tell(_) => panic!("nothing to tell here"),
             }
         }
     }

@@ -182,6 +182,7 @@ fn brief(effects: &[Effect]) -> Vec<String> {
             format!("{topic}{mark}{cleared}{}", fields.replace('"', ""))
         }
         Effect::Wake { key, at, .. } => format!("wake {key} {at}"),
+        Effect::Refuse(refusal) => format!("refuse {:?}", refusal.code),
         Effect::Tell(notice) => format!("tell {}", notice.topic),
     };
     effects.iter().map(short).collect()

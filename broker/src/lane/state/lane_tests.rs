@@ -6,8 +6,8 @@ use super::super::judge::tests::lane_with;
 use super::*;
 use crate::packet::{QoS, ReasonCode, RetainHandling, SubscribeOptions, Version};
 use crate::policy::{
-    Actor, AllowAll, Attempt, EndReason, LaneHooks, Mark, Message, Mount, Notice, Refusal, Request,
-    SessionId, Stamps, Verdict,
+    AllowAll, EndReason, LaneHooks, Mark, Message, Mount, Notice, Refusal, Request, SessionId,
+    Stamps, Verdict,
 };
 use crate::session::{Answer, OutboundLimits};
 use std::collections::HashMap;
