@@ -1,7 +1,7 @@
 //! Messages: senders, offsets, retained messages, stamps.
 
+use super::super::super::room_policy::RoomLimits;
 use super::*;
-use crate::room_policy::RoomLimits;
 
 #[test]
 fn each_message_has_the_next_offset_and_its_stamps() {

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::super::compiled_rules::OutsideTopics;
+use super::super::room_policy::tests::{LIMITS, policies};
+use super::super::room_policy::{Creators, RoomPolicies, RoomRules};
 use super::*;
-use crate::room_policy::Creators;
-use crate::room_policy::tests::{LIMITS, policies};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
