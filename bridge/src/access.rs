@@ -8,9 +8,8 @@
 //! checked, as for rooms ([decision 14](../../docs/decisions/0014-access-rules.md)).
 
 use crate::filters::{covers, levels, overlaps};
-use crate::hook::OutsideTopics;
-use crate::refusal::not_authorized;
-use crate::topics;
+use crate::rooms::topics;
+use crate::rooms::{OutsideTopics, not_authorized};
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{Principal, Refusal};
 use roommq_config::{AccessRule, NamePattern, Permission, Settings};

@@ -4,12 +4,9 @@
 //! file travel to the lane as a proof in the entry.
 
 use crate::filters::starts_wild;
-use crate::join_proof::JoinProof;
-use crate::notice::no_room;
-use crate::refusal::{not_authorized, refused};
-use crate::room_policy::Creators;
+use crate::rooms::topics::{self, FilterScope, TopicKind};
+use crate::rooms::{Creators, JoinProof, no_room, not_authorized, refused};
 use crate::rules::Rules;
-use crate::topics::{self, FilterScope, TopicKind};
 use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
 use roommq_broker::policy::{Mount, Principal, PublishPermit, Refusal, SubscribeGrant};
 use roommq_config::SysReaders;

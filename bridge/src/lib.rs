@@ -4,36 +4,25 @@
 //! entry, and [`LaneHooks`] in the order of a lane. Only `credentials`, `random` and `users` use a
 //! runtime, the operating system or files.
 //!
-//! These files know only rooms, and no settings, users or locks: `epoch`, `hook`, `join_proof`,
-//! `membership`, `notice`, `presence`, `refusal`, `room`, `room_policy` and `topics`.
+//! The folder `rooms` knows only rooms, and no settings, users or locks.
 
 mod access;
 mod authorize;
 mod credentials;
-mod epoch;
 mod filters;
-mod hook;
-mod join_proof;
+mod inbox_error;
 mod login;
-mod membership;
-mod notice;
-mod presence;
 mod random;
-mod refusal;
-mod room;
-mod room_policy;
+mod rooms;
 mod rules;
 mod scram;
-pub mod topics;
 mod users;
 
-pub use notice::{EventKind, RoomEvent, RoomInfo};
-pub use presence::{PresenceState, RosterEntry};
+pub use rooms::{EventKind, PresenceState, RoomEvent, RoomInfo, RosterEntry, topics};
 pub use users::{Users, UsersError, load_users, set_password};
 
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
-use hook::LaneRooms;
 use parking_lot::Mutex;
 use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
@@ -43,6 +32,7 @@ use roommq_broker::policy::{
 };
 use roommq_broker::rate_limiter::RateLimiters;
 use roommq_config::Settings;
+use rooms::LaneRooms;
 use rules::{Rules, RulesMemo};
 use scram::{DecoyKey, Exchange, Verifiers};
 use std::sync::Arc;
@@ -73,7 +63,7 @@ impl Bridge {
             anonymous: settings.auth.anonymous,
             verifiers: verifiers.ok().map(Arc::new),
             passwords: PasswordChecks::new(users, settings.limits.password_checks),
-            errors: Mutex::new(notice::error_limiters()),
+            errors: Mutex::new(inbox_error::error_limiters()),
         })
     }
 }
@@ -166,9 +156,9 @@ impl Policy for Bridge {
         now: u64,
     ) -> Option<Notice> {
         let (Attempt::Subscribe(name) | Attempt::Publish(name)) = attempt;
-        let key = notice::error_key(&who.user, name, refusal.code);
+        let key = inbox_error::error_key(&who.user, name, refusal.code);
         let admitted = self.errors.lock().admit(key, now).is_some();
-        admitted.then(|| notice::error(&who.user, attempt, refusal, now))
+        admitted.then(|| inbox_error::error(&who.user, attempt, refusal, now))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Enhanced authentication (5.0, 4.12) by SCRAM-SHA-256, as the broker asks for it.
 
 use crate::authorize;
-use crate::refusal::{not_authorized, refused};
+use crate::rooms::{not_authorized, refused};
 use crate::scram::{Exchange, METHOD, ScramError, ScramReply};
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;

@@ -2,9 +2,10 @@
 //! encoded for the lanes, which decide by what comes in their logs.
 
 use crate::access::AccessRules;
-use crate::hook::{CompiledRules, RulesReader};
-use crate::room_policy::{Creators, RoomLimits, RoomPolicies, RoomPolicy, RoomRules};
-use crate::topics;
+use crate::rooms::topics;
+use crate::rooms::{
+    CompiledRules, Creators, RoomLimits, RoomPolicies, RoomPolicy, RoomRules, RulesReader,
+};
 use parking_lot::Mutex;
 use roommq_broker::policy::RulesError;
 use roommq_config::{PublishRule, RoomAccess, RoomCreation, RoomRule, Settings, SysReaders};
@@ -160,7 +161,7 @@ fn names_one(pattern: &str) -> bool {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::hook::OutsideTopics;
+    use crate::rooms::OutsideTopics;
     use proptest::prelude::*;
     use roommq_config::{AccessRule, NamePattern, Permission};
 

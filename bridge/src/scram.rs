@@ -13,7 +13,7 @@ pub(crate) use error::ScramError;
 pub(crate) use verifier::{FEWEST_ITERATIONS, METHOD, SALT, Verifier};
 pub(crate) use verifiers::{DecoyKey, Verifiers};
 
-use crate::topics;
+use crate::rooms::topics;
 use base64ct::{Base64, Encoding as _};
 use message::{ClientFinal, ClientFirst};
 use std::borrow::Cow;

@@ -15,8 +15,8 @@
 //! file, so that a client cannot tell them from users.
 
 use crate::random::random_bytes;
+use crate::rooms::topics;
 use crate::scram::{self, DecoyKey, Verifier};
-use crate::topics;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Argon2, Params};

@@ -19,7 +19,7 @@
 //! | lanes | `lane` | the ordered logs (`lane/run`), and the state that they make (`lane/state`) |
 //! | sessions | `sessions`, `node` | takeover, offline sessions, expiry, eviction; the parts that connections share |
 //! | transport | `listener`, `transport`, `outbox` | sockets, PROXY header, TLS, WebSocket, and writing to them |
-//! | ground floor | `policy`, `metrics`, `kept_bytes`, `rate_limiter`, `fairness`, `gate`, `clock`, `hash` | used by all |
+//! | ground floor | `policy`, `metrics`, `kept_bytes`, `rate_limiter`, `fairness`, `gate`, `clock` | used by all |
 //!
 //! Below them is the crate `roommq_mqtt`: packets, topic filters and the session state machine, without sockets or clock.
 //!
@@ -43,7 +43,6 @@ mod fairness;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod gate;
-pub mod hash;
 mod kept_bytes;
 mod lane;
 mod listener;

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
-use crate::topics::BadUserName;
+use crate::rooms::topics::BadUserName;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;

@@ -80,6 +80,7 @@
 
 pub mod cost;
 pub mod framing;
+pub mod hash;
 pub mod packet;
 mod refusal;
 pub mod session;

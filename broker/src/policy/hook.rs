@@ -130,6 +130,9 @@ pub enum Effect {
         /// Milliseconds since the Unix epoch.
         at: u64,
     },
+    /// Tells the sender of the entry that the lane has not done all that it asked for. The server sends an error message,
+    /// unless it has sent the user many of them lately.
+    Refuse(Refusal),
     /// Sends an error message, maybe by another lane. The server drops and counts it if too many wait.
     Tell(Notice),
 }

@@ -10,7 +10,7 @@ use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
 use super::totals::LaneCounts;
 use super::writers::{BatchTurn, Writers};
-use crate::policy::{Actor, Effect, HookContext, LaneHook, Limit};
+use crate::policy::{Actor, Attempt, Effect, HookContext, LaneHook, Limit};
 use std::cmp::Ordering;
 
 /// The state that one lane's log produces.
@@ -180,6 +180,15 @@ impl Lane {
 
     /// Performs what the hook has asked for, in order.
     pub(super) fn perform_effects(&mut self, host: &mut dyn LaneHost) {
+        self.perform_effects_for(None, host);
+    }
+
+    /// [`perform_effects`](Self::perform_effects), after a PUBLISH by a client to this topic.
+    pub(super) fn perform_effects_for(
+        &mut self,
+        sender: Option<(Actor<'_>, &str)>,
+        host: &mut dyn LaneHost,
+    ) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
@@ -199,6 +208,11 @@ impl Lane {
                     generation,
                     at,
                 } => host.set_timer(self.number, key, generation, at),
+                Effect::Refuse(refusal) => {
+                    if let Some((who, topic)) = sender {
+                        host.refused(who, Attempt::Publish(topic), &refusal, self.now);
+                    }
+                }
                 Effect::Tell(notice) => host.send_notice(notice),
             }
         }

@@ -3,8 +3,8 @@
 //! Lanes are numbered from 0. Topics under `$SYS` are about one node alone, so they have a lane that no
 //! other node shares: its number is that of the lanes that have a log.
 
-use crate::hash::fnv1a;
 use crate::packet::TopicFilter;
+use roommq_mqtt::hash::fnv1a;
 
 /// The lane of a topic among `lanes` lanes, by a hash of its first two levels; `lanes` itself, the
 /// lane of the node, for a topic under `$SYS`.

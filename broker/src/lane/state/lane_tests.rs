@@ -7,8 +7,8 @@ use super::*;
 use crate::outbox::Outbox;
 use crate::packet::{QoS, ReasonCode, RetainHandling, SubscribeOptions, Version};
 use crate::policy::{
-    Actor, AllowAll, Attempt, EndReason, LaneHooks, Mark, Message, Mount, Notice, Refusal, Request,
-    SessionId, Stamps, Verdict,
+    AllowAll, EndReason, LaneHooks, Mark, Message, Mount, Notice, Refusal, Request, SessionId,
+    Stamps, Verdict,
 };
 use crate::session::{Answer, OutboundLimits};
 use std::collections::HashMap;

@@ -31,7 +31,6 @@
 //!   `Request`, `Message`, `Verdict`, `Mark`, `Limit`, `Stamps`, `Refusal`, `Effect`,
 //!   `HookContext`), also `Attempt` and `Notice`. They belong to this folder, and `policy` should
 //!   re-export them.
-//! - `hash::fnv1a` (`lane_of`), which is pure.
 //! - `tracing` (`entry`): one line, for a bug.
 
 mod batch;

@@ -33,7 +33,7 @@ impl Lane {
                 host.refused(origin, Attempt::Publish(p.topic), &refusal, self.now);
             }
         }
-        self.perform_effects(host);
+        self.perform_effects_for(Some((origin, p.topic)), host);
     }
 
     /// Retains a message that has been accepted, if `keep` says by which limit, and fills the

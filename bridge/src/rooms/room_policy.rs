@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// The rules of all rooms, as they travel in the log of a lane. [`RoomPolicies`] are made from them.
 /// By default nobody may do anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RoomRules {
+pub struct RoomRules {
     /// Policies by patterns of room names. The first pattern that matches decides.
     pub named: Vec<(Glob, RoomPolicy)>,
     /// What holds for the other rooms.
@@ -20,7 +20,7 @@ pub(crate) struct RoomRules {
 
 /// What holds for one room.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RoomPolicy {
+pub struct RoomPolicy {
     /// The users who may join, as in a topic level. None: everybody.
     pub members: Option<BTreeSet<Box<str>>>,
     /// The most members at once, lost members within their grace period included.
@@ -37,7 +37,7 @@ pub(crate) struct RoomPolicy {
 
 /// Who creates a room by joining it. The order of the variants is part of the rules' format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Creators {
+pub enum Creators {
     /// Everybody who may connect.
     Anyone,
     /// Users with credentials.
@@ -49,7 +49,7 @@ pub(crate) enum Creators {
 
 /// The limits of all rooms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RoomLimits {
+pub struct RoomLimits {
     /// Milliseconds from `lost` to `left`.
     pub grace: u64,
     /// Retained messages of the application in one room.
@@ -63,7 +63,7 @@ pub(crate) struct RoomLimits {
 
 /// The policies of all rooms, and their limits.
 #[derive(Debug)]
-pub(crate) struct RoomPolicies {
+pub struct RoomPolicies {
     named: Vec<(GlobMatcher, Arc<RoomPolicy>)>,
     default: Arc<RoomPolicy>,
     /// Whether any policy can refuse a message to a room that does not exist.
@@ -74,16 +74,19 @@ pub(crate) struct RoomPolicies {
 
 impl RoomPolicy {
     /// Whether everybody may join.
+    #[must_use]
     pub fn is_open(&self) -> bool {
         self.members.is_none()
     }
 
     /// Whether `user` (as in a topic level) may join.
+    #[must_use]
     pub fn admits(&self, user: &str) -> bool {
         self.members.as_ref().is_none_or(|list| list.contains(user))
     }
 
     /// Whether a user may create the room.
+    #[must_use]
     pub fn may_create(&self, authenticated: bool) -> bool {
         match self.creators {
             Creators::Anyone => true,
@@ -98,6 +101,8 @@ impl RoomPolicy {
 }
 
 impl RoomPolicies {
+    /// Compiles the patterns of these rules.
+    #[must_use]
     pub fn new(rules: RoomRules) -> RoomPolicies {
         let RoomRules {
             named,
@@ -115,6 +120,7 @@ impl RoomPolicies {
     }
 
     /// The policy of a room. It tries each pattern, so a room keeps the answer.
+    #[must_use]
     pub fn of(&self, room: &str) -> &Arc<RoomPolicy> {
         self.named
             .iter()

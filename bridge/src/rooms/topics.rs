@@ -3,7 +3,7 @@
 //! Parsing runs for each message, so it does not allocate and reads a topic once.
 
 use percent_encoding::percent_decode_str;
-use roommq_broker::hash::fnv1a;
+use roommq_mqtt::hash::fnv1a;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 

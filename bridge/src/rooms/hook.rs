@@ -6,58 +6,31 @@
 //!
 //! The lane must call `gone` for a session after all other calls for that session.
 
-use crate::epoch::{self, Epoch};
-use crate::join_proof::JoinProof;
-use crate::notice;
-use crate::refusal::refused;
-use crate::room::{Room, not_a_member};
-use crate::room_policy::{RoomPolicies, RoomRules};
-use crate::topics::{self, FilterScope, TopicKind};
-use roommq_broker::packet::ReasonCode;
+use super::compiled_rules::{CompiledRules, RulesReader};
+use super::epoch::{self, Epoch};
+use super::join_proof::JoinProof;
+use super::notice;
+use super::refusal::refused;
+use super::room::{Room, not_a_member};
+use super::time::rfc3339;
+use super::topics::{self, FilterScope, TopicKind};
 use roommq_broker::policy::{
-    Actor, Attempt, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal,
-    Request, RulesError, SessionId, Stamps, Verdict,
+    Actor, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal, Request,
+    RulesError, SessionId, Stamps, Verdict,
 };
-use roommq_broker::rate_limiter::RateLimiters;
+use roommq_mqtt::packet::ReasonCode;
 use smol_str::SmolStr;
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::sync::Arc;
-
-/// The topics that are neither rooms nor inboxes.
-pub(crate) trait OutsideTopics: fmt::Debug + Send + Sync {
-    /// May `user` (as in a topic level) see `topic`?
-    fn may_see(&self, user: &str, topic: &str) -> bool;
-}
-
-/// The rules of one version, as a lane uses them.
-#[derive(Debug, Clone)]
-pub(crate) struct CompiledRules {
-    /// What holds for each room.
-    pub rooms: Arc<RoomPolicies>,
-    /// Who may see what, outside rooms and inboxes.
-    pub outside: Arc<dyn OutsideTopics>,
-}
-
-/// Reads rules that came by the log of a lane. The lanes of a server share one, so that it need not
-/// compile rules again for each of them.
-pub(crate) trait RulesReader: fmt::Debug + Send + Sync {
-    /// Reads encoded rules. The answer follows from `rules` alone.
-    ///
-    /// # Errors
-    /// The rules have an unknown format, or are damaged.
-    fn read(&self, rules: &[u8]) -> Result<CompiledRules, RulesError>;
-}
 
 /// The rooms of one lane.
 #[derive(Debug)]
-pub(crate) struct LaneRooms {
+pub struct LaneRooms {
     reader: Arc<dyn RulesReader>,
     /// Of the present rules. A room that has the policy of an earlier version looks for its policy
     /// again before it uses it.
     rules_version: u64,
-    policies: Arc<RoomPolicies>,
-    outside: Arc<dyn OutsideTopics>,
+    rules: CompiledRules,
     /// By name. A `SmolStr` holds a short name inline, so that comparing it causes no further cache
     /// miss.
     rooms: HashMap<SmolStr, Room>,
@@ -66,8 +39,6 @@ pub(crate) struct LaneRooms {
     /// Grows with each room created and each timer started, to distinguish those of one
     /// millisecond.
     order: u64,
-    /// Limits the error messages to inboxes.
-    errors: RateLimiters<String>,
 }
 
 /// The rooms of one session.
@@ -84,19 +55,17 @@ impl LaneRooms {
         LaneRooms {
             reader,
             rules_version: 0,
-            policies: Arc::new(RoomPolicies::new(RoomRules::default())),
-            outside: Arc::new(Unseen),
+            rules: CompiledRules::none(),
             rooms: HashMap::new(),
             sessions: HashMap::new(),
             order: 0,
-            errors: notice::error_limiters(),
         }
     }
 
     /// The room of this name, with its policy by the present rules.
     fn room_mut(&mut self, name: &str) -> Option<&mut Room> {
         let room = self.rooms.get_mut(name)?;
-        room.follow(&self.policies, self.rules_version);
+        room.follow(&self.rules.rooms, self.rules_version);
         Some(room)
     }
 
@@ -128,9 +97,9 @@ impl LaneRooms {
 
     /// Refuses a join that would create a room above the limit, with `created` rooms counted in.
     fn check_room_limit(&self, name: &str, created: usize) -> Result<(), Refusal> {
-        let full = self.rooms.len().saturating_add(created) >= self.policies.limits.lane_rooms;
-        if full && !self.policies.of(name).of_one {
-            return Err(notice::too_many_rooms(self.policies.limits.rooms));
+        let full = self.rooms.len().saturating_add(created) >= self.rules.rooms.limits.lane_rooms;
+        if full && !self.rules.rooms.of(name).of_one {
+            return Err(notice::too_many_rooms(self.rules.rooms.limits.rooms));
         }
         Ok(())
     }
@@ -138,7 +107,7 @@ impl LaneRooms {
     fn new_room(&mut self, cx: &HookContext<'_>, name: &str) -> Room {
         self.order += 1;
         let epoch = Epoch::new(cx.now, cx.position.wrapping_add(self.order));
-        let policy = Arc::clone(self.policies.of(name));
+        let policy = Arc::clone(self.rules.rooms.of(name));
         Room::new(name.into(), policy, self.rules_version, epoch)
     }
 
@@ -171,9 +140,9 @@ impl LaneRooms {
         message: Message<'_>,
     ) -> Result<Verdict, Refusal> {
         let retains =
-            message.retain && !message.payload.is_empty() && self.policies.limits.retained > 0;
-        if self.policies.strict_publish {
-            let policy = self.policies.of(name);
+            message.retain && !message.payload.is_empty() && self.rules.rooms.limits.retained > 0;
+        if self.rules.rooms.strict_publish {
+            let policy = self.rules.rooms.of(name);
             if !policy.may_create(!topics::is_anonymous(who.user)) {
                 return Err(notice::no_room(name, false));
             }
@@ -193,26 +162,9 @@ impl LaneRooms {
             replaces: false,
             ..message
         };
-        let verdict = room.publish(cx, &self.policies.limits, who, message)?;
+        let verdict = room.publish(cx, &self.rules.rooms.limits, who, message)?;
         self.rooms.insert(SmolStr::new(room.name()), room);
         Ok(verdict)
-    }
-
-    fn report_not_retained(
-        &mut self,
-        cx: &mut HookContext<'_>,
-        who: Actor<'_>,
-        topic: &str,
-        reason: String,
-    ) {
-        let code = ReasonCode::RetainNotSupported;
-        let key = notice::error_key(who.user, topic, code);
-        if self.errors.admit(key, cx.now).is_some() {
-            let refusal = Refusal { code, reason };
-            let attempt = Attempt::Publish(topic);
-            let notice = notice::error(who.user, attempt, &refusal, cx.now);
-            cx.effects.push(Effect::Tell(notice));
-        }
     }
 }
 
@@ -223,8 +175,7 @@ impl LaneHook for LaneRooms {
         version: u64,
         rules: &[u8],
     ) -> Result<(), RulesError> {
-        let rules = self.reader.read(rules)?;
-        (self.policies, self.outside) = (rules.rooms, rules.outside);
+        self.rules = self.reader.read(rules)?;
         self.rules_version = version;
         Ok(())
     }
@@ -310,7 +261,7 @@ impl LaneHook for LaneRooms {
                 cx.effects.push(Effect::Wake {
                     key: grace_key(&name, who.user),
                     generation,
-                    at: cx.now.saturating_add(self.policies.limits.grace),
+                    at: cx.now.saturating_add(self.rules.rooms.limits.grace),
                 });
             }
             self.forget_if_left(who, &name);
@@ -327,7 +278,7 @@ impl LaneHook for LaneRooms {
         let retains = message.retain && !message.payload.is_empty();
         match topics::kind(message.topic) {
             TopicKind::Room { room: name, .. } => {
-                let limits = self.policies.limits;
+                let limits = self.rules.rooms.limits;
                 let verdict = match self.room_mut(name) {
                     Some(room) => room.publish(cx, &limits, who, message)?,
                     None => self.publish_to_no_room(cx, who, name, message)?,
@@ -336,19 +287,16 @@ impl LaneHook for LaneRooms {
                     if message.payload.is_empty() {
                         self.remove_if_idle(name);
                     } else if !verdict.keep {
-                        let limit = self.policies.limits.retained;
-                        let reason = format!(
-                            "delivered but not kept: a room keeps {limit} retained messages"
-                        );
-                        self.report_not_retained(cx, who, message.topic, reason);
+                        let limit = self.rules.rooms.limits.retained;
+                        let reason = format!("a room keeps {limit} retained messages");
+                        cx.effects.push(not_retained(&reason));
                     }
                 }
                 Ok(verdict)
             }
             TopicKind::Inbox { .. } => {
                 if retains {
-                    let reason = "delivered but not kept: an inbox keeps nothing".to_owned();
-                    self.report_not_retained(cx, who, message.topic, reason);
+                    cx.effects.push(not_retained("an inbox keeps nothing"));
                 }
                 Ok(unmarked(false, Limit::None))
             }
@@ -369,7 +317,7 @@ impl LaneHook for LaneRooms {
 
     fn stamps(&self, who: Actor<'_>, topic: &str, mark: Mark, at: u64) -> Stamps {
         let from = || ("from", Some(who.user.to_owned()));
-        let at = || ("at", Some(epoch::rfc3339(at)));
+        let at = || ("at", Some(rfc3339(at)));
         match topics::kind(topic) {
             TopicKind::Room { .. } => {
                 vec![from(), at(), ("seq", epoch::seq(mark)), ("replay", None)]
@@ -389,13 +337,13 @@ impl LaneHook for LaneRooms {
                 // When a room is removed, its `_info` is cleared for everybody who may have it.
                 rest.is_some_and(topics::is_info)
                     && match room {
-                        Some(room) => room.is_open(&self.policies, self.rules_version),
-                        None => self.policies.of(name).is_open(),
+                        Some(room) => room.is_open(&self.rules.rooms, self.rules_version),
+                        None => self.rules.rooms.of(name).is_open(),
                     }
             }
             TopicKind::Inbox { user, .. } => user == who.user,
             TopicKind::Rooms | TopicKind::Inboxes => false,
-            TopicKind::Outside => self.outside.may_see(who.user, topic),
+            TopicKind::Outside => self.rules.outside.may_see(who.user, topic),
         }
     }
 
@@ -414,20 +362,16 @@ impl LaneHook for LaneRooms {
     }
 }
 
-/// Shows nothing: no rules have come.
-#[derive(Debug)]
-struct Unseen;
-
-impl OutsideTopics for Unseen {
-    fn may_see(&self, _: &str, _: &str) -> bool {
-        false
-    }
-}
-
 /// The verdict on a message that is in no room, or in one that does not exist.
 fn unmarked(keep: bool, limit: Limit) -> Verdict {
     let mark = Mark::default();
     Verdict { mark, keep, limit }
+}
+
+/// Tells the sender that its message is not retained.
+fn not_retained(reason: &str) -> Effect {
+    let reason = format!("delivered but not kept: {reason}");
+    Effect::Refuse(refused(ReasonCode::RetainNotSupported, reason))
 }
 
 /// The timer key of a member's grace period. Neither part contains a slash.

@@ -1,9 +1,10 @@
 //! Random entries against a simple model: the published roster must be the model's roster.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::super::room_policy::RoomPolicies;
+use super::super::room_policy::tests::{open, rules_of};
 use super::tests::{LOST, Lane, who};
 use super::*;
-use crate::room_policy::tests::{open, rules_of};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -118,7 +119,7 @@ impl Published {
                 } => {
                     self.wakes.push((key.clone(), *generation));
                 }
-                Effect::Tell(_) => panic!("nothing to tell here"),
+                Effect::Refuse(_) | Effect::Tell(_) => panic!("nothing to tell here"),
             }
         }
     }

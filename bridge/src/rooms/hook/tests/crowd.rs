@@ -1,7 +1,7 @@
 //! The limit of rooms.
 
+use super::super::super::room_policy::RoomLimits;
 use super::*;
-use crate::room_policy::RoomLimits;
 
 const FULL: &str = "full: the server has 3 rooms; join one that is there, or try later";
 

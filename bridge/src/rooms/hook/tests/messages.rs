@@ -1,7 +1,7 @@
 //! Messages: senders, offsets, retained messages, stamps.
 
+use super::super::super::room_policy::RoomLimits;
 use super::*;
-use crate::room_policy::RoomLimits;
 
 #[test]
 fn each_message_has_the_next_offset_and_its_stamps() {
@@ -120,36 +120,24 @@ fn retained_messages_above_the_limit_are_delivered_and_reported() {
         let (verdict, effects) = lane.send(al, topic, payload, true, replaces);
         let told = effects
             .iter()
-            .any(|effect| matches!(effect, Effect::Tell(_)));
+            .any(|effect| matches!(effect, Effect::Refuse(_)));
         (verdict.unwrap().keep, told)
     };
     assert_eq!(keep(&mut lane, "rooms/a", "1", false), (true, false));
     assert_eq!(keep(&mut lane, "rooms/a/2", "1", false), (true, false));
     assert_eq!(keep(&mut lane, "rooms/a/3", "1", false), (false, true));
-    assert_eq!(
-        keep(&mut lane, "rooms/a/4", "1", false),
-        (false, false),
-        "reported within the last second"
-    );
+    assert_eq!(keep(&mut lane, "rooms/a/4", "1", false), (false, true));
     assert_eq!(keep(&mut lane, "rooms/a/2", "2", true), (true, false));
     assert_eq!(keep(&mut lane, "rooms/a/2", "", true), (true, false));
     assert_eq!(keep(&mut lane, "rooms/a/3", "1", false), (true, false));
-    lane.now += 1_000;
     let effects = lane.send(al, "rooms/a/4", "1", true, false).1;
-    let Effect::Tell(notice) = &effects[0] else {
+    let [Effect::Refuse(refusal)] = &effects[..] else {
         panic!("{effects:?}");
     };
-    assert_eq!(notice.topic, "inbox/al/error");
-    let json: Value = serde_json::from_slice(&notice.payload).unwrap();
+    assert_eq!(refusal.code, ReasonCode::RetainNotSupported);
     assert_eq!(
-        (&json["error"], &json["topic"]),
-        (&"not-kept".into(), &"rooms/a/4".into())
-    );
-    assert!(
-        json["reason"]
-            .as_str()
-            .unwrap()
-            .contains("keeps 2 retained")
+        refusal.reason,
+        "delivered but not kept: a room keeps 2 retained messages"
     );
 
     let mut lane = keeping(0);
@@ -185,7 +173,7 @@ fn inboxes_retain_nothing_and_other_topics_everything() {
     let (mut lane, al) = (open(), who("al", 1, 1));
     let (dm, effects) = lane.send(al, "inbox/bob/dm/al", "x", true, false);
     assert!(!dm.unwrap().keep);
-    assert_eq!(brief(&effects), ["tell inbox/al/error"]);
+    assert_eq!(brief(&effects), ["refuse RetainNotSupported"]);
     let (dm, effects) = lane.send(al, "inbox/bob/dm/al", "x", false, false);
     assert_eq!((dm.unwrap().mark, effects), (Mark::default(), vec![]));
     let (other, effects) = lane.send(al, "sensors/1", "x", true, false);

@@ -1,6 +1,6 @@
 //! The epoch of a room, and the position of a message in it.
 
-use roommq_broker::policy::Mark;
+use roommq_mqtt::session::Mark;
 use std::fmt;
 
 /// Identifies one life of a room, from its creation to its removal. Never 0.
@@ -52,15 +52,6 @@ pub(crate) fn seq(mark: Mark) -> Option<String> {
     (mark != Mark::default()).then(|| format!("{}:{}", Epoch(mark.0), mark.1))
 }
 
-/// An RFC 3339 time in UTC with milliseconds. `at` is in milliseconds since the Unix epoch.
-pub(crate) fn rfc3339(at: u64) -> String {
-    let time = i64::try_from(at)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
-        .unwrap_or(jiff::Timestamp::MAX);
-    format!("{time:.3}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,12 +75,5 @@ mod tests {
     fn a_message_to_no_room_has_no_seq() {
         assert_eq!(seq(Mark::default()), None);
         assert_eq!(seq(Epoch(36).mark(5)).as_deref(), Some("10:5"));
-    }
-
-    #[test]
-    fn times_have_milliseconds_and_a_z() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(1_700_000_000_120), "2023-11-14T22:13:20.120Z");
-        assert_eq!(rfc3339(u64::MAX), "9999-12-30T22:00:00.999Z");
     }
 }

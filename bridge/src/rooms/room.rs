@@ -1,16 +1,16 @@
 //! One room of a lane. It connects membership, presence and notices, and emits the effects.
 
-use crate::epoch::Epoch;
-use crate::membership::{JoinOutcome, LeaveOutcome, Members};
-use crate::notice::{EventKind, RoomEvent, RoomInfo, json};
-use crate::refusal::{not_authorized, refused};
-use crate::room_policy::{RoomLimits, RoomPolicies, RoomPolicy};
-use crate::topics;
+use super::epoch::Epoch;
+use super::membership::{JoinOutcome, LeaveOutcome, Members};
+use super::notice::{EventKind, RoomEvent, RoomInfo, json};
+use super::refusal::{not_authorized, refused};
+use super::room_policy::{RoomLimits, RoomPolicies, RoomPolicy};
+use super::topics;
 use bytes::Bytes;
-use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{
     Actor, Effect, EndReason, HookContext, Limit, Message, Refusal, Verdict,
 };
+use roommq_mqtt::packet::ReasonCode;
 use std::sync::Arc;
 
 /// A room. It has members (online, or lost within the grace period) or retained messages of the

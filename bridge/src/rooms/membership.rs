@@ -1,6 +1,6 @@
 //! The members of a room. A member has devices, and a device has the filters by which it joined.
 
-use crate::presence::MemberState;
+use super::presence::MemberState;
 use roommq_broker::policy::{Actor, SessionId};
 use std::collections::{HashMap, HashSet};
 

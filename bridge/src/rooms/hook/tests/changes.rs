@@ -1,8 +1,8 @@
 //! Rules that change while rooms exist.
 
+use super::super::super::room_policy::RoomPolicy;
+use super::super::super::room_policy::tests::{open, rules_of};
 use super::*;
-use crate::room_policy::RoomPolicy;
-use crate::room_policy::tests::{open, rules_of};
 
 /// A lane that follows the first of these policies for all rooms. Topics outside rooms are seen by
 /// the first and the third rules.
@@ -97,7 +97,7 @@ fn unknown_rules_change_nothing() {
 fn a_hook_without_rules_lets_nobody_do_anything() {
     let mut hook = LaneRooms::new(Arc::new(Known(BTreeMap::new())));
     assert!(!hook.may_see(who("al", 1, 1), "other"));
-    assert_eq!(hook.policies.limits.lane_rooms, 0);
+    assert_eq!(hook.rules.rooms.limits.lane_rooms, 0);
     let mut effects = Vec::new();
     let mut cx = HookContext {
         now: 1,

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::super::compiled_rules::OutsideTopics;
+use super::super::room_policy::tests::{LIMITS, policies};
+use super::super::room_policy::{Creators, RoomPolicies, RoomRules};
 use super::*;
-use crate::room_policy::Creators;
-use crate::room_policy::tests::{LIMITS, policies};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -182,6 +183,7 @@ fn brief(effects: &[Effect]) -> Vec<String> {
             format!("{topic}{mark}{cleared}{}", fields.replace('"', ""))
         }
         Effect::Wake { key, at, .. } => format!("wake {key} {at}"),
+        Effect::Refuse(refusal) => format!("refuse {:?}", refusal.code),
         Effect::Tell(notice) => format!("tell {}", notice.topic),
     };
     effects.iter().map(short).collect()

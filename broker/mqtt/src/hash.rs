@@ -7,7 +7,7 @@
 /// high bits, so a caller that needs an even spread has to mix the result.
 ///
 /// ```
-/// assert_eq!(roommq_broker::hash::fnv1a(b"a".iter().copied()), 0xaf63_dc4c_8601_ec8c);
+/// assert_eq!(roommq_mqtt::hash::fnv1a(b"a".iter().copied()), 0xaf63_dc4c_8601_ec8c);
 /// ```
 pub fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

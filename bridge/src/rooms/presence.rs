@@ -1,6 +1,6 @@
 //! The roster: one retained JSON object for each member of a room.
 
-use crate::epoch::rfc3339;
+use super::time::rfc3339;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
