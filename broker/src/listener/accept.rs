@@ -76,29 +76,18 @@ pub(crate) async fn accept<S, F>(
         // They count the connection from now on, since its thread may be busy.
         let guards = (all.open.enter(), context.open.enter());
         let (serve, context) = (thread.serve.clone(), context.clone());
-        let start = move || {
-            let registered = socket.register();
-            let log = |error: &std::io::Error| {
+        // Boxed, since the task below lives as long as the connection.
+        let start: Box<dyn FnOnce() -> Option<F> + Send> = Box::new(move || {
+            let registered = socket.register().inspect_err(|error| {
                 tracing::warn!(%peer, %error, "a thread could not take over an accepted socket");
-            };
-            let socket = registered.inspect_err(log).ok()?;
-            Some(serve(socket, peer, context))
-        };
-        thread.handle.spawn(hand_over(Box::new(start), guards));
-    }
-}
-
-/// Starts to serve an accepted socket on the thread that polls this, and serves it to its end.
-///
-/// The future lives as long as the connection, so what only the start needs is in a box.
-fn hand_over<F: Future<Output = ()>>(
-    start: Box<impl FnOnce() -> Option<F>>,
-    guards: (GateGuard, GateGuard),
-) -> impl Future<Output = ()> {
-    async move {
-        let _guards = &guards;
-        let Some(serving) = start() else { return };
-        serving.await;
+            });
+            Some(serve(registered.ok()?, peer, context))
+        });
+        thread.handle.spawn(async move {
+            let _guards = &guards;
+            let Some(serving) = start() else { return };
+            serving.await;
+        });
     }
 }
 
