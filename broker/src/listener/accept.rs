@@ -2,7 +2,7 @@
 
 use super::bind::BoundListener;
 use crate::clock;
-use crate::gate::{Gate, GateGuard};
+use crate::gate::Gate;
 use crate::policy::Peer;
 use crate::rate_limiter::RateLimiter;
 use crate::transport::{ListenerContext, Socket};
