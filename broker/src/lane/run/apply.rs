@@ -1,8 +1,8 @@
 //! Applying one batch to a lane.
 
-use super::context::{NodeContext, NodeHost};
-use super::links::Running;
+use super::context::NodeContext;
 use super::log::LogError;
+use super::perform::Running;
 use super::table::SharedLane;
 use crate::lane::state::{self, BatchError};
 use crate::outbox::Outbox;
@@ -47,13 +47,8 @@ fn apply_entries(
     context: &NodeContext,
     to_flush: &mut Vec<Arc<Outbox>>,
 ) -> Result<(), BatchError> {
-    let mut host = NodeHost {
-        context,
-        links: &mut running.links,
-        to_flush,
-    };
     for entry in state::read_batch(batch)? {
-        running.lane.apply(&entry?, &mut host);
+        running.apply(&entry?, context, to_flush);
     }
     Ok(())
 }

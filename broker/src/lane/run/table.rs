@@ -1,7 +1,7 @@
 //! All lanes of a node, each behind a lock.
 
-use super::links::Running;
 use super::log::LogError;
+use super::perform::Running;
 use crate::lane::state::{LANE_COUNTS, Lane, LaneTotals};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
