@@ -33,8 +33,8 @@
 //! 4. **Append**: `connection/pending.rs` collects a batch for each lane, and `lane/run/entrance.rs` appends it. An idle
 //!    lane applies the batch at once, on this thread. The log of a busy lane (`lane/run/log.rs`) takes it to the lane's
 //!    applier (`lane/run/applier.rs`).
-//! 5. **Apply**: `lane/state/lane.rs` shows the entry to the hook, and `lane/state/fanout.rs` fills the outboxes of all
-//!    subscribers.
+//! 5. **Apply**: `lane/state/lane.rs` shows the entry to the hook, and `lane/state/fanout.rs` finds all subscribers.
+//!    `lane/run/perform.rs` fills their outboxes.
 //! 6. **Write**: `outbox/mod.rs` writes to the sockets, many messages in one call and without blocking.
 
 mod clock;

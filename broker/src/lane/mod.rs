@@ -9,17 +9,19 @@
 //!   connection            run/                              state/
 //!  ------------     ---------------------------      ----------------------
 //!   PUBLISH   --+
-//!   SUBSCRIBE --+--> Entrance --- idle lane --------> Lane::apply(entry, host)
+//!   SUBSCRIBE --+--> Entrance --- idle lane --------> Lane::apply(entry, outcome)
 //!   ...       --+        |                                 ^       |
-//!                        +------ LaneLog --> Applier ------+       | LaneHost
+//!                        +------ LaneLog --> Applier ------+       | Outcome
 //!                                                                  v
-//!   socket  <------------------- Outbox  <----------------- NodeHost (run/)
+//!   socket  <------------------- Outbox  <---------------- Performer (run/)
 //! ```
 //!
-//! - `state/` holds what the log does: entries, subscriptions, retained messages, fan-out, shared
-//!   groups. It is synchronous and deterministic, and knows no clock, socket or task.
-//! - `run/` holds what applies entries on this node: the ways into a lane, the engine that keeps
-//!   the log, the threads, the timers, and the mailboxes between lanes.
+//! - `state/` holds what the log does: entries, subscriptions, retained messages, fan-out. It is
+//!   synchronous and deterministic, and knows no clock, socket or task. Applying an entry changes
+//!   the state and returns an outcome: all that follows outside of it, as data.
+//! - `run/` holds what applies entries on this node and performs their outcomes: the ways into a
+//!   lane, the engine that keeps the log, the threads, the outboxes, the choice of a shared group's
+//!   member, the timers, and the mailboxes between lanes.
 //!
 //! Architecture invariant: nothing in `state/` names anything in `run/`. [`Lane::apply`] does not
 //! know who calls it.

@@ -18,6 +18,20 @@ const LIMITS: OutboundLimits = OutboundLimits {
     age: u64::MAX,
 };
 
+impl Sessions {
+    /// Adds a session with an id of the caller's choice, for tests of lanes.
+    pub(crate) fn put(&self, id: SessionId, outbox: &Arc<Outbox>) {
+        let record = Record {
+            client: ("u".into(), ByteString::new()),
+            outbox: outbox.clone(),
+            offline: None,
+            ended: false,
+            will_pending: None,
+        };
+        self.state.lock().by_number.insert(id.n, record);
+    }
+}
+
 fn outbox() -> Arc<Outbox> {
     Arc::new(Outbox::connected(Version::V5, LIMITS))
 }

@@ -1,8 +1,8 @@
 //! Applying one batch to a lane.
 
-use super::context::{NodeContext, NodeHost};
-use super::links::Running;
+use super::context::NodeContext;
 use super::log::LogError;
+use super::perform::Running;
 use super::table::SharedLane;
 use crate::lane::state::{BatchError, BatchHeader, BatchTurn, Entries};
 use crate::outbox::Outbox;
@@ -52,13 +52,8 @@ fn apply_entries(
     if running.lane.begin(&header) != BatchTurn::Take {
         return Err(BatchError::OutOfTurn(header.number));
     }
-    let mut host = NodeHost {
-        context,
-        links: &mut running.links,
-        to_flush,
-    };
     for entry in entries {
-        running.lane.apply(&entry?, &mut host);
+        running.apply(&entry?, context, to_flush);
         running.lane.check_rules()?;
     }
     Ok(())

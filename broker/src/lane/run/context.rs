@@ -1,11 +1,8 @@
-//! Everything that the lanes of a node share, and how a lane's effects reach it.
+//! Everything that the lanes of a node share.
 
-use super::links::Links;
 use super::mailbox::Mailboxes;
 use super::timers::Timers;
-use crate::lane::state::{LaneHost, Slot};
-use crate::outbox::Outbox;
-use crate::policy::{Actor, Attempt, Notice, Policy, Principal, Refusal, SessionId};
+use crate::policy::{Actor, Attempt, Policy, Principal, Refusal};
 use crate::sessions::Sessions;
 use std::sync::Arc;
 
@@ -20,49 +17,20 @@ pub(crate) struct NodeContext {
     pub policy: Arc<dyn Policy>,
 }
 
-/// The host of a lane while one batch is applied to it.
-pub(super) struct NodeHost<'a> {
-    pub context: &'a NodeContext,
-    pub links: &'a mut Links,
-    /// Outboxes to flush after the batch are added here.
-    pub to_flush: &'a mut Vec<Arc<Outbox>>,
-}
-
-impl LaneHost for NodeHost<'_> {
-    fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
-        self.context.sessions.outbox(session)
-    }
-
-    fn link(&mut self, slot: Slot, session: SessionId) {
-        self.links.link(slot, self.context.sessions.outbox(session));
-    }
-
-    fn unlink(&mut self, slot: Slot) -> Option<Arc<Outbox>> {
-        self.links.unlink(slot)
-    }
-
-    fn linked(&self, slot: Slot) -> Option<&Arc<Outbox>> {
-        self.links.get(slot)
-    }
-
-    fn flush_later(&mut self, slot: Slot) {
-        self.to_flush.extend(self.links.get(slot).cloned());
-    }
-
-    fn send_notice(&mut self, notice: Notice) {
-        self.context.mailboxes.send(notice);
-    }
-
-    fn refused(&mut self, who: Actor<'_>, attempt: Attempt<'_>, refusal: &Refusal, now: u64) {
+impl NodeContext {
+    /// The lane refused a request that the policy had let in. The policy says whether the sender is
+    /// told. `now` is in milliseconds since the Unix epoch.
+    pub(super) fn refused(
+        &self,
+        who: Actor<'_>,
+        attempt: Attempt<'_>,
+        refusal: &Refusal,
+        now: u64,
+    ) {
         tracing::debug!(user = who.user, ?attempt, %refusal, "refused in its lane");
         let principal = Principal::new(who.user, false);
-        let policy = &self.context.policy;
-        if let Some(notice) = policy.notice(&principal, attempt, refusal, now) {
-            self.send_notice(notice);
+        if let Some(notice) = self.policy.notice(&principal, attempt, refusal, now) {
+            self.mailboxes.send(notice);
         }
-    }
-
-    fn set_timer(&mut self, lane: u16, key: String, generation: u64, at: u64) {
-        self.context.timers.set(lane, key, generation, at);
     }
 }

@@ -1,26 +1,14 @@
-//! A lane, and the outboxes of the sessions that it knows, by slot.
+//! The outboxes of the sessions that a lane knows, by slot.
 
-use crate::lane::state::{Lane, Slot};
+use super::turns::Turns;
+use crate::lane::state::Slot;
 use crate::outbox::Outbox;
+use crate::policy::SessionId;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A lane as this node runs it. All of it is behind one lock.
-pub(super) struct Running {
-    pub lane: Lane,
-    pub links: Links,
-}
-
-impl Running {
-    /// A lane that no session of this node is linked to.
-    pub(super) fn new(lane: Lane) -> Self {
-        Running {
-            lane,
-            links: Links::default(),
-        }
-    }
-}
-
-/// What this node has for the slots of one lane. It is behind the lane's lock, beside the lane.
+/// What this node has for the slots and the groups of one lane. It is behind the lane's lock,
+/// beside the lane.
 ///
 /// A slot belongs to the lane's state and means the same session on every node. Its outbox belongs
 /// to the node where that session is.
@@ -28,6 +16,10 @@ impl Running {
 pub(super) struct Links {
     /// None: the slot is free, or its session has no outbox here.
     by_slot: Vec<Option<Arc<Outbox>>>,
+    /// Sessions without a slot whose outboxes held messages of shared groups when the lane took
+    /// the slot back. At the end of the session other members receive them.
+    pub leaving: HashMap<SessionId, Arc<Outbox>>,
+    pub turns: Turns,
 }
 
 impl Links {

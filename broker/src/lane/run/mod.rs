@@ -1,5 +1,5 @@
 //! The runner of a node's lanes: the entrances, the logs, the threads that apply entries, and
-//! everything that a lane's effects reach.
+//! everything that their outcomes reach.
 //!
 //! ```text
 //!   connections' threads                        applier threads
@@ -9,11 +9,20 @@
 //!     +-- lane idle: lock it ----------------------------------+
 //!     |                                                        v
 //!     +-- lane busy: LaneLog --> Follower --> Applier --> apply_batch
-//!                                                              |
-//!   Timers     <-- set_timer --+                               |
-//!   Mailboxes  <-- notices ----+-------- NodeHost <------------+
-//!   Outboxes   <-- messages ---+   flushed by the Flusher, or by the Applier
+//!                                                              |  each entry: Lane::apply
+//!   Timers     <-- Wake -----------+                           v
+//!   Mailboxes  <-- Tell, Refuse ---+----------------------- Performer
+//!   Links      <-- Linked, Unlinked                            |
+//!   Outboxes   <-- Deliver, Share, Answer ---------------------+
+//!                  flushed by the Flusher, or by the Applier
 //! ```
+//!
+//! | a lane on this node | file |
+//! |---|---|
+//! | the lock, and what is behind it | `table`, `perform` (`Running`) |
+//! | performing an outcome | `perform`; messages as packets: `frames` |
+//! | outboxes by slot | `links` |
+//! | members of shared groups | `groups`, `turns` |
 //!
 //! Timers and mailboxes append entries in turn, by an entrance.
 
@@ -23,11 +32,15 @@ mod context;
 mod embedded;
 mod entrance;
 mod flusher;
+mod frames;
+mod groups;
 mod links;
 mod log;
 mod mailbox;
+mod perform;
 mod table;
 mod timers;
+mod turns;
 
 pub use embedded::QUIET_TARGETS;
 

@@ -1,7 +1,7 @@
 //! All lanes of a node, each behind a lock.
 
-use super::links::Running;
 use super::log::{Appender, LogError};
+use super::perform::Running;
 use crate::clock;
 use crate::lane::state::{Batch, BatchHeader, LANE_COUNTS, Lane, LaneTotals};
 use parking_lot::{Condvar, Mutex, MutexGuard};

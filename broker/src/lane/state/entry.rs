@@ -199,7 +199,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The first entry of `bytes`, and the bytes behind it.
-    pub(super) fn decode(bytes: &'a [u8]) -> postcard::Result<(Self, &'a [u8])> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> postcard::Result<(Self, &'a [u8])> {
         postcard::take_from_bytes(bytes)
     }
 }

@@ -1,66 +1,78 @@
-//! Fan-out: one accepted message into the outboxes of all its subscribers.
+//! Fan-out: the sessions and the shared groups that receive an accepted message.
 
-use super::frames::{Frames, Outgoing};
-use super::host::LaneHost;
-use super::sharing::share_out;
-use super::subscribers::Subscribers;
+use super::entry::PublishEntry;
+use super::lane::Lane;
+use super::outcome::{Act, Outcome, Source, Target};
 use super::subscription::Subscription;
-use super::subscriptions::{Group, Subscriptions};
-use crate::policy::LaneHook;
-use crate::session::Outbound;
+use crate::policy::Mark;
 
-/// Fills the outboxes of all subscribers, offline ones included [MQTT-4.5.0-1], and of one member
-/// of each shared group. A message that has expired reaches nobody.
-pub(super) fn fan_out(
-    message: &Outgoing<'_>,
-    subscriptions: &Subscriptions,
-    subscribers: &Subscribers,
-    hook: &dyn LaneHook,
-    host: &mut dyn LaneHost,
-) {
-    if message.expires_at() <= message.now {
-        return;
-    }
-    let mut matches: Vec<&Subscription> = Vec::new();
-    let mut groups: Vec<&Group> = Vec::new();
-    let sender = message.entry.origin.map(|o| o.session);
-    let found = |s| {
-        let s: &Subscription = s;
-        let Some(subscriber) = subscribers.get(s.slot) else {
-            return;
-        };
-        // With "no local", a client does not receive its own messages [MQTT-3.8.3-3].
-        if s.options.no_local && Some(subscriber.session) == sender {
+impl Lane {
+    /// Adds to the outcome that a message is delivered to all subscribers, offline ones included
+    /// [MQTT-4.5.0-1], and to one member of each shared group. A message that has expired reaches
+    /// nobody.
+    pub(super) fn fan_out(
+        &self,
+        source: Source,
+        message: &PublishEntry<'_>,
+        mark: Option<Mark>,
+        outcome: &mut Outcome,
+    ) {
+        let expires = message.expires();
+        if expires <= self.now {
             return;
         }
-        if s.guarded && !hook.may_see(subscriber.actor(), message.entry.topic) {
-            return;
-        }
-        matches.push(s);
-    };
-    subscriptions.matches(message.entry.topic, found, |group| groups.push(group));
-    if subscriptions.may_overlap() {
-        matches.sort_by_key(|s| s.slot);
-    }
-    let mut frames = Frames::new(message, hook);
-    // A session receives one copy, even if several of its filters match (3.3.4).
-    for matches in matches.chunk_by(|a, b| a.slot == b.slot) {
-        let slot = matches[0].slot;
-        let Some(outbox) = host.linked(slot) else {
-            continue;
+        let sender = message.origin.map(|origin| origin.session);
+        let (first_act, first) = (outcome.acts.len(), outcome.targets.len());
+        let Outcome {
+            acts,
+            targets,
+            forms,
+            ..
+        } = outcome;
+        let found = |s: &Subscription| {
+            if s.options.no_local || s.guarded {
+                let Some(subscriber) = self.subscribers.get(s.slot) else {
+                    return;
+                };
+                // With "no local", a client does not receive its own messages [MQTT-3.8.3-3].
+                if s.options.no_local && Some(subscriber.session) == sender {
+                    return;
+                }
+                if s.guarded && !self.hook.may_see(subscriber.actor(), message.topic) {
+                    return;
+                }
+            }
+            targets.push(Target {
+                slot: s.slot,
+                form: forms.of(s.identifier, s.mount.as_ref()),
+                qos: s.options.qos.min(message.qos),
+                retain: s.options.retain_as_published && message.retain,
+            });
         };
-        let frame = frames.for_matches(matches, outbox.version());
-        let deliver = |out: &mut Outbound| {
-            out.deliver(message.lane, frame, message.now);
-        };
-        if outbox.fill(deliver) {
-            host.flush_later(slot);
+        let mut may_share = None;
+        self.subscriptions.matches(message.topic, found, |group| {
+            if *may_share.get_or_insert_with(|| self.hook.may_share(message.topic)) {
+                acts.push(Act::Share {
+                    source,
+                    group: group.slot,
+                    mark,
+                    expires,
+                });
+            }
+        });
+        if self.subscriptions.may_overlap() {
+            outcome.merge_targets(first);
         }
-    }
-    if !groups.is_empty() && !hook.may_share(message.entry.topic) {
-        return;
-    }
-    for group in groups {
-        share_out(group, &mut frames, host);
+        let targets = first..outcome.targets.len();
+        if !targets.is_empty() {
+            let deliver = Act::Deliver {
+                source,
+                targets,
+                mark,
+                expires,
+            };
+            // Before the groups.
+            outcome.acts.insert(first_act, deliver);
+        }
     }
 }

@@ -2,15 +2,15 @@
 //! order by an entry, so that every node decides each other entry by the same rules.
 
 use super::batch::BatchError;
-use super::host::LaneHost;
 use super::lane::Lane;
+use super::outcome::Outcome;
 use super::rules::{LaneRules, RulesState};
 use crate::packet::ReasonCode;
 use crate::policy::{Actor, Message, Refusal, Request, RulesError, Verdict};
 
 impl Lane {
     /// Applies new rules. Subscriptions and retained messages that they would not allow stay.
-    pub(super) fn take_rules(&mut self, version: u64, body: &[u8], host: &mut dyn LaneHost) {
+    pub(super) fn take_rules(&mut self, version: u64, body: &[u8], outcome: &mut Outcome) {
         if matches!(self.rules, RulesState::Version(present) if version <= present) {
             return;
         }
@@ -18,7 +18,7 @@ impl Lane {
             Ok(()) => RulesState::Version(version),
             Err(error) => RulesState::Unreadable(error),
         };
-        self.perform_effects(host);
+        self.perform_effects(outcome);
     }
 
     fn read_rules(&mut self, version: u64, body: &[u8]) -> Result<(), RulesError> {

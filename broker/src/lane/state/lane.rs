@@ -2,7 +2,7 @@
 
 use super::batch::BatchHeader;
 use super::entry::{Entry, PublishEntry};
-use super::host::LaneHost;
+use super::outcome::{Act, Made, Outcome, Source};
 use super::retained::{RetainedLimits, RetainedStore};
 use super::rules::RulesState;
 use super::subscribers::Subscribers;
@@ -10,30 +10,30 @@ use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
 use super::totals::LaneCounts;
 use super::writers::{BatchTurn, Writers};
-use crate::policy::{Actor, Attempt, Effect, HookContext, LaneHook, Limit};
+use crate::policy::{Actor, Effect, HookContext, LaneHook, Limit, SessionId};
 use std::cmp::Ordering;
 
 /// The state that one lane's log produces.
 ///
 /// [`apply`](Self::apply) takes the entries in the order of the log. It is a function of the state
-/// and the entry: time comes with the entries, and there is no randomness and no I/O. (Shared
-/// groups still look at outboxes; `state/mod.rs` lists what that touches.) A subscription, and the
-/// message after it:
+/// and the entry: time comes with the entries, and there is no randomness and no I/O. Everything
+/// else that follows is the [`Outcome`], which a runner performs. A subscription, and the message
+/// after it:
 ///
 /// ```text
-///   entry                             state                          outboxes
-///   17 Subscribe 7.1 chat/berlin/#    + subscriber 7.1 at slot 0     7.1: SUBACK,
-///                                     + chat/berlin/# -> slot 0           retained messages
-///   18 Publish   9.4 chat/berlin/a    + retained, if it asks for it  7.1: PUBLISH
+///   entry                             state                          outcome
+///   17 Subscribe 7.1 chat/berlin/#    + subscriber 7.1 at slot 0     Linked  slot 0, session 7
+///                                     + chat/berlin/# -> slot 0      Answer  codes, replay
+///   18 Publish   9.4 chat/berlin/a    + retained, if it asks for it  Deliver to slot 0
 /// ```
 ///
 /// Each kind of entry has its own file:
 ///
 /// | entry | function | file |
 /// |---|---|---|
-/// | `Publish` | `publish` | `publish.rs`, then `fanout.rs` and `sharing.rs` |
-/// | `Subscribe`, `Unsubscribe` | `subscribe`, `unsubscribe` | `subscribe.rs`, then `replay.rs` |
-/// | `Disconnected`, `Ended`, `Resume` | `disconnected`, `ended`, `resume` | `resume.rs`, `reassign.rs` |
+/// | `Publish` | `publish` | `publish.rs`, then `fanout.rs` |
+/// | `Subscribe`, `Unsubscribe` | `subscribe`, `unsubscribe` | `subscribe.rs` |
+/// | `Disconnected`, `Ended`, `Resume` | `disconnected`, `ended`, `resume` | `resume.rs` |
 /// | `Timer` | `apply` | this one |
 /// | `Rules` | `take_rules` | `judge.rs` |
 pub(crate) struct Lane {
@@ -71,7 +71,7 @@ impl Lane {
             position: 0,
             writers: Writers::default(),
             rules: RulesState::default(),
-            subscriptions: Subscriptions::of(number),
+            subscriptions: Subscriptions::default(),
             retained: RetainedStore::new(RetainedLimits::default()),
             subscribers: Subscribers::default(),
             hook,
@@ -94,17 +94,18 @@ impl Lane {
         self.writers.last(writer, term)
     }
 
-    /// Applies the next entry of the log, in full: when this returns, the outboxes hold all that
+    /// Applies the next entry of the log, in full. `outcome` is emptied, then filled with what
     /// follows from the entry.
-    pub(crate) fn apply(&mut self, entry: &Entry<'_>, host: &mut dyn LaneHost) {
+    pub(crate) fn apply(&mut self, entry: &Entry<'_>, outcome: &mut Outcome) {
         self.position += 1;
+        outcome.clear();
         match entry {
-            Entry::Publish(publish) => self.publish(publish, host),
-            Entry::Subscribe(subscribe) => self.subscribe(subscribe, host),
-            Entry::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, host),
-            Entry::Disconnected(disconnect) => self.disconnected(disconnect, host),
-            Entry::Ended(disconnect) => self.ended(disconnect, host),
-            Entry::Resume(resume) => self.resume(resume, host),
+            Entry::Publish(publish) => self.publish(publish, outcome),
+            Entry::Subscribe(subscribe) => self.subscribe(subscribe, outcome),
+            Entry::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, outcome),
+            Entry::Disconnected(disconnect) => self.disconnected(disconnect, outcome),
+            Entry::Ended(disconnect) => self.ended(disconnect, outcome),
+            Entry::Resume(resume) => self.resume(resume, outcome),
             Entry::Timer {
                 at,
                 key,
@@ -112,14 +113,35 @@ impl Lane {
             } => {
                 self.advance_time(*at);
                 if *key == EXPIRY_TIMER {
-                    self.expire_retained(host);
+                    self.expire_retained(outcome);
                 } else {
                     self.with_hook(|hook, cx| hook.timer(cx, key, *generation));
-                    self.perform_effects(host);
+                    self.perform_effects(outcome);
                 }
             }
-            Entry::Rules { version, body } => self.take_rules(*version, body, host),
+            Entry::Rules { version, body } => self.take_rules(*version, body, outcome),
         }
+    }
+
+    /// The lane's number.
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// The lane's time: the greatest time in any entry so far, in milliseconds since the Unix
+    /// epoch.
+    pub(crate) fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// The subscriptions and the shared groups.
+    pub(crate) fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    /// The slot of a session.
+    pub(crate) fn slot_of(&self, session: SessionId) -> Option<Slot> {
+        self.subscribers.slot_of(session)
     }
 
     /// How much the lane holds.
@@ -155,18 +177,22 @@ impl Lane {
     }
 
     /// Sets the lane's timer for the retained message that expires next, unless it fires by then.
-    pub(super) fn set_expiry_timer(&mut self, host: &mut dyn LaneHost) {
+    pub(super) fn set_expiry_timer(&mut self, outcome: &mut Outcome) {
         let next = self.retained.next_expiry();
         if let Some(at) = next
             && self.expiry_timer.is_none_or(|known| at < known)
         {
             self.expiry_timer = next;
-            host.set_timer(self.number, EXPIRY_TIMER.to_owned(), 0, at);
+            outcome.acts.push(Act::Wake {
+                key: EXPIRY_TIMER.to_owned(),
+                generation: 0,
+                at,
+            });
         }
     }
 
     /// Removes retained messages that have expired, and tells the hook of each.
-    fn expire_retained(&mut self, host: &mut dyn LaneHost) {
+    fn expire_retained(&mut self, outcome: &mut Outcome) {
         self.expiry_timer = None;
         for _ in 0..EXPIRED_AT_ONCE {
             let Some(topic) = self.retained.take_expired(self.now) else {
@@ -174,21 +200,12 @@ impl Lane {
             };
             self.with_hook(|hook, cx| hook.expired(cx, &topic));
         }
-        self.perform_effects(host);
-        self.set_expiry_timer(host);
+        self.perform_effects(outcome);
+        self.set_expiry_timer(outcome);
     }
 
     /// Performs what the hook has asked for, in order.
-    pub(super) fn perform_effects(&mut self, host: &mut dyn LaneHost) {
-        self.perform_effects_for(None, host);
-    }
-
-    /// [`perform_effects`](Self::perform_effects), after a PUBLISH by a client to this topic.
-    pub(super) fn perform_effects_for(
-        &mut self,
-        sender: Option<(Actor<'_>, &str)>,
-        host: &mut dyn LaneHost,
-    ) {
+    pub(super) fn perform_effects(&mut self, outcome: &mut Outcome) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
@@ -201,19 +218,26 @@ impl Lane {
                         retain,
                         ..PublishEntry::of_server(self.now, &topic, &payload)
                     };
-                    self.distribute(&entry, None, retain.then_some(Limit::None), host);
+                    let source = Source::Made(outcome.made.len());
+                    let keep = retain.then_some(Limit::None);
+                    self.distribute(source, &entry, None, keep, outcome);
+                    outcome.made.push(Made {
+                        topic,
+                        payload,
+                        retain,
+                    });
                 }
                 Effect::Wake {
                     key,
                     generation,
                     at,
-                } => host.set_timer(self.number, key, generation, at),
-                Effect::Refuse(refusal) => {
-                    if let Some((who, topic)) = sender {
-                        host.refused(who, Attempt::Publish(topic), &refusal, self.now);
-                    }
-                }
-                Effect::Tell(notice) => host.send_notice(notice),
+                } => outcome.acts.push(Act::Wake {
+                    key,
+                    generation,
+                    at,
+                }),
+                Effect::Refuse(refusal) => outcome.acts.push(Act::Refuse { filter: 0, refusal }),
+                Effect::Tell(notice) => outcome.acts.push(Act::Tell(notice)),
             }
         }
         self.effects = effects;
@@ -221,33 +245,48 @@ impl Lane {
 
     /// The slot of a session, which is added if the lane does not know it. What an earlier connection
     /// of the session left is removed. None if a later one has been here.
-    pub(super) fn slot_for(&mut self, who: Actor<'_>, host: &mut dyn LaneHost) -> Option<Slot> {
+    pub(super) fn slot_for(&mut self, who: Actor<'_>, outcome: &mut Outcome) -> Option<Slot> {
         if let Some(slot) = self.subscribers.slot_of(who.session) {
             let known = self.subscribers.get(slot)?.connection;
             match known.cmp(&who.connection) {
-                Ordering::Less => {
-                    self.remove_session(slot);
-                    host.unlink(slot);
-                }
+                Ordering::Less => self.remove_session(slot, outcome),
                 Ordering::Equal => return Some(slot),
                 Ordering::Greater => return None,
             }
         }
         let slot = self.subscribers.insert(who)?;
-        host.link(slot, who.session);
+        outcome.acts.push(Act::Linked {
+            slot,
+            session: who.session,
+        });
         Some(slot)
     }
 
     /// Removes a session and its subscriptions.
-    pub(super) fn remove_session(&mut self, slot: Slot) {
+    pub(super) fn remove_session(&mut self, slot: Slot, outcome: &mut Outcome) {
         if let Some(subscriber) = self.subscribers.remove(slot) {
             for filter in subscriber.filters {
                 self.subscriptions.remove(&filter, slot);
             }
+            outcome.acts.push(Act::Unlinked {
+                slot,
+                session: subscriber.session,
+            });
+        }
+    }
+
+    /// Removes a session that has no subscription here any more.
+    pub(super) fn remove_if_unused(&mut self, slot: Slot, outcome: &mut Outcome) {
+        if self
+            .subscribers
+            .get(slot)
+            .is_some_and(|s| s.filters.is_empty())
+        {
+            self.remove_session(slot, outcome);
         }
     }
 }
 
 #[cfg(test)]
-#[path = "lane_tests.rs"]
+#[path = "outcome_tests.rs"]
 mod tests;

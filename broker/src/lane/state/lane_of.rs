@@ -53,7 +53,7 @@ fn is_sys(name: &str) -> bool {
 }
 
 /// A number below `count`, evenly spread, that depends on `bytes` alone.
-pub(super) fn spread(bytes: impl Iterator<Item = u8>, count: u16) -> u16 {
+pub(crate) fn spread(bytes: impl Iterator<Item = u8>, count: u16) -> u16 {
     let mut hash = fnv1a(bytes);
     // Topics often differ in their last bytes only, and FNV-1a mixes those badly. MurmurHash3's
     // finalizer spreads them.

@@ -1,21 +1,23 @@
 //! Applying a PUBLISH: the hook judges it, the lane retains it, subscribers receive it.
 
 use super::entry::PublishEntry;
-use super::fanout::fan_out;
-use super::frames::{Outgoing, stamped_properties, stamps};
-use super::host::LaneHost;
 use super::lane::Lane;
-use super::retained::{RetainedLimits, RetainedMessage};
+use super::outcome::{Act, NEVER, Outcome, Source};
+use super::retained::{RetainedLimits, RetainedMessage, expires_at};
 use crate::packet::{PublishProperties, ReasonCode};
-use crate::policy::{Actor, Attempt, Limit, Mark, Message, Refusal, Stamps};
+use crate::policy::{Limit, Mark, Message, Refusal, Stamps};
+use std::borrow::Cow;
+
+/// Name and value of a user property.
+pub(crate) type UserProperty<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 impl Lane {
     /// Applies a PUBLISH. The hook does not judge what the server itself sends.
-    pub(super) fn publish(&mut self, p: &PublishEntry<'_>, host: &mut dyn LaneHost) {
+    pub(super) fn publish(&mut self, p: &PublishEntry<'_>, outcome: &mut Outcome) {
         self.advance_time(p.at);
         let Some(origin) = p.origin else {
             let keep = p.retain.then_some(Limit::None);
-            self.distribute(p, None, keep, host);
+            self.distribute(Source::Entry, p, None, keep, outcome);
             return;
         };
         let message = Message {
@@ -27,28 +29,28 @@ impl Lane {
         match self.judge_message(origin, message) {
             Ok(verdict) => {
                 let keep = verdict.keep.then_some(verdict.limit);
-                self.distribute(p, Some((origin, verdict.mark)), keep, host);
+                self.distribute(Source::Entry, p, Some(verdict.mark), keep, outcome);
             }
-            Err(refusal) => {
-                host.refused(origin, Attempt::Publish(p.topic), &refusal, self.now);
-            }
+            Err(refusal) => outcome.acts.push(Act::Refuse { filter: 0, refusal }),
         }
-        self.perform_effects_for(Some((origin, p.topic)), host);
+        self.perform_effects(outcome);
     }
 
-    /// Retains a message that has been accepted, if `keep` says by which limit, and fills the
-    /// outboxes of its subscribers.
+    /// Retains a message that has been accepted, if `keep` says by which limit, and adds its
+    /// subscribers to the outcome.
     ///
     /// A message that the limit does not allow is delivered all the same, and its sender is told.
     pub(super) fn distribute(
         &mut self,
+        source: Source,
         p: &PublishEntry<'_>,
-        marked: Option<(Actor<'_>, Mark)>,
+        mark: Option<Mark>,
         keep: Option<Limit>,
-        host: &mut dyn LaneHost,
+        outcome: &mut Outcome,
     ) {
         if let Some(limit) = keep {
-            let stamps = stamps(self.hook.as_ref(), p, marked);
+            self.note_replaced(p.topic, outcome);
+            let stamps = self.stamps(p, mark);
             let message = RetainedMessage {
                 at: p.at,
                 payload: bytes::Bytes::copy_from_slice(p.payload),
@@ -57,34 +59,35 @@ impl Lane {
                 limit,
             };
             if self.retained.set(p.topic, message) {
-                self.set_expiry_timer(host);
+                self.set_expiry_timer(outcome);
             } else {
                 if limit == Limit::OfBytes {
                     self.with_hook(|hook, cx| hook.expired(cx, p.topic));
                 }
-                if let Some(origin) = p.origin {
+                if p.origin.is_some() {
                     let refusal = not_retained(limit, self.retained.limits());
-                    host.refused(origin, Attempt::Publish(p.topic), &refusal, self.now);
+                    outcome.acts.push(Act::Refuse { filter: 0, refusal });
                 }
             }
         }
-        let (message, hook) = (self.outgoing(p, marked), self.hook.as_ref());
-        fan_out(&message, &self.subscriptions, &self.subscribers, hook, host);
+        self.fan_out(source, p, mark, outcome);
     }
 
-    /// A message on its way to subscribers, with the hook's mark for its sender.
-    pub(super) fn outgoing<'a>(
-        &self,
-        entry: &'a PublishEntry<'a>,
-        marked: Option<(Actor<'a>, Mark)>,
-    ) -> Outgoing<'a> {
-        let (lane, now) = (self.number, self.now);
-        Outgoing {
-            lane,
-            entry,
-            marked,
-            now,
-        }
+    /// The user properties that the hook sets on a client's message, by its mark. It sets none on
+    /// the server's own.
+    pub(crate) fn stamps(&self, p: &PublishEntry<'_>, mark: Option<Mark>) -> Stamps {
+        let marked = p.origin.zip(mark);
+        marked.map_or_else(Stamps::new, |(origin, mark)| {
+            self.hook.stamps(origin, p.topic, mark, p.at)
+        })
+    }
+}
+
+impl PublishEntry<'_> {
+    /// When the message expires, in milliseconds since the Unix epoch; [`NEVER`]: never.
+    pub(crate) fn expires(&self) -> u64 {
+        let expiry = self.properties.as_ref().and_then(|p| p.message_expiry);
+        expiry.map_or(NEVER, |expiry| expires_at(expiry, self.at))
     }
 }
 
@@ -123,4 +126,22 @@ fn retained_properties(p: &PublishEntry<'_>, stamps: &Stamps) -> Option<Box<Publ
         },
     };
     (properties != PublishProperties::default()).then(|| Box::new(properties))
+}
+
+/// The user properties that a subscriber receives: those of the sender, without names that the hook
+/// sets, then those that the hook sets. A sender therefore cannot forge them.
+pub(crate) fn stamped_properties<'a>(
+    entry: &'a PublishEntry<'_>,
+    stamps: &'a Stamps,
+) -> Vec<UserProperty<'a>> {
+    let own = entry
+        .properties
+        .iter()
+        .flat_map(|p| &p.user_properties)
+        .filter(|(name, _)| !stamps.iter().any(|(s, _)| s == name))
+        .map(|(n, v)| (Cow::Borrowed(*n), Cow::Borrowed(*v)));
+    let set = stamps
+        .iter()
+        .filter_map(|(n, v)| Some((Cow::Borrowed(*n), Cow::Borrowed(v.as_deref()?))));
+    own.chain(set).collect()
 }

@@ -1,46 +1,47 @@
 //! The life of a session as a lane sees it: disconnected, resumed, ended.
 
 use super::entry::{DisconnectEntry, SubscribeEntry};
-use super::host::LaneHost;
 use super::lane::Lane;
+use super::outcome::{Act, Outcome};
+use super::subscribe::left_groups;
 use super::subscription::Slot;
 use crate::packet::ReasonCode;
-use crate::policy::{Actor, Attempt, Request};
+use crate::policy::{Actor, Request};
 use std::collections::HashSet;
 
 impl Lane {
-    /// The session goes offline. Its subscriptions stay and fill its outbox; messages of its shared
-    /// groups go to members that have a connection.
-    pub(super) fn disconnected(&mut self, d: &DisconnectEntry<'_>, host: &mut dyn LaneHost) {
+    /// The session goes offline. Its subscriptions stay.
+    pub(super) fn disconnected(&mut self, d: &DisconnectEntry<'_>, outcome: &mut Outcome) {
         self.advance_time(d.at);
-        if let Some(slot) = self.slot_up_to(d.who) {
-            self.reassign_after_disconnect(slot, host);
+        if !self.is_stale(d.who) {
+            let session = d.who.session;
+            outcome.acts.push(Act::Disconnected { session });
         }
         self.with_hook(|hook, cx| hook.disconnected(cx, d.who, &d.reason));
-        self.perform_effects(host);
+        self.perform_effects(outcome);
     }
 
-    /// The session ends. Its subscriptions are removed, and messages of its shared groups go to any
-    /// member.
-    pub(super) fn ended(&mut self, d: &DisconnectEntry<'_>, host: &mut dyn LaneHost) {
+    /// The session ends. Its subscriptions are removed.
+    pub(super) fn ended(&mut self, d: &DisconnectEntry<'_>, outcome: &mut Outcome) {
         self.advance_time(d.at);
         // A later connection keeps its subscriptions. The hook is told all the same: it may have
         // state of the earlier one.
-        if let Some(slot) = self.slot_up_to(d.who) {
-            self.remove_session(slot);
-            if let Some(outbox) = host.unlink(slot) {
-                self.reassign_after_end(slot, &outbox, host);
+        if !self.is_stale(d.who) {
+            let session = d.who.session;
+            if let Some(slot) = self.subscribers.slot_of(session) {
+                self.remove_session(slot, outcome);
             }
+            outcome.acts.push(Act::Ended { session });
         }
         self.with_hook(|hook, cx| hook.disconnected(cx, d.who, &d.reason));
-        self.perform_effects(host);
+        self.perform_effects(outcome);
     }
 
-    /// The slot of this session; none if a later connection has it.
-    fn slot_up_to(&self, who: Actor<'_>) -> Option<Slot> {
-        let slot = self.subscribers.slot_of(who.session)?;
-        let known = self.subscribers.get(slot)?.connection;
-        (known <= who.connection).then_some(slot)
+    /// Whether a later connection has the session.
+    fn is_stale(&self, who: Actor<'_>) -> bool {
+        let slot = self.subscribers.slot_of(who.session);
+        let known = slot.and_then(|slot| self.subscribers.get(slot));
+        known.is_some_and(|known| known.connection > who.connection)
     }
 
     /// A connection resumes the session. Each filter that the policy allowed is judged again by the
@@ -49,7 +50,7 @@ impl Lane {
     ///
     /// For each filter the answer has one of these codes: 0 (success), 0x11 (the lane does not know
     /// the subscription), or the hook's refusal.
-    pub(super) fn resume(&mut self, r: &SubscribeEntry<'_>, host: &mut dyn LaneHost) {
+    pub(super) fn resume(&mut self, r: &SubscribeEntry<'_>, outcome: &mut Outcome) {
         self.advance_time(r.at);
         let slot = self.subscribers.set_connection(r.who);
         let held = |lane: &Lane, filter: &str| {
@@ -57,48 +58,48 @@ impl Lane {
         };
         let mut codes = Vec::with_capacity(r.filters.len());
         let mut known = Vec::with_capacity(r.filters.len());
-        for f in &r.filters {
+        for (filter, f) in r.filters.iter().enumerate() {
             if held(self, f.filter).is_some() {
-                known.push(f);
+                known.push((filter, f));
             } else {
                 codes.push((f.position, ReasonCode::NoSubscriptionExisted, None));
             }
         }
-        let requests: Vec<_> = known.iter().map(|f| f.request()).collect();
+        let requests: Vec<_> = known.iter().map(|(_, f)| f.request()).collect();
         let verdicts = self.judge(r.who, &requests);
         let mut granted = Vec::with_capacity(requests.len());
-        for ((f, request), verdict) in known.iter().zip(&requests).zip(verdicts) {
+        for (((filter, f), request), verdict) in known.into_iter().zip(&requests).zip(verdicts) {
             match verdict {
                 Ok(()) => {
                     granted.push(*request);
                     codes.push((f.position, ReasonCode::Success, None));
                 }
                 Err(refusal) => {
-                    // In no version of MQTT does a SUBACK follow, so the user is told by a message.
-                    let attempt = Attempt::Subscribe(f.filter);
-                    host.refused(r.who, attempt, &refusal, self.now);
                     codes.push((f.position, refusal.code, None));
+                    outcome.acts.push(Act::Refuse { filter, refusal });
                 }
             }
         }
         if let Some(slot) = slot {
-            self.retain_only(slot, &granted, host);
+            self.retain_only(slot, &granted, outcome);
         }
-        if let Some(outbox) = host.outbox(r.who.session) {
-            // The session stays offline until all lanes have answered, so nothing can be flushed.
-            outbox.fill(|out| out.answer(r.request_id, self.number, codes, self.now));
-        }
+        outcome.acts.push(Act::Answer {
+            session: r.who.session,
+            request_id: r.request_id,
+            codes,
+            replay: Vec::new(),
+        });
         if !granted.is_empty() {
             self.with_hook(|hook, cx| hook.subscribed(cx, r.who, &granted));
         }
-        self.perform_effects(host);
+        self.perform_effects(outcome);
         if let Some(slot) = slot {
-            self.remove_if_unused(slot, host);
+            self.remove_if_unused(slot, outcome);
         }
     }
 
     /// Removes all subscriptions of a session but those to the `granted` filters.
-    fn retain_only(&mut self, slot: Slot, granted: &[Request<'_>], host: &mut dyn LaneHost) {
+    fn retain_only(&mut self, slot: Slot, granted: &[Request<'_>], outcome: &mut Outcome) {
         let granted: HashSet<&str> = granted.iter().map(|r| r.filter).collect();
         let mut lost = self.subscribers.filters(slot);
         lost.retain(|filter| !granted.contains(&**filter));
@@ -107,6 +108,6 @@ impl Lane {
             self.subscribers.remove_filter(slot, filter);
         }
         let lost: Vec<&str> = lost.iter().map(|filter| &**filter).collect();
-        self.reassign_after_unsubscribe(slot, &lost, host);
+        left_groups(slot, &lost, outcome);
     }
 }

@@ -1,12 +1,12 @@
 //! Applying a SUBSCRIBE or an UNSUBSCRIBE.
 
 use super::entry::{FilterEntry, SubscribeEntry, UnsubscribeEntry};
-use super::host::LaneHost;
 use super::lane::Lane;
+use super::outcome::{Act, Outcome};
 use super::subscription::{Slot, Subscription};
 use super::subscriptions::is_shared;
-use crate::packet::{ReasonCode, RetainHandling, Version};
-use crate::policy::Attempt;
+use crate::packet::{ReasonCode, RetainHandling};
+use std::collections::HashMap;
 
 impl Lane {
     /// Applies a SUBSCRIBE, or a part of one. In this order:
@@ -16,52 +16,54 @@ impl Lane {
     /// 3. the hook is told, and its effects follow.
     ///
     /// The client therefore receives retained messages and live ones without a gap between them.
-    pub(super) fn subscribe(&mut self, s: &SubscribeEntry<'_>, host: &mut dyn LaneHost) {
+    pub(super) fn subscribe(&mut self, s: &SubscribeEntry<'_>, outcome: &mut Outcome) {
         self.advance_time(s.at);
-        let Some(slot) = self.slot_for(s.who, host) else {
+        let Some(slot) = self.slot_for(s.who, outcome) else {
             return;
         };
         let requests: Vec<_> = s.filters.iter().map(FilterEntry::request).collect();
         let verdicts = self.judge(s.who, &requests);
         let mut codes = Vec::with_capacity(requests.len());
         let mut granted = Vec::with_capacity(requests.len());
-        for ((f, request), verdict) in s.filters.iter().zip(&requests).zip(verdicts) {
+        let mut replay = Vec::new();
+        let asked = s.filters.iter().zip(&requests).zip(verdicts);
+        for (filter, ((f, request), verdict)) in asked.enumerate() {
             match verdict {
                 Ok(()) => {
                     let new = self.add_subscription(slot, f, s.identifier);
-                    granted.push((f, *request, new));
+                    granted.push(*request);
                     codes.push((f.position, f.options.qos.granted(), None));
+                    // Retain handling: always, for new subscriptions only, or never
+                    // [5.0 MQTT-3.8.4-4].
+                    let wanted = match f.options.retain_handling {
+                        RetainHandling::Send => true,
+                        RetainHandling::SendIfNew => new,
+                        RetainHandling::DoNotSend => false,
+                    };
+                    // A shared subscription receives no retained messages (4.8.2).
+                    if wanted && !is_shared(f.filter) {
+                        replay.push(filter);
+                    }
                 }
                 Err(refusal) => {
-                    // The SUBACK of 5.0 carries the reason. That of 3.1.1 does not, so a message
-                    // does.
-                    let outbox = host.linked(slot);
-                    if outbox.is_some_and(|o| o.version() == Version::V3) {
-                        let attempt = Attempt::Subscribe(f.filter);
-                        host.refused(s.who, attempt, &refusal, self.now);
-                    }
-                    codes.push((f.position, refusal.code, Some(refusal.reason)));
+                    let reason = Some(refusal.reason.clone());
+                    codes.push((f.position, refusal.code, reason));
+                    outcome.acts.push(Act::Refuse { filter, refusal });
                 }
             }
         }
-        let wanted = granted.iter().filter_map(|(f, _, new)| {
-            // Retain handling: always, for new subscriptions only, or never [5.0 MQTT-3.8.4-4].
-            let wanted = match f.options.retain_handling {
-                RetainHandling::Send => true,
-                RetainHandling::SendIfNew => *new,
-                RetainHandling::DoNotSend => false,
-            };
-            // A shared subscription receives no retained messages (4.8.2).
-            (wanted && !is_shared(f.filter)).then_some(*f)
+        outcome.replaced = (!replay.is_empty()).then(HashMap::new);
+        outcome.acts.push(Act::Answer {
+            session: s.who.session,
+            request_id: s.request_id,
+            codes,
+            replay,
         });
-        let wanted: Vec<_> = wanted.collect();
-        self.answer(slot, s, codes, &wanted, host);
-        let granted: Vec<_> = granted.into_iter().map(|(_, r, _)| r).collect();
         if !granted.is_empty() {
             self.with_hook(|hook, cx| hook.subscribed(cx, s.who, &granted));
         }
-        self.perform_effects(host);
-        self.remove_if_unused(slot, host);
+        self.perform_effects(outcome);
+        self.remove_if_unused(slot, outcome);
     }
 
     /// Adds a subscription. True if the session had none to this filter.
@@ -75,9 +77,9 @@ impl Lane {
     }
 
     /// Applies an UNSUBSCRIBE, or a part of one.
-    pub(super) fn unsubscribe(&mut self, u: &UnsubscribeEntry<'_>, host: &mut dyn LaneHost) {
+    pub(super) fn unsubscribe(&mut self, u: &UnsubscribeEntry<'_>, outcome: &mut Outcome) {
         self.advance_time(u.at);
-        let Some(slot) = self.slot_for(u.who, host) else {
+        let Some(slot) = self.slot_for(u.who, outcome) else {
             return;
         };
         let mut codes = Vec::with_capacity(u.filters.len());
@@ -91,16 +93,26 @@ impl Lane {
             }
             codes.push((*position, code, None));
         }
-        self.reassign_after_unsubscribe(slot, &removed, host);
-        if let Some(outbox) = host.linked(slot)
-            && outbox.fill(|out| out.answer(u.request_id, self.number, codes, self.now))
-        {
-            host.flush_later(slot);
-        }
+        left_groups(slot, &removed, outcome);
+        outcome.acts.push(Act::Answer {
+            session: u.who.session,
+            request_id: u.request_id,
+            codes,
+            replay: Vec::new(),
+        });
         if !removed.is_empty() {
             self.with_hook(|hook, cx| hook.unsubscribed(cx, u.who, &removed));
         }
-        self.perform_effects(host);
-        self.remove_if_unused(slot, host);
+        self.perform_effects(outcome);
+        self.remove_if_unused(slot, outcome);
+    }
+}
+
+/// Adds to the outcome that the session at `slot` has left the shared ones of these filters.
+pub(super) fn left_groups(slot: Slot, filters: &[&str], outcome: &mut Outcome) {
+    let shared = filters.iter().filter(|filter| is_shared(filter));
+    let groups: Vec<Box<str>> = shared.map(|filter| (*filter).into()).collect();
+    if !groups.is_empty() {
+        outcome.acts.push(Act::LeftGroups { slot, groups });
     }
 }

@@ -4,8 +4,7 @@ use super::subscription::Slot;
 use crate::policy::{Actor, SessionId};
 use std::collections::{HashMap, HashSet};
 
-/// A session that has subscriptions in this lane, or had them and still holds messages of its
-/// groups.
+/// A session that has subscriptions in this lane.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     pub session: SessionId,
@@ -105,10 +104,5 @@ impl Subscribers {
         self.by_id.remove(&subscriber.session);
         self.free.push(slot);
         Some(subscriber)
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
     }
 }

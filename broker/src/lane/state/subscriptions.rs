@@ -7,14 +7,13 @@
 //!   SUBSCRIBE chat/#            by slot 1     index: chat/#  ->  slot 1, slot FIRST_GROUP_SLOT + 1
 //!   SUBSCRIBE $share/g/chat/#   by slot 2                                     |
 //!   SUBSCRIBE $share/g/chat/#   by slot 3     groups: "$share/g/chat/#"  <----+
-//!                                                     members: slots 2, 3; next: 3
+//!                                                     members: slots 2, 3
 //! ```
 
 use super::index::Index;
-use super::lane_of::{spans_lanes, spread};
+use super::lane_of::spans_lanes;
 use super::subscription::{Slot, Subscription};
 use crate::packet::TopicFilter;
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -24,7 +23,6 @@ const FIRST_GROUP_SLOT: Slot = 1 << 31;
 /// The index and the groups of one lane.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
-    lane: u16,
     index: Index,
     /// By the whole filter.
     group_slots: HashMap<Arc<str>, Slot>,
@@ -39,24 +37,15 @@ pub(crate) struct Subscriptions {
 /// other groups [MQTT-4.8.2-4].
 #[derive(Debug)]
 pub(crate) struct Group {
+    /// The number of the group, among the slots. A later group has another.
+    pub slot: Slot,
     /// The whole filter, `$share/` included.
     pub key: Arc<str>,
     /// In the order in which they joined; never empty.
     members: Vec<Subscription>,
-    /// The member whose turn it is, modulo their number. It starts at another member in each lane
-    /// and for each filter: else a few messages on many topics would all go to the first.
-    next: Cell<usize>,
 }
 
 impl Subscriptions {
-    /// No subscriptions yet, of a lane with this number.
-    pub(crate) fn of(lane: u16) -> Self {
-        Subscriptions {
-            lane,
-            ..Subscriptions::default()
-        }
-    }
-
     /// Adds a subscription, or replaces the one of the same slot and filter. True if there was
     /// none.
     pub(crate) fn insert(&mut self, filter: &str, subscription: Subscription) -> bool {
@@ -84,9 +73,9 @@ impl Subscriptions {
         let slot = self.free_group();
         self.group_slots.insert(key.clone(), slot);
         let group = Group {
+            slot,
             key,
             members: vec![subscription],
-            next: Cell::new(usize::from(self.lane) + usize::from(first_turn(filter))),
         };
         self.groups.insert(slot, group);
         // Each member has options of its own.
@@ -166,25 +155,21 @@ impl Subscriptions {
 
     /// The group of a shared filter, `$share/` included.
     pub(crate) fn group(&self, key: &str) -> Option<&Group> {
-        self.groups.get(self.group_slots.get(key)?)
+        self.group_at(*self.group_slots.get(key)?)
+    }
+
+    /// The group with this number.
+    pub(crate) fn group_at(&self, slot: Slot) -> Option<&Group> {
+        self.groups.get(&slot)
+    }
+
+    /// How many groups there are.
+    pub(crate) fn groups(&self) -> usize {
+        self.groups.len()
     }
 }
 
 impl Group {
-    /// All members, from the one whose turn it is.
-    pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Subscription> + Clone {
-        let first = self.next.get() % self.members.len().max(1);
-        let (before, from) = self.members.split_at(first);
-        from.iter().chain(before)
-    }
-
-    /// Sets the turn behind the member at this position of [`in_turn`](Self::in_turn), which has
-    /// taken a message. The members before it could not: they lose their turn, so that the one
-    /// after them does not receive twice as much as the others.
-    pub(crate) fn advance_past(&self, position: usize) {
-        self.next.set(self.next.get().wrapping_add(position + 1));
-    }
-
     /// All members, in the order in which they joined.
     pub(crate) fn members(&self) -> &[Subscription] {
         &self.members
@@ -194,11 +179,6 @@ impl Group {
 /// Whether a filter is shared (4.8.2).
 pub(crate) fn is_shared(filter: &str) -> bool {
     filter.starts_with("$share/")
-}
-
-/// The number at which the turns of a group start; the same on every node.
-fn first_turn(filter: &str) -> u16 {
-    spread(filter.bytes(), u16::MAX)
 }
 
 /// The place of a filter's subscriptions in [`Subscriptions::count`].
@@ -221,21 +201,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    /// The slots that a topic reaches, and those of the members of each group that it reaches.
     fn reached(all: &Subscriptions, topic: &str) -> (Vec<Slot>, Vec<Vec<Slot>>) {
         let (mut own, mut groups) = (Vec::new(), Vec::new());
-        all.matches(
-            topic,
-            |s| own.push(s.slot),
-            |g| {
-                groups.push(g.in_turn().map(|m| m.slot).collect());
-                g.advance_past(0);
-            },
-        );
+        let members = |g: &Group| g.members().iter().map(|m| m.slot).collect();
+        all.matches(topic, |s| own.push(s.slot), |g| groups.push(members(g)));
         (own, groups)
     }
 
     #[test]
-    fn members_take_turns_and_groups_are_independent() {
+    fn groups_are_independent() {
         let mut all = Subscriptions::default();
         for slot in [1, 2, 3] {
             assert!(all.insert("$share/g/a/#", Subscription::placeholder(slot)));
@@ -247,17 +222,9 @@ mod tests {
         assert!(all.insert("a/#", Subscription::placeholder(1)));
         assert!(all.insert("$share/h/a/#", Subscription::placeholder(1)));
         assert!(all.insert("$share/g/b", Subscription::placeholder(1)));
-        let firsts: Vec<_> = (0..6)
-            .map(|_| {
-                let (own, mut groups) = reached(&all, "a/b");
-                assert_eq!((own, groups.len()), (vec![1], 2));
-                groups.retain(|g| g.len() == 3);
-                groups[0][0]
-            })
-            .collect();
-        // Whichever member is first.
-        assert_eq!(firsts[..3], firsts[3..]);
-        assert_eq!(firsts.iter().sum::<Slot>(), 12, "{firsts:?}");
+        let (own, mut groups) = reached(&all, "a/b");
+        groups.sort();
+        assert_eq!((own, groups), (vec![1], vec![vec![1], vec![1, 2, 3]]));
         assert!(all.remove("$share/g/a/#", 2) && !all.remove("$share/g/a/#", 2));
         assert!(all.find("$share/g/a/#", 2).is_none());
         assert!(all.find("$share/g/a/#", 3).is_some());
@@ -271,47 +238,6 @@ mod tests {
         assert_eq!(reached(&all, "a/b"), (vec![1], vec![]));
         assert!(all.remove("$share/g/b", 1));
         assert!(all.groups.is_empty() && all.group_slots.is_empty());
-    }
-
-    /// A group receives one message in each of 16 lanes, or one by each of 300 filters of one lane.
-    #[test]
-    fn turns_start_at_different_members() {
-        let first = |lane: u16, filter: &str| {
-            let mut all = Subscriptions::of(lane);
-            for slot in 0..3 {
-                all.insert(filter, Subscription::placeholder(slot));
-            }
-            let group = all.group(filter).unwrap();
-            group.in_turn().next().unwrap().slot
-        };
-        let counts =
-            |firsts: Vec<Slot>| [0, 1, 2].map(|s| firsts.iter().filter(|f| **f == s).count());
-        let mut lanes = counts((0..16).map(|lane| first(lane, "$share/g/b/#")).collect());
-        lanes.sort_unstable();
-        assert_eq!(lanes, [5, 5, 6]);
-        let filters = counts(
-            (0..300)
-                .map(|n| first(0, &format!("$share/g/b/{n}")))
-                .collect(),
-        );
-        assert!(filters.iter().all(|n| (70..130).contains(n)), "{filters:?}");
-    }
-
-    #[test]
-    fn a_member_that_is_skipped_does_not_double_the_share_of_the_next() {
-        let mut all = Subscriptions::default();
-        for slot in 0..3 {
-            all.insert("$share/g/a", Subscription::placeholder(slot));
-        }
-        let group = all.group("$share/g/a").unwrap();
-        let mut taken = [0; 3];
-        for _ in 0..30 {
-            let able = group.in_turn().enumerate().find(|(_, m)| m.slot != 0);
-            let (position, member) = able.unwrap();
-            taken[member.slot as usize] += 1;
-            group.advance_past(position);
-        }
-        assert_eq!(taken, [0, 15, 15]);
     }
 
     #[test]

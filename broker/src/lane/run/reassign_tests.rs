@@ -20,7 +20,7 @@ fn group(members: &[(Actor<'static>, OutboundLimits)]) -> Scene {
     let mut s = allow_all();
     for (who, limits) in members {
         let outbox = Arc::new(Outbox::connected(Version::V5, *limits));
-        s.host.outboxes.insert(who.session, outbox);
+        s.connect(*who, &outbox);
         s.subscribe(*who, &["$share/g/t"], |f| f.options.qos = QoS::ExactlyOnce);
         s.sent(*who);
     }
@@ -77,7 +77,7 @@ impl Scene {
 
     /// The connection ends. The session ends with it, or goes offline if it `stays`.
     fn end(&mut self, who: Actor<'static>, stays: bool) {
-        self.host.outboxes[&who.session].disconnect(None, stays, 40);
+        self.outbox(who).disconnect(None, stays, 40);
         let disconnect = DisconnectEntry {
             at: 40,
             who,
@@ -91,7 +91,7 @@ impl Scene {
     }
 
     fn with<T>(&self, who: Actor<'_>, ask: impl FnOnce(&mut Outbound) -> T) -> T {
-        self.host.outboxes[&who.session].queue(ask).unwrap()
+        self.outbox(who).queue(ask).unwrap()
     }
 
     fn acknowledge(&self, who: Actor<'_>, id: u16) {
@@ -167,7 +167,7 @@ fn an_offline_member_stores_what_is_too_large_for_connected_ones() {
     assert_eq!(s.with(ALICE, |out| out.dropped()), 1, "QoS 0 is not stored");
     // A member that can take it joins, and Bob's session ends.
     let outbox = Arc::new(Outbox::connected(Version::V5, LIMITS));
-    s.host.outboxes.insert(CAROL.session, outbox);
+    s.connect(CAROL, &outbox);
     s.subscribe(CAROL, &["$share/g/t"], |_| ());
     s.sent(CAROL);
     s.end(BOB, false);
@@ -189,7 +189,7 @@ fn a_member_that_goes_offline_stores_what_no_other_takes() {
     assert_eq!(s.with(BOB, |out| out.dropped()), 0);
     // At the end of the session it is too large for all other members: it is dropped and counted.
     s.end(ALICE, false);
-    assert_eq!(s.host.outboxes[&ALICE.session].dropped(), 1);
+    assert_eq!(s.outbox(ALICE).dropped(), 1);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn unsent_messages_of_a_member_that_unsubscribes_go_to_others_at_once() {
         s.send_all(qos, b"0246");
         assert_eq!(s.got(ALICE), "0");
         let bob = Arc::new(Outbox::connected(Version::V5, LIMITS));
-        s.host.outboxes.insert(BOB.session, bob);
+        s.connect(BOB, &bob);
         s.subscribe(BOB, &["$share/g/t"], |f| f.options.qos = QoS::ExactlyOnce);
         s.sent(BOB);
         s.leave(ALICE, "$share/g/t");
@@ -230,7 +230,7 @@ fn messages_in_flight_to_a_member_that_unsubscribed_go_to_others_when_its_sessio
     s.end(ALICE, false);
     assert_eq!(s.got(BOB), alice[1..]);
     s.end(BOB, false);
-    assert!(s.lane.subscribers.is_empty(), "removed with its session");
+    assert!(s.has_forgotten(&[ALICE, BOB]), "removed with its session");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn the_last_member_keeps_its_messages_until_there_is_another() {
     s.acknowledge(ALICE, 1);
     assert_eq!(s.got(ALICE), "1", "buffered messages may be delivered");
     let bob = Arc::new(Outbox::connected(Version::V5, LIMITS));
-    s.host.outboxes.insert(BOB.session, bob);
+    s.connect(BOB, &bob);
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     s.sent(BOB);
     s.end(ALICE, true);
@@ -283,7 +283,7 @@ fn messages_held_for_an_answer_go_to_others() {
     s.send_all(QoS::AtLeastOnce, b"01");
     assert_eq!(s.got(ALICE), "");
     let bob = Arc::new(Outbox::connected(Version::V5, LIMITS));
-    s.host.outboxes.insert(BOB.session, bob);
+    s.connect(BOB, &bob);
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     s.sent(BOB);
     s.leave(ALICE, "$share/g/t");
@@ -300,7 +300,7 @@ fn messages_of_a_filter_that_is_not_resumed_go_to_others() {
     s.end(ALICE, true);
     s.send_all(QoS::AtLeastOnce, b"01");
     let bob = Arc::new(Outbox::connected(Version::V5, LIMITS));
-    s.host.outboxes.insert(BOB.session, bob);
+    s.connect(BOB, &bob);
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     s.sent(BOB);
     s.apply(&Entry::Resume(SubscribeEntry {
@@ -311,12 +311,12 @@ fn messages_of_a_filter_that_is_not_resumed_go_to_others() {
         filters: Vec::new(),
     }));
     assert_eq!((s.got(BOB), s.stored(ALICE).0), ("01".to_owned(), 0));
-    assert!(s.lane.subscribers.slot_of(ALICE.session).is_none());
+    assert!(s.running.lane.slot_of(ALICE.session).is_none());
 }
 
 /// Whether no connection is to be closed.
 fn all_open(s: &Scene, members: &[Actor<'_>]) -> bool {
-    let mut outboxes = members.iter().map(|who| &s.host.outboxes[&who.session]);
+    let mut outboxes = members.iter().map(|who| s.outbox(*who));
     outboxes.all(|o| o.condition().closing.is_none())
 }
 
@@ -357,7 +357,7 @@ fn no_connection_is_closed_for_messages_of_a_session_that_ended() {
     let mut s = both_nearly_full(QoS::AtLeastOnce);
     s.end(ALICE, false);
     assert_eq!(s.stored(BOB), (11, 0), "all his own, and one of hers");
-    assert_eq!(s.host.outboxes[&ALICE.session].dropped(), 9);
+    assert_eq!(s.outbox(ALICE).dropped(), 9);
     assert!(all_open(&s, &[BOB]));
 }
 
@@ -416,7 +416,7 @@ fn messages_of_a_session_that_ended_go_to_offline_members_too() {
         s.end(BOB, true);
         s.send_all(QoS::AtLeastOnce, b"01234");
         assert_eq!((s.stored(ALICE).0, s.stored(BOB).0), (5, 0));
-        let outbox = s.host.outboxes[&ALICE.session].clone();
+        let outbox = s.outbox(ALICE);
         outbox.disconnect(None, true, 40);
         outbox.disconnect(None, false, 40);
         let disconnect = || DisconnectEntry {
@@ -444,7 +444,7 @@ fn messages_that_no_member_took_keep_their_order() {
             s.leave(ALICE, "$share/g/t");
         } else {
             s.end(ALICE, true);
-            let outbox = &s.host.outboxes[&ALICE.session];
+            let outbox = s.outbox(ALICE);
             outbox.connect(None, Version::V5, window(1), &Reply::PingResp, 50);
             assert_eq!(s.got(ALICE), got, "again");
         }

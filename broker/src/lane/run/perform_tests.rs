@@ -1,55 +1,61 @@
 #![allow(clippy::unwrap_used)]
-use super::super::entry::{
-    DisconnectEntry, FilterEntry, PropertiesEntry, SubscribeEntry, UnsubscribeEntry,
-};
-use super::super::judge::tests::lane_with;
 use super::*;
-use crate::outbox::Outbox;
-use crate::packet::{QoS, ReasonCode, RetainHandling, SubscribeOptions, Version};
+use crate::lane::Mailboxes;
+use crate::lane::state::{
+    DisconnectEntry, FilterEntry, PropertiesEntry, RetainedLimits, UnsubscribeEntry, lane_with,
+};
+use crate::packet::{RetainHandling, SubscribeOptions, TopicFilter, TopicName};
 use crate::policy::{
-    AllowAll, EndReason, LaneHooks, Mark, Message, Mount, Notice, Refusal, Request, SessionId,
-    Stamps, Verdict,
+    Actor, AllowAll, BoxFuture, ConnectRequest, Effect, EndReason, HookContext, LaneHook,
+    LaneHooks, Limit, Message, Mount, Notice, Policy, Principal, PublishPermit, Request, Stamps,
+    SubscribeGrant, Verdict,
 };
 use crate::session::{Answer, OutboundLimits};
-use std::collections::HashMap;
-use std::sync::Arc;
+use crate::sessions::Sessions;
+use parking_lot::Mutex;
 
 const RETAINED_LIMITS: RetainedLimits = RetainedLimits {
     messages: 4,
     bytes: 2_000,
 };
 
-/// A host with a few sessions, which notes what the lane did.
-struct TestHost {
-    outboxes: HashMap<SessionId, Arc<Outbox>>,
-    links: HashMap<Slot, Arc<Outbox>>,
-    to_flush: Vec<Arc<Outbox>>,
-    refused: Vec<String>,
-}
+/// Notes which refusals the sender would be told.
+#[derive(Default)]
+struct Refusals(Mutex<Vec<String>>);
 
-impl LaneHost for TestHost {
-    fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
-        self.outboxes.get(&session).cloned()
+impl Policy for Refusals {
+    fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>> {
+        AllowAll.connect(request)
     }
-    fn link(&mut self, slot: Slot, session: SessionId) {
-        self.links
-            .extend(self.outbox(session).map(|outbox| (slot, outbox)));
+    fn resolve(&self, who: &Principal, filter: &TopicFilter) -> TopicFilter {
+        AllowAll.resolve(who, filter)
     }
-    fn unlink(&mut self, slot: Slot) -> Option<Arc<Outbox>> {
-        self.links.remove(&slot)
+    fn subscribe<'a>(
+        &'a self,
+        who: &'a Principal,
+        filter: &'a TopicFilter,
+    ) -> BoxFuture<'a, Result<SubscribeGrant, Refusal>> {
+        AllowAll.subscribe(who, filter)
     }
-    fn linked(&self, slot: Slot) -> Option<&Arc<Outbox>> {
-        self.links.get(&slot)
+    fn publish(
+        &self,
+        who: &Principal,
+        topic: &TopicName,
+        retain: bool,
+    ) -> Result<PublishPermit, Refusal> {
+        Policy::publish(&AllowAll, who, topic, retain)
     }
-    fn flush_later(&mut self, slot: Slot) {
-        self.to_flush.extend(self.links.get(&slot).cloned());
+    fn notice(
+        &self,
+        who: &Principal,
+        attempt: Attempt<'_>,
+        refusal: &Refusal,
+        _: u64,
+    ) -> Option<Notice> {
+        let refused = format!("{} {attempt:?} {refusal}", who.user);
+        self.0.lock().push(refused);
+        None
     }
-    fn send_notice(&mut self, _: Notice) {}
-    fn refused(&mut self, who: Actor<'_>, attempt: Attempt<'_>, refusal: &Refusal, _: u64) {
-        self.refused
-            .push(format!("{} {attempt:?} {refusal}", who.user));
-    }
-    fn set_timer(&mut self, _: u16, _: String, _: u64, _: u64) {}
 }
 
 /// Refuses topics and filters that end in `no`, sets user properties, and hides topics that end in
@@ -131,32 +137,58 @@ const fn origin(n: u64, connection: u32, user: &'static str) -> Actor<'static> {
     }
 }
 
-/// A lane, and its host.
+/// A lane of a node with a few sessions.
 struct Scene {
-    lane: Lane,
-    host: TestHost,
+    running: Running,
+    context: NodeContext,
+    refusals: Arc<Refusals>,
 }
 
 impl Scene {
     /// Alice's client uses 3.1.1, Bob's 5.0.
     fn new(hook: Box<dyn LaneHook>) -> Self {
-        let mut host = TestHost {
-            outboxes: HashMap::new(),
-            links: HashMap::new(),
-            to_flush: Vec::new(),
-            refused: Vec::new(),
+        let refusals: Arc<Refusals> = Arc::default();
+        let scene = Scene {
+            running: Running::new(lane_with(0, hook, RETAINED_LIMITS)),
+            context: NodeContext {
+                sessions: Arc::new(Sessions::new(1, 0)),
+                mailboxes: Mailboxes::new(1).0,
+                timers: Arc::default(),
+                policy: refusals.clone(),
+            },
+            refusals,
         };
         for (who, version) in [(ALICE, Version::V3), (BOB, Version::V5)] {
-            host.outboxes.insert(who.session, outbox(version));
+            scene.connect(who, &outbox(version));
         }
-        Scene {
-            lane: lane_with(0, hook, RETAINED_LIMITS),
-            host,
-        }
+        scene
+    }
+
+    /// Gives a session its outbox.
+    fn connect(&self, who: Actor<'_>, outbox: &Arc<Outbox>) {
+        self.context.sessions.put(who.session, outbox);
+    }
+
+    fn outbox(&self, who: Actor<'_>) -> Arc<Outbox> {
+        self.context.sessions.outbox(who.session).unwrap()
     }
 
     fn apply(&mut self, entry: &Entry<'_>) {
-        self.lane.apply(entry, &mut self.host);
+        self.running.apply(entry, &self.context, &mut Vec::new());
+    }
+
+    fn refused(&self) -> Vec<String> {
+        self.refusals.0.lock().clone()
+    }
+
+    /// Whether the lane and its links have forgotten these sessions.
+    fn has_forgotten(&self, sessions: &[Actor<'_>]) -> bool {
+        let lane = &self.running.lane;
+        let mut slots = sessions.iter().map(|who| lane.slot_of(who.session));
+        let Links { leaving, .. } = &self.running.links;
+        slots.all(|slot| slot.is_none())
+            && self.running.links.iter().next().is_none()
+            && leaving.is_empty()
     }
 
     fn subscribe(
@@ -165,7 +197,7 @@ impl Scene {
         filters: &[&str],
         change: impl Fn(&mut FilterEntry<'_>),
     ) {
-        let outbox = self.host.outboxes[&who.session].clone();
+        let outbox = self.outbox(who);
         let codes = vec![ReasonCode::Success; filters.len()];
         outbox.queue(|o| {
             o.expect_answer(
@@ -209,7 +241,7 @@ impl Scene {
 
     /// The packets that a session was sent: the first byte of each, and what follows the length.
     fn sent(&mut self, who: Actor<'_>) -> Vec<(u8, Vec<u8>)> {
-        let bytes = self.host.outboxes[&who.session].take_bytes();
+        let bytes = self.outbox(who).take_bytes();
         let mut rest = &bytes[..];
         let mut packets = Vec::new();
         while let [first, length, ..] = rest {
@@ -284,7 +316,21 @@ fn suback_then_retained_messages_then_the_hooks_effects() {
     assert_eq!(sent[2].0 & 0xF1, 0x30, "live: flag clear");
     assert_eq!(&sent[2].1[2..10], b"t/joined");
     assert_eq!(sent.len(), 3);
-    assert_eq!(s.host.refused, ["alice Subscribe(\"t/no\") no"]);
+    assert_eq!(s.refused(), ["alice Subscribe(\"t/no\") no"]);
+}
+
+/// The message that the hook publishes about Alice replaces the one about Bob.
+#[test]
+fn a_retained_message_that_the_join_replaces_comes_as_it_was_before() {
+    let mut s = Scene::new(Box::new(Picky));
+    s.subscribe(BOB, &["t/#"], |_| ());
+    s.subscribe(ALICE, &["t/#"], |_| ());
+    let kept_then_live = [
+        (0x90, vec![0, 9, 1]),
+        (0x33, b"\0\x08t/joined\0\x01bob".to_vec()),
+        (0x32, b"\0\x08t/joined\0\x02alice".to_vec()),
+    ];
+    assert_eq!(s.sent(ALICE), kept_then_live);
 }
 
 #[test]
@@ -293,9 +339,9 @@ fn with_5_0_the_suback_alone_carries_a_refusal() {
     s.subscribe(BOB, &["t/no"], |_| ());
     let suback = vec![0, 9, 5, 0x1F, 0, 2, b'n', b'o', 0x87];
     assert_eq!(s.sent(BOB), [(0x90, suback)]);
-    assert!(s.host.refused.is_empty());
+    assert!(s.refused().is_empty());
     s.publish(BOB, "t/no", true);
-    assert_eq!(s.host.refused, ["bob Publish(\"t/no\") no"]);
+    assert_eq!(s.refused(), ["bob Publish(\"t/no\") no"]);
     s.subscribe(ALICE, &["t/#"], |_| ());
     assert!(
         !s.topics(ALICE).contains(&"t/no".to_owned()),
@@ -416,8 +462,8 @@ fn past_the_limits_a_message_is_delivered_but_not_retained_and_its_sender_told()
         s.publish(ALICE, &format!("live/{n}"), true);
     }
     assert_eq!(s.topics(BOB).len(), 5, "all are delivered");
-    assert_eq!(s.host.refused.len(), 1);
-    assert!(s.host.refused[0].starts_with("alice Publish(\"live/4\") delivered but not kept"));
+    assert_eq!(s.refused().len(), 1);
+    assert!(s.refused()[0].starts_with("alice Publish(\"live/4\") delivered but not kept"));
     // The server's own messages are not limited.
     s.apply(&Entry::Publish(message(None, "live/own", b"m", true)));
     s.subscribe(ALICE, &["+/+"], |_| ());
@@ -478,7 +524,7 @@ fn entries_of_an_earlier_connection_are_ignored() {
 fn the_end_of_a_session_leaves_the_next_one_of_its_client_alone() {
     let mut s = Scene::new(Box::new(Picky));
     let next = origin(3, 1, "alice");
-    s.host.outboxes.insert(next.session, outbox(Version::V3));
+    s.connect(next, &outbox(Version::V3));
     for who in [ALICE, next] {
         s.subscribe(who, &["t/a"], |f| f.options.no_local = true);
         s.sent(who);
@@ -502,7 +548,7 @@ fn an_unsubscribe_answers_whether_each_subscription_existed() {
     let mut s = allow_all();
     s.subscribe(BOB, &["t/a"], |_| ());
     s.sent(BOB);
-    let outbox = s.host.outboxes[&BOB.session].clone();
+    let outbox = s.outbox(BOB);
     let codes = vec![ReasonCode::Success; 2];
     outbox.queue(|o| {
         o.expect_answer(
@@ -524,7 +570,7 @@ fn an_unsubscribe_answers_whether_each_subscription_existed() {
     s.publish(ALICE, "t/a", false);
     assert!(s.sent(BOB).is_empty());
     assert!(
-        s.lane.subscribers.is_empty(),
+        s.has_forgotten(&[BOB]),
         "a session without a subscription is removed"
     );
 }
@@ -537,8 +583,8 @@ fn messages_of_a_group_go_to_another_member_before_the_lane_hears_that_one_ended
         s.sent(who);
     }
     // Alice's session ends with her connection, Bob's goes offline. The lane has heard of neither.
-    s.host.outboxes[&ALICE.session].disconnect(None, false, 0);
-    s.host.outboxes[&BOB.session].disconnect(None, true, 0);
+    s.outbox(ALICE).disconnect(None, false, 0);
+    s.outbox(BOB).disconnect(None, true, 0);
     for _ in 0..4 {
         s.apply(&Entry::Publish(PublishEntry {
             qos: QoS::AtLeastOnce,
@@ -546,7 +592,7 @@ fn messages_of_a_group_go_to_another_member_before_the_lane_hears_that_one_ended
         }));
     }
     let held = |who: Actor<'_>| {
-        let outbox = &s.host.outboxes[&who.session];
+        let outbox = s.outbox(who);
         outbox.queue(|out| out.backlog().messages)
     };
     assert_eq!((held(ALICE), held(BOB)), (None, Some(4)));
@@ -576,12 +622,12 @@ fn a_member_needs_capacity_for_a_whole_message_with_its_properties() {
             ..message(None, topic, b"m", false)
         }));
         // The socket takes everything.
-        for outbox in s.host.outboxes.values() {
-            outbox.take_bytes();
+        for who in [ALICE, BOB] {
+            s.outbox(who).take_bytes();
         }
     }
     for who in [ALICE, BOB] {
-        let outbox = &s.host.outboxes[&who.session];
+        let outbox = s.outbox(who);
         let held = outbox.queue(|out| (out.backlog().messages, out.overflowed(), out.dropped()));
         assert_eq!(held, Some((2, false, 0)), "{}", who.user);
     }
@@ -638,7 +684,7 @@ fn no_retained_message_is_looked_at_for_a_session_that_closes_or_has_ended() {
         assert!(asked <= wanted, "{asked}");
     };
     asked(120 + 50);
-    s.host.outboxes[&BOB.session].disconnect(None, false, 0);
+    s.outbox(BOB).disconnect(None, false, 0);
     s.subscribe(BOB, &["#"; 50], |f| f.guarded = true);
     asked(50);
 }
