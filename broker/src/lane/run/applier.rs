@@ -65,7 +65,7 @@ impl Applier {
             let mut since: Option<Instant> = None;
             while applied < BATCHES_BEFORE_FLUSH {
                 match self.follower.next(applied == 0) {
-                    Ok(Some((lane, batch))) => {
+                    Ok(Some((lane, _, batch))) => {
                         // The time counts from the first batch, not from the wait for it.
                         since.get_or_insert_with(Instant::now);
                         self.apply(lane, &batch, &mut to_flush);
@@ -93,14 +93,20 @@ impl Applier {
             context: &self.context,
             to_flush,
         };
-        match self.lanes.get(number) {
+        let is_done = match self.lanes.get(number) {
             Ok(shared) => {
                 let mut lane = shared.state.lock();
-                apply_batch(number, shared, &mut lane, read(batch), &mut host);
+                let is_done = apply_batch(number, shared, &mut lane, read(batch), &mut host);
                 shared.notify_applied(&lane);
+                is_done
             }
-            Err(error) => tracing::error!(%error, "a batch of an unknown lane was skipped"),
+            Err(error) => {
+                tracing::error!(%error, "a batch of an unknown lane was skipped");
+                true
+            }
+        };
+        if is_done {
+            self.follower.done(number, batch);
         }
-        self.follower.done(number, batch);
     }
 }

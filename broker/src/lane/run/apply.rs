@@ -13,17 +13,21 @@ use parking_lot::MutexGuard;
 /// A batch that is out of turn or cannot be read stops the lane: nothing after it is applied. The
 /// connections of its subscribers are closed, since they would hear nothing and not know why. All
 /// other lanes go on.
+///
+/// If the engine keeps its log, a batch that is out of turn is ignored instead, and this returns
+/// false: it has come before, or comes again when the one before it has.
 pub(super) fn apply_batch(
     number: u16,
     shared: &SharedLane,
     lane: &mut MutexGuard<'_, Lane>,
     batch: Result<(BatchHeader, Entries<'_>), BatchError>,
     host: &mut NodeHost<'_>,
-) {
+) -> bool {
     if shared.has_stopped() {
-        return;
+        return true;
     }
-    if let Err(error) = apply_entries(lane, batch, host) {
+    let applied = apply_entries(shared, lane, batch, host);
+    if let Err(error) = &applied {
         shared.stop(lane);
         tracing::error!(lane = number, %error, "a lane has stopped; the others go on");
         for outbox in lane.outboxes() {
@@ -34,21 +38,29 @@ pub(super) fn apply_batch(
         }
     }
     shared.store_counts(lane.counts());
+    applied.unwrap_or(true)
 }
 
 fn apply_entries(
+    shared: &SharedLane,
     lane: &mut Lane,
     batch: Result<(BatchHeader, Entries<'_>), BatchError>,
     host: &mut NodeHost<'_>,
-) -> Result<(), BatchError> {
+) -> Result<bool, BatchError> {
     let (header, entries) = batch?;
-    if lane.begin(&header) != BatchTurn::Take {
-        return Err(BatchError::OutOfTurn(header.number));
+    match lane.begin(&header) {
+        BatchTurn::Take => {}
+        _ if !shared.sequence.keeps() => return Err(BatchError::OutOfTurn(header.number)),
+        BatchTurn::Hole { expected } => {
+            shared.sequence.miss(&header, expected);
+            return Ok(false);
+        }
+        BatchTurn::Duplicate | BatchTurn::Fenced => return Ok(false),
     }
     for entry in entries {
         lane.apply(&entry?, host);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Aborts the process if it is dropped by a panic.
@@ -74,7 +86,7 @@ mod tests {
     use crate::lane::run::context::NodeContext;
     use crate::lane::state::read;
     use crate::lane::{
-        Batch, Entry, FilterEntry, LaneTable, Mailboxes, PublishEntry, RetainedLimits,
+        Batch, Embedded, Entry, FilterEntry, LaneTable, Mailboxes, PublishEntry, RetainedLimits,
         SubscribeEntry, Timers,
     };
     use crate::outbox::Outbox;
@@ -110,8 +122,9 @@ mod tests {
                 bytes: 1,
             };
             let lane = |lane| Lane::new(lane, Box::new(AllowAll), limits);
+            let log = Embedded::start(2, 1 << 10);
             Scene {
-                lanes: LaneTable::new(TERM, (0..2).map(lane), lane(2)),
+                lanes: LaneTable::new(TERM, &log, 1, (0..2).map(lane), lane(2)).unwrap(),
                 context: NodeContext {
                     sessions: Arc::new(Sessions::new(1, 0)),
                     mailboxes: Mailboxes::new(2).0,

@@ -23,8 +23,13 @@ mod context;
 mod embedded;
 mod entrance;
 mod flusher;
+#[cfg(test)]
+mod kept;
 mod log;
 mod mailbox;
+#[cfg(test)]
+mod scene;
+mod sequence;
 mod table;
 mod timers;
 
@@ -34,7 +39,7 @@ pub(crate) use applier::{Applier, ApplierStop};
 pub(crate) use context::NodeContext;
 pub(crate) use embedded::Embedded;
 pub(crate) use entrance::Entrance;
-pub(crate) use log::{LaneLog, LogError};
+pub(crate) use log::{LaneLog, LogError, Position, Promise};
 pub(crate) use mailbox::Mailboxes;
 pub(crate) use table::LaneTable;
 pub(crate) use timers::Timers;
