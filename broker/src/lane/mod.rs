@@ -33,7 +33,7 @@ pub use run::QUIET_TARGETS;
 
 pub(crate) use run::{
     Applier, ApplierStop, Embedded, Entrance, LaneLog, LaneTable, LogError, Mailboxes, NodeContext,
-    Timers,
+    Position, Promise, Timers,
 };
 pub(crate) use state::{
     BATCH_BYTES, BATCH_ENTRIES, Batch, DisconnectEntry, Entry, FilterEntry, Index, Lane, LaneRules,

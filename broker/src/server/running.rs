@@ -1,6 +1,6 @@
 //! A running server, and its end.
 
-use super::threads::{ApplierThread, IoNode};
+use super::threads::ApplierThread;
 use crate::lane::LaneTable;
 use crate::listener::SocketFile;
 use crate::node::Node;
@@ -27,8 +27,6 @@ pub struct Server {
     pub(super) accepting: Vec<AbortHandle>,
     /// The node of that thread.
     pub(super) node: Arc<Node>,
-    /// All nodes, so that none of them drops its link to the log before the end.
-    pub(super) _nodes: Vec<IoNode>,
     /// Ends the threads that serve sockets.
     pub(super) stop: Arc<Notify>,
     pub(super) io_threads: Vec<JoinHandle<()>>,

@@ -7,8 +7,8 @@ use crate::connection::serve;
 use crate::fairness::HandshakePacer;
 use crate::gate::Gate;
 use crate::lane::{
-    Batch, Embedded, Entrance, Entry, Lane, LaneRules, LaneTable, LogError, Mailboxes, NodeContext,
-    RetainedLimits, Timers,
+    Batch, Embedded, Entrance, Entry, Lane, LaneLog, LaneRules, LaneTable, LogError, Mailboxes,
+    NodeContext, Promise, RetainedLimits, Timers,
 };
 use crate::listener::{self, BindError, BoundListener, ConnectionLimit, IoThread};
 use crate::metrics::Counters;
@@ -19,6 +19,7 @@ use crate::sys::SysPublisher;
 use crate::transport::{Tls, watch_tls_files};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -42,7 +43,8 @@ impl Server {
         let lanes = options.lane_count();
         let log = Embedded::start(lanes, options.lanes.credit_bytes);
         let term = new_term();
-        let table = Arc::new(open_lanes(term, lanes, hooks));
+        let applier_threads = or_cores(options.lanes.keepers).min(lanes.into());
+        let table = Arc::new(open_lanes(term, &log, applier_threads, lanes, hooks)?);
         let (mailboxes, mailbox_readers) = Mailboxes::new(lanes);
         let context = Arc::new(NodeContext {
             sessions: Arc::new(Sessions::new(term, options.limits.kept_sessions)),
@@ -50,13 +52,11 @@ impl Server {
             timers: Arc::new(Timers::default()),
             policy: policy.clone(),
         });
-        let applier_threads = or_cores(options.lanes.keepers).min(lanes.into());
         let appliers = start_appliers(applier_threads, lanes, &log, &table, &context)?;
 
         let kept = u64::try_from(options.limits.kept_bytes).unwrap_or(u64::MAX);
         let counters = Arc::new(Counters::new(runtimes.len() + applier_threads, kept));
-        let entrance = Entrance::new(&log, applier_threads, table.clone(), context.clone())?;
-        let nodes = build_nodes(&runtimes, &options, &entrance, &context, &counters);
+        let nodes = build_nodes(&runtimes, &options, &table, &context, &counters);
         let first = nodes.first().map(|(_, node)| node.clone());
         let node = first.ok_or_else(|| io::Error::other("no thread for sockets"))?;
 
@@ -71,6 +71,10 @@ impl Server {
             let append = |lane, batch| entrance.append(lane, batch);
             mailbox_readers.run(append).await;
         });
+        if log.promise() == Promise::Kept {
+            let lanes = table.clone();
+            background.spawn(async move { lanes.resend(Duration::from_secs(1)).await });
+        }
         background.spawn(expire_offline_sessions(node.clone()));
         let sys = SysPublisher {
             node: node.clone(),
@@ -95,7 +99,6 @@ impl Server {
             tls,
             accepting: accept_all(&background, listeners, &options, &nodes),
             node,
-            _nodes: nodes,
             stop,
             io_threads,
             appliers,
@@ -112,9 +115,15 @@ fn bind_all(on: &Handle, options: &Options) -> Result<Vec<BoundListener>, BindEr
     options.listeners.iter().map(bind).collect()
 }
 
-fn open_lanes(term: u64, lanes: u16, hooks: &dyn LaneHooks) -> LaneTable {
+fn open_lanes(
+    term: u64,
+    log: &Embedded,
+    links: usize,
+    lanes: u16,
+    hooks: &dyn LaneHooks,
+) -> Result<LaneTable, LogError> {
     let open = |lane| Lane::new(lane, hooks.open(lane));
-    LaneTable::new(term, (0..lanes).map(open), open(lanes))
+    LaneTable::new(term, log, links, (0..lanes).map(open), open(lanes))
 }
 
 /// The rules of each lane by the settings.
@@ -143,13 +152,13 @@ async fn append_rules(entrance: &Entrance, lanes: u16, body: &[u8]) -> Result<()
 fn build_nodes(
     runtimes: &[Runtime],
     options: &Options,
-    entrance: &Entrance,
+    table: &Arc<LaneTable>,
     context: &Arc<NodeContext>,
     counters: &Arc<Counters>,
 ) -> Vec<IoNode> {
     let (reading, connected, connections) = (Gate::default(), Gate::default(), Gate::default());
     let build = |runtime: &Runtime| {
-        let entrance = entrance.of_another_thread();
+        let entrance = Entrance::new(table.clone(), context.clone());
         let flusher = entrance.flusher();
         runtime.spawn(async move { flusher.run().await });
         let node = Node {

@@ -1,7 +1,7 @@
 //! The threads of a server: those that serve sockets, and those that apply lanes.
 
 use super::options::StartError;
-use crate::lane::{Applier, ApplierStop, Embedded, LaneLog, LaneTable, NodeContext};
+use crate::lane::{Applier, ApplierStop, Embedded, LaneLog, LaneTable, NodeContext, Position};
 use crate::node::Node;
 use std::io;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ pub(super) fn start_appliers(
 ) -> Result<Vec<ApplierThread>, StartError> {
     let start = |thread: usize| {
         let own = (0..lanes).filter(|lane| usize::from(*lane) % threads == thread);
-        let own: Vec<u16> = own.collect();
+        let own: Vec<_> = own.map(|lane| (lane, Position::default())).collect();
         let follower = log.follower(&own)?;
         let applier = Applier {
             lanes: table.clone(),

@@ -65,7 +65,7 @@ impl Applier {
             let mut since: Option<Instant> = None;
             while applied < BATCHES_BEFORE_FLUSH {
                 match self.follower.next(applied == 0) {
-                    Ok(Some((lane, batch))) => {
+                    Ok(Some((lane, _, batch))) => {
                         // The time counts from the first batch, not from the wait for it.
                         since.get_or_insert_with(Instant::now);
                         self.apply(lane, &batch, &mut to_flush);
@@ -89,15 +89,22 @@ impl Applier {
 
     /// Applies one batch. Outboxes that have to be flushed are added to `to_flush`.
     fn apply(&mut self, number: u16, batch: &Bytes, to_flush: &mut Vec<Arc<Outbox>>) {
-        match self.lanes.get(number) {
+        let is_done = match self.lanes.get(number) {
             Ok(shared) => {
                 let mut running = shared.state.lock();
                 let batch = read(batch);
-                apply_batch(number, shared, &mut running, batch, &self.context, to_flush);
+                let is_done =
+                    apply_batch(number, shared, &mut running, batch, &self.context, to_flush);
                 shared.notify_applied(&running);
+                is_done
             }
-            Err(error) => tracing::error!(%error, "a batch of an unknown lane was skipped"),
+            Err(error) => {
+                tracing::error!(%error, "a batch of an unknown lane was skipped");
+                true
+            }
+        };
+        if is_done {
+            self.follower.done(number, batch);
         }
-        self.follower.done(number, batch);
     }
 }

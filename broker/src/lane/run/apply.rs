@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// other lanes go on.
 ///
 /// Outboxes that have to be flushed after the batch are added to `to_flush`.
+///
+/// If the engine keeps its log, a batch that is out of turn is ignored instead, and this returns
+/// false: it has come before, or comes again when the one before it has.
 pub(super) fn apply_batch(
     number: u16,
     shared: &SharedLane,
@@ -25,11 +28,12 @@ pub(super) fn apply_batch(
     batch: Result<(BatchHeader, Entries<'_>), BatchError>,
     context: &NodeContext,
     to_flush: &mut Vec<Arc<Outbox>>,
-) {
+) -> bool {
     if shared.has_stopped() {
-        return;
+        return true;
     }
-    if let Err(error) = apply_entries(running, batch, context, to_flush) {
+    let applied = apply_entries(shared, running, batch, context, to_flush);
+    if let Err(error) = &applied {
         shared.stop(running);
         tracing::error!(lane = number, %error, "a lane has stopped; the others go on");
         for outbox in running.links.iter() {
@@ -40,23 +44,31 @@ pub(super) fn apply_batch(
         }
     }
     shared.store_counts(running.lane.counts());
+    applied.unwrap_or(true)
 }
 
 fn apply_entries(
+    shared: &SharedLane,
     running: &mut Running,
     batch: Result<(BatchHeader, Entries<'_>), BatchError>,
     context: &NodeContext,
     to_flush: &mut Vec<Arc<Outbox>>,
-) -> Result<(), BatchError> {
+) -> Result<bool, BatchError> {
     let (header, entries) = batch?;
-    if running.lane.begin(&header) != BatchTurn::Take {
-        return Err(BatchError::OutOfTurn(header.number));
+    match running.lane.begin(&header) {
+        BatchTurn::Take => {}
+        _ if !shared.sequence.keeps() => return Err(BatchError::OutOfTurn(header.number)),
+        BatchTurn::Hole { expected } => {
+            shared.sequence.miss(&header, expected);
+            return Ok(false);
+        }
+        BatchTurn::Duplicate | BatchTurn::Fenced => return Ok(false),
     }
     for entry in entries {
         running.apply(&entry?, context, to_flush);
         running.lane.check_rules()?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Aborts the process if it is dropped by a panic.
@@ -81,7 +93,7 @@ mod tests {
     use crate::clock;
     use crate::lane::state::{lane_with, read};
     use crate::lane::{
-        Batch, Entry, FilterEntry, LaneTable, Mailboxes, PublishEntry, RetainedLimits,
+        Batch, Embedded, Entry, FilterEntry, LaneTable, Mailboxes, PublishEntry, RetainedLimits,
         SubscribeEntry, Timers,
     };
     use crate::packet::{QoS, SubscribeOptions, Version};
@@ -115,8 +127,9 @@ mod tests {
                 bytes: 1,
             };
             let lane = |lane| lane_with(lane, Box::new(AllowAll), limits);
+            let log = Embedded::start(2, 1 << 10);
             Scene {
-                lanes: LaneTable::new(TERM, (0..2).map(lane), lane(2)),
+                lanes: LaneTable::new(TERM, &log, 1, (0..2).map(lane), lane(2)).unwrap(),
                 context: NodeContext {
                     sessions: Arc::new(Sessions::new(1, 0)),
                     mailboxes: Mailboxes::new(2).0,

@@ -17,7 +17,7 @@
 //! lane, and the follower gives it back when a batch has been applied: what has not been read is
 //! never evicted.
 
-use super::log::{Appender, Follower, FollowerWaker, LaneLog, LogError};
+use super::log::{Appender, Follower, FollowerWaker, LaneLog, LogError, Position, Promise};
 use crate::policy::BoxFuture;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -123,15 +123,15 @@ impl LaneLog for Embedded {
         }))
     }
 
-    fn allows_in_place(&self) -> bool {
-        true
+    fn promise(&self) -> Promise {
+        Promise::Volatile
     }
 
-    fn follower(&self, lanes: &[u16]) -> Result<Box<dyn Follower>, LogError> {
+    fn follower(&self, lanes: &[(u16, Position)]) -> Result<Box<dyn Follower>, LogError> {
         let (number, mut tx, mut rx) = self.link()?;
         let wake = Bytes::from(format!("wake/{number}"));
         let mut topics = vec![&wake];
-        for lane in lanes {
+        for (lane, _) in lanes {
             topics.push(&self.credits.lane(*lane)?.0);
         }
         for topic in topics {
@@ -224,7 +224,7 @@ impl FollowerWaker for WakeTopic {
 }
 
 impl Follower for FollowLink {
-    fn next(&mut self, wait: bool) -> Result<Option<(u16, Bytes)>, LogError> {
+    fn next(&mut self, wait: bool) -> Result<Option<(u16, Position, Bytes)>, LogError> {
         loop {
             let notification = if wait {
                 self.rx.recv()?
@@ -244,7 +244,7 @@ impl Follower for FollowLink {
                     }
                     let lane = self.credits.lanes.iter().position(|(t, _)| t == topic);
                     if let Some(lane) = lane.and_then(|l| u16::try_from(l).ok()) {
-                        return Ok(Some((lane, forward.publish.payload)));
+                        return Ok(Some((lane, Position::default(), forward.publish.payload)));
                     }
                 }
                 // The router has sent as much as it may, and continues when it is told that all of

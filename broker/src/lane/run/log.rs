@@ -17,13 +17,37 @@ pub(crate) trait LaneLog: Send + Sync {
     /// A new way to append to any lane.
     fn appender(&self) -> Result<Box<dyn Appender>, LogError>;
 
-    /// Whether a batch for an idle lane may be applied without being appended. True only if no
-    /// other process follows the log, and nothing reads it later.
-    fn allows_in_place(&self) -> bool;
+    /// What the engine promises about batches that it has taken.
+    fn promise(&self) -> Promise;
 
-    /// Follows the logs of `lanes` from now on. Call this before anything is appended to them.
-    fn follower(&self, lanes: &[u16]) -> Result<Box<dyn Follower>, LogError>;
+    /// Follows the logs of some lanes, each behind a position. A volatile engine follows from now
+    /// on instead: call this before anything is appended.
+    fn follower(&self, lanes: &[(u16, Position)]) -> Result<Box<dyn Follower>, LogError>;
 }
+
+/// What an engine promises about batches that it has taken.
+///
+/// | | `Volatile` | `Kept` |
+/// |---|---|---|
+/// | other processes, or later ones, read the log | no | maybe |
+/// | an idle lane applies a batch in place | yes | no |
+/// | a batch may be lost, come twice, or come late | no | yes: its writer appends it again |
+/// | all followers read the same in the same order | there is one | yes, from any position |
+/// | an append is done when the batch | is in the log | was applied |
+///
+/// No engine changes a batch or makes one up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Promise {
+    /// The log is of this process alone, and ends with it.
+    Volatile,
+    /// The engine keeps the log.
+    Kept,
+}
+
+/// A place in the log of a lane, which the engine counts. The default is the beginning of the log.
+/// A volatile engine knows no other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position(pub u64);
 
 /// Appends batches. Those that one appender appends to one lane keep their order.
 ///
@@ -37,18 +61,20 @@ pub(crate) trait Appender: Send + Sync {
     /// ready, nothing is taken.
     fn reserve(&self, lane: u16, bytes: usize) -> BoxFuture<'_, Result<(), LogError>>;
 
-    /// Appends a batch for whose bytes capacity was taken.
+    /// Appends a batch for whose bytes capacity was taken. An engine that keeps its log may get the
+    /// same batch again.
     fn append(&self, lane: u16, batch: Bytes) -> Result<(), LogError>;
 }
 
 /// Reads the batches of some lanes.
 pub(crate) trait Follower: Send {
-    /// The next batch of any of the lanes, with the lane's number. Batches of one lane come in its
-    /// order. If there is none, this blocks with `wait`, and returns none without. It also returns
-    /// none after a wake.
-    fn next(&mut self, wait: bool) -> Result<Option<(u16, Bytes)>, LogError>;
+    /// The next batch of any of the lanes, with the lane's number and the batch's position. Batches
+    /// of one lane come in its order. If there is none, this blocks with `wait`, and returns none
+    /// without. It also returns none after a wake.
+    fn next(&mut self, wait: bool) -> Result<Option<(u16, Position, Bytes)>, LogError>;
 
-    /// A batch has been applied: gives its capacity back to the lane.
+    /// The lane has taken a batch of this node: gives its capacity back. Call this once for each,
+    /// however often it came.
     fn done(&mut self, lane: u16, batch: &Bytes);
 
     /// Wakes this follower from other threads.
@@ -73,7 +99,8 @@ pub(crate) enum LogError {
     Stopped,
 }
 
-/// The contract of these traits. Every engine runs it in its tests.
+/// The contract of these traits. Every engine runs [`check`](contract::check) in its tests, and one
+/// that keeps its log [`check_kept`](contract::check_kept), too.
 #[cfg(test)]
 pub(crate) mod contract {
     #![allow(clippy::unwrap_used)]
@@ -81,7 +108,9 @@ pub(crate) mod contract {
 
     /// Checks an engine whose lanes hold `credit` bytes each.
     pub(crate) fn check(log: &dyn LaneLog, credit: usize) {
-        let mut all = log.follower(&[0, 1, 2]).unwrap();
+        let mut all = log
+            .follower(&[0, 1, 2].map(|lane| (lane, Position::default())))
+            .unwrap();
         let appender = log.appender().unwrap();
         assert!(all.next(false).unwrap().is_none(), "nothing was appended");
         nothing_unread_is_lost(&*appender, &mut *all, credit);
@@ -113,7 +142,7 @@ pub(crate) mod contract {
             }
             assert!(sent as usize >= credit / 100, "only {sent} batches fit");
             for n in 0..sent {
-                let (lane, batch) = all.next(true).unwrap().unwrap();
+                let (lane, _, batch) = all.next(true).unwrap().unwrap();
                 let expected = [round.to_be_bytes(), n.to_be_bytes()].concat();
                 assert_eq!((lane, &batch[..]), (1, &expected[..]));
                 all.done(lane, &batch);
@@ -126,11 +155,11 @@ pub(crate) mod contract {
         let large = Bytes::from(vec![7; credit * 3]);
         assert!(try_append(appender, 2, large.clone()));
         assert!(!try_append(appender, 2, Bytes::from_static(b"x")));
-        let (lane, batch) = all.next(true).unwrap().unwrap();
+        let (lane, _, batch) = all.next(true).unwrap().unwrap();
         assert!(lane == 2 && batch == large);
         all.done(lane, &batch);
         assert!(try_append(appender, 2, Bytes::from_static(b"x")));
-        let (lane, batch) = all.next(true).unwrap().unwrap();
+        let (lane, _, batch) = all.next(true).unwrap().unwrap();
         all.done(lane, &batch);
     }
 
@@ -156,7 +185,7 @@ pub(crate) mod contract {
             }
             let mut next = [[0u32, 1, 2]; 3];
             for _ in 0..3 * EACH {
-                let (lane, batch) = all.next(true).unwrap().unwrap();
+                let (lane, _, batch) = all.next(true).unwrap().unwrap();
                 let w = u32::from_be_bytes(batch[..4].try_into().unwrap()) as usize;
                 let n = u32::from_be_bytes(batch[4..].try_into().unwrap());
                 assert_eq!(n, next[w][usize::from(lane)], "writer {w} in lane {lane}");
@@ -180,12 +209,61 @@ pub(crate) mod contract {
         waker.wake().unwrap();
         waker.wake().unwrap();
         assert!(try_append(appender, 0, Bytes::from_static(b"x")));
-        let (lane, batch) = loop {
+        let (lane, _, batch) = loop {
             if let Some(next) = all.next(true).unwrap() {
                 break next;
             }
         };
         assert_eq!((lane, &batch[..]), (0, &b"x"[..]));
         all.done(lane, &batch);
+    }
+
+    /// Checks an engine that keeps its log, with two lanes that are empty.
+    pub(crate) fn check_kept(log: &dyn LaneLog) {
+        assert_eq!(log.promise(), Promise::Kept);
+        let appender = log.appender().unwrap();
+        for n in 0..200_u8 {
+            assert!(try_append(
+                &*appender,
+                u16::from(n % 2),
+                Bytes::from(vec![n])
+            ));
+        }
+        let from_start = [(0, Position::default()), (1, Position::default())];
+        // Nobody followed when these were appended.
+        let all = read(log, &from_start, 200);
+        let of_lane = |lane: u16| all.iter().filter(move |(l, ..)| *l == lane);
+        assert!(
+            of_lane(0)
+                .map(|(.., batch)| batch[0])
+                .eq((0..200).step_by(2))
+        );
+        assert!(
+            of_lane(1)
+                .map(|(.., batch)| batch[0])
+                .eq((1..200).step_by(2))
+        );
+        for lane in 0..2 {
+            let ascends = of_lane(lane).is_sorted_by(|(_, a, _), (_, b, _)| a < b);
+            assert!(ascends, "positions of lane {lane}");
+            // Another follower reads the same, from any position.
+            for (at, (_, position, _)) in of_lane(lane).enumerate() {
+                let behind: Vec<_> = of_lane(lane).skip(at + 1).cloned().collect();
+                assert_eq!(read(log, &[(lane, *position)], behind.len()), behind);
+            }
+        }
+    }
+
+    /// So many batches behind these positions. There must be no more.
+    fn read(
+        log: &dyn LaneLog,
+        from: &[(u16, Position)],
+        count: usize,
+    ) -> Vec<(u16, Position, Bytes)> {
+        let mut follower = log.follower(from).unwrap();
+        let next = |_| follower.next(true).unwrap().unwrap();
+        let batches = (0..count).map(next).collect();
+        assert_eq!(follower.next(false).unwrap(), None);
+        batches
     }
 }

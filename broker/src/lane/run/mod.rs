@@ -34,10 +34,15 @@ mod entrance;
 mod flusher;
 mod frames;
 mod groups;
+#[cfg(test)]
+mod kept;
 mod links;
 mod log;
 mod mailbox;
 mod perform;
+#[cfg(test)]
+mod scene;
+mod sequence;
 mod table;
 mod timers;
 mod turns;
@@ -48,7 +53,7 @@ pub(crate) use applier::{Applier, ApplierStop};
 pub(crate) use context::NodeContext;
 pub(crate) use embedded::Embedded;
 pub(crate) use entrance::Entrance;
-pub(crate) use log::{LaneLog, LogError};
+pub(crate) use log::{LaneLog, LogError, Position, Promise};
 pub(crate) use mailbox::Mailboxes;
 pub(crate) use table::LaneTable;
 pub(crate) use timers::Timers;

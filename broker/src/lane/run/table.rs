@@ -1,27 +1,22 @@
 //! All lanes of a node, each behind a lock.
 
-use super::log::{Appender, LogError};
+use super::log::{LaneLog, LogError};
 use super::perform::Running;
-use crate::clock;
-use crate::lane::state::{Batch, BatchHeader, LANE_COUNTS, Lane, LaneTotals};
+use super::sequence::Sequence;
+use crate::lane::state::{LANE_COUNTS, Lane, LaneTotals};
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
-
-/// This node as a writer of batches. There is one node.
-const WRITER: u32 = 0;
+use std::time::{Duration, Instant};
 
 /// One lane, as the threads of a node share it.
 ///
-/// It has two locks. Whoever needs both takes `state` before `sequence`, and nobody waits for
-/// anything else while holding `sequence`.
+/// It has two locks. Whoever needs both takes that of `state` before that of `sequence`.
 pub(crate) struct SharedLane {
     /// Whoever holds it applies a batch: the one that is next by its number.
     pub(super) state: Mutex<Running>,
-    /// Whether batches that find the lane busy go to its log. The lane of the node has none.
-    pub(super) has_log: bool,
-    /// The order in which this lock is taken is the order of the lane's numbers.
-    sequence: Mutex<Sequence>,
+    /// The numbers of the lane's batches.
+    pub(super) sequence: Sequence,
     /// Notified, with `state` locked, after each batch that came by the log.
     applied: Condvar,
     /// The lane applies nothing any more: it has a batch that cannot be read.
@@ -29,32 +24,6 @@ pub(crate) struct SharedLane {
     /// How much the lane holds, as of the last batch. Written while the lane is locked, and read at any time: a
     /// reader may see some of the numbers before a batch and some after it.
     counts: [AtomicU64; LANE_COUNTS],
-}
-
-/// Gives the lane's batches their numbers and times.
-struct Sequence {
-    term: u64,
-    /// The number of the next batch.
-    next: u64,
-}
-
-impl Sequence {
-    /// The header of the next batch.
-    fn header(&self) -> BatchHeader {
-        let at = clock::now_ms();
-        BatchHeader {
-            writer: WRITER,
-            term: self.term,
-            number: self.next,
-            at,
-            wall: at,
-        }
-    }
-
-    /// Whether every batch that has a number was applied.
-    fn is_applied(&self, lane: &Lane) -> bool {
-        self.next == lane.last_number(WRITER, self.term) + 1
-    }
 }
 
 impl SharedLane {
@@ -65,44 +34,17 @@ impl SharedLane {
         }
     }
 
-    /// Gives the next number to a batch that is applied in place now. None if a batch is in the log
-    /// or the lane has stopped: then nothing may overtake.
-    ///
-    /// While the lane is locked the batch stays the next: one that comes into the log from now on
-    /// has a higher number.
-    pub(super) fn number_in_place(&self, running: &MutexGuard<'_, Running>) -> Option<BatchHeader> {
-        let mut sequence = self.sequence.lock();
-        if self.has_stopped() || !sequence.is_applied(&running.lane) {
-            return None;
-        }
-        let header = sequence.header();
-        sequence.next += 1;
-        Some(header)
-    }
-
-    /// Gives the next number to a batch, and appends it by `link`, as number `lane`. Its capacity
-    /// must have been reserved. All batches of the lane must come by one link: an engine may mix up
-    /// the order of two.
-    pub(super) fn append(
-        &self,
-        lane: u16,
-        batch: Batch,
-        link: &dyn Appender,
-    ) -> Result<(), LogError> {
-        let mut sequence = self.sequence.lock();
-        link.append(lane, batch.seal(&sequence.header()))?;
-        sequence.next += 1;
-        Ok(())
-    }
-
-    /// Tells those who wait that a batch has been applied. The lane is still locked.
-    pub(super) fn notify_applied(&self, _locked: &MutexGuard<'_, Running>) {
+    /// Notes what the lane has applied of its log, and tells those who wait. The lane is still
+    /// locked.
+    pub(super) fn notify_applied(&self, running: &MutexGuard<'_, Running>) {
+        // A lane that has stopped applies nothing of what is left.
+        self.sequence.set_applied(&running.lane, self.has_stopped());
         self.applied.notify_all();
     }
 
     /// Whether the lane has applied all that it will ever apply of what has a number.
     fn is_idle(&self, running: &MutexGuard<'_, Running>) -> bool {
-        self.has_stopped() || self.sequence.lock().is_applied(&running.lane)
+        self.has_stopped() || self.sequence.is_applied(&running.lane)
     }
 
     /// Stops the lane for good.
@@ -136,18 +78,36 @@ impl SharedLane {
 pub(crate) struct LaneTable(Vec<SharedLane>);
 
 impl LaneTable {
-    /// Lanes that have no entry yet. `term` is this run of the node.
-    pub(crate) fn new(term: u64, with_log: impl Iterator<Item = Lane>, of_node: Lane) -> Self {
-        let shared = |lane, has_log| SharedLane {
-            state: Mutex::new(Running::new(lane)),
-            has_log,
-            sequence: Mutex::new(Sequence { term, next: 1 }),
+    /// Lanes that have no entry yet. `term` is this run of the node. Batches are appended to `log`
+    /// by so many links; lane `n` has link `n` modulo their number.
+    ///
+    /// # Errors
+    /// The log failed.
+    pub(crate) fn new(
+        term: u64,
+        log: &dyn LaneLog,
+        links: usize,
+        with_log: impl Iterator<Item = Lane>,
+        of_node: Lane,
+    ) -> Result<Self, LogError> {
+        let link = |_| Ok((log.promise(), Arc::from(log.appender()?)));
+        let links: Result<Vec<_>, LogError> = (0..links).map(link).collect();
+        let links = links?;
+        let logs = links.iter().cloned().map(Some).cycle();
+        let shared = |(lane, (state, log))| SharedLane {
+            state: Mutex::new(Running::new(state)),
+            sequence: Sequence {
+                lane,
+                term,
+                log,
+                numbers: Mutex::default(),
+            },
             applied: Condvar::new(),
             stopped: AtomicBool::new(false),
             counts: Default::default(),
         };
-        let with_log = with_log.map(|lane| shared(lane, true));
-        LaneTable(with_log.chain([shared(of_node, false)]).collect())
+        let lanes = with_log.zip(logs).chain([(of_node, None)]);
+        Ok(LaneTable((0..).zip(lanes).map(shared).collect()))
     }
 
     /// How much all lanes hold together.
@@ -162,6 +122,16 @@ impl LaneTable {
         self.0.iter().all(|lane| lane.wait_until_applied(deadline))
     }
 
+    /// Appends again, for ever, what a log that is kept may have lost: all batches of a lane that has
+    /// applied nothing for an interval, or for up to two.
+    pub(crate) async fn resend(&self, interval: Duration) {
+        let mut ticks = tokio::time::interval(interval);
+        loop {
+            ticks.tick().await;
+            self.0.iter().for_each(|lane| lane.sequence.tick());
+        }
+    }
+
     /// The lane with this number.
     pub(super) fn get(&self, number: u16) -> Result<&SharedLane, LogError> {
         let lane = self.0.get(usize::from(number));
@@ -173,20 +143,25 @@ impl LaneTable {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::lane::state::{BatchTurn, RetainedLimits, lane_with};
+    use crate::lane::run::log::{Appender, Follower, Position, Promise};
+    use crate::lane::run::sequence::WRITER;
+    use crate::lane::state::{Batch, BatchHeader, BatchTurn, RetainedLimits, lane_with};
     use crate::policy::{AllowAll, BoxFuture};
     use bytes::Bytes;
-    use std::time::Duration;
 
     const TERM: u64 = 7;
 
     fn table() -> LaneTable {
+        of_log(Log { works: true })
+    }
+
+    fn of_log(log: Log) -> LaneTable {
         let limits = RetainedLimits {
             messages: 1,
             bytes: 1,
         };
         let lane = |number| lane_with(number, Box::new(AllowAll), limits);
-        LaneTable::new(TERM, (0..2).map(lane), lane(2))
+        LaneTable::new(TERM, &log, 1, (0..2).map(lane), lane(2)).unwrap()
     }
 
     #[test]
@@ -203,12 +178,25 @@ mod tests {
         assert_eq!(table.totals(), expected);
     }
 
-    /// A link to a log that keeps nothing.
-    struct Link {
+    /// A volatile log that nobody follows.
+    #[derive(Clone, Copy)]
+    struct Log {
         works: bool,
     }
 
-    impl Appender for Link {
+    impl LaneLog for Log {
+        fn appender(&self) -> Result<Box<dyn Appender>, LogError> {
+            Ok(Box::new(*self))
+        }
+        fn promise(&self) -> Promise {
+            Promise::Volatile
+        }
+        fn follower(&self, _: &[(u16, Position)]) -> Result<Box<dyn Follower>, LogError> {
+            Err(LogError::Engine("nobody follows".into()))
+        }
+    }
+
+    impl Appender for Log {
         fn try_reserve(&self, _: u16, _: usize) -> Result<bool, LogError> {
             Ok(true)
         }
@@ -222,16 +210,18 @@ mod tests {
     }
 
     fn append(lane: &SharedLane) {
-        let link = Link { works: true };
-        lane.append(0, Batch::default(), &link).unwrap();
+        lane.sequence.append(Batch::default()).unwrap();
     }
 
     /// Applies the next batch, as an applier does.
     fn apply_next(lane: &SharedLane) {
         let mut locked = lane.state.lock();
         let next = BatchHeader {
+            writer: WRITER,
+            term: TERM,
             number: locked.lane.last_number(WRITER, TERM) + 1,
-            ..lane.sequence.lock().header()
+            at: 1,
+            wall: 1,
         };
         assert_eq!(locked.lane.begin(&next), BatchTurn::Take);
         lane.notify_applied(&locked);
@@ -279,7 +269,7 @@ mod tests {
         let lane = table.get(0).unwrap();
         let in_place = || {
             let mut locked = lane.state.lock();
-            let header = lane.number_in_place(&locked)?;
+            let header = lane.sequence.number_in_place(&locked.lane)?;
             assert_eq!(locked.lane.begin(&header), BatchTurn::Take);
             Some(header.number)
         };
@@ -289,20 +279,14 @@ mod tests {
         assert_eq!(in_place(), None);
         apply_next(lane);
         assert_eq!(in_place(), Some(4));
-        lane.stop(&lane.state.lock());
-        assert_eq!(in_place(), None);
     }
 
     /// A batch that the log does not take leaves no hole.
     #[test]
     fn a_failed_append_uses_up_no_number() {
-        let table = table();
-        let lane = table.get(0).unwrap();
-        let failed = lane.append(0, Batch::default(), &Link { works: false });
+        let table = of_log(Log { works: false });
+        let failed = table.0[0].sequence.append(Batch::default());
         assert!(failed.is_err());
-        assert!(is_applied(&table));
-        append(lane);
-        apply_next(lane);
         assert!(is_applied(&table));
     }
 }
