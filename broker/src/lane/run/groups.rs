@@ -13,10 +13,10 @@
 
 use super::frames::Frames;
 use super::perform::Performer;
-use crate::lane::state::{Entry, Group, PublishEntry, Slot, Subscription};
+use crate::lane::state::{Entry, Group, Slot, Subscription};
 use crate::outbox::Outbox;
 use crate::packet::QoS;
-use crate::policy::{Mark, SessionId};
+use crate::policy::SessionId;
 use crate::session::{Need, Outbound, Share, Taken};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -76,19 +76,12 @@ fn keeps_messages(member: &Subscription) -> bool {
 
 impl Performer<'_> {
     /// Gives a new message to one member of a shared group.
-    pub(super) fn share(
-        &mut self,
-        group: Slot,
-        message: &PublishEntry<'_>,
-        mark: Option<Mark>,
-        expires: u64,
-    ) {
+    pub(super) fn share(&mut self, group: Slot, frames: &mut Frames<'_>) {
         let lane = self.lane;
-        if let Some(group) = lane.subscriptions().group_at(group) {
-            let mut frames = Frames::new(lane, message, mark, expires);
-            if !self.give_to_first(group, None, &DELIVERY_ORDER, &mut frames) {
-                self.give_to_first(group, None, &DROP_ORDER, &mut frames);
-            }
+        if let Some(group) = lane.subscriptions().group_at(group)
+            && !self.give_to_first(group, None, &DELIVERY_ORDER, frames)
+        {
+            self.give_to_first(group, None, &DROP_ORDER, frames);
         }
     }
 

@@ -13,7 +13,7 @@
 //!   Timers     <-- Wake -----------+                           v
 //!   Mailboxes  <-- Tell, Refuse ---+----------------------- Performer
 //!   Links      <-- Linked, Unlinked                            |
-//!   Outboxes   <-- Deliver, Share, Answer ---------------------+
+//!   Outboxes   <-- Deliver, Answer ----------------------------+
 //!                  flushed by the Flusher, or by the Applier
 //! ```
 //!

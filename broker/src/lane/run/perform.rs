@@ -4,10 +4,12 @@
 use super::context::NodeContext;
 use super::frames::{Frames, retained_frame};
 use super::links::Links;
-use crate::lane::state::{Act, Entry, Lane, Outcome, PublishEntry, Source, SubscribeEntry};
+use crate::lane::state::{
+    Act, Entry, Lane, Outcome, Outgoing, PublishEntry, Source, SubscribeEntry,
+};
 use crate::outbox::Outbox;
 use crate::packet::{QoS, ReasonCode, Version};
-use crate::policy::{Attempt, Mark, Refusal, SessionId};
+use crate::policy::{Attempt, Refusal, SessionId};
 use crate::session::Outbound;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -71,21 +73,10 @@ impl Performer<'_> {
     fn perform(&mut self, act: Act) {
         match act {
             Act::Deliver {
-                source,
+                message,
                 targets,
-                mark,
-                expires,
-            } => self.with_message(source, |performer, message| {
-                performer.deliver(message, targets, mark, expires);
-            }),
-            Act::Share {
-                source,
-                group,
-                mark,
-                expires,
-            } => self.with_message(source, |performer, message| {
-                performer.share(group, message, mark, expires);
-            }),
+                groups,
+            } => self.deliver(message, targets, groups),
             Act::Answer {
                 session,
                 request_id,
@@ -152,45 +143,41 @@ impl Performer<'_> {
         }
     }
 
-    /// Calls `deliver` with the message of an act.
-    fn with_message(&mut self, source: Source, deliver: impl FnOnce(&mut Self, &PublishEntry<'_>)) {
-        match (source, self.entry) {
-            (Source::Entry, Entry::Publish(message)) => deliver(self, message),
+    /// Fills the outboxes of these targets, and of a member of each of these groups.
+    fn deliver(&mut self, message: Outgoing, targets: Range<usize>, groups: Range<usize>) {
+        let lane = self.lane;
+        let made;
+        let entry = match (message.source, self.entry) {
+            (Source::Entry, Entry::Publish(entry)) => entry,
             (Source::Made(at), _) => {
-                if let Some(made) = self.outcome.made.get(at) {
-                    let message = PublishEntry {
-                        retain: made.retain,
-                        ..PublishEntry::of_server(self.lane.now(), &made.topic, &made.payload)
-                    };
-                    deliver(self, &message);
-                }
+                let Some(message) = self.outcome.made.get(at) else {
+                    return;
+                };
+                made = PublishEntry {
+                    retain: message.retain,
+                    ..PublishEntry::of_server(lane.now(), &message.topic, &message.payload)
+                };
+                &made
             }
             // Only a PUBLISH is a message.
-            (Source::Entry, _) => {}
-        }
-    }
-
-    /// Fills the outboxes of these targets.
-    fn deliver(
-        &mut self,
-        message: &PublishEntry<'_>,
-        targets: Range<usize>,
-        mark: Option<Mark>,
-        expires: u64,
-    ) {
-        let (lane, now) = (self.lane.number(), self.lane.now());
-        let mut frames = Frames::new(self.lane, message, mark, expires);
+            (Source::Entry, _) => return,
+        };
+        let mut frames = Frames::new(lane, entry, message.mark, message.expires);
+        let (number, now) = (lane.number(), lane.now());
         for target in &self.outcome.targets[targets] {
             let Some(outbox) = self.links.get(target.slot) else {
                 continue;
             };
             let frame = frames.for_target(target, &self.outcome.forms, outbox.version());
             let deliver = |out: &mut Outbound| {
-                out.deliver(lane, frame, now);
+                out.deliver(number, frame, now);
             };
             if outbox.fill(deliver) {
                 self.to_flush.push(outbox.clone());
             }
+        }
+        for group in &self.outcome.groups[groups] {
+            self.share(*group, &mut frames);
         }
     }
 

@@ -7,8 +7,8 @@ use crate::lane::state::{
 use crate::packet::{RetainHandling, SubscribeOptions, TopicFilter, TopicName};
 use crate::policy::{
     Actor, AllowAll, BoxFuture, ConnectRequest, Effect, EndReason, HookContext, LaneHook,
-    LaneHooks, Limit, Message, Mount, Notice, Policy, Principal, PublishPermit, Request, Stamps,
-    SubscribeGrant, Verdict,
+    LaneHooks, Limit, Mark, Message, Mount, Notice, Policy, Principal, PublishPermit, Request,
+    Stamps, SubscribeGrant, Verdict,
 };
 use crate::session::{Answer, OutboundLimits};
 use crate::sessions::Sessions;

@@ -2,9 +2,8 @@
 
 use super::entry::PublishEntry;
 use super::lane::Lane;
-use super::outcome::{Act, Outcome, Source, Target};
+use super::outcome::{Act, Outcome, Outgoing, Target};
 use super::subscription::Subscription;
-use crate::policy::Mark;
 
 impl Lane {
     /// Adds to the outcome that a message is delivered to all subscribers, offline ones included
@@ -12,20 +11,18 @@ impl Lane {
     /// nobody.
     pub(super) fn fan_out(
         &self,
-        source: Source,
-        message: &PublishEntry<'_>,
-        mark: Option<Mark>,
+        entry: &PublishEntry<'_>,
+        message: Outgoing,
         outcome: &mut Outcome,
     ) {
-        let expires = message.expires();
-        if expires <= self.now {
+        if message.expires <= self.now {
             return;
         }
-        let sender = message.origin.map(|origin| origin.session);
-        let (first_act, first) = (outcome.acts.len(), outcome.targets.len());
+        let sender = entry.origin.map(|origin| origin.session);
+        let (first, first_group) = (outcome.targets.len(), outcome.groups.len());
         let Outcome {
-            acts,
             targets,
+            groups,
             forms,
             ..
         } = outcome;
@@ -38,41 +35,34 @@ impl Lane {
                 if s.options.no_local && Some(subscriber.session) == sender {
                     return;
                 }
-                if s.guarded && !self.hook.may_see(subscriber.actor(), message.topic) {
+                if s.guarded && !self.hook.may_see(subscriber.actor(), entry.topic) {
                     return;
                 }
             }
             targets.push(Target {
                 slot: s.slot,
                 form: forms.of(s.identifier, s.mount.as_ref()),
-                qos: s.options.qos.min(message.qos),
-                retain: s.options.retain_as_published && message.retain,
+                qos: s.options.qos.min(entry.qos),
+                retain: s.options.retain_as_published && entry.retain,
             });
         };
         let mut may_share = None;
-        self.subscriptions.matches(message.topic, found, |group| {
-            if *may_share.get_or_insert_with(|| self.hook.may_share(message.topic)) {
-                acts.push(Act::Share {
-                    source,
-                    group: group.slot,
-                    mark,
-                    expires,
-                });
+        self.subscriptions.matches(entry.topic, found, |group| {
+            if *may_share.get_or_insert_with(|| self.hook.may_share(entry.topic)) {
+                groups.push(group.slot);
             }
         });
         if self.subscriptions.may_overlap() {
             outcome.merge_targets(first);
         }
         let targets = first..outcome.targets.len();
-        if !targets.is_empty() {
-            let deliver = Act::Deliver {
-                source,
+        let groups = first_group..outcome.groups.len();
+        if !targets.is_empty() || !groups.is_empty() {
+            outcome.acts.push(Act::Deliver {
+                message,
                 targets,
-                mark,
-                expires,
-            };
-            // Before the groups.
-            outcome.acts.insert(first_act, deliver);
+                groups,
+            });
         }
     }
 }

@@ -55,7 +55,7 @@ pub(crate) use index::Index;
 pub(crate) use judge::tests::lane_with;
 pub(crate) use lane::Lane;
 pub(crate) use lane_of::{lane_of, lane_of_filter, spans_lanes, spread};
-pub(crate) use outcome::{Act, Forms, NEVER, Outcome, Source, Target};
+pub(crate) use outcome::{Act, Forms, NEVER, Outcome, Outgoing, Source, Target};
 pub(crate) use publish::{UserProperty, stamped_properties};
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg(any(test, feature = "fuzzing"))]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Never expires.
 pub(crate) const NEVER: u64 = u64::MAX;
 
-/// For how many acts, targets and forms an outcome keeps memory.
+/// For how many acts, targets, groups and forms an outcome keeps memory.
 const KEPT: usize = 4_096;
 
 /// The outcome of one entry. [`Lane::apply`](super::Lane::apply) fills it; a runner performs its
@@ -22,7 +22,7 @@ const KEPT: usize = 4_096;
 /// A PUBLISH to three sessions, the last of which has a subscription identifier:
 ///
 /// ```text
-///   acts     Deliver { source: Entry, targets: 0..3 }
+///   acts     Deliver { message: Entry, targets: 0..3, groups: 0..0 }
 ///   targets  slot 4 form 0, slot 7 form 0, slot 9 form 1
 ///   forms    1: identifiers [5]
 /// ```
@@ -31,6 +31,8 @@ pub(crate) struct Outcome {
     pub acts: Vec<Act>,
     /// Of all [`Act::Deliver`].
     pub targets: Vec<Target>,
+    /// Of all [`Act::Deliver`]: shared groups, by their numbers.
+    pub groups: Vec<Slot>,
     pub forms: Forms,
     /// The messages of [`Source::Made`].
     pub made: Vec<Made>,
@@ -42,22 +44,14 @@ pub(crate) struct Outcome {
 /// One thing to do. None of them changes the lane's state.
 #[derive(Debug)]
 pub(crate) enum Act {
-    /// Deliver a message to these sessions, offline ones included.
+    /// Deliver a message to these sessions, offline ones included, and to one member of each of
+    /// these shared groups.
     Deliver {
-        source: Source,
+        message: Outgoing,
         /// In [`Outcome::targets`].
         targets: Range<usize>,
-        /// The hook's mark for the sender. None: the server sent it.
-        mark: Option<Mark>,
-        /// In milliseconds since the Unix epoch; [`NEVER`]: never.
-        expires: u64,
-    },
-    /// Deliver a message to one member of a shared group.
-    Share {
-        source: Source,
-        group: Slot,
-        mark: Option<Mark>,
-        expires: u64,
+        /// In [`Outcome::groups`].
+        groups: Range<usize>,
     },
     /// Answer a request: a code for each filter by its position, with a reason string if it is a
     /// refusal. Then send the retained messages that some filters match.
@@ -93,8 +87,18 @@ pub(crate) enum Act {
     },
 }
 
-/// The message of an act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A message that the lane has accepted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outgoing {
+    pub source: Source,
+    /// The hook's mark for the sender. None: the server sent it.
+    pub mark: Option<Mark>,
+    /// In milliseconds since the Unix epoch; [`NEVER`]: never.
+    pub expires: u64,
+}
+
+/// Topic, payload and properties of a message.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Source {
     /// The PUBLISH that was applied, which the caller of `apply` has.
     Entry,
@@ -213,6 +217,7 @@ impl Outcome {
     pub(super) fn clear(&mut self) {
         empty(&mut self.acts);
         empty(&mut self.targets);
+        empty(&mut self.groups);
         self.forms.clear();
         self.made.clear();
         self.replaced = None;

@@ -2,7 +2,7 @@
 
 use super::entry::PublishEntry;
 use super::lane::Lane;
-use super::outcome::{Act, NEVER, Outcome, Source};
+use super::outcome::{Act, NEVER, Outcome, Outgoing, Source};
 use super::retained::{RetainedLimits, RetainedMessage, expires_at};
 use crate::packet::{PublishProperties, ReasonCode};
 use crate::policy::{Limit, Mark, Message, Refusal, Stamps};
@@ -70,7 +70,13 @@ impl Lane {
                 }
             }
         }
-        self.fan_out(source, p, mark, outcome);
+        let expires = p.expires();
+        let outgoing = Outgoing {
+            source,
+            mark,
+            expires,
+        };
+        self.fan_out(p, outgoing, outcome);
     }
 
     /// The user properties that the hook sets on a client's message, by its mark. It sets none on
