@@ -16,12 +16,13 @@
 //! |---|---|---|
 //! | server | `server`, `sys` | starts and ends the threads; publishes `$SYS` |
 //! | connection | `connection` | one task for each client, from CONNECT to the end |
-//! | lanes | `lane` | the ordered logs (`lane/run`), and the state that they make (`lane/state`) |
+//! | lanes | `lane` | the ordered logs, and performing what follows from their entries |
 //! | sessions | `sessions`, `node` | takeover, offline sessions, expiry, eviction; the parts that connections share |
 //! | transport | `listener`, `transport`, `outbox` | sockets, PROXY header, TLS, WebSocket, and writing to them |
 //! | ground floor | `policy`, `metrics`, `kept_bytes`, `rate_limiter`, `fairness`, `gate`, `clock` | used by all |
 //!
-//! Below them is the crate `roommq_mqtt`: packets, topic filters and the session state machine, without sockets or clock.
+//! Below them are two crates without sockets, locks or clock: `roommq_lane`, the state of a lane as a function of its log,
+//! and `roommq_mqtt`, packets, topic filters and the session state machine.
 //!
 //! # The way of a PUBLISH
 //!
@@ -30,18 +31,16 @@
 //! 2. **Read**: `connection/intake.rs` reads bytes and cuts packets out of them. The session, `session/inbound.rs` of
 //!    `roommq_mqtt`, resolves the alias, the quota and duplicates.
 //! 3. **Permit**: `connection/publishing.rs` asks `Policy::publish`, defined in `policy/access.rs`.
-//! 4. **Append**: `connection/pending.rs` collects a batch for each lane, and `lane/run/entrance.rs` appends it. An idle
-//!    lane applies the batch at once, on this thread. The log of a busy lane (`lane/run/log.rs`) takes it to the lane's
-//!    applier (`lane/run/applier.rs`).
-//! 5. **Apply**: `lane/state/lane.rs` shows the entry to the hook, and `lane/state/fanout.rs` finds all subscribers.
-//!    `lane/run/perform.rs` fills their outboxes.
+//! 4. **Append**: `connection/pending.rs` collects a batch for each lane, and `lane/entrance.rs` appends it. An idle
+//!    lane applies the batch at once, on this thread. The log of a busy lane (`lane/log.rs`) takes it to the lane's
+//!    applier (`lane/applier.rs`).
+//! 5. **Apply**: `broker/lane/src/lane.rs` shows the entry to the hook, and `broker/lane/src/fanout.rs` finds all subscribers.
+//!    `lane/perform.rs` fills their outboxes.
 //! 6. **Write**: `outbox/mod.rs` writes to the sockets, many messages in one call and without blocking.
 
 mod clock;
 mod connection;
 mod fairness;
-#[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzing;
 mod gate;
 mod kept_bytes;
 mod lane;

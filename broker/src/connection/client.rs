@@ -6,12 +6,13 @@
 use super::pending::Pending;
 use crate::clock;
 use crate::fairness::others_first;
-use crate::lane::{Entry, LogError};
+use crate::lane::LogError;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::packet::{ReasonCode, TopicName};
 use crate::policy::{Attempt, Notice, Peer, Principal, PublishPermit, Refusal, SessionId};
 use crate::session::{Answer, Close, Filters, Outbound, Session};
+use roommq_lane::Entry;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Sorts the filters of one packet by the lanes that they live in.
 
 use crate::fairness::FILTERS;
-use crate::lane::lane_of_filter;
 use crate::packet::TopicFilter;
+use roommq_lane::lane_of_filter;
 use std::collections::BTreeMap;
 
 /// The filters of one packet, each named by its index in the list given to `new`.

@@ -1,9 +1,10 @@
 //! Entries and acknowledgements that one read has brought and that are not appended and sent yet.
 
 use crate::fairness::FILTERS;
-use crate::lane::{BATCH_BYTES, BATCH_ENTRIES, Batch, Entrance, Entry, LogError};
+use crate::lane::{Entrance, LogError};
 use crate::outbox::Outbox;
 use crate::packet::{PacketId, ReasonCode, Reply};
+use roommq_lane::{BATCH_BYTES, BATCH_ENTRIES, Batch, Entry};
 
 /// Batches that are collected, at most. Most clients need one for each lane, but QoS 2 may need one
 /// for each message, and each message searches among them.
@@ -104,7 +105,7 @@ impl Pending {
         self.batches.len() >= BATCHES
             || self.acks.len() >= ACKS
             || batches().map(Batch::entries).sum::<usize>() >= BATCH_ENTRIES
-            || batches().map(Batch::len).sum::<usize>() >= BATCH_BYTES
+            || batches().map(Batch::encoded_len).sum::<usize>() >= BATCH_BYTES
     }
 
     /// Adds an entry of so many filters. True once [`FILTERS`] are collected: the caller appends
@@ -165,8 +166,8 @@ fn due_with(acks: &[PendingAck], index: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lane::PublishEntry;
     use crate::policy::{Actor, SessionId};
+    use roommq_lane::PublishEntry;
 
     fn acks(batches: &[Option<usize>]) -> Vec<PendingAck> {
         let ack = |batch: &Option<usize>| PendingAck {
@@ -195,7 +196,7 @@ mod tests {
             connection: 1,
             user: "u",
         };
-        let unsubscribe = crate::lane::UnsubscribeEntry {
+        let unsubscribe = roommq_lane::UnsubscribeEntry {
             at: 0,
             who,
             request_id: 1,
@@ -256,7 +257,7 @@ mod tests {
         }
         pending.push_qos2(0, &message("t"), id);
         assert_eq!(pending.batches.len(), 2);
-        assert!(pending.batches.iter().all(|(_, b)| b.len() <= BATCH_BYTES));
+        assert!(pending.batches.iter().all(|(_, b)| b.encoded_len() <= BATCH_BYTES));
         let batches: Vec<_> = pending.acks.iter().map(|ack| ack.batch).collect();
         let expected = [Some(0), Some(0), Some(0), Some(0), Some(1), Some(1)];
         assert_eq!(batches, expected, "each PUBREC with its message");

@@ -1,10 +1,10 @@
 //! A PUBLISH: asks the policy, adds an entry to the topic's lane, and acknowledges.
 
 use super::client::{CachedPermit, Client};
-use crate::lane::{Entry, PropertiesEntry, PublishEntry, lane_of};
 use crate::packet::{PublishProperties, QoS, ReasonCode, Reply, Version};
 use crate::policy::{Actor, Attempt, PublishPermit, Refusal};
 use crate::session::Inbound;
+use roommq_lane::{Entry, PropertiesEntry, PublishEntry, lane_of};
 
 /// Bytes of a reason string in PUBACK or PUBREC, at most. A reason may name a topic of 64 KiB,
 /// which the client can repeat by an alias of a few bytes.

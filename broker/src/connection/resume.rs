@@ -6,11 +6,12 @@ use super::filters_by_lane::FiltersByLane;
 use super::subscribing::filter_entry;
 use crate::clock;
 use crate::fairness::{FILTERS, Turn};
-use crate::lane::{Entry, Index, LogError, SubscribeEntry, Subscription};
+use crate::lane::LogError;
 use crate::packet::{QoS, ReasonCode, SubscribeOptions, TopicFilter};
 use crate::policy::{Attempt, SubscribeGrant};
 use crate::session::{Answer, Outbound};
 use bytestring::ByteString;
+use roommq_lane::{Entry, Index, SubscribeEntry, Subscription};
 use std::collections::{BTreeSet, HashSet};
 
 /// Lanes ignore these: a resumed subscription has its old options.

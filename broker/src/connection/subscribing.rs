@@ -8,13 +8,13 @@ use super::client::Client;
 use super::filters_by_lane::FiltersByLane;
 use crate::clock;
 use crate::fairness::{FILTERS, Turn};
-use crate::lane::{Entry, FilterEntry, SubscribeEntry, UnsubscribeEntry};
 use crate::packet::{
     NameError, ReasonCode, Subscribe, SubscribeOptions, TopicFilter, Unsubscribe, Version,
 };
 use crate::policy::{Attempt, Refusal, SubscribeGrant};
 use crate::session::{Answer, Close, FilterLimits};
 use bytestring::ByteString;
+use roommq_lane::{Entry, FilterEntry, SubscribeEntry, UnsubscribeEntry};
 
 /// An entry names the position of a filter in its packet by 16 bits.
 const TOO_MANY: &str = "one packet may name 65,536 filters";

@@ -1,44 +1,65 @@
-//! Lanes: the ordered logs that all traffic takes, and the state that each log produces.
+//! The lanes of a node: the ways into them, the engine that keeps their logs, the threads that apply
+//! entries, and everything that outcomes reach.
 //!
-//! Every topic belongs to one lane, by a hash of its first two levels ([`lane_of`]). All that
-//! happens under `chat/berlin`, for example, is in one log and has one order: a message, a
-//! subscription to it and the end of a subscriber's session are never seen in two different orders.
-//! Topics under `$SYS` belong to the lane of the node, which has no log.
+//! Every topic belongs to one lane, by a hash of its first two levels
+//! ([`lane_of`](roommq_lane::lane_of)). All that happens under `chat/berlin`, for example, is in one
+//! log and has one order: a message, a subscription to it and the end of a subscriber's session are
+//! never seen in two different orders. Topics under `$SYS` belong to the lane of the node, which has
+//! no log. The crate `roommq_lane` says what each entry does.
 //!
 //! ```text
-//!   connection            run/                              state/
-//!  ------------     ---------------------------      ----------------------
-//!   PUBLISH   --+
-//!   SUBSCRIBE --+--> Entrance --- idle lane --------> Lane::apply(entry, outcome)
-//!   ...       --+        |                                 ^       |
-//!                        +------ LaneLog --> Applier ------+       | Outcome
-//!                                                                  v
-//!   socket  <------------------- Outbox  <---------------- Performer (run/)
+//!   connections' threads                        applier threads
+//!
+//!   Entrance::append(lane, batch)
+//!     |
+//!     +-- lane idle: lock it ----------------------------------+
+//!     |                                                        v
+//!     +-- lane busy: LaneLog --> Follower --> Applier --> apply_batch
+//!                                                              |  each entry: Lane::apply
+//!   Timers     <-- Wake -----------+                           v
+//!   Mailboxes  <-- Tell, Refuse ---+----------------------- Performer
+//!   Links      <-- Linked, Unlinked                            |
+//!   Outboxes   <-- Deliver, Answer ----------------------------+
+//!                  flushed by the Flusher, or by the Applier
 //! ```
 //!
-//! - `state/` holds what the log does: entries, subscriptions, retained messages, fan-out. It is
-//!   synchronous and deterministic, and knows no clock, socket or task. Applying an entry changes
-//!   the state and returns an outcome: all that follows outside of it, as data.
-//! - `run/` holds what applies entries on this node and performs their outcomes: the ways into a
-//!   lane, the engine that keeps the log, the threads, the outboxes, the choice of a shared group's
-//!   member, the timers, and the mailboxes between lanes.
+//! | a lane on this node | file |
+//! |---|---|
+//! | the lock, and what is behind it | `table`, `perform` (`Running`) |
+//! | performing an outcome | `perform`; messages as packets: `frames` |
+//! | outboxes by slot | `links` |
+//! | members of shared groups | `groups`, `turns` |
 //!
-//! Architecture invariant: nothing in `state/` names anything in `run/`. [`Lane::apply`] does not
-//! know who calls it.
+//! Timers and mailboxes append entries in turn, by an entrance.
 
-mod run;
-mod state;
+mod applier;
+mod apply;
+mod context;
+mod embedded;
+mod entrance;
+mod flusher;
+mod frames;
+mod groups;
+#[cfg(test)]
+mod kept;
+mod links;
+mod log;
+mod mailbox;
+mod perform;
+#[cfg(test)]
+mod scene;
+mod sequence;
+mod table;
+mod timers;
+mod turns;
 
-pub use run::QUIET_TARGETS;
+pub use embedded::QUIET_TARGETS;
 
-pub(crate) use run::{
-    Applier, ApplierStop, Embedded, Entrance, LaneLog, LaneTable, LogError, Mailboxes, NodeContext,
-    Position, Promise, Timers,
-};
-pub(crate) use state::{
-    BATCH_BYTES, BATCH_ENTRIES, Batch, DisconnectEntry, Entry, FilterEntry, Index, Lane, LaneRules,
-    LaneTotals, PropertiesEntry, PublishEntry, RetainedLimits, SubscribeEntry, Subscription,
-    UnsubscribeEntry, lane_of, lane_of_filter, spans_lanes,
-};
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use state::{RetainedMessage, RetainedStore};
+pub(crate) use applier::{Applier, ApplierStop};
+pub(crate) use context::NodeContext;
+pub(crate) use embedded::Embedded;
+pub(crate) use entrance::Entrance;
+pub(crate) use log::{LaneLog, LogError, Position, Promise};
+pub(crate) use mailbox::Mailboxes;
+pub(crate) use table::LaneTable;
+pub(crate) use timers::Timers;

@@ -3,6 +3,7 @@
 use super::identity::{ConnectRequest, Principal};
 use crate::packet::{ReasonCode, TopicFilter, TopicName};
 use bytes::Bytes;
+use roommq_lane::{Mount, Notice};
 use roommq_mqtt::Refusal;
 use std::future::Future;
 use std::pin::Pin;
@@ -79,29 +80,11 @@ pub struct SubscribeGrant {
     pub proof: Vec<u8>,
 }
 
-/// A topic prefix that one subscription sees under another name.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Mount {
-    /// The prefix of the real topic.
-    pub real: String,
-    /// The prefix that the client sees instead.
-    pub shown: String,
-}
-
 /// Permission for a PUBLISH. A lane accepts no client's message without one.
 #[derive(Debug, Clone)]
 pub struct PublishPermit {
     /// The topic with aliases resolved.
     pub topic: TopicName,
-}
-
-/// A message of the server that tells a client what no acknowledgement can.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// The topic to publish to.
-    pub topic: String,
-    /// JSON.
-    pub payload: Bytes,
 }
 
 /// The action that a refusal refuses.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use roommq_lane::{Actor, SessionId};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -74,27 +75,4 @@ impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Self {
         Peer::Address(address)
     }
-}
-
-/// A session, from the clean start that began it to its end. No other session has this id, not even one of an earlier or a
-/// later start of the server: a lane's log may outlive the process.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-pub struct SessionId {
-    /// The life of the server in which the session began. Each start of a server has another.
-    pub term: u64,
-    /// Counts the sessions of that life.
-    pub n: u64,
-}
-
-/// The client that caused an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Actor<'a> {
-    /// The client's session.
-    pub session: SessionId,
-    /// The number of the session's connection, from 1. Lanes ignore entries of an earlier connection.
-    pub connection: u32,
-    /// The client's user, as in [`Principal::user`].
-    pub user: &'a str,
 }

@@ -10,19 +10,13 @@
 
 mod access;
 mod allow_all;
-mod hook;
 mod identity;
 
 pub use access::{
-    Attempt, AuthExchange, AuthStep, BoxFuture, Mount, Notice, Policy, PublishPermit,
-    SubscribeGrant,
+    Attempt, AuthExchange, AuthStep, BoxFuture, Policy, PublishPermit, SubscribeGrant,
 };
-pub use allow_all::AllowAll;
-pub use hook::{
-    Effect, EndReason, HookContext, LaneHook, LaneHooks, Limit, Message, Request, RulesError,
-    Stamps, Verdict,
+pub use identity::{ConnectRequest, Peer, Principal};
+pub use roommq_lane::{
+    Actor, AllowAll, Effect, EndReason, HookContext, LaneHook, LaneHooks, Limit, Mark, Message,
+    Mount, Notice, Refusal, Request, RulesError, SessionId, Stamps, Verdict,
 };
-pub use identity::{Actor, ConnectRequest, Peer, Principal, SessionId};
-pub use roommq_mqtt::Refusal;
-/// A number that a hook attaches to an accepted message and gets back when stamps are needed. Only the hook reads it.
-pub use roommq_mqtt::session::Mark;

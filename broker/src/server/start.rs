@@ -7,8 +7,7 @@ use crate::connection::serve;
 use crate::fairness::HandshakePacer;
 use crate::gate::Gate;
 use crate::lane::{
-    Batch, Embedded, Entrance, Entry, Lane, LaneLog, LaneRules, LaneTable, LogError, Mailboxes,
-    NodeContext, Promise, RetainedLimits, Timers,
+    Embedded, Entrance, LaneLog, LaneTable, LogError, Mailboxes, NodeContext, Promise, Timers,
 };
 use crate::listener::{self, BindError, BoundListener, ConnectionLimit, IoThread};
 use crate::metrics::Counters;
@@ -17,6 +16,7 @@ use crate::policy::{LaneHooks, Policy};
 use crate::sessions::{Sessions, expire_offline_sessions, new_term};
 use crate::sys::SysPublisher;
 use crate::transport::{Tls, watch_tls_files};
+use roommq_lane::{Batch, Entry, Lane, LaneRules, RetainedLimits};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

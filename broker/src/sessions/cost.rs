@@ -1,9 +1,9 @@
 //! The cost of an offline session in bytes, without its queue.
 
 use super::session_state::SessionState;
-use crate::lane::spans_lanes;
 use crate::metrics::Counters;
 use crate::packet::{TopicFilter, Will};
+use roommq_lane::spans_lanes;
 use roommq_mqtt::cost::{FILTER_COST, ID_COST, LANE_COST, SESSION_COST};
 use std::sync::Arc;
 

@@ -3,12 +3,11 @@
 
 use crate::clock;
 use crate::fairness::{LANES, Turn};
-use crate::lane::{
-    Batch, DisconnectEntry, Entry, LogError, PropertiesEntry, PublishEntry, lane_of,
-};
+use crate::lane::LogError;
 use crate::node::Node;
 use crate::packet::Will;
 use crate::policy::{Actor, EndReason, Principal, SessionId};
+use roommq_lane::{Batch, DisconnectEntry, Entry, PropertiesEntry, PublishEntry, lane_of};
 use std::collections::BTreeSet;
 
 /// Publishes a will of `who`, as from this connection of the session, retained if it says so

@@ -7,9 +7,10 @@ mod load;
 mod tree;
 
 use crate::clock::now_ms;
-use crate::lane::{Batch, Entry, LaneTable, PublishEntry};
+use crate::lane::LaneTable;
 use crate::node::Node;
 use crate::packet::QoS;
+use roommq_lane::{Batch, Entry, PublishEntry};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;

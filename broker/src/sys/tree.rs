@@ -1,10 +1,10 @@
 //! The topics under `$SYS/broker` and their values. Topics have the names of mosquitto 2.0; some are RoomMQ's own. Pure.
 
 use super::load::{LoadAverages, SPANS};
-use crate::lane::LaneTotals;
 use crate::metrics::{Metric, Totals};
 use crate::session::DropReason;
 use crate::sessions::SessionCounts;
+use roommq_lane::LaneTotals;
 use std::collections::HashMap;
 use std::time::Duration;
 

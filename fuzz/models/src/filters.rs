@@ -1,7 +1,8 @@
 //! Names, filters, and who is reached by what, against `names`.
 
+use super::lane::{RetainedTopics, SubscriptionIndex};
 use super::names;
-use roommq_broker::fuzzing::{RetainedTopics, SubscriptionIndex, lane_of, lane_of_filter};
+use roommq_lane::{lane_of, lane_of_filter};
 use roommq_mqtt::packet::{NameError, TopicFilter, TopicName};
 use std::num::NonZeroU32;
 

@@ -9,6 +9,7 @@ mod client;
 mod decoder;
 mod filters;
 mod input;
+mod lane;
 mod names;
 mod packets;
 mod publishes;

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Package and directory of each crate that must be pure. One that the workspace does not have is passed over.
-const PURE: [(&str, &str); 1] = [("roommq-mqtt", "broker/mqtt")];
+const PURE: [(&str, &str); 2] = [
+    ("roommq-mqtt", "broker/mqtt"),
+    ("roommq-lane", "broker/lane"),
+];
 
 /// Folders of other crates that become pure crates.
 const PURE_FOLDERS: [&str; 1] = ["bridge/src/rooms/"];

@@ -1,0 +1,299 @@
+//! The state of one lane, and the function that applies an entry to it.
+
+use super::batch::BatchHeader;
+use super::entry::{Entry, PublishEntry};
+use super::outcome::{Act, Made, Outcome, Source};
+use super::retained::{RetainedLimits, RetainedStore};
+use super::rules::RulesState;
+use super::subscribers::Subscribers;
+use super::subscription::Slot;
+use super::subscriptions::Subscriptions;
+use super::totals::LaneCounts;
+use super::writers::{BatchTurn, Writers};
+use crate::{Actor, Effect, HookContext, LaneHook, Limit, SessionId};
+use std::cmp::Ordering;
+
+/// The state that one lane's log produces.
+///
+/// [`apply`](Self::apply) takes the entries in the order of the log. It is a function of the state
+/// and the entry: time comes with the entries, and there is no randomness and no I/O. Everything
+/// else that follows is the [`Outcome`], which a runner performs. A subscription, and the message
+/// after it:
+///
+/// ```text
+///   entry                             state                          outcome
+///   17 Subscribe 7.1 chat/berlin/#    + subscriber 7.1 at slot 0     Linked  slot 0, session 7
+///                                     + chat/berlin/# -> slot 0      Answer  codes, replay
+///   18 Publish   9.4 chat/berlin/a    + retained, if it asks for it  Deliver to slot 0
+/// ```
+///
+/// Each kind of entry has its own file:
+///
+/// | entry | function | file |
+/// |---|---|---|
+/// | `Publish` | `publish` | `publish.rs`, then `fanout.rs` |
+/// | `Subscribe`, `Unsubscribe` | `subscribe`, `unsubscribe` | `subscribe.rs` |
+/// | `Disconnected`, `Ended`, `Resume` | `disconnected`, `ended`, `resume` | `resume.rs` |
+/// | `Timer` | `apply` | this one |
+/// | `Rules` | `take_rules` | `judge.rs` |
+pub struct Lane {
+    pub(super) number: u16,
+    /// In milliseconds since the Unix epoch: the latest time of any entry so far.
+    pub(super) now: u64,
+    /// How many entries have been applied.
+    position: u64,
+    writers: Writers,
+    pub(super) rules: RulesState,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) retained: RetainedStore,
+    pub(super) subscribers: Subscribers,
+    /// The state and the rules that the owner of the policy keeps in this lane.
+    pub(super) hook: Box<dyn LaneHook>,
+    /// Effects that the hook has asked for and that have not been performed. Empty between entries.
+    effects: Vec<Effect>,
+    /// When the lane's own timer fires, which is set for the retained message that expires next.
+    expiry_timer: Option<u64>,
+}
+
+/// The key of the lane's own timer. No key of a hook begins with a null character.
+const EXPIRY_TIMER: &str = "\0retained";
+
+/// How many retained messages expire in one entry. If there are more, the lane sets its timer for
+/// at once, so that entries which are already in the log come between.
+const EXPIRED_AT_ONCE: usize = 1_000;
+
+impl Lane {
+    /// A lane without any entry. Until it has rules it refuses every SUBSCRIBE and PUBLISH.
+    #[must_use]
+    pub fn new(number: u16, hook: Box<dyn LaneHook>) -> Self {
+        Lane {
+            number,
+            now: 0,
+            position: 0,
+            writers: Writers::default(),
+            rules: RulesState::default(),
+            subscriptions: Subscriptions::default(),
+            retained: RetainedStore::new(RetainedLimits::default()),
+            subscribers: Subscribers::default(),
+            hook,
+            effects: Vec::new(),
+            expiry_timer: None,
+        }
+    }
+
+    /// Begins a batch. Apply its entries if this is [`BatchTurn::Take`], and none of them otherwise.
+    pub fn begin(&mut self, header: &BatchHeader) -> BatchTurn {
+        let turn = self.writers.begin(header);
+        if turn == BatchTurn::Take {
+            self.advance_time(header.at);
+        }
+        turn
+    }
+
+    /// The number of the last batch that the lane took of this writer and term; 0: of none.
+    #[must_use]
+    pub fn last_number(&self, writer: u32, term: u64) -> u64 {
+        self.writers.last(writer, term)
+    }
+
+    /// Applies the next entry of the log, in full. `outcome` is emptied, then filled with what
+    /// follows from the entry.
+    pub fn apply(&mut self, entry: &Entry<'_>, outcome: &mut Outcome) {
+        self.position += 1;
+        outcome.clear();
+        match entry {
+            Entry::Publish(publish) => self.publish(publish, outcome),
+            Entry::Subscribe(subscribe) => self.subscribe(subscribe, outcome),
+            Entry::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, outcome),
+            Entry::Disconnected(disconnect) => self.disconnected(disconnect, outcome),
+            Entry::Ended(disconnect) => self.ended(disconnect, outcome),
+            Entry::Resume(resume) => self.resume(resume, outcome),
+            Entry::Timer {
+                at,
+                key,
+                generation,
+            } => {
+                self.advance_time(*at);
+                if *key == EXPIRY_TIMER {
+                    self.expire_retained(outcome);
+                } else {
+                    self.with_hook(|hook, cx| hook.timer(cx, key, *generation));
+                    self.perform_effects(outcome);
+                }
+            }
+            Entry::Rules { version, body } => self.take_rules(*version, body, outcome),
+        }
+    }
+
+    /// The lane's number.
+    #[must_use]
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// The lane's time: the greatest time in any entry so far, in milliseconds since the Unix
+    /// epoch.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// The subscriptions and the shared groups.
+    #[must_use]
+    pub fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    /// The slot of a session.
+    #[must_use]
+    pub fn slot_of(&self, session: SessionId) -> Option<Slot> {
+        self.subscribers.slot_of(session)
+    }
+
+    /// How much the lane holds.
+    #[must_use]
+    pub fn counts(&self) -> LaneCounts {
+        let (messages, bytes) = self.retained.size();
+        let [own, shared, spanning_own, spanning_shared] = self.subscriptions.count();
+        [
+            messages as u64,
+            bytes as u64,
+            own,
+            shared,
+            spanning_own,
+            spanning_shared,
+        ]
+    }
+
+    /// Sets the lane's time, which never goes back, to the time of an entry.
+    pub(super) fn advance_time(&mut self, at: u64) {
+        self.now = self.now.max(at);
+    }
+
+    /// Calls the hook, and collects its effects for [`perform_effects`](Self::perform_effects).
+    pub(super) fn with_hook<T>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn LaneHook, &mut HookContext<'_>) -> T,
+    ) -> T {
+        let mut cx = HookContext {
+            now: self.now,
+            position: self.position,
+            effects: &mut self.effects,
+        };
+        ask(self.hook.as_mut(), &mut cx)
+    }
+
+    /// Sets the lane's timer for the retained message that expires next, unless it fires by then.
+    pub(super) fn set_expiry_timer(&mut self, outcome: &mut Outcome) {
+        let next = self.retained.next_expiry();
+        if let Some(at) = next
+            && self.expiry_timer.is_none_or(|known| at < known)
+        {
+            self.expiry_timer = next;
+            outcome.acts.push(Act::Wake {
+                key: EXPIRY_TIMER.to_owned(),
+                generation: 0,
+                at,
+            });
+        }
+    }
+
+    /// Removes retained messages that have expired, and tells the hook of each.
+    fn expire_retained(&mut self, outcome: &mut Outcome) {
+        self.expiry_timer = None;
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some(topic) = self.retained.take_expired(self.now) else {
+                break;
+            };
+            self.with_hook(|hook, cx| hook.expired(cx, &topic));
+        }
+        self.perform_effects(outcome);
+        self.set_expiry_timer(outcome);
+    }
+
+    /// Performs what the hook has asked for, in order.
+    pub(super) fn perform_effects(&mut self, outcome: &mut Outcome) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Publish {
+                    topic,
+                    payload,
+                    retain,
+                } => {
+                    let entry = PublishEntry {
+                        retain,
+                        ..PublishEntry::of_server(self.now, &topic, &payload)
+                    };
+                    let source = Source::Made(outcome.made.len());
+                    let keep = retain.then_some(Limit::None);
+                    self.distribute(source, &entry, None, keep, outcome);
+                    outcome.made.push(Made {
+                        topic,
+                        payload,
+                        retain,
+                    });
+                }
+                Effect::Wake {
+                    key,
+                    generation,
+                    at,
+                } => outcome.acts.push(Act::Wake {
+                    key,
+                    generation,
+                    at,
+                }),
+                Effect::Refuse(refusal) => outcome.acts.push(Act::Refuse { filter: 0, refusal }),
+                Effect::Tell(notice) => outcome.acts.push(Act::Tell(notice)),
+            }
+        }
+        self.effects = effects;
+    }
+
+    /// The slot of a session, which is added if the lane does not know it. What an earlier connection
+    /// of the session left is removed. None if a later one has been here.
+    pub(super) fn slot_for(&mut self, who: Actor<'_>, outcome: &mut Outcome) -> Option<Slot> {
+        if let Some(slot) = self.subscribers.slot_of(who.session) {
+            let known = self.subscribers.get(slot)?.connection;
+            match known.cmp(&who.connection) {
+                Ordering::Less => self.remove_session(slot, outcome),
+                Ordering::Equal => return Some(slot),
+                Ordering::Greater => return None,
+            }
+        }
+        let slot = self.subscribers.insert(who)?;
+        outcome.acts.push(Act::Linked {
+            slot,
+            session: who.session,
+        });
+        Some(slot)
+    }
+
+    /// Removes a session and its subscriptions.
+    pub(super) fn remove_session(&mut self, slot: Slot, outcome: &mut Outcome) {
+        if let Some(subscriber) = self.subscribers.remove(slot) {
+            for filter in subscriber.filters {
+                self.subscriptions.remove(&filter, slot);
+            }
+            outcome.acts.push(Act::Unlinked {
+                slot,
+                session: subscriber.session,
+            });
+        }
+    }
+
+    /// Removes a session that has no subscription here any more.
+    pub(super) fn remove_if_unused(&mut self, slot: Slot, outcome: &mut Outcome) {
+        if self
+            .subscribers
+            .get(slot)
+            .is_some_and(|s| s.filters.is_empty())
+        {
+            self.remove_session(slot, outcome);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "outcome_tests.rs"]
+mod tests;

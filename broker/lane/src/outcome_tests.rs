@@ -1,0 +1,132 @@
+#![allow(clippy::unwrap_used)]
+use super::super::entry::{FilterEntry, SubscribeEntry};
+use super::super::outcome::Target;
+use super::super::rules::LaneRules;
+use super::*;
+use crate::AllowAll;
+use roommq_mqtt::packet::{QoS, SubscribeOptions};
+
+/// A lane whose hook allows everything, and the outcome of its latest entry.
+struct Scene {
+    lane: Lane,
+    outcome: Outcome,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let limits = RetainedLimits {
+            messages: 10,
+            bytes: 10_000,
+        };
+        let mut scene = Scene {
+            lane: Lane::new(0, Box::new(AllowAll)),
+            outcome: Outcome::default(),
+        };
+        let rules = LaneRules {
+            retained: limits,
+            hook: b"",
+        };
+        let body = rules.to_bytes().unwrap();
+        let rules = Entry::Rules {
+            version: 1,
+            body: &body,
+        };
+        scene.lane.apply(&rules, &mut scene.outcome);
+        scene
+    }
+
+    fn subscribe(&mut self, session: u64, identifier: u32, filters: &[&str]) {
+        let filters = (0..).zip(filters).map(|(position, filter)| FilterEntry {
+            position,
+            filter,
+            options: SubscribeOptions::of(QoS::AtLeastOnce),
+            mount: None,
+            guarded: false,
+            proof: &[],
+        });
+        let entry = Entry::Subscribe(SubscribeEntry {
+            at: 1,
+            who: Actor {
+                session: SessionId {
+                    term: 1,
+                    n: session,
+                },
+                connection: 1,
+                user: "u",
+            },
+            request_id: 1,
+            identifier,
+            filters: filters.collect(),
+        });
+        self.lane.apply(&entry, &mut self.outcome);
+    }
+
+    /// The slots and the identifiers that a message reaches, by one act.
+    fn publish(&mut self, topic: &str) -> Vec<(Slot, &[u32])> {
+        let entry = Entry::Publish(PublishEntry::of_server(2, topic, b"m"));
+        self.lane.apply(&entry, &mut self.outcome);
+        let [Act::Deliver { targets, .. }] = &self.outcome.acts[..] else {
+            panic!("{:?}", self.outcome.acts);
+        };
+        let forms = &self.outcome.forms;
+        let shown = |t: &Target| (t.slot, forms.get(t.form).0);
+        let targets = &self.outcome.targets[targets.clone()];
+        targets.iter().map(shown).collect()
+    }
+}
+
+#[test]
+fn a_message_to_many_is_one_act_and_uses_the_memory_of_the_one_before() {
+    let mut s = Scene::new();
+    for session in 0..100 {
+        s.subscribe(session, 0, &["t", "#"]);
+    }
+    let all: Vec<(Slot, &[u32])> = (0..100).map(|slot| (slot, &[][..])).collect();
+    assert_eq!(s.publish("t"), all, "one copy for each");
+    let before = (s.outcome.targets.as_ptr(), s.outcome.acts.as_ptr());
+    assert_eq!(s.publish("t").len(), 100);
+    let after = (s.outcome.targets.as_ptr(), s.outcome.acts.as_ptr());
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_target_has_the_identifiers_of_all_filters_that_match() {
+    let mut s = Scene::new();
+    s.subscribe(1, 7, &["t/a"]);
+    s.subscribe(2, 0, &["t/a"]);
+    s.subscribe(3, 7, &["t/a"]);
+    for (identifier, filter) in [(9, "t/+"), (0, "#"), (9, "t/#")] {
+        s.subscribe(3, identifier, &[filter]);
+    }
+    let mut reached = s.publish("t/a");
+    let last = reached.pop();
+    assert_eq!(reached, [(0, &[7][..]), (1, &[][..])]);
+    let (slot, identifiers) = last.unwrap();
+    let mut identifiers = identifiers.to_vec();
+    identifiers.sort_unstable();
+    assert_eq!((slot, identifiers), (2, vec![7, 9, 9]));
+    assert_eq!(s.publish("t/b"), [(2, &[9, 9][..])]);
+}
+
+#[test]
+fn a_session_is_linked_before_its_first_answer_and_no_more_once_it_has_no_filter() {
+    let mut s = Scene::new();
+    s.subscribe(1, 0, &["a", "$share/g/a"]);
+    let acts = &s.outcome.acts;
+    let [Act::Linked { slot: 0, .. }, Act::Answer { replay, .. }] = &acts[..] else {
+        panic!("{acts:?}");
+    };
+    assert_eq!(replay, &[0], "no retained messages for a group");
+    s.subscribe(1, 0, &["b"]);
+    assert!(matches!(s.outcome.acts[..], [Act::Answer { .. }]));
+    s.subscribe(2, 0, &[]);
+    let acts = &s.outcome.acts;
+    let [
+        Act::Linked { slot: 1, .. },
+        Act::Answer { .. },
+        Act::Unlinked { slot: 1, .. },
+    ] = &acts[..]
+    else {
+        panic!("{acts:?}");
+    };
+}

@@ -1,0 +1,291 @@
+//! Applying one batch to a lane.
+
+use super::context::NodeContext;
+use super::log::LogError;
+use super::perform::Running;
+use super::table::SharedLane;
+use crate::outbox::Outbox;
+use crate::packet::ReasonCode;
+use crate::session::Close;
+use parking_lot::MutexGuard;
+use roommq_lane::{BatchError, BatchHeader, BatchTurn, Entries};
+use std::sync::Arc;
+
+/// Applies all entries of a batch to a lane that the caller has locked, in order.
+///
+/// A batch that is out of turn or cannot be read stops the lane: nothing after it is applied. The
+/// connections of its subscribers are closed, since they would hear nothing and not know why. All
+/// other lanes go on.
+///
+/// Outboxes that have to be flushed after the batch are added to `to_flush`.
+///
+/// If the engine keeps its log, a batch that is out of turn is ignored instead, and this returns
+/// false: it has come before, or comes again when the one before it has.
+pub(super) fn apply_batch(
+    number: u16,
+    shared: &SharedLane,
+    running: &mut MutexGuard<'_, Running>,
+    batch: Result<(BatchHeader, Entries<'_>), BatchError>,
+    context: &NodeContext,
+    to_flush: &mut Vec<Arc<Outbox>>,
+) -> bool {
+    if shared.has_stopped() {
+        return true;
+    }
+    let applied = apply_entries(shared, running, batch, context, to_flush);
+    if let Err(error) = &applied {
+        shared.stop(running);
+        tracing::error!(lane = number, %error, "a lane has stopped; the others go on");
+        for outbox in running.links.iter() {
+            outbox.close(Close {
+                reason: ReasonCode::UnspecifiedError,
+                text: LogError::Stopped.to_string(),
+            });
+        }
+    }
+    shared.store_counts(running.lane.counts());
+    applied.unwrap_or(true)
+}
+
+fn apply_entries(
+    shared: &SharedLane,
+    running: &mut Running,
+    batch: Result<(BatchHeader, Entries<'_>), BatchError>,
+    context: &NodeContext,
+    to_flush: &mut Vec<Arc<Outbox>>,
+) -> Result<bool, BatchError> {
+    let (header, entries) = batch?;
+    match running.lane.begin(&header) {
+        BatchTurn::Take => {}
+        _ if !shared.sequence.keeps() => return Err(BatchError::OutOfTurn(header.number)),
+        BatchTurn::Hole { expected } => {
+            shared.sequence.miss(&header, expected);
+            return Ok(false);
+        }
+        BatchTurn::Duplicate | BatchTurn::Fenced => return Ok(false),
+    }
+    for entry in entries {
+        running.apply(&entry?, context, to_flush);
+        running.lane.check_rules()?;
+    }
+    Ok(true)
+}
+
+/// Aborts the process if it is dropped by a panic.
+///
+/// A server without an applier would accept connections and deliver nothing. A lane with half an
+/// entry applied would have a state that no log produces.
+pub(super) struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a lane has panicked: the server cannot go on");
+            std::process::abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::clock;
+    use crate::lane::scene::lane_with;
+    use crate::lane::{Embedded, LaneTable, Mailboxes, Timers};
+    use crate::packet::{QoS, SubscribeOptions, Version};
+    use crate::policy::{Actor, AllowAll};
+    use crate::session::OutboundLimits;
+    use crate::sessions::{Registration, Sessions};
+    use bytes::Bytes;
+    use roommq_lane::read;
+    use roommq_lane::{Batch, Entry, FilterEntry, PublishEntry, RetainedLimits, SubscribeEntry};
+
+    const TERM: u64 = 7;
+
+    const LIMITS: OutboundLimits = OutboundLimits {
+        bytes: 1 << 20,
+        messages: 10,
+        receive_maximum: 10,
+        maximum_packet_size: None,
+        problem_information: true,
+        topic_aliases: 0,
+        age: 1_000,
+    };
+
+    /// Two lanes, and what they reach.
+    struct Scene {
+        lanes: LaneTable,
+        context: NodeContext,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let limits = RetainedLimits {
+                messages: 1,
+                bytes: 1,
+            };
+            let lane = |lane| lane_with(lane, Box::new(AllowAll), limits);
+            let log = Embedded::start(2, 1 << 10);
+            Scene {
+                lanes: LaneTable::new(TERM, &log, 1, (0..2).map(lane), lane(2)).unwrap(),
+                context: NodeContext {
+                    sessions: Arc::new(Sessions::new(1, 0)),
+                    mailboxes: Mailboxes::new(2).0,
+                    timers: Arc::new(Timers::default()),
+                    policy: Arc::new(AllowAll),
+                },
+            }
+        }
+
+        /// Applies sealed bytes.
+        fn apply(&self, number: u16, batch: &[u8]) {
+            let shared = self.lanes.get(number).unwrap();
+            let running = &mut shared.state.lock();
+            apply_batch(
+                number,
+                shared,
+                running,
+                read(batch),
+                &self.context,
+                &mut Vec::new(),
+            );
+        }
+
+        /// A connected client that subscribes to `t` in a lane.
+        fn subscriber(&self, lane: u16) -> Arc<Outbox> {
+            let outbox = Arc::new(Outbox::connected(Version::V5, LIMITS));
+            let (user, client_id) = ("u".into(), format!("c{lane}").into());
+            let sessions = &self.context.sessions;
+            let registering = sessions.register(&user, &client_id, &outbox, false, clock::now_ms);
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            let registered = runtime.unwrap().block_on(registering);
+            let Registration::New(session) = registered else {
+                panic!("the client id is taken");
+            };
+            let filter = FilterEntry {
+                position: 0,
+                filter: "t",
+                options: SubscribeOptions::of(QoS::AtMostOnce),
+                mount: None,
+                guarded: false,
+                proof: b"",
+            };
+            let entry = Entry::Subscribe(SubscribeEntry {
+                at: 1,
+                who: Actor {
+                    session,
+                    connection: 1,
+                    user: "u",
+                },
+                request_id: 1,
+                identifier: 0,
+                filters: vec![filter],
+            });
+            self.apply(lane, &seal(1, &entry));
+            outbox.take_bytes();
+            outbox
+        }
+    }
+
+    /// A batch of one entry with this number.
+    fn seal(number: u64, entry: &Entry<'_>) -> Bytes {
+        Batch::of(entry).seal(&header(number))
+    }
+
+    fn header(number: u64) -> BatchHeader {
+        BatchHeader {
+            writer: 0,
+            term: TERM,
+            number,
+            at: 1,
+            wall: 1,
+        }
+    }
+
+    /// The same for a message.
+    fn message(number: u64) -> Bytes {
+        let entry = PublishEntry::of_server(1, "t", b"hi");
+        seal(number, &Entry::Publish(entry))
+    }
+
+    fn heard(outbox: &Outbox) -> usize {
+        let bytes = outbox.take_bytes();
+        bytes.windows(2).filter(|pair| pair == b"hi").count()
+    }
+
+    /// Lane 0 gets this batch, which stops it. Lane 1 goes on.
+    fn stops_its_lane_only(batch: &[u8]) {
+        let scene = Scene::new();
+        let (here, elsewhere) = (scene.subscriber(0), scene.subscriber(1));
+        scene.apply(0, batch);
+        scene.apply(0, &message(2));
+        scene.apply(1, &message(2));
+
+        assert!(scene.lanes.get(0).unwrap().has_stopped());
+        let close = here.condition().closing.unwrap();
+        assert_eq!(close.reason, ReasonCode::UnspecifiedError);
+        assert_eq!(close.text, LogError::Stopped.to_string());
+        assert_eq!(heard(&here), 0);
+
+        assert!(!scene.lanes.get(1).unwrap().has_stopped());
+        assert!(elsewhere.condition().closing.is_none());
+        assert_eq!(heard(&elsewhere), 1);
+    }
+
+    #[test]
+    fn a_batch_of_a_newer_format_stops_its_lane() {
+        let mut newer = message(2).to_vec();
+        (newer[0], newer[1]) = (9, 9);
+        stops_its_lane_only(&newer);
+    }
+
+    #[test]
+    fn a_damaged_batch_stops_its_lane() {
+        let mut damaged = message(2).to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        stops_its_lane_only(&damaged);
+        stops_its_lane_only(&[]);
+    }
+
+    /// Nobody else writes to this log, and it repeats and loses nothing: this is a bug.
+    #[test]
+    fn a_batch_that_is_out_of_turn_stops_its_lane() {
+        stops_its_lane_only(&message(1));
+        stops_its_lane_only(&message(3));
+    }
+
+    /// The checksum is right, so the server itself has written nonsense.
+    #[test]
+    fn an_invalid_entry_stops_its_lane_behind_those_before_it() {
+        let scene = Scene::new();
+        let subscriber = scene.subscriber(0);
+        let mut batch = message(2).to_vec();
+        batch.push(0xFF);
+        // The checksum covers the entries, then the header up to its own place.
+        let sum = crc32c::crc32c_append(crc32c::crc32c(&batch[42..]), &batch[..38]);
+        batch[38..42].copy_from_slice(&sum.to_le_bytes());
+        scene.apply(0, &batch);
+        scene.apply(0, &message(3));
+        assert!(scene.lanes.get(0).unwrap().has_stopped());
+        assert_eq!(heard(&subscriber), 1);
+    }
+
+    #[test]
+    fn rules_that_cannot_be_read_stop_their_lane_only() {
+        let scene = Scene::new();
+        let (here, elsewhere) = (scene.subscriber(0), scene.subscriber(1));
+        let rules = Entry::Rules {
+            version: 2,
+            body: b"",
+        };
+        let behind = PublishEntry::of_server(1, "t", b"hi");
+        let batch = Batch::all_of([rules, Entry::Publish(behind)].into_iter());
+        scene.apply(0, &batch.into_iter().next().unwrap().seal(&header(2)));
+        assert!(scene.lanes.get(0).unwrap().has_stopped());
+        let close = here.condition().closing.unwrap();
+        assert_eq!(close.text, LogError::Stopped.to_string());
+        assert!(!here.take_bytes().ends_with(b"hi"), "nothing behind it");
+        assert!(elsewhere.condition().closing.is_none());
+    }
+}

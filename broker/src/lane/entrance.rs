@@ -1,0 +1,237 @@
+//! The entrance to the lanes: applies a batch in place if its lane is idle, and appends it to the
+//! log if not.
+//!
+//! ```text
+//!   append(lane, batch)
+//!     |
+//!     |  lock is free?      no --+
+//!     |  log is empty?      no --+--> Appender::reserve: waits while the lane has no capacity.
+//!     v                               Then, under the lane's sequence lock: number and append.
+//!   number and apply it here,         The applier applies the batch later.
+//!   under the lock of the state
+//! ```
+//!
+//! | thread A | thread B | applier | order of the lane |
+//! |---|---|---|---|
+//! | locks the lane, applies a as number 1 | | | 1 a |
+//! | | finds it locked, appends b as 2 | | 1 a, 2 b |
+//! | finds 2 in the log, appends c as 3 | | | 1 a, 2 b, 3 c |
+//! | | | applies 2, then 3 | |
+//! | locks the lane, applies d as 4 | | | 1 a, 2 b, 3 c, 4 d |
+//!
+//! Applying in place saves two hops between threads. Once a batch is in the log, all later ones go
+//! there too until the applier has applied them all, so nothing overtakes. Entrances try the lock
+//! and never wait for it. The lane of the node has no log: for it alone they wait, and its entries
+//! are short.
+
+use super::apply::{AbortOnPanic, apply_batch};
+use super::context::NodeContext;
+use super::flusher::Flusher;
+use super::log::LogError;
+use super::table::{LaneTable, SharedLane};
+use crate::outbox::Outbox;
+use futures_util::future::{Either, ready};
+use roommq_lane::Batch;
+use std::sync::Arc;
+
+/// One thread's entrance to all lanes. Batches that one task appends to a lane, one after the
+/// other, keep their order.
+pub(crate) struct Entrance {
+    lanes: Arc<LaneTable>,
+    context: Arc<NodeContext>,
+    flusher: Arc<Flusher>,
+}
+
+impl Entrance {
+    pub(crate) fn new(lanes: Arc<LaneTable>, context: Arc<NodeContext>) -> Self {
+        Entrance {
+            lanes,
+            context,
+            flusher: Arc::default(),
+        }
+    }
+
+    /// The flusher of the outboxes that this entrance fills. A task of the thread that uses the
+    /// entrance must run it.
+    pub(crate) fn flusher(&self) -> Arc<Flusher> {
+        self.flusher.clone()
+    }
+
+    /// Writes what waits in `outbox` after the tasks of this thread that are ready now.
+    pub(crate) fn flush_soon(&self, outbox: &Arc<Outbox>) {
+        self.flusher.to_flush.lock().push(outbox.clone());
+        self.flusher.wake.notify_one();
+    }
+
+    /// Appends a batch. Resolves when it has its place in the lane's order: it has been applied, or
+    /// it is in a log that loses nothing. Waits while the log of the lane has no capacity.
+    ///
+    /// # Errors
+    /// There is no such lane, it has stopped, or the log failed.
+    pub(crate) async fn append(&self, lane: u16, batch: Batch) -> Result<(), LogError> {
+        self.append_and(lane, batch, || {}).await
+    }
+
+    /// [`append`](Self::append), and calls `placed` once when the batch has its place.
+    ///
+    /// In place, that is before the batch has any effect, while the lane is locked: `placed` must
+    /// not append. By the log, the applier may have applied the batch already.
+    pub(crate) fn append_and(
+        &self,
+        lane: u16,
+        batch: Batch,
+        mut placed: impl FnMut(),
+    ) -> impl Future<Output = Result<(), LogError>> {
+        if let Some(done) = self.append_in_place(lane, &batch, &mut placed) {
+            return Either::Left(ready(done));
+        }
+        // Boxed: it is rare, and each idle connection would hold its size.
+        Either::Right(Box::pin(self.append_to_log(lane, batch, placed)))
+    }
+
+    /// None, and nothing has happened, if the batch has to go by the log.
+    fn append_in_place(
+        &self,
+        lane: u16,
+        batch: &Batch,
+        placed: impl FnOnce(),
+    ) -> Option<Result<(), LogError>> {
+        let shared = match self.lanes.get(lane) {
+            Ok(shared) => shared,
+            Err(error) => return Some(Err(error)),
+        };
+        if shared.has_stopped() {
+            return Some(Err(LogError::Stopped));
+        }
+        self.apply(lane, shared, batch, placed).then_some(Ok(()))
+    }
+
+    async fn append_to_log(
+        &self,
+        lane: u16,
+        batch: Batch,
+        mut placed: impl FnMut(),
+    ) -> Result<(), LogError> {
+        let shared = self.lanes.get(lane)?;
+        shared.sequence.reserve(batch.encoded_len()).await?;
+        if let Some(is_applied) = shared.sequence.append(batch)? {
+            // It is ready when the sender is dropped, which sends nothing.
+            let _ = is_applied.await;
+        }
+        // The lane may have stopped during the wait. Then the batch must not be acknowledged.
+        if shared.has_stopped() {
+            return Err(LogError::Stopped);
+        }
+        placed();
+        Ok(())
+    }
+
+    /// Applies the batch in place. False, and nothing has happened, if the lane has stopped, or if it
+    /// has a log and is not idle or must not be applied in place.
+    fn apply(
+        &self,
+        number: u16,
+        shared: &SharedLane,
+        batch: &Batch,
+        placed: impl FnOnce(),
+    ) -> bool {
+        let locked = if shared.sequence.log.is_some() {
+            shared.state.try_lock()
+        } else {
+            Some(shared.state.lock())
+        };
+        let Some(mut running) = locked else {
+            return false;
+        };
+        if shared.has_stopped() {
+            return false;
+        }
+        let Some(header) = shared.sequence.number_in_place(&running.lane) else {
+            return false;
+        };
+        let _no_half_state = AbortOnPanic;
+        placed();
+        let mut to_flush = self.flusher.to_flush.lock();
+        let batch = Ok((header, batch.read()));
+        apply_batch(
+            number,
+            shared,
+            &mut running,
+            batch,
+            &self.context,
+            &mut to_flush,
+        );
+        if !to_flush.is_empty() {
+            self.flusher.wake.notify_one();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::kept::{Fault, Kept};
+    use super::super::scene::{CLIENT, Scene, TERM, message};
+    use crate::lane::{Embedded, LaneLog};
+    use futures_util::FutureExt;
+
+    /// The log of the one other lane is full, so whatever went there would wait for ever.
+    #[test]
+    fn the_lane_of_the_node_is_served_without_a_log() {
+        let volatile = Embedded::start(1, 1 << 10);
+        let kept = Kept::new(1, 1 << 10, || Fault::None);
+        for log in [&volatile as &dyn LaneLog, &kept] {
+            let scene = Scene::new(log);
+            let _busy = scene.lanes.get(0).unwrap().state.lock();
+            let appender = log.appender().unwrap();
+            while appender.try_reserve(0, 100).unwrap() {}
+            let result = scene
+                .entrance()
+                .append(1, message(CLIENT, 1))
+                .now_or_never();
+            assert!(matches!(result, Some(Ok(()))), "{result:?}");
+            assert_eq!(scene.applied(CLIENT), [1]);
+        }
+    }
+
+    /// Several threads append to one lane, in place or to the log as it happens. The order of each
+    /// is kept, nothing is lost or repeated, and the numbers have neither holes nor repeats: the
+    /// lane would have stopped.
+    #[test]
+    fn both_ways_in_keep_one_order() {
+        const EACH: u32 = 20_000;
+        let log = Embedded::start(1, 4 << 10);
+        let scene = Scene::new(&log);
+        let applier = scene.start_applier(&log);
+        let shared = scene.lanes.get(0).unwrap();
+        let entrances: Vec<_> = (0..3).map(|client| (client, scene.entrance())).collect();
+        std::thread::scope(|scope| {
+            for (client, entrance) in &entrances {
+                scope.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build();
+                    runtime.unwrap().block_on(async {
+                        for number in 0..EACH {
+                            let batch = message(*client, number);
+                            // Now and then to the log, although the lane may be idle.
+                            if number % 97 == 0 {
+                                shared.sequence.reserve(batch.encoded_len()).await.unwrap();
+                                shared.sequence.append(batch).unwrap();
+                            } else {
+                                entrance.append(0, batch).await.unwrap();
+                            }
+                        }
+                    });
+                });
+            }
+        });
+        applier.finish();
+        assert!(!shared.has_stopped());
+        let last = shared.state.lock().lane.last_number(0, TERM);
+        assert_eq!(last, 3 * u64::from(EACH));
+        let expected: Vec<u32> = (0..EACH).collect();
+        for client in 0..3 {
+            assert!(scene.applied(client) == expected, "client {client}");
+        }
+    }
+}

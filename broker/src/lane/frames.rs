@@ -1,0 +1,218 @@
+//! Encodes an outgoing PUBLISH: once for each form that subscribers need, not once for each
+//! subscriber.
+
+use crate::packet::{PublishParts, QoS, Version, encode_publish};
+use crate::policy::{Mark, Mount, Stamps};
+use crate::session::Frame;
+use bytes::Bytes;
+use roommq_lane::{
+    Entry, Forms, Lane, NEVER, PublishEntry, RetainedMessage, Subscription, Target, UserProperty,
+    stamped_properties,
+};
+use std::borrow::Cow;
+use std::num::NonZeroU32;
+
+/// A message that a lane has accepted, encoded in the forms that subscribers have needed so far.
+///
+/// A form is a version (2), a QoS (3) and a retain flag (2): a message to 10,000 subscribers is
+/// encoded 12 times at most. Only a subscriber with an identifier or a mount needs a form of its
+/// own, in a 13th place. Subscribers that follow each other and need the same one share it.
+pub(super) struct Frames<'a> {
+    lane: &'a Lane,
+    pub(super) message: &'a PublishEntry<'a>,
+    /// The hook's mark for the sender. None: the server sent it.
+    pub(super) mark: Option<Mark>,
+    /// When it expires, in milliseconds since the Unix epoch; [`NEVER`]: never.
+    pub(super) expires: u64,
+    /// Asked of the hook when the first form for 5.0 is encoded.
+    stamps: Option<Stamps>,
+    encoded: [Option<Frame>; 13],
+    /// What is in the 13th place: the form of the outcome, and the place that the frame would have
+    /// without it.
+    own: (u32, usize),
+    /// The entry as a batch, for shared groups.
+    batch: Option<Bytes>,
+}
+
+/// The form of a subscriber that is encoded anew each time.
+const UNSHARED: u32 = u32::MAX;
+
+/// What a subscriber needs of a message.
+struct Wish<'a> {
+    qos: QoS,
+    retain: bool,
+    identifiers: &'a [u32],
+    mount: Option<&'a Mount>,
+}
+
+impl<'a> Frames<'a> {
+    pub(super) fn new(
+        lane: &'a Lane,
+        message: &'a PublishEntry<'a>,
+        mark: Option<Mark>,
+        expires: u64,
+    ) -> Self {
+        Frames {
+            lane,
+            message,
+            mark,
+            expires,
+            stamps: None,
+            encoded: Default::default(),
+            own: (0, 0),
+            batch: None,
+        }
+    }
+
+    /// The entry as a batch. Another member of a shared group may need it, to encode the message
+    /// for itself.
+    pub(super) fn entry_batch(&mut self) -> Bytes {
+        let write = || Entry::Publish(self.message.clone()).to_bytes();
+        self.batch.get_or_insert_with(write).clone()
+    }
+
+    /// The frame for one target, whose form is one of `forms`. Its DUP flag does not depend on the
+    /// sender's [MQTT-3.3.1-3].
+    pub(super) fn for_target(
+        &mut self,
+        target: &Target,
+        forms: &Forms,
+        version: Version,
+    ) -> &Frame {
+        let (identifiers, mount) = forms.get(target.form);
+        let wish = Wish {
+            qos: target.qos,
+            retain: target.retain && version == Version::V5,
+            identifiers,
+            mount,
+        };
+        self.frame(target.form, &wish, version)
+    }
+
+    /// The frame for a member of a shared group: with the member's own QoS and identifier
+    /// [5.0 MQTT-3.3.4-5, MQTT-4.8.2-3].
+    pub(super) fn for_member(&mut self, member: &Subscription, version: Version) -> &Frame {
+        let (options, identifier) = (member.options, identifier(member));
+        let retain = self.message.retain && options.retain_as_published;
+        let wish = Wish {
+            qos: self.message.qos.min(options.qos),
+            retain: retain && version == Version::V5,
+            identifiers: identifier.as_slice(),
+            mount: member.mount.as_deref(),
+        };
+        let plain = identifier.is_none() && member.mount.is_none();
+        self.frame(if plain { 0 } else { UNSHARED }, &wish, version)
+    }
+
+    fn frame(&mut self, form: u32, wish: &Wish<'_>, version: Version) -> &Frame {
+        let v5 = usize::from(version == Version::V5);
+        let mut place = v5 * 6 + wish.qos as usize * 2 + usize::from(wish.retain);
+        if form != 0 {
+            if self.own != (form, place) || form == UNSHARED {
+                self.encoded[12] = None;
+                self.own = (form, place);
+            }
+            place = 12;
+        }
+        if self.encoded[place].is_none() {
+            self.encoded[place] = Some(self.encode(wish, version));
+        }
+        match &self.encoded[place] {
+            Some(frame) => frame,
+            None => unreachable!("encoded above"),
+        }
+    }
+
+    fn encode(&mut self, wish: &Wish<'_>, version: Version) -> Frame {
+        let message = self.message;
+        if self.stamps.is_none() && version == Version::V5 {
+            self.stamps = Some(self.lane.stamps(message, self.mark));
+        }
+        let none = Stamps::new();
+        let stamps = self.stamps.as_ref().unwrap_or(&none);
+        let user_properties = match version {
+            Version::V5 => stamped_properties(message, stamps),
+            Version::V3 => Vec::new(),
+        };
+        let properties = message.properties.as_deref();
+        let parts = PublishParts {
+            topic: &shown_topic(message.topic, wish.mount),
+            payload: message.payload,
+            qos: wish.qos,
+            retain: wish.retain,
+            dup: false,
+            payload_format_indicator: properties.and_then(|p| p.payload_format_indicator),
+            message_expiry: self.seconds_left(),
+            content_type: properties.and_then(|p| p.content_type),
+            response_topic: properties.and_then(|p| p.response_topic),
+            correlation_data: properties.and_then(|p| p.correlation_data),
+            user_properties: &user_properties,
+            subscription_ids: wish.identifiers,
+        };
+        Frame {
+            qos: wish.qos,
+            packet: encode_publish(version, &parts).forwarded(),
+            expires: self.expires,
+            share: None,
+        }
+    }
+
+    /// The seconds until the message expires; none: it never does.
+    fn seconds_left(&self) -> Option<u32> {
+        let left = || self.expires.saturating_sub(self.lane.now()).div_ceil(1000);
+        (self.expires != NEVER).then(|| u32::try_from(left()).unwrap_or(u32::MAX))
+    }
+}
+
+/// A retained message for a new subscription: its retain flag is set [MQTT-3.3.1-8].
+pub(super) fn retained_frame(
+    topic: &str,
+    retained: &RetainedMessage,
+    now: u64,
+    subscription: &Subscription,
+    version: Version,
+) -> Frame {
+    let (qos, identifier) = (
+        retained.qos.min(subscription.options.qos),
+        identifier(subscription),
+    );
+    let properties = retained.properties.as_deref();
+    let user_properties: Vec<UserProperty<'_>> = properties
+        .into_iter()
+        .flat_map(|p| &p.user_properties)
+        .map(|(n, v)| (Cow::Borrowed(&**n), Cow::Borrowed(&**v)))
+        .collect();
+    let parts = PublishParts {
+        topic: &shown_topic(topic, subscription.mount.as_deref()),
+        payload: &retained.payload,
+        qos,
+        retain: true,
+        dup: false,
+        payload_format_indicator: properties.and_then(|p| p.payload_format_indicator),
+        message_expiry: retained.seconds_left(now),
+        content_type: properties.and_then(|p| p.content_type.as_deref()),
+        response_topic: properties.and_then(|p| p.response_topic.as_deref()),
+        correlation_data: properties.and_then(|p| p.correlation_data.as_deref()),
+        user_properties: &user_properties,
+        subscription_ids: identifier.as_slice(),
+    };
+    Frame {
+        qos,
+        packet: encode_publish(version, &parts),
+        expires: retained.expires_at().unwrap_or(NEVER),
+        share: None,
+    }
+}
+
+fn identifier(subscription: &Subscription) -> Option<u32> {
+    subscription.identifier.map(NonZeroU32::get)
+}
+
+/// The topic as the subscriber knows it, which matches its filter [MQTT-3.3.2-3]: a mount replaces
+/// a prefix.
+fn shown_topic<'a>(topic: &'a str, mount: Option<&Mount>) -> Cow<'a, str> {
+    match mount.and_then(|m| Some((m, topic.strip_prefix(m.real.as_str())?))) {
+        Some((mount, rest)) => Cow::Owned(format!("{}{rest}", mount.shown)),
+        None => Cow::Borrowed(topic),
+    }
+}

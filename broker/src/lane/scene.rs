@@ -1,0 +1,159 @@
+//! A lane with a log, the lane of the node, and what they reach, for tests.
+#![allow(clippy::unwrap_used)]
+
+use super::log::{LaneLog, Position};
+use super::{Applier, ApplierStop, Entrance, LaneTable, Mailboxes, NodeContext, Timers};
+use crate::packet::QoS;
+use crate::policy::{
+    Actor, AllowAll, HookContext, LaneHook, Limit, Mark, Message, Refusal, Request, SessionId,
+    Verdict,
+};
+use crate::sessions::Sessions;
+use parking_lot::Mutex;
+use roommq_lane::{Batch, Entry, Lane, LaneRules, Outcome, PublishEntry, RetainedLimits};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The term of the node.
+pub(super) const TERM: u64 = 7;
+
+/// A client, for [`message`].
+pub(super) const CLIENT: u64 = 1;
+
+/// The numbers that each client has sent, in the lane's order.
+type Notes = Arc<Mutex<HashMap<u64, Vec<u32>>>>;
+
+/// A batch of one message by which a client sends a number.
+pub(super) fn message(client: u64, number: u32) -> Batch {
+    Batch::of(&Entry::Publish(PublishEntry {
+        at: 1,
+        origin: Some(Actor {
+            session: SessionId { term: 1, n: client },
+            connection: 1,
+            user: "u",
+        }),
+        topic: "t",
+        payload: &number.to_be_bytes(),
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: None,
+    }))
+}
+
+/// The lanes 0, which has a log, and 1, which is the node's.
+pub(super) struct Scene {
+    pub(super) lanes: Arc<LaneTable>,
+    context: Arc<NodeContext>,
+    notes: Notes,
+}
+
+impl Scene {
+    pub(super) fn new(log: &dyn LaneLog) -> Self {
+        let notes = Notes::default();
+        let limits = RetainedLimits {
+            messages: 1,
+            bytes: 1,
+        };
+        let lane = |number| lane_with(number, Box::new(NotingHook(notes.clone())), limits);
+        let lanes = LaneTable::new(TERM, log, 1, (0..1).map(lane), lane(1));
+        Scene {
+            lanes: Arc::new(lanes.unwrap()),
+            context: Arc::new(NodeContext {
+                sessions: Arc::new(Sessions::new(TERM, 0)),
+                mailboxes: Mailboxes::new(1).0,
+                timers: Arc::new(Timers::default()),
+                policy: Arc::new(AllowAll),
+            }),
+            notes,
+        }
+    }
+
+    pub(super) fn entrance(&self) -> Entrance {
+        Entrance::new(self.lanes.clone(), self.context.clone())
+    }
+
+    pub(super) fn start_applier(&self, log: &dyn LaneLog) -> RunningApplier {
+        let applier = Applier {
+            lanes: self.lanes.clone(),
+            follower: log.follower(&[(0, Position::default())]).unwrap(),
+            context: self.context.clone(),
+            stopped: Arc::default(),
+        };
+        RunningApplier {
+            lanes: self.lanes.clone(),
+            stop: applier.stop_handle(),
+            thread: std::thread::spawn(|| applier.run()),
+        }
+    }
+
+    /// The numbers of a client's messages, as they were applied.
+    pub(super) fn applied(&self, client: u64) -> Vec<u32> {
+        self.notes.lock().get(&client).cloned().unwrap_or_default()
+    }
+}
+
+/// A thread that applies lane 0.
+pub(super) struct RunningApplier {
+    lanes: Arc<LaneTable>,
+    stop: ApplierStop,
+    thread: JoinHandle<()>,
+}
+
+impl RunningApplier {
+    /// Lets it apply all that was appended, and stops it.
+    pub(super) fn finish(self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        assert!(self.lanes.wait_until_applied(deadline));
+        self.stop.stop().unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+struct NotingHook(Notes);
+
+impl LaneHook for NotingHook {
+    fn judge(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
+        requests: &[Request<'_>],
+    ) -> Vec<Result<(), Refusal>> {
+        AllowAll.judge(cx, who, requests)
+    }
+    fn publish(
+        &mut self,
+        _: &mut HookContext<'_>,
+        who: Actor<'_>,
+        message: Message<'_>,
+    ) -> Result<Verdict, Refusal> {
+        let number = u32::from_be_bytes(message.payload.try_into().unwrap());
+        let mut notes = self.0.lock();
+        notes.entry(who.session.n).or_default().push(number);
+        Ok(Verdict {
+            mark: Mark::default(),
+            keep: false,
+            limit: Limit::None,
+        })
+    }
+    fn may_see(&self, _: Actor<'_>, _: &str) -> bool {
+        true
+    }
+}
+
+/// A lane with rules: these limits, and nothing for its hook.
+pub(super) fn lane_with(number: u16, hook: Box<dyn LaneHook>, retained: RetainedLimits) -> Lane {
+    let mut lane = Lane::new(number, hook);
+    let body = LaneRules {
+        retained,
+        hook: b"",
+    };
+    let body = body.to_bytes().unwrap();
+    let rules = Entry::Rules {
+        version: 1,
+        body: &body,
+    };
+    lane.apply(&rules, &mut Outcome::default());
+    lane
+}
