@@ -11,7 +11,7 @@ use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::packet::{ReasonCode, TopicName};
 use crate::policy::{Attempt, Notice, Peer, Principal, PublishPermit, Refusal, SessionId};
-use crate::session::{Answer, Close, Filters, Outbound, Session, WrongKind};
+use crate::session::{Answer, Close, Filters, Outbound, Session};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -132,23 +132,6 @@ impl Client {
         let refused = self.outbox.queue(Outbound::take_refused);
         for filter in refused.unwrap_or_default() {
             self.filters.remove(&filter);
-        }
-    }
-
-    /// Hands an acknowledgement of the client to its outbox. An unknown packet id changes nothing.
-    ///
-    /// # Errors
-    /// 0x82 if the acknowledgement is of the wrong kind for the QoS of the message.
-    pub(super) fn acknowledged(
-        &self,
-        fill: impl FnOnce(&mut Outbound) -> Result<bool, WrongKind>,
-    ) -> Result<(), Close> {
-        match self.outbox.queue(fill) {
-            Some(Err(wrong)) => {
-                let (reason, text) = (ReasonCode::ProtocolError, wrong.to_string());
-                Err(Close { reason, text })
-            }
-            _ => Ok(()),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! put into the outbox.
 //!
 //! ```text
-//! serve -> handshake -> opening -> run -> take_packets -> take_packet -> publishing, ...
+//! serve -> handshake -> opening -> run -> take_packets -> take_ready -> publishing, ...
 //!                                   |           '-> pending: append entries, then acknowledge
 //!                                   '-> ending
 //! ```

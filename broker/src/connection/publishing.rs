@@ -1,7 +1,6 @@
 //! A PUBLISH: asks the policy, adds an entry to the topic's lane, and acknowledges.
 
 use super::client::{CachedPermit, Client};
-use crate::clock;
 use crate::lane::{Entry, PropertiesEntry, PublishEntry, lane_of};
 use crate::packet::{PublishProperties, QoS, ReasonCode, Reply, Version};
 use crate::policy::{Actor, Attempt, PublishPermit, Refusal};
@@ -11,8 +10,9 @@ use crate::session::Inbound;
 /// which the client can repeat by an alias of a few bytes.
 const REASON_BYTES: usize = 256;
 
-/// Handles a PUBLISH. A refused one is acknowledged too, and adds no entry.
-pub(super) fn publish(client: &mut Client, inbound: &Inbound) {
+/// Handles a PUBLISH that came at `now`, in milliseconds since the Unix epoch. A refused one is
+/// acknowledged too, and adds no entry.
+pub(super) fn publish(client: &mut Client, inbound: &Inbound, now: u64) {
     let permit = permit(client, inbound).and_then(|permit| {
         check_payload_format(&inbound.properties, &inbound.payload)?;
         Ok(permit)
@@ -28,7 +28,7 @@ pub(super) fn publish(client: &mut Client, inbound: &Inbound) {
                 user,
             };
             let entry = Entry::Publish(PublishEntry {
-                at: clock::now_ms(),
+                at: now,
                 origin: Some(origin),
                 topic: permit.topic.as_str(),
                 payload: &inbound.payload,
