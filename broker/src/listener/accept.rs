@@ -43,7 +43,7 @@ pub(crate) async fn accept<S, F>(
     threads: Vec<IoThread<S>>,
 ) where
     S: Fn(Socket, Peer, Arc<ListenerContext>) -> F + Clone + Send + 'static,
-    F: Future<Output = ()> + Send,
+    F: Future<Output = ()> + Send + 'static,
 {
     let context = listener.context.clone();
     let mut log = RejectionLog::new(context.clone());
@@ -76,14 +76,17 @@ pub(crate) async fn accept<S, F>(
         // They count the connection from now on, since its thread may be busy.
         let guards = (all.open.enter(), context.open.enter());
         let (serve, context) = (thread.serve.clone(), context.clone());
+        // Boxed, since the task below lives as long as the connection.
+        let start: Box<dyn FnOnce() -> Option<F> + Send> = Box::new(move || {
+            let registered = socket.register().inspect_err(|error| {
+                tracing::warn!(%peer, %error, "a thread could not take over an accepted socket");
+            });
+            Some(serve(registered.ok()?, peer, context))
+        });
         thread.handle.spawn(async move {
-            let _guards = guards;
-            match socket.register() {
-                Ok(socket) => serve(socket, peer, context).await,
-                Err(error) => {
-                    tracing::warn!(%peer, %error, "a thread could not take over an accepted socket");
-                }
-            }
+            let _guards = &guards;
+            let Some(serving) = start() else { return };
+            serving.await;
         });
     }
 }
