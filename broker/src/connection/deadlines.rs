@@ -19,14 +19,30 @@ use tokio::time::Instant;
 /// The longest time between two checks.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
+/// A number of milliseconds: 4 bytes where a `Duration` takes 16, since there may be many
+/// connections.
+#[derive(Debug, Clone, Copy)]
+struct Millis(u32);
+
+impl Millis {
+    /// The configuration allows an hour at most.
+    fn of(time: Duration) -> Self {
+        Millis(u32::try_from(time.as_millis()).unwrap_or(u32::MAX))
+    }
+
+    fn time(self) -> Duration {
+        Duration::from_millis(self.0.into())
+    }
+}
+
 /// The deadlines of one connection.
 #[derive(Debug)]
 pub(super) struct Deadlines {
     /// 1.5 times the keep-alive [MQTT-3.1.2-22 (5.0), MQTT-3.1.2-24 (3.1.1)]; none for keep-alive
     /// 0.
-    keep_alive: Option<Duration>,
-    packet_time: Duration,
-    write_stall: Duration,
+    keep_alive: Option<Millis>,
+    packet_time: Millis,
+    write_stall: Millis,
     /// When the last packet was complete. Bytes of an incomplete one do not count, or a peer could
     /// live on a byte now and then.
     last_packet: Instant,
@@ -43,11 +59,10 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     pub(super) fn new(keep_alive: u16, limits: &Limits, now: Instant) -> Self {
-        let keep_alive_time = Duration::from_millis(u64::from(keep_alive) * 1500);
         Deadlines {
-            keep_alive: (keep_alive > 0).then_some(keep_alive_time),
-            packet_time: limits.packet_time,
-            write_stall: limits.write_stall,
+            keep_alive: (keep_alive > 0).then(|| Millis(u32::from(keep_alive) * 1500)),
+            packet_time: Millis::of(limits.packet_time),
+            write_stall: Millis::of(limits.write_stall),
             last_packet: now,
             partial_since: None,
             paused: false,
@@ -129,9 +144,10 @@ impl Deadlines {
     pub(super) fn next(&self) -> Instant {
         let (last_packet, partial_since) = self.receiving_since();
         let times = [
-            self.keep_alive.and_then(|s| Some(last_packet? + s)),
-            partial_since.map(|s| s + self.packet_time),
-            self.blocked.map(|(s, _)| s + self.write_stall),
+            self.keep_alive
+                .and_then(|limit| Some(last_packet? + limit.time())),
+            partial_since.map(|s| s + self.packet_time.time()),
+            self.blocked.map(|(s, _)| s + self.write_stall.time()),
             self.finish_by,
         ];
         let first = times.into_iter().flatten().min();
@@ -142,15 +158,15 @@ impl Deadlines {
     pub(super) fn passed(&mut self, now: Instant) -> Option<Close> {
         self.checked = now;
         let (last_packet, partial_since) = self.receiving_since();
-        let over = |since: Instant, limit: Duration| now >= since + limit;
+        let over = |since: Instant, limit: Millis| now >= since + limit.time();
         let silent = |limit| last_packet.is_some_and(|s| over(s, limit));
         let (reason, text) = if self.keep_alive.is_some_and(silent) {
             (ReasonCode::KeepAliveTimeout, "keep-alive passed".to_owned())
         } else if partial_since.is_some_and(|s| over(s, self.packet_time)) {
-            let text = format!("a packet was not whole after {:?}", self.packet_time);
+            let text = format!("a packet was not whole after {:?}", self.packet_time.time());
             (ReasonCode::ProtocolError, text)
         } else if self.blocked.is_some_and(|(s, _)| over(s, self.write_stall)) {
-            let text = format!("the client reads nothing for {:?}", self.write_stall);
+            let text = format!("the client reads nothing for {:?}", self.write_stall.time());
             (ReasonCode::QuotaExceeded, text)
         } else {
             let is_over = self.finish_by.is_some_and(|l| now >= l);
