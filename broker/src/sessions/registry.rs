@@ -10,7 +10,8 @@ use crate::policy::SessionId;
 use crate::session::Close;
 use bytestring::ByteString;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
@@ -49,7 +50,10 @@ pub(crate) struct Sessions {
 pub(super) struct State {
     /// The term of all ids that this registry gives.
     term: u64,
-    by_client: HashMap<ClientKey, u64>,
+    /// The numbers of all sessions, each behind the hash of its client: the client's name is in its
+    /// record only, since there may be many.
+    by_client: BTreeSet<(u64, u64)>,
+    hasher: RandomState,
     pub(super) by_number: HashMap<u64, Record>,
     /// Newcomers that wait for the connection before them, in their order. The end of a connection
     /// notifies one of them: if it notified all, n newcomers would cost n² steps.
@@ -67,7 +71,6 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Record {
     client: ClientKey,
-    id: SessionId,
     pub(super) outbox: Arc<Outbox>,
     /// None while the session has a connection, so it cannot expire then
     /// [MQTT-4.1.0-1, 3.1.1 MQTT-4.1.0-2]. None, too, once it has ended.
@@ -155,8 +158,9 @@ impl Sessions {
         if state.shutting_down {
             return Ok(Registration::ShuttingDown);
         }
-        let known = state.by_client.get(&client);
-        let Some(record) = known.and_then(|number| state.by_number.get_mut(number)) else {
+        let known = state.find(&client);
+        let Some((number, record)) = known.and_then(|n| Some((n, state.by_number.get_mut(&n)?)))
+        else {
             let id = state.add(client, outbox);
             state.note_connected();
             return Ok(Registration::New(id));
@@ -168,11 +172,14 @@ impl Sessions {
             // Created under the lock, so that the notification cannot be missed.
             return Err(ended.notified_owned());
         };
-        state.offline.remove(record.id.n, &session);
+        state.offline.remove(number, &session);
         let expired = session.expires <= now;
         state.counts.expired += u64::from(expired);
         let mut previous = Previous {
-            id: record.id,
+            id: SessionId {
+                term: state.term,
+                n: number,
+            },
             outbox: record.outbox.clone(),
             session,
         };
@@ -180,7 +187,7 @@ impl Sessions {
             Registration::Resumed(previous)
         } else {
             previous.session.mark_ending();
-            state.by_number.remove(&previous.id.n);
+            state.take(number);
             Registration::Replaced(state.add(client, outbox), previous)
         };
         state.note_connected();
@@ -238,8 +245,7 @@ impl Sessions {
     /// Removes a session that has ended. Nothing happens if another has replaced it.
     pub(crate) fn remove(&self, session: SessionId) {
         let mut state = self.state.lock();
-        if let Some(record) = state.by_number.remove(&session.n) {
-            state.by_client.remove(&record.client);
+        if let Some(record) = state.take(session.n) {
             state.ending -= usize::from(record.ended);
             state.notify_next(&record.client);
         }
@@ -252,7 +258,7 @@ impl Sessions {
     pub(crate) fn due(&self, now: u64) -> (Vec<Due>, Option<u64>) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let mut due = Vec::new();
+        let (mut due, term) = (Vec::new(), state.term);
         while let Some(number) = state.offline.take_due(now) {
             let Some(record) = state.by_number.get_mut(&number) else {
                 continue;
@@ -267,7 +273,8 @@ impl Sessions {
                     record.will_pending = Some(Arc::default());
                     let (connection, who) = (offline.state.connection, &offline.state.who);
                     let will = Box::new(will);
-                    due.push(Due::Will(record.id, connection, who.clone(), will));
+                    let id = SessionId { term, n: number };
+                    due.push(Due::Will(id, connection, who.clone(), will));
                 }
                 state.offline.reschedule(number, offline);
             }
@@ -367,21 +374,39 @@ impl State {
     /// Adds a session with a new id. It has a connection.
     fn add(&mut self, client: ClientKey, outbox: &Arc<Outbox>) -> SessionId {
         self.last_number += 1;
-        let id = SessionId {
-            term: self.term,
-            n: self.last_number,
-        };
+        let id = self.id(self.last_number);
+        let hash = self.hasher.hash_one(&client);
+        self.by_client.insert((hash, id.n));
         let record = Record {
-            client: client.clone(),
-            id,
+            client,
             outbox: outbox.clone(),
             offline: None,
             ended: false,
             will_pending: None,
         };
-        self.by_client.insert(client, id.n);
         self.by_number.insert(id.n, record);
         id
+    }
+
+    fn id(&self, n: u64) -> SessionId {
+        let term = self.term;
+        SessionId { term, n }
+    }
+
+    /// The number of the client's session.
+    fn find(&self, client: &ClientKey) -> Option<u64> {
+        let hash = self.hasher.hash_one(client);
+        let same_hash = self.by_client.range((hash, 0)..=(hash, u64::MAX));
+        let is_of = |n: &u64| self.by_number.get(n).is_some_and(|r| r.client == *client);
+        same_hash.map(|(_, number)| *number).find(is_of)
+    }
+
+    /// Takes a session out.
+    fn take(&mut self, number: u64) -> Option<Record> {
+        let record = self.by_number.remove(&number)?;
+        let hash = self.hasher.hash_one(&record.client);
+        self.by_client.remove(&(hash, number));
+        Some(record)
     }
 
     fn connected(&self) -> usize {
@@ -413,7 +438,8 @@ impl State {
         self.offline.remove(number, &offline);
         self.ending += 1;
         self.counts.expired += 1;
-        Some(Due::End(record.id, offline))
+        let id = self.id(number);
+        Some(Due::End(id, offline))
     }
 }
 
