@@ -104,7 +104,8 @@ impl Entrance {
             if !shared.has_log {
                 return Err(LogError::Stopped);
             }
-            self.to_log(lane, shared, batch).await?;
+            // Boxed: it is rare beside all that an idle connection would hold for it.
+            Box::pin(self.to_log(lane, shared, batch)).await?;
             // The lane may have stopped during the wait. Then the batch must not be acknowledged.
             if shared.has_stopped() {
                 return Err(LogError::Stopped);
