@@ -1,6 +1,7 @@
 //! Bytes that wait for a socket: small frames are copied together, large ones shared.
 
 use bytes::{Buf, Bytes};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
@@ -8,12 +9,19 @@ use std::io::IoSlice;
 /// entry of `writev` and a reference count.
 pub const SHARE_FROM: usize = 2048;
 
-/// Bytes of capacity that an empty buffer keeps. A larger buffer is freed, so that an idle session stays small.
-const KEEP_CAPACITY: usize = 4096;
+/// Bytes of the largest buffer that a thread keeps for the next queue, and how many it keeps. An empty queue has none, so that an
+/// idle session stays small.
+const POOLED_BYTES: usize = 16 << 10;
+const POOLED: usize = 128;
 
 /// Written bytes from which on they are cut off the front of a buffer that is never empty: about where moving the rest
 /// is cheaper than keeping them.
 const COMPACT_FROM: usize = 64 << 10;
+
+thread_local! {
+    /// Empty buffers of queues that were written. The last one is used next, since it is still in the processor's cache.
+    static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Bytes in order: [`tail`](WriteQueue::tail) and [`push_shared`](WriteQueue::push_shared) add to the end,
 /// [`advance`](WriteQueue::advance) takes from the front what has been written.
@@ -42,6 +50,9 @@ impl WriteQueue {
 
     /// The buffer to append small frames to. Bytes that are in it must not be changed.
     pub fn tail(&mut self) -> &mut Vec<u8> {
+        if self.tail.capacity() == 0 {
+            self.tail = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
+        }
         &mut self.tail
     }
 
@@ -98,10 +109,14 @@ impl WriteQueue {
         self.tail_written += n;
         if self.tail_written == self.tail.len() {
             self.tail_written = 0;
-            if self.tail.capacity() > KEEP_CAPACITY {
-                self.tail = Vec::new();
-            } else {
-                self.tail.clear();
+            let mut written = std::mem::take(&mut self.tail);
+            if (1..=POOLED_BYTES).contains(&written.capacity()) {
+                written.clear();
+                POOL.with_borrow_mut(|pool| {
+                    if pool.len() < POOLED {
+                        pool.push(written);
+                    }
+                });
             }
         } else if self.tail_written >= COMPACT_FROM && self.tail_written * 2 >= self.tail.len() {
             // A reader that is always a little behind never empties it. No more is moved than was written.
@@ -130,6 +145,19 @@ mod tests {
         assert_eq!(queue.single().and_then(|s| s.last()), Some(&15));
         let held = queue.tail.capacity();
         assert!(held <= 4 * COMPACT_FROM, "{held} bytes for 1,000");
+    }
+
+    #[test]
+    fn a_queue_that_is_written_leaves_its_buffer_to_the_next() {
+        let (mut queue, mut next) = (WriteQueue::default(), WriteQueue::default());
+        queue.tail().extend_from_slice(&[0; 1_000]);
+        let buffer = queue.tail().as_ptr();
+        queue.advance(1_000);
+        assert_eq!(queue.tail.capacity(), 0);
+        assert_eq!(next.tail().as_ptr(), buffer);
+        queue.tail().resize(POOLED_BYTES + 1, 0);
+        queue.advance(POOLED_BYTES + 1);
+        assert_eq!(queue.tail().capacity(), 0, "it was too large");
     }
 
     proptest! {
