@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Slices in one `writev`, at most.
 const PIECES: usize = 64;
@@ -82,7 +83,8 @@ struct State {
     broken: bool,
     /// A [`Outbox::flush`] is arranged.
     flush_pending: bool,
-    closing: Option<Close>,
+    /// Boxed, since a connection needs it once.
+    closing: Option<Box<Close>>,
     /// Bytes that the socket has taken from this connection. A number that does not change means a
     /// peer that does not read.
     written: u64,
@@ -214,7 +216,7 @@ impl Outbox {
             return;
         };
         let text = text.to_owned();
-        state.closing = Some(Close { reason, text });
+        state.closing = Some(Box::new(Close { reason, text }));
         self.changed.notify_one();
     }
 
@@ -323,7 +325,7 @@ impl Outbox {
     pub(crate) fn close(&self, close: Close) {
         let mut state = self.state.lock();
         if matches!(state.stage, Stage::Connected | Stage::Draining) {
-            state.closing.get_or_insert(close);
+            state.closing.get_or_insert_with(|| Box::new(close));
             self.changed.notify_one();
         }
     }
@@ -340,8 +342,8 @@ impl Outbox {
     }
 
     /// Resolves when [`condition`](Outbox::condition) has changed. For the connection's task only.
-    pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// The state that the connection's task acts on.
@@ -352,7 +354,7 @@ impl Outbox {
             pause_reading: state.blocked && state.outbound.is_full(),
             written: state.written,
             draining: state.stage == Stage::Draining,
-            closing: state.closing.clone(),
+            closing: state.closing.as_deref().cloned(),
         }
     }
 

@@ -10,8 +10,9 @@ use std::collections::HashSet;
 pub struct Filters {
     /// One of them. Most sessions have no other, and a set of one takes 160 bytes more.
     one: Option<ByteString>,
-    /// The others.
-    others: HashSet<ByteString>,
+    /// The others, boxed for the same reason.
+    #[allow(clippy::box_collection)] // an empty set takes 48 bytes
+    others: Option<Box<HashSet<ByteString>>>,
     /// Bytes of all names.
     bytes: usize,
 }
@@ -54,14 +55,16 @@ impl Filters {
         match &self.one {
             None => self.one = Some(name),
             Some(_) => {
-                self.others.insert(name);
+                self.others.get_or_insert_default().insert(name);
             }
         }
     }
 
     /// Takes a filter out, if it is there.
     pub fn remove(&mut self, name: &str) {
-        let removed = self.one.take_if(|one| *one == name).is_some() || self.others.remove(name);
+        let others = self.others.as_mut();
+        let removed = self.one.take_if(|one| *one == name).is_some()
+            || others.is_some_and(|others| others.remove(name));
         if removed {
             self.bytes -= name.len();
         }
@@ -69,25 +72,29 @@ impl Filters {
 
     /// Whether the session has no filter.
     pub fn is_empty(&self) -> bool {
-        self.one.is_none() && self.others.is_empty()
+        self.len() == 0
     }
 
     /// Gives unused memory back.
     pub fn shrink_to_fit(&mut self) {
-        self.others.shrink_to_fit();
+        if let Some(others) = &mut self.others {
+            others.shrink_to_fit();
+        }
     }
 
     /// All filters, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &ByteString> {
-        self.one.iter().chain(&self.others)
+        self.one.iter().chain(self.others.iter().flat_map(|o| &**o))
     }
 
     fn contains(&self, name: &str) -> bool {
-        self.one.as_ref().is_some_and(|one| *one == name) || self.others.contains(name)
+        let others = self.others.as_ref();
+        self.one.as_ref().is_some_and(|one| *one == name)
+            || others.is_some_and(|others| others.contains(name))
     }
 
     fn len(&self) -> usize {
-        usize::from(self.one.is_some()) + self.others.len()
+        usize::from(self.one.is_some()) + self.others.as_ref().map_or(0, |o| o.len())
     }
 }
 
