@@ -55,7 +55,7 @@ impl Connection {
         let now = now_ms();
         let mut next = self.next_step()?;
         while let Some(step) = next {
-            if Ack::of(&step).is_some() {
+            if Acknowledgement::of(&step).is_some() {
                 next = self.take_acks(step, now)?;
                 continue;
             }
@@ -105,7 +105,7 @@ impl Connection {
         let taken = self.client.outbox.queue(|out| {
             let mut next = Some(first);
             for _ in 0..ACKS {
-                let Some(ack) = next.as_ref().and_then(Ack::of) else {
+                let Some(ack) = next.as_ref().and_then(Acknowledgement::of) else {
                     break;
                 };
                 (ack.take)(out, ack.id, now).map_err(wrong_kind)?;
@@ -143,13 +143,13 @@ enum Ready<'a> {
 }
 
 /// An acknowledgement by the client.
-struct Ack {
+struct Acknowledgement {
     id: PacketId,
     take: fn(&mut Outbound, PacketId, u64) -> Result<bool, WrongKind>,
 }
 
-impl Ack {
-    fn of(step: &Step) -> Option<Ack> {
+impl Acknowledgement {
+    fn of(step: &Step) -> Option<Acknowledgement> {
         let (id, take): (_, fn(&mut Outbound, _, _) -> _) = match step {
             Step::Acked(id) => (id, Outbound::acked),
             Step::Received(id) => (id, Outbound::received),
@@ -157,7 +157,7 @@ impl Ack {
             Step::Completed(id) => (id, Outbound::completed),
             _ => return None,
         };
-        Some(Ack { id: *id, take })
+        Some(Acknowledgement { id: *id, take })
     }
 }
 

@@ -257,7 +257,12 @@ mod tests {
         }
         pending.push_qos2(0, &message("t"), id);
         assert_eq!(pending.batches.len(), 2);
-        assert!(pending.batches.iter().all(|(_, b)| b.encoded_len() <= BATCH_BYTES));
+        assert!(
+            pending
+                .batches
+                .iter()
+                .all(|(_, b)| b.encoded_len() <= BATCH_BYTES)
+        );
         let batches: Vec<_> = pending.acks.iter().map(|ack| ack.batch).collect();
         let expected = [Some(0), Some(0), Some(0), Some(0), Some(1), Some(1)];
         assert_eq!(batches, expected, "each PUBREC with its message");

@@ -82,9 +82,9 @@ fn no_message_is_lost_when_group_members_crash() {
                     }
                 }
                 (2..=4, Some(client)) => {
-                    let acknowledges = dice.roll(2) == 0;
+                    let answers = dice.roll(2) == 0;
                     if let Some(message) = next_publish(client, Duration::from_millis(1))
-                        && acknowledges
+                        && answers
                     {
                         client.send(&short_packet(0x40, message.id));
                         // The server has read it: the message is nobody else's.
