@@ -23,6 +23,7 @@ mod requests;
 mod sending;
 mod shared;
 mod tally;
+mod untold;
 
 pub use acks::WrongKind;
 pub use capacity::Need;
@@ -30,6 +31,7 @@ pub use frame::{Frame, Mark, Share};
 pub use pending::Answer;
 pub use shared::Taken;
 pub use tally::{Backlog, DropReason, Dropped, Tally};
+pub use untold::{Done, GroupId, MessageNo, Tag, Untold};
 
 use super::OutboundLimits;
 use crate::packet::{PacketId, Reply, Version, encode};
