@@ -240,6 +240,7 @@ mod tests {
     use proptest::prelude::*;
     use proptest::sample::Index;
     use roommq_mqtt::packet::QoS;
+    use roommq_mqtt::session::MessageNo;
 
     const WHO: Actor<'_> = Actor {
         session: SessionId { term: 9, n: 7 },
@@ -285,6 +286,7 @@ mod tests {
                 at: 3,
                 who: WHO,
                 reason: EndReason::Lost("why".into()),
+                sent: MessageNo::NONE,
             }),
             Entry::Timer {
                 at: 4,
@@ -295,6 +297,7 @@ mod tests {
                 at: 5,
                 who: WHO,
                 reason: EndReason::Orderly,
+                sent: MessageNo::NONE,
             }),
             Entry::Rules {
                 version: 6,

@@ -2,7 +2,9 @@
 
 use super::batch::BatchHeader;
 use super::entry::{Entry, PublishEntry};
+use super::messages::Messages;
 use super::outcome::{Act, Made, Outcome, Source};
+use super::pending::QueueLimits;
 use super::retained::{RetainedLimits, RetainedStore};
 use super::rules::RulesState;
 use super::subscribers::Subscribers;
@@ -36,6 +38,7 @@ use std::cmp::Ordering;
 /// | `Disconnected`, `Ended`, `Resume` | `disconnected`, `ended`, `resume` | `resume.rs` |
 /// | `Timer` | `apply` | this one |
 /// | `Rules` | `take_rules` | `judge.rs` |
+/// | `Done` | `done` | `waiting.rs` |
 pub struct Lane {
     pub(super) number: u16,
     /// In milliseconds since the Unix epoch: the latest time of any entry so far.
@@ -47,6 +50,9 @@ pub struct Lane {
     pub(super) subscriptions: Subscriptions,
     pub(super) retained: RetainedStore,
     pub(super) subscribers: Subscribers,
+    /// The messages in the queues of sessions.
+    pub(super) messages: Messages,
+    pub(super) queue_limits: QueueLimits,
     /// The state and the rules that the owner of the policy keeps in this lane.
     pub(super) hook: Box<dyn LaneHook>,
     /// Effects that the hook has asked for and that have not been performed. Empty between entries.
@@ -75,6 +81,8 @@ impl Lane {
             subscriptions: Subscriptions::default(),
             retained: RetainedStore::new(RetainedLimits::default()),
             subscribers: Subscribers::default(),
+            messages: Messages::default(),
+            queue_limits: QueueLimits::default(),
             hook,
             effects: Vec::new(),
             expiry_timer: None,
@@ -121,6 +129,7 @@ impl Lane {
                     self.perform_effects(outcome);
                 }
             }
+            Entry::Done(done) => self.done(done, outcome),
             Entry::Rules { version, body } => self.take_rules(*version, body, outcome),
         }
     }
@@ -269,11 +278,14 @@ impl Lane {
         Some(slot)
     }
 
-    /// Removes a session and its subscriptions.
+    /// Removes a session, its subscriptions and its queue.
     pub(super) fn remove_session(&mut self, slot: Slot, outcome: &mut Outcome) {
         if let Some(subscriber) = self.subscribers.remove(slot) {
             for filter in subscriber.filters {
                 self.subscriptions.remove(&filter, slot);
+            }
+            if let Some(queue) = subscriber.queue {
+                queue.end(&mut self.messages);
             }
             outcome.acts.push(Act::Unlinked {
                 slot,
@@ -282,12 +294,12 @@ impl Lane {
         }
     }
 
-    /// Removes a session that has no subscription here any more.
+    /// Removes a session that has no subscription and no message here any more.
     pub(super) fn remove_if_unused(&mut self, slot: Slot, outcome: &mut Outcome) {
         if self
             .subscribers
             .get(slot)
-            .is_some_and(|s| s.filters.is_empty())
+            .is_some_and(|s| s.filters.is_empty() && s.queue.is_none())
         {
             self.remove_session(slot, outcome);
         }

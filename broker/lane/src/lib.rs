@@ -6,6 +6,7 @@
 //! | the order of batches | `writers` |
 //! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
 //! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
+//! | messages that wait for sessions | `messages`, `pending`, `waiting`, `visible_topics` |
 //! | retained messages | `retained`, `walk`; read for a subscriber by `replay` |
 //! | the configuration that decides outcomes | `rules`, `judge` |
 //! | what follows from an entry | `outcome`; the receivers of a message: `fanout` |
@@ -29,8 +30,10 @@ mod judge;
 mod lane;
 mod lane_of;
 mod levels;
+mod messages;
 mod mount;
 mod outcome;
+mod pending;
 mod publish;
 mod replay;
 mod resume;
@@ -42,6 +45,8 @@ mod subscription;
 mod subscriptions;
 mod totals;
 mod tree;
+mod visible_topics;
+mod waiting;
 mod walk;
 mod writers;
 
@@ -49,7 +54,7 @@ pub use actor::{Actor, SessionId};
 pub use allow_all::AllowAll;
 pub use batch::{BATCH_BYTES, BATCH_ENTRIES, Batch, BatchError, BatchHeader, Entries, read};
 pub use entry::{
-    DisconnectEntry, Entry, FilterEntry, PropertiesEntry, PublishEntry, SubscribeEntry,
+    DisconnectEntry, DoneEntry, Entry, FilterEntry, PropertiesEntry, PublishEntry, SubscribeEntry,
     UnsubscribeEntry,
 };
 pub use hook::{
@@ -59,8 +64,10 @@ pub use hook::{
 pub use index::Index;
 pub use lane::Lane;
 pub use lane_of::{lane_of, lane_of_filter, spans_lanes, spread};
+pub use messages::StoredMessage;
 pub use mount::Mount;
 pub use outcome::{Act, Forms, Made, NEVER, Outcome, Outgoing, Source, Target};
+pub use pending::QueueLimits;
 pub use publish::{UserProperty, stamped_properties};
 pub use retained::{RetainedLimits, RetainedMessage, RetainedStore};
 pub use roommq_mqtt::Refusal;
@@ -70,4 +77,6 @@ pub use rules::LaneRules;
 pub use subscription::{Slot, Subscription};
 pub use subscriptions::{Group, Subscriptions};
 pub use totals::{LANE_COUNTS, LaneCounts, LaneTotals};
+pub use visible_topics::VisibleTopics;
+pub use waiting::WaitingMessage;
 pub use writers::BatchTurn;

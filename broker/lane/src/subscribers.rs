@@ -1,10 +1,12 @@
 //! The sessions that a lane knows, each in a numbered slot to which its subscriptions refer.
 
+use super::messages::Presence;
+use super::pending::Queue;
 use super::subscription::Slot;
 use crate::{Actor, SessionId};
 use std::collections::{HashMap, HashSet};
 
-/// A session that has subscriptions in this lane.
+/// A session that has subscriptions or messages in this lane.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     pub session: SessionId,
@@ -13,6 +15,10 @@ pub(super) struct Subscriber {
     pub user: Box<str>,
     /// A set, because some sessions have thousands.
     pub filters: HashSet<Box<str>>,
+    /// Whether it has a connection.
+    pub presence: Presence,
+    /// None if it is empty. Boxed, since most are.
+    pub queue: Option<Box<Queue>>,
 }
 
 /// All sessions of a lane, by slot and by id. A session keeps its slot when another connection
@@ -41,6 +47,10 @@ impl Subscribers {
         self.slots.get(slot as usize)?.as_ref()
     }
 
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Subscriber> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
     /// The slot of a session, whatever its connection.
     pub(super) fn slot_of(&self, session: SessionId) -> Option<Slot> {
         self.by_id.get(&session).copied()
@@ -53,6 +63,8 @@ impl Subscribers {
             connection: who.connection,
             user: who.user.into(),
             filters: HashSet::new(),
+            presence: Presence::Connected,
+            queue: None,
         };
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -70,7 +82,7 @@ impl Subscribers {
     /// connection has it.
     pub(super) fn set_connection(&mut self, who: Actor<'_>) -> Option<Slot> {
         let slot = self.slot_of(who.session)?;
-        let known = self.slots.get_mut(slot as usize)?.as_mut()?;
+        let known = self.get_mut(slot)?;
         if known.connection > who.connection {
             return None;
         }
@@ -86,14 +98,14 @@ impl Subscribers {
 
     /// Notes that the session at `slot` has subscribed to `filter`.
     pub(super) fn add_filter(&mut self, slot: Slot, filter: &str) {
-        if let Some(Some(subscriber)) = self.slots.get_mut(slot as usize) {
+        if let Some(subscriber) = self.get_mut(slot) {
             subscriber.filters.insert(filter.into());
         }
     }
 
     /// Notes that the session at `slot` has no subscription to `filter` any more.
     pub(super) fn remove_filter(&mut self, slot: Slot, filter: &str) {
-        if let Some(Some(subscriber)) = self.slots.get_mut(slot as usize) {
+        if let Some(subscriber) = self.get_mut(slot) {
             subscriber.filters.remove(filter);
         }
     }

@@ -8,6 +8,7 @@ use crate::policy::{
     LaneHooks, Limit, Mark, Message, Mount, Notice, Policy, Principal, PublishPermit, Request,
     Stamps, SubscribeGrant, Verdict,
 };
+use crate::session::MessageNo;
 use crate::session::{Answer, OutboundLimits};
 use crate::sessions::Sessions;
 use parking_lot::Mutex;
@@ -231,6 +232,7 @@ impl Scene {
             at: 10,
             who,
             request_id: 1,
+            keeps: false,
             identifier: 0,
             filters: filters.collect(),
         }));
@@ -508,6 +510,7 @@ fn entries_of_an_earlier_connection_are_ignored() {
         at: 30,
         who: ALICE,
         reason: EndReason::Orderly,
+        sent: MessageNo::NONE,
     }));
     assert_eq!(s.topics(BOB), ["t/gone"], "the hook is told");
     s.publish(BOB, "t/new", false);
@@ -516,6 +519,7 @@ fn entries_of_an_earlier_connection_are_ignored() {
         at: 31,
         who: later,
         reason: EndReason::Orderly,
+        sent: MessageNo::NONE,
     }));
     s.publish(BOB, "t/new", false);
     assert!(s.topics(later).is_empty());
@@ -535,6 +539,7 @@ fn the_end_of_a_session_leaves_the_next_one_of_its_client_alone() {
             at: 30,
             who: ALICE,
             reason: EndReason::Orderly,
+            sent: MessageNo::NONE,
         }));
         s.publish(BOB, "t/a", false);
         assert!(s.topics(ALICE).is_empty());

@@ -1,5 +1,6 @@
 use super::*;
 use crate::packet::{PacketId, Reply};
+use crate::session::MessageNo;
 use crate::session::Outbound;
 
 const CAROL: Actor<'static> = origin(3, 3, "carol");
@@ -82,6 +83,7 @@ impl Scene {
             at: 40,
             who,
             reason: EndReason::Orderly,
+            sent: MessageNo::NONE,
         };
         self.apply(&if stays {
             Entry::Disconnected(disconnect)
@@ -135,6 +137,7 @@ fn a_packet_is_measured_as_the_member_would_receive_it() {
             at: 10,
             who: ALICE,
             request_id: 2,
+            keeps: false,
             identifier,
             filters: vec![FilterEntry {
                 position: 0,
@@ -307,6 +310,7 @@ fn messages_of_a_filter_that_is_not_resumed_go_to_others() {
         at: 50,
         who: ALICE,
         request_id: 9,
+        keeps: false,
         identifier: 0,
         filters: Vec::new(),
     }));
@@ -423,6 +427,7 @@ fn messages_of_a_session_that_ended_go_to_offline_members_too() {
             at: 40,
             who: ALICE,
             reason: EndReason::Orderly,
+            sent: MessageNo::NONE,
         };
         s.apply(&Entry::Disconnected(disconnect()));
         assert_eq!((outbox.dropped(), s.stored(BOB).0), (0, 0), "not yet");

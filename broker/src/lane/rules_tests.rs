@@ -1,6 +1,6 @@
 use super::*;
 use crate::policy::RulesError;
-use roommq_lane::LaneRules;
+use roommq_lane::{LaneRules, QueueLimits};
 
 /// Its rules are the one topic that guarded subscriptions see.
 struct OneTopic(Vec<u8>);
@@ -52,7 +52,13 @@ impl Scene {
             messages,
             bytes: 2_000,
         };
-        let body = LaneRules { retained, hook }.to_bytes().unwrap();
+        let body = LaneRules {
+            retained,
+            queue: QueueLimits::default(),
+            hook,
+        }
+        .to_bytes()
+        .unwrap();
         self.apply(&Entry::Rules {
             version,
             body: &body,
@@ -111,12 +117,14 @@ fn rules_that_cannot_be_read_stop_the_lane() {
     let retained = RETAINED_LIMITS;
     let unknown = LaneRules {
         retained,
+        queue: QueueLimits::default(),
         hook: b"unknown",
     };
     let unknown = unknown.to_bytes().unwrap();
     let longer = [
         LaneRules {
             retained,
+            queue: QueueLimits::default(),
             hook: b"",
         }
         .to_bytes()

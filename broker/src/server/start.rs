@@ -16,7 +16,7 @@ use crate::policy::{LaneHooks, Policy};
 use crate::sessions::{Sessions, expire_offline_sessions, new_term};
 use crate::sys::SysPublisher;
 use crate::transport::{Tls, watch_tls_files};
-use roommq_lane::{Batch, Entry, Lane, LaneRules, RetainedLimits};
+use roommq_lane::{Batch, Entry, Lane, LaneRules, QueueLimits, RetainedLimits};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,6 +134,11 @@ fn lane_rules(options: &Options, hooks: &dyn LaneHooks) -> Result<Vec<u8>, Start
     };
     let rules = LaneRules {
         retained: all.share(options.lane_count()),
+        queue: QueueLimits {
+            messages: options.limits.outbox_messages,
+            bytes: u64::try_from(options.limits.outbox_bytes).unwrap_or(u64::MAX),
+            age: u64::try_from(options.limits.queue_age.as_millis()).unwrap_or(u64::MAX),
+        },
         hook: &hooks.rules(),
     };
     rules.to_bytes().map_err(|e| StartError::Log(e.to_string()))

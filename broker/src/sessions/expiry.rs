@@ -76,5 +76,5 @@ pub(crate) async fn end_offline_session(node: &Node, id: SessionId, offline: Off
         send_will(node, id, state.connection, &state.who, &delayed.will).await;
     }
     let reason = EndReason::Lost("the session has ended".to_owned());
-    notify_lanes(node, state.actor(id), &state.lanes, &reason, false).await;
+    notify_lanes(node, state.actor(id), &state.lanes, &reason, None).await;
 }

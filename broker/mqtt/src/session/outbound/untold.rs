@@ -35,6 +35,18 @@ pub struct Tag {
     pub number: MessageNo,
 }
 
+impl Tag {
+    /// A message in the session's own queue.
+    #[must_use]
+    pub fn own(lane: u16, number: MessageNo) -> Self {
+        Tag {
+            lane,
+            group: None,
+            number,
+        }
+    }
+}
+
 /// What a lane is told of one holder's messages: it drops the references to them. The lane may hear the same twice, and late.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
