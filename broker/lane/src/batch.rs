@@ -287,6 +287,7 @@ mod tests {
                 who: WHO,
                 reason: EndReason::Lost("why".into()),
                 sent: MessageNo::NONE,
+                authenticated: false,
             }),
             Entry::Timer {
                 at: 4,
@@ -298,6 +299,7 @@ mod tests {
                 who: WHO,
                 reason: EndReason::Orderly,
                 sent: MessageNo::NONE,
+                authenticated: false,
             }),
             Entry::Rules {
                 version: 6,

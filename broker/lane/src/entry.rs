@@ -201,6 +201,8 @@ pub struct DisconnectEntry<'a> {
     /// For a session that stays: all messages in its queue up to this one were sent to it, or it has
     /// finished with them.
     pub sent: MessageNo,
+    /// Whether its user has shown credentials. Sessions without are evicted first.
+    pub authenticated: bool,
 }
 
 /// Messages that a session has finished with: acknowledged or given up. The lane may hear the same

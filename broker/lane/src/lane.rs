@@ -7,6 +7,7 @@ use super::outcome::{Act, Made, Outcome, Source};
 use super::pending::QueueLimits;
 use super::retained::{RetainedLimits, RetainedStore};
 use super::rules::RulesState;
+use super::share::OfflineShare;
 use super::subscribers::Subscribers;
 use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
@@ -53,6 +54,8 @@ pub struct Lane {
     /// The messages in the queues of sessions.
     pub(super) messages: Messages,
     pub(super) queue_limits: QueueLimits,
+    /// The memory of sessions that are offline.
+    pub(super) share: OfflineShare,
     /// The state and the rules that the owner of the policy keeps in this lane.
     pub(super) hook: Box<dyn LaneHook>,
     /// Effects that the hook has asked for and that have not been performed. Empty between entries.
@@ -83,6 +86,7 @@ impl Lane {
             subscribers: Subscribers::default(),
             messages: Messages::default(),
             queue_limits: QueueLimits::default(),
+            share: OfflineShare::default(),
             hook,
             effects: Vec::new(),
             expiry_timer: None,
@@ -171,6 +175,7 @@ impl Lane {
             shared,
             spanning_own,
             spanning_shared,
+            self.share.used(&self.messages),
         ]
     }
 
@@ -286,6 +291,9 @@ impl Lane {
             }
             if let Some(queue) = subscriber.queue {
                 queue.end(&mut self.messages);
+            }
+            if let Some(place) = subscriber.place {
+                self.share.remove(&place);
             }
             outcome.acts.push(Act::Unlinked {
                 slot,

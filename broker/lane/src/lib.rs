@@ -6,7 +6,7 @@
 //! | the order of batches | `writers` |
 //! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
 //! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
-//! | messages that wait for sessions | `messages`, `pending`, `waiting`, `visible_topics` |
+//! | messages that wait for sessions | `messages`, `pending`, `waiting`, `visible_topics`; their memory: `share` |
 //! | retained messages | `retained`, `walk`; read for a subscriber by `replay` |
 //! | the configuration that decides outcomes | `rules`, `judge` |
 //! | what follows from an entry | `outcome`; the receivers of a message: `fanout` |
@@ -39,6 +39,7 @@ mod replay;
 mod resume;
 mod retained;
 mod rules;
+mod share;
 mod subscribe;
 mod subscribers;
 mod subscription;

@@ -112,6 +112,11 @@ pub enum Act {
         /// Bytes of their payloads.
         payload: u64,
     },
+    /// An offline session must end, in all lanes: its messages take too much memory.
+    Evict {
+        /// The session.
+        session: SessionId,
+    },
     /// The entry's PUBLISH was refused, or its filter with this index. Its sender is told if its
     /// protocol has no acknowledgement for it.
     Refuse {

@@ -26,6 +26,7 @@ impl Scene {
         let rules = LaneRules {
             retained: limits,
             queue: QueueLimits::default(),
+            offline_bytes: 0,
             hook: b"",
         };
         let body = rules.to_bytes().unwrap();

@@ -17,7 +17,7 @@ impl Lane {
         if !self.is_stale(d.who) {
             let session = d.who.session;
             if let Some(slot) = self.subscribers.slot_of(session) {
-                self.set_presence(slot, Some(d.sent), &mut outcome.acts);
+                self.go_offline(slot, d, &mut outcome.acts);
             }
             outcome.acts.push(Act::Disconnected { session });
         }
@@ -93,7 +93,7 @@ impl Lane {
                 let visible = VisibleTopics::new(lost, unguarded.into_iter());
                 self.purge(slot, &visible, &mut outcome.acts);
             }
-            self.set_presence(slot, None, &mut outcome.acts);
+            self.go_online(slot);
         }
         outcome.acts.push(Act::Answer {
             session: r.who.session,

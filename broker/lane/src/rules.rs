@@ -13,6 +13,8 @@ pub struct LaneRules<'a> {
     pub retained: RetainedLimits,
     /// Of each session that is offline.
     pub queue: QueueLimits,
+    /// This lane's share of the memory for offline sessions, in bytes.
+    pub offline_bytes: u64,
     /// The rules of the lane's hook, encoded by their owner.
     #[serde(serialize_with = "as_bytes")]
     pub hook: &'a [u8],

@@ -2,6 +2,7 @@
 
 use super::messages::Presence;
 use super::pending::Queue;
+use super::share::{Place, Waits};
 use super::subscription::Slot;
 use crate::{Actor, SessionId};
 use std::collections::{HashMap, HashSet};
@@ -19,6 +20,11 @@ pub(super) struct Subscriber {
     pub presence: Presence,
     /// None if it is empty. Boxed, since most are.
     pub queue: Option<Box<Queue>>,
+    /// In the order in which offline sessions are evicted; none while it has a connection.
+    pub place: Option<Place>,
+    /// The lane keeps nothing for it until its client returns, which is unlikely: it is about to
+    /// end.
+    pub evicted: bool,
 }
 
 /// All sessions of a lane, by slot and by id. A session keeps its slot when another connection
@@ -39,6 +45,20 @@ impl Subscriber {
             connection: self.connection,
             user: &self.user,
         }
+    }
+
+    /// What is in its queue.
+    pub(super) fn waits(&self) -> Waits {
+        let queue = self.queue.as_ref();
+        queue.map_or_else(Waits::default, |queue| Waits {
+            references: queue.len(),
+            bytes: queue.bytes(),
+        })
+    }
+
+    /// Whether a message for it counts for the lane's share.
+    pub(super) fn is_offline(&self) -> bool {
+        self.presence == Presence::Offline
     }
 }
 
@@ -65,6 +85,8 @@ impl Subscribers {
             filters: HashSet::new(),
             presence: Presence::Connected,
             queue: None,
+            place: None,
+            evicted: false,
         };
         let slot = match self.free.pop() {
             Some(slot) => slot,

@@ -1,16 +1,18 @@
 //! The queues of sessions: messages are added, read after a resume, and dropped when the session has
 //! finished with them.
 
-use super::entry::{DoneEntry, PublishEntry};
+use super::entry::{DisconnectEntry, DoneEntry, PublishEntry};
 use super::lane::Lane;
-use super::messages::{Presence, StoredMessage};
+use super::messages::{Messages, Presence, StoredMessage};
 use super::outcome::{Act, Outcome, Outgoing};
 use super::pending::{Queue, QueueContext, QueueForm, Ref};
 use super::publish::owned_properties;
+use super::share::{Waits, own_cost};
 use super::subscription::Slot;
 use super::visible_topics::VisibleTopics;
 use crate::{Mount, SessionId};
 use bytes::Bytes;
+use roommq_mqtt::cost::REF_COST;
 use roommq_mqtt::packet::QoS;
 use roommq_mqtt::session::{DropReason, MessageNo};
 use std::sync::Arc;
@@ -34,8 +36,8 @@ pub struct WaitingMessage<'a> {
 
 impl Lane {
     /// Stores a message that is about to be delivered to the targets from `first` on, and adds it to
-    /// the queues of those that keep it. Returns its number. What the queues drop for it is added to
-    /// `dropped`.
+    /// the queues of those that keep it. Returns its number. What the queues drop for it, and the
+    /// sessions that are evicted for it, are added to `dropped`.
     pub(super) fn keep(
         &mut self,
         entry: &PublishEntry<'_>,
@@ -51,7 +53,22 @@ impl Lane {
             expires: message.expires,
             properties: owned_properties(entry, &stamps),
         });
-        for target in outcome.targets[first..].iter().filter(|t| t.kept) {
+        let targets = || outcome.targets[first..].iter().filter(|t| t.kept);
+        let offline = targets().filter(|t| self.keeps_offline(t.slot)).count();
+        let cost = self.messages.open_cost() + (offline * REF_COST) as u64;
+        let fits = offline == 0 || self.reserve(cost, dropped);
+        for target in targets() {
+            let Some(subscriber) = self.subscribers.get(target.slot) else {
+                continue;
+            };
+            if subscriber.evicted {
+                continue;
+            }
+            if !fits && subscriber.is_offline() {
+                let payload = entry.payload.len();
+                note_dropped(dropped, target.slot, DropReason::KeptFull, payload);
+                continue;
+            }
             let form = outcome.forms.kept(target.form);
             let new = Ref::new(number, target.qos, target.retain);
             self.with_queue(target.slot, dropped, |queue, cx| {
@@ -79,32 +96,70 @@ impl Lane {
             messages: &mut self.messages,
             limits: self.queue_limits,
             now: self.now,
-            dropped: &mut |reason, message| note_dropped(acts, slot, reason, message),
+            dropped: &mut |reason, message: &StoredMessage| {
+                note_dropped(acts, slot, reason, message.payload.len());
+            },
         };
         change(queue, &mut cx);
         subscriber.queue.take_if(|queue| queue.len() == 0);
+        let waits = subscriber.waits();
+        if let Some(place) = &mut subscriber.place {
+            self.share.update(place, waits);
+        }
     }
 
-    /// A session has a connection, or has lost its connection after it was sent all messages up to
-    /// `sent`.
-    pub(super) fn set_presence(
-        &mut self,
-        slot: Slot,
-        lost: Option<MessageNo>,
-        acts: &mut Vec<Act>,
-    ) {
+    /// Whether messages for the session at a slot count for the lane's share.
+    fn keeps_offline(&self, slot: Slot) -> bool {
+        let subscriber = self.subscribers.get(slot);
+        subscriber.is_some_and(|s| s.is_offline() && !s.evicted)
+    }
+
+    /// Makes sure that so many bytes more are within the lane's share, and evicts sessions for that.
+    /// False if it is not enough.
+    fn reserve(&mut self, more: u64, acts: &mut Vec<Act>) -> bool {
+        let subscribers = &mut self.subscribers;
+        let evict = |slot, messages: &mut Messages| {
+            let subscriber = subscribers.get_mut(slot)?;
+            subscriber.evicted = true;
+            if let Some(queue) = subscriber.queue.take() {
+                queue.end(messages);
+            }
+            let session = subscriber.session;
+            acts.push(Act::Evict { session });
+            subscriber.place.take()
+        };
+        self.share.reserve(more, &mut self.messages, evict)
+    }
+
+    /// A session has lost its connection. From now on the lane limits its queue.
+    pub(super) fn go_offline(&mut self, slot: Slot, d: &DisconnectEntry<'_>, acts: &mut Vec<Act>) {
+        self.go_online(slot);
         let Some(subscriber) = self.subscribers.get_mut(slot) else {
             return;
         };
-        subscriber.presence = match lost {
-            Some(_) => Presence::Offline,
-            None => Presence::Connected,
+        subscriber.presence = Presence::Offline;
+        let has_queue = subscriber.queue.is_some();
+        let own = own_cost(subscriber.filters.iter().map(|filter| &**filter));
+        let waits = Waits::default();
+        let place = self.share.add(slot, self.now, d.authenticated, own, waits);
+        subscriber.place = Some(place);
+        if has_queue {
+            self.with_queue(slot, acts, |queue, cx| queue.disconnected(d.sent, cx));
+        }
+        self.reserve(0, acts);
+    }
+
+    /// A session has a connection.
+    pub(super) fn go_online(&mut self, slot: Slot) {
+        let Some(subscriber) = self.subscribers.get_mut(slot) else {
+            return;
         };
-        if subscriber.queue.is_some() {
-            self.with_queue(slot, acts, |queue, cx| match lost {
-                Some(sent) => queue.disconnected(sent, cx),
-                None => queue.resumed(cx.messages),
-            });
+        (subscriber.presence, subscriber.evicted) = (Presence::Connected, false);
+        if let Some(place) = subscriber.place.take() {
+            self.share.remove(&place);
+        }
+        if let Some(queue) = &mut subscriber.queue {
+            queue.resumed(&mut self.messages);
         }
     }
 
@@ -135,6 +190,12 @@ impl Lane {
             }
             self.remove_if_unused(slot, outcome);
         }
+    }
+
+    /// How many messages the lane has stored for sessions.
+    #[must_use]
+    pub fn stored_messages(&self) -> usize {
+        self.messages.count()
     }
 
     /// The messages behind `after` that wait for a session and were not sent on an earlier
@@ -185,8 +246,8 @@ impl super::outcome::Forms {
 }
 
 /// Adds a dropped message to the acts. Those of one session and one reason are one act.
-fn note_dropped(acts: &mut Vec<Act>, slot: Slot, reason: DropReason, message: &StoredMessage) {
-    let more = message.payload.len() as u64;
+fn note_dropped(acts: &mut Vec<Act>, slot: Slot, reason: DropReason, payload: usize) {
+    let more = payload as u64;
     if let Some(Act::Dropped {
         slot: last,
         reason: why,

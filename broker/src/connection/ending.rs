@@ -156,8 +156,10 @@ async fn end_session_or_go_offline(
     let resumable = period.expires > now && !node.sessions.is_shutting_down();
     let rest = client.outbox.disconnect(last, resumable, now);
     client.remove_refused_filters();
-    let lanes = &client.lanes;
-    let last_words = client.outbox.queue(|out| LastWords::of(out, lanes));
+    let (lanes, authenticated) = (&client.lanes, client.who.authenticated);
+    let last_words = client
+        .outbox
+        .queue(|out| LastWords::of(out, lanes, authenticated));
     // The entry of a will precedes that of its session's end.
     if let Some((will, _)) = period.will.take_if(|(_, due)| !resumable || *due <= now) {
         send_will(

@@ -112,7 +112,9 @@ impl Performer<'_> {
                     outbox.fill(|out| out.dropped_in_lane(reason, messages, payload));
                 }
             }
-            Act::Refuse { .. } | Act::Tell(_) | Act::Wake { .. } => self.reach_out(act),
+            Act::Refuse { .. } | Act::Tell(_) | Act::Wake { .. } | Act::Evict { .. } => {
+                self.reach_out(act);
+            }
         }
     }
 
@@ -122,6 +124,7 @@ impl Performer<'_> {
         match act {
             Act::Refuse { filter, refusal } => self.refuse(filter, &refusal),
             Act::Tell(notice) => self.context.mailboxes.send(notice),
+            Act::Evict { session } => self.context.sessions.evict_for_lane(session),
             Act::Wake {
                 key,
                 generation,

@@ -511,6 +511,7 @@ fn entries_of_an_earlier_connection_are_ignored() {
         who: ALICE,
         reason: EndReason::Orderly,
         sent: MessageNo::NONE,
+        authenticated: false,
     }));
     assert_eq!(s.topics(BOB), ["t/gone"], "the hook is told");
     s.publish(BOB, "t/new", false);
@@ -520,6 +521,7 @@ fn entries_of_an_earlier_connection_are_ignored() {
         who: later,
         reason: EndReason::Orderly,
         sent: MessageNo::NONE,
+        authenticated: false,
     }));
     s.publish(BOB, "t/new", false);
     assert!(s.topics(later).is_empty());
@@ -540,6 +542,7 @@ fn the_end_of_a_session_leaves_the_next_one_of_its_client_alone() {
             who: ALICE,
             reason: EndReason::Orderly,
             sent: MessageNo::NONE,
+            authenticated: false,
         }));
         s.publish(BOB, "t/a", false);
         assert!(s.topics(ALICE).is_empty());

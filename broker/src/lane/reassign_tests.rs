@@ -84,6 +84,7 @@ impl Scene {
             who,
             reason: EndReason::Orderly,
             sent: MessageNo::NONE,
+            authenticated: false,
         };
         self.apply(&if stays {
             Entry::Disconnected(disconnect)
@@ -428,6 +429,7 @@ fn messages_of_a_session_that_ended_go_to_offline_members_too() {
             who: ALICE,
             reason: EndReason::Orderly,
             sent: MessageNo::NONE,
+            authenticated: false,
         };
         s.apply(&Entry::Disconnected(disconnect()));
         assert_eq!((outbox.dropped(), s.stored(BOB).0), (0, 0), "not yet");

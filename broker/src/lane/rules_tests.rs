@@ -55,6 +55,7 @@ impl Scene {
         let body = LaneRules {
             retained,
             queue: QueueLimits::default(),
+            offline_bytes: 0,
             hook,
         }
         .to_bytes()
@@ -74,7 +75,7 @@ fn a_lane_without_rules_refuses_every_subscribe_and_publish_of_a_client() {
     s.publish(BOB, "t/a", true);
     let refused = s.refused();
     assert!(refused.iter().all(|text| text.contains("no rules")));
-    assert_eq!((s.running.lane.counts(), refused.len()), ([0; 6], 3));
+    assert_eq!((s.running.lane.counts(), refused.len()), ([0; 7], 3));
     // What the server itself says is not refused.
     s.apply(&Entry::Publish(message(None, "t/up", b"m", true)));
     assert_eq!(s.running.lane.counts()[0], 1);
@@ -118,6 +119,7 @@ fn rules_that_cannot_be_read_stop_the_lane() {
     let unknown = LaneRules {
         retained,
         queue: QueueLimits::default(),
+        offline_bytes: 0,
         hook: b"unknown",
     };
     let unknown = unknown.to_bytes().unwrap();
@@ -125,6 +127,7 @@ fn rules_that_cannot_be_read_stop_the_lane() {
         LaneRules {
             retained,
             queue: QueueLimits::default(),
+            offline_bytes: 0,
             hook: b"",
         }
         .to_bytes()

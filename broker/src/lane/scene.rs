@@ -154,6 +154,7 @@ pub(super) fn lane_with(number: u16, hook: Box<dyn LaneHook>, retained: Retained
             bytes: 1 << 20,
             age: 1_000_000,
         },
+        offline_bytes: 1 << 20,
         hook: b"",
     };
     let body = body.to_bytes().unwrap();

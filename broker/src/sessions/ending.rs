@@ -49,14 +49,16 @@ pub(crate) struct LastWords {
     done: BTreeMap<u16, Done>,
     /// By lane, the last message that it was sent or has finished with.
     sent: BTreeMap<u16, MessageNo>,
+    authenticated: bool,
 }
 
 impl LastWords {
     /// Those of a session that these lanes know.
-    pub(crate) fn of(out: &mut Outbound, lanes: &BTreeSet<u16>) -> Self {
+    pub(crate) fn of(out: &mut Outbound, lanes: &BTreeSet<u16>, authenticated: bool) -> Self {
         LastWords {
             done: out.take_untold().into_iter().collect(),
             sent: lanes.iter().map(|l| (*l, out.last_handed(*l))).collect(),
+            authenticated,
         }
     }
 }
@@ -81,6 +83,7 @@ pub(crate) async fn notify_lanes(
                 .as_ref()
                 .and_then(|words| words.sent.get(lane).copied())
                 .unwrap_or_default(),
+            authenticated: last_words.as_ref().is_some_and(|w| w.authenticated),
         };
         let Some(words) = &mut last_words else {
             append_last(node, *lane, &Entry::Ended(disconnect)).await;

@@ -27,6 +27,10 @@ pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
             let due = session.release_queue(kept, clock::now_ms());
             under_way.push(carry_out(&node, due));
         }
+        for due in sessions.take_evicted() {
+            evicted.note(1);
+            under_way.push(carry_out(&node, due));
+        }
         if let Some(sessions) = evicted.take(clock::now_ms()) {
             let (bytes, limit) = (std::mem::take(&mut evicted_bytes), node.limits.kept_bytes);
             tracing::warn!(

@@ -6,7 +6,6 @@
 //! lanes again.
 
 use super::{DropReason, Frame, Outbound};
-use crate::cost::MESSAGE_COST;
 use crate::session::{Done, MessageNo, Tag, Untold};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -203,12 +202,6 @@ impl Outbound {
             w.tag.is_none()
         });
         self.recount();
-    }
-
-    /// Bytes of what waits in queues of lanes, as `limits.kept_bytes` counts them.
-    pub(super) fn references_bytes(&self) -> u64 {
-        let lanes = self.lanes.as_ref();
-        lanes.map_or(0, |l| l.messages * MESSAGE_COST as u64 + l.payload)
     }
 }
 

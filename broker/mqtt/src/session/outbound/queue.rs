@@ -97,11 +97,12 @@ impl Outbound {
         full
     }
 
-    /// Bytes of the waiting messages and those in flight, as `limits.kept_bytes` counts them.
+    /// Bytes of the waiting messages and those in flight, as `limits.kept_bytes` counts them. What waits in lanes is counted
+    /// there.
     pub(super) fn kept_bytes(&self) -> u64 {
         let messages = self.waiting.len() + self.in_flight.len();
         let bytes = self.waiting_bytes + self.in_flight_bytes + self.released_bytes();
-        (bytes + messages * MESSAGE_COST) as u64 + self.references_bytes()
+        (bytes + messages * MESSAGE_COST) as u64
     }
 
     /// Bytes of ids whose PUBCOMP is awaited.
