@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{
     Actor, AllowAll, Attempt, BoxFuture, ConnectRequest, HookContext, LaneHook, LaneHooks, Message,
-    Notice, Policy, Principal, PublishPermit, Refusal, Request, SubscribeGrant, Verdict,
+    Notice, Policy, Principal, PublishPermit, Refusal, Request, SubscribeGrant, Verdict, WallTime,
 };
 use roommq_broker::{Options, Server};
 use roommq_config::{Endpoint, Settings};
@@ -94,7 +94,14 @@ impl Policy for Judged {
         AllowAll.publish(who, topic, retain)
     }
 
-    fn notice(&self, _: &Principal, _: Attempt<'_>, _: &Refusal, _: u64) -> Option<Notice> {
+    fn notice(
+        &self,
+        _: &Principal,
+        _: Attempt<'_>,
+        _: &Refusal,
+        _: u64,
+        _: WallTime,
+    ) -> Option<Notice> {
         None
     }
 }

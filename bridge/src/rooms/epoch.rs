@@ -1,5 +1,6 @@
 //! The epoch of a room, and the position of a message in it.
 
+use roommq_broker::policy::WallTime;
 use roommq_mqtt::session::Mark;
 use std::fmt;
 
@@ -15,11 +16,11 @@ pub(crate) struct Epoch(u64);
 const ORDER_BITS: u32 = 20;
 
 impl Epoch {
-    /// `now` is in milliseconds since the Unix epoch. `order` grows with each room that the lane
+    /// `order` grows with each room that the lane
     /// creates. It makes the epochs of up to a million rooms of one millisecond different.
-    pub fn new(now: u64, order: u64) -> Epoch {
+    pub fn new(now: WallTime, order: u64) -> Epoch {
         let low = order & ((1 << ORDER_BITS) - 1);
-        Epoch(((now << ORDER_BITS) | low).max(1))
+        Epoch(((now.0 << ORDER_BITS) | low).max(1))
     }
 
     /// The mark of the message at `offset`.
@@ -65,10 +66,10 @@ mod tests {
 
     #[test]
     fn epochs_differ_by_time_and_by_order() {
-        let first = Epoch::new(1_800_000_000_000, 7);
-        assert_ne!(first, Epoch::new(1_800_000_000_000, 8));
-        assert_ne!(first, Epoch::new(1_800_000_000_001, 7));
-        assert_ne!(Epoch::new(0, 0).mark(0), Mark::default());
+        let first = Epoch::new(WallTime(1_800_000_000_000), 7);
+        assert_ne!(first, Epoch::new(WallTime(1_800_000_000_000), 8));
+        assert_ne!(first, Epoch::new(WallTime(1_800_000_000_001), 7));
+        assert_ne!(Epoch::new(WallTime(0), 0).mark(0), Mark::default());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The owner of a lane's rules: it sees each entry in the lane's order and answers with effects.
 
 use super::actor::Actor;
+use super::wall_time::WallTime;
 use bytes::Bytes;
 use roommq_mqtt::Refusal;
 use roommq_mqtt::session::Mark;
@@ -53,9 +54,9 @@ pub trait LaneHook: Send {
     /// retained.
     fn expired(&mut self, _: &mut HookContext<'_>, _topic: &str) {}
 
-    /// The stamps of an accepted message for 5.0 subscribers. Called only if a subscriber needs them. `at` is the entry's
-    /// time, in milliseconds since the Unix epoch.
-    fn stamps(&self, _who: Actor<'_>, _topic: &str, _mark: Mark, _at: u64) -> Stamps {
+    /// The stamps of an accepted message for 5.0 subscribers. Called only if a subscriber needs them, maybe later
+    /// than other entries. `wall` is that of the message.
+    fn stamps(&self, _who: Actor<'_>, _topic: &str, _mark: Mark, _wall: WallTime) -> Stamps {
         Stamps::new()
     }
 
@@ -99,8 +100,10 @@ impl RulesError {
 /// The time and position of an entry, and the list that takes the hook's effects.
 #[derive(Debug)]
 pub struct HookContext<'a> {
-    /// The lane's time: the greatest time in any entry so far, in milliseconds since the Unix epoch.
+    /// The lane's time, in milliseconds: the greatest of any batch so far. Everything that lasts goes by it.
     pub now: u64,
+    /// The time of the entry as people see it. Nothing may last until a wall time.
+    pub wall: WallTime,
     /// The entry's position in the lane's log.
     pub position: u64,
     /// The lane performs these in order.
@@ -126,7 +129,7 @@ pub enum Effect {
         key: String,
         /// Chosen by the hook, which ignores a timer of an old generation.
         generation: u64,
-        /// Milliseconds since the Unix epoch.
+        /// In milliseconds of lane time.
         at: u64,
     },
     /// Tells the sender of the entry that the lane has not done all that it asked for. The server sends an error message,

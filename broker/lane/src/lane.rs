@@ -10,13 +10,13 @@ use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
 use super::totals::LaneCounts;
 use super::writers::{BatchTurn, Writers};
-use crate::{Actor, Effect, HookContext, LaneHook, Limit, SessionId};
+use crate::{Actor, Effect, HookContext, LaneHook, Limit, SessionId, WallTime};
 use std::cmp::Ordering;
 
 /// The state that one lane's log produces.
 ///
 /// [`apply`](Self::apply) takes the entries in the order of the log. It is a function of the state
-/// and the entry: time comes with the entries, and there is no randomness and no I/O. Everything
+/// and the entry: time comes with the batches, and there is no randomness and no I/O. Everything
 /// else that follows is the [`Outcome`], which a runner performs. A subscription, and the message
 /// after it:
 ///
@@ -38,8 +38,10 @@ use std::cmp::Ordering;
 /// | `Rules` | `take_rules` | `judge.rs` |
 pub struct Lane {
     pub(super) number: u16,
-    /// In milliseconds since the Unix epoch: the latest time of any entry so far.
+    /// In milliseconds of lane time: the latest of any batch so far.
     pub(super) now: u64,
+    /// Of the latest batch.
+    pub(super) wall: WallTime,
     /// How many entries have been applied.
     position: u64,
     writers: Writers,
@@ -69,6 +71,7 @@ impl Lane {
         Lane {
             number,
             now: 0,
+            wall: WallTime::default(),
             position: 0,
             writers: Writers::default(),
             rules: RulesState::default(),
@@ -85,7 +88,8 @@ impl Lane {
     pub fn begin(&mut self, header: &BatchHeader) -> BatchTurn {
         let turn = self.writers.begin(header);
         if turn == BatchTurn::Take {
-            self.advance_time(header.at);
+            self.now = self.now.max(header.at);
+            self.wall = header.wall;
         }
         turn
     }
@@ -108,12 +112,7 @@ impl Lane {
             Entry::Disconnected(disconnect) => self.disconnected(disconnect, outcome),
             Entry::Ended(disconnect) => self.ended(disconnect, outcome),
             Entry::Resume(resume) => self.resume(resume, outcome),
-            Entry::Timer {
-                at,
-                key,
-                generation,
-            } => {
-                self.advance_time(*at);
+            Entry::Timer { key, generation } => {
                 if *key == EXPIRY_TIMER {
                     self.expire_retained(outcome);
                 } else {
@@ -131,11 +130,16 @@ impl Lane {
         self.number
     }
 
-    /// The lane's time: the greatest time in any entry so far, in milliseconds since the Unix
-    /// epoch.
+    /// The lane's time, in milliseconds: the greatest of any batch so far.
     #[must_use]
     pub fn now(&self) -> u64 {
         self.now
+    }
+
+    /// The time of the latest batch as people see it.
+    #[must_use]
+    pub fn wall(&self) -> WallTime {
+        self.wall
     }
 
     /// The subscriptions and the shared groups.
@@ -165,11 +169,6 @@ impl Lane {
         ]
     }
 
-    /// Sets the lane's time, which never goes back, to the time of an entry.
-    pub(super) fn advance_time(&mut self, at: u64) {
-        self.now = self.now.max(at);
-    }
-
     /// Calls the hook, and collects its effects for [`perform_effects`](Self::perform_effects).
     pub(super) fn with_hook<T>(
         &mut self,
@@ -177,6 +176,7 @@ impl Lane {
     ) -> T {
         let mut cx = HookContext {
             now: self.now,
+            wall: self.wall,
             position: self.position,
             effects: &mut self.effects,
         };
@@ -223,7 +223,7 @@ impl Lane {
                 } => {
                     let entry = PublishEntry {
                         retain,
-                        ..PublishEntry::of_server(self.now, &topic, &payload)
+                        ..PublishEntry::of_server(&topic, &payload)
                     };
                     let source = Source::Made(outcome.made.len());
                     let keep = retain.then_some(Limit::None);

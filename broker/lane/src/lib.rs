@@ -3,7 +3,7 @@
 //! | what | files |
 //! |---|---|
 //! | the log's batches and entries, and a topic's lane | `batch`, `entry`, `lane_of` |
-//! | the order of batches | `writers` |
+//! | the order of batches, and their times | `writers`, `wall_time` |
 //! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
 //! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
 //! | retained messages | `retained`, `walk`; read for a subscriber by `replay` |
@@ -43,6 +43,7 @@ mod subscriptions;
 mod totals;
 mod tree;
 mod walk;
+mod wall_time;
 mod writers;
 
 pub use actor::{Actor, SessionId};
@@ -70,4 +71,5 @@ pub use rules::LaneRules;
 pub use subscription::{Slot, Subscription};
 pub use subscriptions::{Group, Subscriptions};
 pub use totals::{LANE_COUNTS, LaneCounts, LaneTotals};
+pub use wall_time::WallTime;
 pub use writers::BatchTurn;

@@ -76,6 +76,7 @@ impl Writers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::WallTime;
 
     fn header(writer: u32, term: u64, number: u64) -> BatchHeader {
         BatchHeader {
@@ -83,7 +84,7 @@ mod tests {
             term,
             number,
             at: 0,
-            wall: 0,
+            wall: WallTime(0),
         }
     }
 

@@ -93,7 +93,8 @@ impl Client {
     /// Collects a notice of a refusal that no acknowledgement can carry, if the policy makes one.
     pub(super) fn notify(&mut self, attempt: Attempt<'_>, refusal: &Refusal) {
         let policy = &self.node.policy;
-        let notice = policy.notice(&self.who, attempt, refusal, clock::now_ms());
+        let (now, wall) = (clock::lane_ms(), clock::wall_time());
+        let notice = policy.notice(&self.who, attempt, refusal, now, wall);
         self.notices.extend(notice);
     }
 
@@ -108,7 +109,7 @@ impl Client {
         pieces: usize,
     ) -> u32 {
         self.request_id = self.request_id.wrapping_add(1);
-        let (request_id, now) = (self.request_id, clock::now_ms());
+        let (request_id, now) = (self.request_id, clock::lane_ms());
         self.outbox
             .queue(|out| out.expect_answer(request_id, kind, codes, reason, pieces, now));
         request_id

@@ -197,7 +197,6 @@ mod tests {
             user: "u",
         };
         let unsubscribe = roommq_lane::UnsubscribeEntry {
-            at: 0,
             who,
             request_id: 1,
             filters: Vec::new(),
@@ -224,7 +223,7 @@ mod tests {
     }
 
     fn message(topic: &str) -> Entry<'_> {
-        Entry::Publish(PublishEntry::of_server(0, topic, b""))
+        Entry::Publish(PublishEntry::of_server(topic, b""))
     }
 
     #[test]

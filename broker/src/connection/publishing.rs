@@ -10,9 +10,8 @@ use roommq_lane::{Entry, PropertiesEntry, PublishEntry, lane_of};
 /// which the client can repeat by an alias of a few bytes.
 const REASON_BYTES: usize = 256;
 
-/// Handles a PUBLISH that came at `now`, in milliseconds since the Unix epoch. A refused one is
-/// acknowledged too, and adds no entry.
-pub(super) fn publish(client: &mut Client, inbound: &Inbound, now: u64) {
+/// Handles a PUBLISH. A refused one is acknowledged too, and adds no entry.
+pub(super) fn publish(client: &mut Client, inbound: &Inbound) {
     let permit = permit(client, inbound).and_then(|permit| {
         check_payload_format(&inbound.properties, &inbound.payload)?;
         Ok(permit)
@@ -28,7 +27,6 @@ pub(super) fn publish(client: &mut Client, inbound: &Inbound, now: u64) {
                 user,
             };
             let entry = Entry::Publish(PublishEntry {
-                at: now,
                 origin: Some(origin),
                 topic: permit.topic.as_str(),
                 payload: &inbound.payload,

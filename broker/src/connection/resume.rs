@@ -4,7 +4,6 @@
 use super::client::Client;
 use super::filters_by_lane::FiltersByLane;
 use super::subscribing::filter_entry;
-use crate::clock;
 use crate::fairness::{FILTERS, Turn};
 use crate::lane::LogError;
 use crate::packet::{QoS, ReasonCode, SubscribeOptions, TopicFilter};
@@ -61,7 +60,6 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
         let filters: Vec<_> = filters.collect();
         let asked = filters.len();
         let entry = Entry::Resume(SubscribeEntry {
-            at: clock::now_ms(),
             who: who.actor(client.session_id, client.connection),
             request_id,
             identifier: 0,

@@ -99,7 +99,9 @@ mod tests {
     use crate::sessions::{Registration, Sessions};
     use bytes::Bytes;
     use roommq_lane::read;
-    use roommq_lane::{Batch, Entry, FilterEntry, PublishEntry, RetainedLimits, SubscribeEntry};
+    use roommq_lane::{
+        Batch, Entry, FilterEntry, PublishEntry, RetainedLimits, SubscribeEntry, WallTime,
+    };
 
     const TERM: u64 = 7;
 
@@ -157,7 +159,7 @@ mod tests {
             let outbox = Arc::new(Outbox::connected(Version::V5, LIMITS));
             let (user, client_id) = ("u".into(), format!("c{lane}").into());
             let sessions = &self.context.sessions;
-            let registering = sessions.register(&user, &client_id, &outbox, false, clock::now_ms);
+            let registering = sessions.register(&user, &client_id, &outbox, false, clock::lane_ms);
             let runtime = tokio::runtime::Builder::new_current_thread().build();
             let registered = runtime.unwrap().block_on(registering);
             let Registration::New(session) = registered else {
@@ -172,7 +174,6 @@ mod tests {
                 proof: b"",
             };
             let entry = Entry::Subscribe(SubscribeEntry {
-                at: 1,
                 who: Actor {
                     session,
                     connection: 1,
@@ -199,13 +200,13 @@ mod tests {
             term: TERM,
             number,
             at: 1,
-            wall: 1,
+            wall: WallTime(1),
         }
     }
 
     /// The same for a message.
     fn message(number: u64) -> Bytes {
-        let entry = PublishEntry::of_server(1, "t", b"hi");
+        let entry = PublishEntry::of_server("t", b"hi");
         seal(number, &Entry::Publish(entry))
     }
 
@@ -279,7 +280,7 @@ mod tests {
             version: 2,
             body: b"",
         };
-        let behind = PublishEntry::of_server(1, "t", b"hi");
+        let behind = PublishEntry::of_server("t", b"hi");
         let batch = Batch::all_of([rules, Entry::Publish(behind)].into_iter());
         scene.apply(0, &batch.into_iter().next().unwrap().seal(&header(2)));
         assert!(scene.lanes.get(0).unwrap().has_stopped());

@@ -73,7 +73,7 @@ impl Mailboxes {
             return;
         }
         self.dropped.fetch_add(1, Ordering::Relaxed);
-        if let Some(dropped) = self.reports.lock().admit(clock::now_ms()) {
+        if let Some(dropped) = self.reports.lock().admit(clock::lane_ms()) {
             tracing::warn!(
                 lane,
                 dropped,
@@ -109,7 +109,7 @@ impl MailboxReaders {
 /// The entry that publishes a message as the server, with QoS 1.
 fn entry(notice: &Notice) -> Entry<'_> {
     let Notice { topic, payload } = notice;
-    Entry::Publish(PublishEntry::of_server(clock::now_ms(), topic, payload))
+    Entry::Publish(PublishEntry::of_server(topic, payload))
 }
 
 #[cfg(test)]

@@ -28,7 +28,6 @@ type Notes = Arc<Mutex<HashMap<u64, Vec<u32>>>>;
 /// A batch of one message by which a client sends a number.
 pub(super) fn message(client: u64, number: u32) -> Batch {
     Batch::of(&Entry::Publish(PublishEntry {
-        at: 1,
         origin: Some(Actor {
             session: SessionId { term: 1, n: client },
             connection: 1,

@@ -35,7 +35,7 @@ struct Schedule {
 
 impl Timers {
     /// Sets the timer of a lane and key, and replaces the one that was set before. `at` is in
-    /// milliseconds since the Unix epoch.
+    /// milliseconds of lane time.
     pub(crate) fn set(&self, lane: u16, key: String, generation: u64, at: u64) {
         let mut schedule = self.schedule.lock();
         if let Some(old) = schedule.at.insert((lane, key.clone()), at) {
@@ -70,11 +70,9 @@ impl Timers {
     ) {
         let mut appending = FuturesUnordered::new();
         loop {
-            let now = clock::now_ms();
-            let (due, next) = self.take(now);
+            let (due, next) = self.take(clock::lane_ms());
             for (lane, key, generation) in due {
                 let batch = Batch::of(&Entry::Timer {
-                    at: now,
                     key: &key,
                     generation,
                 });

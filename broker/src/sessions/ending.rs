@@ -1,7 +1,6 @@
 //! The entries at the end of a connection or a session: the will, and one in each lane that knows
 //! the session.
 
-use crate::clock;
 use crate::fairness::{LANES, Turn};
 use crate::lane::LogError;
 use crate::node::Node;
@@ -29,7 +28,6 @@ pub(crate) async fn send_will(
     };
     let topic = permit.topic.as_str();
     let entry = Entry::Publish(PublishEntry {
-        at: clock::now_ms(),
         origin: Some(who.actor(id, connection)),
         topic,
         payload: &will.payload,
@@ -53,7 +51,6 @@ pub(crate) async fn notify_lanes(
     for lane in lanes {
         turn.spend(1).await;
         let disconnect = DisconnectEntry {
-            at: clock::now_ms(),
             who,
             reason: reason.clone(),
         };

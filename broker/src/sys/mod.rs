@@ -6,7 +6,6 @@
 mod load;
 mod tree;
 
-use crate::clock::now_ms;
 use crate::lane::LaneTable;
 use crate::node::Node;
 use crate::packet::QoS;
@@ -51,13 +50,12 @@ impl SysPublisher {
     }
 
     async fn publish<'a>(&self, changed: &'a [(String, String)]) {
-        let at = now_ms();
         let entry = |(topic, value): &'a (String, String)| {
             Entry::Publish(PublishEntry {
                 // As in mosquitto: a subscriber receives the QoS that it asked for.
                 qos: QoS::ExactlyOnce,
                 retain: true,
-                ..PublishEntry::of_server(at, topic, value.as_bytes())
+                ..PublishEntry::of_server(topic, value.as_bytes())
             })
         };
         let of_node = self.node.lanes;
