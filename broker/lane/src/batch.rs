@@ -3,6 +3,7 @@
 use super::entry::Entry;
 use crate::{RulesError, WallTime};
 use bytes::{Buf, BufMut, Bytes};
+use std::borrow::Borrow;
 
 /// The format that this version writes, and the latest that it can read.
 const FORMAT: u8 = 4;
@@ -56,8 +57,7 @@ pub struct BatchHeader {
 /// A batch takes one place in the lane's order: no other entry comes between its entries. It is
 /// bounded by [`BATCH_ENTRIES`] and [`BATCH_BYTES`], but a single entry of any size fits.
 ///
-/// A batch that is applied in place is never [sealed](Self::seal): its [`BatchHeader`] is a value
-/// beside it.
+/// Entries that are applied in place are never encoded: their [`BatchHeader`] is a value beside them.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The entries, behind a gap for the header. Empty if there is no entry.
@@ -103,12 +103,12 @@ impl Batch {
     }
 
     /// As few batches as the entries need, in their order.
-    pub fn all_of<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Vec<Self> {
+    pub fn all_of<'a>(entries: impl IntoIterator<Item: Borrow<Entry<'a>>>) -> Vec<Self> {
         let mut batches: Vec<Batch> = Vec::new();
         for entry in entries {
-            let last = batches.last_mut();
-            if last.is_none_or(|batch| batch.push(&entry).is_err()) {
-                batches.push(Batch::of(&entry));
+            let (entry, last) = (entry.borrow(), batches.last_mut());
+            if last.is_none_or(|batch| batch.push(entry).is_err()) {
+                batches.push(Batch::of(entry));
             }
         }
         batches
@@ -140,22 +140,10 @@ impl Batch {
         self.entries += usize::from(entry.encode(&mut self.bytes));
     }
 
-    /// How many entries are in the batch.
-    #[must_use]
-    pub fn entries(&self) -> usize {
-        self.entries
-    }
-
     /// The bytes that the sealed batch has.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         self.bytes.len().max(HEADER_LEN)
-    }
-
-    /// The entries, in order.
-    #[must_use]
-    pub fn read(&self) -> Entries<'_> {
-        Entries(self.bytes.get(HEADER_LEN..).unwrap_or_default())
     }
 
     /// The encoded batch, for a log. A log may hold it for long, so spare capacity is given back.
@@ -305,6 +293,12 @@ mod tests {
         let (header, sealed) = read(&bytes).unwrap();
         assert_eq!(header, HEADER);
         assert_eq!(entries_of(sealed), entries);
+    }
+
+    impl Batch {
+        fn read(&self) -> Entries<'_> {
+            Entries(&self.bytes[HEADER_LEN..])
+        }
     }
 
     fn entries_of(entries: Entries<'_>) -> Vec<Entry<'_>> {

@@ -238,6 +238,7 @@ pub(super) async fn open(
         request_id: state.request_id,
         permit: None,
         pending: Pending::default(),
+        filters_appended: 0,
         notices: Vec::new(),
         draining: false,
         ended: false,

@@ -51,7 +51,7 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
     let known = client.lanes.iter().copied();
     let lanes: BTreeSet<u16> = known.chain(by_lane.lanes()).collect();
     let request_id = client.next_request(Answer::Resume, codes, None, lanes.len());
-    // A copy: `pending` is borrowed mutably below.
+    // A copy: the client is borrowed mutably below.
     let who = client.who.clone();
     for lane in lanes {
         let filters = by_lane.of(lane);
@@ -66,9 +66,8 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
             filters,
         });
         // One entry a lane: a lane ends the subscriptions that it is not asked for.
-        client.push_filters(lane, &entry, asked).await?;
+        client.append_filters(lane, &entry, asked).await?;
     }
-    client.append_all().await?;
     let codes = loop {
         if let Some(codes) = client.outbox.queue(Outbound::take_resumed).flatten() {
             break codes;

@@ -66,7 +66,7 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
                 identifier: subscribe.identifier.map_or(0, Into::into),
                 filters: filters.collect(),
             });
-            client.push_filters(lane, &entry, piece.len()).await?;
+            client.append_filters(lane, &entry, piece.len()).await?;
         }
     }
     Ok(())
@@ -114,7 +114,7 @@ pub(super) async fn unsubscribe(
                 request_id,
                 filters: filters.collect(),
             });
-            client.push_filters(lane, &entry, piece.len()).await?;
+            client.append_filters(lane, &entry, piece.len()).await?;
         }
     }
     Ok(())

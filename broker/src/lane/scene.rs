@@ -1,7 +1,7 @@
 //! A lane with a log, the lane of the node, and what they reach, for tests.
 #![allow(clippy::unwrap_used)]
 
-use super::log::{LaneLog, Position};
+use super::log::{LaneLog, LogError, Position};
 use super::{Applier, ApplierStop, Entrance, LaneTable, Mailboxes, NodeContext, Timers};
 use crate::packet::QoS;
 use crate::policy::{
@@ -10,7 +10,7 @@ use crate::policy::{
 };
 use crate::sessions::Sessions;
 use parking_lot::Mutex;
-use roommq_lane::{Batch, Entry, Lane, LaneRules, Outcome, PublishEntry, RetainedLimits};
+use roommq_lane::{Entry, Lane, LaneRules, Outcome, PublishEntry, RetainedLimits};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -19,26 +19,37 @@ use std::time::{Duration, Instant};
 /// The term of the node.
 pub(super) const TERM: u64 = 7;
 
-/// A client, for [`message`].
+/// A client, for [`append`].
 pub(super) const CLIENT: u64 = 1;
 
 /// The numbers that each client has sent, in the lane's order.
 type Notes = Arc<Mutex<HashMap<u64, Vec<u32>>>>;
 
-/// A batch of one message by which a client sends a number.
-pub(super) fn message(client: u64, number: u32) -> Batch {
-    Batch::of(&Entry::Publish(PublishEntry {
+/// A message by which a client sends a number.
+pub(super) fn message(client: u64, number: &[u8; 4]) -> Entry<'_> {
+    Entry::Publish(PublishEntry {
         origin: Some(Actor {
             session: SessionId { term: 1, n: client },
             connection: 1,
             user: "u",
         }),
         topic: "t",
-        payload: &number.to_be_bytes(),
+        payload: number,
         qos: QoS::AtMostOnce,
         retain: false,
         properties: None,
-    }))
+    })
+}
+
+/// Appends it to a lane.
+pub(super) async fn append(
+    entrance: &Entrance,
+    lane: u16,
+    client: u64,
+    number: u32,
+) -> Result<(), LogError> {
+    let number = number.to_be_bytes();
+    entrance.append(lane, [message(client, &number)]).await
 }
 
 /// The lanes 0, which has a log, and 1, which is the node's.

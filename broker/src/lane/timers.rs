@@ -12,7 +12,6 @@ use super::log::LogError;
 use crate::clock;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
-use roommq_lane::{Batch, Entry};
 use std::collections::{BTreeMap, HashMap};
 use tokio::sync::Notify;
 
@@ -62,21 +61,17 @@ impl Timers {
         (due, None)
     }
 
-    /// Appends the entry of each timer by `append` when it is due, for ever. No lane's timers wait
-    /// for another lane.
+    /// Passes lane, key and generation of each timer to `append` when it is due, for ever. No lane's
+    /// timers wait for another lane.
     pub(crate) async fn run<F: Future<Output = Result<(), LogError>>>(
         &self,
-        append: impl Fn(u16, Batch) -> F,
+        append: impl Fn(u16, String, u64) -> F,
     ) {
         let mut appending = FuturesUnordered::new();
         loop {
             let (due, next) = self.take(clock::lane_ms());
             for (lane, key, generation) in due {
-                let batch = Batch::of(&Entry::Timer {
-                    key: &key,
-                    generation,
-                });
-                appending.push(append(lane, batch));
+                appending.push(append(lane, key, generation));
             }
             tokio::select! {
                 () = clock::sleep_until(next) => {}

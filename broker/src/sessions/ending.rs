@@ -6,7 +6,7 @@ use crate::lane::LogError;
 use crate::node::Node;
 use crate::packet::Will;
 use crate::policy::{Actor, EndReason, Principal, SessionId};
-use roommq_lane::{Batch, DisconnectEntry, Entry, PropertiesEntry, PublishEntry, lane_of};
+use roommq_lane::{DisconnectEntry, Entry, PropertiesEntry, PublishEntry, lane_of};
 use std::collections::BTreeSet;
 
 /// Publishes a will of `who`, as from this connection of the session, retained if it says so
@@ -64,7 +64,7 @@ pub(crate) async fn notify_lanes(
 }
 
 async fn append_last(node: &Node, lane: u16, entry: &Entry<'_>) {
-    let appended = node.entrance.append(lane, Batch::of(entry)).await;
+    let appended = node.entrance.append(lane, [entry]).await;
     // The line about a lane that has stopped is in the log already.
     if let Err(error @ LogError::Engine(_)) = appended {
         tracing::error!(%error, "the log did not take the end of a session");

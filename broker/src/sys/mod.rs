@@ -9,7 +9,7 @@ mod tree;
 use crate::lane::LaneTable;
 use crate::node::Node;
 use crate::packet::QoS;
-use roommq_lane::{Batch, Entry, PublishEntry};
+use roommq_lane::{Entry, PublishEntry};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -59,10 +59,9 @@ impl SysPublisher {
             })
         };
         let of_node = self.node.lanes;
-        for batch in Batch::all_of(changed.iter().map(entry)) {
-            if let Err(error) = self.node.entrance.append(of_node, batch).await {
-                tracing::error!(%error, "$SYS could not be published");
-            }
+        let entries = changed.iter().map(entry);
+        if let Err(error) = self.node.entrance.append(of_node, entries).await {
+            tracing::error!(%error, "$SYS could not be published");
         }
     }
 }
