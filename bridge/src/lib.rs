@@ -28,7 +28,7 @@ use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{
     Attempt, AuthExchange, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy,
-    Principal, PublishPermit, Refusal, SubscribeGrant,
+    Principal, PublishPermit, Refusal, SubscribeGrant, WallTime,
 };
 use roommq_broker::rate_limiter::RateLimiters;
 use roommq_config::Settings;
@@ -154,11 +154,12 @@ impl Policy for Bridge {
         attempt: Attempt<'_>,
         refusal: &Refusal,
         now: u64,
+        wall: WallTime,
     ) -> Option<Notice> {
         let (Attempt::Subscribe(name) | Attempt::Publish(name)) = attempt;
         let key = inbox_error::error_key(&who.user, name, refusal.code);
         let admitted = self.errors.lock().admit(key, now).is_some();
-        admitted.then(|| inbox_error::error(&who.user, attempt, refusal, now))
+        admitted.then(|| inbox_error::error(&who.user, attempt, refusal, wall))
     }
 }
 

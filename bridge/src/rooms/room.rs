@@ -13,6 +13,8 @@ use roommq_broker::policy::{
 use roommq_mqtt::packet::ReasonCode;
 use std::sync::Arc;
 
+pub(crate) mod snapshot;
+
 /// A room. It has members (online, or lost within the grace period) or retained messages of the
 /// application. Without either it is idle, and the lane removes it.
 #[derive(Debug)]
@@ -96,7 +98,7 @@ impl Room {
 
     /// Handles a joining filter that was granted.
     pub fn join(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filter: &str) {
-        match self.members.add_filter(who, filter, cx.now) {
+        match self.members.add_filter(who, filter, cx.wall) {
             JoinOutcome::Stale | JoinOutcome::KnownDevice => {}
             JoinOutcome::NewDevice => self.publish_presence(cx, who.user),
             JoinOutcome::Returned => {
@@ -139,7 +141,9 @@ impl Room {
                 false
             }
             (LeaveOutcome::LastDevice, EndReason::Lost(reason)) => {
-                let lost = self.members.mark_lost(who.user, reason, generation, cx.now);
+                let lost = self
+                    .members
+                    .mark_lost(who.user, reason, generation, cx.wall);
                 self.publish_presence(cx, who.user);
                 self.publish_event(cx, EventKind::Lost, who.user, Some(reason));
                 lost
@@ -248,7 +252,7 @@ impl Room {
     ) {
         cx.effects.push(Effect::Publish {
             topic: topics::events(&self.name),
-            payload: json(&RoomEvent::new(kind, user, reason, cx.now)),
+            payload: json(&RoomEvent::new(kind, user, reason, cx.wall)),
             retain: false,
         });
     }

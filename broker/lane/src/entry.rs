@@ -1,8 +1,8 @@
 //! The entries of a lane's log, and how one is encoded.
 //!
-//! An entry is self-contained: it carries ids instead of pointers, its own time, and everything
-//! that the policy decided before. Every node that applies the same log therefore reaches the same
-//! state.
+//! An entry is self-contained: it carries ids instead of pointers, and everything that the policy
+//! decided before. Its time is that of its batch. Every node that applies the same log therefore
+//! reaches the same state.
 
 use crate::{Actor, EndReason, Mount, Request};
 use bytes::Bytes;
@@ -44,8 +44,6 @@ pub enum Entry<'a> {
     Resume(SubscribeEntry<'a>),
     /// A timer that this lane had asked for has fired.
     Timer {
-        /// When it fired, in milliseconds since the Unix epoch.
-        at: u64,
         /// The key that it was set by: the hook's own, or the lane's for retained messages that
         /// expire.
         key: &'a str,
@@ -66,9 +64,6 @@ pub enum Entry<'a> {
 /// An application message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PublishEntry<'a> {
-    /// When the server received it, in milliseconds since the Unix epoch. Its expiry counts from
-    /// here.
-    pub at: u64,
     /// The sender. None: the server itself, which no hook judges.
     #[serde(borrow)]
     pub origin: Option<Actor<'a>>,
@@ -88,9 +83,8 @@ pub struct PublishEntry<'a> {
 impl<'a> PublishEntry<'a> {
     /// A message of the server itself: QoS 1, not retained, without properties.
     #[must_use]
-    pub fn of_server(at: u64, topic: &'a str, payload: &'a [u8]) -> Self {
+    pub fn of_server(topic: &'a str, payload: &'a [u8]) -> Self {
         PublishEntry {
-            at,
             origin: None,
             topic,
             payload,
@@ -123,8 +117,6 @@ pub struct PropertiesEntry<'a> {
 /// Filters that a session asks for, in a SUBSCRIBE or when it is resumed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubscribeEntry<'a> {
-    /// In milliseconds since the Unix epoch.
-    pub at: u64,
     #[serde(borrow)]
     /// The client.
     pub who: Actor<'a>,
@@ -170,8 +162,6 @@ impl<'a> FilterEntry<'a> {
 /// Filters that a session gives up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnsubscribeEntry<'a> {
-    /// In milliseconds since the Unix epoch.
-    pub at: u64,
     #[serde(borrow)]
     /// The client.
     pub who: Actor<'a>,
@@ -185,8 +175,6 @@ pub struct UnsubscribeEntry<'a> {
 /// A session that lost its connection, or that ended: the variant of [`Entry`] says which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DisconnectEntry<'a> {
-    /// In milliseconds since the Unix epoch.
-    pub at: u64,
     #[serde(borrow)]
     /// The client.
     pub who: Actor<'a>,
@@ -244,7 +232,7 @@ impl<'a> PropertiesEntry<'a> {
 
 /// Encodes behind the bytes of a vector. Unlike postcard's own flavors it copies a string at once
 /// also where nothing is optimized, as in tests.
-struct Behind<'a>(&'a mut Vec<u8>);
+pub(super) struct Behind<'a>(pub &'a mut Vec<u8>);
 
 impl Flavor for Behind<'_> {
     type Output = ();

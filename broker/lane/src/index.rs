@@ -5,6 +5,8 @@ use super::tree::Tree;
 use smol_str::SmolStr;
 use std::collections::HashMap;
 
+mod snapshot;
+
 /// Subscriptions by filter. Literal filters are in a hash map, filters with wildcards in a
 /// tree.
 ///

@@ -3,10 +3,12 @@
 //! | what | files |
 //! |---|---|
 //! | the log's batches and entries, and a topic's lane | `batch`, `entry`, `lane_of` |
-//! | the order of batches | `writers` |
+//! | the order of batches, and their times | `writers`, `wall_time` |
 //! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
 //! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
 //! | retained messages | `retained`, `walk`; read for a subscriber by `replay` |
+//! | timers | `timers` |
+//! | the state as bytes, and its digest | `snapshot`, and `snapshot` below each type of the state |
 //! | the configuration that decides outcomes | `rules`, `judge` |
 //! | what follows from an entry | `outcome`; the receivers of a message: `fanout` |
 //! | the owner of a lane's rules | `hook`, `actor`, `mount`; one without rules: `allow_all` |
@@ -33,16 +35,20 @@ mod mount;
 mod outcome;
 mod publish;
 mod replay;
+mod restore;
 mod resume;
 mod retained;
 mod rules;
+mod snapshot;
 mod subscribe;
 mod subscribers;
 mod subscription;
 mod subscriptions;
+mod timers;
 mod totals;
 mod tree;
 mod walk;
+mod wall_time;
 mod writers;
 
 pub use actor::{Actor, SessionId};
@@ -62,6 +68,7 @@ pub use lane_of::{lane_of, lane_of_filter, spans_lanes, spread};
 pub use mount::Mount;
 pub use outcome::{Act, Forms, Made, NEVER, Outcome, Outgoing, Source, Target};
 pub use publish::{UserProperty, stamped_properties};
+pub use restore::RestoreError;
 pub use retained::{RetainedLimits, RetainedMessage, RetainedStore};
 pub use roommq_mqtt::Refusal;
 /// A number that a hook attaches to an accepted message and gets back when stamps are needed. Only the hook reads it.
@@ -70,4 +77,5 @@ pub use rules::LaneRules;
 pub use subscription::{Slot, Subscription};
 pub use subscriptions::{Group, Subscriptions};
 pub use totals::{LANE_COUNTS, LaneCounts, LaneTotals};
+pub use wall_time::WallTime;
 pub use writers::BatchTurn;

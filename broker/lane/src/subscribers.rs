@@ -4,6 +4,8 @@ use super::subscription::Slot;
 use crate::{Actor, SessionId};
 use std::collections::{HashMap, HashSet};
 
+mod snapshot;
+
 /// A session that has subscriptions in this lane.
 #[derive(Debug)]
 pub(super) struct Subscriber {
@@ -78,10 +80,13 @@ impl Subscribers {
         Some(slot)
     }
 
-    /// The filters of the session at `slot`.
+    /// The filters of the session at `slot`, sorted: what follows from them must not depend on the
+    /// order of a hash set.
     pub(super) fn filters(&self, slot: Slot) -> Vec<Box<str>> {
-        self.get(slot)
-            .map_or_else(Vec::new, |s| s.filters.iter().cloned().collect())
+        let filters = self.get(slot).map(|s| s.filters.iter().cloned());
+        let mut filters: Vec<_> = filters.into_iter().flatten().collect();
+        filters.sort_unstable();
+        filters
     }
 
     /// Notes that the session at `slot` has subscribed to `filter`.

@@ -6,7 +6,7 @@ use crate::packet::{RetainHandling, SubscribeOptions, TopicFilter, TopicName};
 use crate::policy::{
     Actor, AllowAll, BoxFuture, ConnectRequest, Effect, EndReason, HookContext, LaneHook,
     LaneHooks, Limit, Mark, Message, Mount, Notice, Policy, Principal, PublishPermit, Request,
-    Stamps, SubscribeGrant, Verdict,
+    RestoreError, Stamps, SubscribeGrant, Verdict, WallTime,
 };
 use crate::session::{Answer, OutboundLimits};
 use crate::sessions::Sessions;
@@ -52,6 +52,7 @@ impl Policy for Refusals {
         attempt: Attempt<'_>,
         refusal: &Refusal,
         _: u64,
+        _: WallTime,
     ) -> Option<Notice> {
         let refused = format!("{} {attempt:?} {refusal}", who.user);
         self.0.lock().push(refused);
@@ -109,7 +110,7 @@ impl LaneHook for Picky {
             limit: Limit::OfLane,
         })
     }
-    fn stamps(&self, who: Actor<'_>, _: &str, mark: Mark, _: u64) -> Stamps {
+    fn stamps(&self, who: Actor<'_>, _: &str, mark: Mark, _: WallTime) -> Stamps {
         vec![
             ("from", Some(format!("{}{}", who.user, mark.1))),
             ("fake", None),
@@ -117,6 +118,12 @@ impl LaneHook for Picky {
     }
     fn may_see(&self, _: Actor<'_>, topic: &str) -> bool {
         !topic.ends_with("secret")
+    }
+    fn snapshot(&self, _: &mut Vec<u8>) -> u16 {
+        0
+    }
+    fn restore(&mut self, _: u16, _: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
     }
 }
 
@@ -228,7 +235,6 @@ impl Scene {
             entry
         });
         self.apply(&Entry::Subscribe(SubscribeEntry {
-            at: 10,
             who,
             request_id: 1,
             identifier: 0,
@@ -284,7 +290,6 @@ fn message<'a>(
     retain: bool,
 ) -> PublishEntry<'a> {
     PublishEntry {
-        at: 20,
         origin,
         topic,
         payload,
@@ -505,7 +510,6 @@ fn entries_of_an_earlier_connection_are_ignored() {
     s.subscribe(BOB, &["t/gone"], |_| ());
     s.sent(BOB);
     s.apply(&Entry::Ended(DisconnectEntry {
-        at: 30,
         who: ALICE,
         reason: EndReason::Orderly,
     }));
@@ -513,7 +517,6 @@ fn entries_of_an_earlier_connection_are_ignored() {
     s.publish(BOB, "t/new", false);
     assert_eq!(s.topics(later), ["t/new"]);
     s.apply(&Entry::Ended(DisconnectEntry {
-        at: 31,
         who: later,
         reason: EndReason::Orderly,
     }));
@@ -532,7 +535,6 @@ fn the_end_of_a_session_leaves_the_next_one_of_its_client_alone() {
     }
     for _ in 0..2 {
         s.apply(&Entry::Ended(DisconnectEntry {
-            at: 30,
             who: ALICE,
             reason: EndReason::Orderly,
         }));
@@ -562,7 +564,6 @@ fn an_unsubscribe_answers_whether_each_subscription_existed() {
         );
     });
     s.apply(&Entry::Unsubscribe(UnsubscribeEntry {
-        at: 11,
         who: BOB,
         request_id: 2,
         filters: vec![(0, "t/b"), (1, "t/a")],
@@ -663,6 +664,12 @@ impl LaneHook for Asked {
     fn may_see(&self, _: Actor<'_>, _: &str) -> bool {
         self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         true
+    }
+    fn snapshot(&self, _: &mut Vec<u8>) -> u16 {
+        0
+    }
+    fn restore(&mut self, _: u16, _: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
     }
 }
 

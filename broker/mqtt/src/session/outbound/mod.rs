@@ -43,8 +43,8 @@ use std::collections::VecDeque;
 /// The sending half of a session: takes messages and acknowledgements, and writes packets into a queue of bytes.
 ///
 /// After each call the caller writes [`queue`](Outbound::queue) to the socket and looks at
-/// [`overflowed`](Outbound::overflowed) and [`has_unsendable_reply`](Outbound::has_unsendable_reply). `now` is in milliseconds since
-/// the Unix epoch.
+/// [`overflowed`](Outbound::overflowed) and [`has_unsendable_reply`](Outbound::has_unsendable_reply). `now` is in milliseconds of
+/// lane time.
 #[derive(Debug)]
 pub struct Outbound {
     version: Version,
