@@ -144,7 +144,7 @@ pub enum Effect {
 pub struct Request<'a> {
     /// The resolved filter.
     pub filter: &'a str,
-    /// From [`SubscribeGrant::proof`](super::SubscribeGrant::proof).
+    /// What the policy found out and the hook needs. Only they read it.
     pub proof: &'a [u8],
 }
 
