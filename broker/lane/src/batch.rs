@@ -251,7 +251,7 @@ mod tests {
             content_type: Some("text/plain"),
             response_topic: None,
             correlation_data: Some(&[1, 2]),
-            user_properties: vec![("a", "b")],
+            user_properties: vec![("a".into(), "b".into())].into(),
         };
         let entries = [
             Entry::Publish(PublishEntry {
@@ -260,7 +260,7 @@ mod tests {
                 payload: b"hi",
                 qos: QoS::AtLeastOnce,
                 retain: true,
-                properties: Some(Box::new(properties)),
+                properties: Some(properties),
             }),
             Entry::Unsubscribe(UnsubscribeEntry {
                 who: WHO,

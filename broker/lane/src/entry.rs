@@ -6,9 +6,11 @@
 
 use crate::{Actor, EndReason, Mount, Request};
 use bytes::Bytes;
+use bytestring::ByteString;
 use postcard::ser_flavors::Flavor;
 use roommq_mqtt::packet::{PublishProperties, QoS, SubscribeOptions};
 use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
 
 /// One thing that happens in a lane.
 ///
@@ -77,7 +79,7 @@ pub struct PublishEntry<'a> {
     /// Whether the sender asks to retain it.
     pub retain: bool,
     /// None if no property is set.
-    pub properties: Option<Box<PropertiesEntry<'a>>>,
+    pub properties: Option<PropertiesEntry<'a>>,
 }
 
 impl<'a> PublishEntry<'a> {
@@ -109,9 +111,8 @@ pub struct PropertiesEntry<'a> {
     #[serde(borrow)]
     /// As the sender set it.
     pub correlation_data: Option<&'a [u8]>,
-    #[serde(borrow)]
-    /// Name and value, in the order in which the sender set them.
-    pub user_properties: Vec<(&'a str, &'a str)>,
+    /// In the order in which the sender set them. Borrowed unless the entry was decoded.
+    pub user_properties: Cow<'a, [(ByteString, ByteString)]>,
 }
 
 /// Filters that a session asks for, in a SUBSCRIBE or when it is resumed.
@@ -211,22 +212,18 @@ impl<'a> Entry<'a> {
 
 impl<'a> PropertiesEntry<'a> {
     /// The properties as an entry carries them; none if no property is set.
-    pub fn of(p: &'a PublishProperties) -> Option<Box<Self>> {
+    pub fn of(p: &'a PublishProperties) -> Option<Self> {
         if *p == PublishProperties::default() {
             return None;
         }
-        Some(Box::new(PropertiesEntry {
+        Some(PropertiesEntry {
             payload_format_indicator: p.payload_format_indicator,
             message_expiry: p.message_expiry,
             content_type: p.content_type.as_deref(),
             response_topic: p.response_topic.as_deref(),
             correlation_data: p.correlation_data.as_deref(),
-            user_properties: p
-                .user_properties
-                .iter()
-                .map(|(n, v)| (&**n, &**v))
-                .collect(),
-        }))
+            user_properties: Cow::Borrowed(&p.user_properties),
+        })
     }
 }
 

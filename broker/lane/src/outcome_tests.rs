@@ -155,11 +155,11 @@ fn a_clock_that_is_set_does_not_expire_a_retained_message() {
         content_type: None,
         response_topic: None,
         correlation_data: None,
-        user_properties: Vec::new(),
+        user_properties: (&[]).into(),
     };
     let entry = Entry::Publish(PublishEntry {
         retain: true,
-        properties: Some(Box::new(properties)),
+        properties: Some(properties),
         ..PublishEntry::of_server("t", b"m")
     });
     s.lane.apply(&entry, &mut s.outcome);

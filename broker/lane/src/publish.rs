@@ -145,9 +145,9 @@ pub fn stamped_properties<'a>(
     let own = entry
         .properties
         .iter()
-        .flat_map(|p| &p.user_properties)
-        .filter(|(name, _)| !stamps.iter().any(|(s, _)| s == name))
-        .map(|(n, v)| (Cow::Borrowed(*n), Cow::Borrowed(*v)));
+        .flat_map(|p| &*p.user_properties)
+        .filter(|(name, _)| !stamps.iter().any(|(s, _)| **s == **name))
+        .map(|(n, v)| (Cow::Borrowed(&**n), Cow::Borrowed(&**v)));
     let set = stamps
         .iter()
         .filter_map(|(n, v)| Some((Cow::Borrowed(*n), Cow::Borrowed(v.as_deref()?))));

@@ -138,7 +138,7 @@ impl<'a> Frames<'a> {
             Version::V5 => stamped_properties(message, stamps),
             Version::V3 => Vec::new(),
         };
-        let properties = message.properties.as_deref();
+        let properties = message.properties.as_ref();
         let parts = PublishParts {
             topic: &shown_topic(message.topic, wish.mount),
             payload: message.payload,

@@ -366,10 +366,13 @@ fn the_hooks_user_properties_replace_those_that_a_client_forged() {
         content_type: None,
         response_topic: None,
         correlation_data: None,
-        user_properties: vec![("from", "mallory"), ("fake", "x"), ("own", "y")],
+        user_properties: [("from", "mallory"), ("fake", "x"), ("own", "y")]
+            .map(|(n, v)| (n.into(), v.into()))
+            .to_vec()
+            .into(),
     };
     s.apply(&Entry::Publish(PublishEntry {
-        properties: Some(Box::new(properties)),
+        properties: Some(properties),
         ..message(Some(ALICE), "t/a", b"", false)
     }));
     let sent = s.sent(BOB);
@@ -608,14 +611,14 @@ fn a_member_needs_capacity_for_a_whole_message_with_its_properties() {
     s.subscribe(ALICE, &["$share/g/t", "$share/own/a"], |_| ());
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     let long = "x".repeat(6_000);
-    let properties = Some(Box::new(PropertiesEntry {
+    let properties = Some(PropertiesEntry {
         payload_format_indicator: None,
         message_expiry: None,
         content_type: None,
         response_topic: None,
         correlation_data: None,
-        user_properties: vec![("k", &long)],
-    }));
+        user_properties: vec![("k".into(), long.into())].into(),
+    });
     // One of two messages waits, and a third does not fit.
     for topic in ["a", "a", "t", "t"] {
         s.apply(&Entry::Publish(PublishEntry {
