@@ -1,10 +1,10 @@
 //! The messages at `inbox/<user>/error`, and their limit.
 
-use crate::rooms::topics::{self, TopicKind};
-use crate::rooms::{json, rfc3339};
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{Attempt, Notice, Refusal, WallTime};
 use roommq_broker::rate_limiter::RateLimiters;
+use roommq_rooms::topics::{self, TopicKind};
+use roommq_rooms::{json, rfc3339};
 use serde::Serialize;
 
 /// One message at `inbox/<user>/error`.

@@ -13,12 +13,11 @@ mod filters;
 mod inbox_error;
 mod login;
 mod random;
-mod rooms;
 mod rules;
 mod scram;
 mod users;
 
-pub use rooms::{EventKind, PresenceState, RoomEvent, RoomInfo, RosterEntry, topics};
+pub use roommq_rooms::{EventKind, PresenceState, RoomEvent, RoomInfo, RosterEntry, topics};
 pub use users::{Users, UsersError, load_users, set_password};
 
 use authorize::ClaimedIdentity;
@@ -32,7 +31,7 @@ use roommq_broker::policy::{
 };
 use roommq_broker::rate_limiter::RateLimiters;
 use roommq_config::Settings;
-use rooms::LaneRooms;
+use roommq_rooms::LaneRooms;
 use rules::{Rules, RulesMemo};
 use scram::{DecoyKey, Exchange, Verifiers};
 use std::sync::Arc;

@@ -145,7 +145,7 @@ impl<'a> Story<'a> {
             content_type: self.rng.one_in(2).then_some("text/plain"),
             response_topic: self.rng.one_in(4).then_some("answers"),
             correlation_data: self.rng.one_in(4).then_some(b"\x00\x01".as_slice()),
-            user_properties: vec![("a", "b"); usize::from(self.rng.one_in(3))],
+            user_properties: vec![("a".into(), "b".into()); usize::from(self.rng.one_in(3))].into(),
         });
         let entry = PublishEntry {
             origin: sender
@@ -156,7 +156,7 @@ impl<'a> Story<'a> {
             payload: &payload,
             qos: self.qos(),
             retain: self.rng.one_in(2),
-            properties: properties.map(Box::new),
+            properties,
         };
         self.append(&Entry::Publish(entry), lanes);
     }

@@ -1,8 +1,8 @@
 //! A hook without rules.
 
 use crate::actor::Actor;
+use crate::errors::RestoreError;
 use crate::hook::{HookContext, LaneHook, LaneHooks, Limit, Message, Request, Verdict};
-use crate::restore::RestoreError;
 use roommq_mqtt::Refusal;
 use roommq_mqtt::session::Mark;
 

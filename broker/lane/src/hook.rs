@@ -1,7 +1,7 @@
 //! The owner of a lane's rules: it sees each entry in the lane's order and answers with effects.
 
 use super::actor::Actor;
-use super::restore::RestoreError;
+use super::errors::{RestoreError, RulesError};
 use super::wall_time::WallTime;
 use bytes::Bytes;
 use roommq_mqtt::Refusal;
@@ -94,18 +94,6 @@ pub trait LaneHooks: Send + Sync + 'static {
     /// entry, so equal configurations should give equal bytes.
     fn rules(&self) -> Vec<u8> {
         Vec::new()
-    }
-}
-
-/// Why the rules of a lane cannot be read, in a few words for people.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the rules of a lane cannot be read: {0}")]
-pub struct RulesError(String);
-
-impl RulesError {
-    /// An error with this reason.
-    pub fn new(reason: impl Into<String>) -> RulesError {
-        RulesError(reason.into())
     }
 }
 

@@ -24,6 +24,7 @@ mod actor;
 mod allow_all;
 mod batch;
 mod entry;
+mod errors;
 mod fanout;
 mod hook;
 mod index;
@@ -35,7 +36,6 @@ mod mount;
 mod outcome;
 mod publish;
 mod replay;
-mod restore;
 mod resume;
 mod retained;
 mod rules;
@@ -58,9 +58,10 @@ pub use entry::{
     DisconnectEntry, Entry, FilterEntry, PropertiesEntry, PublishEntry, SubscribeEntry,
     UnsubscribeEntry,
 };
+pub use errors::{RestoreError, RulesError};
 pub use hook::{
-    Effect, EndReason, HookContext, LaneHook, LaneHooks, Limit, Message, Notice, Request,
-    RulesError, Stamps, Verdict,
+    Effect, EndReason, HookContext, LaneHook, LaneHooks, Limit, Message, Notice, Request, Stamps,
+    Verdict,
 };
 pub use index::Index;
 pub use lane::Lane;
@@ -68,7 +69,6 @@ pub use lane_of::{lane_of, lane_of_filter, spans_lanes, spread};
 pub use mount::Mount;
 pub use outcome::{Act, Forms, Made, NEVER, Outcome, Outgoing, Source, Target};
 pub use publish::{UserProperty, stamped_properties};
-pub use restore::RestoreError;
 pub use retained::{RetainedLimits, RetainedMessage, RetainedStore};
 pub use roommq_mqtt::Refusal;
 /// A number that a hook attaches to an accepted message and gets back when stamps are needed. Only the hook reads it.

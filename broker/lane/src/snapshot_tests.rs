@@ -78,11 +78,11 @@ fn lane() -> Lane {
             content_type: Some("text/plain"),
             response_topic: Some("r"),
             correlation_data: Some(&[0, 255]),
-            user_properties: vec![("name", "value")],
+            user_properties: vec![("name".into(), "value".into())].into(),
         };
         let entry = PublishEntry {
             retain: true,
-            properties: Some(Box::new(properties)),
+            properties: Some(properties),
             ..PublishEntry::of_server(topic, b"payload")
         };
         apply(&mut lane, 6, &Entry::Publish(entry));

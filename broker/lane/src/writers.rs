@@ -11,7 +11,7 @@
 //! ```
 
 use super::batch::BatchHeader;
-use super::restore::RestoreError;
+use super::errors::RestoreError;
 
 /// What a lane does with a batch. Only [`Take`](Self::Take) changes the lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -138,6 +138,7 @@ fn statements_are_named_beside_the_code_that_obeys_them() {
             "broker/src/",
             "broker/lane/src/",
             "broker/mqtt/src/",
+            "bridge/rooms/src/",
             "bridge/src/",
         ]
         .iter()

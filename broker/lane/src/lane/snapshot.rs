@@ -76,6 +76,7 @@ impl Lane {
 
     /// A hash of the state. Lanes that have applied the same entries have equal digests, whatever
     /// their nodes do.
+    #[must_use]
     pub fn digest(&self) -> [u8; 16] {
         self.snapshot(&mut Vec::new())
     }
@@ -121,6 +122,7 @@ impl Lane {
     }
 
     /// The tags of the sections in which the states of two lanes differ.
+    #[must_use]
     pub fn differing_sections(&self, other: &Lane) -> Vec<u8> {
         let (mut one, mut two) = (Vec::new(), Vec::new());
         self.snapshot(&mut one);
@@ -134,6 +136,7 @@ impl Lane {
 
     /// Key, generation and time of each timer that has not fired, in milliseconds of lane
     /// time. A node sets them when it has restored the lane.
+    #[must_use]
     pub fn timers(&self) -> Vec<(&str, u64, u64)> {
         self.timers.snapshot()
     }

@@ -18,7 +18,7 @@ pub(crate) struct MessageImage<'a> {
     payload: &'a [u8],
     qos: QoS,
     #[serde(borrow)]
-    properties: Option<Box<PropertiesEntry<'a>>>,
+    properties: Option<PropertiesEntry<'a>>,
     limit: Limit,
 }
 
@@ -82,11 +82,7 @@ impl MessageImage<'_> {
                 content_type: p.content_type.map(Into::into),
                 response_topic: p.response_topic.map(Into::into),
                 correlation_data: p.correlation_data.map(Bytes::copy_from_slice),
-                user_properties: p
-                    .user_properties
-                    .iter()
-                    .map(|(name, value)| ((*name).into(), (*value).into()))
-                    .collect(),
+                user_properties: p.user_properties.into_owned(),
             };
             Box::new(properties)
         });

@@ -1,6 +1,16 @@
-//! Why the state of a lane, or of its hook, cannot be restored.
+//! Why the rules or the state of a lane, or of its hook, cannot be read.
 
-use crate::RulesError;
+/// Why the rules of a lane cannot be read, in a few words for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the rules of a lane cannot be read: {0}")]
+pub struct RulesError(String);
+
+impl RulesError {
+    /// An error with this reason.
+    pub fn new(reason: impl Into<String>) -> RulesError {
+        RulesError(reason.into())
+    }
+}
 
 /// Why a snapshot cannot be restored. Each text says what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The roster: one retained JSON object for each member of a room.
 
 use super::time::rfc3339;
-use roommq_broker::policy::WallTime;
+use roommq_lane::WallTime;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 

@@ -1,6 +1,6 @@
 //! The epoch of a room, and the position of a message in it.
 
-use roommq_broker::policy::WallTime;
+use roommq_lane::WallTime;
 use roommq_mqtt::session::Mark;
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -14,7 +14,7 @@ use super::refusal::refused;
 use super::room::{Room, not_a_member};
 use super::time::rfc3339;
 use super::topics::{self, FilterScope, TopicKind};
-use roommq_broker::policy::{
+use roommq_lane::{
     Actor, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal, Request,
     RestoreError, RulesError, SessionId, Stamps, Verdict, WallTime,
 };

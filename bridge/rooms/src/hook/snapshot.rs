@@ -5,7 +5,7 @@
 use super::super::room::Room;
 use super::super::room::snapshot::RoomImage;
 use super::{LaneRooms, SessionRooms};
-use roommq_broker::policy::{RestoreError, SessionId};
+use roommq_lane::{RestoreError, SessionId};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use std::collections::{BTreeSet, HashMap};

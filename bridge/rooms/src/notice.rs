@@ -3,7 +3,7 @@
 use super::refusal::{not_authorized, refused};
 use super::time::rfc3339;
 use bytes::Bytes;
-use roommq_broker::policy::WallTime;
+use roommq_lane::WallTime;
 use roommq_mqtt::Refusal;
 use roommq_mqtt::packet::ReasonCode;
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use super::super::membership::Members;
 use super::super::membership::snapshot::MembersImage;
 use super::super::room_policy::RoomPolicy;
 use super::Room;
-use roommq_broker::policy::{RestoreError, SessionId};
+use roommq_lane::{RestoreError, SessionId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Times as people and programs read them.
 
-use roommq_broker::policy::WallTime;
+use roommq_lane::WallTime;
 
 /// The latest time that is shown, in milliseconds since the Unix epoch. Later ones are shown as this
 /// one, since the year has four digits.

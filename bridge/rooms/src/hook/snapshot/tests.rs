@@ -5,7 +5,7 @@ use super::super::super::topics;
 use super::super::tests::{Lane, who};
 use super::*;
 use proptest::prelude::*;
-use roommq_broker::policy::{LaneHook, Message};
+use roommq_lane::{LaneHook, Message};
 
 fn empty() -> Lane {
     Lane::new(policies(Creators::Anyone, LIMITS))

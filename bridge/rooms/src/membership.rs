@@ -1,7 +1,7 @@
 //! The members of a room. A member has devices, and a device has the filters by which it joined.
 
 use super::presence::MemberState;
-use roommq_broker::policy::{Actor, SessionId, WallTime};
+use roommq_lane::{Actor, SessionId, WallTime};
 use std::collections::{HashMap, HashSet};
 
 pub(crate) mod snapshot;

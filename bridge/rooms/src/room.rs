@@ -7,9 +7,7 @@ use super::refusal::{not_authorized, refused};
 use super::room_policy::{RoomLimits, RoomPolicies, RoomPolicy};
 use super::topics;
 use bytes::Bytes;
-use roommq_broker::policy::{
-    Actor, Effect, EndReason, HookContext, Limit, Message, Refusal, Verdict,
-};
+use roommq_lane::{Actor, Effect, EndReason, HookContext, Limit, Message, Refusal, Verdict};
 use roommq_mqtt::packet::ReasonCode;
 use std::sync::Arc;
 

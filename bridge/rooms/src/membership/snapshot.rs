@@ -2,7 +2,7 @@
 
 use super::super::presence::MemberState;
 use super::{Device, Member, Members};
-use roommq_broker::policy::{RestoreError, SessionId, WallTime};
+use roommq_lane::{RestoreError, SessionId, WallTime};
 use serde::{Deserialize, Serialize};
 
 /// By user.
