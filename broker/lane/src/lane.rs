@@ -279,8 +279,10 @@ impl Lane {
 
     /// Removes a session and its subscriptions.
     pub(super) fn remove_session(&mut self, slot: Slot, outcome: &mut Outcome) {
+        // Sorted: the index must not depend on the order of a hash set.
+        let filters = self.subscribers.filters(slot);
         if let Some(subscriber) = self.subscribers.remove(slot) {
-            for filter in subscriber.filters {
+            for filter in filters {
                 self.subscriptions.remove(&filter, slot);
             }
             outcome.acts.push(Act::Unlinked {

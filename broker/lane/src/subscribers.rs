@@ -80,8 +80,7 @@ impl Subscribers {
         Some(slot)
     }
 
-    /// The filters of the session at `slot`, sorted: what follows from them must not depend on the
-    /// order of a hash set.
+    /// The filters of the session at `slot`, sorted.
     pub(super) fn filters(&self, slot: Slot) -> Vec<Box<str>> {
         let filters = self.get(slot).map(|s| s.filters.iter().cloned());
         let mut filters: Vec<_> = filters.into_iter().flatten().collect();
