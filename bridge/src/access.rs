@@ -8,11 +8,11 @@
 //! checked, as for rooms ([decision 14](../../docs/decisions/0014-access-rules.md)).
 
 use crate::filters::{covers, levels, overlaps};
-use crate::rooms::topics;
-use crate::rooms::{OutsideTopics, not_authorized};
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{Principal, Refusal};
 use roommq_config::{AccessRule, NamePattern, Permission, Settings};
+use roommq_rooms::topics;
+use roommq_rooms::{OutsideTopics, not_authorized};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::str::Split;

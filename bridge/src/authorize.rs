@@ -4,12 +4,12 @@
 //! file travel to the lane as a proof in the entry.
 
 use crate::filters::starts_wild;
-use crate::rooms::topics::{self, FilterScope, TopicKind};
-use crate::rooms::{Creators, JoinProof, no_room, not_authorized, refused};
 use crate::rules::Rules;
 use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
 use roommq_broker::policy::{Mount, Principal, PublishPermit, Refusal, SubscribeGrant};
 use roommq_config::SysReaders;
+use roommq_rooms::topics::{self, FilterScope, TopicKind};
+use roommq_rooms::{Creators, JoinProof, no_room, not_authorized, refused};
 
 /// The user that a CONNECT claims to be, and by what.
 #[derive(Debug, PartialEq, Eq)]

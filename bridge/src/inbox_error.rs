@@ -1,10 +1,10 @@
 //! The messages at `inbox/<user>/error`, and their limit.
 
-use crate::rooms::topics::{self, TopicKind};
-use crate::rooms::{json, rfc3339};
 use roommq_broker::packet::ReasonCode;
-use roommq_broker::policy::{Attempt, Notice, Refusal};
+use roommq_broker::policy::{Attempt, Notice, Refusal, WallTime};
 use roommq_broker::rate_limiter::RateLimiters;
+use roommq_rooms::topics::{self, TopicKind};
+use roommq_rooms::{json, rfc3339};
 use serde::Serialize;
 
 /// One message at `inbox/<user>/error`.
@@ -20,9 +20,8 @@ struct InboxError<'a> {
     at: String,
 }
 
-/// The error message to `user`'s inbox about a refusal. `at` is in milliseconds since the Unix
-/// epoch.
-pub(crate) fn error(user: &str, attempt: Attempt<'_>, refusal: &Refusal, at: u64) -> Notice {
+/// The error message to `user`'s inbox about a refusal.
+pub(crate) fn error(user: &str, attempt: Attempt<'_>, refusal: &Refusal, at: WallTime) -> Notice {
     let (filter, topic) = match attempt {
         Attempt::Subscribe(filter) => (Some(filter), None),
         Attempt::Publish(topic) => (None, Some(topic)),
@@ -94,13 +93,18 @@ mod tests {
 
     #[test]
     fn an_error_names_the_filter_or_topic() {
-        let notice = error("al", Attempt::Subscribe("rooms/a/#"), &refusal(), 0);
+        let notice = error(
+            "al",
+            Attempt::Subscribe("rooms/a/#"),
+            &refusal(),
+            WallTime(0),
+        );
         assert_eq!(notice.topic, "inbox/al/error");
         assert_eq!(
             notice.payload,
             r#"{"error":"full","code":151,"reason":"full, 50 of 50","filter":"rooms/a/#","at":"1970-01-01T00:00:00.000Z"}"#
         );
-        let notice = error("al", Attempt::Publish("rooms/a"), &refusal(), 0);
+        let notice = error("al", Attempt::Publish("rooms/a"), &refusal(), WallTime(0));
         let text = String::from_utf8(notice.payload.to_vec()).unwrap();
         assert!(
             text.contains(r#""topic":"rooms/a""#) && !text.contains("filter"),

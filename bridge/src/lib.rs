@@ -13,12 +13,11 @@ mod filters;
 mod inbox_error;
 mod login;
 mod random;
-mod rooms;
 mod rules;
 mod scram;
 mod users;
 
-pub use rooms::{EventKind, PresenceState, RoomEvent, RoomInfo, RosterEntry, topics};
+pub use roommq_rooms::{EventKind, PresenceState, RoomEvent, RoomInfo, RosterEntry, topics};
 pub use users::{Users, UsersError, load_users, set_password};
 
 use authorize::ClaimedIdentity;
@@ -28,11 +27,11 @@ use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{
     Attempt, AuthExchange, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy,
-    Principal, PublishPermit, Refusal, SubscribeGrant,
+    Principal, PublishPermit, Refusal, SubscribeGrant, WallTime,
 };
 use roommq_broker::rate_limiter::RateLimiters;
 use roommq_config::Settings;
-use rooms::LaneRooms;
+use roommq_rooms::LaneRooms;
 use rules::{Rules, RulesMemo};
 use scram::{DecoyKey, Exchange, Verifiers};
 use std::sync::Arc;
@@ -154,11 +153,12 @@ impl Policy for Bridge {
         attempt: Attempt<'_>,
         refusal: &Refusal,
         now: u64,
+        wall: WallTime,
     ) -> Option<Notice> {
         let (Attempt::Subscribe(name) | Attempt::Publish(name)) = attempt;
         let key = inbox_error::error_key(&who.user, name, refusal.code);
         let admitted = self.errors.lock().admit(key, now).is_some();
-        admitted.then(|| inbox_error::error(&who.user, attempt, refusal, now))
+        admitted.then(|| inbox_error::error(&who.user, attempt, refusal, wall))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Enhanced authentication (5.0, 4.12) by SCRAM-SHA-256, as the broker asks for it.
 
 use crate::authorize;
-use crate::rooms::{not_authorized, refused};
 use crate::scram::{Exchange, METHOD, ScramError, ScramReply};
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
 use roommq_broker::policy::{AuthExchange, AuthStep, BoxFuture, Refusal};
+use roommq_rooms::{not_authorized, refused};
 
 /// Refuses any other authentication method with 0x8C [MQTT-4.12.0-1].
 pub(crate) fn check_method(method: &str) -> Result<(), Refusal> {

@@ -2,13 +2,13 @@
 //! encoded for the lanes, which decide by what comes in their logs.
 
 use crate::access::AccessRules;
-use crate::rooms::topics;
-use crate::rooms::{
-    CompiledRules, Creators, RoomLimits, RoomPolicies, RoomPolicy, RoomRules, RulesReader,
-};
 use parking_lot::Mutex;
 use roommq_broker::policy::RulesError;
 use roommq_config::{PublishRule, RoomAccess, RoomCreation, RoomRule, Settings, SysReaders};
+use roommq_rooms::topics;
+use roommq_rooms::{
+    CompiledRules, Creators, RoomLimits, RoomPolicies, RoomPolicy, RoomRules, RulesReader,
+};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -161,9 +161,9 @@ fn names_one(pattern: &str) -> bool {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::rooms::OutsideTopics;
     use proptest::prelude::*;
     use roommq_config::{AccessRule, NamePattern, Permission};
+    use roommq_rooms::OutsideTopics;
 
     /// A rule as the loader would make it. An empty `list` is an open room; a `limit` of 0 is no
     /// limit.

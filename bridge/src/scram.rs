@@ -13,9 +13,9 @@ pub(crate) use error::ScramError;
 pub(crate) use verifier::{FEWEST_ITERATIONS, METHOD, SALT, Verifier};
 pub(crate) use verifiers::{DecoyKey, Verifiers};
 
-use crate::rooms::topics;
 use base64ct::{Base64, Encoding as _};
 use message::{ClientFinal, ClientFirst};
+use roommq_rooms::topics;
 use std::borrow::Cow;
 use std::sync::Arc;
 

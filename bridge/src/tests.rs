@@ -2,7 +2,7 @@
 use super::*;
 use bytes::Bytes;
 use roommq_broker::packet::ReasonCode;
-use roommq_broker::policy::{Actor, AuthStep, HookContext, SessionId};
+use roommq_broker::policy::{Actor, AuthStep, HookContext, SessionId, WallTime};
 use roommq_config::Permission;
 
 fn request(user_name: Option<&str>, password: Option<&'static [u8]>) -> ConnectRequest {
@@ -77,7 +77,15 @@ fn an_error_message_is_sent_once_a_second() {
     let bridge = Bridge::new(&Settings::default(), Users::default());
     let who = authorize::principal("al");
     let refusal = authorize::wrong_credentials();
-    let tell = |now| bridge.notice(&who, Attempt::Publish("rooms/a"), &refusal, now);
+    let tell = |now| {
+        bridge.notice(
+            &who,
+            Attempt::Publish("rooms/a"),
+            &refusal,
+            now,
+            WallTime(0),
+        )
+    };
     assert_eq!(tell(1_000).unwrap().topic, "inbox/al/error");
     assert!(tell(1_500).is_none());
     assert!(tell(2_000).is_some());
@@ -134,6 +142,7 @@ fn a_lane_shows_topics_outside_rooms_as_the_settings_say() {
         let mut hook = bridge.open(0);
         let mut cx = HookContext {
             now: 0,
+            wall: WallTime(0),
             position: 1,
             effects: &mut Vec::new(),
         };

@@ -15,12 +15,12 @@
 //! file, so that a client cannot tell them from users.
 
 use crate::random::random_bytes;
-use crate::rooms::topics;
 use crate::scram::{self, DecoyKey, Verifier};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Argon2, Params};
 use base64ct::{Base64, Encoding as _};
+use roommq_rooms::topics;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;

@@ -66,8 +66,8 @@ impl RateLimiter {
         self.take(now)
     }
 
-    /// Whether a report is allowed at `now`. Only the distance to the last report counts, not the order: after the clock is
-    /// set back, reports must not stop for long.
+    /// Whether a report is allowed at `now`. Only the distance to the last report counts, not the order: each lane has a
+    /// time of its own.
     fn is_open(&self, now: u64) -> bool {
         self.reported
             .is_none_or(|reported| now.abs_diff(reported) >= self.interval)
@@ -138,7 +138,7 @@ mod tests {
             "no event since the last report"
         );
         limiter.note(1);
-        assert_eq!(limiter.take(0), Some(1), "the clock was set back");
+        assert_eq!(limiter.take(0), Some(1), "the time of another lane");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use parking_lot::Mutex;
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{
     Actor, AllowAll, Attempt, BoxFuture, ConnectRequest, HookContext, LaneHook, LaneHooks, Message,
-    Notice, Policy, Principal, PublishPermit, Refusal, Request, SubscribeGrant, Verdict,
+    Notice, Policy, Principal, PublishPermit, Refusal, Request, RestoreError, SubscribeGrant,
+    Verdict, WallTime,
 };
 use roommq_broker::{Options, Server};
 use roommq_config::{Endpoint, Settings};
@@ -94,7 +95,14 @@ impl Policy for Judged {
         AllowAll.publish(who, topic, retain)
     }
 
-    fn notice(&self, _: &Principal, _: Attempt<'_>, _: &Refusal, _: u64) -> Option<Notice> {
+    fn notice(
+        &self,
+        _: &Principal,
+        _: Attempt<'_>,
+        _: &Refusal,
+        _: u64,
+        _: WallTime,
+    ) -> Option<Notice> {
         None
     }
 }
@@ -139,6 +147,12 @@ impl LaneHook for Applied {
 
     fn may_see(&self, who: Actor<'_>, topic: &str) -> bool {
         AllowAll.may_see(who, topic)
+    }
+    fn snapshot(&self, _: &mut Vec<u8>) -> u16 {
+        0
+    }
+    fn restore(&mut self, _: u16, _: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{
     AllowAll, Attempt, BoxFuture, ConnectRequest, Notice, Policy, Principal, PublishPermit,
-    Refusal, SubscribeGrant,
+    Refusal, SubscribeGrant, WallTime,
 };
 use roommq_broker::{Options, Server};
 use roommq_config::{Endpoint, Settings};
@@ -50,7 +50,14 @@ impl Policy for Undecided {
         AllowAll.publish(who, topic, retain)
     }
 
-    fn notice(&self, _: &Principal, _: Attempt<'_>, _: &Refusal, _: u64) -> Option<Notice> {
+    fn notice(
+        &self,
+        _: &Principal,
+        _: Attempt<'_>,
+        _: &Refusal,
+        _: u64,
+        _: WallTime,
+    ) -> Option<Notice> {
         None
     }
 }

@@ -1,6 +1,6 @@
 //! The errors of an exchange.
 
-use crate::rooms::topics::BadUserName;
+use roommq_rooms::topics::BadUserName;
 
 /// Why an exchange failed. The texts go to the peer: they tell nothing about users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
-use crate::rooms::topics::BadUserName;
 use proptest::prelude::*;
+use roommq_rooms::topics::BadUserName;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 

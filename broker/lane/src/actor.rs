@@ -19,6 +19,6 @@ pub struct Actor<'a> {
     pub session: SessionId,
     /// The number of the session's connection, from 1. Lanes ignore entries of an earlier connection.
     pub connection: u32,
-    /// The client's user, as in [`Principal::user`].
+    /// The client's user, in the form that the name has as a topic level.
     pub user: &'a str,
 }

@@ -1,6 +1,7 @@
 //! A hook without rules.
 
 use crate::actor::Actor;
+use crate::errors::RestoreError;
 use crate::hook::{HookContext, LaneHook, LaneHooks, Limit, Message, Request, Verdict};
 use roommq_mqtt::Refusal;
 use roommq_mqtt::session::Mark;
@@ -40,5 +41,13 @@ impl LaneHook for AllowAll {
 
     fn may_see(&self, _: Actor<'_>, _: &str) -> bool {
         true
+    }
+
+    fn snapshot(&self, _: &mut Vec<u8>) -> u16 {
+        0
+    }
+
+    fn restore(&mut self, _: u16, _: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
     }
 }

@@ -1,15 +1,16 @@
 //! A batch: entries that take one place in a lane's log together, and the header before them.
 
 use super::entry::Entry;
-use crate::RulesError;
+use crate::{RulesError, WallTime};
 use bytes::{Buf, BufMut, Bytes};
+use std::borrow::Borrow;
 
 /// The format that this version writes, and the latest that it can read.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 /// The oldest version that can read what this one writes. A change to [`Entry`] or to the header
 /// that older versions cannot read sets it to [`FORMAT`].
-const MIN_READER: u8 = 3;
+const MIN_READER: u8 = 4;
 
 /// Entries of a batch, at most.
 pub const BATCH_ENTRIES: usize = 1_024;
@@ -24,7 +25,7 @@ const HEADER_LEN: usize = CHECKSUM_AT + 4;
 /// Where the checksum is in it.
 const CHECKSUM_AT: usize = 38;
 
-/// The identity of a batch in its lane, and its time.
+/// The identity of a batch in its lane, and the time of its entries.
 ///
 /// The writer gives its batches the numbers 1, 2, 3 and so on in each lane, and begins again at 1
 /// in each term. So a lane recognizes a batch that comes twice, and one that is missing.
@@ -36,10 +37,10 @@ pub struct BatchHeader {
     pub term: u64,
     /// Counts the batches of this writer and term in the lane, from 1, without holes.
     pub number: u64,
-    /// When the batch got its number, in milliseconds since the Unix epoch.
+    /// When the batch got its number, in milliseconds of lane time.
     pub at: u64,
-    /// The same by the clock that people see. Today it is `at`.
-    pub wall: u64,
+    /// The same by the clock that people see.
+    pub wall: WallTime,
 }
 
 /// Entries that are appended to one lane's log together.
@@ -56,8 +57,7 @@ pub struct BatchHeader {
 /// A batch takes one place in the lane's order: no other entry comes between its entries. It is
 /// bounded by [`BATCH_ENTRIES`] and [`BATCH_BYTES`], but a single entry of any size fits.
 ///
-/// A batch that is applied in place is never [sealed](Self::seal): its [`BatchHeader`] is a value
-/// beside it.
+/// Entries that are applied in place are never encoded: their [`BatchHeader`] is a value beside them.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The entries, behind a gap for the header. Empty if there is no entry.
@@ -103,12 +103,12 @@ impl Batch {
     }
 
     /// As few batches as the entries need, in their order.
-    pub fn all_of<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Vec<Self> {
+    pub fn all_of<'a>(entries: impl IntoIterator<Item: Borrow<Entry<'a>>>) -> Vec<Self> {
         let mut batches: Vec<Batch> = Vec::new();
         for entry in entries {
-            let last = batches.last_mut();
-            if last.is_none_or(|batch| batch.push(&entry).is_err()) {
-                batches.push(Batch::of(&entry));
+            let (entry, last) = (entry.borrow(), batches.last_mut());
+            if last.is_none_or(|batch| batch.push(entry).is_err()) {
+                batches.push(Batch::of(entry));
             }
         }
         batches
@@ -140,22 +140,10 @@ impl Batch {
         self.entries += usize::from(entry.encode(&mut self.bytes));
     }
 
-    /// How many entries are in the batch.
-    #[must_use]
-    pub fn entries(&self) -> usize {
-        self.entries
-    }
-
     /// The bytes that the sealed batch has.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         self.bytes.len().max(HEADER_LEN)
-    }
-
-    /// The entries, in order.
-    #[must_use]
-    pub fn read(&self) -> Entries<'_> {
-        Entries(self.bytes.get(HEADER_LEN..).unwrap_or_default())
     }
 
     /// The encoded batch, for a log. A log may hold it for long, so spare capacity is given back.
@@ -170,7 +158,7 @@ impl Batch {
         fields.put_u64_le(header.term);
         fields.put_u64_le(header.number);
         fields.put_u64_le(header.at);
-        fields.put_u64_le(header.wall);
+        fields.put_u64_le(header.wall.0);
         let checksum = crc32c::crc32c_append(entries, &self.bytes[..CHECKSUM_AT]);
         self.bytes[CHECKSUM_AT..HEADER_LEN].copy_from_slice(&checksum.to_le_bytes());
         self.bytes.into_boxed_slice().into()
@@ -198,7 +186,7 @@ pub fn read(batch: &[u8]) -> Result<(BatchHeader, Entries<'_>), BatchError> {
         term: header.get_u64_le(),
         number: header.get_u64_le(),
         at: header.get_u64_le(),
-        wall: header.get_u64_le(),
+        wall: WallTime(header.get_u64_le()),
     };
     if header.get_u32_le() != checksum {
         return Err(BatchError::Checksum);
@@ -253,7 +241,7 @@ mod tests {
         term: 2,
         number: 3,
         at: 4,
-        wall: 5,
+        wall: WallTime(5),
     };
 
     #[test]
@@ -264,38 +252,33 @@ mod tests {
             content_type: Some("text/plain"),
             response_topic: None,
             correlation_data: Some(&[1, 2]),
-            user_properties: vec![("a", "b")],
+            user_properties: vec![("a".into(), "b".into())].into(),
         };
         let entries = [
             Entry::Publish(PublishEntry {
-                at: 1,
                 origin: Some(WHO),
                 topic: "a/b",
                 payload: b"hi",
                 qos: QoS::AtLeastOnce,
                 retain: true,
-                properties: Some(Box::new(properties)),
+                properties: Some(properties),
             }),
             Entry::Unsubscribe(UnsubscribeEntry {
-                at: 2,
                 who: WHO,
                 request_id: 3,
                 filters: vec![(0, "a/#")],
             }),
             Entry::Ended(DisconnectEntry {
-                at: 3,
                 who: WHO,
                 reason: EndReason::Lost("why".into()),
                 sent: MessageNo::NONE,
                 authenticated: false,
             }),
             Entry::Timer {
-                at: 4,
                 key: "k",
                 generation: 5,
             },
             Entry::Disconnected(DisconnectEntry {
-                at: 5,
                 who: WHO,
                 reason: EndReason::Orderly,
                 sent: MessageNo::NONE,
@@ -317,13 +300,19 @@ mod tests {
         assert_eq!(entries_of(sealed), entries);
     }
 
+    impl Batch {
+        fn read(&self) -> Entries<'_> {
+            Entries(&self.bytes[HEADER_LEN..])
+        }
+    }
+
     fn entries_of(entries: Entries<'_>) -> Vec<Entry<'_>> {
         entries.map(Result::unwrap).collect()
     }
 
     /// A message by the server with so many bytes.
     fn message(payload: &[u8]) -> Entry<'_> {
-        Entry::Publish(PublishEntry::of_server(0, "t", payload))
+        Entry::Publish(PublishEntry::of_server("t", payload))
     }
 
     #[test]
@@ -374,7 +363,7 @@ mod tests {
     #[test]
     fn a_header_has_its_bytes_in_the_order_of_the_format() {
         let expected = [
-            &[3, 3][..],
+            &[4, 4][..],
             &[1, 0, 0, 0],
             &[2, 0, 0, 0, 0, 0, 0, 0],
             &[3, 0, 0, 0, 0, 0, 0, 0],
@@ -395,7 +384,7 @@ mod tests {
         (bytes[0], bytes[1]) = (9, 8);
         assert_eq!(
             read(&bytes).unwrap_err().to_string(),
-            "a batch needs a version that reads format 8, and this one reads up to format 3; \
+            "a batch needs a version that reads format 8, and this one reads up to format 4; \
              restart the server with the version that wrote the batch"
         );
     }
@@ -416,7 +405,7 @@ mod tests {
         fn headers()(
             writer: u32, term: u64, number: u64, at: u64, wall: u64
         ) -> BatchHeader {
-            BatchHeader { writer, term, number, at, wall }
+            BatchHeader { writer, term, number, at, wall: WallTime(wall) }
         }
     }
 

@@ -1,15 +1,17 @@
 //! The entries of a lane's log, and how one is encoded.
 //!
-//! An entry is self-contained: it carries ids instead of pointers, its own time, and everything
-//! that the policy decided before. Every node that applies the same log therefore reaches the same
-//! state.
+//! An entry is self-contained: it carries ids instead of pointers, and everything that the policy
+//! decided before. Its time is that of its batch. Every node that applies the same log therefore
+//! reaches the same state.
 
 use crate::{Actor, EndReason, Mount, Request, SessionId};
 use bytes::Bytes;
+use bytestring::ByteString;
 use postcard::ser_flavors::Flavor;
 use roommq_mqtt::packet::{PublishProperties, QoS, SubscribeOptions};
 use roommq_mqtt::session::{Done, MessageNo};
 use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
 
 /// One thing that happens in a lane.
 ///
@@ -45,8 +47,6 @@ pub enum Entry<'a> {
     Resume(SubscribeEntry<'a>),
     /// A timer that this lane had asked for has fired.
     Timer {
-        /// When it fired, in milliseconds since the Unix epoch.
-        at: u64,
         /// The key that it was set by: the hook's own, or the lane's for retained messages that
         /// expire.
         key: &'a str,
@@ -69,9 +69,6 @@ pub enum Entry<'a> {
 /// An application message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PublishEntry<'a> {
-    /// When the server received it, in milliseconds since the Unix epoch. Its expiry counts from
-    /// here.
-    pub at: u64,
     /// The sender. None: the server itself, which no hook judges.
     #[serde(borrow)]
     pub origin: Option<Actor<'a>>,
@@ -85,15 +82,14 @@ pub struct PublishEntry<'a> {
     /// Whether the sender asks to retain it.
     pub retain: bool,
     /// None if no property is set.
-    pub properties: Option<Box<PropertiesEntry<'a>>>,
+    pub properties: Option<PropertiesEntry<'a>>,
 }
 
 impl<'a> PublishEntry<'a> {
     /// A message of the server itself: QoS 1, not retained, without properties.
     #[must_use]
-    pub fn of_server(at: u64, topic: &'a str, payload: &'a [u8]) -> Self {
+    pub fn of_server(topic: &'a str, payload: &'a [u8]) -> Self {
         PublishEntry {
-            at,
             origin: None,
             topic,
             payload,
@@ -118,16 +114,13 @@ pub struct PropertiesEntry<'a> {
     #[serde(borrow)]
     /// As the sender set it.
     pub correlation_data: Option<&'a [u8]>,
-    #[serde(borrow)]
-    /// Name and value, in the order in which the sender set them.
-    pub user_properties: Vec<(&'a str, &'a str)>,
+    /// In the order in which the sender set them. Borrowed unless the entry was decoded.
+    pub user_properties: Cow<'a, [(ByteString, ByteString)]>,
 }
 
 /// Filters that a session asks for, in a SUBSCRIBE or when it is resumed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubscribeEntry<'a> {
-    /// In milliseconds since the Unix epoch.
-    pub at: u64,
     #[serde(borrow)]
     /// The client.
     pub who: Actor<'a>,
@@ -176,8 +169,6 @@ impl<'a> FilterEntry<'a> {
 /// Filters that a session gives up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnsubscribeEntry<'a> {
-    /// In milliseconds since the Unix epoch.
-    pub at: u64,
     #[serde(borrow)]
     /// The client.
     pub who: Actor<'a>,
@@ -191,8 +182,6 @@ pub struct UnsubscribeEntry<'a> {
 /// A session that lost its connection, or that ended: the variant of [`Entry`] says which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DisconnectEntry<'a> {
-    /// In milliseconds since the Unix epoch.
-    pub at: u64,
     #[serde(borrow)]
     /// The client.
     pub who: Actor<'a>,
@@ -244,28 +233,24 @@ impl<'a> Entry<'a> {
 
 impl<'a> PropertiesEntry<'a> {
     /// The properties as an entry carries them; none if no property is set.
-    pub fn of(p: &'a PublishProperties) -> Option<Box<Self>> {
+    pub fn of(p: &'a PublishProperties) -> Option<Self> {
         if *p == PublishProperties::default() {
             return None;
         }
-        Some(Box::new(PropertiesEntry {
+        Some(PropertiesEntry {
             payload_format_indicator: p.payload_format_indicator,
             message_expiry: p.message_expiry,
             content_type: p.content_type.as_deref(),
             response_topic: p.response_topic.as_deref(),
             correlation_data: p.correlation_data.as_deref(),
-            user_properties: p
-                .user_properties
-                .iter()
-                .map(|(n, v)| (&**n, &**v))
-                .collect(),
-        }))
+            user_properties: Cow::Borrowed(&p.user_properties),
+        })
     }
 }
 
 /// Encodes behind the bytes of a vector. Unlike postcard's own flavors it copies a string at once
 /// also where nothing is optimized, as in tests.
-struct Behind<'a>(&'a mut Vec<u8>);
+pub(super) struct Behind<'a>(pub &'a mut Vec<u8>);
 
 impl Flavor for Behind<'_> {
     type Output = ();

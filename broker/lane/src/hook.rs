@@ -1,6 +1,8 @@
 //! The owner of a lane's rules: it sees each entry in the lane's order and answers with effects.
 
 use super::actor::Actor;
+use super::errors::{RestoreError, RulesError};
+use super::wall_time::WallTime;
 use bytes::Bytes;
 use roommq_mqtt::Refusal;
 use roommq_mqtt::session::Mark;
@@ -53,9 +55,9 @@ pub trait LaneHook: Send {
     /// retained.
     fn expired(&mut self, _: &mut HookContext<'_>, _topic: &str) {}
 
-    /// The stamps of an accepted message for 5.0 subscribers. Called only if a subscriber needs them. `at` is the entry's
-    /// time, in milliseconds since the Unix epoch.
-    fn stamps(&self, _who: Actor<'_>, _topic: &str, _mark: Mark, _at: u64) -> Stamps {
+    /// The stamps of an accepted message for 5.0 subscribers. Called only if a subscriber needs them, maybe later
+    /// than other entries. `wall` is that of the message.
+    fn stamps(&self, _who: Actor<'_>, _topic: &str, _mark: Mark, _wall: WallTime) -> Stamps {
         Stamps::new()
     }
 
@@ -69,6 +71,17 @@ pub trait LaneHook: Send {
 
     /// A timer that [`Effect::Wake`] set has fired.
     fn timer(&mut self, _: &mut HookContext<'_>, _key: &str, _generation: u64) {}
+
+    /// Appends the hook's state to `out`, and returns the version of the format. Hooks with equal states append equal
+    /// bytes: nothing may depend on the order of a hash map. Rules are no state.
+    fn snapshot(&self, out: &mut Vec<u8>) -> u16;
+
+    /// Replaces the hook's state by one that [`snapshot`](Self::snapshot) wrote. The lane has called
+    /// [`rules`](Self::rules) before.
+    ///
+    /// # Errors
+    /// The version is unknown, or the bytes are no state. The hook's state is as it was.
+    fn restore(&mut self, version: u16, bytes: &[u8]) -> Result<(), RestoreError>;
 }
 
 /// Makes a hook for each lane.
@@ -84,23 +97,13 @@ pub trait LaneHooks: Send + Sync + 'static {
     }
 }
 
-/// Why the rules of a lane cannot be read, in a few words for people.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the rules of a lane cannot be read: {0}")]
-pub struct RulesError(String);
-
-impl RulesError {
-    /// An error with this reason.
-    pub fn new(reason: impl Into<String>) -> RulesError {
-        RulesError(reason.into())
-    }
-}
-
 /// The time and position of an entry, and the list that takes the hook's effects.
 #[derive(Debug)]
 pub struct HookContext<'a> {
-    /// The lane's time: the greatest time in any entry so far, in milliseconds since the Unix epoch.
+    /// The lane's time, in milliseconds: the greatest of any batch so far. Everything that lasts goes by it.
     pub now: u64,
+    /// The time of the entry as people see it. Nothing may last until a wall time.
+    pub wall: WallTime,
     /// The entry's position in the lane's log.
     pub position: u64,
     /// The lane performs these in order.
@@ -124,9 +127,9 @@ pub enum Effect {
     Wake {
         /// Chosen by the hook.
         key: String,
-        /// Chosen by the hook, which ignores a timer of an old generation.
+        /// Chosen by the hook. A timer that was replaced by one of another generation does not fire.
         generation: u64,
-        /// Milliseconds since the Unix epoch.
+        /// In milliseconds of lane time.
         at: u64,
     },
     /// Tells the sender of the entry that the lane has not done all that it asked for. The server sends an error message,
@@ -141,7 +144,7 @@ pub enum Effect {
 pub struct Request<'a> {
     /// The resolved filter.
     pub filter: &'a str,
-    /// From [`SubscribeGrant::proof`](super::SubscribeGrant::proof).
+    /// What the policy found out and the hook needs. Only they read it.
     pub proof: &'a [u8],
 }
 
@@ -170,7 +173,7 @@ pub struct Verdict {
 }
 
 /// The limit that a retained message counts towards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Limit {
     /// The hook counts such messages itself, and hears of each one that [expires](LaneHook::expired).
     None,

@@ -5,8 +5,10 @@ use super::tree::Tree;
 use smol_str::SmolStr;
 use std::collections::HashMap;
 
+mod snapshot;
+
 /// Subscriptions by filter. Literal filters are in a hash map, filters with wildcards in a
-/// [tree](Tree).
+/// tree.
 ///
 /// ```text
 ///   literal   chat/berlin/main   -> [slot 1, slot 4]

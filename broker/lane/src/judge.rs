@@ -11,17 +11,21 @@ use roommq_mqtt::packet::ReasonCode;
 impl Lane {
     /// Applies new rules. Subscriptions and retained messages that they would not allow stay.
     pub(super) fn take_rules(&mut self, version: u64, body: &[u8], outcome: &mut Outcome) {
-        if matches!(self.rules, RulesState::Version(present) if version <= present) {
+        if matches!(self.rules, RulesState::Present { version: present, .. } if version <= present)
+        {
             return;
         }
         self.rules = match self.read_rules(version, body) {
-            Ok(()) => RulesState::Version(version),
+            Ok(()) => RulesState::Present {
+                version,
+                body: body.into(),
+            },
             Err(error) => RulesState::Unreadable(error),
         };
         self.perform_effects(outcome);
     }
 
-    fn read_rules(&mut self, version: u64, body: &[u8]) -> Result<(), RulesError> {
+    pub(super) fn read_rules(&mut self, version: u64, body: &[u8]) -> Result<(), RulesError> {
         let rules = LaneRules::from_bytes(body)?;
         self.with_hook(|hook, cx| hook.rules(cx, version, rules.hook))?;
         self.retained.set_limits(rules.retained);
@@ -37,12 +41,12 @@ impl Lane {
     pub fn check_rules(&self) -> Result<(), BatchError> {
         match &self.rules {
             RulesState::Unreadable(error) => Err(BatchError::Rules(error.clone())),
-            RulesState::Missing | RulesState::Version(_) => Ok(()),
+            RulesState::Missing | RulesState::Present { .. } => Ok(()),
         }
     }
 
     fn has_rules(&self) -> bool {
-        matches!(self.rules, RulesState::Version(_))
+        matches!(self.rules, RulesState::Present { .. })
     }
 
     /// Asks the hook about subscriptions; refuses all of them if the lane has no rules.

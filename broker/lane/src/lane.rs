@@ -11,15 +11,18 @@ use super::share::OfflineShare;
 use super::subscribers::Subscribers;
 use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
+use super::timers::LaneTimers;
 use super::totals::LaneCounts;
 use super::writers::{BatchTurn, Writers};
-use crate::{Actor, Effect, HookContext, LaneHook, Limit, SessionId};
+use crate::{Actor, Effect, HookContext, LaneHook, Limit, SessionId, WallTime};
 use std::cmp::Ordering;
+
+mod snapshot;
 
 /// The state that one lane's log produces.
 ///
 /// [`apply`](Self::apply) takes the entries in the order of the log. It is a function of the state
-/// and the entry: time comes with the entries, and there is no randomness and no I/O. Everything
+/// and the entry: time comes with the batches, and there is no randomness and no I/O. Everything
 /// else that follows is the [`Outcome`], which a runner performs. A subscription, and the message
 /// after it:
 ///
@@ -37,13 +40,17 @@ use std::cmp::Ordering;
 /// | `Publish` | `publish` | `publish.rs`, then `fanout.rs` |
 /// | `Subscribe`, `Unsubscribe` | `subscribe`, `unsubscribe` | `subscribe.rs` |
 /// | `Disconnected`, `Ended`, `Resume` | `disconnected`, `ended`, `resume` | `resume.rs` |
-/// | `Timer` | `apply` | this one |
+/// | `Timer` | `apply` | this one; `timers.rs` says which count |
 /// | `Rules` | `take_rules` | `judge.rs` |
 /// | `Done` | `done` | `waiting.rs` |
 pub struct Lane {
     pub(super) number: u16,
-    /// In milliseconds since the Unix epoch: the latest time of any entry so far.
+    /// The number of all lanes of the server, for snapshots.
+    lanes: u16,
+    /// In milliseconds of lane time: the latest of any batch so far.
     pub(super) now: u64,
+    /// Of the latest batch.
+    pub(super) wall: WallTime,
     /// How many entries have been applied.
     position: u64,
     writers: Writers,
@@ -60,11 +67,11 @@ pub struct Lane {
     pub(super) hook: Box<dyn LaneHook>,
     /// Effects that the hook has asked for and that have not been performed. Empty between entries.
     effects: Vec<Effect>,
-    /// When the lane's own timer fires, which is set for the retained message that expires next.
-    expiry_timer: Option<u64>,
+    timers: LaneTimers,
 }
 
-/// The key of the lane's own timer. No key of a hook begins with a null character.
+/// The key of the lane's own timer, which is set for the retained message that expires next. Its
+/// generation is its time. No key of a hook begins with a null character.
 const EXPIRY_TIMER: &str = "\0retained";
 
 /// How many retained messages expire in one entry. If there are more, the lane sets its timer for
@@ -72,12 +79,14 @@ const EXPIRY_TIMER: &str = "\0retained";
 const EXPIRED_AT_ONCE: usize = 1_000;
 
 impl Lane {
-    /// A lane without any entry. Until it has rules it refuses every SUBSCRIBE and PUBLISH.
+    /// A lane without any entry, one of so many of its server. Until it has rules it refuses every SUBSCRIBE and PUBLISH.
     #[must_use]
-    pub fn new(number: u16, hook: Box<dyn LaneHook>) -> Self {
+    pub fn new(number: u16, lanes: u16, hook: Box<dyn LaneHook>) -> Self {
         Lane {
             number,
+            lanes,
             now: 0,
+            wall: WallTime::default(),
             position: 0,
             writers: Writers::default(),
             rules: RulesState::default(),
@@ -89,7 +98,7 @@ impl Lane {
             share: OfflineShare::default(),
             hook,
             effects: Vec::new(),
-            expiry_timer: None,
+            timers: LaneTimers::default(),
         }
     }
 
@@ -97,7 +106,8 @@ impl Lane {
     pub fn begin(&mut self, header: &BatchHeader) -> BatchTurn {
         let turn = self.writers.begin(header);
         if turn == BatchTurn::Take {
-            self.advance_time(header.at);
+            self.now = self.now.max(header.at);
+            self.wall = header.wall;
         }
         turn
     }
@@ -120,12 +130,10 @@ impl Lane {
             Entry::Disconnected(disconnect) => self.disconnected(disconnect, outcome),
             Entry::Ended(disconnect) => self.ended(disconnect, outcome),
             Entry::Resume(resume) => self.resume(resume, outcome),
-            Entry::Timer {
-                at,
-                key,
-                generation,
-            } => {
-                self.advance_time(*at);
+            Entry::Timer { key, generation } => {
+                if !self.timers.take(key, *generation) {
+                    return;
+                }
                 if *key == EXPIRY_TIMER {
                     self.expire_retained(outcome);
                 } else {
@@ -144,11 +152,16 @@ impl Lane {
         self.number
     }
 
-    /// The lane's time: the greatest time in any entry so far, in milliseconds since the Unix
-    /// epoch.
+    /// The lane's time, in milliseconds: the greatest of any batch so far.
     #[must_use]
     pub fn now(&self) -> u64 {
         self.now
+    }
+
+    /// The time of the latest batch as people see it.
+    #[must_use]
+    pub fn wall(&self) -> WallTime {
+        self.wall
     }
 
     /// The subscriptions and the shared groups.
@@ -179,11 +192,6 @@ impl Lane {
         ]
     }
 
-    /// Sets the lane's time, which never goes back, to the time of an entry.
-    pub(super) fn advance_time(&mut self, at: u64) {
-        self.now = self.now.max(at);
-    }
-
     /// Calls the hook, and collects its effects for [`perform_effects`](Self::perform_effects).
     pub(super) fn with_hook<T>(
         &mut self,
@@ -191,6 +199,7 @@ impl Lane {
     ) -> T {
         let mut cx = HookContext {
             now: self.now,
+            wall: self.wall,
             position: self.position,
             effects: &mut self.effects,
         };
@@ -199,22 +208,25 @@ impl Lane {
 
     /// Sets the lane's timer for the retained message that expires next, unless it fires by then.
     pub(super) fn set_expiry_timer(&mut self, outcome: &mut Outcome) {
-        let next = self.retained.next_expiry();
-        if let Some(at) = next
-            && self.expiry_timer.is_none_or(|known| at < known)
+        if let Some(at) = self.retained.next_expiry()
+            && self.timers.due(EXPIRY_TIMER).is_none_or(|known| at < known)
         {
-            self.expiry_timer = next;
-            outcome.acts.push(Act::Wake {
-                key: EXPIRY_TIMER.to_owned(),
-                generation: 0,
-                at,
-            });
+            self.set_timer(EXPIRY_TIMER.to_owned(), at, at, outcome);
         }
+    }
+
+    /// Sets a timer here and on the node.
+    fn set_timer(&mut self, key: String, generation: u64, at: u64, outcome: &mut Outcome) {
+        self.timers.set(&key, generation, at);
+        outcome.acts.push(Act::Wake {
+            key,
+            generation,
+            at,
+        });
     }
 
     /// Removes retained messages that have expired, and tells the hook of each.
     fn expire_retained(&mut self, outcome: &mut Outcome) {
-        self.expiry_timer = None;
         for _ in 0..EXPIRED_AT_ONCE {
             let Some(topic) = self.retained.take_expired(self.now) else {
                 break;
@@ -237,7 +249,7 @@ impl Lane {
                 } => {
                     let entry = PublishEntry {
                         retain,
-                        ..PublishEntry::of_server(self.now, &topic, &payload)
+                        ..PublishEntry::of_server(&topic, &payload)
                     };
                     let source = Source::Made(outcome.made.len());
                     let keep = retain.then_some(Limit::None);
@@ -252,11 +264,7 @@ impl Lane {
                     key,
                     generation,
                     at,
-                } => outcome.acts.push(Act::Wake {
-                    key,
-                    generation,
-                    at,
-                }),
+                } => self.set_timer(key, generation, at, outcome),
                 Effect::Refuse(refusal) => outcome.acts.push(Act::Refuse { filter: 0, refusal }),
                 Effect::Tell(notice) => outcome.acts.push(Act::Tell(notice)),
             }
@@ -285,8 +293,10 @@ impl Lane {
 
     /// Removes a session, its subscriptions and its queue.
     pub(super) fn remove_session(&mut self, slot: Slot, outcome: &mut Outcome) {
+        // Sorted: the index must not depend on the order of a hash set.
+        let filters = self.subscribers.filters(slot);
         if let Some(subscriber) = self.subscribers.remove(slot) {
-            for filter in subscriber.filters {
+            for filter in filters {
                 self.subscriptions.remove(&filter, slot);
             }
             if let Some(queue) = subscriber.queue {

@@ -3,11 +3,13 @@
 //! | what | files |
 //! |---|---|
 //! | the log's batches and entries, and a topic's lane | `batch`, `entry`, `lane_of` |
-//! | the order of batches | `writers` |
+//! | the order of batches, and their times | `writers`, `wall_time` |
 //! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
 //! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
 //! | messages that wait for sessions | `messages`, `pending`, `waiting`, `visible_topics`; their memory: `share` |
 //! | retained messages | `retained`, `walk`; read for a subscriber by `replay` |
+//! | timers | `timers` |
+//! | the state as bytes, and its digest | `snapshot`, and `snapshot` below each type of the state |
 //! | the configuration that decides outcomes | `rules`, `judge` |
 //! | what follows from an entry | `outcome`; the receivers of a message: `fanout` |
 //! | the owner of a lane's rules | `hook`, `actor`, `mount`; one without rules: `allow_all` |
@@ -23,6 +25,7 @@ mod actor;
 mod allow_all;
 mod batch;
 mod entry;
+mod errors;
 mod fanout;
 mod hook;
 mod index;
@@ -40,15 +43,18 @@ mod resume;
 mod retained;
 mod rules;
 mod share;
+mod snapshot;
 mod subscribe;
 mod subscribers;
 mod subscription;
 mod subscriptions;
+mod timers;
 mod totals;
 mod tree;
 mod visible_topics;
 mod waiting;
 mod walk;
+mod wall_time;
 mod writers;
 
 pub use actor::{Actor, SessionId};
@@ -58,9 +64,10 @@ pub use entry::{
     DisconnectEntry, DoneEntry, Entry, FilterEntry, PropertiesEntry, PublishEntry, SubscribeEntry,
     UnsubscribeEntry,
 };
+pub use errors::{RestoreError, RulesError};
 pub use hook::{
-    Effect, EndReason, HookContext, LaneHook, LaneHooks, Limit, Message, Notice, Request,
-    RulesError, Stamps, Verdict,
+    Effect, EndReason, HookContext, LaneHook, LaneHooks, Limit, Message, Notice, Request, Stamps,
+    Verdict,
 };
 pub use index::Index;
 pub use lane::Lane;
@@ -80,4 +87,5 @@ pub use subscriptions::{Group, Subscriptions};
 pub use totals::{LANE_COUNTS, LaneCounts, LaneTotals};
 pub use visible_topics::VisibleTopics;
 pub use waiting::WaitingMessage;
+pub use wall_time::WallTime;
 pub use writers::BatchTurn;

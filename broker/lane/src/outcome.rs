@@ -127,14 +127,14 @@ pub enum Act {
     },
     /// Publish an error message, in the lane of its topic.
     Tell(Notice),
-    /// Append [`Entry::Timer`](super::Entry::Timer) to this lane at a time in milliseconds since
-    /// the Unix epoch. It replaces the timer of the same key.
+    /// Append [`Entry::Timer`](super::Entry::Timer) to this lane at a time. It replaces the timer of
+    /// the same key.
     Wake {
         /// Chosen by the hook, or the lane's own.
         key: String,
         /// A timer of an earlier generation changes nothing.
         generation: u64,
-        /// In milliseconds since the Unix epoch.
+        /// In milliseconds of lane time.
         at: u64,
     },
 }
@@ -146,7 +146,7 @@ pub struct Outgoing {
     pub source: Source,
     /// The hook's mark for the sender. None: the server sent it.
     pub mark: Option<Mark>,
-    /// In milliseconds since the Unix epoch; [`NEVER`]: never.
+    /// In milliseconds of lane time; [`NEVER`]: never.
     pub expires: u64,
     /// Its number in the queues of sessions. None: no session keeps it.
     pub number: Option<MessageNo>,

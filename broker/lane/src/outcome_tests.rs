@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-use super::super::entry::{FilterEntry, SubscribeEntry};
+use super::super::entry::{FilterEntry, PropertiesEntry, SubscribeEntry};
 use super::super::outcome::Target;
 use super::super::pending::QueueLimits;
 use super::super::rules::LaneRules;
@@ -20,7 +20,7 @@ impl Scene {
             bytes: 10_000,
         };
         let mut scene = Scene {
-            lane: Lane::new(0, Box::new(AllowAll)),
+            lane: Lane::new(0, 1, Box::new(AllowAll)),
             outcome: Outcome::default(),
         };
         let rules = LaneRules {
@@ -48,7 +48,6 @@ impl Scene {
             proof: &[],
         });
         let entry = Entry::Subscribe(SubscribeEntry {
-            at: 1,
             who: Actor {
                 session: SessionId {
                     term: 1,
@@ -67,7 +66,7 @@ impl Scene {
 
     /// The slots and the identifiers that a message reaches, by one act.
     fn publish(&mut self, topic: &str) -> Vec<(Slot, &[u32])> {
-        let entry = Entry::Publish(PublishEntry::of_server(2, topic, b"m"));
+        let entry = Entry::Publish(PublishEntry::of_server(topic, b"m"));
         self.lane.apply(&entry, &mut self.outcome);
         let [Act::Deliver { targets, .. }] = &self.outcome.acts[..] else {
             panic!("{:?}", self.outcome.acts);
@@ -133,4 +132,60 @@ fn a_session_is_linked_before_its_first_answer_and_no_more_once_it_has_no_filter
     else {
         panic!("{acts:?}");
     };
+}
+
+/// A batch of the writer with this number, at these times.
+fn begin(lane: &mut Lane, number: u64, at: u64, wall: u64) {
+    let header = BatchHeader {
+        writer: 0,
+        term: 1,
+        number,
+        at,
+        wall: WallTime(wall),
+    };
+    assert_eq!(lane.begin(&header), BatchTurn::Take);
+    assert_eq!((lane.now(), lane.wall()), (at, WallTime(wall)));
+}
+
+/// A message that expires after 10 s, and a clock that is set a year ahead and a day back.
+#[test]
+fn a_clock_that_is_set_does_not_expire_a_retained_message() {
+    const YEAR: u64 = 365 * 24 * 3_600 * 1_000;
+    let mut s = Scene::new();
+    begin(&mut s.lane, 1, 1_000, 1_000);
+    let properties = PropertiesEntry {
+        payload_format_indicator: None,
+        message_expiry: Some(10),
+        content_type: None,
+        response_topic: None,
+        correlation_data: None,
+        user_properties: (&[]).into(),
+    };
+    let entry = Entry::Publish(PublishEntry {
+        retain: true,
+        properties: Some(properties),
+        ..PublishEntry::of_server("t", b"m")
+    });
+    s.lane.apply(&entry, &mut s.outcome);
+    let [
+        Act::Wake {
+            key,
+            generation,
+            at: 11_000,
+        },
+    ] = &s.outcome.acts[..]
+    else {
+        panic!("{:?}", s.outcome.acts);
+    };
+    let timer = Entry::Timer {
+        key: &key.clone(),
+        generation: *generation,
+    };
+    for (number, at, wall, retained) in
+        [(2, 2_000, YEAR, 1), (3, 10_999, 0, 1), (4, 11_000, YEAR, 0)]
+    {
+        begin(&mut s.lane, number, at, wall);
+        s.lane.apply(&timer, &mut s.outcome);
+        assert_eq!(s.lane.counts()[0], retained, "at {at}");
+    }
 }

@@ -9,6 +9,10 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+mod snapshot;
+
+pub(super) use snapshot::QueueImage;
+
 /// A reference to a message, with what its holder adds to it, in 8 bytes:
 ///
 /// ```text
@@ -21,6 +25,9 @@ use std::sync::Arc;
 /// A lane that stores a million messages a second has numbers for nine years.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ref(u64);
+
+/// The largest number of a message.
+pub(super) const LAST_NUMBER: u64 = (1 << 48) - 1;
 
 /// Bits of a form.
 const FORM_BITS: u32 = 13;
@@ -136,7 +143,7 @@ impl QueueContext<'_> {
 /// A reference takes 8 bytes. The queue doubles, so that 65 to 128 references take 1,024 bytes, and
 /// no reference takes more than 16. After most of them have gone, it gives the memory back. 10,000
 /// queues of 100 references take 10.24 MB, and 1.1 MB for the queues themselves.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Queue {
     /// Sent on an earlier connection, and not acknowledged as far as the lane has heard. Ascending.
     begun: Vec<Ref>,
@@ -213,11 +220,18 @@ impl Queue {
         }
         let behind = self.waiting.partition_point(|r| r.number() <= sent);
         self.begun.extend(self.waiting.drain(..behind));
-        let len = |r: &Ref| cx.messages.len_of(r.number());
-        self.begun_bytes = self.begun.iter().map(len).sum();
-        self.waiting_bytes = self.waiting.iter().map(len).sum();
-        self.note_oldest(cx.messages);
+        self.count_bytes(cx.messages);
         self.drop_excess(0, 0, cx);
+    }
+
+    /// Counts what it holds, if the session is offline.
+    fn count_bytes(&mut self, messages: &Messages) {
+        if self.presence == Presence::Offline {
+            let len = |r: &Ref| messages.len_of(r.number());
+            self.begun_bytes = self.begun.iter().map(len).sum();
+            self.waiting_bytes = self.waiting.iter().map(len).sum();
+        }
+        self.note_oldest(messages);
     }
 
     /// The session has a connection again.
@@ -342,12 +356,12 @@ fn shrink(refs: &mut VecDeque<Ref>) {
     }
 }
 
-/// The forms of a queue's references. QueueForm 0 is none, form n is at place n - 1. A place whose form
+/// The forms of a queue's references. Form 0 is none, form n is at place n - 1. A place whose form
 /// has no reference any more is used again.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct QueueForms(Vec<UsedForm>);
 
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct UsedForm {
     form: QueueForm,
     references: u32,

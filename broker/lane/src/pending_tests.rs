@@ -334,10 +334,16 @@ proptest! {
                 }
             }
             prop_assert_eq!(scene.messages.references(), references);
-            for queue in &queues {
-                let bytes = postcard::to_stdvec(queue).unwrap();
-                prop_assert_eq!(&postcard::from_bytes::<Queue>(&bytes).unwrap(), queue);
+            // A queue is restored from the messages and its own snapshot.
+            let bytes = postcard::to_stdvec(&scene.messages.snapshot()).unwrap();
+            let mut messages = Messages::restore(postcard::from_bytes(&bytes).unwrap()).unwrap();
+            for queue in queues.iter().filter(|queue| queue.len() > 0) {
+                let bytes = postcard::to_stdvec(&queue.snapshot()).unwrap();
+                let image = postcard::from_bytes(&bytes).unwrap();
+                let restored = Queue::restore(image, queue.presence, &mut messages).unwrap();
+                prop_assert_eq!(&restored, queue);
             }
+            prop_assert_eq!(&messages, &scene.messages);
         }
         for queue in queues {
             queue.end(&mut scene.messages);

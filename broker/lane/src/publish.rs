@@ -4,7 +4,7 @@ use super::entry::PublishEntry;
 use super::lane::Lane;
 use super::outcome::{Act, NEVER, Outcome, Outgoing, Source};
 use super::retained::{RetainedLimits, RetainedMessage, expires_at};
-use crate::{Limit, Mark, Message, Refusal, Stamps};
+use crate::{Limit, Mark, Message, Refusal, Stamps, WallTime};
 use roommq_mqtt::packet::{PublishProperties, ReasonCode};
 use std::borrow::Cow;
 
@@ -14,7 +14,6 @@ pub type UserProperty<'a> = (Cow<'a, str>, Cow<'a, str>);
 impl Lane {
     /// Applies a PUBLISH. The hook does not judge what the server itself sends.
     pub(super) fn publish(&mut self, p: &PublishEntry<'_>, outcome: &mut Outcome) {
-        self.advance_time(p.at);
         let Some(origin) = p.origin else {
             let keep = p.retain.then_some(Limit::None);
             self.distribute(Source::Entry, p, None, keep, outcome);
@@ -50,9 +49,9 @@ impl Lane {
     ) {
         if let Some(limit) = keep {
             self.note_replaced(p.topic, outcome);
-            let stamps = self.stamps(p, mark);
+            let stamps = self.stamps(p, mark, self.wall);
             let message = RetainedMessage {
-                at: p.at,
+                at: self.now,
                 payload: bytes::Bytes::copy_from_slice(p.payload),
                 qos: p.qos,
                 properties: owned_properties(p, &stamps),
@@ -70,7 +69,7 @@ impl Lane {
                 }
             }
         }
-        let expires = p.expires();
+        let expires = p.expires(self.now);
         let outgoing = Outgoing {
             source,
             mark,
@@ -80,22 +79,23 @@ impl Lane {
         self.fan_out(p, outgoing, outcome);
     }
 
-    /// The user properties that the hook sets on a client's message, by its mark. It sets none on
-    /// the server's own.
-    pub fn stamps(&self, p: &PublishEntry<'_>, mark: Option<Mark>) -> Stamps {
+    /// The user properties that the hook sets on a client's message, by its mark and the wall time
+    /// of its batch. It sets none on the server's own.
+    pub fn stamps(&self, p: &PublishEntry<'_>, mark: Option<Mark>, wall: WallTime) -> Stamps {
         let marked = p.origin.zip(mark);
         marked.map_or_else(Stamps::new, |(origin, mark)| {
-            self.hook.stamps(origin, p.topic, mark, p.at)
+            self.hook.stamps(origin, p.topic, mark, wall)
         })
     }
 }
 
 impl PublishEntry<'_> {
-    /// When the message expires, in milliseconds since the Unix epoch; [`NEVER`]: never.
+    /// When the message expires if it was received at `at`, both in milliseconds of lane time;
+    /// [`NEVER`]: never.
     #[must_use]
-    pub fn expires(&self) -> u64 {
+    pub fn expires(&self, at: u64) -> u64 {
         let expiry = self.properties.as_ref().and_then(|p| p.message_expiry);
-        expiry.map_or(NEVER, |expiry| expires_at(expiry, self.at))
+        expiry.map_or(NEVER, |expiry| expires_at(expiry, at))
     }
 }
 
@@ -149,9 +149,9 @@ pub fn stamped_properties<'a>(
     let own = entry
         .properties
         .iter()
-        .flat_map(|p| &p.user_properties)
-        .filter(|(name, _)| !stamps.iter().any(|(s, _)| s == name))
-        .map(|(n, v)| (Cow::Borrowed(*n), Cow::Borrowed(*v)));
+        .flat_map(|p| &*p.user_properties)
+        .filter(|(name, _)| !stamps.iter().any(|(s, _)| **s == **name))
+        .map(|(n, v)| (Cow::Borrowed(&**n), Cow::Borrowed(&**v)));
     let set = stamps
         .iter()
         .filter_map(|(n, v)| Some((Cow::Borrowed(*n), Cow::Borrowed(v.as_deref()?))));

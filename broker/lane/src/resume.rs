@@ -13,7 +13,6 @@ use std::collections::HashSet;
 impl Lane {
     /// The session goes offline. Its subscriptions stay, and the lane limits its queue.
     pub(super) fn disconnected(&mut self, d: &DisconnectEntry<'_>, outcome: &mut Outcome) {
-        self.advance_time(d.at);
         if !self.is_stale(d.who) {
             let session = d.who.session;
             if let Some(slot) = self.subscribers.slot_of(session) {
@@ -27,7 +26,6 @@ impl Lane {
 
     /// The session ends. Its subscriptions and its queue are removed.
     pub(super) fn ended(&mut self, d: &DisconnectEntry<'_>, outcome: &mut Outcome) {
-        self.advance_time(d.at);
         // A later connection keeps its subscriptions. The hook is told all the same: it may have
         // state of the earlier one.
         if !self.is_stale(d.who) {
@@ -55,7 +53,6 @@ impl Lane {
     /// For each filter the answer has one of these codes: 0 (success), 0x11 (the lane does not know
     /// the subscription), or the hook's refusal.
     pub(super) fn resume(&mut self, r: &SubscribeEntry<'_>, outcome: &mut Outcome) {
-        self.advance_time(r.at);
         let slot = self.subscribers.set_connection(r.who);
         let held = |lane: &Lane, filter: &str| {
             slot.filter(|slot| lane.subscriptions.find(filter, *slot).is_some())

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+mod snapshot;
+
 /// A retained message, stored under its topic.
 #[derive(Debug, Clone)]
 pub struct RetainedMessage {
-    /// When the server received it, in milliseconds since the Unix epoch. Its expiry counts from
-    /// here.
+    /// When the lane received it, in milliseconds of lane time. Its expiry counts from here.
     pub at: u64,
     /// Any bytes, at least one.
     pub payload: Bytes,
@@ -31,7 +32,7 @@ impl RetainedMessage {
         Some(remaining(expiry, self.at, now))
     }
 
-    /// When it expires, in milliseconds since the Unix epoch; none: never.
+    /// When it expires, in milliseconds of lane time; none: never.
     pub fn expires_at(&self) -> Option<u64> {
         let expiry = self.properties.as_ref()?.message_expiry?;
         Some(expires_at(expiry, self.at))
@@ -48,7 +49,7 @@ impl RetainedMessage {
 }
 
 /// When a message that was received at `at` expires, with an expiry of so many seconds. Both times
-/// are in milliseconds since the Unix epoch.
+/// are in milliseconds of lane time.
 pub fn expires_at(expiry: u32, at: u64) -> u64 {
     at.saturating_add(u64::from(expiry) * 1000)
 }
@@ -204,7 +205,7 @@ impl RetainedStore {
         }
     }
 
-    /// When the next message expires, in milliseconds since the Unix epoch; none: none will.
+    /// When the next message expires, in milliseconds of lane time; none: none will.
     #[must_use]
     pub fn next_expiry(&self) -> Option<u64> {
         self.expiring.first().map(|(end, _)| *end)

@@ -26,8 +26,8 @@ pub(super) enum RulesState {
     /// No entry has brought rules.
     #[default]
     Missing,
-    /// The lane follows the rules of this version.
-    Version(u64),
+    /// The lane follows these rules.
+    Present { version: u64, body: Box<[u8]> },
     /// The rules cannot be read, so that the lane must stop.
     Unreadable(RulesError),
 }

@@ -3,8 +3,11 @@
 use super::messages::Messages;
 use super::subscription::Slot;
 use roommq_mqtt::cost::{FILTER_COST, LANE_COST, MESSAGE_COST, REF_COST};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+
+mod snapshot;
+
+pub(super) use snapshot::PlaceImage;
 
 /// Sessions that one entry ends, at most.
 pub(super) const ENDS_AT_ONCE: usize = 1_000;
@@ -28,7 +31,7 @@ pub(super) const ENDS_AT_ONCE: usize = 1_000;
 /// A message counts for what a session *holds* in full, though others may wait for it as well: what
 /// a session holds decides only which one ends. It changes with each message, and its power of two
 /// seldom does, so that the order is seldom touched.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct OfflineShare {
     limit: u64,
     /// Bytes of all offline sessions, without messages.
@@ -38,7 +41,7 @@ pub(super) struct OfflineShare {
 }
 
 /// An offline session's position. The fields compare in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     authenticated: bool,
     /// 64 minus the bits of the number of bytes that it holds.
@@ -50,7 +53,7 @@ struct Rank {
 
 /// What the share knows of one offline session. It is kept beside the session's queue, so that a
 /// message costs no search.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     rank: Rank,
     /// Bytes of the session and its filters.

@@ -261,7 +261,12 @@ proptest! {
             prop_assert!(scene.sessions.keys().eq(model.sessions.keys()));
             prop_assert_eq!(scene.share.order.len(), model.sessions.len());
         }
-        let bytes = postcard::to_stdvec(&scene.share).unwrap();
-        prop_assert_eq!(postcard::from_bytes::<OfflineShare>(&bytes).unwrap(), scene.share);
+        let mut restored = OfflineShare::default();
+        restored.set_limit(scene.share.limit);
+        for (slot, (queue, place)) in &scene.sessions {
+            let again = restored.restore(*slot, place.snapshot(), waits(queue)).unwrap();
+            prop_assert_eq!(&again, place);
+        }
+        prop_assert_eq!(restored, scene.share);
     }
 }

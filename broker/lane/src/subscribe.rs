@@ -17,7 +17,6 @@ impl Lane {
     ///
     /// The client therefore receives retained messages and live ones without a gap between them.
     pub(super) fn subscribe(&mut self, s: &SubscribeEntry<'_>, outcome: &mut Outcome) {
-        self.advance_time(s.at);
         let Some(slot) = self.slot_for(s.who, outcome) else {
             return;
         };
@@ -83,7 +82,6 @@ impl Lane {
 
     /// Applies an UNSUBSCRIBE, or a part of one.
     pub(super) fn unsubscribe(&mut self, u: &UnsubscribeEntry<'_>, outcome: &mut Outcome) {
-        self.advance_time(u.at);
         let Some(slot) = self.slot_for(u.who, outcome) else {
             return;
         };

@@ -7,6 +7,8 @@ use super::subscription::Slot;
 use crate::{Actor, SessionId};
 use std::collections::{HashMap, HashSet};
 
+mod snapshot;
+
 /// A session that has subscriptions or messages in this lane.
 #[derive(Debug)]
 pub(super) struct Subscriber {
@@ -112,10 +114,12 @@ impl Subscribers {
         Some(slot)
     }
 
-    /// The filters of the session at `slot`.
+    /// The filters of the session at `slot`, sorted.
     pub(super) fn filters(&self, slot: Slot) -> Vec<Box<str>> {
-        self.get(slot)
-            .map_or_else(Vec::new, |s| s.filters.iter().cloned().collect())
+        let filters = self.get(slot).map(|s| s.filters.iter().cloned());
+        let mut filters: Vec<_> = filters.into_iter().flatten().collect();
+        filters.sort_unstable();
+        filters
     }
 
     /// Notes that the session at `slot` has subscribed to `filter`.

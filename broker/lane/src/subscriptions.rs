@@ -17,6 +17,8 @@ use roommq_mqtt::packet::TopicFilter;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+mod snapshot;
+
 /// Slots from here on are shared groups.
 const FIRST_GROUP_SLOT: Slot = 1 << 31;
 

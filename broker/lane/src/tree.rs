@@ -21,6 +21,8 @@ use super::subscription::{Slot, Subscription, take_slot};
 use std::collections::HashMap;
 use std::collections::btree_map::{BTreeMap, Entry};
 
+mod snapshot;
+
 /// The index of a node in [`Tree::nodes`].
 type NodeIndex = usize;
 

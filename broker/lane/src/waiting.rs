@@ -45,7 +45,7 @@ impl Lane {
         (outcome, first): (&Outcome, usize),
         dropped: &mut Vec<Act>,
     ) -> MessageNo {
-        let stamps = self.stamps(entry, message.mark);
+        let stamps = self.stamps(entry, message.mark, self.wall);
         let number = self.messages.open(StoredMessage {
             at: self.now,
             topic: entry.topic.into(),
@@ -190,6 +190,12 @@ impl Lane {
             }
             self.remove_if_unused(slot, outcome);
         }
+    }
+
+    /// The number of the last message that the lane has stored for sessions.
+    #[must_use]
+    pub fn last_message(&self) -> MessageNo {
+        self.messages.last()
     }
 
     /// How many messages the lane has stored for sessions.

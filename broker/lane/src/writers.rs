@@ -11,6 +11,7 @@
 //! ```
 
 use super::batch::BatchHeader;
+use super::errors::RestoreError;
 
 /// What a lane does with a batch. Only [`Take`](Self::Take) changes the lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,23 @@ impl Writers {
         BatchTurn::Take
     }
 
+    /// Id, term and last number of each writer, by id.
+    pub(super) fn snapshot(&self) -> Vec<(u32, u64, u64)> {
+        let Writers(writers) = self;
+        let image = |Writer { id, term, last }: &Writer| (*id, *term, *last);
+        let mut image: Vec<_> = writers.iter().map(image).collect();
+        image.sort_unstable();
+        image
+    }
+
+    pub(super) fn restore(image: Vec<(u32, u64, u64)>) -> Result<Self, RestoreError> {
+        if !image.is_sorted_by(|(a, ..), (b, ..)| a < b) {
+            return Err(RestoreError::Damaged("its writers are not in order"));
+        }
+        let writer = |(id, term, last)| Writer { id, term, last };
+        Ok(Writers(image.into_iter().map(writer).collect()))
+    }
+
     /// The number of the last batch that the lane took of this writer and term; 0: of none.
     pub(super) fn last(&self, writer: u32, term: u64) -> u64 {
         let known = |w: &&Writer| w.id == writer && w.term == term;
@@ -76,6 +94,7 @@ impl Writers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::WallTime;
 
     fn header(writer: u32, term: u64, number: u64) -> BatchHeader {
         BatchHeader {
@@ -83,7 +102,7 @@ mod tests {
             term,
             number,
             at: 0,
-            wall: 0,
+            wall: WallTime(0),
         }
     }
 

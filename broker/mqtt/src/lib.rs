@@ -2,7 +2,7 @@
 //! queue of bytes to write.
 //!
 //! Architecture invariant: this crate has no socket, no clock, no task and no lock, and takes limits as arguments. Whoever
-//! uses it reads and writes bytes, passes the time in (`now`, milliseconds since the Unix epoch), and decides what
+//! uses it reads and writes bytes, passes the time in (`now`, milliseconds of a clock that never goes back), and decides what
 //! is allowed.
 //!
 //! # The two halves of a session

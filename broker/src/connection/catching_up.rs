@@ -4,7 +4,7 @@
 use super::Connection;
 use super::client::Client;
 use super::ending::Ending;
-use crate::clock::now_ms;
+use crate::clock::lane_ms;
 use crate::fairness::others_first;
 use crate::lane::{LogError, WaitingFrame};
 use crate::session::{Close, Outbound};
@@ -34,12 +34,12 @@ impl Connection {
 impl Client {
     /// Tells lanes of the messages that the session has finished with, so that they drop them.
     async fn tell_lanes(&mut self) -> Result<(), LogError> {
+        let session = self.session_id;
         for (lane, done) in self.outbox.queue(Outbound::take_untold).unwrap_or_default() {
-            let session = self.session_id;
-            self.pending
-                .push(lane, &Entry::Done(DoneEntry { session, done }));
+            let done = [Entry::Done(DoneEntry { session, done })];
+            self.node.entrance.append(lane, done).await?;
         }
-        self.append_all().await
+        Ok(())
     }
 
     /// Sends the messages that wait in lanes, as far as the send window is open: those of one lane in
@@ -60,7 +60,7 @@ impl Client {
                 }
             }
             heads.retain(|_, head| !head.is_empty());
-            outbox.queue(|out| deliver_heads(&mut heads, out, now_ms()));
+            outbox.queue(|out| deliver_heads(&mut heads, out, lane_ms()));
             if outbox.wants_flush() {
                 outbox.flush();
             }

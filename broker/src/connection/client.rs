@@ -5,7 +5,7 @@
 
 use super::pending::Pending;
 use crate::clock;
-use crate::fairness::others_first;
+use crate::fairness::{FILTERS, others_first};
 use crate::lane::LogError;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -22,13 +22,13 @@ const NOTICES_CAPACITY: usize = 8;
 
 /// A client whose CONNECT was accepted.
 ///
-/// One read from the socket brings several packets. Handling them collects entries,
+/// One read from the socket brings several packets. Handling them collects messages,
 /// acknowledgements and notices; after the last packet they go out in this order:
 ///
 /// ```text
-/// read -> packet -> publish, subscribe, ... -> pending, notices
-///      -> packet -> ...
-///      -> append_all      appends the entries to their lanes, then acknowledges
+/// read -> packet -> publish, ... -> pending, notices
+///      -> packet -> subscribe, ...   append_all first, then their own entries
+///      -> append_all      appends the messages to their lanes, then acknowledges
 ///      -> send_notices
 /// ```
 pub(super) struct Client {
@@ -54,8 +54,10 @@ pub(super) struct Client {
     /// The policy's answer for the topic of the last PUBLISH. Boxed, since most clients only
     /// receive.
     pub permit: Option<Box<CachedPermit>>,
-    /// Entries and acknowledgements of this read.
+    /// Messages and acknowledgements of this read.
     pub pending: Pending,
+    /// Filters appended since the task last yielded for them.
+    pub filters_appended: u32,
     /// Error messages of this read for the user's inbox.
     pub notices: Vec<Notice>,
     /// The server is shutting down: acknowledgements count, new messages do not.
@@ -72,9 +74,11 @@ pub(super) struct CachedPermit {
 }
 
 impl Client {
-    /// Appends the entries collected so far to their lanes, then acknowledges them.
+    /// Appends the messages collected so far to their lanes, then acknowledges them.
     pub(super) fn append_all(&mut self) -> impl Future<Output = Result<(), LogError>> {
-        self.pending.append_all(&self.node.entrance, &self.outbox)
+        let who = self.who.actor(self.session_id, self.connection);
+        self.pending
+            .append_all(who, &self.node.entrance, &self.outbox)
     }
 
     /// [`append_all`](Self::append_all), then yields to the other tasks.
@@ -95,7 +99,8 @@ impl Client {
     /// Collects a notice of a refusal that no acknowledgement can carry, if the policy makes one.
     pub(super) fn notify(&mut self, attempt: Attempt<'_>, refusal: &Refusal) {
         let policy = &self.node.policy;
-        let notice = policy.notice(&self.who, attempt, refusal, clock::now_ms());
+        let (now, wall) = (clock::lane_ms(), clock::wall_time());
+        let notice = policy.notice(&self.who, attempt, refusal, now, wall);
         self.notices.extend(notice);
     }
 
@@ -110,22 +115,27 @@ impl Client {
         pieces: usize,
     ) -> u32 {
         self.request_id = self.request_id.wrapping_add(1);
-        let (request_id, now) = (self.request_id, clock::now_ms());
+        let (request_id, now) = (self.request_id, clock::lane_ms());
         self.outbox
             .queue(|out| out.expect_answer(request_id, kind, codes, reason, pieces, now));
         request_id
     }
 
-    /// Adds an entry of so many filters for a lane. Now and then this appends, and yields to the
-    /// other tasks: each filter may bring retained messages, and one packet may name thousands.
-    pub(super) async fn push_filters(
+    /// Appends an entry of so many filters behind all that is pending. Now and then this yields to
+    /// the other tasks: each filter may bring retained messages, and one packet may name thousands.
+    pub(super) async fn append_filters(
         &mut self,
         lane: u16,
         entry: &Entry<'_>,
         filters: usize,
     ) -> Result<(), LogError> {
-        if self.pending.push_filters(lane, entry, filters) {
-            self.append_and_yield().await?;
+        self.append_all().await?;
+        self.node.entrance.append(lane, [entry]).await?;
+        let filters = u32::try_from(filters).unwrap_or(u32::MAX);
+        self.filters_appended = self.filters_appended.saturating_add(filters);
+        if self.filters_appended as usize >= FILTERS {
+            self.filters_appended = 0;
+            others_first().await;
         }
         Ok(())
     }

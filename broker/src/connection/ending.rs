@@ -117,7 +117,7 @@ pub(super) async fn end(client: &mut Client, ending: Ending, link: &mut Link) {
 /// expiry interval is not 0 [5.0 MQTT-3.1.2-23]. Returns the bytes that the socket has not taken
 /// yet.
 async fn disconnect(client: &mut Client, last: Option<&Close>, reason: &EndReason) -> Outbox {
-    let since = clock::now_ms();
+    let since = clock::lane_ms();
     let longest = longest_expiry(client.node.limits.session_expiry);
     let expiry = client.session.expiry().min(longest);
     let after = |seconds: u32| since + u64::from(seconds) * 1000;
@@ -151,7 +151,7 @@ async fn end_session_or_go_offline(
     mut period: OfflinePeriod,
 ) -> Outbox {
     client.ended = true;
-    let now = clock::now_ms();
+    let now = clock::lane_ms();
     let node = client.node.clone();
     let resumable = period.expires > now && !node.sessions.is_shutting_down();
     let rest = client.outbox.disconnect(last, resumable, now);
@@ -215,7 +215,7 @@ impl Drop for Client {
 /// Its will is sent as after any lost connection [MQTT-3.1.2-8].
 fn end_after_panic(client: &mut Client) {
     tracing::error!(user = %client.who.user, client = %client.who.client_id, "connection task panicked");
-    client.outbox.disconnect(None, false, clock::now_ms());
+    client.outbox.disconnect(None, false, clock::lane_ms());
     let (node, id, connection) = (client.node.clone(), client.session_id, client.connection);
     let who = client.who.clone();
     let lanes = std::mem::take(&mut client.lanes);

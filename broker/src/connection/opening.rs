@@ -9,7 +9,7 @@ use super::ending::restore_offline;
 use super::intake::Intake;
 use super::pending::Pending;
 use super::resume::resume;
-use crate::clock::now_ms;
+use crate::clock::lane_ms;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::packet::{Authentication, ConnAck, Connect, ReasonCode, Reply, Version};
@@ -121,7 +121,7 @@ async fn register_session(
     ));
     let registering = node
         .sessions
-        .register(&who.user, &who.client_id, &outbox, resumes, now_ms);
+        .register(&who.user, &who.client_id, &outbox, resumes, lane_ms);
     let limit = node.limits.connect_time;
     let Ok(registration) = tokio::time::timeout(limit, registering).await else {
         let text = "another connection uses this client id and did not end in time; try again";
@@ -135,7 +135,7 @@ async fn register_session(
         Registration::Resumed(old) => {
             let (state, mut period) = old.session.into_parts();
             // A will that is not due yet is not sent [MQTT-3.1.3-9].
-            if let Some((will, _)) = period.will.take_if(|(_, due)| *due <= now_ms()) {
+            if let Some((will, _)) = period.will.take_if(|(_, due)| *due <= lane_ms()) {
                 send_will(node, old.id, state.connection, &state.who, &will).await;
             }
             return Ok(RegisteredSession {
@@ -152,7 +152,7 @@ async fn register_session(
         Registration::Replaced(id, old) => {
             // Clean start, or expired: the old session ends here
             // [MQTT-3.1.2-4, MQTT-3.1.2-6, MQTT-4.1.0-2].
-            old.outbox.disconnect(None, false, now_ms());
+            old.outbox.disconnect(None, false, lane_ms());
             end_offline_session(node, old.id, *old.session).await;
             id
         }
@@ -239,6 +239,7 @@ pub(super) async fn open(
         request_id: state.request_id,
         permit: None,
         pending: Pending::default(),
+        filters_appended: 0,
         notices: Vec::new(),
         draining: false,
         ended: false,
@@ -260,7 +261,7 @@ pub(super) async fn open(
         negotiated.version,
         negotiated.outbound,
         &connack,
-        now_ms(),
+        lane_ms(),
     );
     node.sessions.on_connected(client.session_id);
     tracing::debug!(user = %client.who.user, client = %client.who.client_id, %peer, version = ?negotiated.version, "client connected");

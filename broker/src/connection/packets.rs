@@ -6,7 +6,7 @@ use super::ending::Ending;
 use super::intake::Intake;
 use super::publishing::publish;
 use super::subscribing::{subscribe, unsubscribe};
-use crate::clock::now_ms;
+use crate::clock::lane_ms;
 use crate::packet::{Decoder, PacketId, ReasonCode, Reply};
 use crate::session::{Close, Outbound, Session, Step, UNKNOWN_ID, WrongKind};
 use futures_util::future::BoxFuture;
@@ -52,7 +52,7 @@ impl Connection {
     /// The connection ends with this packet.
     fn take_ready(&mut self) -> Result<Ready<'_>, Ending> {
         // Read once, since packets are many and a look at the clock is not free.
-        let now = now_ms();
+        let now = lane_ms();
         let mut next = self.next_step()?;
         while let Some(step) = next {
             if Acknowledgement::of(&step).is_some() {
@@ -64,7 +64,7 @@ impl Connection {
                 // No acknowledgement: the client knows that the server has not accepted it.
                 Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if client.draining => {
                 }
-                Step::Publish(inbound) => publish(client, &inbound, now),
+                Step::Publish(inbound) => publish(client, inbound),
                 Step::Duplicate(id) => client.pending.acknowledge_again(id),
                 Step::Released(id, code) => {
                     let text = code.is_error().then_some(UNKNOWN_ID).map(Into::into);

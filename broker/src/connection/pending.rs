@@ -1,14 +1,15 @@
-//! Entries and acknowledgements that one read has brought and that are not appended and sent yet.
+//! Messages and acknowledgements that one read has brought and that are not appended and sent yet.
 
-use crate::fairness::FILTERS;
 use crate::lane::{Entrance, LogError};
 use crate::outbox::Outbox;
 use crate::packet::{PacketId, ReasonCode, Reply};
-use roommq_lane::{BATCH_BYTES, BATCH_ENTRIES, Batch, Entry};
+use crate::policy::Actor;
+use crate::session::Inbound;
+use roommq_lane::{BATCH_BYTES, BATCH_ENTRIES, Batch, Entry, PropertiesEntry, PublishEntry};
 
 /// Batches that are collected, at most. Most clients need one for each lane, but QoS 2 may need one
-/// for each message, and each message searches among them.
-const BATCHES: usize = 64;
+/// for each message.
+const BATCHES: u16 = 64;
 
 /// Acknowledgements that are collected, at most: one read may bring thousands of short packets.
 const ACKS: usize = 256;
@@ -17,45 +18,87 @@ const ACKS: usize = 256;
 /// the rest of the connection.
 const ACKS_CAPACITY: usize = 8;
 
-/// Entries by lane, and acknowledgements in the order of the packets that they answer
+/// Bytes of an encoded entry beside its texts and its payload, roughly.
+const ENTRY_BYTES: usize = 40;
+
+/// Messages by lane, and acknowledgements in the order of the packets that they answer
 /// [3.1.1 MQTT-4.6.0-2, MQTT-4.6.0-3].
 ///
-/// The server acknowledges a message only after its entry is in the lane's order. So push entries
+/// The server acknowledges a message only after its entry is in the lane's order. So push messages
 /// and acknowledgements in the order of the packets, then call [`Pending::append_all`]. Example,
 /// with two QoS 1 messages for lane 3, a PINGREQ and a QoS 1 message for lane 5:
 ///
 /// ```text
-/// batches  3: [m1, m2]   5: [m3]
+/// batches  0, lane 3: [m1, m2]   1, lane 5: [m3]
 /// acks     PUBACK m1, PUBACK m2, PINGRESP, PUBACK m3      sent after both batches are appended
 /// ```
 ///
 /// A QoS 2 message of a subscribed client is different, see [`push_qos2`](Pending::push_qos2).
 ///
-/// One read of 64 KiB may bring 8,000 messages, each with an alias for a topic of 64 KiB: 500 MiB of
-/// entries. So look at [`is_full`](Pending::is_full) after each packet. It limits the entries of all
-/// batches together to what one batch may hold.
+/// A message stays as it was read: only one that goes by the log is encoded. One read of 64 KiB may
+/// bring 8,000 messages, each with an alias for a topic of 64 KiB: 500 MiB once they are encoded. So
+/// look at [`is_full`](Pending::is_full) after each packet. It limits the entries of all batches
+/// together to what one batch may hold.
 #[derive(Default)]
 pub(super) struct Pending {
-    batches: Vec<(u16, Batch)>,
-    /// Filters pushed since the last [`append_all`](Pending::append_all).
-    filters: usize,
+    /// In the order of the packets.
+    messages: Vec<PendingMessage>,
     acks: Vec<PendingAck>,
+    /// Bytes that the encoded messages would have, roughly.
+    bytes: u32,
+    /// Each has at least one message.
+    batches: u16,
+}
+
+/// A message that the policy has permitted.
+struct PendingMessage {
+    lane: u16,
+    /// The number of its batch, from 0.
+    batch: u16,
+    message: Inbound,
+}
+
+impl PendingMessage {
+    fn entry<'a>(&'a self, who: Actor<'a>) -> Entry<'a> {
+        let message = &self.message;
+        Entry::Publish(PublishEntry {
+            origin: Some(who),
+            topic: message.topic.as_str(),
+            payload: &message.payload,
+            qos: message.qos,
+            retain: message.retain,
+            properties: PropertiesEntry::of(&message.properties),
+        })
+    }
 }
 
 /// An acknowledgement that is sent after all batches are appended.
 struct PendingAck {
     reply: Reply,
-    /// If it must be sent earlier: the index of a batch. It is sent when that batch has its place
+    /// If it must be sent earlier: the number of a batch. It is sent when that batch has its place
     /// in its lane, before the messages that the batch delivers.
-    batch: Option<usize>,
+    batch: Option<u16>,
 }
 
 impl Pending {
-    /// Adds an entry to a lane's batch.
-    pub(super) fn push(&mut self, lane: u16, entry: &Entry<'_>) {
-        if self.batch(lane).push(entry).is_err() {
-            self.batches.push((lane, Batch::of(entry)));
-        }
+    /// Adds a message of `user` to the last batch of its lane.
+    pub(super) fn push(&mut self, lane: u16, message: Inbound, user: &str) {
+        let same = self.messages.iter().rev().find(|m| m.lane == lane);
+        let batch = same.map_or(self.batches, |m| m.batch);
+        self.push_to(batch, lane, message, user);
+    }
+
+    fn push_to(&mut self, batch: u16, lane: u16, message: Inbound, user: &str) {
+        let texts = message.topic.as_str().len() + user.len();
+        let bytes = ENTRY_BYTES + texts + message.payload.len() + message.properties.cost();
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.batches = self.batches.max(batch + 1);
+        self.messages.push(PendingMessage {
+            lane,
+            batch,
+            message,
+        });
     }
 
     /// Adds an acknowledgement behind the others.
@@ -74,60 +117,45 @@ impl Pending {
     /// place in the lane, after all earlier acknowledgements. The message joins the last batch only
     /// if that is of the same lane and the last acknowledgement is sent with it. In a batch with a
     /// QoS 1 message, for example, the PUBACK of that would be sent before its copy.
-    pub(super) fn push_qos2(&mut self, lane: u16, entry: &Entry<'_>, id: Option<PacketId>) {
-        let last = self.batches.len().wrapping_sub(1);
-        let same = self.batches.last().is_some_and(|(l, _)| *l == lane);
-        let joins = |ack: &PendingAck| ack.batch == Some(last);
-        if !same || !self.acks.last().is_none_or(joins) {
-            self.batches.push((lane, Batch::default()));
-        }
-        self.push(lane, entry);
-        self.acks.extend(id.map(|id| PendingAck {
+    pub(super) fn push_qos2(&mut self, lane: u16, message: Inbound, user: &str) {
+        let of_last = |m: &&PendingMessage| m.batch + 1 == self.batches;
+        let last = self.messages.iter().rev().find(of_last);
+        let last = last.filter(|m| m.lane == lane).map(|m| m.batch);
+        let last = last.filter(|last| self.acks.last().is_none_or(|ack| ack.batch == Some(*last)));
+        let batch = last.unwrap_or(self.batches);
+        self.acks.extend(message.packet_id.map(|id| PendingAck {
             reply: Reply::PubRec(id, ReasonCode::Success, None),
-            batch: Some(self.batches.len() - 1),
+            batch: Some(batch),
         }));
-    }
-
-    fn batch(&mut self, lane: u16) -> &mut Batch {
-        // The last of several, so that entries of one lane stay in order.
-        let known = self.batches.iter().rposition(|(l, _)| *l == lane);
-        let at = known.unwrap_or_else(|| {
-            self.batches.push((lane, Batch::default()));
-            self.batches.len() - 1
-        });
-        &mut self.batches[at].1
+        self.push_to(batch, lane, message, user);
     }
 
     /// Whether so much is collected that the caller should append it now, and yield to the other
     /// tasks.
     pub(super) fn is_full(&self) -> bool {
-        let batches = || self.batches.iter().map(|(_, batch)| batch);
-        self.batches.len() >= BATCHES
+        self.batches >= BATCHES
             || self.acks.len() >= ACKS
-            || batches().map(Batch::entries).sum::<usize>() >= BATCH_ENTRIES
-            || batches().map(Batch::encoded_len).sum::<usize>() >= BATCH_BYTES
+            || self.messages.len() >= BATCH_ENTRIES
+            || self.bytes as usize >= BATCH_BYTES
     }
 
-    /// Adds an entry of so many filters. True once [`FILTERS`] are collected: the caller appends
-    /// then, and yields to the other tasks.
-    pub(super) fn push_filters(&mut self, lane: u16, entry: &Entry<'_>, filters: usize) -> bool {
-        self.push(lane, entry);
-        self.filters += filters;
-        self.filters >= FILTERS
-    }
-
-    /// Appends the batches, then sends the acknowledgements. Waits while a lane is full, which
-    /// slows down this client only.
+    /// Appends the batches as messages of `who`, then sends the acknowledgements. Waits while a lane
+    /// is full, which slows down this client only.
     ///
     /// # Errors
     /// The log does not take a batch. The connection must end: its acknowledgements are not sent.
     pub(super) async fn append_all(
         &mut self,
+        who: Actor<'_>,
         entrance: &Entrance,
         outbox: &Outbox,
     ) -> Result<(), LogError> {
-        self.filters = 0;
-        let mut acks = std::mem::take(&mut self.acks);
+        let Pending {
+            mut messages,
+            mut acks,
+            batches,
+            ..
+        } = std::mem::take(self);
         let mut rest = &acks[..];
         let any_batch = acks.iter().any(|ack| ack.batch.is_some());
         let send = |acks: &[PendingAck]| {
@@ -135,12 +163,26 @@ impl Pending {
                 outbox.queue(|out| acks.iter().for_each(|ack| out.reply(&ack.reply)));
             }
         };
-        for (index, (lane, batch)) in self.batches.drain(..).enumerate() {
+        for batch in 0..batches {
             let mut due = &[][..];
             if any_batch {
-                (due, rest) = rest.split_at(due_with(rest, index));
+                (due, rest) = rest.split_at(due_with(rest, batch));
             }
-            entrance.append_and(lane, batch, || send(due)).await?;
+            let of_batch = messages.iter().filter(|m| m.batch == batch);
+            let Some(lane) = of_batch.clone().next().map(|m| m.lane) else {
+                continue;
+            };
+            let entries = of_batch.map(|m| m.entry(who));
+            if let Some(done) = entrance.append_in_place(lane, entries.clone(), || send(due)) {
+                done?;
+                continue;
+            }
+            let encoded = Batch::all_of(entries);
+            if batch + 1 == batches {
+                // What waits for the log must not be in memory twice.
+                messages = Vec::new();
+            }
+            entrance.append_to_log(lane, encoded, || send(due)).await?;
         }
         send(rest);
         acks.clear();
@@ -150,12 +192,12 @@ impl Pending {
     }
 }
 
-/// How many of `acks` are sent with the batch at this `index`: up to the last one that must be.
-fn due_with(acks: &[PendingAck], index: usize) -> usize {
+/// How many of `acks` are sent with the batch of this number: up to the last one that must be.
+fn due_with(acks: &[PendingAck], number: u16) -> usize {
     let mut due = 0;
     for (at, ack) in acks.iter().enumerate() {
         match ack.batch {
-            Some(batch) if batch > index => break,
+            Some(batch) if batch > number => break,
             Some(_) => due = at + 1,
             None => {}
         }
@@ -165,12 +207,19 @@ fn due_with(acks: &[PendingAck], index: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::policy::{Actor, SessionId};
-    use roommq_lane::PublishEntry;
+    use crate::packet::{PublishProperties, QoS, TopicName};
+    use crate::policy::SessionId;
 
-    fn acks(batches: &[Option<usize>]) -> Vec<PendingAck> {
-        let ack = |batch: &Option<usize>| PendingAck {
+    const WHO: Actor<'_> = Actor {
+        session: SessionId { term: 1, n: 1 },
+        connection: 1,
+        user: "u",
+    };
+
+    fn acks(batches: &[Option<u16>]) -> Vec<PendingAck> {
+        let ack = |batch: &Option<u16>| PendingAck {
             reply: Reply::PingResp,
             batch: *batch,
         };
@@ -189,82 +238,101 @@ mod tests {
         );
     }
 
+    fn message(topic: &str) -> Inbound {
+        Inbound {
+            topic: TopicName::new(topic.into()).unwrap(),
+            payload: "hi".into(),
+            qos: QoS::ExactlyOnce,
+            retain: true,
+            packet_id: PacketId::new(1),
+            properties: PublishProperties {
+                message_expiry: Some(5),
+                user_properties: vec![("a".into(), "b".into())],
+                ..PublishProperties::default()
+            },
+        }
+    }
+
+    impl Pending {
+        fn add(&mut self, lane: u16, topic: &str) {
+            self.push(lane, message(topic), WHO.user);
+        }
+
+        fn add_qos2(&mut self, lane: u16) {
+            self.push_qos2(lane, message("t"), WHO.user);
+        }
+
+        /// The numbers of the messages in each batch, with its lane.
+        fn batches(&self) -> Vec<(u16, Vec<usize>)> {
+            let messages = self.messages.iter().enumerate();
+            let of = |batch| messages.clone().filter(move |(_, m)| m.batch == batch);
+            let all = (0..self.batches).map(|batch| {
+                let lane = of(batch).map(|(_, m)| m.lane).next().unwrap();
+                assert!(of(batch).all(|(_, m)| m.lane == lane));
+                (lane, of(batch).map(|(number, _)| number).collect())
+            });
+            all.collect()
+        }
+    }
+
     #[test]
     fn a_qos_2_message_joins_no_batch_with_later_acknowledgements() {
-        let who = Actor {
-            session: SessionId { term: 1, n: 1 },
-            connection: 1,
-            user: "u",
-        };
-        let unsubscribe = roommq_lane::UnsubscribeEntry {
-            at: 0,
-            who,
-            request_id: 1,
-            filters: Vec::new(),
-        };
-        let entry = Entry::Unsubscribe(unsubscribe);
         let mut pending = Pending::default();
-        let id = PacketId::new(1);
-        pending.push_qos2(0, &entry, id);
-        pending.push_qos2(0, &entry, id);
-        assert_eq!(pending.batches.len(), 1, "QoS 2 after QoS 2, in one lane");
-        pending.push(0, &entry);
+        pending.add_qos2(0);
+        pending.add_qos2(0);
+        assert_eq!(pending.batches, 1, "QoS 2 after QoS 2, in one lane");
+        pending.add(0, "t");
         pending.acknowledge(Reply::PingResp);
-        pending.push_qos2(0, &entry, id);
-        assert_eq!(pending.batches.len(), 2, "PINGRESP is sent first");
-        pending.push_qos2(1, &entry, id);
-        pending.push_qos2(0, &entry, id);
-        let batches: Vec<_> = pending.acks.iter().map(|ack| ack.batch).collect();
+        pending.add_qos2(0);
+        assert_eq!(pending.batches, 2, "PINGRESP is sent first");
+        pending.add_qos2(1);
+        pending.add_qos2(0);
+        let acks: Vec<_> = pending.acks.iter().map(|ack| ack.batch).collect();
         assert_eq!(
-            batches,
+            acks,
             [Some(0), Some(0), None, Some(1), Some(2), Some(3)],
             "another lane, another batch"
         );
         assert!(!pending.is_full());
-    }
-
-    fn message(topic: &str) -> Entry<'_> {
-        Entry::Publish(PublishEntry::of_server(0, topic, b""))
+        pending.add(1, "t");
+        pending.add(0, "t");
+        let batches = [
+            (0, vec![0, 1, 2]),
+            (0, vec![3]),
+            (1, vec![4, 6]),
+            (0, vec![5, 7]),
+        ];
+        assert_eq!(pending.batches(), batches, "the last of its lane");
     }
 
     #[test]
     fn entries_and_bytes_of_all_lanes_are_limited_together() {
         let mut pending = Pending::default();
         for n in 1..BATCH_ENTRIES {
-            pending.push(u16::from(n % 2 == 0), &message("t"));
+            pending.add(u16::from(n % 2 == 0), "t");
             assert!(!pending.is_full(), "after {n} entries");
         }
-        pending.push(2, &message("t"));
+        pending.add(2, "t");
         assert!(pending.is_full());
 
-        let topic = "x".repeat(BATCH_BYTES / 4);
+        let topic = "x".repeat(BATCH_BYTES / 5 + 1);
         let mut pending = Pending::default();
-        for lane in 0..3 {
-            pending.push(lane, &message(&topic));
+        for lane in 0..4 {
+            pending.add(lane, &topic);
             assert!(!pending.is_full(), "after lane {lane}");
         }
-        pending.push(3, &message(&topic));
+        pending.add(4, &topic);
         assert!(pending.is_full());
     }
 
     #[test]
-    fn an_entry_that_fits_in_no_batch_gets_one_behind_it() {
-        let topic = "x".repeat(60_000);
+    fn the_log_has_the_entry_that_would_be_applied_in_place() {
         let mut pending = Pending::default();
-        let id = PacketId::new(1);
-        for _ in 0..5 {
-            pending.push_qos2(0, &message(&topic), id);
-        }
-        pending.push_qos2(0, &message("t"), id);
-        assert_eq!(pending.batches.len(), 2);
-        assert!(
-            pending
-                .batches
-                .iter()
-                .all(|(_, b)| b.encoded_len() <= BATCH_BYTES)
-        );
-        let batches: Vec<_> = pending.acks.iter().map(|ack| ack.batch).collect();
-        let expected = [Some(0), Some(0), Some(0), Some(0), Some(1), Some(1)];
-        assert_eq!(batches, expected, "each PUBREC with its message");
+        pending.add(0, "a/b");
+        let in_place = pending.messages[0].entry(WHO);
+        let encoded = in_place.to_bytes();
+        let (by_the_log, _) = Entry::decode(&encoded).unwrap();
+        assert_eq!(by_the_log, in_place);
+        assert!(encoded.len() <= pending.bytes as usize);
     }
 }

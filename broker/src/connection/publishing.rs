@@ -1,51 +1,37 @@
-//! A PUBLISH: asks the policy, adds an entry to the topic's lane, and acknowledges.
+//! A PUBLISH: asks the policy, adds a message for the topic's lane, and acknowledges.
 
 use super::client::{CachedPermit, Client};
-use crate::packet::{PublishProperties, QoS, ReasonCode, Reply, Version};
-use crate::policy::{Actor, Attempt, PublishPermit, Refusal};
+use crate::packet::{PacketId, PublishProperties, QoS, ReasonCode, Reply, Version};
+use crate::policy::{Attempt, PublishPermit, Refusal};
 use crate::session::Inbound;
-use roommq_lane::{Entry, PropertiesEntry, PublishEntry, lane_of};
+use roommq_lane::lane_of;
 
 /// Bytes of a reason string in PUBACK or PUBREC, at most. A reason may name a topic of 64 KiB,
 /// which the client can repeat by an alias of a few bytes.
 const REASON_BYTES: usize = 256;
 
-/// Handles a PUBLISH that came at `now`, in milliseconds since the Unix epoch. A refused one is
-/// acknowledged too, and adds no entry.
-pub(super) fn publish(client: &mut Client, inbound: &Inbound, now: u64) {
-    let permit = permit(client, inbound).and_then(|permit| {
+/// Handles a PUBLISH. A refused one is acknowledged too, and adds no message.
+pub(super) fn publish(client: &mut Client, mut inbound: Inbound) {
+    let permit = permit(client, &inbound).and_then(|permit| {
         check_payload_format(&inbound.properties, &inbound.payload)?;
         Ok(permit)
     });
+    let (qos, id) = (inbound.qos, inbound.packet_id);
     let refusal = match permit {
         Ok(permit) => {
             let lane = lane_of(permit.topic.as_str(), client.node.lanes);
-            // A copy: `pending` is borrowed mutably below.
-            let user = &*client.who.user.clone();
-            let origin = Actor {
-                session: client.session_id,
-                connection: client.connection,
-                user,
-            };
-            let entry = Entry::Publish(PublishEntry {
-                at: now,
-                origin: Some(origin),
-                topic: permit.topic.as_str(),
-                payload: &inbound.payload,
-                qos: inbound.qos,
-                retain: inbound.retain,
-                properties: PropertiesEntry::of(&inbound.properties),
-            });
-            if inbound.qos == QoS::ExactlyOnce && !client.filters.is_empty() {
-                client.pending.push_qos2(lane, &entry, inbound.packet_id);
+            inbound.topic = permit.topic;
+            let user = &client.who.user;
+            if qos == QoS::ExactlyOnce && !client.filters.is_empty() {
+                client.pending.push_qos2(lane, inbound, user);
                 return;
             }
-            client.pending.push(lane, &entry);
+            client.pending.push(lane, inbound, user);
             None
         }
-        Err(refusal) => Some(refusal),
+        Err(refusal) => refuse(client, &inbound, refusal),
     };
-    acknowledge(client, inbound, refusal);
+    acknowledge(client, qos, id, refusal);
 }
 
 /// The policy's answer, cached for the topic of the last PUBLISH.
@@ -72,24 +58,26 @@ fn permit(client: &mut Client, inbound: &Inbound) -> Result<PublishPermit, Refus
     Ok(permit)
 }
 
-/// Answers with PUBACK for QoS 1, PUBREC for QoS 2, and nothing for QoS 0
-/// [MQTT-3.3.4-1, 3.1.1 MQTT-4.3.2-2, 5.0 MQTT-4.3.2-4, MQTT-4.3.3-8]. A 5.0 acknowledgement
-/// carries a refusal. 3.1.1 and QoS 0 have no reason code, so the client gets a notice in its inbox
-/// [3.1.1 MQTT-3.3.5-2].
-fn acknowledge(client: &mut Client, inbound: &Inbound, refusal: Option<Refusal>) {
-    let in_ack = client.session.version() == Version::V5 && inbound.qos != QoS::AtMostOnce;
-    if let Some(refusal) = &refusal {
-        tracing::debug!(user = %client.who.user, topic = %inbound.topic, %refusal, "PUBLISH refused");
-        if !in_ack {
-            client.notify(Attempt::Publish(inbound.topic.as_str()), refusal);
-        }
+/// Returns the refusal if the acknowledgement of the message carries it, which 5.0 has. 3.1.1 and
+/// QoS 0 have no reason code, so the client gets a notice in its inbox [3.1.1 MQTT-3.3.5-2].
+fn refuse(client: &mut Client, inbound: &Inbound, refusal: Refusal) -> Option<Refusal> {
+    tracing::debug!(user = %client.who.user, topic = %inbound.topic, %refusal, "PUBLISH refused");
+    if client.session.version() == Version::V5 && inbound.qos != QoS::AtMostOnce {
+        return Some(refusal);
     }
-    let Some(id) = inbound.packet_id else { return };
+    client.notify(Attempt::Publish(inbound.topic.as_str()), &refusal);
+    None
+}
+
+/// Answers with PUBACK for QoS 1, PUBREC for QoS 2, and nothing for QoS 0
+/// [MQTT-3.3.4-1, 3.1.1 MQTT-4.3.2-2, 5.0 MQTT-4.3.2-4, MQTT-4.3.3-8].
+fn acknowledge(client: &mut Client, qos: QoS, id: Option<PacketId>, refusal: Option<Refusal>) {
+    let Some(id) = id else { return };
     let (code, reason) = match refusal {
-        Some(refusal) if in_ack => (refusal.code, Some(truncated(&refusal.reason).into())),
-        _ => (ReasonCode::Success, None),
+        Some(refusal) => (refusal.code, Some(truncated(&refusal.reason).into())),
+        None => (ReasonCode::Success, None),
     };
-    let reply = if inbound.qos == QoS::AtLeastOnce {
+    let reply = if qos == QoS::AtLeastOnce {
         Reply::PubAck(id, code, reason)
     } else {
         if code != ReasonCode::Success {

@@ -4,7 +4,6 @@
 use super::client::Client;
 use super::filters_by_lane::FiltersByLane;
 use super::subscribing::filter_entry;
-use crate::clock;
 use crate::fairness::{FILTERS, Turn};
 use crate::lane::LogError;
 use crate::packet::{QoS, ReasonCode, SubscribeOptions, TopicFilter};
@@ -48,7 +47,7 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
     let known = client.lanes.iter().copied();
     let lanes: BTreeSet<u16> = known.chain(by_lane.lanes()).collect();
     let request_id = client.next_request(Answer::Resume, codes, None, lanes.len());
-    // A copy: `pending` is borrowed mutably below.
+    // A copy: the client is borrowed mutably below.
     let who = client.who.clone();
     for lane in lanes {
         let filters = by_lane.of(lane);
@@ -57,7 +56,6 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
         let filters: Vec<_> = filters.collect();
         let asked = filters.len();
         let entry = Entry::Resume(SubscribeEntry {
-            at: clock::now_ms(),
             who: who.actor(client.session_id, client.connection),
             request_id,
             keeps: client.keeps,
@@ -65,9 +63,8 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
             filters,
         });
         // One entry a lane: a lane ends the subscriptions that it is not asked for.
-        client.push_filters(lane, &entry, asked).await?;
+        client.append_filters(lane, &entry, asked).await?;
     }
-    client.append_all().await?;
     let codes = loop {
         if let Some(codes) = client.outbox.queue(Outbound::take_resumed).flatten() {
             break codes;

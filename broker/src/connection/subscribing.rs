@@ -6,7 +6,6 @@
 
 use super::client::Client;
 use super::filters_by_lane::FiltersByLane;
-use crate::clock;
 use crate::fairness::{FILTERS, Turn};
 use crate::packet::{
     NameError, ReasonCode, Subscribe, SubscribeOptions, TopicFilter, Unsubscribe, Version,
@@ -62,14 +61,13 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
             let filters =
                 filters.map(|(slot, options, grant)| filter_entry(*slot, *options, grant));
             let entry = Entry::Subscribe(SubscribeEntry {
-                at: clock::now_ms(),
                 who: who.actor(client.session_id, client.connection),
                 request_id,
                 keeps: client.keeps,
                 identifier: subscribe.identifier.map_or(0, Into::into),
                 filters: filters.collect(),
             });
-            client.push_filters(lane, &entry, piece.len()).await?;
+            client.append_filters(lane, &entry, piece.len()).await?;
         }
     }
     Ok(())
@@ -113,12 +111,11 @@ pub(super) async fn unsubscribe(
             let filters = piece.iter().filter_map(|at| resolved.get(*at));
             let filters = filters.map(|(position, filter)| (*position, filter.as_str()));
             let entry = Entry::Unsubscribe(UnsubscribeEntry {
-                at: clock::now_ms(),
                 who: who.actor(client.session_id, client.connection),
                 request_id,
                 filters: filters.collect(),
             });
-            client.push_filters(lane, &entry, piece.len()).await?;
+            client.append_filters(lane, &entry, piece.len()).await?;
         }
     }
     Ok(())

@@ -8,7 +8,8 @@ use crate::outbox::Outbox;
 use crate::packet::ReasonCode;
 use crate::session::Close;
 use parking_lot::MutexGuard;
-use roommq_lane::{BatchError, BatchHeader, BatchTurn, Entries};
+use roommq_lane::{BatchError, BatchHeader, BatchTurn, Entry};
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 /// Applies all entries of a batch to a lane that the caller has locked, in order.
@@ -21,11 +22,11 @@ use std::sync::Arc;
 ///
 /// If the engine keeps its log, a batch that is out of turn is ignored instead, and this returns
 /// false: it has come before, or comes again when the one before it has.
-pub(super) fn apply_batch(
+pub(super) fn apply_batch<'a, E: Borrow<Entry<'a>>>(
     number: u16,
     shared: &SharedLane,
     running: &mut MutexGuard<'_, Running>,
-    batch: Result<(BatchHeader, Entries<'_>), BatchError>,
+    batch: Result<(BatchHeader, impl Iterator<Item = Result<E, BatchError>>), BatchError>,
     context: &NodeContext,
     to_flush: &mut Vec<Arc<Outbox>>,
 ) -> bool {
@@ -47,10 +48,10 @@ pub(super) fn apply_batch(
     applied.unwrap_or(true)
 }
 
-fn apply_entries(
+fn apply_entries<'a, E: Borrow<Entry<'a>>>(
     shared: &SharedLane,
     running: &mut Running,
-    batch: Result<(BatchHeader, Entries<'_>), BatchError>,
+    batch: Result<(BatchHeader, impl Iterator<Item = Result<E, BatchError>>), BatchError>,
     context: &NodeContext,
     to_flush: &mut Vec<Arc<Outbox>>,
 ) -> Result<bool, BatchError> {
@@ -65,7 +66,7 @@ fn apply_entries(
         BatchTurn::Duplicate | BatchTurn::Fenced => return Ok(false),
     }
     for entry in entries {
-        running.apply(&entry?, context, to_flush);
+        running.apply(entry?.borrow(), context, to_flush);
         running.lane.check_rules()?;
     }
     Ok(true)
@@ -99,7 +100,7 @@ mod tests {
     use crate::sessions::{Registration, Sessions};
     use bytes::Bytes;
     use roommq_lane::read;
-    use roommq_lane::{Batch, Entry, FilterEntry, PublishEntry, RetainedLimits, SubscribeEntry};
+    use roommq_lane::{Batch, FilterEntry, PublishEntry, RetainedLimits, SubscribeEntry, WallTime};
 
     const TERM: u64 = 7;
 
@@ -157,7 +158,7 @@ mod tests {
             let outbox = Arc::new(Outbox::connected(Version::V5, LIMITS));
             let (user, client_id) = ("u".into(), format!("c{lane}").into());
             let sessions = &self.context.sessions;
-            let registering = sessions.register(&user, &client_id, &outbox, false, clock::now_ms);
+            let registering = sessions.register(&user, &client_id, &outbox, false, clock::lane_ms);
             let runtime = tokio::runtime::Builder::new_current_thread().build();
             let registered = runtime.unwrap().block_on(registering);
             let Registration::New(session) = registered else {
@@ -172,7 +173,6 @@ mod tests {
                 proof: b"",
             };
             let entry = Entry::Subscribe(SubscribeEntry {
-                at: 1,
                 who: Actor {
                     session,
                     connection: 1,
@@ -200,13 +200,13 @@ mod tests {
             term: TERM,
             number,
             at: 1,
-            wall: 1,
+            wall: WallTime(1),
         }
     }
 
     /// The same for a message.
     fn message(number: u64) -> Bytes {
-        let entry = PublishEntry::of_server(1, "t", b"hi");
+        let entry = PublishEntry::of_server("t", b"hi");
         seal(number, &Entry::Publish(entry))
     }
 
@@ -280,8 +280,8 @@ mod tests {
             version: 2,
             body: b"",
         };
-        let behind = PublishEntry::of_server(1, "t", b"hi");
-        let batch = Batch::all_of([rules, Entry::Publish(behind)].into_iter());
+        let behind = PublishEntry::of_server("t", b"hi");
+        let batch = Batch::all_of([rules, Entry::Publish(behind)]);
         scene.apply(0, &batch.into_iter().next().unwrap().seal(&header(2)));
         assert!(scene.lanes.get(0).unwrap().has_stopped());
         let close = here.condition().closing.unwrap();

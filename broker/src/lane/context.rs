@@ -4,6 +4,7 @@ use super::mailbox::Mailboxes;
 use super::timers::Timers;
 use crate::policy::{Actor, Attempt, Policy, Principal, Refusal};
 use crate::sessions::Sessions;
+use roommq_lane::Lane;
 use std::sync::Arc;
 
 /// Everything that all lanes of a node reach. The appliers and the entrances share it.
@@ -19,17 +20,19 @@ pub(crate) struct NodeContext {
 
 impl NodeContext {
     /// The lane refused a request that the policy had let in. The policy says whether the sender is
-    /// told. `now` is in milliseconds since the Unix epoch.
+    /// told.
     pub(super) fn refused(
         &self,
         who: Actor<'_>,
         attempt: Attempt<'_>,
         refusal: &Refusal,
-        now: u64,
+        lane: &Lane,
     ) {
         tracing::debug!(user = who.user, ?attempt, %refusal, "refused in its lane");
         let principal = Principal::new(who.user, false);
-        if let Some(notice) = self.policy.notice(&principal, attempt, refusal, now) {
+        let (now, wall) = (lane.now(), lane.wall());
+        let notice = self.policy.notice(&principal, attempt, refusal, now, wall);
+        if let Some(notice) = notice {
             self.mailboxes.send(notice);
         }
     }

@@ -1,14 +1,14 @@
-//! The entrance to the lanes: applies a batch in place if its lane is idle, and appends it to the
-//! log if not.
+//! The entrance to the lanes: applies entries in place if their lane is idle. If not, it encodes
+//! them as a batch and appends that to the log.
 //!
 //! ```text
-//!   append(lane, batch)
+//!   append(lane, entries)
 //!     |
 //!     |  lock is free?      no --+
-//!     |  log is empty?      no --+--> Appender::reserve: waits while the lane has no capacity.
-//!     v                               Then, under the lane's sequence lock: number and append.
-//!   number and apply it here,         The applier applies the batch later.
-//!   under the lock of the state
+//!     |  log is empty?      no --+--> Batch::all_of: encodes them.
+//!     v                               Appender::reserve: waits while the lane has no capacity.
+//!   number and apply them here,       Then, under the lane's sequence lock: number and append.
+//!   under the lock of the state       The applier applies the batch later.
 //! ```
 //!
 //! | thread A | thread B | applier | order of the lane |
@@ -33,8 +33,9 @@ use super::table::{LaneTable, SharedLane};
 use crate::outbox::Outbox;
 use crate::policy::SessionId;
 use crate::session::{Frame, Tag};
-use futures_util::future::{Either, ready};
-use roommq_lane::{Batch, Lane};
+use futures_util::future::{BoxFuture, Either, ready};
+use roommq_lane::{Batch, Entry, Lane};
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +82,7 @@ fn next_frames(lane: &Lane, session: SessionId, outbox: &Outbox) -> VecDeque<Wai
     frames
 }
 
-/// One thread's entrance to all lanes. Batches that one task appends to a lane, one after the
+/// One thread's entrance to all lanes. Entries that one task appends to a lane, one after the
 /// other, keep their order.
 pub(crate) struct Entrance {
     lanes: Arc<LaneTable>,
@@ -110,37 +111,35 @@ impl Entrance {
         self.flusher.wake.notify_one();
     }
 
-    /// Appends a batch. Resolves when it has its place in the lane's order: it has been applied, or
-    /// it is in a log that loses nothing. Waits while the log of the lane has no capacity.
+    /// Appends entries as one batch, or as few as they need. Resolves when they have their place in the
+    /// lane's order: they have been applied, or they are in a log that loses nothing. Waits while the
+    /// log of the lane has no capacity.
+    ///
+    /// In place, other entries of the lane wait for all of these: append no more of them at once than
+    /// a batch may have.
     ///
     /// # Errors
     /// There is no such lane, it has stopped, or the log failed.
-    pub(crate) async fn append(&self, lane: u16, batch: Batch) -> Result<(), LogError> {
-        self.append_and(lane, batch, || {}).await
-    }
-
-    /// [`append`](Self::append), and calls `placed` once when the batch has its place.
-    ///
-    /// In place, that is before the batch has any effect, while the lane is locked: `placed` must
-    /// not append. By the log, the applier may have applied the batch already.
-    pub(crate) fn append_and(
+    pub(crate) fn append<'a>(
         &self,
         lane: u16,
-        batch: Batch,
-        mut placed: impl FnMut(),
+        entries: impl IntoIterator<Item: Borrow<Entry<'a>>> + Clone,
     ) -> impl Future<Output = Result<(), LogError>> {
-        if let Some(done) = self.append_in_place(lane, &batch, &mut placed) {
-            return Either::Left(ready(done));
+        match self.append_in_place(lane, entries.clone(), || {}) {
+            Some(done) => Either::Left(ready(done)),
+            None => Either::Right(self.append_to_log(lane, Batch::all_of(entries), || {})),
         }
-        // Boxed: it is rare, and each idle connection would hold its size.
-        Either::Right(Box::pin(self.append_to_log(lane, batch, placed)))
     }
 
-    /// None, and nothing has happened, if the batch has to go by the log.
-    fn append_in_place(
+    /// The first half of [`append`](Self::append). None, and nothing has happened, if the entries have
+    /// to go by the log.
+    ///
+    /// Calls `placed` when the entries have their place, before they have any effect. The lane is
+    /// locked, so `placed` must not append.
+    pub(crate) fn append_in_place<'a>(
         &self,
         lane: u16,
-        batch: &Batch,
+        entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
         placed: impl FnOnce(),
     ) -> Option<Result<(), LogError>> {
         let shared = match self.lanes.get(lane) {
@@ -150,27 +149,35 @@ impl Entrance {
         if shared.has_stopped() {
             return Some(Err(LogError::Stopped));
         }
-        self.apply(lane, shared, batch, placed).then_some(Ok(()))
+        self.apply(lane, shared, entries, placed).then_some(Ok(()))
     }
 
-    async fn append_to_log(
-        &self,
+    /// The second half of [`append`](Self::append): the entries, encoded. Calls `placed` when they have
+    /// their place; the applier may have applied them already.
+    ///
+    /// Boxed: it is rare, and each idle connection would hold its size.
+    pub(crate) fn append_to_log<'a>(
+        &'a self,
         lane: u16,
-        batch: Batch,
-        mut placed: impl FnMut(),
-    ) -> Result<(), LogError> {
-        let shared = self.lanes.get(lane)?;
-        shared.sequence.reserve(batch.encoded_len()).await?;
-        if let Some(is_applied) = shared.sequence.append(batch)? {
-            // It is ready when the sender is dropped, which sends nothing.
-            let _ = is_applied.await;
-        }
-        // The lane may have stopped during the wait. Then the batch must not be acknowledged.
-        if shared.has_stopped() {
-            return Err(LogError::Stopped);
-        }
-        placed();
-        Ok(())
+        batches: Vec<Batch>,
+        placed: impl FnOnce() + Send + 'a,
+    ) -> BoxFuture<'a, Result<(), LogError>> {
+        Box::pin(async move {
+            let shared = self.lanes.get(lane)?;
+            for batch in batches {
+                shared.sequence.reserve(batch.encoded_len()).await?;
+                if let Some(is_applied) = shared.sequence.append(batch)? {
+                    // It is ready when the sender is dropped, which sends nothing.
+                    let _ = is_applied.await;
+                }
+            }
+            // The lane may have stopped during the wait. Then the entries must not be acknowledged.
+            if shared.has_stopped() {
+                return Err(LogError::Stopped);
+            }
+            placed();
+            Ok(())
+        })
     }
 
     /// The next messages that wait for a session in a lane, in order: about as many bytes as one
@@ -195,13 +202,13 @@ impl Entrance {
         }
     }
 
-    /// Applies the batch in place. False, and nothing has happened, if the lane has stopped, or if it
-    /// has a log and is not idle or must not be applied in place.
-    fn apply(
+    /// Applies the entries in place, as one batch. False, and nothing has happened, if the lane has
+    /// stopped, or if it has a log and is not idle or must not be applied in place.
+    fn apply<'a>(
         &self,
         number: u16,
         shared: &SharedLane,
-        batch: &Batch,
+        entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
         placed: impl FnOnce(),
     ) -> bool {
         let locked = if shared.sequence.log.is_some() {
@@ -221,7 +228,7 @@ impl Entrance {
         let _no_half_state = AbortOnPanic;
         placed();
         let mut to_flush = self.flusher.to_flush.lock();
-        let batch = Ok((header, batch.read()));
+        let batch = Ok((header, entries.into_iter().map(Ok)));
         apply_batch(
             number,
             shared,
@@ -241,9 +248,10 @@ impl Entrance {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::kept::{Fault, Kept};
-    use super::super::scene::{CLIENT, Scene, TERM, message};
+    use super::super::scene::{CLIENT, Scene, TERM, append, message};
     use crate::lane::{Embedded, LaneLog};
     use futures_util::FutureExt;
+    use roommq_lane::Batch;
 
     /// The log of the one other lane is full, so whatever went there would wait for ever.
     #[test]
@@ -255,10 +263,7 @@ mod tests {
             let _busy = scene.lanes.get(0).unwrap().state.lock();
             let appender = log.appender().unwrap();
             while appender.try_reserve(0, 100).unwrap() {}
-            let result = scene
-                .entrance()
-                .append(1, message(CLIENT, 1))
-                .now_or_never();
+            let result = append(&scene.entrance(), 1, CLIENT, 1).now_or_never();
             assert!(matches!(result, Some(Ok(()))), "{result:?}");
             assert_eq!(scene.applied(CLIENT), [1]);
         }
@@ -281,13 +286,13 @@ mod tests {
                     let runtime = tokio::runtime::Builder::new_current_thread().build();
                     runtime.unwrap().block_on(async {
                         for number in 0..EACH {
-                            let batch = message(*client, number);
                             // Now and then to the log, although the lane may be idle.
                             if number % 97 == 0 {
+                                let batch = Batch::of(&message(*client, &number.to_be_bytes()));
                                 shared.sequence.reserve(batch.encoded_len()).await.unwrap();
                                 shared.sequence.append(batch).unwrap();
                             } else {
-                                entrance.append(0, batch).await.unwrap();
+                                append(entrance, 0, *client, number).await.unwrap();
                             }
                         }
                     });

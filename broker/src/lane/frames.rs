@@ -2,7 +2,7 @@
 //! subscriber.
 
 use crate::packet::{PublishParts, QoS, Version, encode_publish};
-use crate::policy::{Mark, Mount, Stamps};
+use crate::policy::{Mark, Mount, Stamps, WallTime};
 use crate::session::Frame;
 use bytes::Bytes;
 use roommq_lane::{
@@ -22,8 +22,10 @@ pub(super) struct Frames<'a> {
     pub(super) message: &'a PublishEntry<'a>,
     /// The hook's mark for the sender. None: the server sent it.
     pub(super) mark: Option<Mark>,
-    /// When it expires, in milliseconds since the Unix epoch; [`NEVER`]: never.
+    /// When it expires, in milliseconds of lane time; [`NEVER`]: never.
     pub(super) expires: u64,
+    /// When it came, as its stamps show it.
+    pub(super) wall: WallTime,
     /// Asked of the hook when the first form for 5.0 is encoded.
     stamps: Option<Stamps>,
     encoded: [Option<Frame>; 13],
@@ -51,12 +53,14 @@ impl<'a> Frames<'a> {
         message: &'a PublishEntry<'a>,
         mark: Option<Mark>,
         expires: u64,
+        wall: WallTime,
     ) -> Self {
         Frames {
             lane,
             message,
             mark,
             expires,
+            wall,
             stamps: None,
             encoded: Default::default(),
             own: (0, 0),
@@ -126,7 +130,7 @@ impl<'a> Frames<'a> {
     fn encode(&mut self, wish: &Wish<'_>, version: Version) -> Frame {
         let message = self.message;
         if self.stamps.is_none() && version == Version::V5 {
-            self.stamps = Some(self.lane.stamps(message, self.mark));
+            self.stamps = Some(self.lane.stamps(message, self.mark, self.wall));
         }
         let none = Stamps::new();
         let stamps = self.stamps.as_ref().unwrap_or(&none);
@@ -134,7 +138,7 @@ impl<'a> Frames<'a> {
             Version::V5 => stamped_properties(message, stamps),
             Version::V3 => Vec::new(),
         };
-        let properties = message.properties.as_deref();
+        let properties = message.properties.as_ref();
         let parts = PublishParts {
             topic: &shown_topic(message.topic, wish.mount),
             payload: message.payload,

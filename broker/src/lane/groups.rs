@@ -15,7 +15,7 @@ use super::frames::Frames;
 use super::perform::Performer;
 use crate::outbox::Outbox;
 use crate::packet::QoS;
-use crate::policy::SessionId;
+use crate::policy::{SessionId, WallTime};
 use crate::session::{Need, Outbound, Share, Taken};
 use roommq_lane::{Entry, Group, Slot, Subscription};
 use std::collections::{HashMap, HashSet};
@@ -151,6 +151,7 @@ impl Performer<'_> {
                     group: group.key.clone(),
                     batch: frames.entry_batch(),
                     mark: frames.mark.unwrap_or_default(),
+                    wall: frames.wall.0,
                 }));
             }
             given = out.meets(need, &frame);
@@ -262,10 +263,10 @@ impl Performer<'_> {
         // thousands of members.
         let mut refused: HashMap<Arc<str>, usize> = HashMap::new();
         for message in taken {
-            let share = &message.share;
+            let (share, expires) = (&message.share, message.expires());
             let size = share.batch.len();
             let least = refused.get(&share.group).copied().unwrap_or(usize::MAX);
-            if least <= size || !self.give_to_other(share, from, connected_only) {
+            if least <= size || !self.give_to_other(share, expires, from, connected_only) {
                 refused.insert(share.group.clone(), size.min(least));
                 left.push(message);
             }
@@ -275,7 +276,13 @@ impl Performer<'_> {
 
     /// Gives one message to another member that can take it without a loss. True if one took it, or
     /// if it has expired.
-    fn give_to_other(&mut self, share: &Share, from: Option<Slot>, connected_only: bool) -> bool {
+    fn give_to_other(
+        &mut self,
+        share: &Share,
+        expires: u64,
+        from: Option<Slot>,
+        connected_only: bool,
+    ) -> bool {
         // The message as it was when the lane accepted it.
         let entry = Entry::decode(&share.batch);
         let lane = self.lane;
@@ -283,11 +290,16 @@ impl Performer<'_> {
         let (Ok((Entry::Publish(entry), _)), Some(group)) = (entry, group) else {
             return false;
         };
-        let expires = entry.expires();
         if expires <= lane.now() {
             return true;
         }
-        let mut frames = Frames::new(lane, &entry, Some(share.mark), expires);
+        let mut frames = Frames::new(
+            lane,
+            &entry,
+            Some(share.mark),
+            expires,
+            WallTime(share.wall),
+        );
         let asked = if connected_only {
             &REASSIGN_ORDER[..1]
         } else {

@@ -197,7 +197,7 @@ impl FollowerWaker for KeptWaker {
 mod tests {
     use super::super::embedded::Embedded;
     use super::super::log::contract;
-    use super::super::scene::{CLIENT, Scene, message};
+    use super::super::scene::{CLIENT, Scene, append};
     use super::*;
     use futures_util::FutureExt;
     use futures_util::future::join_all;
@@ -258,7 +258,7 @@ mod tests {
         run(&scene, INTERVAL, async {
             for first in (0..BATCHES).step_by(AT_ONCE) {
                 let numbers = (first..BATCHES).take(AT_ONCE);
-                let append = |n| entrance.append(0, message(CLIENT, n));
+                let append = |n| append(&entrance, 0, CLIENT, n);
                 for appended in join_all(numbers.map(append)).await {
                     appended.unwrap();
                 }
@@ -287,7 +287,7 @@ mod tests {
         let applier = scene.start_applier(&log);
         let entrance = scene.entrance();
         run(&scene, INTERVAL, async {
-            entrance.append(0, message(CLIENT, 5)).await.unwrap();
+            append(&entrance, 0, CLIENT, 5).await.unwrap();
         });
         applier.finish();
         assert_eq!(scene.applied(CLIENT), [5]);
@@ -302,7 +302,7 @@ mod tests {
         let entrance = scene.entrance();
         let never = Duration::from_secs(1 << 20);
         run(&scene, never, async {
-            let append = |n| entrance.append(0, message(CLIENT, n));
+            let append = |n| append(&entrance, 0, CLIENT, n);
             for appended in join_all([5, 6].map(append)).await {
                 appended.unwrap();
             }
@@ -317,10 +317,13 @@ mod tests {
         let log = Kept::new(1, CREDIT, || Fault::None);
         let scene = Scene::new(&log);
         let entrance = scene.entrance();
-        let mut append = Box::pin(entrance.append(0, message(CLIENT, 5)));
-        assert!(append.as_mut().now_or_never().is_none(), "nobody applies");
+        let mut appending = Box::pin(append(&entrance, 0, CLIENT, 5));
+        assert!(
+            appending.as_mut().now_or_never().is_none(),
+            "nobody applies"
+        );
         let applier = scene.start_applier(&log);
-        run(&scene, INTERVAL, async { append.await.unwrap() });
+        run(&scene, INTERVAL, async { appending.await.unwrap() });
         assert_eq!(scene.applied(CLIENT), [5]);
         applier.finish();
     }

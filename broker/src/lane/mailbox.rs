@@ -4,7 +4,7 @@
 //! another lane. It must not wait for that lane, so it puts the message into the lane's mailbox:
 //!
 //! ```text
-//!   lane 3 --send--> | mailbox of lane 7: n1 n2 n3 | --batch of up to 64--> append to lane 7
+//!   lane 3 --send--> | mailbox of lane 7: n1 n2 n3 | --up to 64 at once--> append to lane 7
 //!   lane 5 --send--> |                             |
 //! ```
 //!
@@ -17,7 +17,7 @@ use crate::policy::Notice;
 use crate::rate_limiter::RateLimiter;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use roommq_lane::{Batch, Entry, PublishEntry, lane_of};
+use roommq_lane::lane_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
@@ -29,7 +29,7 @@ const REPORT_INTERVAL: u64 = 1_000;
 const CAPACITY: usize = 1024;
 
 /// How many messages are appended together.
-const NOTICES_PER_BATCH: usize = 64;
+const NOTICES_AT_ONCE: usize = 64;
 
 /// The sending ends of all mailboxes. Any thread may send, and none waits.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl Mailboxes {
             return;
         }
         self.dropped.fetch_add(1, Ordering::Relaxed);
-        if let Some(dropped) = self.reports.lock().admit(clock::now_ms()) {
+        if let Some(dropped) = self.reports.lock().admit(clock::lane_ms()) {
             tracing::warn!(
                 lane,
                 dropped,
@@ -84,32 +84,23 @@ impl Mailboxes {
 }
 
 impl MailboxReaders {
-    /// Appends each message to its lane by `append`, for ever. No lane's messages wait for another
+    /// Passes the messages of each lane to `append`, for ever. No lane's messages wait for another
     /// lane.
     pub(crate) async fn run<F: Future<Output = Result<(), LogError>>>(
         self,
-        append: impl Fn(u16, Batch) -> F,
+        append: impl Fn(u16, Vec<Notice>) -> F,
     ) {
         let append = &append;
         let one = |(lane, mut receiver): (u16, mpsc::Receiver<Notice>)| async move {
             let mut notices = Vec::new();
-            while receiver.recv_many(&mut notices, NOTICES_PER_BATCH).await > 0 {
-                for batch in Batch::all_of(notices.iter().map(entry)) {
-                    if let Err(error) = append(lane, batch).await {
-                        tracing::error!(%error, lane, "error messages were lost");
-                    }
+            while receiver.recv_many(&mut notices, NOTICES_AT_ONCE).await > 0 {
+                if let Err(error) = append(lane, std::mem::take(&mut notices)).await {
+                    tracing::error!(%error, lane, "error messages were lost");
                 }
-                notices.clear();
             }
         };
         join_all((0..).zip(self.receivers).map(one)).await;
     }
-}
-
-/// The entry that publishes a message as the server, with QoS 1.
-fn entry(notice: &Notice) -> Entry<'_> {
-    let Notice { topic, payload } = notice;
-    Entry::Publish(PublishEntry::of_server(clock::now_ms(), topic, payload))
 }
 
 #[cfg(test)]
@@ -148,18 +139,14 @@ mod tests {
         drop(mailboxes);
 
         let (appended, all) = (RefCell::new(Vec::new()), Notify::new());
-        let append = |lane: u16, batch: Batch| {
+        let append = |lane: u16, notices: Vec<Notice>| {
             let (appended, all) = (&appended, &all);
             async move {
                 if lane == 0 {
                     return std::future::pending().await;
                 }
-                for entry in batch.read() {
-                    let Ok(Entry::Publish(publish)) = entry else {
-                        panic!("{entry:?}");
-                    };
-                    appended.borrow_mut().push(publish.payload.to_vec());
-                }
+                let payloads = notices.iter().map(|notice| notice.payload.to_vec());
+                appended.borrow_mut().extend(payloads);
                 if appended.borrow().len() == CAPACITY {
                     all.notify_one();
                 }

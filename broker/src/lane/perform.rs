@@ -152,7 +152,7 @@ impl Performer<'_> {
             _ => return,
         };
         if let (Some(who), Some(attempt)) = (who, attempt) {
-            self.context.refused(who, attempt, refusal, self.lane.now());
+            self.context.refused(who, attempt, refusal, self.lane);
         }
     }
 
@@ -168,14 +168,14 @@ impl Performer<'_> {
                 };
                 made = PublishEntry {
                     retain: message.retain,
-                    ..PublishEntry::of_server(lane.now(), &message.topic, &message.payload)
+                    ..PublishEntry::of_server(&message.topic, &message.payload)
                 };
                 &made
             }
             // Only a PUBLISH is a message.
             (Source::Entry, _) => return,
         };
-        let mut frames = Frames::new(lane, entry, message.mark, message.expires);
+        let mut frames = Frames::new(lane, entry, message.mark, message.expires, lane.wall());
         let (number, now) = (lane.number(), lane.now());
         for target in &self.outcome.targets[targets] {
             let Some(outbox) = self.links.get(target.slot) else {

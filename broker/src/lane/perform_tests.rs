@@ -6,7 +6,7 @@ use crate::packet::{RetainHandling, SubscribeOptions, TopicFilter, TopicName};
 use crate::policy::{
     Actor, AllowAll, BoxFuture, ConnectRequest, Effect, EndReason, HookContext, LaneHook,
     LaneHooks, Limit, Mark, Message, Mount, Notice, Policy, Principal, PublishPermit, Request,
-    Stamps, SubscribeGrant, Verdict,
+    RestoreError, Stamps, SubscribeGrant, Verdict, WallTime,
 };
 use crate::session::MessageNo;
 use crate::session::{Answer, OutboundLimits};
@@ -53,6 +53,7 @@ impl Policy for Refusals {
         attempt: Attempt<'_>,
         refusal: &Refusal,
         _: u64,
+        _: WallTime,
     ) -> Option<Notice> {
         let refused = format!("{} {attempt:?} {refusal}", who.user);
         self.0.lock().push(refused);
@@ -110,7 +111,7 @@ impl LaneHook for Picky {
             limit: Limit::OfLane,
         })
     }
-    fn stamps(&self, who: Actor<'_>, _: &str, mark: Mark, _: u64) -> Stamps {
+    fn stamps(&self, who: Actor<'_>, _: &str, mark: Mark, _: WallTime) -> Stamps {
         vec![
             ("from", Some(format!("{}{}", who.user, mark.1))),
             ("fake", None),
@@ -118,6 +119,12 @@ impl LaneHook for Picky {
     }
     fn may_see(&self, _: Actor<'_>, topic: &str) -> bool {
         !topic.ends_with("secret")
+    }
+    fn snapshot(&self, _: &mut Vec<u8>) -> u16 {
+        0
+    }
+    fn restore(&mut self, _: u16, _: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
     }
 }
 
@@ -229,7 +236,6 @@ impl Scene {
             entry
         });
         self.apply(&Entry::Subscribe(SubscribeEntry {
-            at: 10,
             who,
             request_id: 1,
             keeps: false,
@@ -286,7 +292,6 @@ fn message<'a>(
     retain: bool,
 ) -> PublishEntry<'a> {
     PublishEntry {
-        at: 20,
         origin,
         topic,
         payload,
@@ -363,10 +368,13 @@ fn the_hooks_user_properties_replace_those_that_a_client_forged() {
         content_type: None,
         response_topic: None,
         correlation_data: None,
-        user_properties: vec![("from", "mallory"), ("fake", "x"), ("own", "y")],
+        user_properties: [("from", "mallory"), ("fake", "x"), ("own", "y")]
+            .map(|(n, v)| (n.into(), v.into()))
+            .to_vec()
+            .into(),
     };
     s.apply(&Entry::Publish(PublishEntry {
-        properties: Some(Box::new(properties)),
+        properties: Some(properties),
         ..message(Some(ALICE), "t/a", b"", false)
     }));
     let sent = s.sent(BOB);
@@ -507,7 +515,6 @@ fn entries_of_an_earlier_connection_are_ignored() {
     s.subscribe(BOB, &["t/gone"], |_| ());
     s.sent(BOB);
     s.apply(&Entry::Ended(DisconnectEntry {
-        at: 30,
         who: ALICE,
         reason: EndReason::Orderly,
         sent: MessageNo::NONE,
@@ -517,7 +524,6 @@ fn entries_of_an_earlier_connection_are_ignored() {
     s.publish(BOB, "t/new", false);
     assert_eq!(s.topics(later), ["t/new"]);
     s.apply(&Entry::Ended(DisconnectEntry {
-        at: 31,
         who: later,
         reason: EndReason::Orderly,
         sent: MessageNo::NONE,
@@ -538,7 +544,6 @@ fn the_end_of_a_session_leaves_the_next_one_of_its_client_alone() {
     }
     for _ in 0..2 {
         s.apply(&Entry::Ended(DisconnectEntry {
-            at: 30,
             who: ALICE,
             reason: EndReason::Orderly,
             sent: MessageNo::NONE,
@@ -570,7 +575,6 @@ fn an_unsubscribe_answers_whether_each_subscription_existed() {
         );
     });
     s.apply(&Entry::Unsubscribe(UnsubscribeEntry {
-        at: 11,
         who: BOB,
         request_id: 2,
         filters: vec![(0, "t/b"), (1, "t/a")],
@@ -615,14 +619,14 @@ fn a_member_needs_capacity_for_a_whole_message_with_its_properties() {
     s.subscribe(ALICE, &["$share/g/t", "$share/own/a"], |_| ());
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     let long = "x".repeat(6_000);
-    let properties = Some(Box::new(PropertiesEntry {
+    let properties = Some(PropertiesEntry {
         payload_format_indicator: None,
         message_expiry: None,
         content_type: None,
         response_topic: None,
         correlation_data: None,
-        user_properties: vec![("k", &long)],
-    }));
+        user_properties: vec![("k".into(), long.into())].into(),
+    });
     // One of two messages waits, and a third does not fit.
     for topic in ["a", "a", "t", "t"] {
         s.apply(&Entry::Publish(PublishEntry {
@@ -644,56 +648,7 @@ fn a_member_needs_capacity_for_a_whole_message_with_its_properties() {
 
 #[path = "reassign_tests.rs"]
 mod reassign;
+#[path = "replay_tests.rs"]
+mod replay;
 #[path = "rules_tests.rs"]
 mod rules;
-
-/// Allows everything, and counts the calls of `may_see`.
-#[derive(Default)]
-struct Asked(Arc<std::sync::atomic::AtomicUsize>);
-
-impl LaneHook for Asked {
-    fn judge(
-        &mut self,
-        cx: &mut HookContext<'_>,
-        who: Actor<'_>,
-        requests: &[Request<'_>],
-    ) -> Vec<Result<(), Refusal>> {
-        AllowAll.judge(cx, who, requests)
-    }
-    fn publish(
-        &mut self,
-        cx: &mut HookContext<'_>,
-        who: Actor<'_>,
-        message: Message<'_>,
-    ) -> Result<Verdict, Refusal> {
-        LaneHook::publish(&mut AllowAll, cx, who, message)
-    }
-    fn may_see(&self, _: Actor<'_>, _: &str) -> bool {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        true
-    }
-}
-
-#[test]
-fn no_retained_message_is_looked_at_for_a_session_that_closes_or_has_ended() {
-    let asked = Asked::default();
-    let count = asked.0.clone();
-    let mut s = Scene::new(Box::new(asked));
-    for n in 0..200 {
-        let topic = format!("t/{n}");
-        s.apply(&Entry::Publish(PublishEntry {
-            qos: QoS::AtLeastOnce,
-            ..message(Some(BOB), &topic, b"m", true)
-        }));
-    }
-    // 100 messages may be in flight, and ten may wait.
-    s.subscribe(ALICE, &["#"; 50], |f| f.guarded = true);
-    let asked = |wanted: usize| {
-        let asked = count.swap(0, std::sync::atomic::Ordering::Relaxed);
-        assert!(asked <= wanted, "{asked}");
-    };
-    asked(120 + 50);
-    s.outbox(BOB).disconnect(None, false, 0);
-    s.subscribe(BOB, &["#"; 50], |f| f.guarded = true);
-    asked(50);
-}

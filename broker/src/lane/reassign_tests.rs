@@ -69,7 +69,6 @@ impl Scene {
 
     fn leave(&mut self, who: Actor<'_>, filter: &str) {
         self.apply(&Entry::Unsubscribe(UnsubscribeEntry {
-            at: 30,
             who,
             request_id: 7,
             filters: vec![(0, filter)],
@@ -80,7 +79,6 @@ impl Scene {
     fn end(&mut self, who: Actor<'static>, stays: bool) {
         self.outbox(who).disconnect(None, stays, 40);
         let disconnect = DisconnectEntry {
-            at: 40,
             who,
             reason: EndReason::Orderly,
             sent: MessageNo::NONE,
@@ -135,7 +133,6 @@ fn a_packet_is_measured_as_the_member_would_receive_it() {
     for (most, identifier, fits) in [(58, 0, true), (57, 0, false), (60, 9, true), (59, 9, false)] {
         let mut s = group(&[(ALICE, largest(most)), (BOB, largest(10))]);
         s.apply(&Entry::Subscribe(SubscribeEntry {
-            at: 10,
             who: ALICE,
             request_id: 2,
             keeps: false,
@@ -308,7 +305,6 @@ fn messages_of_a_filter_that_is_not_resumed_go_to_others() {
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     s.sent(BOB);
     s.apply(&Entry::Resume(SubscribeEntry {
-        at: 50,
         who: ALICE,
         request_id: 9,
         keeps: false,
@@ -425,7 +421,6 @@ fn messages_of_a_session_that_ended_go_to_offline_members_too() {
         outbox.disconnect(None, true, 40);
         outbox.disconnect(None, false, 40);
         let disconnect = || DisconnectEntry {
-            at: 40,
             who: ALICE,
             reason: EndReason::Orderly,
             sent: MessageNo::NONE,

@@ -37,12 +37,18 @@ impl LaneHook for OneTopic {
     fn may_see(&self, _: Actor<'_>, topic: &str) -> bool {
         self.0 == topic.as_bytes()
     }
+    fn snapshot(&self, _: &mut Vec<u8>) -> u16 {
+        0
+    }
+    fn restore(&mut self, _: u16, _: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
+    }
 }
 
 /// A lane without rules.
 fn without_rules() -> Scene {
     let mut s = allow_all();
-    s.running = Running::new(Lane::new(0, Box::new(OneTopic(Vec::new()))));
+    s.running = Running::new(Lane::new(0, 1, Box::new(OneTopic(Vec::new()))));
     s
 }
 

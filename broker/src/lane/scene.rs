@@ -1,18 +1,16 @@
 //! A lane with a log, the lane of the node, and what they reach, for tests.
 #![allow(clippy::unwrap_used)]
 
-use super::log::{LaneLog, Position};
+use super::log::{LaneLog, LogError, Position};
 use super::{Applier, ApplierStop, Entrance, LaneTable, Mailboxes, NodeContext, Timers};
 use crate::packet::QoS;
 use crate::policy::{
-    Actor, AllowAll, HookContext, LaneHook, Limit, Mark, Message, Refusal, Request, SessionId,
-    Verdict,
+    Actor, AllowAll, HookContext, LaneHook, Limit, Mark, Message, Refusal, Request, RestoreError,
+    SessionId, Verdict,
 };
 use crate::sessions::Sessions;
 use parking_lot::Mutex;
-use roommq_lane::{
-    Batch, Entry, Lane, LaneRules, Outcome, PublishEntry, QueueLimits, RetainedLimits,
-};
+use roommq_lane::{Entry, Lane, LaneRules, Outcome, PublishEntry, QueueLimits, RetainedLimits};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -21,27 +19,37 @@ use std::time::{Duration, Instant};
 /// The term of the node.
 pub(super) const TERM: u64 = 7;
 
-/// A client, for [`message`].
+/// A client, for [`append`].
 pub(super) const CLIENT: u64 = 1;
 
 /// The numbers that each client has sent, in the lane's order.
 type Notes = Arc<Mutex<HashMap<u64, Vec<u32>>>>;
 
-/// A batch of one message by which a client sends a number.
-pub(super) fn message(client: u64, number: u32) -> Batch {
-    Batch::of(&Entry::Publish(PublishEntry {
-        at: 1,
+/// A message by which a client sends a number.
+pub(super) fn message(client: u64, number: &[u8; 4]) -> Entry<'_> {
+    Entry::Publish(PublishEntry {
         origin: Some(Actor {
             session: SessionId { term: 1, n: client },
             connection: 1,
             user: "u",
         }),
         topic: "t",
-        payload: &number.to_be_bytes(),
+        payload: number,
         qos: QoS::AtMostOnce,
         retain: false,
         properties: None,
-    }))
+    })
+}
+
+/// Appends it to a lane.
+pub(super) async fn append(
+    entrance: &Entrance,
+    lane: u16,
+    client: u64,
+    number: u32,
+) -> Result<(), LogError> {
+    let number = number.to_be_bytes();
+    entrance.append(lane, [message(client, &number)]).await
 }
 
 /// The lanes 0, which has a log, and 1, which is the node's.
@@ -142,11 +150,17 @@ impl LaneHook for NotingHook {
     fn may_see(&self, _: Actor<'_>, _: &str) -> bool {
         true
     }
+    fn snapshot(&self, _: &mut Vec<u8>) -> u16 {
+        0
+    }
+    fn restore(&mut self, _: u16, _: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
+    }
 }
 
 /// A lane with rules: these limits, and nothing for its hook.
 pub(super) fn lane_with(number: u16, hook: Box<dyn LaneHook>, retained: RetainedLimits) -> Lane {
-    let mut lane = Lane::new(number, hook);
+    let mut lane = Lane::new(number, 1, hook);
     let body = LaneRules {
         retained,
         queue: QueueLimits {

@@ -72,13 +72,12 @@ impl Sequence {
 
     /// The header of the batch with this number.
     fn header(&self, number: u64) -> BatchHeader {
-        let at = clock::now_ms();
         BatchHeader {
             writer: WRITER,
             term: self.term,
             number,
-            at,
-            wall: at,
+            at: clock::lane_ms(),
+            wall: clock::wall_time(),
         }
     }
 

@@ -148,7 +148,7 @@ mod tests {
     use crate::lane::sequence::WRITER;
     use crate::policy::{AllowAll, BoxFuture};
     use bytes::Bytes;
-    use roommq_lane::{Batch, BatchHeader, BatchTurn, RetainedLimits};
+    use roommq_lane::{Batch, BatchHeader, BatchTurn, RetainedLimits, WallTime};
 
     const TERM: u64 = 7;
 
@@ -223,7 +223,7 @@ mod tests {
             term: TERM,
             number: locked.lane.last_number(WRITER, TERM) + 1,
             at: 1,
-            wall: 1,
+            wall: WallTime(1),
         };
         assert_eq!(locked.lane.begin(&next), BatchTurn::Take);
         lane.notify_applied(&locked);

@@ -12,7 +12,6 @@ use super::log::LogError;
 use crate::clock;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
-use roommq_lane::{Batch, Entry};
 use std::collections::{BTreeMap, HashMap};
 use tokio::sync::Notify;
 
@@ -35,7 +34,7 @@ struct Schedule {
 
 impl Timers {
     /// Sets the timer of a lane and key, and replaces the one that was set before. `at` is in
-    /// milliseconds since the Unix epoch.
+    /// milliseconds of lane time.
     pub(crate) fn set(&self, lane: u16, key: String, generation: u64, at: u64) {
         let mut schedule = self.schedule.lock();
         if let Some(old) = schedule.at.insert((lane, key.clone()), at) {
@@ -62,23 +61,17 @@ impl Timers {
         (due, None)
     }
 
-    /// Appends the entry of each timer by `append` when it is due, for ever. No lane's timers wait
-    /// for another lane.
+    /// Passes lane, key and generation of each timer to `append` when it is due, for ever. No lane's
+    /// timers wait for another lane.
     pub(crate) async fn run<F: Future<Output = Result<(), LogError>>>(
         &self,
-        append: impl Fn(u16, Batch) -> F,
+        append: impl Fn(u16, String, u64) -> F,
     ) {
         let mut appending = FuturesUnordered::new();
         loop {
-            let now = clock::now_ms();
-            let (due, next) = self.take(now);
+            let (due, next) = self.take(clock::lane_ms());
             for (lane, key, generation) in due {
-                let batch = Batch::of(&Entry::Timer {
-                    at: now,
-                    key: &key,
-                    generation,
-                });
-                appending.push(append(lane, batch));
+                appending.push(append(lane, key, generation));
             }
             tokio::select! {
                 () = clock::sleep_until(next) => {}

@@ -107,9 +107,9 @@ impl RejectionLog {
         }
     }
 
-    /// Writes the lines that are due now. Returns the time of the next, in milliseconds since the Unix epoch.
+    /// Writes the lines that are due now. Returns the time of the next, in milliseconds of lane time.
     fn write_due(&mut self) -> Option<u64> {
-        let now = clock::now_ms();
+        let now = clock::lane_ms();
         let address = &self.context.address;
         if let Some(refused) = self.too_fast.take(now) {
             tracing::warn!(listener = %address, refused, "more new connections than connect_rate");

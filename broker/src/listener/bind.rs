@@ -85,7 +85,7 @@ fn open(
             let socket = socket::tcp(*address).map_err(failed)?;
             let path = listener.websocket.as_ref().map(|ws| ws.path.clone());
             let address = ListenAddress::Ip {
-                address: socket.local_addr().map_err(failed)?,
+                address: socket.get_ref().local_addr().map_err(failed)?,
                 transport: listener.transport(),
                 path: path.unwrap_or_default(),
             };

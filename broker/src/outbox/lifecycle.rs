@@ -25,7 +25,7 @@ impl Outbox {
 
     /// Begins a connection: sends `connack`, then what the last connection left unacknowledged,
     /// then what has waited since. Without an outlet (in tests) the bytes stay in the queue. `now`
-    /// is in milliseconds since the Unix epoch. Nothing happens unless the outbox is offline.
+    /// is in milliseconds of lane time. Nothing happens unless the outbox is offline.
     pub(crate) fn connect(
         &self,
         outlet: Option<Outlet>,
@@ -53,8 +53,8 @@ impl Outbox {
     ///
     /// A 5.0 client is sent DISCONNECT with the reason of `last` [MQTT-4.13.1-1], and nothing after
     /// it [MQTT-3.14.4-1]; 3.1.1 has no such packet. Returns an outbox of the bytes that the socket
-    /// has not taken yet, with the socket: write it, then drop it. `now` is in milliseconds since
-    /// the Unix epoch.
+    /// has not taken yet, with the socket: write it, then drop it. `now` is in milliseconds of
+    /// lane time.
     pub(crate) fn disconnect(&self, last: Option<&Close>, resumable: bool, now: u64) -> Outbox {
         let mut state = self.state.lock();
         if let Some(Close { reason, text }) = last {

@@ -3,7 +3,7 @@
 use super::identity::{ConnectRequest, Principal};
 use crate::packet::{ReasonCode, TopicFilter, TopicName};
 use bytes::Bytes;
-use roommq_lane::{Mount, Notice};
+use roommq_lane::{Mount, Notice, WallTime};
 use roommq_mqtt::Refusal;
 use std::future::Future;
 use std::pin::Pin;
@@ -57,13 +57,14 @@ pub trait Policy: Send + Sync + 'static {
     ) -> Result<PublishPermit, Refusal>;
 
     /// The error message for a client whose protocol version cannot carry a refusal. None if the client has had enough
-    /// of them lately. `now` is in milliseconds since the Unix epoch.
+    /// of them lately. `now` is in milliseconds of lane time; the message shows `wall`.
     fn notice(
         &self,
         who: &Principal,
         attempt: Attempt<'_>,
         refusal: &Refusal,
         now: u64,
+        wall: WallTime,
     ) -> Option<Notice>;
 }
 

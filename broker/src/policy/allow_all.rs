@@ -3,7 +3,7 @@
 use super::access::{Attempt, BoxFuture, Policy, PublishPermit, SubscribeGrant};
 use super::identity::{ConnectRequest, Principal};
 use crate::packet::{TopicFilter, TopicName};
-use roommq_lane::{AllowAll, Notice};
+use roommq_lane::{AllowAll, Notice, WallTime};
 use roommq_mqtt::Refusal;
 
 impl Policy for AllowAll {
@@ -39,7 +39,14 @@ impl Policy for AllowAll {
         })
     }
 
-    fn notice(&self, _: &Principal, _: Attempt<'_>, _: &Refusal, _: u64) -> Option<Notice> {
+    fn notice(
+        &self,
+        _: &Principal,
+        _: Attempt<'_>,
+        _: &Refusal,
+        _: u64,
+        _: WallTime,
+    ) -> Option<Notice> {
         None
     }
 }

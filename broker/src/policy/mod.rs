@@ -18,5 +18,6 @@ pub use access::{
 pub use identity::{ConnectRequest, Peer, Principal};
 pub use roommq_lane::{
     Actor, AllowAll, Effect, EndReason, HookContext, LaneHook, LaneHooks, Limit, Mark, Message,
-    Mount, Notice, Refusal, Request, RulesError, SessionId, Stamps, Verdict,
+    Mount, Notice, Refusal, Request, RestoreError, RulesError, SessionId, Stamps, Verdict,
+    WallTime,
 };

@@ -12,11 +12,11 @@ use crate::lane::{
 use crate::listener::{self, BindError, BoundListener, ConnectionLimit, IoThread};
 use crate::metrics::Counters;
 use crate::node::Node;
-use crate::policy::{LaneHooks, Policy};
+use crate::policy::{LaneHooks, Notice, Policy};
 use crate::sessions::{Sessions, expire_offline_sessions, new_term};
 use crate::sys::SysPublisher;
 use crate::transport::{Tls, watch_tls_files};
-use roommq_lane::{Batch, Entry, Lane, LaneRules, QueueLimits, RetainedLimits};
+use roommq_lane::{Entry, Lane, LaneRules, PublishEntry, QueueLimits, RetainedLimits};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,10 +65,23 @@ impl Server {
 
         // Background tasks. $SYS is among them, so a client that connects finds its topics.
         let (timers, entrance) = (context.timers.clone(), node.entrance.clone());
-        background.spawn(async move { timers.run(|l, batch| entrance.append(l, batch)).await });
+        background.spawn(async move {
+            let append = async |lane, key: String, generation| {
+                let key = &key;
+                entrance
+                    .append(lane, [Entry::Timer { key, generation }])
+                    .await
+            };
+            timers.run(append).await;
+        });
         let entrance = node.entrance.clone();
         background.spawn(async move {
-            let append = |lane, batch| entrance.append(lane, batch);
+            let append = async |lane, notices: Vec<Notice>| {
+                let entries = notices
+                    .iter()
+                    .map(|n| Entry::Publish(PublishEntry::of_server(&n.topic, &n.payload)));
+                entrance.append(lane, entries).await
+            };
             mailbox_readers.run(append).await;
         });
         if log.promise() == Promise::Kept {
@@ -122,7 +135,7 @@ fn open_lanes(
     lanes: u16,
     hooks: &dyn LaneHooks,
 ) -> Result<LaneTable, LogError> {
-    let open = |lane| Lane::new(lane, hooks.open(lane));
+    let open = |lane| Lane::new(lane, lanes, hooks.open(lane));
     LaneTable::new(term, log, links, (0..lanes).map(open), open(lanes))
 }
 
@@ -151,7 +164,7 @@ fn lane_rules(options: &Options, hooks: &dyn LaneHooks) -> Result<Vec<u8>, Start
 async fn append_rules(entrance: &Entrance, lanes: u16, body: &[u8]) -> Result<(), LogError> {
     for lane in 0..=lanes {
         let rules = Entry::Rules { version: 1, body };
-        entrance.append(lane, Batch::of(&rules)).await?;
+        entrance.append(lane, [&rules]).await?;
     }
     Ok(())
 }

@@ -1,16 +1,13 @@
 //! The entries at the end of a connection or a session: the will, and one in each lane that knows
 //! the session.
 
-use crate::clock;
 use crate::fairness::{LANES, Turn};
 use crate::lane::LogError;
 use crate::node::Node;
 use crate::packet::Will;
 use crate::policy::{Actor, EndReason, Principal, SessionId};
 use crate::session::{Done, MessageNo, Outbound};
-use roommq_lane::{
-    Batch, DisconnectEntry, DoneEntry, Entry, PropertiesEntry, PublishEntry, lane_of,
-};
+use roommq_lane::{DisconnectEntry, DoneEntry, Entry, PropertiesEntry, PublishEntry, lane_of};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Publishes a will of `who`, as from this connection of the session, retained if it says so
@@ -32,7 +29,6 @@ pub(crate) async fn send_will(
     };
     let topic = permit.topic.as_str();
     let entry = Entry::Publish(PublishEntry {
-        at: clock::now_ms(),
         origin: Some(who.actor(id, connection)),
         topic,
         payload: &will.payload,
@@ -76,7 +72,6 @@ pub(crate) async fn notify_lanes(
     for lane in lanes {
         turn.spend(1).await;
         let disconnect = DisconnectEntry {
-            at: clock::now_ms(),
             who,
             reason: reason.clone(),
             sent: last_words
@@ -98,7 +93,7 @@ pub(crate) async fn notify_lanes(
 }
 
 async fn append_last(node: &Node, lane: u16, entry: &Entry<'_>) {
-    let appended = node.entrance.append(lane, Batch::of(entry)).await;
+    let appended = node.entrance.append(lane, [entry]).await;
     // The line about a lane that has stopped is in the log already.
     if let Err(error @ LogError::Engine(_)) = appended {
         tracing::error!(%error, "the log did not take the end of a session");

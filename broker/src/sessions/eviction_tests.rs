@@ -395,6 +395,7 @@ fn messages_for_other_group_members_count_until_they_are_taken() {
             group: "$share/g/t".into(),
             batch: vec![1].into(),
             mark: Mark::default(),
+            wall: 0,
         })),
         ..frame(100)
     };

@@ -24,14 +24,14 @@ pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
         for session in sessions.evict(kept) {
             evicted.note(1);
             evicted_bytes += session.bytes;
-            let due = session.release_queue(kept, clock::now_ms());
+            let due = session.release_queue(kept, clock::lane_ms());
             under_way.push(carry_out(&node, due));
         }
         for due in sessions.take_evicted() {
             evicted.note(1);
             under_way.push(carry_out(&node, due));
         }
-        if let Some(sessions) = evicted.take(clock::now_ms()) {
+        if let Some(sessions) = evicted.take(clock::lane_ms()) {
             let (bytes, limit) = (std::mem::take(&mut evicted_bytes), node.limits.kept_bytes);
             tracing::warn!(
                 sessions,
@@ -40,7 +40,7 @@ pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
                 "offline sessions evicted: limits.kept_bytes is almost reached"
             );
         }
-        let (due, next) = sessions.due(clock::now_ms());
+        let (due, next) = sessions.due(clock::lane_ms());
         under_way.extend(due.into_iter().map(|due| carry_out(&node, due)));
         let next = [next, evicted.due()].into_iter().flatten().min();
         tokio::select! {
@@ -65,7 +65,7 @@ pub(crate) async fn carry_out(node: &Node, due: Due) {
             let (user, client) = (&who.user, &who.client_id);
             tracing::debug!(%user, %client, "offline session ended");
             if let Some(outbox) = node.sessions.outbox(id) {
-                outbox.disconnect(None, false, clock::now_ms());
+                outbox.disconnect(None, false, clock::lane_ms());
             }
             end_offline_session(node, id, *offline).await;
             node.sessions.remove(id);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct OfflineSession {
     pub state: SessionState,
-    /// When the connection ended, in milliseconds since the Unix epoch.
+    /// When the connection ended, in milliseconds of lane time.
     pub since: u64,
     /// When the session ends [MQTT-3.1.2-11, 5.0 MQTT-4.1.0-2]; `u64::MAX` is never.
     pub expires: u64,
@@ -30,7 +30,7 @@ pub(crate) struct OfflineSession {
 #[derive(Debug)]
 pub(crate) struct DelayedWill {
     pub will: Will,
-    /// Milliseconds since the Unix epoch.
+    /// In milliseconds of lane time.
     pub due: u64,
     cost: OfflineCost,
 }
@@ -166,7 +166,7 @@ impl OfflineOrder {
     }
 }
 
-/// How long a session may stay offline. Times are in milliseconds since the Unix epoch.
+/// How long a session may stay offline. Times are in milliseconds of lane time.
 pub(crate) struct OfflinePeriod {
     pub since: u64,
     /// When the session ends; `u64::MAX` is never.

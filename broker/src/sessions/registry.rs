@@ -1,6 +1,6 @@
 //! The session registry: one connection at a time for each client id of each user.
 //!
-//! All times are in milliseconds since the Unix epoch and are passed in. Only
+//! All times are in milliseconds of lane time and are passed in. Only
 //! [`Sessions::register`] and [`Sessions::wait_for_will`] wait.
 
 use super::offline::{Due, OfflineOrder, OfflineSession};

@@ -14,7 +14,7 @@ const RANDOM_BITS: u32 = 16;
 pub(crate) fn new_term() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let [.., high, low] = *Uuid::new_v4().as_bytes();
-    let term = term(clock::now_ms(), u16::from_be_bytes([high, low]));
+    let term = term(clock::wall_time().0, u16::from_be_bytes([high, low]));
     let after = |last: u64| term.max(last + 1);
     LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
         Some(after(last))

@@ -6,11 +6,10 @@
 mod load;
 mod tree;
 
-use crate::clock::now_ms;
 use crate::lane::LaneTable;
 use crate::node::Node;
 use crate::packet::QoS;
-use roommq_lane::{Batch, Entry, PublishEntry};
+use roommq_lane::{Entry, PublishEntry};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -51,20 +50,18 @@ impl SysPublisher {
     }
 
     async fn publish<'a>(&self, changed: &'a [(String, String)]) {
-        let at = now_ms();
         let entry = |(topic, value): &'a (String, String)| {
             Entry::Publish(PublishEntry {
                 // As in mosquitto: a subscriber receives the QoS that it asked for.
                 qos: QoS::ExactlyOnce,
                 retain: true,
-                ..PublishEntry::of_server(at, topic, value.as_bytes())
+                ..PublishEntry::of_server(topic, value.as_bytes())
             })
         };
         let of_node = self.node.lanes;
-        for batch in Batch::all_of(changed.iter().map(entry)) {
-            if let Err(error) = self.node.entrance.append(of_node, batch).await {
-                tracing::error!(%error, "$SYS could not be published");
-            }
+        let entries = changed.iter().map(entry);
+        if let Err(error) = self.node.entrance.append(of_node, entries).await {
+            tracing::error!(%error, "$SYS could not be published");
         }
     }
 }

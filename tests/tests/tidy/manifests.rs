@@ -6,11 +6,12 @@ use std::process::Command;
 use toml::{Table, Value};
 
 /// The crates, each of which may depend on those before it.
-const HOUSE: [&str; 8] = [
+const HOUSE: [&str; 9] = [
     "config",
     "broker/mqtt",
     "broker/lane",
     "broker",
+    "bridge/rooms",
     "bridge",
     "cli",
     "tests",

@@ -7,24 +7,11 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Package and directory of each crate that must be pure. One that the workspace does not have is passed over.
-const PURE: [(&str, &str); 2] = [
+const PURE: [(&str, &str); 3] = [
     ("roommq-mqtt", "broker/mqtt"),
     ("roommq-lane", "broker/lane"),
+    ("roommq-rooms", "bridge/rooms"),
 ];
-
-/// Folders of other crates that become pure crates.
-const PURE_FOLDERS: [&str; 1] = ["bridge/src/rooms/"];
-
-/// What they must not name beside [`IMPURE_WORDS`]: the rest of their crate, and impure crates. Of the broker they may
-/// name the types of a hook.
-const OUTSIDE_WORDS: [&str; 5] = [
-    "crate::",
-    "jiff",
-    "roommq_broker",
-    "roommq_config",
-    "tracing",
-];
-const HOOK_TYPES: &str = "roommq_broker::policy::";
 
 /// Packages that bring a runtime, sockets, threads, locks or a clock, and the settings, which a pure crate takes as
 /// arguments. A package whose name continues one of these with `-` or `_` is of the same family.
@@ -129,23 +116,6 @@ fn pure_crates_name_no_runtime_no_lock_and_no_clock() {
         }
     }
     none("sources that are not pure", &found);
-}
-
-#[test]
-fn pure_folders_name_only_pure_crates() {
-    for folder in PURE_FOLDERS {
-        let mut files = rust_files();
-        files.retain(|file| file.path.starts_with(folder));
-        assert!(!files.is_empty(), "{folder}");
-        let mut found = Vec::new();
-        for file in files {
-            let mut code = file.code();
-            code.retain(|(_, line)| !line.contains(HOOK_TYPES));
-            found.extend(file.naming(&code, &IMPURE_WORDS));
-            found.extend(file.naming(&code, &OUTSIDE_WORDS));
-        }
-        none("names that a pure folder must not have", &found);
-    }
 }
 
 #[test]

@@ -21,9 +21,10 @@ const IMPURE: [&str; 8] = [
 ];
 
 /// Where the pure parts live, and the files there that are none.
-const PURE: [&str; 4] = [
+const PURE: [&str; 5] = [
     "broker/lane/src/",
     "broker/mqtt/src/",
+    "bridge/rooms/src/",
     "bridge/src/",
     "fuzz/models/src/",
 ];
@@ -97,7 +98,7 @@ fn one_file_names_the_embedded_log() {
 fn one_file_of_the_bridge_builds_room_topics() {
     let mut above = rust_files();
     above.retain(|file| {
-        file.path.starts_with("bridge/") && file.path != "bridge/src/rooms/topics.rs"
+        file.path.starts_with("bridge/") && file.path != "bridge/rooms/src/topics.rs"
     });
     let words = ["\"_presence", "\"_events", "\"_info", "\"_ctl", "\"_log"];
     let mut found = in_code(&above, &words);

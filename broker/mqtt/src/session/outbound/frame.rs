@@ -11,7 +11,7 @@ pub struct Frame {
     pub qos: QoS,
     /// The encoded PUBLISH, shared by all subscribers that need the same bytes.
     pub packet: PublishFrame,
-    /// When it expires, in milliseconds since the Unix epoch; [`Frame::FOR_EVER`]: never.
+    /// When it expires, in milliseconds of lane time; [`Frame::FOR_EVER`]: never.
     pub expires: u64,
     /// Present if it came by a shared subscription.
     pub share: Option<Arc<Share>>,
@@ -28,6 +28,8 @@ pub struct Share {
     pub batch: Bytes,
     /// What the topic's rules attached to it.
     pub mark: Mark,
+    /// When it came, as its stamps show it: milliseconds since the Unix epoch.
+    pub wall: u64,
 }
 
 /// Two numbers that the rules of a topic attach to an accepted message. The session only carries them.

@@ -77,7 +77,7 @@ impl InFlight {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub frame: Frame,
-    /// When it was queued, in milliseconds since the Unix epoch.
+    /// When it was queued, in milliseconds of lane time.
     pub since: u64,
     /// Grows in the order of queueing.
     pub number: u64,

@@ -25,6 +25,7 @@ mod sending;
 mod shared;
 mod tally;
 mod untold;
+mod waiting_in_lanes;
 
 pub use acks::WrongKind;
 pub use capacity::Need;
@@ -47,8 +48,8 @@ use std::collections::VecDeque;
 /// The sending half of a session: takes messages and acknowledgements, and writes packets into a queue of bytes.
 ///
 /// After each call the caller writes [`queue`](Outbound::queue) to the socket and looks at
-/// [`overflowed`](Outbound::overflowed) and [`has_unsendable_reply`](Outbound::has_unsendable_reply). `now` is in milliseconds since
-/// the Unix epoch.
+/// [`overflowed`](Outbound::overflowed) and [`has_unsendable_reply`](Outbound::has_unsendable_reply). `now` is in milliseconds of
+/// lane time.
 #[derive(Debug)]
 pub struct Outbound {
     version: Version,

@@ -17,11 +17,19 @@ pub struct Taken {
     from: TakenFrom,
 }
 
+impl Taken {
+    /// When it expires, as [`Frame::expires`].
+    #[must_use]
+    pub fn expires(&self) -> u64 {
+        self.frame.expires
+    }
+}
+
 /// The queue that it was in.
 #[derive(Debug)]
 enum TakenFrom {
     InFlight(PacketId),
-    /// Since when, in milliseconds since the Unix epoch.
+    /// Since when, in milliseconds of lane time.
     Waiting(u64),
     /// Held back for the answer to this request.
     HeldBack(u32),

@@ -16,6 +16,7 @@ fn shared(qos: QoS, lane: u16, payload: &[u8]) -> Frame {
             group: "$share/g/t".into(),
             batch: payload.to_vec().into(),
             mark: Mark::default(),
+            wall: 0,
         })),
         ..frame(qos, payload)
     }

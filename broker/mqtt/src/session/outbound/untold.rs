@@ -79,7 +79,7 @@ impl Done {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Untold {
     /// By lane, ascending.
-    lanes: Vec<OfLane>,
+    lanes: Vec<LaneUntold>,
     /// Finished messages of groups. Their node keeps account of them.
     of_groups: Vec<Tag>,
     /// Messages finished since the last time that the lanes were told.
@@ -89,7 +89,7 @@ pub struct Untold {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct OfLane {
+struct LaneUntold {
     lane: u16,
     /// The last message that the lane has handed to the session. Later ones may wait in the lane.
     handed: MessageNo,
@@ -166,10 +166,10 @@ impl Untold {
         of_lane.map_or(MessageNo::NONE, |l| l.handed)
     }
 
-    fn of_lane(&mut self, lane: u16) -> &mut OfLane {
+    fn of_lane(&mut self, lane: u16) -> &mut LaneUntold {
         let known = self.lanes.binary_search_by_key(&lane, |l| l.lane);
         let at = known.unwrap_or_else(|at| {
-            let new = OfLane {
+            let new = LaneUntold {
                 lane,
                 handed: MessageNo::NONE,
                 finished: RangeSet::default(),

@@ -1,6 +1,7 @@
 //! The roster: one retained JSON object for each member of a room.
 
 use super::time::rfc3339;
+use roommq_lane::WallTime;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -56,12 +57,12 @@ pub(crate) enum MemberState {
 }
 
 impl MemberState {
-    /// The roster entry of `user`. `since` is in milliseconds since the Unix epoch.
+    /// The roster entry of `user`.
     pub fn entry<'a>(
         &'a self,
         user: &'a str,
         devices: usize,
-        since: u64,
+        since: WallTime,
         seq: String,
     ) -> RosterEntry<'a> {
         let (state, reason) = match self {
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn an_online_entry_is_as_in_the_protocol() {
-        let entry = MemberState::Online.entry("al\"ice", 2, 1_500, "z:4".to_owned());
+        let entry = MemberState::Online.entry("al\"ice", 2, WallTime(1_500), "z:4".to_owned());
         assert_eq!(
             serde_json::to_string(&entry).unwrap(),
             r#"{"user":"al\"ice","state":"online","devices":2,"role":"member","since":"1970-01-01T00:00:01.500Z","seq":"z:4","meta":{}}"#
@@ -103,7 +104,7 @@ mod tests {
             reason: "keep-alive passed".to_owned(),
             generation: 9,
         };
-        let entry = lost.entry("bob", 0, 0, "z:5".to_owned());
+        let entry = lost.entry("bob", 0, WallTime(0), "z:5".to_owned());
         let text = serde_json::to_string(&entry).unwrap();
         assert!(
             text.ends_with(r#""meta":{},"reason":"keep-alive passed"}"#),

@@ -1,6 +1,8 @@
 //! The epoch of a room, and the position of a message in it.
 
+use roommq_lane::WallTime;
 use roommq_mqtt::session::Mark;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Identifies one life of a room, from its creation to its removal. Never 0.
@@ -8,18 +10,18 @@ use std::fmt;
 /// A room counts its messages by an offset. When the room is removed and created again, offsets
 /// start at 1 again, so an offset has a meaning only together with the epoch: `10:5` and `z:5` are
 /// different messages of the same room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Epoch(u64);
 
 /// The bits of `order` in an epoch, below the milliseconds.
 const ORDER_BITS: u32 = 20;
 
 impl Epoch {
-    /// `now` is in milliseconds since the Unix epoch. `order` grows with each room that the lane
+    /// `order` grows with each room that the lane
     /// creates. It makes the epochs of up to a million rooms of one millisecond different.
-    pub fn new(now: u64, order: u64) -> Epoch {
+    pub fn new(now: WallTime, order: u64) -> Epoch {
         let low = order & ((1 << ORDER_BITS) - 1);
-        Epoch(((now << ORDER_BITS) | low).max(1))
+        Epoch(((now.0 << ORDER_BITS) | low).max(1))
     }
 
     /// The mark of the message at `offset`.
@@ -65,10 +67,10 @@ mod tests {
 
     #[test]
     fn epochs_differ_by_time_and_by_order() {
-        let first = Epoch::new(1_800_000_000_000, 7);
-        assert_ne!(first, Epoch::new(1_800_000_000_000, 8));
-        assert_ne!(first, Epoch::new(1_800_000_000_001, 7));
-        assert_ne!(Epoch::new(0, 0).mark(0), Mark::default());
+        let first = Epoch::new(WallTime(1_800_000_000_000), 7);
+        assert_ne!(first, Epoch::new(WallTime(1_800_000_000_000), 8));
+        assert_ne!(first, Epoch::new(WallTime(1_800_000_000_001), 7));
+        assert_ne!(Epoch::new(WallTime(0), 0).mark(0), Mark::default());
     }
 
     #[test]

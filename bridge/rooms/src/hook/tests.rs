@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 pub(super) struct Lane {
     pub hook: LaneRooms,
     pub now: u64,
+    pub wall: WallTime,
     position: u64,
 }
 
@@ -63,6 +64,7 @@ impl Lane {
         let mut lane = Lane {
             hook: LaneRooms::new(Arc::new(Known((0..).zip(compiled).collect()))),
             now: 1_000_000,
+            wall: WallTime(1_000_000),
             position: 0,
         };
         lane.rules(1, 0).unwrap();
@@ -85,6 +87,7 @@ impl Lane {
         let mut effects = Vec::new();
         let mut cx = HookContext {
             now: self.now,
+            wall: self.wall,
             position: self.position,
             effects: &mut effects,
         };
@@ -315,6 +318,32 @@ fn further_devices_cause_no_event() {
     );
     assert_eq!(brief(&lane.orderly(two)).len(), 3);
     assert!(lane.is_empty());
+}
+
+/// The operator sets the clock a year ahead, then a day back. The grace period is 10 s of lane time.
+#[test]
+fn a_clock_that_is_set_does_not_end_a_grace_period() {
+    const DAY: u64 = 24 * 3_600 * 1_000;
+    let shown = |effects: &[Effect]| {
+        let Some(Effect::Publish { payload, .. }) = effects.get(1) else {
+            panic!("{effects:?}");
+        };
+        serde_json::from_slice::<Value>(payload).unwrap()["at"].clone()
+    };
+    let (mut lane, al) = (open(), who("al", 1, 1));
+    lane.wall = WallTime(2 * DAY);
+    lane.join(al, &["rooms/a/#"]);
+    lane.wall = WallTime(367 * DAY);
+    let lost = lane.lose(al);
+    assert_eq!(shown(&lost), "1971-01-03T00:00:00.000Z");
+    assert_eq!(brief(&lost)[2], "wake a/al 1010000");
+    lane.wall = WallTime(DAY);
+    lane.now += 9_999;
+    let back = lane.join(who("al", 1, 2), &["rooms/a/#"]);
+    assert_eq!(brief(&back)[1], "rooms/a/_events event=back");
+    assert_eq!(shown(&back), "1970-01-02T00:00:00.000Z");
+    let lost = lane.lose(who("al", 1, 2));
+    assert_eq!(brief(&lost)[2], "wake a/al 1019999");
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn each_message_has_the_next_offset_and_its_stamps() {
     let mark = |lane: &mut Lane| lane.send(al, "rooms/a", "x", false, false).0.unwrap().mark;
     let (first, second) = (mark(&mut lane), mark(&mut lane));
     assert_eq!((first.0, first.1, second.1), (second.0, 1, 2));
-    let stamps = lane.hook.stamps(al, "rooms/a/x", second, 1_500);
+    let stamps = lane.hook.stamps(al, "rooms/a/x", second, WallTime(1_500));
     let seq = epoch::seq(second).unwrap();
     assert!(seq.ends_with(":2"));
     assert_eq!(
@@ -23,7 +23,10 @@ fn each_message_has_the_next_offset_and_its_stamps() {
         ]
     );
     let names = |topic| {
-        let stamps = lane.hook.stamps(al, topic, Mark::default(), 0).into_iter();
+        let stamps = lane
+            .hook
+            .stamps(al, topic, Mark::default(), WallTime(0))
+            .into_iter();
         stamps
             .map(|(name, value)| (name, value.is_some()))
             .collect::<Vec<_>>()

@@ -14,14 +14,16 @@ use super::refusal::refused;
 use super::room::{Room, not_a_member};
 use super::time::rfc3339;
 use super::topics::{self, FilterScope, TopicKind};
-use roommq_broker::policy::{
+use roommq_lane::{
     Actor, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal, Request,
-    RulesError, SessionId, Stamps, Verdict,
+    RestoreError, RulesError, SessionId, Stamps, Verdict, WallTime,
 };
 use roommq_mqtt::packet::ReasonCode;
 use smol_str::SmolStr;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+
+mod snapshot;
 
 /// The rooms of one lane.
 #[derive(Debug)]
@@ -106,7 +108,7 @@ impl LaneRooms {
 
     fn new_room(&mut self, cx: &HookContext<'_>, name: &str) -> Room {
         self.order += 1;
-        let epoch = Epoch::new(cx.now, cx.position.wrapping_add(self.order));
+        let epoch = Epoch::new(cx.wall, cx.position.wrapping_add(self.order));
         let policy = Arc::clone(self.rules.rooms.of(name));
         Room::new(name.into(), policy, self.rules_version, epoch)
     }
@@ -315,9 +317,9 @@ impl LaneHook for LaneRooms {
         }
     }
 
-    fn stamps(&self, who: Actor<'_>, topic: &str, mark: Mark, at: u64) -> Stamps {
+    fn stamps(&self, who: Actor<'_>, topic: &str, mark: Mark, wall: WallTime) -> Stamps {
         let from = || ("from", Some(who.user.to_owned()));
-        let at = || ("at", Some(rfc3339(at)));
+        let at = || ("at", Some(rfc3339(wall)));
         match topics::kind(topic) {
             TopicKind::Room { .. } => {
                 vec![from(), at(), ("seq", epoch::seq(mark)), ("replay", None)]
@@ -359,6 +361,14 @@ impl LaneHook for LaneRooms {
             room.grace_ended(cx, user, generation);
             self.remove_if_idle(name);
         }
+    }
+
+    fn snapshot(&self, out: &mut Vec<u8>) -> u16 {
+        self.write(out)
+    }
+
+    fn restore(&mut self, version: u16, bytes: &[u8]) -> Result<(), RestoreError> {
+        self.read(version, bytes)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rules of a lane, ready to be asked.
 
 use super::room_policy::{RoomPolicies, RoomRules};
-use roommq_broker::policy::RulesError;
+use roommq_lane::RulesError;
 use std::fmt;
 use std::sync::Arc;
 

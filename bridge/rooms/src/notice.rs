@@ -3,6 +3,7 @@
 use super::refusal::{not_authorized, refused};
 use super::time::rfc3339;
 use bytes::Bytes;
+use roommq_lane::WallTime;
 use roommq_mqtt::Refusal;
 use roommq_mqtt::packet::ReasonCode;
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,12 @@ pub fn json(value: &impl Serialize) -> Bytes {
 }
 
 impl<'a> RoomEvent<'a> {
-    pub(crate) fn new(event: EventKind, user: &'a str, reason: Option<&'a str>, at: u64) -> Self {
+    pub(crate) fn new(
+        event: EventKind,
+        user: &'a str,
+        reason: Option<&'a str>,
+        at: WallTime,
+    ) -> Self {
         RoomEvent {
             event,
             user: user.into(),
@@ -102,7 +108,7 @@ mod tests {
 
     #[test]
     fn events_are_as_in_the_protocol() {
-        let lost = RoomEvent::new(EventKind::Lost, "al", Some("connection lost"), 1);
+        let lost = RoomEvent::new(EventKind::Lost, "al", Some("connection lost"), WallTime(1));
         let text = serde_json::to_string(&lost).unwrap();
         assert_eq!(
             text,

@@ -101,6 +101,7 @@ fn a_hook_without_rules_lets_nobody_do_anything() {
     let mut effects = Vec::new();
     let mut cx = HookContext {
         now: 1,
+        wall: WallTime(0),
         position: 1,
         effects: &mut effects,
     };

@@ -1,15 +1,17 @@
 //! Times as people and programs read them.
 
+use roommq_lane::WallTime;
+
 /// The latest time that is shown, in milliseconds since the Unix epoch. Later ones are shown as this
 /// one, since the year has four digits.
 const LATEST: u64 = 253_402_207_200_999;
 
 const DAY: u64 = 24 * 60 * 60 * 1_000;
 
-/// An RFC 3339 time in UTC with milliseconds. `at` is in milliseconds since the Unix epoch.
+/// An RFC 3339 time in UTC with milliseconds.
 #[must_use]
-pub fn rfc3339(at: u64) -> String {
-    let at = at.min(LATEST);
+pub fn rfc3339(at: WallTime) -> String {
+    let at = at.0.min(LATEST);
     let (year, month, day) = date(at / DAY);
     let (seconds, ms) = (at % DAY / 1_000, at % 1_000);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
@@ -59,22 +61,25 @@ mod tests {
 
     #[test]
     fn times_have_milliseconds_and_a_z() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(1_700_000_000_120), "2023-11-14T22:13:20.120Z");
-        assert_eq!(rfc3339(u64::MAX), "9999-12-30T22:00:00.999Z");
+        assert_eq!(rfc3339(WallTime(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(
+            rfc3339(WallTime(1_700_000_000_120)),
+            "2023-11-14T22:13:20.120Z"
+        );
+        assert_eq!(rfc3339(WallTime(u64::MAX)), "9999-12-30T22:00:00.999Z");
     }
 
     #[test]
     fn every_day_until_2400_has_its_date() {
         for day in 0..157_054 {
-            assert_eq!(rfc3339(day * DAY), by_jiff(day * DAY));
+            assert_eq!(rfc3339(WallTime(day * DAY)), by_jiff(day * DAY));
         }
     }
 
     proptest! {
         #[test]
         fn times_are_those_of_jiff(at in 0..=LATEST) {
-            prop_assert_eq!(rfc3339(at), by_jiff(at));
+            prop_assert_eq!(rfc3339(WallTime(at)), by_jiff(at));
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The members of a room. A member has devices, and a device has the filters by which it joined.
 
 use super::presence::MemberState;
-use roommq_broker::policy::{Actor, SessionId};
+use roommq_lane::{Actor, SessionId, WallTime};
 use std::collections::{HashMap, HashSet};
+
+pub(crate) mod snapshot;
 
 /// A user in a room: online, or lost within the grace period.
 #[derive(Debug)]
@@ -11,8 +13,8 @@ pub(crate) struct Member {
     devices: Vec<Device>,
     /// Online or lost.
     pub state: MemberState,
-    /// When `state` began, in milliseconds since the Unix epoch.
-    pub since: u64,
+    /// When `state` began.
+    pub since: WallTime,
 }
 
 /// A session in a room.
@@ -107,7 +109,7 @@ impl Members {
     }
 
     /// Adds a joining filter that was granted at `now`.
-    pub fn add_filter(&mut self, who: Actor<'_>, filter: &str, now: u64) -> JoinOutcome {
+    pub fn add_filter(&mut self, who: Actor<'_>, filter: &str, now: WallTime) -> JoinOutcome {
         let device = || Device {
             session: who.session,
             connection: who.connection,
@@ -182,7 +184,7 @@ impl Members {
     }
 
     /// Marks a member without devices as lost from `now` on. False: there is no such member.
-    pub fn mark_lost(&mut self, user: &str, reason: &str, generation: u64, now: u64) -> bool {
+    pub fn mark_lost(&mut self, user: &str, reason: &str, generation: u64, now: WallTime) -> bool {
         match self.users.get_mut(user) {
             Some(member) if member.devices.is_empty() => {
                 member.state = MemberState::Lost {
@@ -225,15 +227,15 @@ mod tests {
     fn a_member_joins_with_its_first_device_and_leaves_with_its_last() {
         let mut members = Members::default();
         assert_eq!(
-            members.add_filter(al(1, 1), "rooms/a/#", 0),
+            members.add_filter(al(1, 1), "rooms/a/#", WallTime(0)),
             JoinOutcome::NewUser
         );
         assert_eq!(
-            members.add_filter(al(1, 1), "rooms/a/#", 0),
+            members.add_filter(al(1, 1), "rooms/a/#", WallTime(0)),
             JoinOutcome::KnownDevice
         );
         assert_eq!(
-            members.add_filter(al(2, 2), "rooms/a", 0),
+            members.add_filter(al(2, 2), "rooms/a", WallTime(0)),
             JoinOutcome::NewDevice
         );
         assert_eq!(members.count(), 1);
@@ -250,7 +252,7 @@ mod tests {
         let mut members = Members::default();
         let clients = [5, 2, 9, 1, 7];
         for client in clients {
-            members.add_filter(al(client, 1), "rooms/a/#", 0);
+            members.add_filter(al(client, 1), "rooms/a/#", WallTime(0));
         }
         assert!(clients.iter().all(|c| members.has_device(al(*c, 1))));
         assert!(!members.has_device(al(3, 1)) && !members.has_session(al(10, 1)));
@@ -264,8 +266,8 @@ mod tests {
     #[test]
     fn a_device_leaves_with_its_last_filter() {
         let mut members = Members::default();
-        members.add_filter(al(1, 1), "rooms/a/#", 0);
-        members.add_filter(al(1, 1), "rooms/a/x", 0);
+        members.add_filter(al(1, 1), "rooms/a/#", WallTime(0));
+        members.add_filter(al(1, 1), "rooms/a/x", WallTime(0));
         assert_eq!(
             members.remove_filter(al(1, 1), "rooms/a/other"),
             LeaveOutcome::Nothing
@@ -287,14 +289,14 @@ mod tests {
     #[test]
     fn a_later_connection_replaces_the_filters_of_the_device() {
         let mut members = Members::default();
-        members.add_filter(al(1, 3), "rooms/a/#", 0);
+        members.add_filter(al(1, 3), "rooms/a/#", WallTime(0));
         assert_eq!(
-            members.add_filter(al(1, 5), "rooms/a/x", 0),
+            members.add_filter(al(1, 5), "rooms/a/x", WallTime(0)),
             JoinOutcome::KnownDevice
         );
         assert!(members.has_device(al(1, 5)) && !members.has_device(al(1, 3)));
         assert_eq!(
-            members.add_filter(al(1, 3), "rooms/a/y", 0),
+            members.add_filter(al(1, 3), "rooms/a/y", WallTime(0)),
             JoinOutcome::Stale
         );
         assert_eq!(
@@ -312,22 +314,25 @@ mod tests {
     #[test]
     fn the_end_of_a_later_connection_removes_the_device_of_an_earlier_one() {
         let mut members = Members::default();
-        members.add_filter(al(1, 3), "rooms/a/#", 0);
+        members.add_filter(al(1, 3), "rooms/a/#", WallTime(0));
         assert_eq!(members.remove_session(al(1, 5)), LeaveOutcome::LastDevice);
     }
 
     #[test]
     fn a_lost_member_waits_for_one_timer_and_returns() {
         let mut members = Members::default();
-        members.add_filter(al(1, 1), "rooms/a/#", 0);
-        assert!(!members.mark_lost("al", "early", 1, 5), "it has a device");
+        members.add_filter(al(1, 1), "rooms/a/#", WallTime(0));
+        assert!(
+            !members.mark_lost("al", "early", 1, WallTime(5)),
+            "it has a device"
+        );
         members.remove_session(al(1, 1));
-        assert!(members.mark_lost("al", "connection lost", 7, 5));
+        assert!(members.mark_lost("al", "connection lost", 7, WallTime(5)));
         assert!(members.awaits_timer("al", 7) && !members.awaits_timer("al", 6));
         assert_eq!(members.count(), 1);
         assert_eq!(members.remove_session(al(1, 1)), LeaveOutcome::Nothing);
         assert_eq!(
-            members.add_filter(al(1, 2), "rooms/a/#", 8),
+            members.add_filter(al(1, 2), "rooms/a/#", WallTime(8)),
             JoinOutcome::Returned
         );
         assert!(!members.awaits_timer("al", 7));

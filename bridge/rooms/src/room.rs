@@ -7,11 +7,11 @@ use super::refusal::{not_authorized, refused};
 use super::room_policy::{RoomLimits, RoomPolicies, RoomPolicy};
 use super::topics;
 use bytes::Bytes;
-use roommq_broker::policy::{
-    Actor, Effect, EndReason, HookContext, Limit, Message, Refusal, Verdict,
-};
+use roommq_lane::{Actor, Effect, EndReason, HookContext, Limit, Message, Refusal, Verdict};
 use roommq_mqtt::packet::ReasonCode;
 use std::sync::Arc;
+
+pub(crate) mod snapshot;
 
 /// A room. It has members (online, or lost within the grace period) or retained messages of the
 /// application. Without either it is idle, and the lane removes it.
@@ -96,7 +96,7 @@ impl Room {
 
     /// Handles a joining filter that was granted.
     pub fn join(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filter: &str) {
-        match self.members.add_filter(who, filter, cx.now) {
+        match self.members.add_filter(who, filter, cx.wall) {
             JoinOutcome::Stale | JoinOutcome::KnownDevice => {}
             JoinOutcome::NewDevice => self.publish_presence(cx, who.user),
             JoinOutcome::Returned => {
@@ -139,7 +139,9 @@ impl Room {
                 false
             }
             (LeaveOutcome::LastDevice, EndReason::Lost(reason)) => {
-                let lost = self.members.mark_lost(who.user, reason, generation, cx.now);
+                let lost = self
+                    .members
+                    .mark_lost(who.user, reason, generation, cx.wall);
                 self.publish_presence(cx, who.user);
                 self.publish_event(cx, EventKind::Lost, who.user, Some(reason));
                 lost
@@ -248,7 +250,7 @@ impl Room {
     ) {
         cx.effects.push(Effect::Publish {
             topic: topics::events(&self.name),
-            payload: json(&RoomEvent::new(kind, user, reason, cx.now)),
+            payload: json(&RoomEvent::new(kind, user, reason, cx.wall)),
             retain: false,
         });
     }
