@@ -6,11 +6,11 @@ use bytes::{Buf, BufMut, Bytes};
 use std::borrow::Borrow;
 
 /// The format that this version writes, and the latest that it can read.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 /// The oldest version that can read what this one writes. A change to [`Entry`] or to the header
 /// that older versions cannot read sets it to [`FORMAT`].
-const MIN_READER: u8 = 4;
+const MIN_READER: u8 = 5;
 
 /// Entries of a batch, at most.
 pub const BATCH_ENTRIES: usize = 1_024;

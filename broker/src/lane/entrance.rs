@@ -58,7 +58,13 @@ pub(crate) struct WaitingFrame {
     pub frame: Frame,
 }
 
-fn next_frames(lane: &Lane, session: SessionId, outbox: &Outbox) -> VecDeque<WaitingFrame> {
+/// The next messages that wait for a session. If there are none, the session has caught up: the lane
+/// is locked, so no live message comes between.
+pub(super) fn next_frames(
+    lane: &Lane,
+    session: SessionId,
+    outbox: &Outbox,
+) -> VecDeque<WaitingFrame> {
     let number = lane.number();
     let after = outbox.queue(|out| out.last_handed(number));
     let mut frames = VecDeque::new();

@@ -280,3 +280,7 @@ fn refused_filter<'a>(s: &SubscribeEntry<'a>, index: usize) -> Option<Attempt<'a
 #[cfg(test)]
 #[path = "perform_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "waiting_tests.rs"]
+mod waiting_tests;
