@@ -10,7 +10,7 @@ mod filters;
 mod inbound;
 mod outbound;
 
-pub use expiry::{FOR_EVER, longest_expiry};
+pub use expiry::{FOR_EVER, NEVER, longest_expiry};
 pub use filters::{FilterLimits, Filters};
 pub use inbound::{Close, Inbound, Session, Start, Step};
 pub use outbound::{
