@@ -5,16 +5,17 @@
 //! `ROOMMQ_SEED=2` makes other ones.
 //!
 //! ```text
-//!              .--> lane 0, by entries as they are               --.
-//!   entries ---+--> lane 1, by sealed batches                      +--> equal outcomes, and equal
-//!              +--> lane 2, the same                               |    digests every 64 entries
-//!              '--> lane 3, restored now and then from one of them-'
+//!   two        .--> lane 0, whose clients read; entries as they are  --.
+//!   writers ---+--> lane 1, without clients; sealed batches            +--> equal outcomes, and equal
+//!              +--> lane 2, whose queues are full; sealed batches      |    digests every 64 entries
+//!              '--> lane 3, restored now and then from one of them   --'
 //! ```
 //!
 //! A seed decides the entries. Only the timers and the error messages of the first lane become entries, as only the
 //! writer of a batch may append what follows from it.
 #![allow(clippy::unwrap_used)]
 
+mod node;
 mod replicas;
 mod rng;
 mod story;

@@ -1,5 +1,6 @@
-//! Replicas that apply one log.
+//! Replicas that apply one log, each with a node of its own.
 
+use super::node::{Node, Style};
 use super::rng::Rng;
 use roommq_broker::policy::{LaneHooks, Notice};
 use roommq_lane::{
@@ -20,15 +21,17 @@ const TERM: u64 = 5_000;
 
 const LANES: u16 = 16;
 
+const STYLES: [Style; 3] = [Style::Reads, Style::Follows, Style::Clogs];
+
 /// The lanes that apply one log.
 pub struct Replicas<'a> {
     hooks: &'a dyn LaneHooks,
-    each: Vec<Lane>,
+    each: Vec<(Lane, Node)>,
     /// Of the first lane: used again for each entry, as a runner does. The others have new ones.
     outcome: Outcome,
     rng: Rng,
-    /// The header of the last batch.
-    last: BatchHeader,
+    /// The header of the last batch of each writer.
+    last: [BatchHeader; 2],
     rules_version: u64,
     pub applied: u64,
     pub restored: u64,
@@ -39,18 +42,22 @@ pub struct Replicas<'a> {
 
 impl<'a> Replicas<'a> {
     pub fn new(hooks: &'a dyn LaneHooks, seed: u64) -> Self {
+        let replica = |style| {
+            let lane = Lane::new(0, LANES, hooks.open(0));
+            (lane, Node::new(style, seed))
+        };
         let mut lanes = Replicas {
             hooks,
-            each: (0..3).map(|_| Lane::new(0, LANES, hooks.open(0))).collect(),
+            each: STYLES.map(replica).into(),
             outcome: Outcome::default(),
             rng: Rng::new(!seed),
-            last: BatchHeader {
-                writer: 0,
+            last: [0, 1].map(|writer| BatchHeader {
+                writer,
                 term: 2,
                 number: 0,
                 at: 0,
                 wall: WallTime(0),
-            },
+            }),
             rules_version: 0,
             applied: 0,
             restored: 0,
@@ -89,18 +96,20 @@ impl<'a> Replicas<'a> {
         self.each[0].last_message()
     }
 
-    /// Appends a batch of one entry. Some come twice, too early, or of an earlier term.
+    /// Appends a batch of one entry, by any writer. Some come twice, too early, or of an earlier term.
     pub fn append(&mut self, at: u64, wall: WallTime, entry: &Entry<'_>) {
+        let writer = usize::from(self.rng.one_in(3));
+        let mut last = self.last[writer];
         if self.rng.one_in(TERM) {
-            self.last.term += 1;
-            self.last.number = 0;
+            last.term += 1;
+            last.number = 0;
         }
-        let number = self.last.number + 1;
+        let number = last.number + 1;
         let header = BatchHeader {
             number,
             at,
             wall,
-            ..self.last
+            ..last
         };
         if self.rng.one_in(10) {
             let expected = number;
@@ -111,7 +120,7 @@ impl<'a> Replicas<'a> {
             self.offer(&hole, BatchTurn::Hole { expected }, entry);
         }
         self.offer(&header, BatchTurn::Take, entry);
-        self.last = header;
+        self.last[writer] = header;
         if self.rng.one_in(10) {
             let again = BatchHeader {
                 number: 1 + self.rng.below(number),
@@ -122,7 +131,7 @@ impl<'a> Replicas<'a> {
         }
         if self.rng.one_in(10) {
             let late = BatchHeader {
-                term: self.last.term - 1,
+                term: header.term - 1,
                 ..header
             };
             self.offer(&late, BatchTurn::Fenced, entry);
@@ -139,7 +148,7 @@ impl<'a> Replicas<'a> {
     /// Offers a batch to all lanes: to the first as it is, to the others by bytes.
     fn offer(&mut self, header: &BatchHeader, expected: BatchTurn, entry: &Entry<'_>) {
         let sealed = Batch::of(entry).seal(header);
-        for (number, lane) in self.each.iter_mut().enumerate() {
+        for (number, (lane, node)) in self.each.iter_mut().enumerate() {
             let turn = lane.begin(header);
             assert_eq!(turn, expected, "lane {number}, {header:?}");
             if turn != BatchTurn::Take {
@@ -147,21 +156,17 @@ impl<'a> Replicas<'a> {
             }
             if number == 0 {
                 lane.apply(entry, &mut self.outcome);
+                node.perform(lane, &self.outcome);
                 continue;
             }
             let mut outcome = Outcome::default();
             let (_, entries) = read(&sealed).unwrap();
             for entry in entries {
                 lane.apply(&entry.unwrap(), &mut outcome);
+                node.perform(lane, &outcome);
             }
-            let as_text = |o: &Outcome| {
-                let (acts, targets, groups) = (&o.acts, &o.targets, &o.groups);
-                format!("{acts:?} {targets:?} {groups:?} {:?} {:?}", o.forms, o.made)
-            };
             // A restored lane may list the subscriptions of a filter in another order.
-            if number == 3 {
-                continue;
-            }
+            let as_text = if number == 3 { sorted } else { exact };
             assert_eq!(
                 as_text(&outcome),
                 as_text(&self.outcome),
@@ -188,8 +193,11 @@ impl<'a> Replicas<'a> {
         let [first, others @ ..] = &*self.each else {
             return;
         };
+        let (first, node) = first;
+        node.check(first);
         let digest = first.digest();
-        for (other, lane) in (1..).zip(others) {
+        for (other, (lane, node)) in (1..).zip(others) {
+            node.check(lane);
             assert!(
                 lane.digest() == digest,
                 "after {} entries lane {other} differs from lane 0 in {:?}",
@@ -208,7 +216,7 @@ impl<'a> Replicas<'a> {
 
     /// Replaces the fourth lane by one that is restored from any of them.
     fn restore(&mut self) {
-        let Some(lane) = self.rng.pick(&self.each) else {
+        let Some((lane, node)) = self.rng.pick(&self.each) else {
             return;
         };
         let mut bytes = Vec::new();
@@ -220,8 +228,38 @@ impl<'a> Replicas<'a> {
         let mut again = Vec::new();
         lane.snapshot(&mut again);
         assert!(again == bytes, "after {} entries", self.applied);
+        let style = *self.rng.pick(&STYLES).unwrap();
+        let node = node.restarted(style, self.applied);
         self.each.truncate(3);
-        self.each.push(lane);
+        self.each.push((lane, node));
         self.restored += 1;
     }
+}
+
+/// An outcome with all lists in their order.
+fn exact(o: &Outcome) -> String {
+    let (acts, targets, groups) = (&o.acts, &o.targets, &o.groups);
+    format!("{acts:?} {targets:?} {groups:?} {:?} {:?}", o.forms, o.made)
+}
+
+/// An outcome whose targets and groups of each message are sorted.
+fn sorted(o: &Outcome) -> String {
+    let acts = o.acts.iter().map(|act| {
+        let Act::Deliver {
+            message,
+            targets,
+            groups,
+        } = act
+        else {
+            return format!("{act:?}");
+        };
+        let mut groups = o.groups[groups.clone()].to_vec();
+        groups.sort_unstable();
+        let mut targets = o.targets[targets.clone()].to_vec();
+        targets.sort_unstable_by_key(|target| target.slot);
+        let targets = targets.iter();
+        let targets = targets.map(|t| (t.slot, t.qos, t.retain, o.forms.get(t.form)));
+        format!("{message:?} {:?} {groups:?}", targets.collect::<Vec<_>>())
+    });
+    format!("{:?} {:?}", acts.collect::<Vec<_>>(), o.made)
 }

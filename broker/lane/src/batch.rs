@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn a_header_has_its_bytes_in_the_order_of_the_format() {
         let expected = [
-            &[4, 4][..],
+            &[5, 5][..],
             &[1, 0, 0, 0],
             &[2, 0, 0, 0, 0, 0, 0, 0],
             &[3, 0, 0, 0, 0, 0, 0, 0],
@@ -384,7 +384,7 @@ mod tests {
         (bytes[0], bytes[1]) = (9, 8);
         assert_eq!(
             read(&bytes).unwrap_err().to_string(),
-            "a batch needs a version that reads format 8, and this one reads up to format 4; \
+            "a batch needs a version that reads format 8, and this one reads up to format 5; \
              restart the server with the version that wrote the batch"
         );
     }

@@ -246,6 +246,18 @@ impl<'a> PropertiesEntry<'a> {
             user_properties: Cow::Borrowed(&p.user_properties),
         })
     }
+
+    /// The inverse of [`of`](Self::of): copies, which a read of a socket or a log does not outlive.
+    pub(super) fn to_properties(&self) -> PublishProperties {
+        PublishProperties {
+            payload_format_indicator: self.payload_format_indicator,
+            message_expiry: self.message_expiry,
+            content_type: self.content_type.map(Into::into),
+            response_topic: self.response_topic.map(Into::into),
+            correlation_data: self.correlation_data.map(Bytes::copy_from_slice),
+            user_properties: self.user_properties.to_vec(),
+        }
+    }
 }
 
 /// Encodes behind the bytes of a vector. Unlike postcard's own flavors it copies a string at once

@@ -74,7 +74,7 @@ pub use lane::Lane;
 pub use lane_of::{lane_of, lane_of_filter, spans_lanes, spread};
 pub use messages::StoredMessage;
 pub use mount::Mount;
-pub use outcome::{Act, Forms, Made, NEVER, Outcome, Outgoing, Source, Target};
+pub use outcome::{Act, Forms, Made, Outcome, Outgoing, Source, Target};
 pub use pending::QueueLimits;
 pub use publish::{UserProperty, stamped_properties};
 pub use retained::{RetainedLimits, RetainedMessage, RetainedStore};

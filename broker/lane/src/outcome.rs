@@ -11,9 +11,6 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Never expires.
-pub const NEVER: u64 = u64::MAX;
-
 /// For how many acts, targets, groups and forms an outcome keeps memory.
 const KEPT: usize = 4_096;
 
@@ -146,7 +143,7 @@ pub struct Outgoing {
     pub source: Source,
     /// The hook's mark for the sender. None: the server sent it.
     pub mark: Option<Mark>,
-    /// In milliseconds of lane time; [`NEVER`]: never.
+    /// In milliseconds of lane time; [`NEVER`](roommq_mqtt::session::NEVER): never.
     pub expires: u64,
     /// Its number in the queues of sessions. None: no session keeps it.
     pub number: Option<MessageNo>,

@@ -1,11 +1,12 @@
 //! Applying a PUBLISH: the hook judges it, the lane retains it, subscribers receive it.
 
-use super::entry::PublishEntry;
+use super::entry::{PropertiesEntry, PublishEntry};
 use super::lane::Lane;
-use super::outcome::{Act, NEVER, Outcome, Outgoing, Source};
+use super::outcome::{Act, Outcome, Outgoing, Source};
 use super::retained::{RetainedLimits, RetainedMessage, expires_at};
 use crate::{Limit, Mark, Message, Refusal, Stamps, WallTime};
 use roommq_mqtt::packet::{PublishProperties, ReasonCode};
+use roommq_mqtt::session::NEVER;
 use std::borrow::Cow;
 
 /// Name and value of a user property.
@@ -122,19 +123,10 @@ pub(super) fn owned_properties(
         .into_iter()
         .map(|(n, v)| (n.as_ref().into(), v.as_ref().into()))
         .collect();
-    let properties = match &p.properties {
-        Some(q) => PublishProperties {
-            payload_format_indicator: q.payload_format_indicator,
-            message_expiry: q.message_expiry,
-            content_type: q.content_type.map(Into::into),
-            response_topic: q.response_topic.map(Into::into),
-            correlation_data: q.correlation_data.map(bytes::Bytes::copy_from_slice),
-            user_properties,
-        },
-        None => PublishProperties {
-            user_properties,
-            ..PublishProperties::default()
-        },
+    let own = p.properties.as_ref().map(PropertiesEntry::to_properties);
+    let properties = PublishProperties {
+        user_properties,
+        ..own.unwrap_or_default()
     };
     (properties != PublishProperties::default()).then(|| Box::new(properties))
 }

@@ -19,8 +19,9 @@ const LIMITS: RetainedLimits = RetainedLimits {
 fn apply(lane: &mut Lane, at: u64, entry: &Entry<'_>) {
     let header = BatchHeader {
         writer: 0,
-        term: 1,
-        number: lane.last_number(0, 1) + 1,
+        // The latest that there is: a lane of damaged bytes takes the batch, too.
+        term: u64::MAX,
+        number: lane.last_number(0, u64::MAX) + 1,
         at,
         wall: WallTime(at),
     };

@@ -3,10 +3,10 @@
 
 use crate::packet::{PublishParts, QoS, Version, encode_publish};
 use crate::policy::{Mark, Mount, Stamps, WallTime};
-use crate::session::Frame;
+use crate::session::{Frame, NEVER};
 use bytes::Bytes;
 use roommq_lane::{
-    Entry, Forms, Lane, NEVER, PublishEntry, RetainedMessage, Subscription, Target, UserProperty,
+    Entry, Forms, Lane, PublishEntry, RetainedMessage, Subscription, Target, UserProperty,
     WaitingMessage, stamped_properties,
 };
 use std::borrow::Cow;
@@ -32,8 +32,8 @@ pub(super) struct Frames<'a> {
     /// What is in the 13th place: the form of the outcome, and the place that the frame would have
     /// without it.
     own: (u32, usize),
-    /// The entry as a batch, for shared groups.
-    batch: Option<Bytes>,
+    /// The encoded entry, for shared groups.
+    encoded_entry: Option<Bytes>,
 }
 
 /// The form of a subscriber that is encoded anew each time.
@@ -64,15 +64,15 @@ impl<'a> Frames<'a> {
             stamps: None,
             encoded: Default::default(),
             own: (0, 0),
-            batch: None,
+            encoded_entry: None,
         }
     }
 
-    /// The entry as a batch. Another member of a shared group may need it, to encode the message
+    /// The encoded entry. Another member of a shared group may need it, to encode the message
     /// for itself.
-    pub(super) fn entry_batch(&mut self) -> Bytes {
+    pub(super) fn encoded_entry(&mut self) -> Bytes {
         let write = || Entry::Publish(self.message.clone()).to_bytes();
-        self.batch.get_or_insert_with(write).clone()
+        self.encoded_entry.get_or_insert_with(write).clone()
     }
 
     /// The frame for one target, whose form is one of `forms`. Its DUP flag does not depend on the

@@ -149,7 +149,7 @@ impl Performer<'_> {
                 frame.share = Some(Arc::new(Share {
                     lane,
                     group: group.key.clone(),
-                    batch: frames.entry_batch(),
+                    entry: frames.encoded_entry(),
                     mark: frames.mark.unwrap_or_default(),
                     wall: frames.wall.0,
                 }));
@@ -264,7 +264,7 @@ impl Performer<'_> {
         let mut refused: HashMap<Arc<str>, usize> = HashMap::new();
         for message in taken {
             let (share, expires) = (&message.share, message.expires());
-            let size = share.batch.len();
+            let size = share.entry.len();
             let least = refused.get(&share.group).copied().unwrap_or(usize::MAX);
             if least <= size || !self.give_to_other(share, expires, from, connected_only) {
                 refused.insert(share.group.clone(), size.min(least));
@@ -284,7 +284,7 @@ impl Performer<'_> {
         connected_only: bool,
     ) -> bool {
         // The message as it was when the lane accepted it.
-        let entry = Entry::decode(&share.batch);
+        let entry = Entry::decode(&share.entry);
         let lane = self.lane;
         let group = lane.subscriptions().group(&share.group);
         let (Ok((Entry::Publish(entry), _)), Some(group)) = (entry, group) else {

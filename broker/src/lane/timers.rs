@@ -1,7 +1,7 @@
 //! The timers that lanes have asked for. A timer that fires is an entry of its lane.
 //!
 //! ```text
-//!   Lane::apply --set_timer(key: "grace/alice", generation: 4, at: 12:00:30)--> Timers
+//!   Act::Wake { key: "grace/alice", generation: 4, at: 12:00:30 } --set--> Timers
 //!   12:00:30:   Timers --append(Entry::Timer { key: "grace/alice", generation: 4 })--> the lane
 //! ```
 //!

@@ -103,7 +103,7 @@ fn held_messages_count_until_the_session_ends() {
     let frame = Frame {
         qos: QoS::AtLeastOnce,
         packet: encode_publish(Version::V5, &parts),
-        expires: Frame::FOR_EVER,
+        expires: crate::session::NEVER,
         share: None,
     };
     for resumable in [false, true] {

@@ -31,7 +31,7 @@ fn frame(payload: usize) -> Frame {
     Frame {
         qos: QoS::AtLeastOnce,
         packet: encode_publish(Version::V5, &parts),
-        expires: Frame::FOR_EVER,
+        expires: crate::session::NEVER,
         share: None,
     }
 }
@@ -393,7 +393,7 @@ fn messages_for_other_group_members_count_until_they_are_taken() {
         share: Some(Arc::new(Share {
             lane: 3,
             group: "$share/g/t".into(),
-            batch: vec![1].into(),
+            entry: vec![1].into(),
             mark: Mark::default(),
             wall: 0,
         })),

@@ -4,7 +4,7 @@ use super::{RetainedLimits, RetainedMessage, RetainedStore, topic_of};
 use crate::entry::{PropertiesEntry, as_bytes};
 use crate::{Limit, RestoreError};
 use bytes::Bytes;
-use roommq_mqtt::packet::{PublishProperties, QoS};
+use roommq_mqtt::packet::QoS;
 use serde::{Deserialize, Serialize};
 
 /// The messages by the key of their topic.
@@ -75,22 +75,13 @@ impl RetainedStore {
 
 impl MessageImage<'_> {
     fn message(self) -> RetainedMessage {
-        let properties = self.properties.map(|p| {
-            let properties = PublishProperties {
-                payload_format_indicator: p.payload_format_indicator,
-                message_expiry: p.message_expiry,
-                content_type: p.content_type.map(Into::into),
-                response_topic: p.response_topic.map(Into::into),
-                correlation_data: p.correlation_data.map(Bytes::copy_from_slice),
-                user_properties: p.user_properties.into_owned(),
-            };
-            Box::new(properties)
-        });
+        let properties = self.properties.as_ref();
+        let properties = properties.map(PropertiesEntry::to_properties);
         RetainedMessage {
             at: self.at,
             payload: Bytes::copy_from_slice(self.payload),
             qos: self.qos,
-            properties,
+            properties: properties.map(Box::new),
             limit: self.limit,
         }
     }

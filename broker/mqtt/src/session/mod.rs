@@ -11,7 +11,7 @@ mod inbound;
 mod outbound;
 mod ranges;
 
-pub use expiry::{FOR_EVER, longest_expiry};
+pub use expiry::{FOR_EVER, NEVER, longest_expiry};
 pub use filters::{FilterLimits, Filters};
 pub use inbound::{Close, Inbound, Session, Start, Step};
 pub use outbound::{

@@ -1,6 +1,7 @@
 //! A message for one client.
 
 use crate::packet::{Patch, PublishFrame, QoS};
+use crate::session::NEVER;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ pub struct Frame {
     pub qos: QoS,
     /// The encoded PUBLISH, shared by all subscribers that need the same bytes.
     pub packet: PublishFrame,
-    /// When it expires, in milliseconds of lane time; [`Frame::FOR_EVER`]: never.
+    /// When it expires, in milliseconds of lane time; [`NEVER`]: never.
     pub expires: u64,
     /// Present if it came by a shared subscription.
     pub share: Option<Arc<Share>>,
@@ -24,8 +25,8 @@ pub struct Share {
     pub lane: u16,
     /// The whole filter, `$share/` included.
     pub group: Arc<str>,
-    /// The message as it came into the lane: an encoded batch of one entry.
-    pub batch: Bytes,
+    /// The message as it came into the lane: its encoded entry.
+    pub entry: Bytes,
     /// What the topic's rules attached to it.
     pub mark: Mark,
     /// When it came, as its stamps show it: milliseconds since the Unix epoch.
@@ -37,23 +38,19 @@ pub struct Share {
 pub struct Mark(pub u64, pub u64);
 
 impl Frame {
-    /// Never expires.
-    pub const FOR_EVER: u64 = u64::MAX;
-
-    /// Bytes that it counts for while it is kept. For a shared group's message that is the batch, if it is larger: its properties are
+    /// Bytes that it counts for while it is kept. For a shared group's message that is the entry, if it is larger: its properties are
     /// not sent to 3.1.1 clients.
     #[allow(clippy::len_without_is_empty)] // a frame is never empty
     pub fn len(&self) -> usize {
-        let batch = self.share.as_ref().map_or(0, |share| share.batch.len());
-        self.packet.len().max(batch)
+        let entry = self.share.as_ref().map_or(0, |share| share.entry.len());
+        self.packet.len().max(entry)
     }
 
     /// The patch with the message expiry that is left at `now` [MQTT-3.3.2-6].
     pub(super) fn patch(&self, now: u64) -> Patch {
         let left = || self.expires.saturating_sub(now).div_ceil(1000);
         Patch {
-            expiry: (self.expires != Self::FOR_EVER)
-                .then(|| u32::try_from(left()).unwrap_or(u32::MAX)),
+            expiry: (self.expires != NEVER).then(|| u32::try_from(left()).unwrap_or(u32::MAX)),
             ..Patch::default()
         }
     }

@@ -236,7 +236,7 @@ fn what_is_kept_for_other_members_of_a_group_takes_room_too() {
         share: Some(Arc::new(Share {
             lane: 0,
             group: "$share/g/t".into(),
-            batch: vec![0; 4_000].into(),
+            entry: vec![0; 4_000].into(),
             mark: Mark::default(),
             wall: 0,
         })),

@@ -14,7 +14,7 @@ fn shared(qos: QoS, lane: u16, payload: &[u8]) -> Frame {
         share: Some(Arc::new(Share {
             lane,
             group: "$share/g/t".into(),
-            batch: payload.to_vec().into(),
+            entry: payload.to_vec().into(),
             mark: Mark::default(),
             wall: 0,
         })),
@@ -45,7 +45,7 @@ fn sent_bytes(out: &mut Outbound) -> Vec<u8> {
 }
 
 fn payloads(taken: &[Taken]) -> Vec<u8> {
-    taken.iter().map(|t| t.share.batch[0]).collect()
+    taken.iter().map(|t| t.share.entry[0]).collect()
 }
 
 /// It is never sent again, so only what another member may take over needs its frame.
@@ -162,7 +162,7 @@ fn what_is_offered_keeps_its_room() {
     out.put_back(0, taken, 0);
     assert_eq!((out.waiting.len(), out.dropped()), (3, 1));
     let left = out.waiting.iter().map(|w| w.frame.share.clone().unwrap());
-    let left: Vec<u8> = left.map(|share| share.batch[0]).collect();
+    let left: Vec<u8> = left.map(|share| share.entry[0]).collect();
     assert_eq!(left, b"bcd");
 }
 

@@ -21,7 +21,7 @@ pub(super) fn frame(qos: QoS, payload: &[u8]) -> Frame {
     Frame {
         qos,
         packet: encode_publish(Version::V3, &parts(qos, payload)),
-        expires: Frame::FOR_EVER,
+        expires: crate::session::NEVER,
         share: None,
     }
 }

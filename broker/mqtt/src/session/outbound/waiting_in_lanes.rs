@@ -80,6 +80,8 @@ impl Outbound {
 
     /// Whether so much waits for a connected client, here and in queues of lanes, that the oldest
     /// must be [passed over](Self::pass_over). The client is not closed for what it had no time to read.
+    /// What the client can be sent at once does not wait: messages that the window takes, and as many
+    /// bytes again as the limit.
     #[must_use]
     pub fn is_too_far_behind(&self) -> bool {
         let Some(lanes) = self
@@ -91,7 +93,13 @@ impl Outbound {
         };
         let messages = self.waiting.len() as u64 + lanes.messages;
         let bytes = self.waiting_bytes as u64 + lanes.payload;
-        messages > self.limits.messages as u64 || bytes > self.limits.bytes as u64
+        let (mut most, mut most_bytes) = (self.limits.messages as u64, self.limits.bytes as u64);
+        if self.wants_waiting() {
+            let taken = self.in_flight.len() + self.released.len();
+            most += u64::from(self.limits.receive_maximum).saturating_sub(taken as u64);
+            most_bytes = most_bytes.saturating_mul(2);
+        }
+        messages > most || bytes > most_bytes
     }
 
     /// Drops the next message in the queue of a lane.
