@@ -93,7 +93,7 @@ impl<'a> Replicas<'a> {
 
     /// The number of the last message that waits for a session.
     pub fn last_message(&self) -> MessageNo {
-        self.each[0].last_message()
+        self.each[0].0.last_message()
     }
 
     /// Appends a batch of one entry, by any writer. Some come twice, too early, or of an earlier term.
