@@ -106,8 +106,9 @@ impl Index {
     }
 }
 
-fn is_literal(filter: &str) -> bool {
-    !filter.contains(['+', '#'])
+/// Whether a filter has no wildcard.
+pub(super) fn is_literal(filter: &str) -> bool {
+    !filter.bytes().any(|b| matches!(b, b'+' | b'#'))
 }
 
 #[cfg(test)]

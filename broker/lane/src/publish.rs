@@ -24,7 +24,7 @@ impl Lane {
             topic: p.topic,
             payload: p.payload,
             retain: p.retain,
-            replaces: p.retain && self.retained.contains(p.topic),
+            replaces: p.retain && self.retained.get(p.topic).is_some(),
         };
         match self.judge_message(origin, message) {
             Ok(verdict) => {

@@ -58,12 +58,8 @@ impl Lane {
             return;
         };
         if !replaced.contains_key(topic) {
-            let mut old = None;
-            let filter = std::iter::once(topic);
-            self.retained.matching(filter, self.now, |_, message, _| {
-                old = Some(message.clone());
-                ControlFlow::Break(())
-            });
+            let old = self.retained.get(topic).cloned();
+            let old = old.filter(|message| !message.has_expired(self.now));
             replaced.insert(topic.to_owned(), old);
         }
     }

@@ -1,5 +1,6 @@
 //! The retained messages of a lane, ordered by topic: a topic comes before those below it.
 
+use super::index::is_literal;
 use super::walk::{Walk, key_of, topic_of};
 use crate::Limit;
 use bytes::Bytes;
@@ -30,6 +31,11 @@ impl RetainedMessage {
     pub fn seconds_left(&self, now: u64) -> Option<u32> {
         let expiry = self.properties.as_ref()?.message_expiry?;
         Some(remaining(expiry, self.at, now))
+    }
+
+    /// Whether it has expired.
+    pub(super) fn has_expired(&self, now: u64) -> bool {
+        self.seconds_left(now) == Some(0)
     }
 
     /// When it expires, in milliseconds of lane time; none: never.
@@ -240,10 +246,10 @@ impl RetainedStore {
         self.limits
     }
 
-    /// Whether the topic has a retained message.
+    /// The retained message of a topic, expired or not.
     #[must_use]
-    pub fn contains(&self, topic: &str) -> bool {
-        self.by_key.contains_key(key_of(topic).as_str())
+    pub fn get(&self, topic: &str) -> Option<&RetainedMessage> {
+        self.by_key.get(key_of(topic).as_str())
     }
 
     /// Calls `visit` with each message that matches any of these filters and has not expired, in
@@ -258,8 +264,17 @@ impl RetainedStore {
         now: u64,
         mut visit: impl FnMut(&str, &RetainedMessage, &[usize]) -> ControlFlow<()>,
     ) {
-        Walk::new(filters).over(&self.by_key, |key, message, positions| {
-            if message.seconds_left(now) == Some(0) {
+        let filters: Vec<_> = filters.collect();
+        if let [topic] = filters[..]
+            && is_literal(topic)
+        {
+            if let Some(message) = self.get(topic).filter(|m| !m.has_expired(now)) {
+                let _ = visit(topic, message, &[0]);
+            }
+            return;
+        }
+        Walk::new(filters.into_iter()).over(&self.by_key, |key, message, positions| {
+            if message.has_expired(now) {
                 return ControlFlow::Continue(());
             }
             visit(&topic_of(key), message, positions)

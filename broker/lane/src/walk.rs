@@ -42,7 +42,9 @@ const AFTER_BELOW: char = '\u{1}';
 
 /// The key by which a topic, or a filter, is sorted.
 pub fn key_of(topic: &str) -> String {
-    topic.replace('/', "\0")
+    let key = topic.bytes().map(|b| if b == b'/' { 0 } else { b });
+    // One ASCII character replaces another, so it stays UTF-8.
+    String::from_utf8(key.collect()).unwrap_or_default()
 }
 
 /// The topic of a key.
