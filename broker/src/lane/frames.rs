@@ -9,6 +9,7 @@ use roommq_lane::{
     Entry, Forms, Lane, PublishEntry, RetainedMessage, Subscription, Target, UserProperty,
     WaitingMessage, stamped_properties,
 };
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 
@@ -16,7 +17,7 @@ use std::num::NonZeroU32;
 ///
 /// A form is a version (2), a QoS (3) and a retain flag (2): a message to 10,000 subscribers is
 /// encoded 12 times at most. Only a subscriber with an identifier or a mount needs a form of its
-/// own, in a 13th place. Subscribers that follow each other and need the same one share it.
+/// own. Subscribers that follow each other and need the same one share it.
 pub(super) struct Frames<'a> {
     lane: &'a Lane,
     pub(super) message: &'a PublishEntry<'a>,
@@ -28,10 +29,11 @@ pub(super) struct Frames<'a> {
     pub(super) wall: WallTime,
     /// Asked of the hook when the first form for 5.0 is encoded.
     stamps: Option<Stamps>,
-    encoded: [Option<Frame>; 13],
-    /// What is in the 13th place: the form of the outcome, and the place that the frame would have
-    /// without it.
-    own: (u32, usize),
+    /// The frames of form 0, each behind its number among the forms that it may have.
+    encoded: SmallVec<[(usize, Frame); 1]>,
+    /// The frame that was made last for a form of a subscriber's own: the form, the same number, and
+    /// the frame.
+    own: Option<(u32, usize, Frame)>,
     /// The encoded entry, for shared groups.
     encoded_entry: Option<Bytes>,
 }
@@ -62,8 +64,8 @@ impl<'a> Frames<'a> {
             expires,
             wall,
             stamps: None,
-            encoded: Default::default(),
-            own: (0, 0),
+            encoded: SmallVec::new(),
+            own: None,
             encoded_entry: None,
         }
     }
@@ -110,21 +112,21 @@ impl<'a> Frames<'a> {
 
     fn frame(&mut self, form: u32, wish: &Wish<'_>, version: Version) -> &Frame {
         let v5 = usize::from(version == Version::V5);
-        let mut place = v5 * 6 + wish.qos as usize * 2 + usize::from(wish.retain);
+        let number = v5 * 6 + wish.qos as usize * 2 + usize::from(wish.retain);
         if form != 0 {
-            if self.own != (form, place) || form == UNSHARED {
-                self.encoded[12] = None;
-                self.own = (form, place);
-            }
-            place = 12;
+            let same =
+                |own: &(u32, usize, Frame)| form != UNSHARED && (own.0, own.1) == (form, number);
+            let own = self.own.take().filter(same);
+            let own = own.unwrap_or_else(|| (form, number, self.encode(wish, version)));
+            return &self.own.insert(own).2;
         }
-        if self.encoded[place].is_none() {
-            self.encoded[place] = Some(self.encode(wish, version));
-        }
-        match &self.encoded[place] {
-            Some(frame) => frame,
-            None => unreachable!("encoded above"),
-        }
+        let known = self.encoded.iter().position(|(n, _)| *n == number);
+        let at = known.unwrap_or_else(|| {
+            let frame = self.encode(wish, version);
+            self.encoded.push((number, frame));
+            self.encoded.len() - 1
+        });
+        &self.encoded[at].1
     }
 
     fn encode(&mut self, wish: &Wish<'_>, version: Version) -> Frame {
