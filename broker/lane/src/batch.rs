@@ -261,7 +261,7 @@ mod tests {
                 payload: b"hi",
                 qos: QoS::AtLeastOnce,
                 retain: true,
-                properties: Some(properties),
+                properties: Some(Box::new(properties)),
             }),
             Entry::Unsubscribe(UnsubscribeEntry {
                 who: WHO,

@@ -163,7 +163,7 @@ fn a_clock_that_is_set_does_not_expire_a_retained_message() {
     };
     let entry = Entry::Publish(PublishEntry {
         retain: true,
-        properties: Some(properties),
+        properties: Some(Box::new(properties)),
         ..PublishEntry::of_server("t", b"m")
     });
     s.lane.apply(&entry, &mut s.outcome);

@@ -123,7 +123,7 @@ pub(super) fn owned_properties(
         .into_iter()
         .map(|(n, v)| (n.as_ref().into(), v.as_ref().into()))
         .collect();
-    let own = p.properties.as_ref().map(PropertiesEntry::to_properties);
+    let own = p.properties.as_deref().map(PropertiesEntry::to_properties);
     let properties = PublishProperties {
         user_properties,
         ..own.unwrap_or_default()

@@ -10,7 +10,7 @@ use crate::lane::LogError;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::packet::{ReasonCode, TopicName};
-use crate::policy::{Attempt, Notice, Peer, Principal, PublishPermit, Refusal, SessionId};
+use crate::policy::{Attempt, Notice, Peer, Principal, Refusal, SessionId};
 use crate::session::{Answer, Close, Filters, Outbound, Session};
 use roommq_lane::Entry;
 use std::collections::BTreeSet;
@@ -51,7 +51,7 @@ pub(super) struct Client {
     pub filters: Filters,
     /// Request id of the last SUBSCRIBE or UNSUBSCRIBE. Lanes answer by it.
     pub request_id: u32,
-    /// The policy's answer for the topic of the last PUBLISH. Boxed, since most clients only
+    /// The policy's answer for the topic of the last PUBLISH that it permitted. Boxed, since most clients only
     /// receive.
     pub permit: Option<Box<CachedPermit>>,
     /// Messages and acknowledgements of this read.
@@ -70,7 +70,10 @@ pub(super) struct Client {
 pub(super) struct CachedPermit {
     pub topic: TopicName,
     pub retain: bool,
-    pub permit: PublishPermit,
+    /// The topic that the policy puts in its place, if that is another.
+    pub other_topic: Option<TopicName>,
+    /// The lane of the permitted topic.
+    pub lane: u16,
 }
 
 impl Client {

@@ -2,7 +2,7 @@
 
 use super::client::{CachedPermit, Client};
 use crate::packet::{PacketId, PublishProperties, QoS, ReasonCode, Reply, Version};
-use crate::policy::{Attempt, PublishPermit, Refusal};
+use crate::policy::{Attempt, Refusal};
 use crate::session::Inbound;
 use roommq_lane::lane_of;
 
@@ -12,15 +12,13 @@ const REASON_BYTES: usize = 256;
 
 /// Handles a PUBLISH. A refused one is acknowledged too, and adds no message.
 pub(super) fn publish(client: &mut Client, mut inbound: Inbound) {
-    let permit = permit(client, &inbound).and_then(|permit| {
-        check_payload_format(&inbound.properties, &inbound.payload)?;
-        Ok(permit)
+    let lane = permit(client, &mut inbound).and_then(|lane| {
+        check_payload_format(inbound.properties.as_deref(), &inbound.payload)?;
+        Ok(lane)
     });
     let (qos, id) = (inbound.qos, inbound.packet_id);
-    let refusal = match permit {
-        Ok(permit) => {
-            let lane = lane_of(permit.topic.as_str(), client.node.lanes);
-            inbound.topic = permit.topic;
+    let refusal = match lane {
+        Ok(lane) => {
             let user = &client.who.user;
             if qos == QoS::ExactlyOnce && !client.filters.is_empty() {
                 client.pending.push_qos2(lane, inbound, user);
@@ -34,28 +32,33 @@ pub(super) fn publish(client: &mut Client, mut inbound: Inbound) {
     acknowledge(client, qos, id, refusal);
 }
 
-/// The policy's answer, cached for the topic of the last PUBLISH.
-fn permit(client: &mut Client, inbound: &Inbound) -> Result<PublishPermit, Refusal> {
-    if let Some(cached) = &client.permit
-        && cached.topic == inbound.topic
-        && cached.retain == inbound.retain
-    {
-        return Ok(cached.permit.clone());
-    }
-    // A copy: the topic is a slice that would hold all bytes of its read in memory.
-    let topic = inbound.topic.detached();
-    let policy = &client.node.policy;
-    let permit = policy.publish(&client.who, &topic, inbound.retain)?;
-    let next = CachedPermit {
-        topic,
-        retain: inbound.retain,
-        permit: permit.clone(),
+/// Asks the policy, and sets the topic that it permits. The answer for the topic of the last PUBLISH
+/// is cached. Returns the lane of the topic.
+fn permit(client: &mut Client, inbound: &mut Inbound) -> Result<u16, Refusal> {
+    let (node, who) = (&client.node, &client.who);
+    let ask = |inbound: &Inbound| -> Result<CachedPermit, Refusal> {
+        // A copy: the topic is a slice that would hold all bytes of its read in memory.
+        let topic = inbound.topic.detached();
+        let permit = node.policy.publish(who, &topic, inbound.retain)?;
+        Ok(CachedPermit {
+            lane: lane_of(permit.topic.as_str(), node.lanes),
+            other_topic: (permit.topic != topic).then_some(permit.topic),
+            topic,
+            retain: inbound.retain,
+        })
     };
-    match &mut client.permit {
-        Some(cached) => **cached = next,
-        none => *none = Some(Box::new(next)),
+    let cached = match &mut client.permit {
+        Some(cached) if cached.topic == inbound.topic && cached.retain == inbound.retain => cached,
+        Some(cached) => {
+            **cached = ask(inbound)?;
+            cached
+        }
+        empty => empty.insert(Box::new(ask(inbound)?)),
+    };
+    if let Some(topic) = &cached.other_topic {
+        inbound.topic = topic.clone();
     }
-    Ok(permit)
+    Ok(cached.lane)
 }
 
 /// Returns the refusal if the acknowledgement of the message carries it, which 5.0 has. 3.1.1 and
@@ -95,10 +98,10 @@ fn truncated(reason: &str) -> &str {
 /// Refuses a payload that is marked as UTF-8 and is not (3.3.2.3.2, 3.1.3.2.3). An unmarked payload
 /// is not read.
 pub(super) fn check_payload_format(
-    properties: &PublishProperties,
+    properties: Option<&PublishProperties>,
     payload: &[u8],
 ) -> Result<(), Refusal> {
-    if properties.payload_format_indicator != Some(true) {
+    if properties.and_then(|p| p.payload_format_indicator) != Some(true) {
         return Ok(());
     }
     std::str::from_utf8(payload).map(drop).map_err(|error| {
@@ -124,9 +127,12 @@ mod tests {
             (Some(true), "ä".as_bytes(), true),
             (Some(true), b"ok\xFF", false),
         ] {
-            assert_eq!(check_payload_format(&marked(mark), payload).is_ok(), holds);
+            assert_eq!(
+                check_payload_format(Some(&marked(mark)), payload).is_ok(),
+                holds
+            );
         }
-        let refusal = check_payload_format(&marked(Some(true)), b"ok\xFF").err();
+        let refusal = check_payload_format(Some(&marked(Some(true))), b"ok\xFF").err();
         let refusal = refusal.map(|r| (r.code, r.reason.ends_with("from byte 2 on")));
         assert_eq!(refusal, Some((ReasonCode::PayloadFormatInvalid, true)));
     }

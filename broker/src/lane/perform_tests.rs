@@ -374,7 +374,7 @@ fn the_hooks_user_properties_replace_those_that_a_client_forged() {
             .into(),
     };
     s.apply(&Entry::Publish(PublishEntry {
-        properties: Some(properties),
+        properties: Some(Box::new(properties)),
         ..message(Some(ALICE), "t/a", b"", false)
     }));
     let sent = s.sent(BOB);
@@ -619,14 +619,14 @@ fn a_member_needs_capacity_for_a_whole_message_with_its_properties() {
     s.subscribe(ALICE, &["$share/g/t", "$share/own/a"], |_| ());
     s.subscribe(BOB, &["$share/g/t"], |_| ());
     let long = "x".repeat(6_000);
-    let properties = Some(PropertiesEntry {
+    let properties = Some(Box::new(PropertiesEntry {
         payload_format_indicator: None,
         message_expiry: None,
         content_type: None,
         response_topic: None,
         correlation_data: None,
         user_properties: vec![("k".into(), long.into())].into(),
-    });
+    }));
     // One of two messages waits, and a third does not fit.
     for topic in ["a", "a", "t", "t"] {
         s.apply(&Entry::Publish(PublishEntry {

@@ -18,7 +18,7 @@ pub(crate) struct MessageImage<'a> {
     payload: &'a [u8],
     qos: QoS,
     #[serde(borrow)]
-    properties: Option<PropertiesEntry<'a>>,
+    properties: Option<Box<PropertiesEntry<'a>>>,
     limit: Limit,
 }
 
@@ -75,7 +75,7 @@ impl RetainedStore {
 
 impl MessageImage<'_> {
     fn message(self) -> RetainedMessage {
-        let properties = self.properties.as_ref();
+        let properties = self.properties.as_deref();
         let properties = properties.map(PropertiesEntry::to_properties);
         RetainedMessage {
             at: self.at,

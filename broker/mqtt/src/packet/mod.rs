@@ -156,8 +156,9 @@ pub struct Publish {
     pub packet_id: Option<PacketId>,
     /// The topic alias (5.0).
     pub topic_alias: Option<std::num::NonZeroU16>,
-    /// The other properties (5.0).
-    pub properties: PublishProperties,
+    /// The other properties (5.0); none if the sender set none. Boxed, since most messages have none, and each is moved
+    /// several times.
+    pub properties: Option<Box<PublishProperties>>,
     /// The application message.
     pub payload: Bytes,
 }

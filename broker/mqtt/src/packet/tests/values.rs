@@ -51,7 +51,7 @@ pub fn publish_fields(topic: &str, payload: &'static [u8]) -> Publish {
         topic: Some(topic.parse().unwrap()),
         packet_id: None,
         topic_alias: None,
-        properties: none(),
+        properties: None,
         payload: Bytes::from_static(payload),
     }
 }
@@ -62,6 +62,11 @@ pub fn publish(topic: &str, payload: &'static [u8]) -> Packet {
 
 pub fn none() -> PublishProperties {
     PublishProperties::default()
+}
+
+/// As a PUBLISH has them.
+pub fn boxed(properties: PublishProperties) -> Option<Box<PublishProperties>> {
+    Some(Box::new(properties))
 }
 
 pub fn all_properties(message_expiry: u32) -> PublishProperties {
