@@ -45,7 +45,7 @@ fn messages_are_found_by_filter_in_order() {
     assert_eq!(topics(&store, "a/+", 0), ["a/b", "a/c"]);
     store.set("a/b", message("", None));
     assert_eq!(topics(&store, "a/+", 0), ["a/c"]);
-    assert!(!store.get("a/b").is_some() && store.get("a/c").is_some());
+    assert!(store.get("a/b").is_none() && store.get("a/c").is_some());
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn expired_messages_are_removed_once_in_order() {
     assert_eq!(store.take_expired(4_000).as_deref(), Some("a"));
     assert_eq!(store.take_expired(4_000).as_deref(), Some("b"));
     assert_eq!(store.take_expired(u64::MAX), None);
-    assert!(store.get("c").is_some() && !store.get("a").is_some() && store.expiring.is_empty());
+    assert!(store.get("c").is_some() && store.get("a").is_none() && store.expiring.is_empty());
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn nothing_new_is_stored_past_the_limits() {
     assert!(!store.set("c", message("1", None)), "the third");
     assert!(store.set("b", message("1234567", None)), "in its place");
     assert!(!store.set("a", message("12", None)), "too long");
-    assert!(!store.get("a").is_some(), "the old message is removed");
+    assert!(store.get("a").is_none(), "the old message is removed");
     let of_bytes = |payload| RetainedMessage {
         limit: Limit::OfBytes,
         ..message(payload, None)
@@ -117,7 +117,7 @@ fn nothing_new_is_stored_past_the_limits() {
         assert!(store.set(topic, of_bytes("1")));
     }
     assert!(!store.set("z", of_bytes("1")) && store.set("x", of_bytes("1234567")));
-    assert!(!store.set("x", of_bytes("12345678")) && !store.get("x").is_some());
+    assert!(!store.set("x", of_bytes("12345678")) && store.get("x").is_none());
     assert!(store.set("y", of_bytes("")));
     assert!(
         !store.set("d", message("1", Some(1))),

@@ -64,11 +64,6 @@ pub fn none() -> PublishProperties {
     PublishProperties::default()
 }
 
-/// As a PUBLISH has them.
-pub fn boxed(properties: PublishProperties) -> Option<Box<PublishProperties>> {
-    Some(Box::new(properties))
-}
-
 pub fn all_properties(message_expiry: u32) -> PublishProperties {
     PublishProperties {
         payload_format_indicator: Some(true),
