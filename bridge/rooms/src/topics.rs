@@ -97,8 +97,8 @@ pub fn kind(topic: &str) -> TopicKind<'_> {
 /// The first level, and the levels after it.
 #[inline]
 fn split_first(levels: &str) -> (&str, Option<&str>) {
-    match levels.split_once('/') {
-        Some((first, rest)) => (first, Some(rest)),
+    match levels.bytes().position(|byte| byte == b'/') {
+        Some(at) => (&levels[..at], Some(&levels[at + 1..])),
         None => (levels, None),
     }
 }
