@@ -67,12 +67,13 @@ pub(super) struct Client {
 }
 
 /// A permit, and the topic and retain flag that it is for.
+#[derive(Default)]
 pub(super) struct CachedPermit {
-    pub topic: TopicName,
+    pub topic: String,
     pub retain: bool,
-    /// The topic that the policy puts in its place, if that is another.
-    pub other_topic: Option<TopicName>,
-    /// The lane of the permitted topic.
+    /// The topic with aliases resolved, if there are any in it.
+    pub resolved: Option<TopicName>,
+    /// The lane of the message.
     pub lane: u16,
 }
 

@@ -1,7 +1,7 @@
 //! A PUBLISH: asks the policy, adds a message for the topic's lane, and acknowledges.
 
-use super::client::{CachedPermit, Client};
-use crate::packet::{PacketId, PublishProperties, QoS, ReasonCode, Reply, Version};
+use super::client::Client;
+use crate::packet::{PacketId, PublishProperties, QoS, ReasonCode, Reply, TopicName, Version};
 use crate::policy::{Attempt, Refusal};
 use crate::session::Inbound;
 use roommq_lane::lane_of;
@@ -32,31 +32,24 @@ pub(super) fn publish(client: &mut Client, mut inbound: Inbound) {
     acknowledge(client, qos, id, refusal);
 }
 
-/// Asks the policy, and sets the topic that it permits. The answer for the topic of the last PUBLISH
-/// is cached. Returns the lane of the topic.
+/// Asks the policy, and resolves aliases in the topic. The answer for the topic of the last PUBLISH is
+/// cached. Returns the lane of the topic.
 fn permit(client: &mut Client, inbound: &mut Inbound) -> Result<u16, Refusal> {
-    let (node, who) = (&client.node, &client.who);
-    let ask = |inbound: &Inbound| -> Result<CachedPermit, Refusal> {
-        // A copy: the topic is a slice that would hold all bytes of its read in memory.
-        let topic = inbound.topic.detached();
-        let permit = node.policy.publish(who, &topic, inbound.retain)?;
-        Ok(CachedPermit {
-            lane: lane_of(permit.topic.as_str(), node.lanes),
-            other_topic: (permit.topic != topic).then_some(permit.topic),
-            topic,
-            retain: inbound.retain,
-        })
-    };
-    let cached = match &mut client.permit {
-        Some(cached) if cached.topic == inbound.topic && cached.retain == inbound.retain => cached,
-        Some(cached) => {
-            **cached = ask(inbound)?;
-            cached
-        }
-        empty => empty.insert(Box::new(ask(inbound)?)),
-    };
-    if let Some(topic) = &cached.other_topic {
-        inbound.topic = topic.clone();
+    let cached = client.permit.get_or_insert_default();
+    let topic = inbound.topic.as_str();
+    // No topic is empty, so a new one is for none.
+    if cached.topic != topic || cached.retain != inbound.retain {
+        let node = &client.node;
+        let permit = node
+            .policy
+            .publish(&client.who, &inbound.topic, inbound.retain)?;
+        let resolved = permit.resolved.as_ref().map_or(topic, TopicName::as_str);
+        cached.lane = lane_of(resolved, node.lanes);
+        topic.clone_into(&mut cached.topic);
+        (cached.retain, cached.resolved) = (inbound.retain, permit.resolved);
+    }
+    if let Some(resolved) = &cached.resolved {
+        inbound.topic = resolved.clone();
     }
     Ok(cached.lane)
 }

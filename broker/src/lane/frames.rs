@@ -1,6 +1,7 @@
 //! Encodes an outgoing PUBLISH: once for each form that subscribers need, not once for each
 //! subscriber.
 
+use crate::outbox::Outbox;
 use crate::packet::{PublishParts, QoS, Version, encode_publish};
 use crate::policy::{Mark, Mount, Stamps, WallTime};
 use crate::session::{Frame, NEVER};
@@ -49,6 +50,18 @@ struct Wish<'a> {
     mount: Option<&'a Mount>,
 }
 
+impl<'a> Wish<'a> {
+    fn of(target: &Target, forms: &'a Forms, version: Version) -> Self {
+        let (identifiers, mount) = forms.get(target.form);
+        Wish {
+            qos: target.qos,
+            retain: target.retain && version == Version::V5,
+            identifiers,
+            mount,
+        }
+    }
+}
+
 impl<'a> Frames<'a> {
     pub(super) fn new(
         lane: &'a Lane,
@@ -85,14 +98,24 @@ impl<'a> Frames<'a> {
         forms: &Forms,
         version: Version,
     ) -> &Frame {
-        let (identifiers, mount) = forms.get(target.form);
-        let wish = Wish {
-            qos: target.qos,
-            retain: target.retain && version == Version::V5,
-            identifiers,
-            mount,
-        };
-        self.frame(target.form, &wish, version)
+        self.frame(target.form, &Wish::of(target, forms, version), version)
+    }
+
+    /// Delivers the message to its only receiver without a frame, if that is possible. The outbox
+    /// says whether it needs a flush.
+    pub(super) fn deliver_alone(
+        &mut self,
+        target: &Target,
+        forms: &Forms,
+        outbox: &Outbox,
+    ) -> Option<bool> {
+        let version = outbox.version();
+        let wish = Wish::of(target, forms, version);
+        self.with_parts(&wish, version, |parts| {
+            let mut delivered = false;
+            let needs_flush = outbox.fill(|out| delivered = out.deliver_alone(version, parts));
+            delivered.then_some(needs_flush)
+        })
     }
 
     /// The frame for a member of a shared group: with the member's own QoS and identifier
@@ -130,6 +153,22 @@ impl<'a> Frames<'a> {
     }
 
     fn encode(&mut self, wish: &Wish<'_>, version: Version) -> Frame {
+        let packet = self.with_parts(wish, version, |parts| encode_publish(version, parts));
+        Frame {
+            qos: wish.qos,
+            packet: packet.forwarded(),
+            expires: self.expires,
+            share: None,
+        }
+    }
+
+    /// Calls `encode` with the message as this subscriber is to receive it.
+    fn with_parts<T>(
+        &mut self,
+        wish: &Wish<'_>,
+        version: Version,
+        encode: impl FnOnce(&PublishParts<'_>) -> T,
+    ) -> T {
         let message = self.message;
         if self.stamps.is_none() && version == Version::V5 {
             self.stamps = Some(self.lane.stamps(message, self.mark, self.wall));
@@ -155,12 +194,7 @@ impl<'a> Frames<'a> {
             user_properties: &user_properties,
             subscription_ids: wish.identifiers,
         };
-        Frame {
-            qos: wish.qos,
-            packet: encode_publish(version, &parts).forwarded(),
-            expires: self.expires,
-            share: None,
-        }
+        encode(&parts)
     }
 
     /// The seconds until the message expires; none: it never does.

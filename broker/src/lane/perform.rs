@@ -177,10 +177,21 @@ impl Performer<'_> {
         };
         let mut frames = Frames::new(lane, entry, message.mark, message.expires, lane.wall());
         let (number, now) = (lane.number(), lane.now());
-        for target in &self.outcome.targets[targets] {
+        let targets = &self.outcome.targets[targets];
+        let alone = targets.len() == 1 && groups.is_empty();
+        for target in targets {
             let Some(outbox) = self.links.get(target.slot) else {
                 continue;
             };
+            if alone
+                && target.qos == QoS::AtMostOnce
+                && let Some(needs_flush) = frames.deliver_alone(target, &self.outcome.forms, outbox)
+            {
+                if needs_flush {
+                    self.to_flush.push(outbox.clone());
+                }
+                return;
+            }
             let frame = frames.for_target(target, &self.outcome.forms, outbox.version());
             let kept = message.number.filter(|_| target.kept);
             let deliver = |out: &mut Outbound| match kept {

@@ -18,6 +18,7 @@ mod wire;
 pub use crate::cost::string_cost;
 pub use decode::{DecodeError, Decoder};
 pub use encode::encode;
+pub(crate) use publish::PublishLengths;
 pub use publish::{Patch, PublishFrame, PublishParts, TopicAlias, encode_publish};
 pub use reason::ReasonCode;
 pub use topic::{NameError, TopicFilter, TopicName, levels};

@@ -2,7 +2,7 @@
 
 use super::message::InFlight;
 use super::{DropReason, Frame, Outbound, QueueState, Tag};
-use crate::packet::{PacketId, Patch, PublishFrame, QoS};
+use crate::packet::{PacketId, Patch, PublishFrame, PublishLengths, PublishParts, QoS, Version};
 use crate::write_queue::SHARE_FROM;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -15,7 +15,27 @@ impl Outbound {
         self.deliver_tagged(lane, frame, None, now)
     }
 
-    /// The same for a message that may be in the lane's queue, too.
+    /// Delivers a message that no other session receives: writes it behind the bytes that wait, without a frame. False, and
+    /// nothing has happened, unless it has QoS 0 and can be sent now as it is: then [`deliver`](Self::deliver) a frame.
+    pub fn deliver_alone(&mut self, version: Version, parts: &PublishParts<'_>) -> bool {
+        let lengths = PublishLengths::of(version, parts);
+        let len = lengths.packet();
+        let as_it_is = parts.qos == QoS::AtMostOnce
+            && version == self.version
+            && self.aliases.is_none()
+            && len < SHARE_FROM.min(self.largest() as usize + 1);
+        let now = !self.offline
+            && self.pending().is_empty()
+            && (self.queue.is_empty() || self.queue.len() + len <= self.limits.bytes);
+        if as_it_is && now {
+            self.tally.publishes += 1;
+            self.tally.payload += parts.payload.len() as u64;
+            lengths.write(version, parts, self.queue.tail());
+        }
+        as_it_is && now
+    }
+
+    /// The same as [`deliver`](Self::deliver) for a message that may be in the lane's queue, too.
     pub(super) fn deliver_tagged(
         &mut self,
         lane: u16,

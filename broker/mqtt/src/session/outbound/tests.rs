@@ -2,6 +2,7 @@
 use super::*;
 use crate::packet::ReasonCode;
 use crate::packet::{PublishParts, QoS, encode_publish};
+use crate::write_queue::SHARE_FROM;
 
 pub(super) const LIMITS: OutboundLimits = OutboundLimits {
     bytes: 10_000,
@@ -44,6 +45,67 @@ pub(super) fn publish1(n: u8, payload: &[u8]) -> Vec<u8> {
     let mut p = vec![0x32, length, 0, 1, b't', 0, n];
     p.extend_from_slice(payload);
     p
+}
+
+#[test]
+fn a_message_of_one_receiver_has_the_bytes_of_its_frame() {
+    for version in [Version::V3, Version::V5] {
+        let message = PublishParts {
+            message_expiry: Some(5),
+            user_properties: &[("k".into(), "v".into())],
+            ..parts(QoS::AtMostOnce, b"hi")
+        };
+        let mut out = Outbound::new(version, LIMITS);
+        assert!(out.deliver_alone(version, &message));
+        let frame = encode_publish(version, &message);
+        assert_eq!(sent(&mut out), frame.as_bytes().to_vec());
+        let tally = std::mem::take(out.tally());
+        assert_eq!((tally.publishes, tally.payload), (1, 2));
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_sent_now_as_it_is_needs_a_frame() {
+    let message = parts(QoS::AtMostOnce, b"hi");
+    let refuses = |limits, version, message: &PublishParts<'_>, prepare: fn(&mut Outbound)| {
+        let mut out = Outbound::new(Version::V5, limits);
+        prepare(&mut out);
+        let before = out.queue().len();
+        !out.deliver_alone(version, message) && out.queue().len() == before
+    };
+    let (v5, nothing) = (Version::V5, |_: &mut Outbound| ());
+    assert!(!refuses(LIMITS, v5, &message, nothing));
+    assert!(refuses(LIMITS, Version::V3, &message, nothing));
+    assert!(refuses(
+        LIMITS,
+        v5,
+        &parts(QoS::AtLeastOnce, b"hi"),
+        nothing
+    ));
+    assert!(refuses(
+        LIMITS,
+        v5,
+        &parts(QoS::AtMostOnce, &[0; SHARE_FROM]),
+        nothing
+    ));
+    let limits = |largest, aliases, bytes| OutboundLimits {
+        maximum_packet_size: largest,
+        topic_aliases: aliases,
+        bytes,
+        ..LIMITS
+    };
+    // The packet has 8 bytes.
+    assert!(!refuses(limits(Some(8), 0, 8), v5, &message, nothing));
+    assert!(refuses(limits(Some(7), 0, 8), v5, &message, nothing));
+    assert!(refuses(limits(None, 1, 8), v5, &message, nothing));
+    let ping = |out: &mut Outbound| out.reply(&Reply::PingResp);
+    assert!(!refuses(limits(None, 0, 10), v5, &message, ping));
+    assert!(refuses(limits(None, 0, 9), v5, &message, ping));
+    assert!(refuses(LIMITS, v5, &message, |out| drop(out.disconnect(0))));
+    let owes = |out: &mut Outbound| {
+        out.expect_answer(1, Answer::UnsubAck(id(1)), Vec::new(), None, 1, 0);
+    };
+    assert!(refuses(LIMITS, v5, &message, owes));
 }
 
 #[test]
