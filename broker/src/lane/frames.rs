@@ -101,20 +101,20 @@ impl<'a> Frames<'a> {
         self.frame(target.form, &Wish::of(target, forms, version), version)
     }
 
-    /// Delivers the message to its only receiver without a frame, if that is possible. The outbox
-    /// says whether it needs a flush.
+    /// Delivers the message to its only receiver without a frame, if that is possible. Returns whether
+    /// it was, and whether the outbox needs a flush, which may be so without it.
     pub(super) fn deliver_alone(
         &mut self,
         target: &Target,
         forms: &Forms,
         outbox: &Outbox,
-    ) -> Option<bool> {
+    ) -> (bool, bool) {
         let version = outbox.version();
         let wish = Wish::of(target, forms, version);
         self.with_parts(&wish, version, |parts| {
             let mut delivered = false;
             let needs_flush = outbox.fill(|out| delivered = out.deliver_alone(version, parts));
-            delivered.then_some(needs_flush)
+            (delivered, needs_flush)
         })
     }
 

@@ -183,14 +183,15 @@ impl Performer<'_> {
             let Some(outbox) = self.links.get(target.slot) else {
                 continue;
             };
-            if alone
-                && target.qos == QoS::AtMostOnce
-                && let Some(needs_flush) = frames.deliver_alone(target, &self.outcome.forms, outbox)
-            {
+            if alone && target.qos == QoS::AtMostOnce {
+                let forms = &self.outcome.forms;
+                let (delivered, needs_flush) = frames.deliver_alone(target, forms, outbox);
                 if needs_flush {
                     self.to_flush.push(outbox.clone());
                 }
-                return;
+                if delivered {
+                    return;
+                }
             }
             let frame = frames.for_target(target, &self.outcome.forms, outbox.version());
             let kept = message.number.filter(|_| target.kept);

@@ -357,6 +357,21 @@ fn with_5_0_the_suback_alone_carries_a_refusal() {
     );
 }
 
+/// The first is written without a frame, the second is too large for that.
+#[test]
+fn a_message_of_one_receiver_is_flushed_whatever_its_size() {
+    let mut s = allow_all();
+    s.subscribe(BOB, &["t"], |_| ());
+    for payload in [&b"m"[..], &[b'x'; 5_000]] {
+        s.outbox(BOB).take_bytes();
+        let (entry, mut to_flush) = (message(None, "t", payload, false), Vec::new());
+        s.running
+            .apply(&Entry::Publish(entry), &s.context, &mut to_flush);
+        assert_eq!(to_flush.len(), 1, "{} bytes", payload.len());
+        assert!(s.outbox(BOB).take_bytes().ends_with(payload));
+    }
+}
+
 #[test]
 fn the_hooks_user_properties_replace_those_that_a_client_forged() {
     let mut s = Scene::new(Box::new(Picky));
