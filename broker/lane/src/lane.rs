@@ -52,7 +52,7 @@ pub struct Lane {
     /// Of the latest batch.
     pub(super) wall: WallTime,
     /// How many entries have been applied.
-    position: u64,
+    pub(super) position: u64,
     writers: Writers,
     pub(super) rules: RulesState,
     pub(super) subscriptions: Subscriptions,

@@ -76,6 +76,7 @@ impl Outbox {
             state.stage = Stage::Ended;
             state.outbound.end();
         }
+        state.drop_replays();
         state.report();
         let outlet = state.outlet.take();
         Outbox::new(rest, Stage::Connected, outlet, state.counters.clone())
@@ -94,6 +95,7 @@ impl Outbox {
             lane_work: AtomicBool::new(false),
             state: Mutex::new(State {
                 outbound,
+                replays: None,
                 outlet,
                 stage,
                 blocked: false,

@@ -29,14 +29,13 @@ impl Outbound {
         }
         requests.pending.push(PendingAnswer {
             request_id,
-            kind,
+            kind: Some(kind),
             known: vec![false; codes.len()],
             codes,
             reason,
             lanes_left: lanes,
+            replays: 0,
             answered: Vec::new(),
-            replayed: Vec::new(),
-            replayed_bytes: 0,
             held: HeldByLane::default(),
         });
         self.send_complete_answers(now);
@@ -45,19 +44,6 @@ impl Outbound {
     /// One lane's whole answer: filter positions with codes and reason strings. The last lane's answer sends SUBACK or
     /// UNSUBACK, and then what was held back for it. An unknown `request_id` is ignored.
     pub fn answer(
-        &mut self,
-        request_id: u32,
-        lane: u16,
-        codes: impl IntoIterator<Item = (u16, ReasonCode, Option<String>)>,
-        now: u64,
-    ) {
-        self.begin_answer(request_id, lane, codes, now);
-        self.end_answer(request_id, now);
-    }
-
-    /// The same, by a lane that replays retained messages before its answer [ends](Outbound::end_answer). If it is the
-    /// only lane asked, the answer is sent at once.
-    pub fn begin_answer(
         &mut self,
         request_id: u32,
         lane: u16,
@@ -81,56 +67,12 @@ impl Outbound {
             }
             pending.reason = pending.reason.take().or(reason);
         }
-        let alone = pending.answered.is_empty() && pending.lanes_left == 1;
         // A lane that is asked in pieces answers more than once.
         if !pending.answered.contains(&lane) {
             pending.answered.push(lane);
         }
-        if alone {
-            self.end_answer(request_id, now);
-        }
-    }
-
-    /// Queues a retained message that belongs to this request. Those of all lanes are sent in the order of their topics. False
-    /// if it is dropped for capacity.
-    pub fn deliver_retained(
-        &mut self,
-        request_id: u32,
-        lane: u16,
-        frame: &Frame,
-        now: u64,
-    ) -> bool {
-        let number = self.next_number();
-        let pending = self.requests.as_mut().map(|r| &mut r.pending);
-        let mut pending = pending.into_iter().flatten();
-        let first = pending.find(|p| p.answered.contains(&lane));
-        // Messages held back for an earlier request, or for an earlier piece of this one, go first: it queues behind them.
-        let behind = |p: &PendingAnswer| p.request_id != request_id || p.held.has(lane);
-        let Some(pending) = first.filter(|pending| !behind(pending)) else {
-            return self.deliver(lane, frame, now);
-        };
-        if pending.bytes() + held_cost(frame) > self.limits.bytes {
-            if frame.qos != QoS::AtMostOnce {
-                self.state = QueueState::Overflowed;
-            }
-            self.drop_for_capacity(frame, None);
-            return false;
-        }
-        pending.replayed_bytes += held_cost(frame);
-        pending.replayed.push(HeldBack {
-            number,
-            frame: frame.clone(),
-            tag: None,
-        });
-        true
-    }
-
-    /// Ends a lane's answer that [began](Outbound::begin_answer).
-    pub fn end_answer(&mut self, request_id: u32, now: u64) {
-        if let Some(pending) = self.request(request_id) {
-            pending.lanes_left = pending.lanes_left.saturating_sub(1);
-            self.send_complete_answers(now);
-        }
+        pending.lanes_left = pending.lanes_left.saturating_sub(1);
+        self.send_complete_answers(now);
     }
 
     /// Sends the answers that are complete: SUBACK or UNSUBACK [MQTT-3.8.4-1, MQTT-3.10.4-4], with the packet id of the request
@@ -142,29 +84,27 @@ impl Outbound {
             return;
         }
         while let Some(requests) = &mut self.requests
-            && let Some(mut pending) = requests.take_complete()
+            && let Some(at) = requests.complete()
         {
-            let reason = pending.reason.map(Into::into);
-            match pending.kind {
-                Answer::SubAck(id, filters) => {
-                    requests.note_refused(pending.request_id, &filters, &pending.codes);
-                    self.reply(&Reply::SubAck(id, pending.codes, reason));
+            let pending = &mut requests.pending[at];
+            if let Some(kind) = pending.kind.take() {
+                let (request_id, codes) = (pending.request_id, std::mem::take(&mut pending.codes));
+                let reason = pending.reason.take().map(Into::into);
+                match kind {
+                    Answer::SubAck(id, filters) => {
+                        requests.note_refused(request_id, &filters, &codes);
+                        self.reply(&Reply::SubAck(id, codes, reason));
+                    }
+                    Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, codes, reason)),
+                    Answer::Resume => requests.resumed = Some(codes),
                 }
-                Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, pending.codes, reason)),
-                Answer::Resume => requests.resumed = Some(pending.codes),
+                continue;
             }
-            // The sort is stable: a lane's messages of one topic keep their order.
-            pending
-                .replayed
-                .sort_by(|a, b| levels(&a.frame).cmp(levels(&b.frame)));
-            for replayed in pending.replayed {
-                self.send(&replayed.frame, None, now, now);
-            }
-            // The lane may have answered a later request, too, which waits for other lanes.
+            let mut pending = requests.pending.remove(at);
+            // The lane may have answered another request, too, which waits for other lanes or for its replays.
             for lane in pending.held.lanes() {
-                let later = self.pending_of(lane);
-                if let Some(later) = later {
-                    pending.held.move_lane(lane, &mut later.held);
+                if let Some(other) = self.pending_of(lane) {
+                    pending.held.move_lane(lane, &mut other.held);
                 }
             }
             while let Some(held) = pending.held.pop() {
@@ -185,7 +125,7 @@ impl Outbound {
         pending.find(|p| p.answered.contains(&lane))
     }
 
-    fn request(&mut self, request_id: u32) -> Option<&mut PendingAnswer> {
+    pub(super) fn request(&mut self, request_id: u32) -> Option<&mut PendingAnswer> {
         self.requests.as_mut()?.find(request_id)
     }
 
@@ -207,7 +147,7 @@ impl Outbound {
         let requests = self.requests.get_or_insert_default();
         let pending = &mut requests.pending[at];
         let cost = held_cost(frame);
-        let full = pending.bytes() + cost > most;
+        let full = pending.held.bytes() + cost > most;
         let may_be_lost = frame.qos == QoS::AtMostOnce;
         let taken = !full || !may_be_lost && cost <= most;
         if full && !may_be_lost {
@@ -215,7 +155,7 @@ impl Outbound {
         }
         let mut lost = Vec::new();
         if taken {
-            while pending.bytes() + cost > most
+            while pending.held.bytes() + cost > most
                 && let Some(oldest) = pending.held.pop()
             {
                 lost.push((oldest.frame, oldest.tag));
@@ -240,8 +180,7 @@ impl Outbound {
         self.drop_for(reason, frame.packet.payload_len(), tag);
     }
 
-    /// Takes out the messages held back for which `stay` is false, given the frame, the request id and the number. Retained
-    /// messages stay, since they came by no group.
+    /// Takes out the messages held back for which `stay` is false, given the frame, the request id and the number.
     pub(super) fn take_held(&mut self, mut stay: impl FnMut(&Frame, u32, u64) -> bool) {
         let pending = self.requests.as_mut().map(|r| &mut r.pending);
         for pending in pending.into_iter().flatten() {
@@ -273,9 +212,9 @@ impl Outbound {
         true
     }
 
-    /// How many messages are held back for answers, retained ones included, and their bytes.
+    /// How many messages are held back for answers, and their bytes.
     pub(super) fn held_back_totals(&self) -> (usize, usize) {
-        let numbers = |o: &PendingAnswer| (o.held.len() + o.replayed.len(), o.bytes());
+        let numbers = |o: &PendingAnswer| (o.held.len(), o.held.bytes());
         let all = self.pending().iter().map(numbers);
         all.fold((0, 0), |(n, b), (more, bytes)| (n + more, b + bytes))
     }
@@ -315,39 +254,42 @@ impl Outbound {
         resumed
     }
 
-    /// Drops all pending answers. The messages held back for them go to the queue, except QoS 0.
+    /// The connection has ended: drops all pending answers. Replays whose answer was sent go on with the next connection. The
+    /// messages held back go to the queue, except QoS 0.
     pub(super) fn cancel_answers(&mut self, now: u64) {
-        let mut cancelled = Vec::new();
+        let mut held = Vec::new();
         if let Some(requests) = &mut self.requests {
-            cancelled = std::mem::take(&mut requests.pending);
+            for pending in &mut requests.pending {
+                while let Some(mut next) = pending.held.pop() {
+                    // Retained messages may have come before it, which are in the queue with higher numbers.
+                    if pending.kind.is_none() {
+                        self.last_number += 1;
+                        next.number = self.last_number;
+                    }
+                    held.push(next);
+                }
+            }
+            requests.pending.retain(|pending| pending.kind.is_none());
             requests.asked.clear();
             requests.resumed = None;
         }
         self.free_requests();
-        for mut pending in cancelled {
-            let held = std::iter::from_fn(|| pending.held.pop());
-            for HeldBack { number, frame, tag } in pending.replayed.into_iter().chain(held) {
-                if frame.qos == QoS::AtMostOnce {
-                    continue;
-                }
-                // One with a tag goes back to its lane.
-                if tag.is_none() && frame.len() > self.limits.bytes {
-                    self.drop_for_capacity(&frame, None);
-                    continue;
-                }
-                self.push_waiting(Waiting {
-                    frame,
-                    since: now,
-                    number,
-                    tag,
-                });
+        for HeldBack { number, frame, tag } in held {
+            if frame.qos == QoS::AtMostOnce {
+                continue;
             }
+            // One with a tag goes back to its lane.
+            if tag.is_none() && frame.len() > self.limits.bytes {
+                self.drop_for_capacity(&frame, None);
+                continue;
+            }
+            self.push_waiting(Waiting {
+                frame,
+                since: now,
+                number,
+                tag,
+            });
         }
         self.sort_waiting();
     }
-}
-
-/// The levels of a frame's topic, to sort by: a topic comes before those below it.
-fn levels(frame: &Frame) -> impl Iterator<Item = &[u8]> {
-    frame.packet.topic().split(|byte| *byte == b'/')
 }

@@ -1,6 +1,6 @@
 //! A SUBACK, an UNSUBACK or a resumption that lanes have not answered yet.
 
-use super::held_back::{HeldBack, HeldByLane};
+use super::held_back::HeldByLane;
 use crate::packet::{PacketId, ReasonCode};
 use bytestring::ByteString;
 
@@ -8,26 +8,20 @@ use bytestring::ByteString;
 #[derive(Debug)]
 pub(super) struct PendingAnswer {
     pub request_id: u32,
-    pub kind: Answer,
+    /// None once the answer has been sent. The request stays pending until its replays have ended.
+    pub kind: Option<Answer>,
     pub codes: Vec<ReasonCode>,
     /// Which of `codes` a lane has answered.
     pub known: Vec<bool>,
     pub reason: Option<String>,
     /// How many lanes have not answered.
     pub lanes_left: usize,
-    /// Lanes that have answered: what they deliver from then on is held back until the answer is sent.
+    /// How many replays of retained messages have not ended.
+    pub replays: usize,
+    /// Lanes that have answered: what they deliver from then on is held back until the answer is sent and all replays have
+    /// ended.
     pub answered: Vec<u16>,
-    /// Retained messages. They are sent before all that is held back.
-    pub replayed: Vec<HeldBack>,
-    pub replayed_bytes: usize,
     pub held: HeldByLane,
-}
-
-impl PendingAnswer {
-    /// Bytes that wait for this answer.
-    pub(super) fn bytes(&self) -> usize {
-        self.replayed_bytes + self.held.bytes()
-    }
 }
 
 /// The request that is answered.

@@ -2,7 +2,7 @@
 
 use super::message::Offer;
 use super::pending::PendingAnswer;
-use crate::packet::ReasonCode;
+use crate::packet::{QoS, ReasonCode};
 use bytestring::ByteString;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +17,8 @@ pub(super) struct Requests {
     pub refused: BTreeSet<ByteString>,
     /// The lanes' answer to a resumed session.
     pub resumed: Option<Vec<ReasonCode>>,
+    /// Length and QoS of a retained message that had to wait.
+    pub refused_retained: Option<(usize, QoS)>,
     /// Messages that lanes have taken out for other group members and may put back.
     pub offers: Vec<Offer>,
 }
@@ -34,10 +36,10 @@ impl Requests {
         self.pending.iter_mut().find(|p| p.request_id == request_id)
     }
 
-    /// Takes out an answer that all lanes have completed.
-    pub(super) fn take_complete(&mut self) -> Option<PendingAnswer> {
-        let at = self.pending.iter().position(|p| p.lanes_left == 0)?;
-        Some(self.pending.remove(at))
+    /// Where an answer is that all lanes have completed, and that is to be sent or is over.
+    pub(super) fn complete(&self) -> Option<usize> {
+        let is_due = |p: &PendingAnswer| p.lanes_left == 0 && (p.kind.is_some() || p.replays == 0);
+        self.pending.iter().position(is_due)
     }
 
     /// Notes which filters were refused. For a filter that a later request asks for again, the later answer counts.

@@ -85,7 +85,7 @@ impl Outbound {
     /// Whether the window takes one more message of so many bytes: the client's receive maximum bounds the messages [MQTT-3.3.4-9],
     /// `limits.bytes` the bytes, since the server keeps what a client does not acknowledge. Messages of an earlier connection
     /// are sent again first.
-    fn window_takes(&self, len: usize) -> bool {
+    pub(super) fn window_takes(&self, len: usize) -> bool {
         let free = !self.has_offers() && usize::from(self.sent) == self.in_flight.len();
         let many = free && self.window_is_open();
         let large = self.in_flight_bytes + len <= self.limits.bytes;
