@@ -170,6 +170,12 @@ impl Lane {
         &self.subscriptions
     }
 
+    /// The retained messages.
+    #[must_use]
+    pub fn retained(&self) -> &RetainedStore {
+        &self.retained
+    }
+
     /// The slot of a session.
     #[must_use]
     pub fn slot_of(&self, session: SessionId) -> Option<Slot> {
