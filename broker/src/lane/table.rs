@@ -6,7 +6,7 @@ use super::sequence::Sequence;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use roommq_lane::{LANE_COUNTS, Lane, LaneTotals};
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -30,9 +30,7 @@ pub(crate) struct SharedLane {
     /// How much the lane holds, as of the last batch. Written while the lane is locked, and read at any time: a
     /// reader may see some of the numbers before a batch and some after it.
     counts: [AtomicU64; LANE_COUNTS],
-    /// How many tasks wait for `state` without blocking their threads.
-    waiters: AtomicUsize,
-    /// Wakes one of them when `state` is unlocked.
+    /// Wakes one of the tasks that wait for `state` when it is unlocked.
     freed: Notify,
     /// Whether a batch that was begun in place is left to the applier.
     left_to_applier: AtomicBool,
@@ -61,32 +59,12 @@ impl DerefMut for LockedLane<'_> {
     }
 }
 
-/// Tells a task that waits that the lane is unlocked.
-struct Freed<'a>(&'a SharedLane);
+/// Tells a task that waits that the lane is unlocked, or the next one that comes to wait.
+struct Freed<'a>(&'a Notify);
 
 impl Drop for Freed<'_> {
     fn drop(&mut self) {
-        // Either this thread sees the waiter, or the waiter sees that the lane is not locked.
-        fence(Ordering::SeqCst);
-        if self.0.waiters.load(Ordering::Relaxed) > 0 {
-            self.0.freed.notify_one();
-        }
-    }
-}
-
-/// Counts a task that waits.
-struct Waiter<'a>(&'a AtomicUsize);
-
-impl<'a> Waiter<'a> {
-    fn of(waiters: &'a AtomicUsize) -> Self {
-        waiters.fetch_add(1, Ordering::SeqCst);
-        Waiter(waiters)
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.notify_one();
     }
 }
 
@@ -104,7 +82,7 @@ impl SharedLane {
     fn locked<'a>(&'a self, running: MutexGuard<'a, Running>) -> LockedLane<'a> {
         LockedLane {
             running,
-            _freed: Freed(self),
+            _freed: Freed(&self.freed),
         }
     }
 
@@ -115,12 +93,8 @@ impl SharedLane {
             if let Some(running) = self.state.try_lock_for(LOCK_TIME) {
                 return work(&mut self.locked(running));
             }
-            let _counted = Waiter::of(&self.waiters);
-            let freed = self.freed.notified();
-            if let Some(mut locked) = self.try_lock() {
-                return work(&mut locked);
-            }
-            freed.await;
+            // Whoever has it now leaves a permit here.
+            self.freed.notified().await;
         }
     }
 
@@ -174,7 +148,7 @@ impl SharedLane {
     /// As [`LaneTable::wait_until_applied`], for one lane.
     fn wait_until_applied(&self, deadline: Instant) -> bool {
         // Dropped behind the lock.
-        let _freed = Freed(self);
+        let _freed = Freed(&self.freed);
         // The thread that holds the lock is applying a batch.
         let Some(mut running) = self.state.try_lock_until(deadline) else {
             return false;
@@ -228,7 +202,6 @@ impl LaneTable {
             applied: Condvar::new(),
             stopped: AtomicBool::new(false),
             counts: Default::default(),
-            waiters: AtomicUsize::new(0),
             freed: Notify::new(),
             left_to_applier: AtomicBool::new(false),
             applier: OnceLock::new(),
@@ -437,12 +410,10 @@ mod tests {
         for task in &mut waiting {
             assert!(task.now_or_never().is_none(), "the lane is locked");
         }
-        assert_eq!(lane.waiters.load(Ordering::Relaxed), 5);
         // One of them does not wait any longer.
         waiting.pop();
         drop(locked);
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(join_all(waiting));
-        assert_eq!(lane.waiters.load(Ordering::Relaxed), 0);
     }
 }
