@@ -7,7 +7,7 @@
 //! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
 //! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
 //! | messages that wait for sessions | `messages`, `pending`, `waiting`, `visible_topics`; their memory: `share` |
-//! | retained messages | `retained`, `walk`; read for a subscriber by `cursor` |
+//! | retained messages | `retained`, `walk`; read for a subscriber by `replay`, from a `cursor` on |
 //! | timers | `timers` |
 //! | the state as bytes, and its digest | `snapshot`, and `snapshot` below each type of the state |
 //! | the configuration that decides outcomes | `rules`, `judge` |
@@ -39,6 +39,7 @@ mod mount;
 mod outcome;
 mod pending;
 mod publish;
+mod replay;
 mod resume;
 mod retained;
 mod rules;

@@ -49,16 +49,19 @@ impl Client {
     pub(super) async fn replay(&mut self) -> Result<(), Close> {
         let outbox = &self.outbox;
         let mut budget = ReplayBudget::default();
-        let mut flush = false;
+        let (mut taken, mut flush) = (false, false);
         while budget.is_left()
             && let Some(lane) = outbox.next_replay()
         {
             flush |= self.node.entrance.replay(lane, outbox, &mut budget).await?;
+            taken = true;
         }
         if flush {
             outbox.flush();
         }
-        others_first().await;
+        if taken {
+            others_first().await;
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 
 use super::client::Client;
 use super::filters_by_lane::FiltersByLane;
-use crate::fairness::{FILTERS, Turn};
+use crate::fairness::{FILTERS, Turn, others_first};
 use crate::packet::{
     NameError, ReasonCode, Subscribe, SubscribeOptions, TopicFilter, Unsubscribe, Version,
 };
@@ -82,7 +82,11 @@ async fn make_room_for_replay(client: &mut Client) -> Result<(), Close> {
     while client.outbox.has_many_replays() {
         let state = |out: &mut Outbound| (out.replaying().is_some(), out.wants_retained());
         match client.outbox.queue(state) {
-            Some((true, true)) => client.replay().await?,
+            Some((true, true)) => {
+                client.replay().await?;
+                // Another thread may have the turn.
+                others_first().await;
+            }
             Some((true, false)) => {
                 return Err(Close {
                     reason: ReasonCode::QuotaExceeded,

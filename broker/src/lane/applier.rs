@@ -162,7 +162,12 @@ impl Applier {
     /// One turn of a lane's lock: begins the next batch, unless the lane is in the midst of one, and goes
     /// on with it. Returns whether anything is left.
     fn turn(&mut self, busy: &mut BusyLane, to_flush: &mut Vec<Arc<Outbox>>) -> bool {
-        let lanes = self.lanes.clone();
+        let Applier {
+            lanes,
+            follower,
+            context,
+            ..
+        } = self;
         let shared = match lanes.get(busy.lane) {
             Ok(shared) => shared,
             Err(error) => {
@@ -170,14 +175,15 @@ impl Applier {
                 return false;
             }
         };
-        let mut running = shared.lock();
+        let _unlocked = shared.unlocked();
+        let mut running = shared.state.lock();
         if !running.is_unfinished()
             && let Some(batch) = busy.batches.pop_front()
             && begin(shared, &mut running, &batch)
         {
-            self.follower.done(busy.lane, &batch);
+            follower.done(busy.lane, &batch);
         }
-        go_on(shared, &mut running, &self.context, to_flush);
+        go_on(shared, &mut running, context, to_flush);
         shared.notify_applied(&running);
         running.is_unfinished() || !busy.batches.is_empty()
     }

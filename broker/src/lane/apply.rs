@@ -9,7 +9,7 @@
 use super::context::NodeContext;
 use super::log::LogError;
 use super::perform::Running;
-use super::table::{LockedLane, SharedLane};
+use super::table::SharedLane;
 use crate::outbox::Outbox;
 use crate::packet::ReasonCode;
 use crate::session::Close;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// is left to the lane's applier.
 pub(super) fn apply_in_place<'a>(
     shared: &SharedLane,
-    running: &mut LockedLane<'_>,
+    running: &mut Running,
     header: &BatchHeader,
     entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
     (context, to_flush): (&NodeContext, &mut Vec<Arc<Outbox>>),
@@ -37,7 +37,7 @@ pub(super) fn apply_in_place<'a>(
 /// Begins a batch of the log; [`go_on`] applies its entries. Returns whether the log is done with it: if
 /// the engine keeps its log, a batch that is out of turn is ignored instead. Then it has come before, or
 /// comes again when the one before it has.
-pub(super) fn begin(shared: &SharedLane, running: &mut LockedLane<'_>, batch: &Bytes) -> bool {
+pub(super) fn begin(shared: &SharedLane, running: &mut Running, batch: &Bytes) -> bool {
     if shared.has_stopped() {
         return true;
     }
@@ -66,7 +66,7 @@ fn begin_in_turn(
 /// Goes on for one turn of the lock with the batch that the lane is in the midst of.
 pub(super) fn go_on(
     shared: &SharedLane,
-    running: &mut LockedLane<'_>,
+    running: &mut Running,
     context: &NodeContext,
     to_flush: &mut Vec<Arc<Outbox>>,
 ) {
@@ -77,7 +77,7 @@ pub(super) fn go_on(
 /// Stops the lane after an error, and publishes the lane's numbers.
 fn settle<T>(
     shared: &SharedLane,
-    running: &mut LockedLane<'_>,
+    running: &mut Running,
     result: Result<T, BatchError>,
 ) -> Option<T> {
     if let Err(error) = &result {
@@ -164,7 +164,7 @@ mod tests {
         /// Applies sealed bytes.
         fn apply(&self, number: u16, batch: &[u8]) {
             let shared = self.lanes.get(number).unwrap();
-            let running = &mut shared.lock();
+            let running = &mut shared.state.lock();
             begin(shared, running, &Bytes::copy_from_slice(batch));
             while running.is_unfinished() {
                 go_on(shared, running, &self.context, &mut Vec::new());

@@ -197,7 +197,7 @@ impl Entrance {
         let Ok(shared) = self.lanes.get(number) else {
             return VecDeque::new();
         };
-        let read = |running: &mut Running| next_frames(&running.lane, session, outbox);
+        let read = |running: &Running| next_frames(&running.lane, session, outbox);
         shared.locked_soon(read).await
     }
 
@@ -215,7 +215,7 @@ impl Entrance {
         budget: &mut ReplayBudget,
     ) -> Result<bool, LogError> {
         let shared = self.lanes.get(lane)?;
-        let give = |running: &mut Running| take_turn(&running.lane, outbox, budget, lane_ms());
+        let give = |running: &Running| take_turn(&running.lane, outbox, budget, lane_ms());
         Ok(shared.locked_soon(give).await)
     }
 
@@ -228,10 +228,11 @@ impl Entrance {
         entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
         placed: impl FnOnce(),
     ) -> bool {
+        let _unlocked = shared.unlocked();
         let locked = if shared.sequence.log.is_some() {
-            shared.try_lock()
+            shared.state.try_lock()
         } else {
-            Some(shared.lock())
+            Some(shared.state.lock())
         };
         let Some(mut running) = locked else {
             return false;

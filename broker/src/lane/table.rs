@@ -3,9 +3,8 @@
 use super::log::{FollowerWaker, LaneLog, LogError};
 use super::perform::Running;
 use super::sequence::Sequence;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use roommq_lane::{LANE_COUNTS, Lane, LaneTotals};
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -18,8 +17,8 @@ const LOCK_TIME: Duration = Duration::from_micros(100);
 ///
 /// It has two locks. Whoever needs both takes that of `state` before that of `sequence`.
 pub(crate) struct SharedLane {
-    /// Whoever holds it applies a batch, the one that is next by its number, or reads. Outside of tests,
-    /// lock it by the functions below.
+    /// Whoever holds it applies a batch, the one that is next by its number, or reads. Tasks may wait for
+    /// the end of that: see [`unlocked`](Self::unlocked).
     pub(super) state: Mutex<Running>,
     /// The numbers of the lane's batches.
     pub(super) sequence: Sequence,
@@ -38,60 +37,31 @@ pub(crate) struct SharedLane {
     applier: OnceLock<Arc<dyn FollowerWaker>>,
 }
 
-/// The lock of a lane's state.
-pub(super) struct LockedLane<'a> {
-    running: MutexGuard<'a, Running>,
-    /// Behind the lock, which is dropped first.
-    _freed: Freed<'a>,
-}
+/// Tells a task that waits that the lane is unlocked, or the next one that comes to wait. Whoever locks
+/// the state declares it before the lock, so that it is dropped behind it.
+pub(super) struct Unlocked<'a>(&'a Notify);
 
-impl Deref for LockedLane<'_> {
-    type Target = Running;
-
-    fn deref(&self) -> &Running {
-        &self.running
-    }
-}
-
-impl DerefMut for LockedLane<'_> {
-    fn deref_mut(&mut self) -> &mut Running {
-        &mut self.running
-    }
-}
-
-/// Tells a task that waits that the lane is unlocked, or the next one that comes to wait.
-struct Freed<'a>(&'a Notify);
-
-impl Drop for Freed<'_> {
+impl Drop for Unlocked<'_> {
     fn drop(&mut self) {
         self.0.notify_one();
     }
 }
 
 impl SharedLane {
-    /// Blocks until the lane is locked.
-    pub(super) fn lock(&self) -> LockedLane<'_> {
-        self.locked(self.state.lock())
-    }
-
-    /// Locks the lane if nobody else has.
-    pub(super) fn try_lock(&self) -> Option<LockedLane<'_>> {
-        Some(self.locked(self.state.try_lock()?))
-    }
-
-    fn locked<'a>(&'a self, running: MutexGuard<'a, Running>) -> LockedLane<'a> {
-        LockedLane {
-            running,
-            _freed: Freed(&self.freed),
-        }
+    /// To be dropped when the caller has unlocked the state.
+    pub(super) fn unlocked(&self) -> Unlocked<'_> {
+        Unlocked(&self.freed)
     }
 
     /// Runs short work under the lock. If the lane is busy for long, the task waits and its thread serves
     /// others.
-    pub(super) async fn locked_soon<T>(&self, work: impl FnOnce(&mut Running) -> T) -> T {
+    pub(super) async fn locked_soon<T>(&self, work: impl FnOnce(&Running) -> T) -> T {
         loop {
             if let Some(running) = self.state.try_lock_for(LOCK_TIME) {
-                return work(&mut self.locked(running));
+                let result = work(&running);
+                drop(running);
+                drop(self.unlocked());
+                return result;
             }
             // Whoever has it now leaves a permit here.
             self.freed.notified().await;
@@ -107,7 +77,7 @@ impl SharedLane {
 
     /// Notes what the lane has applied of its log, and tells those who wait. The lane is still
     /// locked.
-    pub(super) fn notify_applied(&self, running: &LockedLane<'_>) {
+    pub(super) fn notify_applied(&self, running: &Running) {
         if !running.is_unfinished() {
             // A lane that has stopped applies nothing of what is left.
             self.sequence.set_applied(&running.lane, self.has_stopped());
@@ -122,7 +92,7 @@ impl SharedLane {
     }
 
     /// Leaves the rest of a batch to the lane's applier.
-    pub(super) fn leave_to_applier(&self, _locked: &LockedLane<'_>) {
+    pub(super) fn leave_to_applier(&self, _locked: &Running) {
         self.left_to_applier.store(true, Ordering::Release);
         if let Some(Err(error)) = self.applier.get().map(|applier| applier.wake()) {
             tracing::error!(lane = self.sequence.lane, %error, "an applier cannot be woken");
@@ -136,7 +106,7 @@ impl SharedLane {
     }
 
     /// Stops the lane for good.
-    pub(super) fn stop(&self, _locked: &LockedLane<'_>) {
+    pub(super) fn stop(&self, _locked: &Running) {
         self.stopped.store(true, Ordering::Release);
     }
 
@@ -147,8 +117,7 @@ impl SharedLane {
 
     /// As [`LaneTable::wait_until_applied`], for one lane.
     fn wait_until_applied(&self, deadline: Instant) -> bool {
-        // Dropped behind the lock.
-        let _freed = Freed(&self.freed);
+        let _unlocked = self.unlocked();
         // The thread that holds the lock is applying a batch.
         let Some(mut running) = self.state.try_lock_until(deadline) else {
             return false;
@@ -326,7 +295,7 @@ mod tests {
 
     /// Applies the next batch, as an applier does.
     fn apply_next(lane: &SharedLane) {
-        let mut locked = lane.lock();
+        let mut locked = lane.state.lock();
         let next = BatchHeader {
             writer: WRITER,
             term: TERM,
@@ -405,7 +374,7 @@ mod tests {
     fn tasks_that_wait_for_a_lane_are_woken_one_after_the_other() {
         let table = table();
         let lane = table.get(0).unwrap();
-        let locked = lane.lock();
+        let locked = lane.state.lock();
         let mut waiting: Vec<_> = (0..5).map(|_| Box::pin(lane.locked_soon(|_| ()))).collect();
         for task in &mut waiting {
             assert!(task.now_or_never().is_none(), "the lane is locked");
@@ -413,6 +382,7 @@ mod tests {
         // One of them does not wait any longer.
         waiting.pop();
         drop(locked);
+        drop(lane.unlocked());
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(join_all(waiting));
     }

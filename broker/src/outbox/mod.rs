@@ -13,6 +13,7 @@
 
 mod lifecycle;
 mod outlet;
+mod replaying;
 mod replays;
 mod shared;
 

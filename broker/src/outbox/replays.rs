@@ -1,157 +1,32 @@
 //! The replays of a session, between their turns: cursors over the retained messages of lanes.
-//!
-//! A replay belongs to the session, and goes on with its next connection. Turns are taken by the
-//! connection's task, and the first one by the thread that performs the lane's answer. Only one cursor
-//! is out at a time, so that the messages of all lanes come in one order.
 
-use super::{Outbox, Stage, State};
-use crate::packet::ReasonCode;
-use crate::session::Frame;
 use roommq_lane::Cursor;
 
 /// The replay of one answer of a lane.
 #[derive(Debug)]
 pub(crate) struct Replay {
-    request_id: u32,
-    lane: u16,
+    pub request_id: u32,
+    pub lane: u16,
     pub cursor: Box<Cursor>,
 }
 
 /// The replays that have not ended.
 #[derive(Debug, Default)]
 pub(super) struct Replays {
-    waiting: Vec<Replay>,
+    pub waiting: Vec<Replay>,
     /// One is out for its turn.
-    is_busy: bool,
+    pub is_busy: bool,
 }
 
 impl Replays {
     /// The replays of this request that can take a turn, with their places in the list.
-    fn of(&self, request_id: u32) -> impl Iterator<Item = (usize, &Replay)> {
+    pub(super) fn of(&self, request_id: u32) -> impl Iterator<Item = (usize, &Replay)> {
         let all = self.waiting.iter().enumerate();
         all.filter(move |(_, r)| r.request_id == request_id && !self.is_busy)
     }
 
     /// The one that is next: its place is the first in the order of topics.
-    fn next(&self, request_id: u32) -> Option<(usize, &Replay)> {
+    pub(super) fn next(&self, request_id: u32) -> Option<(usize, &Replay)> {
         self.of(request_id).min_by_key(|(_, r)| r.cursor.place())
-    }
-}
-
-impl State {
-    /// The replays, and the request whose messages are sent next, if the outbox takes one.
-    fn open_replays(&self) -> Option<(&Replays, u32)> {
-        let replays = self.replays.as_deref()?;
-        let open = self.outbound.replaying();
-        Some((replays, open.filter(|_| self.outbound.wants_retained())?))
-    }
-
-    /// Whether a replay can take a turn.
-    pub(super) fn wants_replay(&self) -> bool {
-        let open = self.open_replays();
-        open.is_some_and(|(replays, request_id)| replays.of(request_id).next().is_some())
-    }
-
-    /// Bytes that the cursors count for.
-    pub(super) fn replay_bytes(&self) -> usize {
-        let replays = self.replays.iter().flat_map(|r| &r.waiting);
-        replays.map(|r| r.cursor.cost()).sum()
-    }
-
-    /// Whether so many replays wait that the client must not ask for more.
-    pub(super) fn has_many_replays(&self) -> bool {
-        self.replays.is_some() && self.outbound.exceeds_limit(self.replay_bytes())
-    }
-
-    /// Drops the replays of requests that are not pending any more.
-    pub(super) fn drop_replays(&mut self) {
-        let State {
-            replays, outbound, ..
-        } = self;
-        if let Some(all) = replays {
-            all.waiting.retain(|r| outbound.has_replay(r.request_id));
-        }
-        replays.take_if(|all| all.waiting.is_empty() && !all.is_busy);
-    }
-}
-
-impl Outbox {
-    /// A lane answers a request with `codes`, each with the position of its filter. Retained messages
-    /// follow if there is a `cursor`. If it returns true, the caller must arrange a
-    /// [`flush`](Outbox::flush).
-    pub(crate) fn answer(
-        &self,
-        request_id: u32,
-        lane: u16,
-        codes: Vec<(u16, ReasonCode, Option<String>)>,
-        cursor: Option<Box<Cursor>>,
-        now: u64,
-    ) -> bool {
-        let answer = |state: &mut State| {
-            if let Some(cursor) = cursor
-                && state.outbound.begin_replay(request_id)
-            {
-                let replays = state.replays.get_or_insert_default();
-                replays.waiting.push(Replay {
-                    request_id,
-                    lane,
-                    cursor,
-                });
-            }
-            state.outbound.answer(request_id, lane, codes, now);
-        };
-        self.fill_state(answer).unwrap_or(false)
-    }
-
-    /// The lane of the replay that is next, if the outbox takes a message of it.
-    pub(crate) fn next_replay(&self) -> Option<u16> {
-        let state = self.state.lock();
-        let (replays, request_id) = state.open_replays()?;
-        replays.next(request_id).map(|(_, replay)| replay.lane)
-    }
-
-    /// Takes out the replay that is next, if it is of this lane, with the last key that it may come to:
-    /// behind it is another's turn. Call [`put_back_replay`](Outbox::put_back_replay) then.
-    pub(crate) fn take_replay(&self, lane: u16) -> Option<(Replay, Option<String>)> {
-        let mut state = self.state.lock();
-        let (replays, request_id) = state.open_replays()?;
-        let (at, _) = replays.next(request_id).filter(|(_, r)| r.lane == lane)?;
-        let replays = state.replays.as_mut()?;
-        let replay = replays.waiting.swap_remove(at);
-        let other = replays.next(request_id);
-        let until = other.map(|(_, other)| other.cursor.place().to_owned());
-        replays.is_busy = true;
-        Some((replay, until))
-    }
-
-    /// Sends or queues a retained message of the replay that is out. False if it has to wait.
-    pub(crate) fn give_retained(&self, frame: &Frame, now: u64) -> bool {
-        let mut state = self.state.lock();
-        state.stage != Stage::Ended && state.outbound.deliver_retained(frame, now)
-    }
-
-    /// Ends the turn of a replay, and the replay itself if it is at its end. If it returns true, the
-    /// caller must arrange a [`flush`](Outbox::flush).
-    pub(crate) fn put_back_replay(&self, replay: Replay, at_end: bool, now: u64) -> bool {
-        let put_back = |state: &mut State| {
-            let request_id = replay.request_id;
-            if let Some(replays) = &mut state.replays {
-                replays.is_busy = false;
-                if !at_end {
-                    replays.waiting.push(replay);
-                }
-            }
-            if at_end {
-                state.outbound.end_replay(request_id, now);
-            }
-            state.drop_replays();
-        };
-        self.fill_state(put_back).unwrap_or(false)
-    }
-
-    /// Whether so many replays wait that the client must not ask for more: their cursors have more
-    /// bytes than `limits.outbox_bytes`.
-    pub(crate) fn has_many_replays(&self) -> bool {
-        self.state.lock().has_many_replays()
     }
 }
