@@ -41,7 +41,7 @@ impl Outbox {
         self.v5.store(version == Version::V5, Ordering::Relaxed);
         self.connected.store(true, Ordering::Relaxed);
         state.outbound.reconnect(version, limits, connack, now);
-        self.note_lane_work(&state);
+        self.note_lane_work(&mut state);
         state.outlet = outlet;
         state.stage = Stage::Connected;
         (state.blocked, state.broken, state.written) = (false, false, 0);

@@ -105,7 +105,7 @@ impl State {
     /// Brings the counters up to date.
     fn report(&mut self) {
         let mut held = self.outbound.backlog();
-        if self.stage == Stage::Offline && self.replays.is_some() {
+        if self.stage == Stage::Offline {
             held.kept_bytes += self.replay_bytes() as u64;
         }
         if self.stage == Stage::Ended {
@@ -212,7 +212,7 @@ impl Outbox {
             }
             Stage::Connected | Stage::Draining => fill(&mut state),
         }
-        self.wake_for_lanes(&state);
+        self.wake_for_lanes(&mut state);
         self.close_if_undeliverable(&mut state);
         Some(!std::mem::replace(&mut state.flush_pending, true))
     }
@@ -225,7 +225,7 @@ impl Outbox {
 
     /// Keeps [`has_lane_work`](Outbox::has_lane_work) up to date, and wakes the connection's task if
     /// the work cannot wait.
-    fn wake_for_lanes(&self, state: &State) {
+    fn wake_for_lanes(&self, state: &mut State) {
         if self.note_lane_work(state) && (state.outbound.needs_lane_work() || state.wants_replay())
         {
             self.changed.notify_one();
@@ -233,7 +233,7 @@ impl Outbox {
     }
 
     /// Keeps [`has_lane_work`](Outbox::has_lane_work) up to date.
-    fn note_lane_work(&self, state: &State) -> bool {
+    fn note_lane_work(&self, state: &mut State) -> bool {
         let has_work = state.outbound.has_lane_work() || state.wants_replay();
         if has_work != self.has_lane_work() {
             self.lane_work.store(has_work, Ordering::Relaxed);
@@ -269,7 +269,7 @@ impl Outbox {
         self.queued.store(false, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.report();
-        self.note_lane_work(&state);
+        self.note_lane_work(&mut state);
         self.close_if_undeliverable(&mut state);
         !state.outbound.queue().is_empty() && !std::mem::replace(&mut state.flush_pending, true)
     }
@@ -314,7 +314,7 @@ impl Outbox {
         queue.advance(written);
         state.written += written as u64;
         state.counters.wrote(written as u64);
-        self.note_lane_work(&state);
+        self.note_lane_work(&mut state);
         Poll::Ready(Ok(written))
     }
 

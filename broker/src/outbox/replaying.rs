@@ -12,38 +12,34 @@ use roommq_lane::Cursor;
 
 impl State {
     /// The replays, and the request whose messages are sent next, if the outbox takes one.
-    fn open_replays(&self) -> Option<(&Replays, u32)> {
-        let replays = self.replays.as_deref()?;
+    fn open_replays(&mut self) -> Option<(&mut Replays, u32)> {
+        let replays = self.replays.as_deref_mut()?;
         let open = self.outbound.replaying();
         Some((replays, open.filter(|_| self.outbound.wants_retained())?))
     }
 
     /// Whether a replay can take a turn.
-    pub(super) fn wants_replay(&self) -> bool {
+    pub(super) fn wants_replay(&mut self) -> bool {
         let open = self.open_replays();
-        open.is_some_and(|(replays, request_id)| replays.of(request_id).next().is_some())
+        open.is_some_and(|(replays, request_id)| replays.has(request_id))
     }
 
     /// Bytes that the cursors count for.
     pub(super) fn replay_bytes(&self) -> usize {
-        let replays = self.replays.iter().flat_map(|r| &r.waiting);
-        replays.map(|r| r.cursor.cost()).sum()
+        self.replays.as_ref().map_or(0, |replays| replays.bytes)
     }
 
     /// Whether so many replays wait that the client must not ask for more.
     pub(super) fn has_many_replays(&self) -> bool {
-        self.replays.is_some() && self.outbound.exceeds_limit(self.replay_bytes())
+        self.outbound.exceeds_limit(self.replay_bytes())
     }
 
-    /// Drops the replays of requests that are not pending any more.
+    /// The connection has ended: drops the replays of requests that were not answered, or all.
     pub(super) fn drop_replays(&mut self) {
-        let State {
-            replays, outbound, ..
-        } = self;
-        if let Some(all) = replays {
-            all.waiting.retain(|r| outbound.has_replay(r.request_id));
+        if let Some(replays) = &mut self.replays {
+            replays.retain(|request_id| self.outbound.has_replay(request_id));
         }
-        replays.take_if(|all| all.waiting.is_empty() && !all.is_busy);
+        self.replays.take_if(|replays| replays.is_empty());
     }
 }
 
@@ -63,10 +59,10 @@ impl Outbox {
             if let Some(cursor) = cursor
                 && state.outbound.begin_replay(request_id)
             {
-                let replays = state.replays.get_or_insert_default();
-                replays.waiting.push(Replay {
+                state.replays.get_or_insert_default().add(Replay {
                     request_id,
                     lane,
+                    bytes: cursor.cost(),
                     cursor,
                 });
             }
@@ -77,9 +73,9 @@ impl Outbox {
 
     /// The lane of the replay that is next, if the outbox takes a message of it.
     pub(crate) fn next_replay(&self) -> Option<u16> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let (replays, request_id) = state.open_replays()?;
-        replays.next(request_id).map(|(_, replay)| replay.lane)
+        replays.next(request_id).map(|replay| replay.lane)
     }
 
     /// Takes out the replay that is next, if it is of this lane, with the last key that it may come to:
@@ -87,13 +83,7 @@ impl Outbox {
     pub(crate) fn take_replay(&self, lane: u16) -> Option<(Replay, Option<String>)> {
         let mut state = self.state.lock();
         let (replays, request_id) = state.open_replays()?;
-        let (at, _) = replays.next(request_id).filter(|(_, r)| r.lane == lane)?;
-        let replays = state.replays.as_mut()?;
-        let replay = replays.waiting.swap_remove(at);
-        let other = replays.next(request_id);
-        let until = other.map(|(_, other)| other.cursor.place().to_owned());
-        replays.is_busy = true;
-        Some((replay, until))
+        replays.take(request_id, lane)
     }
 
     /// Sends or queues a retained message of the replay that is out. False if it has to wait.
@@ -107,16 +97,14 @@ impl Outbox {
     pub(crate) fn put_back_replay(&self, replay: Replay, at_end: bool, now: u64) -> bool {
         let put_back = |state: &mut State| {
             let request_id = replay.request_id;
+            let goes_on = !at_end && state.outbound.has_replay(request_id);
             if let Some(replays) = &mut state.replays {
-                replays.is_busy = false;
-                if !at_end {
-                    replays.waiting.push(replay);
-                }
+                replays.put_back(goes_on.then_some(replay));
             }
             if at_end {
                 state.outbound.end_replay(request_id, now);
             }
-            state.drop_replays();
+            state.replays.take_if(|replays| replays.is_empty());
         };
         self.fill_state(put_back).unwrap_or(false)
     }

@@ -29,7 +29,7 @@ impl Outbound {
         }
         requests.pending.push(PendingAnswer {
             request_id,
-            kind: Some(kind),
+            kind,
             known: vec![false; codes.len()],
             codes,
             reason,
@@ -84,45 +84,49 @@ impl Outbound {
             return;
         }
         while let Some(requests) = &mut self.requests
-            && let Some(at) = requests.complete()
+            && let Some(mut pending) = requests.take_complete()
         {
-            let pending = &mut requests.pending[at];
-            if let Some(kind) = pending.kind.take() {
-                let (request_id, codes) = (pending.request_id, std::mem::take(&mut pending.codes));
-                let reason = pending.reason.take().map(Into::into);
-                match kind {
-                    Answer::SubAck(id, filters) => {
-                        requests.note_refused(request_id, &filters, &codes);
-                        self.reply(&Reply::SubAck(id, codes, reason));
-                    }
-                    Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, codes, reason)),
-                    Answer::Resume => requests.resumed = Some(codes),
+            let reason = pending.reason.take().map(Into::into);
+            if pending.replays > 0 {
+                requests.begin_replays(&mut pending);
+            }
+            match pending.kind {
+                Answer::SubAck(id, filters) => {
+                    requests.note_refused(pending.request_id, &filters, &pending.codes);
+                    self.reply(&Reply::SubAck(id, pending.codes, reason));
                 }
-                continue;
+                Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, pending.codes, reason)),
+                Answer::Resume => requests.resumed = Some(pending.codes),
             }
-            let mut pending = requests.pending.remove(at);
-            // The lane may have answered another request, too, which waits for other lanes or for its replays.
-            for lane in pending.held.lanes() {
-                if let Some(other) = self.pending_of(lane) {
-                    pending.held.move_lane(lane, &mut other.held);
-                }
-            }
-            while let Some(held) = pending.held.pop() {
-                self.send(&held.frame, held.tag, now, now);
-            }
+            self.release(pending.held, now);
+        }
+        while let Some(requests) = &mut self.requests
+            && let Some(held) = requests.take_replayed()
+        {
+            self.release(held, now);
         }
         self.free_requests();
     }
 
-    /// The answers that are not complete, in the order of the requests.
-    pub(super) fn pending(&self) -> &[PendingAnswer] {
-        self.requests.as_ref().map_or(&[], |r| &r.pending)
+    /// Sends messages that were held back. The lane may have answered another request, too, which waits for other lanes, or
+    /// whose retained messages are being sent.
+    fn release(&mut self, mut held: HeldByLane, now: u64) {
+        if let Some(requests) = &mut self.requests {
+            for lane in held.lanes() {
+                if let Some(other) = requests.holder(lane) {
+                    held.move_lane(lane, other);
+                }
+            }
+        }
+        while let Some(next) = held.pop() {
+            self.send(&next.frame, next.tag, now, now);
+        }
     }
 
-    /// The first answer for which this lane's messages are held back.
-    fn pending_of(&mut self, lane: u16) -> Option<&mut PendingAnswer> {
-        let mut pending = self.requests.as_mut()?.pending.iter_mut();
-        pending.find(|p| p.answered.contains(&lane))
+    /// Whether all answers and all retained messages that follow them were sent.
+    pub(super) fn is_answered(&self) -> bool {
+        let requests = self.requests.as_ref();
+        requests.is_none_or(|requests| requests.is_answered())
     }
 
     pub(super) fn request(&mut self, request_id: u32) -> Option<&mut PendingAnswer> {
@@ -134,20 +138,25 @@ impl Outbound {
         self.requests.take_if(|requests| requests.is_empty());
     }
 
-    /// Holds a message back for the pending answer at this index. At the limit QoS 0 is dropped (4.3.1); for QoS 1 and 2 the
-    /// oldest held back are dropped, and the connection is to be closed. False if the message is dropped.
-    pub(super) fn hold_back(
-        &mut self,
-        at: usize,
-        lane: u16,
-        frame: &Frame,
-        tag: Option<Tag>,
-    ) -> bool {
+    /// Whether messages of this lane are held back.
+    pub(super) fn holds_back(&self, lane: u16) -> bool {
+        let requests = self.requests.as_ref();
+        requests.is_some_and(|r| {
+            let mut pending = r.pending.iter();
+            r.replaying_lanes.contains_key(&lane) || pending.any(|p| p.answered.contains(&lane))
+        })
+    }
+
+    /// Holds a message back for the answer that its lane has a part in, or behind retained messages. At the limit QoS 0 is
+    /// dropped (4.3.1); for QoS 1 and 2 the oldest held back are dropped, and the connection is to be closed. False if the
+    /// message is dropped.
+    pub(super) fn hold_back(&mut self, lane: u16, frame: &Frame, tag: Option<Tag>) -> bool {
         let (most, number) = (self.limits.bytes, self.next_number());
-        let requests = self.requests.get_or_insert_default();
-        let pending = &mut requests.pending[at];
+        let Some(held) = self.requests.as_mut().and_then(|r| r.holder(lane)) else {
+            return false;
+        };
         let cost = held_cost(frame);
-        let full = pending.held.bytes() + cost > most;
+        let full = held.bytes() + cost > most;
         let may_be_lost = frame.qos == QoS::AtMostOnce;
         let taken = !full || !may_be_lost && cost <= most;
         if full && !may_be_lost {
@@ -155,13 +164,13 @@ impl Outbound {
         }
         let mut lost = Vec::new();
         if taken {
-            while pending.held.bytes() + cost > most
-                && let Some(oldest) = pending.held.pop()
+            while held.bytes() + cost > most
+                && let Some(oldest) = held.pop()
             {
                 lost.push((oldest.frame, oldest.tag));
             }
             let frame = frame.clone();
-            pending.held.insert(lane, HeldBack { number, frame, tag });
+            held.insert(lane, HeldBack { number, frame, tag });
         } else {
             lost.push((frame.clone(), tag));
         }
@@ -180,55 +189,53 @@ impl Outbound {
         self.drop_for(reason, frame.packet.payload_len(), tag);
     }
 
-    /// Takes out the messages held back for which `stay` is false, given the frame, the request id and the number.
-    pub(super) fn take_held(&mut self, mut stay: impl FnMut(&Frame, u32, u64) -> bool) {
-        let pending = self.requests.as_mut().map(|r| &mut r.pending);
-        for pending in pending.into_iter().flatten() {
-            let request_id = pending.request_id;
-            pending
-                .held
-                .retain(|h| stay(&h.frame, request_id, h.number));
+    /// All messages that are held back: for each pending answer, and behind retained messages.
+    fn all_held(&self) -> impl Iterator<Item = &HeldByLane> {
+        let requests = self.requests.iter();
+        requests.flat_map(|r| r.pending.iter().map(|p| &p.held).chain([&r.held]))
+    }
+
+    /// Takes out the messages held back for which `stay` is false, given the frame and the number.
+    pub(super) fn take_held(&mut self, mut stay: impl FnMut(&Frame, u64) -> bool) {
+        if let Some(requests) = &mut self.requests {
+            let pending = requests.pending.iter_mut().map(|p| &mut p.held);
+            for held in pending.chain([&mut requests.held]) {
+                held.retain(|h| stay(&h.frame, h.number));
+            }
         }
     }
 
-    /// Puts a message back that was taken out of there; false if the request is not pending any more.
-    pub(super) fn hold_back_again(
-        &mut self,
-        (request_id, number): (u32, u64),
-        lane: u16,
-        frame: &Frame,
-    ) -> bool {
-        let Some(pending) = self.request(request_id) else {
+    /// Puts a message back that was taken out of there; false if its lane's messages are not held back any more.
+    pub(super) fn hold_back_again(&mut self, number: u64, lane: u16, frame: &Frame) -> bool {
+        let Some(held) = self.requests.as_mut().and_then(|r| r.holder(lane)) else {
             return false;
         };
-        let frame = frame.clone();
-        let held = HeldBack {
+        let again = HeldBack {
             number,
-            frame,
+            frame: frame.clone(),
             // Only a message of a group is taken out.
             tag: None,
         };
-        pending.held.insert(lane, held);
+        held.insert(lane, again);
         true
     }
 
-    /// How many messages are held back for answers, and their bytes.
+    /// How many messages are held back, and their bytes.
     pub(super) fn held_back_totals(&self) -> (usize, usize) {
-        let numbers = |o: &PendingAnswer| (o.held.len(), o.held.bytes());
-        let all = self.pending().iter().map(numbers);
+        let all = self.all_held().map(|held| (held.len(), held.bytes()));
         all.fold((0, 0), |(n, b), (more, bytes)| (n + more, b + bytes))
     }
 
-    /// The messages held back for answers.
+    /// The messages held back.
     pub(super) fn held_frames(&self) -> impl Iterator<Item = &Frame> {
-        let held = self.pending().iter().flat_map(|p| p.held.iter());
-        held.map(|h| &h.frame)
+        self.all_held().flat_map(HeldByLane::iter).map(|h| &h.frame)
     }
 
     /// The references of these messages in queues of lanes.
     pub(super) fn held_tags(&self) -> impl Iterator<Item = Tag> {
-        let held = self.pending().iter().flat_map(|p| p.held.iter());
-        held.filter_map(|h| h.tag)
+        self.all_held()
+            .flat_map(HeldByLane::iter)
+            .filter_map(|h| h.tag)
     }
 
     /// Takes the filters that were refused, and not asked for again, since the last call.
@@ -259,17 +266,15 @@ impl Outbound {
     pub(super) fn cancel_answers(&mut self, now: u64) {
         let mut held = Vec::new();
         if let Some(requests) = &mut self.requests {
-            for pending in &mut requests.pending {
-                while let Some(mut next) = pending.held.pop() {
-                    // Retained messages may have come before it, which are in the queue with higher numbers.
-                    if pending.kind.is_none() {
-                        self.last_number += 1;
-                        next.number = self.last_number;
-                    }
-                    held.push(next);
-                }
+            for pending in &mut std::mem::take(&mut requests.pending) {
+                held.extend(std::iter::from_fn(|| pending.held.pop()));
             }
-            requests.pending.retain(|pending| pending.kind.is_none());
+            // Retained messages may have come before these, which are in the queue with higher numbers.
+            while let Some(mut next) = requests.held.pop() {
+                self.last_number += 1;
+                next.number = self.last_number;
+                held.push(next);
+            }
             requests.asked.clear();
             requests.resumed = None;
         }

@@ -190,7 +190,7 @@ impl Outbound {
     #[must_use]
     pub fn has_sent_all(&self) -> bool {
         let all_sent = self.waiting.is_empty() && usize::from(self.sent) == self.in_flight.len();
-        all_sent && self.pending().is_empty() && !self.has_offers() && !self.is_behind()
+        all_sent && self.is_answered() && !self.has_offers() && !self.is_behind()
     }
 
     /// Whether the bytes that wait for the socket exceed the limit. Replies are queued even so: the caller stops reading from the

@@ -105,7 +105,8 @@ impl Outbound {
         self.in_flight.retain(|m| m.shared().is_some());
         self.released.clear();
         if let Some(requests) = &mut self.requests {
-            requests.pending.clear();
+            requests.replaying.clear();
+            requests.replaying_lanes.clear();
         }
         self.free_requests();
         self.lanes = None;

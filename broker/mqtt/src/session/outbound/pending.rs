@@ -8,18 +8,16 @@ use bytestring::ByteString;
 #[derive(Debug)]
 pub(super) struct PendingAnswer {
     pub request_id: u32,
-    /// None once the answer has been sent. The request stays pending until its replays have ended.
-    pub kind: Option<Answer>,
+    pub kind: Answer,
     pub codes: Vec<ReasonCode>,
     /// Which of `codes` a lane has answered.
     pub known: Vec<bool>,
     pub reason: Option<String>,
     /// How many lanes have not answered.
     pub lanes_left: usize,
-    /// How many replays of retained messages have not ended.
+    /// How many lanes have retained messages for the client.
     pub replays: usize,
-    /// Lanes that have answered: what they deliver from then on is held back until the answer is sent and all replays have
-    /// ended.
+    /// Lanes that have answered: what they deliver from then on is held back until the answer is sent.
     pub answered: Vec<u16>,
     pub held: HeldByLane,
 }

@@ -22,16 +22,17 @@ impl Outbound {
     /// of the requests.
     #[must_use]
     pub fn replaying(&self) -> Option<u32> {
-        let first = self.pending().first();
-        let first = first.filter(|first| first.kind.is_none() && first.replays > 0);
-        first.map(|first| first.request_id)
+        let requests = self.requests.as_ref()?;
+        let (first, _) = requests.replaying.first_key_value()?;
+        let is_first = requests.pending.iter().all(|p| p.request_id > *first);
+        is_first.then_some(*first)
     }
 
-    /// Whether a request has replays that have not ended.
+    /// Whether a request has been answered and has replays that have not ended.
     #[must_use]
     pub fn has_replay(&self, request_id: u32) -> bool {
-        let mut pending = self.pending().iter();
-        pending.any(|p| p.request_id == request_id && p.replays > 0)
+        let requests = self.requests.as_ref();
+        requests.is_some_and(|r| r.replaying.contains_key(&request_id))
     }
 
     /// Whether the next retained message can be taken, as far as is known.
@@ -74,8 +75,10 @@ impl Outbound {
 
     /// A replay has come to its end, or was given up.
     pub fn end_replay(&mut self, request_id: u32, now: u64) {
-        if let Some(pending) = self.request(request_id) {
-            pending.replays = pending.replays.saturating_sub(1);
+        if let Some(requests) = &mut self.requests
+            && let Some((replays, _)) = requests.replaying.get_mut(&request_id)
+        {
+            *replays = replays.saturating_sub(1);
             self.send_complete_answers(now);
         }
     }

@@ -24,14 +24,10 @@ impl Outbound {
         now: u64,
     ) -> bool {
         // For an offline client all messages wait in one queue, in the order in which they came.
-        match self
-            .pending()
-            .iter()
-            .position(|o| o.answered.contains(&lane))
-        {
-            Some(at) if !self.offline => self.hold_back(at, lane, frame, tag),
-            _ => self.send(frame, tag, now, now),
+        if !self.offline && self.holds_back(lane) {
+            return self.hold_back(lane, frame, tag);
         }
+        self.send(frame, tag, now, now)
     }
 
     /// Sends or queues a message that has waited `since` then; false if it is dropped for capacity.
