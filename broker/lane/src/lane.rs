@@ -52,7 +52,7 @@ pub struct Lane {
     /// Of the latest batch.
     pub(super) wall: WallTime,
     /// How many entries have been applied.
-    position: u64,
+    pub(super) position: u64,
     writers: Writers,
     pub(super) rules: RulesState,
     pub(super) subscriptions: Subscriptions,
@@ -168,6 +168,12 @@ impl Lane {
     #[must_use]
     pub fn subscriptions(&self) -> &Subscriptions {
         &self.subscriptions
+    }
+
+    /// The retained messages.
+    #[must_use]
+    pub fn retained(&self) -> &RetainedStore {
+        &self.retained
     }
 
     /// The slot of a session.

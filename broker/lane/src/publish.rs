@@ -49,7 +49,6 @@ impl Lane {
         outcome: &mut Outcome,
     ) {
         if let Some(limit) = keep {
-            self.note_replaced(p.topic, outcome);
             let stamps = self.stamps(p, mark, self.wall);
             let message = RetainedMessage {
                 at: self.now,
@@ -57,6 +56,7 @@ impl Lane {
                 qos: p.qos,
                 properties: owned_properties(p, &stamps),
                 limit,
+                position: self.position,
             };
             if self.retained.set(p.topic, message) {
                 self.set_expiry_timer(outcome);

@@ -97,7 +97,7 @@ impl Lane {
             session: r.who.session,
             request_id: r.request_id,
             codes,
-            replay: Vec::new(),
+            replay: None,
         });
         if !granted.is_empty() {
             self.with_hook(|hook, cx| hook.subscribed(cx, r.who, &granted));

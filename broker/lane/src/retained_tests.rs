@@ -9,6 +9,7 @@ fn message(payload: &'static str, expiry: Option<u32>) -> RetainedMessage {
     RetainedMessage {
         at: 1_000,
         limit: Limit::OfLane,
+        position: 0,
         payload: payload.into(),
         qos: QoS::AtMostOnce,
         properties: expiry.map(|e| {
@@ -21,11 +22,18 @@ fn message(payload: &'static str, expiry: Option<u32>) -> RetainedMessage {
 }
 
 fn topics(store: &RetainedStore, filter: &str, now: u64) -> Vec<String> {
+    let filters = WalkFilters::new([filter].into_iter());
     let mut found = Vec::new();
-    store.matching([filter].into_iter(), now, |topic, _, _| {
-        found.push(topic.to_owned());
-        ControlFlow::Continue(())
-    });
+    store.walk(
+        &filters,
+        &mut String::new(),
+        &mut { usize::MAX },
+        now,
+        |key, _, _| {
+            found.push(topic_of(key));
+            ControlFlow::Continue(())
+        },
+    );
     found
 }
 

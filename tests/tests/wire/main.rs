@@ -21,6 +21,7 @@ mod presence;
 mod proxy;
 mod pubsub;
 mod refusal;
+mod replays;
 mod retained;
 mod rooms;
 mod rumqttc_client;

@@ -20,6 +20,7 @@ pub(crate) struct MessageImage<'a> {
     #[serde(borrow)]
     properties: Option<Box<PropertiesEntry<'a>>>,
     limit: Limit,
+    position: u64,
 }
 
 impl RetainedStore {
@@ -40,6 +41,7 @@ impl RetainedStore {
                 qos,
                 properties,
                 limit,
+                position,
             } = message;
             MessageImage {
                 key,
@@ -48,6 +50,7 @@ impl RetainedStore {
                 qos: *qos,
                 properties: properties.as_deref().and_then(PropertiesEntry::of),
                 limit: *limit,
+                position: *position,
             }
         });
         messages.collect()
@@ -83,6 +86,7 @@ impl MessageImage<'_> {
             qos: self.qos,
             properties: properties.map(Box::new),
             limit: self.limit,
+            position: self.position,
         }
     }
 }

@@ -44,14 +44,10 @@ impl Outbound {
         now: u64,
     ) -> bool {
         // For an offline client all messages wait in one queue, in the order in which they came.
-        match self
-            .pending()
-            .iter()
-            .position(|o| o.answered.contains(&lane))
-        {
-            Some(at) if !self.offline => self.hold_back(at, lane, frame, tag),
-            _ => self.send(frame, tag, now, now),
+        if !self.offline && self.holds_back(lane) {
+            return self.hold_back(lane, frame, tag);
         }
+        self.send(frame, tag, now, now)
     }
 
     /// Sends or queues a message that has waited `since` then; false if it is dropped for capacity.
@@ -105,7 +101,7 @@ impl Outbound {
     /// Whether the window takes one more message of so many bytes: the client's receive maximum bounds the messages [MQTT-3.3.4-9],
     /// `limits.bytes` the bytes, since the server keeps what a client does not acknowledge. Messages of an earlier connection
     /// are sent again first.
-    fn window_takes(&self, len: usize) -> bool {
+    pub(super) fn window_takes(&self, len: usize) -> bool {
         let free = !self.has_offers() && usize::from(self.sent) == self.in_flight.len();
         let many = free && self.window_is_open();
         let large = self.in_flight_bytes + len <= self.limits.bytes;
