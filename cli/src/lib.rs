@@ -10,6 +10,7 @@ mod client;
 mod config_command;
 mod connect;
 mod join;
+mod log_writer;
 mod logging;
 mod options;
 mod passwd;
@@ -37,9 +38,14 @@ use roommq_config::{ConfigError, Location, Problem};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 /// The exit code if the command line is wrong.
 const WRONG_USAGE: u8 = 2;
+
+/// The longest wait for a reader of stderr.
+const SAY_TIME: Duration = Duration::from_secs(5);
 
 /// Runs the command line; the first argument is the program's name. The exit code is 0 for success,
 /// 1 for a failure (stderr has the reason), 2 if the command line is wrong.
@@ -132,9 +138,16 @@ fn usage(error: &clap::Error) -> ExitCode {
     WRONG_USAGE.into()
 }
 
-/// Writes one report to stderr. An error of stderr is ignored.
+/// Writes one report to stderr. An error of stderr is ignored, and a pipe that nobody reads delays the
+/// end of the process by [`SAY_TIME`] only.
 fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "roommq: {text}");
+    let report = format!("roommq: {text}\n");
+    let (done, written) = sync_channel(1);
+    std::thread::spawn(move || {
+        let _ = io::stderr().write_all(report.as_bytes());
+        let _ = done.send(());
+    });
+    let _ = written.recv_timeout(SAY_TIME);
 }
 
 /// Whether the reader of stdout has closed the pipe (`roommq rooms | head -1`), which is no error.

@@ -1,21 +1,41 @@
 //! The log on stderr, as text or JSON.
 
+use crate::log_writer::LogWriter;
 use anyhow::{Context, anyhow};
 use roommq_config::{LogFormat, LogSettings};
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Starts the log. Call it once in a process.
-pub(crate) fn start(log: &LogSettings) -> anyhow::Result<()> {
+/// Starts the log, and logs panics from now on. Call it once in a process. No thread that logs ever
+/// waits for the returned writer, or sees an error of it.
+pub(crate) fn start(log: &LogSettings) -> anyhow::Result<LogWriter> {
+    let writer = LogWriter::start(None).context("the log cannot be started")?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(&log.level)?)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_writer(writer.clone())
+        .with_ansi(std::io::stderr().is_terminal())
+        // Otherwise it would print its own errors on stderr, which may block.
+        .log_internal_errors(false);
     let started = match log.format {
         LogFormat::Human => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
-    started.map_err(|error| anyhow!("the log cannot be started: {error}"))
+    started.map_err(|error| anyhow!("the log cannot be started: {error}"))?;
+    log_panics();
+    Ok(writer)
+}
+
+/// Replaces the standard library's hook, which writes to stderr and blocks with it.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or_default();
+        let backtrace = Backtrace::capture();
+        let backtrace =
+            (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        tracing::error!(%panic, thread, backtrace, "a thread has panicked");
+    }));
 }
 
 /// The filter for `level`, with [`roommq_broker::QUIET_TARGETS`] off. Those targets open a span for

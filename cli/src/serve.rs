@@ -1,5 +1,6 @@
 //! `roommq serve`: connects settings, users, the bridge and the broker.
 
+use crate::log_writer::LogWriter;
 use crate::logging;
 use crate::options::SettingsArgs;
 use crate::signals::{SignalAction, Signals};
@@ -14,9 +15,13 @@ use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The default port of client commands.
 const PORT: u16 = 1883;
+
+/// The longest wait for the last log lines to be written.
+const LAST_LINES_TIME: Duration = Duration::from_secs(1);
 
 /// Starts a server in this process, and returns when it listens. [`Server::shutdown`] ends it.
 ///
@@ -84,7 +89,14 @@ fn unbound_path(path: &Path, error: &std::io::Error) -> String {
 
 pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
     let settings = roommq_config::load(&source.sources())?.settings;
-    logging::start(&settings.log)?;
+    let log = logging::start(&settings.log)?;
+    let ended = serve(&settings, &log, json);
+    log.flush(LAST_LINES_TIME);
+    ended
+}
+
+/// Serves until a signal ends the process.
+fn serve(settings: &Settings, log: &LogWriter, json: bool) -> anyhow::Result<()> {
     let fd_limit = raise_fd_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -95,32 +107,31 @@ pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
         let _within = runtime.enter();
         Signals::listen(true).context("signals cannot be handled")?
     };
-    let server = start(&settings)?;
+    let server = start(settings)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listeners = ?shown(server.listening()),
         fd_limit,
         "listening"
     );
-    if let Err(error) = announce(
-        &mut std::io::stdout().lock(),
-        server.listening(),
+    announce_aside(
+        server.listening().to_vec(),
         fd_limit,
         settings.auth.anonymous,
         json,
-    ) {
-        // The server also runs if nobody reads its stdout.
-        tracing::warn!(%error, "stdout cannot be written");
-    }
+    )?;
     runtime.block_on(async {
         let signal = loop {
             match signals.next().await {
                 SignalAction::End(signal) => break signal,
-                SignalAction::Reload => server.reload(),
+                SignalAction::Reload => {
+                    log.reopen();
+                    server.reload();
+                }
             }
         };
-        tracing::info!(signal, "shutting down; a second signal ends it at once");
-        // On a thread of its own, because it blocks and a second signal must be handled.
+        tracing::info!(signal, "shutting down; a later signal ends it at once");
+        // On a thread of its own, because it blocks and a later signal must be handled.
         let (done, ended) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             server.shutdown();
@@ -128,11 +139,29 @@ pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
         });
         tokio::select! {
             ended = ended => ended.context("the shutdown failed"),
-            signal = signals.end() => bail!("ended at once by {signal}"),
+            signal = signals.end_again() => bail!("ended at once by {signal}"),
         }
     })?;
     tracing::info!("ended");
     Ok(())
+}
+
+/// Announces the server on a thread of its own: stdout may be a pipe that nobody reads.
+fn announce_aside(
+    listeners: Vec<ListenAddress>,
+    fd_limit: u64,
+    anonymous: bool,
+    json: bool,
+) -> std::io::Result<()> {
+    let announce = move || {
+        let mut out = std::io::stdout();
+        if let Err(error) = announce(&mut out, &listeners, fd_limit, anonymous, json) {
+            // The server also runs if nobody reads its stdout.
+            tracing::warn!(%error, "stdout cannot be written");
+        }
+    };
+    let thread = std::thread::Builder::new().name("announce".to_owned());
+    thread.spawn(announce).map(drop)
 }
 
 /// Writes where the server listens, and commands to try.

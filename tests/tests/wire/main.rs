@@ -12,6 +12,7 @@ mod hostile;
 mod inbox;
 mod keep_alive;
 mod limits;
+mod log_output;
 mod listeners;
 mod offline_sessions;
 mod outbound;
