@@ -3,7 +3,7 @@
 use crate::bench::BenchArgs;
 use crate::config_command::ConfigCommand;
 use crate::join::JoinArgs;
-use crate::options::{LoginArgs, SettingsArgs};
+use crate::options::{LoginArgs, ServeArgs};
 use crate::passwd::PasswdArgs;
 use crate::rooms::RoomsArgs;
 use crate::send::SendArgs;
@@ -20,7 +20,7 @@ pub struct Cli {
     pub(crate) command: Option<Command>,
     /// Options of `roommq` without a command, which is `roommq serve`.
     #[command(flatten)]
-    pub(crate) serve: SettingsArgs,
+    pub(crate) serve: ServeArgs,
     /// Print facts as JSON, one value a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -30,7 +30,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server (the default)
-    Serve(SettingsArgs),
+    Serve(ServeArgs),
     /// Join a room: see what happens in it, and write to it
     Join(JoinArgs),
     /// Send a message to a room, or each line of stdin as a message
@@ -52,7 +52,7 @@ impl Cli {
     /// Checks that clap cannot express: server options before a command would be ignored, and TLS
     /// options need a server with TLS.
     pub(crate) fn checked(self) -> Result<Cli, clap::Error> {
-        if self.command.is_some() && self.serve != SettingsArgs::default() {
+        if self.command.is_some() && self.serve != ServeArgs::default() {
             return Err(Cli::command().error(
                 ErrorKind::ArgumentConflict,
                 "options of the server belong after the command, as in `roommq serve --listen ADDR`",
@@ -104,7 +104,7 @@ mod tests {
         let cli = parse("roommq --listen 127.0.0.1:0 --json").unwrap();
         assert!(cli.command.is_none());
         assert!(cli.json);
-        assert_eq!(cli.serve.listen.as_deref(), Some("127.0.0.1:0"));
+        assert_eq!(cli.serve.settings.listen.as_deref(), Some("127.0.0.1:0"));
     }
 
     #[test]

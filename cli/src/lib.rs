@@ -6,6 +6,7 @@
 mod address;
 mod args;
 mod bench;
+mod bind_error;
 mod client;
 mod config_command;
 mod connect;
@@ -34,7 +35,7 @@ use args::Command;
 use clap::Parser;
 use clap::error::ErrorKind;
 use config_command::ConfigCommand;
-use roommq_config::{ConfigError, Location, Problem};
+use roommq_config::{ConfigError, Location, Problem, Sources};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -88,9 +89,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let json = cli.json;
     // Not locked: `serve`, `join` and `bench` write to it themselves.
     let mut out = io::stdout();
+    let mut good = true;
     match cli.command {
-        None => serve::run(&cli.serve, json)?,
-        Some(Command::Serve(source)) => serve::run(&source, json)?,
+        None => good = serve::run(&cli.serve, json, &mut out)?,
+        Some(Command::Serve(args)) => good = serve::run(&args, json, &mut out)?,
         Some(Command::Join(join)) => join::run(&join, json)?,
         Some(Command::Send(send)) => send::run(&send, json, &mut out)?,
         Some(Command::Who(who)) => who::run(&who, json, &mut out)?,
@@ -102,14 +104,19 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             out.flush()?;
         }
         Some(Command::Config(ConfigCommand::Check { file })) => {
-            let good = config_command::check(&file, json, &mut out)?;
-            out.flush()?;
-            if !good {
-                return Ok(ExitCode::FAILURE);
-            }
+            let file = Some(file);
+            let sources = Sources {
+                file,
+                ..Sources::default()
+            };
+            good = config_command::check(&sources, json, &mut out)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The error and its causes in one line. A cause whose text is already in the line is left out.

@@ -26,6 +26,19 @@ pub(crate) fn start(log: &LogSettings) -> anyhow::Result<LogWriter> {
     Ok(writer)
 }
 
+/// Runs `checks`, whose warnings go to stderr.
+pub(crate) fn with_warnings<T>(checks: impl FnOnce() -> T) -> T {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .log_internal_errors(false)
+        .finish();
+    tracing::subscriber::with_default(subscriber, checks)
+}
+
 /// Replaces the standard library's hook, which writes to stderr and blocks with it.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {

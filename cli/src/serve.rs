@@ -1,19 +1,20 @@
 //! `roommq serve`: connects settings, users, the bridge and the broker.
 
+use crate::bind_error;
+use crate::config_command;
 use crate::log_writer::LogWriter;
 use crate::logging;
-use crate::options::SettingsArgs;
+use crate::options::ServeArgs;
 use crate::signals::{SignalAction, Signals};
 use anyhow::{Context, anyhow, bail};
 use roommq_bridge::{Bridge, Users};
 use roommq_broker::policy::Policy;
-use roommq_broker::{BindError, ListenAddress, Options, Server, StartError};
+use roommq_broker::{ListenAddress, Options, Server, StartError};
 use roommq_config::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,58 +42,22 @@ pub fn start(settings: &Settings) -> anyhow::Result<Server> {
     };
     let policy: Arc<dyn Policy> = bridge.clone();
     Server::start(options, &policy, bridge.as_ref()).map_err(|error| match error {
-        StartError::Bind(BindError::Address { address, error }) => {
-            anyhow!(unbound(address, &error))
-        }
-        StartError::Bind(BindError::Path { path, error }) => anyhow!(unbound_path(&path, &error)),
+        StartError::Bind(error) => anyhow!(bind_error::text(&error)),
         error => error.into(),
     })
 }
 
-/// The text for an address that cannot be listened on: why, and what to do.
-fn unbound(address: SocketAddr, error: &std::io::Error) -> String {
-    match error.kind() {
-        ErrorKind::AddrInUse => {
-            format!(
-                "{address} is in use; stop the other server or choose another address with --listen"
-            )
-        }
-        ErrorKind::PermissionDenied => {
-            format!("{address} is not yours to listen on; choose a port from 1024 up with --listen")
-        }
-        ErrorKind::AddrNotAvailable => format!(
-            "{} is no address of this machine; choose one that is, or 0.0.0.0 for all, with --listen",
-            address.ip()
-        ),
-        _ => format!(
-            "{address} cannot be listened on: {error}; choose another address with --listen"
-        ),
+/// Returns whether the settings are good: a dry run writes to `out` what is wrong with them.
+pub(crate) fn run(args: &ServeArgs, json: bool, out: &mut impl Write) -> anyhow::Result<bool> {
+    let sources = args.settings.sources();
+    if args.dry_run {
+        return config_command::check(&sources, json, out);
     }
-}
-
-/// The same text for a Unix socket.
-fn unbound_path(path: &Path, error: &std::io::Error) -> String {
-    let path = path.display();
-    match error.kind() {
-        ErrorKind::AddrInUse => format!(
-            "{path} is in use: another server answers on it, or it is no socket; stop that server, or give \
-             another `path` in the configuration"
-        ),
-        ErrorKind::NotFound => {
-            format!("{path} cannot be made, since its directory is not there; make the directory")
-        }
-        _ => format!(
-            "{path} cannot be listened on: {error}; give another `path` in the configuration"
-        ),
-    }
-}
-
-pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
-    let settings = roommq_config::load(&source.sources())?.settings;
+    let settings = roommq_config::load(&sources)?.settings;
     let log = logging::start(&settings.log)?;
     let ended = serve(&settings, &log, json);
     log.flush(LAST_LINES_TIME);
-    ended
+    ended.map(|()| true)
 }
 
 /// Serves until a signal ends the process.
@@ -309,22 +274,6 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains(" -u NAME -P PASSWORD -t "), "{text}");
         assert!(text.ends_with("join lobby --user NAME\n"), "{text}");
-    }
-
-    #[test]
-    fn errors_of_an_address_say_what_to_do() {
-        let address = "127.0.0.1:1883".parse().unwrap();
-        assert_eq!(
-            unbound(address, &ErrorKind::AddrInUse.into()),
-            "127.0.0.1:1883 is in use; stop the other server or choose another address with --listen"
-        );
-        for kind in [
-            ErrorKind::PermissionDenied,
-            ErrorKind::AddrNotAvailable,
-            ErrorKind::Other,
-        ] {
-            assert!(unbound(address, &kind.into()).contains("--listen"));
-        }
     }
 
     #[test]

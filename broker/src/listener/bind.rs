@@ -73,6 +73,33 @@ pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<BoundListener
     })
 }
 
+/// Checks what [`bind`] needs, without listening. An address that is in use passes: the server that
+/// is to be replaced may have it.
+pub fn check_listeners(listeners: &[Listener]) -> Vec<BindError> {
+    let tls = listeners
+        .iter()
+        .filter_map(|listener| listener.tls.as_ref());
+    let tls = tls.filter_map(|files| Tls::load(files).err());
+    let mut problems: Vec<BindError> = tls.map(BindError::Tls).collect();
+    for listener in listeners {
+        match &listener.at {
+            Endpoint::Address(address) => {
+                if let Err(error) = socket::check_tcp(*address) {
+                    let address = *address;
+                    problems.push(BindError::Address { address, error });
+                }
+            }
+            Endpoint::Socket { path, .. } => {
+                if let Err(error) = socket::check_unix(path) {
+                    let path = path.clone();
+                    problems.push(BindError::Path { path, error });
+                }
+            }
+        }
+    }
+    problems
+}
+
 fn open(
     listener: &Listener,
 ) -> Result<(ListeningSocket, ListenAddress, Option<SocketFile>), BindError> {

@@ -1,7 +1,9 @@
 //! `roommq config`, and the messages about an invalid configuration.
 
+use roommq_tests::broker::Broker;
 use roommq_tests::program::{Finished, Program, roommq};
-use std::path::PathBuf;
+use roommq_tests::tls::Authority;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tempfile::TempDir;
 
@@ -101,6 +103,101 @@ fn the_server_does_not_start_with_an_invalid_file() {
         "{}",
         failed.stderr
     );
+}
+
+/// What `config check` and `serve --dry-run` say of a file, and whether `serve` starts with it.
+fn checked_and_served(directory: &Path, text: &str) -> (String, String, Finished) {
+    let path = directory.join("roommq.toml");
+    std::fs::write(&path, text).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = roommq();
+        Program::run(command.args(arguments).arg(&path), "")
+    };
+    let check = run(&["config", "check"]);
+    let dry = run(&["serve", "--dry-run", "--config"]);
+    assert_eq!(check.code, dry.code);
+    let mut command = roommq();
+    command.args(["serve", "--json", "--config"]).arg(&path);
+    let mut server = Program::start(&mut command);
+    let line = server.stdout.line_within(roommq_tests::PATIENCE, |_| true);
+    if line.is_some() {
+        server.kill();
+    }
+    let served = server.finish();
+    assert_eq!(check.code == Some(0), line.is_some(), "{}", check.stdout);
+    (check.stdout, dry.stdout, served)
+}
+
+#[test]
+fn config_check_and_dry_run_refuse_what_cannot_start() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
+    let authority = Authority::new();
+    let (one, other) = (authority.server(), authority.server());
+    for (name, text) in [
+        ("one.pem", &one.certificate),
+        ("one.key", &one.key),
+        ("other.key", &other.key),
+        ("bad.toml", &"users = 1".to_owned()),
+    ] {
+        std::fs::write(path.join(name), text).unwrap();
+    }
+    let listener = "[[listener]]\nbind = '127.0.0.1:0'\n";
+    let tls = |certificate: &str, key: &str| {
+        format!("{listener}transport = 'tls'\ncertificate = '{certificate}'\nkey = '{key}'\n")
+    };
+    let asking = "client_certificates = 'required'\nclient_ca = ";
+    let table = [
+        (tls("none.pem", "one.key"), "none.pem: No such file"),
+        (tls("one.pem", "none.key"), "none.key: No such file"),
+        (tls("one.pem", "other.key"), "do not belong together"),
+        (tls("one.pem", "one.pem"), "there is no private key in it"),
+        (
+            format!("{}{asking}'none.pem'\n", tls("one.pem", "one.key")),
+            "none.pem: No such file",
+        ),
+        (
+            format!("{listener}[auth]\nusers_file = 'none.toml'\n"),
+            "none.toml: No such file",
+        ),
+        (
+            format!("{listener}[auth]\nusers_file = 'bad.toml'\n"),
+            "bad.toml, line 1",
+        ),
+        (
+            "[[listener]]\nbind = '192.0.2.7:0'\n[auth]\nanonymous = true\n".to_owned(),
+            "192.0.2.7 is no address of this machine",
+        ),
+        (
+            "[[listener]]\ntransport = 'unix'\npath = 'none/sock'\n".to_owned(),
+            "make the directory",
+        ),
+        (
+            "[[listener]]\ntransport = 'unix'\npath = 'one.pem'\n".to_owned(),
+            "it is no socket",
+        ),
+    ];
+    for (text, part) in table {
+        let (check, dry, served) = checked_and_served(path, &text);
+        assert!(check.contains(part), "{text}: {check}");
+        assert_eq!(check, dry);
+        assert!(served.stderr.contains(part), "{text}: {}", served.stderr);
+    }
+    // All problems at once.
+    let all = format!(
+        "{}[auth]\nusers_file = 'none.toml'\n",
+        tls("none.pem", "one.key")
+    );
+    assert_eq!(checked_and_served(path, &all).0.lines().count(), 2);
+    let (check, dry, _) = checked_and_served(path, &tls("one.pem", "one.key"));
+    assert_eq!((&*check, &*dry), ("ok", "ok"));
+}
+
+#[test]
+fn a_check_beside_the_running_server_passes() {
+    let server = Broker::start();
+    let checked = check(&format!("[[listener]]\nbind = '{}'\n", server.address()));
+    assert_eq!(checked.code, Some(0), "{}", checked.stdout);
 }
 
 #[test]
