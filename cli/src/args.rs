@@ -72,6 +72,11 @@ impl Cli {
 }
 
 impl Command {
+    /// Whether it connects to a server.
+    pub(crate) fn is_client(&self) -> bool {
+        self.login().is_some()
+    }
+
     fn login(&self) -> Option<&LoginArgs> {
         match self {
             Command::Join(args) => Some(&args.client.login),
@@ -97,6 +102,18 @@ mod tests {
     #[test]
     fn the_definition_is_valid() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_variables_of_all_options_are_known() {
+        let command = Cli::command();
+        let commands = command.get_subcommands();
+        let options = commands.flat_map(clap::Command::get_arguments);
+        let variables = options.filter_map(|option| option.get_env()?.to_str());
+        let variables = variables.map(|name| (name.to_owned(), "x".to_owned()));
+        let variables: std::collections::BTreeMap<_, _> = variables.collect();
+        assert!(variables.len() > 3);
+        assert_eq!(roommq_config::check_environment(&variables), Ok(()));
     }
 
     #[test]

@@ -87,6 +87,9 @@ fn is_wrong_flag(error: &anyhow::Error) -> bool {
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let json = cli.json;
+    if cli.command.as_ref().is_some_and(Command::is_client) {
+        roommq_config::check_environment(&roommq_config::process_environment())?;
+    }
     // Not locked: `serve`, `join` and `bench` write to it themselves.
     let mut out = io::stdout();
     let mut good = true;

@@ -254,3 +254,47 @@ fn files_that_cannot_be_read() {
         "ROOMMQ_CONFIG is empty: name a TOML file, or unset it"
     );
 }
+
+#[test]
+fn a_variable_that_means_nothing_is_an_error_with_the_right_name() {
+    for (variable, part) in [
+        (
+            "ROOMMQ_AUTH_ANONYMOUS",
+            "did you mean ROOMMQ__AUTH__ANONYMOUS?",
+        ),
+        ("ROOMMQ_LOG_LEVEL", "did you mean ROOMMQ__LOG__LEVEL?"),
+        ("ROOMMQ_LOG_LEVL", "did you mean ROOMMQ__LOG__LEVEL?"),
+        ("ROOMMQ_ANONYMOUS", "did you mean ROOMMQ__AUTH__ANONYMOUS?"),
+        (
+            "ROOMMQ_LIMITS_PACKET_BYTES",
+            "ROOMMQ__LIMITS__PACKET_BYTES?",
+        ),
+        ("ROOMMQ_LISTENER_BIND", "did you mean ROOMMQ_LISTEN?"),
+        ("ROOMMQ_LISTEN_ON", "did you mean ROOMMQ_LISTEN?"),
+        ("ROOMMQ_PASSWORD_FLE", "did you mean ROOMMQ_PASSWORD_FILE?"),
+        ("ROOMMQ_PASSWORD", "did you mean ROOMMQ_PASSWORD_FILE?"),
+        ("roommq_listen", "write ROOMMQ_LISTEN, in capitals"),
+        (
+            "ROOMMQ_XYZZY",
+            "ROOMMQ_XYZZY means nothing: settings have two",
+        ),
+        ("ROOMMQ_PORT", "ROOMMQ_PORT means nothing"),
+        ("ROOMMQ__AUTH_ANONYMOUS", "ROOMMQ__AUTH__ANONYMOUS"),
+    ] {
+        let text = problems("", &[(variable, "1")], Flags::default()).join("\n");
+        assert!(text.contains(part), "{variable}: {text}");
+    }
+}
+
+#[test]
+fn variables_of_client_commands_and_container_runtimes_are_no_errors() {
+    let names = [
+        ("ROOMMQ_SERVER", "h"),
+        ("ROOMMQ_PASSWORD_FILE", "p"),
+        ("ROOMMQ_SERVICE_HOST", "10.0.0.1"),
+        ("ROOMMQ_WS_SERVICE_PORT_MQTT", "1883"),
+        ("ROOMMQ_PORT", "tcp://10.0.0.1:1883"),
+        ("ROOMMQ_PORT_1883_TCP_ADDR", "10.0.0.1"),
+    ];
+    assert_eq!(problems("", &names, Flags::default()), [""; 0]);
+}

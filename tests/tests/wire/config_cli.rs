@@ -224,6 +224,23 @@ fn a_listener_beyond_loopback_requires_a_choice_about_anonymous_clients() {
 }
 
 #[test]
+fn a_variable_that_is_nearly_right_ends_every_command() {
+    for arguments in [
+        &["serve", "--listen", "127.0.0.1:0"][..],
+        &["config", "show"],
+        &["send", "lobby", "x"],
+        &["who", "lobby"],
+    ] {
+        let mut command = roommq();
+        command.env("ROOMMQ_AUTH_ANONYMOUS", "false");
+        let failed = Program::run(command.args(arguments), "");
+        assert_eq!(failed.code, Some(1), "{arguments:?}");
+        let wanted = "did you mean ROOMMQ__AUTH__ANONYMOUS?";
+        assert!(failed.stderr.contains(wanted), "{}", failed.stderr);
+    }
+}
+
+#[test]
 fn show_prints_every_value_and_its_source() {
     let file = file("[presence]\ngrace = \"7s\"\n");
     let mut command = roommq();
