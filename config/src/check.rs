@@ -2,6 +2,7 @@
 
 mod access;
 mod listener;
+pub(crate) mod shadow;
 
 pub(crate) use access::access_rule;
 pub(crate) use listener::{CheckedListener, listeners};
@@ -9,31 +10,61 @@ pub(crate) use listener::{CheckedListener, listeners};
 use crate::keys::RoomRuleDraft;
 use crate::parsed_table::ParsedTable;
 use crate::problem::{Location, Problem};
-use crate::settings::{RoomAccess, RoomRule, Settings, UserFrom};
+use crate::settings::{NamePattern, RoomAccess, RoomRule, Settings, UserFrom};
 use crate::value::word::RoomAccessWord;
 
-/// Checks the entries of a list in order. `check` gets the good ones before the entry.
+/// Checks the entries of a list in order. `check` gets the good ones before the entry, and reports all
+/// problems of the entry at once.
 pub(crate) fn entries<D, T>(
     tables: &[ParsedTable<D>],
     problems: &mut Vec<Problem>,
-    check: fn(&ParsedTable<D>, &[T]) -> Result<T, Problem>,
+    check: fn(&ParsedTable<D>, &[T]) -> Result<T, Vec<Problem>>,
 ) -> Vec<T> {
     let mut checked = Vec::new();
     for table in tables {
         match check(table, &checked) {
             Ok(entry) => checked.push(entry),
-            Err(problem) => problems.push(problem),
+            Err(wrong) => problems.extend(wrong),
         }
     }
     checked
+}
+
+/// Both values, or the problems of both.
+pub(crate) fn both<A, B>(
+    one: Result<A, Vec<Problem>>,
+    other: Result<B, Vec<Problem>>,
+) -> Result<(A, B), Vec<Problem>> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (one, other) => {
+            let problems = [one.err(), other.err()];
+            Err(problems.into_iter().flatten().flatten().collect())
+        }
+    }
 }
 
 /// Checks that a `[[room]]` has a pattern of its own and consistent access.
 pub(crate) fn room_rule(
     table: &ParsedTable<RoomRuleDraft>,
     earlier: &[RoomRule],
-) -> Result<RoomRule, Problem> {
-    let access = access(table)?;
+) -> Result<RoomRule, Vec<Problem>> {
+    let (pattern, access) = both(
+        own_pattern(table, earlier).map_err(|problem| vec![problem]),
+        access(table).map_err(|problem| vec![problem]),
+    )?;
+    Ok(RoomRule {
+        pattern,
+        access,
+        max_members: table.values.max_members,
+        publish: table.values.publish,
+    })
+}
+
+fn own_pattern(
+    table: &ParsedTable<RoomRuleDraft>,
+    earlier: &[RoomRule],
+) -> Result<NamePattern, Problem> {
     let Some(pattern) = &table.values.pattern else {
         let hint = r#"write `match = "lobby"`, or a glob such as "staff-*""#;
         return Err(table.missing("room.match", hint));
@@ -43,12 +74,7 @@ pub(crate) fn room_rule(
             "an earlier `[[room]]` has the same pattern, and the first match wins; make them one";
         return Err(table.bad_value("room.match", pattern.text.clone(), hint.to_owned()));
     }
-    Ok(RoomRule {
-        pattern: pattern.clone(),
-        access,
-        max_members: table.values.max_members,
-        publish: table.values.publish,
-    })
+    Ok(pattern.clone())
 }
 
 fn access(table: &ParsedTable<RoomRuleDraft>) -> Result<RoomAccess, Problem> {

@@ -141,6 +141,12 @@ impl Loader<'_> {
         let access = self.list("access", keys::ACCESS, tree, |_, _| {});
         let rooms = self.list("room", keys::ROOM, tree, |_, _| {});
 
+        if let Some(tables) = &rooms {
+            check::shadow::rooms(tables, &mut self.problems);
+        }
+        if let Some(tables) = &access {
+            check::shadow::access(tables, &mut self.problems);
+        }
         let listeners = listeners.map(|tables| check::listeners(&tables, &mut self.problems));
         let rooms =
             rooms.map(|tables| check::entries(&tables, &mut self.problems, check::room_rule));

@@ -298,3 +298,122 @@ fn variables_of_client_commands_and_container_runtimes_are_no_errors() {
     ];
     assert_eq!(problems("", &names, Flags::default()), [""; 0]);
 }
+
+#[test]
+fn a_rule_that_an_earlier_one_shadows_is_an_error() {
+    let rooms = |first: &str, second: &str| {
+        let toml = format!("[[room]]\nmatch = '{first}'\n[[room]]\nmatch = '{second}'\n");
+        problems(&toml, &[], Flags::default())
+    };
+    assert_eq!(
+        rooms("*", "staff-*"),
+        [
+            "`room[1].match` in roommq.toml:4 is `staff-*`: no room is left for it, since `room[0].match` in \
+          roommq.toml:2 is `*`, which matches them all, and the first match wins; put this entry before that \
+          one, or remove it"
+        ]
+    );
+    assert_eq!(rooms("staff-*", "staff-{a,b}").len(), 1);
+    assert_eq!(rooms("staff-*", "*"), [""; 0]);
+    assert_eq!(rooms("r[0-4]", "r[3-9]"), [""; 0]);
+
+    let access = |toml: &str| problems(toml, &[], Flags::default()).join("\n");
+    let wide = "[[access]]\ntopics = ['a/#', 'b']\n";
+    for (first, second, shadowed) in [
+        (
+            "publish = 'allow'",
+            "topics = ['a/b']\npublish = 'deny'",
+            true,
+        ),
+        (
+            "publish = 'allow'",
+            "topics = ['a/b', 'c']\npublish = 'deny'",
+            false,
+        ),
+        (
+            "publish = 'allow'",
+            "topics = ['a']\npublish = 'deny'\nsubscribe = 'deny'",
+            false,
+        ),
+        (
+            "subscribe = 'deny'",
+            "topics = ['b']\nsubscribe = 'allow'",
+            true,
+        ),
+        // A filter such as `+/b` is judged by the second one.
+        (
+            "subscribe = 'allow'",
+            "topics = ['a/b']\nsubscribe = 'deny'",
+            false,
+        ),
+        (
+            "publish = 'deny'\nusers = ['al*']",
+            "topics = ['b']\npublish = 'allow'\nusers = ['alice']",
+            true,
+        ),
+        (
+            "publish = 'deny'\nusers = ['al*']",
+            "topics = ['b']\npublish = 'allow'\nusers = ['alice', 'bob']",
+            false,
+        ),
+        (
+            "publish = 'deny'\nusers = ['al*']",
+            "topics = ['b']\npublish = 'allow'",
+            false,
+        ),
+        (
+            "publish = 'deny'",
+            "topics = ['b']\npublish = 'allow'\nusers = ['alice']",
+            true,
+        ),
+    ] {
+        let text = access(&format!("{wide}{first}\n[[access]]\n{second}\n"));
+        assert_eq!(
+            text.contains("decides nothing"),
+            shadowed,
+            "{first}; {second}: {text}"
+        );
+        assert_eq!(
+            text.contains("`access[0]` in roommq.toml:1"),
+            shadowed,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn all_missing_keys_of_an_entry_are_named_at_once() {
+    for (toml, keys) in [
+        (
+            "[[room]]\naccess = 'list'\n",
+            &["room[0].match", "room[0].members"][..],
+        ),
+        (
+            "[[access]]\nusers = ['a']\n",
+            &["access[0].topics", "access[0].publish"],
+        ),
+        (
+            "[[listener]]\ntransport = 'tls'\nclient_certificates = 'required'\nws_path = '/'\n",
+            &[
+                "listener[0].bind",
+                "listener[0].certificate",
+                "listener[0].key",
+                "listener[0].client_ca",
+                "listener[0].ws_path",
+            ],
+        ),
+        (
+            "[[listener]]\ntransport = 'unix'\nbind = '1'\nkey = 'k'\n",
+            &["listener[0].path", "listener[0].bind", "listener[0].key"],
+        ),
+    ] {
+        let text = problems(toml, &[], Flags::default());
+        assert_eq!(text.len(), keys.len(), "{text:?}");
+        for key in keys {
+            assert!(
+                text.iter().any(|line| line.contains(&format!("`{key}`"))),
+                "{key}: {text:?}"
+            );
+        }
+    }
+}

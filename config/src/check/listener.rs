@@ -1,5 +1,6 @@
 //! Checks across the values of a listener, and across listeners.
 
+use super::both;
 use crate::keys::ListenerDraft;
 use crate::layer::LISTEN_VARIABLE;
 use crate::parsed_table::ParsedTable;
@@ -54,7 +55,7 @@ pub(crate) fn listeners(
 fn checked(
     table: &ParsedTable<ListenerDraft>,
     earlier: &[CheckedListener],
-) -> Result<CheckedListener, Problem> {
+) -> Result<CheckedListener, Vec<Problem>> {
     let listener = listener(table)?;
     let (key, value, free) = match &listener.at {
         // Two listeners on port 0 get different ports.
@@ -71,7 +72,7 @@ fn checked(
             "`{}.{key}` in {} is the same; give another {instead}, or take one of them away",
             taken.name, taken.location
         );
-        return Err(table.bad_value(&name, value, hint));
+        return Err(vec![table.bad_value(&name, value, hint)]);
     }
     Ok(CheckedListener {
         listener,
@@ -87,7 +88,7 @@ fn same(one: &Endpoint, other: &Endpoint) -> bool {
     }
 }
 
-fn listener(table: &ParsedTable<ListenerDraft>) -> Result<Listener, Problem> {
+fn listener(table: &ParsedTable<ListenerDraft>) -> Result<Listener, Vec<Problem>> {
     let draft = &table.values;
     let (tls, websocket) = match draft.transport {
         Transport::Tcp | Transport::Unix => (false, false),
@@ -95,7 +96,7 @@ fn listener(table: &ParsedTable<ListenerDraft>) -> Result<Listener, Problem> {
         Transport::Ws => (false, true),
         Transport::Wss => (true, true),
     };
-    let at = endpoint(table)?;
+    let mut problems = Vec::new();
     if !tls {
         let keys = [
             "certificate",
@@ -104,14 +105,18 @@ fn listener(table: &ParsedTable<ListenerDraft>) -> Result<Listener, Problem> {
             "client_certificates",
             "user_from_certificate",
         ];
-        without(table, &keys, "`tls` or `wss`")?;
+        problems.extend(without(table, &keys, "`tls` or `wss`"));
     }
     if !websocket {
-        without(table, &["ws_path", "allowed_origins"], "`ws` or `wss`")?;
+        let keys = ["ws_path", "allowed_origins"];
+        problems.extend(without(table, &keys, "`ws` or `wss`"));
     }
+    let misplaced = problems.is_empty().then_some(()).ok_or(problems);
+    let tls = tls.then(|| encryption(table)).transpose();
+    let ((at, tls), ()) = both(both(endpoint(table), tls), misplaced)?;
     Ok(Listener {
         at,
-        tls: tls.then(|| encryption(table)).transpose()?,
+        tls,
         websocket: websocket.then(|| WebSocket {
             path: draft.ws_path.clone().unwrap_or_else(|| WS_PATH.to_owned()),
             allowed_origins: draft.allowed_origins.clone(),
@@ -121,35 +126,44 @@ fn listener(table: &ParsedTable<ListenerDraft>) -> Result<Listener, Problem> {
     })
 }
 
-fn endpoint(table: &ParsedTable<ListenerDraft>) -> Result<Endpoint, Problem> {
+fn endpoint(table: &ParsedTable<ListenerDraft>) -> Result<Endpoint, Vec<Problem>> {
     let draft = &table.values;
-    if draft.transport == Transport::Unix {
-        without(table, &["bind"], "`tcp`, `tls`, `ws` or `wss`")?;
+    let unix = draft.transport == Transport::Unix;
+    let (keys, transports): (&[&str], _) = if unix {
+        (&["bind"], "`tcp`, `tls`, `ws` or `wss`")
+    } else {
+        (&["path", "mode"], "`unix`")
+    };
+    let mut problems = without(table, keys, transports);
+    let at = if unix {
+        let mode = draft.mode.unwrap_or(SOCKET_MODE);
         let path = draft.path.clone();
-        let hint = r#"write `path = "/run/roommq.sock"`"#;
-        return Ok(Endpoint::Socket {
-            path: path.ok_or_else(|| table.missing("listener.path", hint))?,
-            mode: draft.mode.unwrap_or(SOCKET_MODE),
+        path.map(|path| Endpoint::Socket { path, mode })
+    } else {
+        draft.bind.map(Endpoint::Address)
+    };
+    if at.is_none() {
+        problems.push(if unix {
+            table.missing("listener.path", r#"write `path = "/run/roommq.sock"`"#)
+        } else {
+            table.missing("listener.bind", r#"write `bind = "127.0.0.1:1883"`"#)
         });
     }
-    without(table, &["path", "mode"], "`unix`")?;
-    let hint = r#"write `bind = "127.0.0.1:1883"`"#;
-    let bind = draft
-        .bind
-        .ok_or_else(|| table.missing("listener.bind", hint))?;
-    Ok(Endpoint::Address(bind))
+    at.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
-fn encryption(table: &ParsedTable<ListenerDraft>) -> Result<Tls, Problem> {
+fn encryption(table: &ParsedTable<ListenerDraft>) -> Result<Tls, Vec<Problem>> {
     let draft = &table.values;
-    let certificate = draft.certificate.clone().ok_or_else(|| {
+    let missing = |key: &str, hint: &str| table.missing(&format!("listener.{key}"), hint);
+    let mut problems = Vec::new();
+    if draft.certificate.is_none() {
         let hint = r#"TLS needs `certificate = "server.pem"`, with what leads to its root"#;
-        table.missing("listener.certificate", hint)
-    })?;
-    let key = draft.key.clone().ok_or_else(|| {
+        problems.push(missing("certificate", hint));
+    }
+    if draft.key.is_none() {
         let hint = r#"TLS needs `key = "server.key"`, the private key of the certificate"#;
-        table.missing("listener.key", hint)
-    })?;
+        problems.push(missing("key", hint));
+    }
     let off = draft.client_certificates == ClientCertificates::Off;
     let asks = r#"write `client_certificates = "required"`, or "optional", beside it"#;
     let conflict = |key: &str, text: &str| Problem::Conflict {
@@ -159,40 +173,39 @@ fn encryption(table: &ParsedTable<ListenerDraft>) -> Result<Tls, Problem> {
     match &draft.client_ca {
         None if !off => {
             let hint = r#"clients' certificates need `client_ca = "ca.pem"`, the roots that they must lead to"#;
-            return Err(table.missing("listener.client_ca", hint));
+            problems.push(missing("client_ca", hint));
         }
-        Some(_) if off => return Err(conflict("client_ca", "says nothing alone")),
+        Some(_) if off => problems.push(conflict("client_ca", "says nothing alone")),
         _ => {}
     }
     if off && draft.user_from != UserFrom::Nothing {
         let key = "user_from_certificate";
-        return Err(conflict(key, "needs clients' certificates"));
+        problems.push(conflict(key, "needs clients' certificates"));
     }
-    Ok(Tls {
-        certificate,
-        key,
-        client_ca: draft.client_ca.clone(),
-        client_certificates: draft.client_certificates,
-        user_from: draft.user_from,
-    })
+    match (&draft.certificate, &draft.key) {
+        (Some(certificate), Some(key)) if problems.is_empty() => Ok(Tls {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_ca: draft.client_ca.clone(),
+            client_certificates: draft.client_certificates,
+            user_from: draft.user_from,
+        }),
+        _ => Err(problems),
+    }
 }
 
-/// Checks that none of `keys` is given: they are for other `transports`.
-fn without(
-    table: &ParsedTable<ListenerDraft>,
-    keys: &[&str],
-    transports: &str,
-) -> Result<(), Problem> {
-    for key in keys {
-        if let Some(location) = table.locations.get(format!("listener.{key}").as_str()) {
-            return Err(Problem::Conflict {
-                location: location.clone(),
-                text: format!(
-                    "`{}.{key}` in {location} says nothing here: it belongs to `transport` = {transports}",
-                    table.name
-                ),
-            });
-        }
-    }
-    Ok(())
+/// The problems of those `keys` that are given: they are for other `transports`.
+fn without(table: &ParsedTable<ListenerDraft>, keys: &[&str], transports: &str) -> Vec<Problem> {
+    let given = keys.iter().filter_map(|key| {
+        let location = table.locations.get(format!("listener.{key}").as_str())?;
+        Some((key, location))
+    });
+    let problem = |(key, location): (&&str, &Location)| Problem::Conflict {
+        location: location.clone(),
+        text: format!(
+            "`{}.{key}` in {location} says nothing here: it belongs to `transport` = {transports}",
+            table.name
+        ),
+    };
+    given.map(problem).collect()
 }

@@ -13,6 +13,7 @@
 
 pub(crate) mod address;
 pub(crate) mod filters;
+pub(crate) mod glob;
 pub(crate) mod level;
 pub(crate) mod mode;
 pub(crate) mod number;
