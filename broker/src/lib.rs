@@ -61,4 +61,4 @@ use roommq_mqtt::session;
 pub use lane::QUIET_TARGETS;
 pub use listener::{BindError, check_listeners};
 pub use server::{Options, Server, StartError};
-pub use transport::{ListenAddress, TlsError};
+pub use transport::{ListenAddress, TlsError, key_fault};

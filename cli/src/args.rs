@@ -11,9 +11,22 @@ use crate::who::WhoArgs;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+/// Version and commit.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")");
+
+/// The same, and what the server speaks.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("BUILD_COMMIT"),
+    ")\nprotocols: MQTT 5.0, MQTT 3.1.1, MQTT 3.1\n",
+    "transports: TCP, TLS 1.3, TLS 1.2, WebSocket, Unix sockets, PROXY protocol v1 and v2\n",
+    "logins: password, SCRAM-SHA-256, client certificates",
+);
+
 /// An MQTT broker in which rooms/NAME is a room. Without a command: serve.
 #[derive(Debug, Parser)]
-#[command(name = "roommq", version, disable_help_subcommand = true)]
+#[command(name = "roommq", version = VERSION, long_version = LONG_VERSION)]
 pub struct Cli {
     /// The command.
     #[command(subcommand)]

@@ -33,8 +33,9 @@ pub use serve::start;
 
 use args::Command;
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use config_command::ConfigCommand;
+use options::ServeArgs;
 use roommq_config::{ConfigError, Location, Problem, Sources};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -94,8 +95,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout();
     let mut good = true;
     match cli.command {
-        None => good = serve::run(&cli.serve, json, &mut out)?,
-        Some(Command::Serve(args)) => good = serve::run(&args, json, &mut out)?,
+        None => good = serve_or_check(&cli.serve, json, &mut out)?,
+        Some(Command::Serve(args)) => good = serve_or_check(&args, json, &mut out)?,
         Some(Command::Join(join)) => join::run(&join, json)?,
         Some(Command::Send(send)) => send::run(&send, json, &mut out)?,
         Some(Command::Who(who)) => who::run(&who, json, &mut out)?,
@@ -122,6 +123,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Returns whether a dry run has found no problem.
+fn serve_or_check(args: &ServeArgs, json: bool, out: &mut impl Write) -> anyhow::Result<bool> {
+    if args.dry_run {
+        return config_command::check(&args.settings.sources(), json, out);
+    }
+    serve::run(&args.settings, json).map(|()| true)
+}
+
 /// The error and its causes in one line. A cause whose text is already in the line is left out.
 fn one_line(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |line, cause| {
@@ -144,8 +153,31 @@ fn usage(error: &clap::Error) -> ExitCode {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         text.insert_str(0, "a command is missing\n\n");
     }
+    if let Some(tip) = tip(error) {
+        text.insert_str(text.find("\n\n").unwrap_or(text.len()), tip);
+    }
     say(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     WRONG_USAGE.into()
+}
+
+/// What to write instead of an option that other programs have.
+fn tip(error: &clap::Error) -> Option<&'static str> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    Some(match option.as_str() {
+        "--port" | "-p" | "--host" | "--bind" | "--address" => {
+            "\n\n  tip: the server takes `--listen 127.0.0.1:PORT`, and clients take `--server HOST:PORT`"
+        }
+        "-c" => "\n\n  tip: write `--config FILE`",
+        "-u" => "\n\n  tip: write `--user NAME`",
+        "-P" | "--pw" | "--password" => "\n\n  tip: write `--password-file FILE`",
+        "-v" | "--verbose" => "\n\n  tip: write `--log-level debug`",
+        "-d" | "--daemon" => {
+            "\n\n  tip: the server runs in the foreground; let a service manager start it"
+        }
+        _ => return None,
+    })
 }
 
 /// Writes one report to stderr. An error of stderr is ignored, and a pipe that nobody reads delays the

@@ -1,16 +1,15 @@
 //! `roommq serve`: connects settings, users, the bridge and the broker.
 
 use crate::bind_error;
-use crate::config_command;
 use crate::log_writer::LogWriter;
 use crate::logging;
-use crate::options::ServeArgs;
+use crate::options::SettingsArgs;
 use crate::signals::{SignalAction, Signals};
 use anyhow::{Context, anyhow, bail};
-use roommq_bridge::{Bridge, Users};
+use roommq_bridge::{Bridge, Users, UsersError};
 use roommq_broker::policy::Policy;
 use roommq_broker::{ListenAddress, Options, Server, StartError};
-use roommq_config::Settings;
+use roommq_config::{Settings, UserFrom};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::io::Write;
@@ -29,11 +28,7 @@ const LAST_LINES_TIME: Duration = Duration::from_secs(1);
 /// # Errors
 /// The users file cannot be read, or a listener cannot be opened.
 pub fn start(settings: &Settings) -> anyhow::Result<Server> {
-    let users = match &settings.auth.users_file {
-        None => Users::default(),
-        Some(file) => roommq_bridge::load_users(file)?,
-    };
-    let bridge = Bridge::new(settings, users);
+    let bridge = Bridge::new(settings, load_users(settings)?);
     let options = Options {
         listeners: settings.listeners.clone(),
         limits: settings.limits.clone(),
@@ -47,17 +42,31 @@ pub fn start(settings: &Settings) -> anyhow::Result<Server> {
     })
 }
 
-/// Returns whether the settings are good: a dry run writes to `out` what is wrong with them.
-pub(crate) fn run(args: &ServeArgs, json: bool, out: &mut impl Write) -> anyhow::Result<bool> {
-    let sources = args.settings.sources();
-    if args.dry_run {
-        return config_command::check(&sources, json, out);
+/// The users of the settings. Logs a warning if nobody could connect.
+pub(crate) fn load_users(settings: &Settings) -> Result<Users, UsersError> {
+    let Some(file) = &settings.auth.users_file else {
+        return Ok(Users::default());
+    };
+    let users = roommq_bridge::load_users(file)?;
+    let tls = settings.listeners.iter().filter_map(|one| one.tls.as_ref());
+    let by_certificate = tls
+        .map(|tls| tls.user_from)
+        .any(|from| from != UserFrom::Nothing);
+    if users.count() == 0 && !settings.auth.anonymous && !by_certificate {
+        let path = file.display();
+        tracing::warn!(
+            "nobody can connect: the users file {path} has no users: roommq passwd {path} NAME"
+        );
     }
-    let settings = roommq_config::load(&sources)?.settings;
+    Ok(users)
+}
+
+pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
+    let settings = roommq_config::load(&source.sources())?.settings;
     let log = logging::start(&settings.log)?;
     let ended = serve(&settings, &log, json);
     log.flush(LAST_LINES_TIME);
-    ended.map(|()| true)
+    ended
 }
 
 /// Serves until a signal ends the process.

@@ -13,12 +13,15 @@ use crate::problem::{Location, Problem};
 use crate::settings::{NamePattern, RoomAccess, RoomRule, Settings, UserFrom};
 use crate::value::word::RoomAccessWord;
 
+/// A value, or all that is wrong with it.
+pub(crate) type Checked<T> = Result<T, Vec<Problem>>;
+
 /// Checks the entries of a list in order. `check` gets the good ones before the entry, and reports all
 /// problems of the entry at once.
 pub(crate) fn entries<D, T>(
     tables: &[ParsedTable<D>],
     problems: &mut Vec<Problem>,
-    check: fn(&ParsedTable<D>, &[T]) -> Result<T, Vec<Problem>>,
+    check: fn(&ParsedTable<D>, &[T]) -> Checked<T>,
 ) -> Vec<T> {
     let mut checked = Vec::new();
     for table in tables {
@@ -31,10 +34,7 @@ pub(crate) fn entries<D, T>(
 }
 
 /// Both values, or the problems of both.
-pub(crate) fn both<A, B>(
-    one: Result<A, Vec<Problem>>,
-    other: Result<B, Vec<Problem>>,
-) -> Result<(A, B), Vec<Problem>> {
+pub(crate) fn both<A, B>(one: Checked<A>, other: Checked<B>) -> Checked<(A, B)> {
     match (one, other) {
         (Ok(one), Ok(other)) => Ok((one, other)),
         (one, other) => {
@@ -48,7 +48,7 @@ pub(crate) fn both<A, B>(
 pub(crate) fn room_rule(
     table: &ParsedTable<RoomRuleDraft>,
     earlier: &[RoomRule],
-) -> Result<RoomRule, Vec<Problem>> {
+) -> Checked<RoomRule> {
     let (pattern, access) = both(
         own_pattern(table, earlier).map_err(|problem| vec![problem]),
         access(table).map_err(|problem| vec![problem]),
@@ -132,12 +132,29 @@ pub(crate) fn auth(
         tls.is_some_and(|tls| tls.user_from != UserFrom::Nothing)
     });
     if !auth.anonymous && auth.users_file.is_none() && !by_certificate {
-        problems.push(Problem::Missing {
-            key: "auth.users_file".to_owned(),
-            hint: "with `anonymous = false` nobody could connect; write \
-                     `users_file = \"users.toml\"` under `[auth]`, made by `roommq passwd`"
-                .to_owned(),
-            location,
+        let made = "made by `roommq passwd`";
+        problems.push(match &location {
+            Location::Flag(flag) => Problem::Conflict {
+                text: format!(
+                    "with `{flag} false` nobody could connect: add `--users-file users.toml`, {made}"
+                ),
+                location,
+            },
+            Location::Environment(name) => Problem::Conflict {
+                text: format!(
+                    "with {name}=false nobody could connect: set {}=users.toml, {made}",
+                    crate::keys::variable("auth.users_file")
+                ),
+                location,
+            },
+            _ => Problem::Missing {
+                key: "auth.users_file".to_owned(),
+                hint: format!(
+                    "with `anonymous = false` nobody could connect; write `users_file = \"users.toml\"` under \
+                     `[auth]`, {made}"
+                ),
+                location,
+            },
         });
     }
 }

@@ -134,7 +134,7 @@ fn wrong_variables() {
         (
             "ROOMMQ__AUTH__ANONYMOUS",
             "false",
-            "`auth.users_file` is missing in ROOMMQ__AUTH__ANONYMOUS",
+            "with ROOMMQ__AUTH__ANONYMOUS=false nobody could connect",
         ),
         (
             "ROOMMQ__LANES__COUNT",
@@ -197,7 +197,7 @@ fn nobody_could_connect() {
     let told = problems("", &[], flags);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(
-        told[0].contains("`auth.users_file` is missing in --anonymous"),
+        told[0].contains("with `--anonymous false` nobody could connect"),
         "{}",
         told[0]
     );
@@ -378,6 +378,38 @@ fn a_rule_that_an_earlier_one_shadows_is_an_error() {
             shadowed,
             "{text}"
         );
+    }
+}
+
+#[test]
+fn the_text_names_what_was_written_flag_variable_or_key() {
+    let flags = |anonymous| Flags {
+        anonymous,
+        ..Flags::default()
+    };
+    for (toml, environment, flag, text) in [
+        (
+            "",
+            &[][..],
+            Some(false),
+            "with `--anonymous false` nobody could connect: add `--users-file users.toml`",
+        ),
+        (
+            "",
+            &[("ROOMMQ__AUTH__ANONYMOUS", "false")],
+            None,
+            "with ROOMMQ__AUTH__ANONYMOUS=false nobody could connect: set ROOMMQ__AUTH__USERS_FILE=users.toml",
+        ),
+        (
+            "[auth]\nanonymous = false\n",
+            &[],
+            None,
+            "with `anonymous = false` nobody could connect; write `users_file",
+        ),
+    ] {
+        let told = problems(toml, environment, flags(flag));
+        assert_eq!(told.len(), 1);
+        assert!(told[0].contains(text), "{told:?}");
     }
 }
 

@@ -1,16 +1,15 @@
 //! Checks of `[[access]]`.
 
-use super::both;
+use super::{Checked, both};
 use crate::keys::AccessRuleDraft;
 use crate::parsed_table::ParsedTable;
-use crate::problem::Problem;
 use crate::settings::AccessRule;
 
 /// Checks that a rule has topic filters and a permission.
 pub(crate) fn access_rule(
     table: &ParsedTable<AccessRuleDraft>,
     _: &[AccessRule],
-) -> Result<AccessRule, Vec<Problem>> {
+) -> Checked<AccessRule> {
     let draft = &table.values;
     let topics = draft
         .topics

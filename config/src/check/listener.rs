@@ -1,6 +1,6 @@
 //! Checks across the values of a listener, and across listeners.
 
-use super::both;
+use super::{Checked, both};
 use crate::keys::ListenerDraft;
 use crate::layer::LISTEN_VARIABLE;
 use crate::parsed_table::ParsedTable;
@@ -55,7 +55,7 @@ pub(crate) fn listeners(
 fn checked(
     table: &ParsedTable<ListenerDraft>,
     earlier: &[CheckedListener],
-) -> Result<CheckedListener, Vec<Problem>> {
+) -> Checked<CheckedListener> {
     let listener = listener(table)?;
     let (key, value, free) = match &listener.at {
         // Two listeners on port 0 get different ports.
@@ -88,7 +88,7 @@ fn same(one: &Endpoint, other: &Endpoint) -> bool {
     }
 }
 
-fn listener(table: &ParsedTable<ListenerDraft>) -> Result<Listener, Vec<Problem>> {
+fn listener(table: &ParsedTable<ListenerDraft>) -> Checked<Listener> {
     let draft = &table.values;
     let (tls, websocket) = match draft.transport {
         Transport::Tcp | Transport::Unix => (false, false),
@@ -126,7 +126,7 @@ fn listener(table: &ParsedTable<ListenerDraft>) -> Result<Listener, Vec<Problem>
     })
 }
 
-fn endpoint(table: &ParsedTable<ListenerDraft>) -> Result<Endpoint, Vec<Problem>> {
+fn endpoint(table: &ParsedTable<ListenerDraft>) -> Checked<Endpoint> {
     let draft = &table.values;
     let unix = draft.transport == Transport::Unix;
     let (keys, transports): (&[&str], _) = if unix {
@@ -152,7 +152,7 @@ fn endpoint(table: &ParsedTable<ListenerDraft>) -> Result<Endpoint, Vec<Problem>
     at.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
-fn encryption(table: &ParsedTable<ListenerDraft>) -> Result<Tls, Vec<Problem>> {
+fn encryption(table: &ParsedTable<ListenerDraft>) -> Checked<Tls> {
     let draft = &table.values;
     let missing = |key: &str, hint: &str| table.missing(&format!("listener.{key}"), hint);
     let mut problems = Vec::new();

@@ -101,7 +101,8 @@ fn decides_before(
         && filters.any(|filter| {
             // Without a usable client id an `allow` with `%c` applies to nobody.
             let named = filter.contains("%c") && first == Permission::Allow;
-            !named && !(wider && filter != "#") && covers_topics(filter, topic)
+            let leaves_some = wider && filter != "#";
+            !(named || leaves_some) && covers_topics(filter, topic)
         })
 }
 

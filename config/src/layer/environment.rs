@@ -103,9 +103,8 @@ fn right_variable(rest: &str) -> Option<String> {
     let section = keys::section(key);
     match keys::shape(section)? {
         SectionKind::Table if key.contains('.') => Some(keys::variable(key)),
-        SectionKind::Table => None,
         SectionKind::List if section == "listener" => Some(LISTEN_VARIABLE.to_owned()),
-        SectionKind::List => None,
+        SectionKind::Table | SectionKind::List => None,
     }
 }
 

@@ -9,8 +9,25 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Vec<String>, Hint> {
     let ValueKind::Array(items) = value else {
         return Err(wanted());
     };
-    let origins = items.iter().map(|item| text(&item.kind).and_then(origin));
-    origins.collect::<Option<_>>().ok_or_else(wanted)
+    let origin = |item: &config::Value| {
+        let given = text(&item.kind).ok_or_else(wanted)?;
+        origin(given).ok_or_else(|| match given.split_once("://") {
+            Some((scheme, rest)) if rest.contains('/') => {
+                let host = rest.split('/').next().unwrap_or_default();
+                format!(
+                    "an origin has no path and no slash at its end: write \"{scheme}://{host}\""
+                )
+            }
+            Some((_, rest)) if rest.contains('*') => {
+                "an origin has no wildcard: list each one, or leave the key out for all".to_owned()
+            }
+            None if !given.is_empty() => {
+                format!("an origin begins with its scheme: write \"https://{given}\"")
+            }
+            _ => wanted(),
+        })
+    };
+    items.iter().map(origin).collect()
 }
 
 /// Scheme, host and port without a path; or `null`, which a page without an origin sends.
@@ -71,6 +88,20 @@ mod tests {
         ];
         for (text, wanted) in table {
             assert_eq!(origin(text).as_deref(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_origin_is_told_what_is_wrong() {
+        for (wrong, part) in [
+            ("https://example.org/", "write \"https://example.org\""),
+            ("https://example.org/chat", "write \"https://example.org\""),
+            ("https://*.example.org", "no wildcard"),
+            ("example.org", "write \"https://example.org\""),
+            ("", "give a list of origins"),
+        ] {
+            let told = read(&ValueKind::from(vec![wrong]), ());
+            assert!(told.is_err_and(|told| told.contains(part)), "{wrong}");
         }
     }
 

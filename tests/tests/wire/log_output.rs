@@ -157,7 +157,7 @@ fn dropped_log_lines_are_counted() {
     let mut client = Connect::v311("c").to(server.address);
     let topic = format!("rooms/{}", "x".repeat(60_000));
     for _ in 0..200 {
-        client.publish(&Message::new(&*topic, "x").qos(1));
+        client.publish(&Message::new(&topic, "x").qos(1));
     }
     let lines = BufReader::new(reader).lines().map_while(Result::ok);
     let (sender, found) = mpsc::sync_channel(1);

@@ -1,5 +1,6 @@
 //! The files of a listener's TLS, read into a configuration for rustls.
 
+use super::key_fault::key_fault;
 use roommq_config::ClientCertificates;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use tokio_rustls::rustls::{Error, RootCertStore, ServerConfig};
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read, or holds something else.
-    #[error("{}: {error}; give a PEM file with {wanted}", path.display())]
+    #[error("{}: {error}; {}", path.display(), cure(error, wanted))]
     File {
         /// The file.
         path: PathBuf,
@@ -24,6 +25,14 @@ pub enum TlsError {
         wanted: &'static str,
         /// The error of the system or of the parser.
         error: String,
+    },
+    /// The private key is encrypted, or on a curve that is not supported.
+    #[error("{}: {fault}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The text.
+        fault: String,
     },
     /// Certificate and key do not belong together, or are of an unsupported kind.
     #[error("{} with {}: {}", certificate.display(), key.display(), of_pair(error))]
@@ -46,6 +55,24 @@ pub enum TlsError {
     /// Any other error of rustls, such as a system without random numbers.
     #[error("TLS: {0}")]
     Library(#[from] Error),
+}
+
+fn cure(error: &str, wanted: &str) -> String {
+    if error.starts_with("Permission denied") {
+        "let the user that runs roommq read it".to_owned()
+    } else {
+        format!("give a PEM file with {wanted}")
+    }
+}
+
+/// Whoever reads the key can pretend to be the server. A group may read it, as on Debian.
+fn warn_if_readable_by_others(key: &Path) {
+    if std::fs::metadata(key).is_ok_and(|file| file.mode() & 0o004 != 0) {
+        let path = key.display();
+        tracing::warn!(
+            "every user of this machine may read the private key {path}: chmod o-rwx {path}"
+        );
+    }
 }
 
 fn of_pair(error: &Error) -> String {
@@ -85,6 +112,11 @@ pub(super) fn server_config(files: &roommq_config::Tls) -> Result<ServerConfig, 
     };
     let wanted = "the server's certificate and what leads to its root";
     let chain = certificates(&files.certificate, wanted)?;
+    if let Some(fault) = key_fault(&files.key) {
+        let path = files.key.clone();
+        return Err(TlsError::Key { path, fault });
+    }
+    warn_if_readable_by_others(&files.key);
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| unusable(&files.key, "private key", "a private key", &error))?;
     let mut config = builder

@@ -3,9 +3,11 @@
 
 mod certificate_user;
 mod files;
+mod key_fault;
 
 pub(crate) use certificate_user::CertificateUserError;
 pub use files::TlsError;
+pub use key_fault::key_fault;
 
 use super::link::FramedStream;
 use certificate_user::certificate_user;
