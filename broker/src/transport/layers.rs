@@ -1,6 +1,6 @@
 //! The layers between a socket and MQTT, established one after the other, and the listener that has them.
 
-use super::link::Link;
+use super::link::{FramedStream, Link};
 use super::listen_address::ListenAddress;
 use super::proxy;
 use super::spoken::Spoken;
@@ -15,7 +15,6 @@ use roommq_config::WebSocket;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 /// An accepted socket. It carries bytes in order and without loss, in both directions [3.1.1 MQTT-7.1.1-1, 5.0 MQTT-4.2-1].
@@ -157,7 +156,7 @@ impl TransportLayers {
         unframed: impl FnOnce(S) -> (Link, Outlet),
     ) -> Result<EstablishedTransport, TransportError>
     where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        S: FramedStream + 'static,
     {
         let halves = match &self.websocket {
             None => unframed(stream),
