@@ -160,10 +160,11 @@ impl Policy for Bridge {
         now: u64,
         wall: WallTime,
     ) -> Option<Notice> {
-        let (Attempt::Subscribe(name) | Attempt::Publish(name)) = attempt;
-        let key = inbox_error::error_key(&who.user, name, refusal.code);
-        let admitted = self.errors.lock().admit(key, now).is_some();
-        admitted.then(|| inbox_error::error(&who.user, attempt, refusal, wall))
+        let key = inbox_error::error_key(&who.user, attempt, refusal.code);
+        let refused = self.errors.lock().admit(key, now)?;
+        let suppressed = refused.saturating_sub(1);
+        let error = inbox_error::error(&who.user, attempt, refusal, suppressed, wall);
+        Some(error)
     }
 }
 
