@@ -124,7 +124,7 @@ impl Policy for Bridge {
     }
 
     fn response_information(&self, who: &Principal) -> Option<String> {
-        Some(topics::inbox_reply(&who.user))
+        Some(topics::inbox_response(&who.user))
     }
 
     fn resolve(&self, who: &Principal, filter: &TopicFilter) -> TopicFilter {

@@ -1,7 +1,7 @@
 //! `inbox/me`, and messages from user to user.
 
 use roommq_tests::broker::Broker;
-use roommq_tests::wire::{BOTH, Connect, Message, Packet};
+use roommq_tests::wire::{BOTH, Connect, Message, Packet, Value, property};
 
 #[test]
 fn inbox_me_is_the_users_own_inbox() {
@@ -124,4 +124,39 @@ fn a_refused_publish_is_reported_after_a_refused_subscribe_and_suppressed_ones_a
         }
         assert!(started.elapsed() < roommq_tests::PATIENCE);
     }
+}
+
+#[test]
+fn others_answer_to_the_topic_of_the_response_information() {
+    let server = Broker::start();
+    let connect =
+        Connect::v5("asker").property(property::REQUEST_RESPONSE_INFORMATION, Value::Byte(1));
+    let (mut asker, connack) = connect.attempt(server.address());
+    let Packet::ConnAck { properties, .. } = connack else {
+        panic!("{connack:?}");
+    };
+    let place = properties.text(property::RESPONSE_INFORMATION);
+    let place = place.unwrap().to_owned();
+    asker.subscribe("inbox/me/#", 1);
+    for version in BOTH {
+        let mut answerer = Connect::new(version, "answerer").to(server.address());
+        for topic in [place.clone(), format!("{place}/7")] {
+            assert_eq!(
+                answerer.publish(&Message::new(&topic, "42").qos(1)).0 & 0x80,
+                0
+            );
+            let got = asker.message();
+            assert_eq!(got.text(), "42");
+            assert_eq!(got.topic, topic.replace("~asker", "me"));
+        }
+        let retained = answerer
+            .publish(&Message::new(&place, "kept").qos(1).retained())
+            .0;
+        assert_eq!(retained & 0x80, 0);
+        asker.message();
+    }
+    let mut later = Connect::v5("asker").to(server.address());
+    later.subscribe("inbox/me/#", 0);
+    later.publish(&Message::new("inbox/me/response", "end"));
+    assert_eq!(later.messages_until("end"), [], "inboxes keep nothing");
 }
