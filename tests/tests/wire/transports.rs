@@ -154,7 +154,9 @@ fn every_transport_delivers_the_last_packet_before_a_close() {
 /// The server stops and closes a client that does not read. Other clients do not notice.
 #[test]
 fn every_transport_stops_a_slow_reader() {
-    let all = Everywhere::start("[limits]\nwrite_stall = '1s'\noutbox_bytes = 262144\n");
+    let all = Everywhere::start(
+        "[limits]\nwrite_stall = '1s'\noutbox_bytes = 262144\npacket_bytes = 131072\n",
+    );
     let bystanders = crate::hostile::Bystanders::talking(all.server.place(0));
     let mut speaker = Connect::v5("sender").to(all.server.place(0));
     for transport in TRANSPORTS {
