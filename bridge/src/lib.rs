@@ -1,8 +1,8 @@
 //! Rooms on top of the broker: authorization, membership, presence and notices.
 //!
 //! The crate implements two traits of the broker. The broker asks [`Policy`] before it appends an
-//! entry, and [`LaneHooks`] in the order of a lane. Only `credentials`, `random` and `users` use a
-//! runtime, the operating system or files.
+//! entry, and [`LaneHooks`] in the order of a lane. Only `credentials`, `random`,
+//! `users` and `locked_file` use a runtime, the operating system or files.
 //!
 //! The folder `rooms` knows only rooms, and no settings, users or locks.
 
@@ -11,6 +11,7 @@ mod authorize;
 mod credentials;
 mod filters;
 mod inbox_error;
+mod locked_file;
 mod login;
 mod random;
 mod rules;

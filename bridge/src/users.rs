@@ -14,6 +14,7 @@
 //! of them only. From `decoy_key` the server makes SCRAM challenges for names that are not in the
 //! file, so that a client cannot tell them from users.
 
+use crate::locked_file::LockedFile;
 use crate::random::random_bytes;
 use crate::scram::{self, DecoyKey, Verifier};
 use argon2::password_hash::phc::PasswordHash;
@@ -23,7 +24,6 @@ use base64ct::{Base64, Encoding as _};
 use roommq_rooms::topics;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The most bytes of a password in a CONNECT (3.1.3.6).
@@ -225,7 +225,8 @@ fn bad_entry(path: &Path, key: String, what: impl Into<String>) -> UsersError {
 /// Sets the password of `user` in the users file at `path`.
 ///
 /// The function makes the file, or replaces it as a whole: a reader sees either the old file or the
-/// new one. Only the owner may read the new file. Other entries stay, comments do not.
+/// new one. The file keeps its owner, group and mode; only its owner may read one that is new. Other
+/// entries stay, comments do not. Calls at one time, of other processes too, wait for each other.
 ///
 /// `iterations` are those of SCRAM-SHA-256, at least 4,096. None: the user can log in only by
 /// password.
@@ -243,33 +244,36 @@ pub fn set_password(
     if !(1..=PASSWORD_BYTES).contains(&password.len()) {
         return Err(UsersError::Password(password.len()));
     }
-    let mut file = match std::fs::read_to_string(path) {
-        Ok(text) => parse(path, &text)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => UsersFile::default(),
-        Err(source) => {
-            let path = path.to_owned();
-            return Err(UsersError::Read { path, source });
-        }
-    };
+    // Before the file is locked, since they take long.
     let hash: PasswordHash = Argon2::default()
         .hash_password(password.as_bytes())
         .map_err(UsersError::Hashing)?;
-    file.users.insert(user.to_owned(), hash.to_string());
-    match iterations {
-        None => drop(file.scram.remove(user)),
-        Some(iterations) => {
-            let verifier = verifier(user, password, iterations)?;
-            file.scram.insert(user.to_owned(), verifier.to_string());
-            if file.decoy_key.is_none() {
+    let verifier = iterations
+        .map(|iterations| verifier(user, password, iterations))
+        .transpose()?;
+    let file = |source| UsersError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let locked = LockedFile::open(path).map_err(file)?;
+    let read = locked.read().map_err(|source| UsersError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut users = read.map_or_else(|| Ok(UsersFile::default()), |text| parse(path, &text))?;
+    users.users.insert(user.to_owned(), hash.to_string());
+    match verifier {
+        None => drop(users.scram.remove(user)),
+        Some(verifier) => {
+            users.scram.insert(user.to_owned(), verifier.to_string());
+            if users.decoy_key.is_none() {
                 let key = random_bytes::<32>().map_err(UsersError::NoRandomBytes)?;
-                file.decoy_key = Some(Base64::encode_string(&key));
+                users.decoy_key = Some(Base64::encode_string(&key));
             }
         }
     }
-    write(path, &file).map_err(|source| UsersError::Write {
-        path: path.to_owned(),
-        source,
-    })
+    let text = toml::to_string(&users).map_err(|error| file(std::io::Error::other(error)))?;
+    locked.replace(&[HEADER, &text].concat()).map_err(file)
 }
 
 fn verifier(user: &str, password: &str, iterations: u32) -> Result<Verifier, UsersError> {
@@ -309,27 +313,6 @@ fn is_usable(hash: &PasswordHash) -> bool {
         && hash.salt.is_some()
         && hash.hash.is_some()
         && Params::try_from(hash).is_ok()
-}
-
-fn write(path: &Path, file: &UsersFile) -> std::io::Result<()> {
-    let text = toml::to_string(file).map_err(std::io::Error::other)?;
-    // Follows a link to the file itself, so that the link stays.
-    let target = match path.canonicalize() {
-        Ok(target) => target,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => path.to_owned(),
-        Err(error) => return Err(error),
-    };
-    let folder = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // Made with mode 0600, and in the same folder: a rename does not cross file systems.
-    let mut new = tempfile::NamedTempFile::new_in(folder)?;
-    new.write_all(HEADER.as_bytes())?;
-    new.write_all(text.as_bytes())?;
-    new.as_file().sync_all()?;
-    new.persist(&target)?;
-    Ok(())
 }
 
 #[cfg(unix)]

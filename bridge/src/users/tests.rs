@@ -102,7 +102,7 @@ fn nobodys_hash_costs_as_much_as_a_users() {
 
 #[cfg(unix)]
 #[test]
-fn only_the_owner_reads_the_file_and_no_temporary_file_is_left() {
+fn the_file_keeps_its_mode_and_no_temporary_file_is_left() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = folder();
     let path = folder.path().join("users.toml");
@@ -112,7 +112,7 @@ fn only_the_owner_reads_the_file_and_no_temporary_file_is_left() {
     std::os::unix::fs::symlink(&path, &link).unwrap();
     set_password(&link, "al", "x", SCRAM).unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(mode & 0o777, 0o644);
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }

@@ -16,6 +16,7 @@ mod listeners;
 mod log_output;
 mod offline_sessions;
 mod outbound;
+mod passwd;
 mod payload_format;
 mod presence;
 mod proxy;
