@@ -13,13 +13,14 @@ mod filters;
 mod inbox_error;
 mod locked_file;
 mod login;
+mod mosquitto_hash;
 mod random;
 mod rules;
 mod scram;
 mod users;
 
 pub use roommq_rooms::{EventKind, PresenceState, RoomEvent, RoomInfo, RosterEntry, topics};
-pub use users::{Users, UsersError, load_users, set_password};
+pub use users::{Imported, Users, UsersError, import_passwords, load_users, set_password};
 
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;

@@ -5,7 +5,7 @@
 //! ```toml
 //! decoy_key = "<32 bytes in base64>"
 //! [users]
-//! alice = "<argon2 PHC string>"
+//! alice = "<argon2 PHC string, or a hash of mosquitto>"
 //! [scram]
 //! alice = "SCRAM-SHA-256$…"
 //! ```
@@ -15,16 +15,19 @@
 //! file, so that a client cannot tell them from users.
 
 use crate::locked_file::LockedFile;
+use crate::mosquitto_hash::MosquittoHash;
 use crate::random::random_bytes;
 use crate::scram::{self, DecoyKey, Verifier};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Argon2, Params};
 use base64ct::{Base64, Encoding as _};
+use parking_lot::Mutex;
 use roommq_rooms::topics;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The most bytes of a password in a CONNECT (3.1.3.6).
 const PASSWORD_BYTES: usize = 65_535;
@@ -39,9 +42,32 @@ const HEADER: &str = "\
 /// Users, and what is stored of their passwords.
 #[derive(Clone, Default)]
 pub struct Users {
-    hashes: HashMap<String, PasswordHash>,
+    hashes: HashMap<String, StoredHash>,
     verifiers: HashMap<String, Verifier>,
     decoy: Option<DecoyKey>,
+    /// The file, to replace hashes of mosquitto in. Empty: there is none.
+    file: PathBuf,
+    /// Users whose hash was replaced, or could not be: it is tried once.
+    replaced: Arc<Mutex<HashSet<String>>>,
+}
+
+/// A hash in a users file.
+#[derive(Clone)]
+enum StoredHash {
+    /// Made by `roommq passwd`, and by mosquitto from 2.1 on.
+    Argon2(PasswordHash),
+    /// Made by older versions of mosquitto.
+    Mosquitto(MosquittoHash),
+}
+
+impl StoredHash {
+    /// None: the text is no usable hash.
+    fn read(text: &str) -> Option<StoredHash> {
+        let argon2 = PasswordHash::new(text).ok().filter(is_usable);
+        argon2
+            .map(StoredHash::Argon2)
+            .or_else(|| text.parse().ok().map(StoredHash::Mosquitto))
+    }
 }
 
 /// A problem with a users file, or with a password to write to it.
@@ -80,6 +106,16 @@ pub enum UsersError {
         path: PathBuf,
         /// The key of the entry.
         key: String,
+        /// The reason. It contains no value of the file.
+        what: String,
+    },
+    /// A line of mosquitto's password file.
+    #[error("{}, line {line}: {what}", path.display())]
+    Import {
+        /// The password file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
         /// The reason. It contains no value of the file.
         what: String,
     },
@@ -137,22 +173,61 @@ impl Users {
     }
 
     /// Whether `password` is the password of `user`. It takes tens of milliseconds of a core, as
-    /// long for an unknown user.
+    /// long for an unknown user. A hash of mosquitto is replaced in the file if the password is right.
     pub(crate) fn verify(&self, user: &str, password: &[u8]) -> bool {
-        let verified = |hash: &PasswordHash| {
-            let argon2 = Argon2::default();
-            argon2.verify_password(password, hash).is_ok()
-        };
-        if let Some(hash) = self.hashes.get(user) {
-            return verified(hash);
+        match self.hashes.get(user) {
+            Some(StoredHash::Argon2(hash)) => verified(hash, password),
+            Some(StoredHash::Mosquitto(hash)) => {
+                self.spend_a_check(password);
+                let right = hash.verify(password);
+                if right && self.replaced.lock().insert(user.to_owned()) {
+                    self.replace(user, &hash.text, password);
+                }
+                right
+            }
+            None => {
+                self.spend_a_check(password);
+                false
+            }
         }
-        // A check as costly as that of a user. All users' hashes cost the same.
-        let nobodys = PasswordHash::new(NOBODYS).ok();
-        if let Some(hash) = self.hashes.values().next().or(nobodys.as_ref()) {
-            std::hint::black_box(verified(hash));
-        }
-        false
     }
+
+    /// A check as costly as that of a user. All argon2 hashes cost the same.
+    fn spend_a_check(&self, password: &[u8]) {
+        let argon2 = self.hashes.values().find_map(|stored| match stored {
+            StoredHash::Argon2(hash) => Some(hash),
+            StoredHash::Mosquitto(_) => None,
+        });
+        let nobodys = PasswordHash::new(NOBODYS).ok();
+        if let Some(hash) = argon2.or(nobodys.as_ref()) {
+            std::hint::black_box(verified(hash, password));
+        }
+    }
+
+    /// Replaces the hash `old` in the file, unless the file has another one by now.
+    fn replace(&self, user: &str, old: &str, password: &[u8]) {
+        let path = &self.file;
+        let new = Argon2::default().hash_password(password);
+        let new = new.map_err(UsersError::Hashing);
+        let replaced = new.and_then(|new| {
+            change(path, |file| {
+                if let Some(stored) = file.users.get_mut(user).filter(|stored| *stored == old) {
+                    *stored = new.to_string();
+                }
+                Ok(())
+            })
+        });
+        match replaced {
+            Ok(()) => tracing::info!(user, "mosquitto's password hash was replaced"),
+            Err(error) => {
+                tracing::warn!(user, %error, "mosquitto's password hash could not be replaced; it still works");
+            }
+        }
+    }
+}
+
+fn verified(hash: &PasswordHash, password: &[u8]) -> bool {
+    Argon2::default().verify_password(password, hash).is_ok()
 }
 
 /// Only the names: a log must not contain hashes.
@@ -179,8 +254,9 @@ pub fn load_users(path: &Path) -> Result<Users, UsersError> {
     let mut hashes = HashMap::with_capacity(file.users.len());
     for (user, phc) in file.users {
         check_name(path, &user)?;
-        let Some(hash) = PasswordHash::new(&phc).ok().filter(is_usable) else {
-            let what = "no argon2 hash; set it with `roommq passwd`";
+        let Some(hash) = StoredHash::read(&phc) else {
+            let what =
+                "no argon2 hash, and none of mosquitto's ($6$, $7$); set it with `roommq passwd`";
             return Err(bad_entry(path, format!("users.{user}"), what));
         };
         hashes.insert(user, hash);
@@ -201,6 +277,8 @@ pub fn load_users(path: &Path) -> Result<Users, UsersError> {
         hashes,
         verifiers,
         decoy,
+        file: path.to_owned(),
+        replaced: Arc::default(),
     })
 }
 
@@ -251,6 +329,27 @@ pub fn set_password(
     let verifier = iterations
         .map(|iterations| verifier(user, password, iterations))
         .transpose()?;
+    change(path, |users| {
+        users.users.insert(user.to_owned(), hash.to_string());
+        match verifier {
+            None => drop(users.scram.remove(user)),
+            Some(verifier) => {
+                users.scram.insert(user.to_owned(), verifier.to_string());
+                if users.decoy_key.is_none() {
+                    let key = random_bytes::<32>().map_err(UsersError::NoRandomBytes)?;
+                    users.decoy_key = Some(Base64::encode_string(&key));
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Changes the users file at `path` while it is locked, or makes it.
+fn change(
+    path: &Path,
+    edit: impl FnOnce(&mut UsersFile) -> Result<(), UsersError>,
+) -> Result<(), UsersError> {
     let file = |source| UsersError::Write {
         path: path.to_owned(),
         source,
@@ -261,19 +360,65 @@ pub fn set_password(
         source,
     })?;
     let mut users = read.map_or_else(|| Ok(UsersFile::default()), |text| parse(path, &text))?;
-    users.users.insert(user.to_owned(), hash.to_string());
-    match verifier {
-        None => drop(users.scram.remove(user)),
-        Some(verifier) => {
-            users.scram.insert(user.to_owned(), verifier.to_string());
-            if users.decoy_key.is_none() {
-                let key = random_bytes::<32>().map_err(UsersError::NoRandomBytes)?;
-                users.decoy_key = Some(Base64::encode_string(&key));
-            }
-        }
-    }
+    edit(&mut users)?;
     let text = toml::to_string(&users).map_err(|error| file(std::io::Error::other(error)))?;
     locked.replace(&[HEADER, &text].concat()).map_err(file)
+}
+
+/// What [`import_passwords`] has done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// The users that were added.
+    pub added: Vec<String>,
+    /// The users that the file had already. They keep their passwords.
+    pub present: Vec<String>,
+}
+
+/// Adds the users of mosquitto's password file `from` to the users file at `path`, with their hashes.
+///
+/// # Errors
+/// A line is no `name:hash` with an allowed name, or a file cannot be read or written. Nothing is
+/// changed then.
+pub fn import_passwords(path: &Path, from: &Path) -> Result<Imported, UsersError> {
+    let text = std::fs::read_to_string(from).map_err(|source| UsersError::Read {
+        path: from.to_owned(),
+        source,
+    })?;
+    let mut entries = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let wrong = |what: &str| UsersError::Import {
+            path: from.to_owned(),
+            line: number + 1,
+            what: what.to_owned(),
+        };
+        let Some((user, hash)) = line.split_once(':') else {
+            return Err(wrong("no name and hash with a colon between them"));
+        };
+        topics::user_name(user).map_err(|bad| wrong(&bad.to_string()))?;
+        if StoredHash::read(hash).is_none() {
+            return Err(wrong(
+                "no hash of mosquitto; if it is a password, hash the file by `mosquitto_passwd -U` first",
+            ));
+        }
+        entries.push((user.to_owned(), hash.to_owned()));
+    }
+    let mut imported = Imported::default();
+    change(path, |users| {
+        for (user, hash) in entries {
+            if users.users.contains_key(&user) || users.scram.contains_key(&user) {
+                imported.present.push(user);
+            } else {
+                users.users.insert(user.clone(), hash);
+                imported.added.push(user);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(imported)
 }
 
 fn verifier(user: &str, password: &str, iterations: u32) -> Result<Verifier, UsersError> {
