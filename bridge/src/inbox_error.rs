@@ -18,13 +18,9 @@ struct InboxError<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<&'a str>,
     /// Error messages of this kind that were not sent since the last one.
-    #[serde(skip_serializing_if = "is_none")]
-    suppressed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppressed: Option<u64>,
     at: String,
-}
-
-fn is_none(number: &u64) -> bool {
-    *number == 0
 }
 
 /// The error message to `user`'s inbox about a refusal. `suppressed` earlier ones of its kind were not
@@ -48,7 +44,7 @@ pub(crate) fn error(
             reason: &refusal.reason,
             filter,
             topic,
-            suppressed,
+            suppressed: Some(suppressed).filter(|n| *n > 0),
             at: rfc3339(at),
         }),
     }
@@ -140,20 +136,16 @@ mod tests {
 
     #[test]
     fn errors_are_limited_by_kind_user_room_and_code() {
-        let error_key =
-            |user: &str, name: &str, code| super::error_key(user, Attempt::Publish(name), code);
+        let publish = |user: &str, name: &str, code| error_key(user, Attempt::Publish(name), code);
         let (full, not) = (ReasonCode::QuotaExceeded, ReasonCode::NotAuthorized);
-        let key = error_key("al", "rooms/a", full);
-        assert_eq!(key, error_key("al", "rooms/a/#", full));
-        assert_eq!(key, error_key("al", "rooms/a/x", full));
-        assert_ne!(key, error_key("al", "rooms/b", full));
-        assert_ne!(key, error_key("al", "rooms/a", not));
-        assert_ne!(key, error_key("bob", "rooms/a", full));
-        assert_ne!(
-            key,
-            super::error_key("al", Attempt::Subscribe("rooms/a"), full)
-        );
-        let outside = error_key("al", "sensors/1", full);
-        assert_eq!(outside, error_key("al", "rooms/no room", full));
+        let key = publish("al", "rooms/a", full);
+        assert_eq!(key, publish("al", "rooms/a/#", full));
+        assert_eq!(key, publish("al", "rooms/a/x", full));
+        assert_ne!(key, publish("al", "rooms/b", full));
+        assert_ne!(key, publish("al", "rooms/a", not));
+        assert_ne!(key, publish("bob", "rooms/a", full));
+        assert_ne!(key, error_key("al", Attempt::Subscribe("rooms/a"), full));
+        let outside = publish("al", "sensors/1", full);
+        assert_eq!(outside, publish("al", "rooms/no room", full));
     }
 }

@@ -29,12 +29,11 @@ impl MosquittoHash {
     /// Whether it is the hash of `password`. Fast, compared with argon2.
     pub fn verify(&self, password: &[u8]) -> bool {
         let mut hash = [0; HASH];
-        match self.iterations {
-            Some(n) => pbkdf2::pbkdf2_hmac::<Sha512>(password, &self.salt, n, &mut hash),
-            None => {
-                let digest = Sha512::new_with_prefix(password).chain_update(&self.salt);
-                hash = digest.finalize().into();
-            }
+        if let Some(iterations) = self.iterations {
+            pbkdf2::pbkdf2_hmac::<Sha512>(password, &self.salt, iterations, &mut hash);
+        } else {
+            let digest = Sha512::new_with_prefix(password).chain_update(&self.salt);
+            hash = digest.finalize().into();
         }
         hash.ct_eq(&self.hash).into()
     }

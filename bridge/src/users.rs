@@ -55,7 +55,7 @@ pub struct Users {
 #[derive(Clone)]
 enum StoredHash {
     /// Made by `roommq passwd`, and by mosquitto from 2.1 on.
-    Argon2(PasswordHash),
+    Argon2(Box<PasswordHash>),
     /// Made by older versions of mosquitto.
     Mosquitto(MosquittoHash),
 }
@@ -65,7 +65,7 @@ impl StoredHash {
     fn read(text: &str) -> Option<StoredHash> {
         let argon2 = PasswordHash::new(text).ok().filter(is_usable);
         argon2
-            .map(StoredHash::Argon2)
+            .map(|hash| StoredHash::Argon2(Box::new(hash)))
             .or_else(|| text.parse().ok().map(StoredHash::Mosquitto))
     }
 }
@@ -195,7 +195,7 @@ impl Users {
     /// A check as costly as that of a user. All argon2 hashes cost the same.
     fn spend_a_check(&self, password: &[u8]) {
         let argon2 = self.hashes.values().find_map(|stored| match stored {
-            StoredHash::Argon2(hash) => Some(hash),
+            StoredHash::Argon2(hash) => Some(&**hash),
             StoredHash::Mosquitto(_) => None,
         });
         let nobodys = PasswordHash::new(NOBODYS).ok();

@@ -147,7 +147,9 @@ fn errors_name_the_file_and_the_line_or_key() {
         let error = load(&format!("[users]\nal = \"{phc}\"\n"));
         assert_eq!(
             error,
-            format!("{name}, key `users.al`: no argon2 hash, and none of mosquitto's ($6$, $7$); set it with `roommq passwd`")
+            format!(
+                "{name}, key `users.al`: no argon2 hash, and none of mosquitto's ($6$, $7$); set it with `roommq passwd`"
+            )
         );
     }
     let error = load("[users]\n\"~al\" = \"x\"\n");
