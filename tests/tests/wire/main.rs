@@ -14,6 +14,7 @@ mod keep_alive;
 mod limits;
 mod listeners;
 mod log_output;
+mod offline_memory;
 mod offline_sessions;
 mod outbound;
 mod passwd;
