@@ -123,7 +123,7 @@ pub(crate) fn subscribe(
         }
         _ if filter.share_group().is_some() => Err(refused(
             ReasonCode::SharedSubscriptionsNotSupported,
-            "shared subscriptions in rooms are off",
+            "rooms have no shared subscriptions; subscribe without $share",
         )),
         FilterScope::Nothing => Err(refused(
             ReasonCode::TopicFilterInvalid,
@@ -191,9 +191,12 @@ pub(crate) fn publish(
             permit(None)
         }
         TopicKind::Inbox { user, rest } => {
-            if !rest.is_some_and(|rest| topics::is_direct_message(rest, &who.user)) {
+            let may = |rest: &str| {
+                topics::is_direct_message(rest, &who.user) || topics::is_response(rest)
+            };
+            if !rest.is_some_and(may) {
                 return Err(not_authorized(format!(
-                    "into an inbox write to inbox/<user>/dm/{} only",
+                    "into an inbox write to inbox/<user>/dm/{} or inbox/<user>/response only",
                     who.user
                 )));
             }
@@ -224,7 +227,7 @@ fn admit(rules: &Rules, who: &Principal, room: &str) -> Result<JoinProof, Refusa
     let policy = rules.rooms.of(room);
     if !policy.admits(&who.user) {
         return Err(not_authorized(format!(
-            "{room} is for its members; ask an owner to be put on it"
+            "{room} is for its members; ask the server's operator to add you"
         )));
     }
     if policy.creators == Creators::Nobody {
