@@ -248,18 +248,18 @@ fn a_replay_goes_on_when_the_session_is_resumed() {
     }
 }
 
-/// Its replay looks at millions of pairs of topics and filters, and finds nothing. One thread serves all
+/// Its replay looks at a million pairs of topics and filters, and finds nothing. One thread serves all
 /// clients, and one lane has all topics.
 #[test]
 fn a_subscribe_of_many_overlapping_filters_lets_others_go_first() {
     let server = Broker::with("[lanes]\ncount = 1\nio_threads = 1\n");
-    let deep = format!("x/y{}", "/a".repeat(9));
-    retain(server.address(), &deep, 3_000, 1);
+    let deep = format!("x/y{}", "/a".repeat(8));
+    retain(server.address(), &deep, 2_000, 1);
     let mut greedy = Connect::v5("greedy").to(server.address());
     let mut all = Subscribe::to("x/y/end", 0);
-    for n in 0..512_u32 {
+    for n in 0..256_u32 {
         let level = |at: u32| if n >> at & 1 == 0 { "/a" } else { "/+" };
-        let levels: String = (0..9).map(level).collect();
+        let levels: String = (0..8).map(level).collect();
         all = all.and(&format!("x/y{levels}/+/none"), 0);
     }
     let mut hearer = Connect::v311("hearer").to(server.address());
@@ -267,7 +267,7 @@ fn a_subscribe_of_many_overlapping_filters_lets_others_go_first() {
     let mut speaker = Connect::v5("speaker").to(server.address());
     greedy.subscribe_with(&all);
     speaker.publish(&Message::new("x/y/end", "end").qos(1));
-    for n in 0..20 {
+    for n in 0..5 {
         speaker.publish(&Message::new("t", n.to_string()).qos(1));
         assert_eq!(hearer.message().text(), n.to_string());
     }
