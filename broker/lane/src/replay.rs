@@ -30,7 +30,7 @@ impl Lane {
         // Nothing more comes by a filter that the session has left [MQTT-3.10.4-2].
         let mut held = vec![None; cursor.subscriptions.len()];
         for (key, position) in cursor.filters.iter() {
-            if subscriber.filters.contains(&*topic_of(key)) {
+            if subscriber.filters.contains(&topic_of(key)) {
                 held[position] = cursor.subscriptions.get(position);
             }
         }

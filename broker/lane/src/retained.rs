@@ -1,6 +1,6 @@
 //! The retained messages of a lane, ordered by topic: a topic comes before those below it.
 
-use super::walk::{WalkFilters, key_of, walk};
+use super::walk::{WalkFilters, key_of, topic_of, walk};
 use crate::Limit;
 use bytes::Bytes;
 use roommq_mqtt::packet::{PublishProperties, QoS, string_cost};

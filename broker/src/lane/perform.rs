@@ -6,7 +6,7 @@ use super::frames::Frames;
 use super::links::Links;
 use super::replaying::{ReplayBudget, at_first, take_turn};
 use crate::outbox::Outbox;
-use crate::packet::{ReasonCode, Version};
+use crate::packet::{QoS, ReasonCode, Version};
 use crate::policy::{Attempt, Refusal, SessionId};
 use crate::session::{Outbound, Tag};
 use bytes::{Buf, Bytes, BytesMut};

@@ -370,7 +370,8 @@ fn a_message_of_one_receiver_is_flushed_whatever_its_size() {
         s.outbox(BOB).take_bytes();
         let (entry, mut to_flush) = (message(None, "t", payload, false), Vec::new());
         s.running
-            .apply(&Entry::Publish(entry), &s.context, &mut to_flush);
+            .apply([Entry::Publish(entry)], &s.context, &mut to_flush)
+            .unwrap();
         assert_eq!(to_flush.len(), 1, "{} bytes", payload.len());
         assert!(s.outbox(BOB).take_bytes().ends_with(payload));
     }

@@ -88,7 +88,9 @@ impl Filters {
         self.one.iter().chain(self.others.iter().flat_map(|o| &**o))
     }
 
-    fn contains(&self, name: &str) -> bool {
+    /// Whether the session holds the filter.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
         let others = self.others.as_ref();
         self.one.as_ref().is_some_and(|one| *one == name)
             || others.is_some_and(|others| others.contains(name))

@@ -25,7 +25,7 @@ impl Outbound {
             && self.aliases.is_none()
             && len < SHARE_FROM.min(self.largest() as usize + 1);
         let now = !self.offline
-            && self.pending().is_empty()
+            && self.requests.is_none()
             && (self.queue.is_empty() || self.queue.len() + len <= self.limits.bytes);
         if as_it_is && now {
             self.tally.publishes += 1;
