@@ -73,6 +73,7 @@ impl WalkFilters {
     }
 
     /// The key of the only filter, if that has no wildcard: one look-up takes the place of the walk.
+    #[must_use]
     pub fn only_topic(&self) -> Option<&str> {
         match &self.0[..] {
             [(key, _)] if is_literal(key) => Some(key),
