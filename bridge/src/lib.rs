@@ -22,6 +22,7 @@ pub use users::{Users, UsersError, load_users, set_password};
 
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
+use inbox_error::ErrorLimiters;
 use parking_lot::Mutex;
 use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
@@ -29,7 +30,6 @@ use roommq_broker::policy::{
     Attempt, AuthExchange, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy,
     Principal, PublishPermit, Refusal, SubscribeGrant, WallTime,
 };
-use roommq_broker::rate_limiter::RateLimiters;
 use roommq_config::Settings;
 use roommq_rooms::LaneRooms;
 use rules::{Rules, RulesMemo};
@@ -46,7 +46,7 @@ pub struct Bridge {
     /// None: the operating system gave no random bytes for decoys.
     verifiers: Option<Arc<Verifiers>>,
     /// Limits the error messages to inboxes.
-    errors: Mutex<RateLimiters<String>>,
+    errors: Mutex<ErrorLimiters>,
 }
 
 impl Bridge {
@@ -62,7 +62,7 @@ impl Bridge {
             anonymous: settings.auth.anonymous,
             verifiers: verifiers.ok().map(Arc::new),
             passwords: PasswordChecks::new(users, settings.limits.password_checks),
-            errors: Mutex::new(inbox_error::error_limiters()),
+            errors: Mutex::default(),
         })
     }
 }
@@ -155,10 +155,11 @@ impl Policy for Bridge {
         now: u64,
         wall: WallTime,
     ) -> Option<Notice> {
-        let (Attempt::Subscribe(name) | Attempt::Publish(name)) = attempt;
-        let key = inbox_error::error_key(&who.user, name, refusal.code);
-        let admitted = self.errors.lock().admit(key, now).is_some();
-        admitted.then(|| inbox_error::error(&who.user, attempt, refusal, wall))
+        let mut errors = self.errors.lock();
+        let suppressed = errors.admit(&who.user, attempt, refusal.code, now)?;
+        drop(errors);
+        let error = inbox_error::error(&who.user, attempt, refusal, suppressed, wall);
+        Some(error)
     }
 }
 

@@ -119,7 +119,9 @@ impl Published {
                 } => {
                     self.wakes.push((key.clone(), *generation));
                 }
-                Effect::Refuse(_) | Effect::Tell(_) => panic!("nothing to tell here"),
+                Effect::Refuse(_) | Effect::Count(_) | Effect::Tell(_) => {
+                    panic!("nothing to tell here")
+                }
             }
         }
     }

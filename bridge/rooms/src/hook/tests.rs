@@ -187,6 +187,7 @@ fn brief(effects: &[Effect]) -> Vec<String> {
         }
         Effect::Wake { key, at, .. } => format!("wake {key} {at}"),
         Effect::Refuse(refusal) => format!("refuse {:?}", refusal.code),
+        Effect::Count(limit) => format!("count {limit}"),
         Effect::Tell(notice) => format!("tell {}", notice.topic),
     };
     effects.iter().map(short).collect()
