@@ -22,6 +22,7 @@ mod proxy;
 mod pubsub;
 mod refusal;
 mod retained;
+mod room_limits;
 mod rooms;
 mod rumqttc_client;
 mod rumqttc_life;
