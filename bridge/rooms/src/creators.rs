@@ -14,13 +14,13 @@ use std::sync::Arc;
 pub(crate) struct RoomCreators {
     by_user: HashMap<Arc<str>, Created>,
     /// The creators of rooms without members. The first loses one first.
-    order: BTreeSet<Rank>,
+    order: BTreeSet<CreatorRank>,
     /// The numbers of rooms without members: of anonymous creators, of users.
     empty: [usize; 2],
 }
 
 /// Whether the creator has credentials, and how many rooms without members it has. These compare in this order.
-type Rank = (bool, Reverse<usize>, Arc<str>);
+type CreatorRank = (bool, Reverse<usize>, Arc<str>);
 
 /// The rooms of one creator.
 #[derive(Debug, Default)]

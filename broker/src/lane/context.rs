@@ -8,8 +8,8 @@ use crate::sessions::Sessions;
 use roommq_lane::Lane;
 use std::sync::Arc;
 
-/// The limit of error messages to one inbox, by its name in `$SYS`.
-pub(crate) const UNTOLD: &str = "inbox_errors";
+/// The limit of error messages to one user, by its name in `$SYS`.
+pub(crate) const UNTOLD: &str = "errors_untold";
 
 /// Everything that all lanes of a node reach. The appliers and the entrances share it.
 pub(crate) struct NodeContext {
