@@ -117,10 +117,13 @@ pub(super) struct OfflineOrder {
     /// time of the disconnect.
     by_eviction: BTreeSet<(bool, u64, u64)>,
     /// By user, with or without credentials: the time of the disconnect and the number of each session.
-    by_user: HashMap<(bool, Arc<str>), BTreeSet<(u64, u64)>>,
+    by_user: HashMap<(bool, Arc<str>), SessionsBySince>,
     /// The users in the order in which they lose a session when there are too many.
     holders: BTreeSet<Holder>,
 }
+
+/// The time of the disconnect and the number of each session.
+type SessionsBySince = BTreeSet<(u64, u64)>;
 
 /// Whether a user has credentials, how many sessions it has, and since when the first of them is offline. They compare
 /// in this order.
@@ -158,10 +161,10 @@ impl OfflineOrder {
     fn change_user(
         &mut self,
         offline: &OfflineSession,
-        change: impl FnOnce(&mut BTreeSet<(u64, u64)>) -> bool,
+        change: impl FnOnce(&mut SessionsBySince) -> bool,
     ) {
         let who = &offline.state.who;
-        let place = |sessions: &BTreeSet<(u64, u64)>| {
+        let place = |sessions: &SessionsBySince| {
             let (since, _) = sessions.first()?;
             let count = Reverse(sessions.len());
             Some((who.authenticated, count, *since, Arc::clone(&who.user)))

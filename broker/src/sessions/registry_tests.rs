@@ -104,11 +104,10 @@ fn many_sessions_of_one_user_end_no_session_of_another() {
     let add = |user: &str, client: u32, since| {
         let id = new(&sessions, &format!("{user}-{client}"));
         let ended = sessions.add_offline(id, offline_of(user, since, u64::MAX, None));
-        let of = ended.map(|due| match due {
+        ended.map(|due| match due {
             Due::End(_, session) => (session.state.who.user.to_string(), session.since),
             Due::Will(..) => panic!("no will"),
-        });
-        of
+        })
     };
     assert_eq!(add("bob", 1, 1), None);
     assert_eq!(add("~x", 1, 2), None);
