@@ -123,7 +123,7 @@ pub(crate) fn subscribe(
         }
         _ if filter.share_group().is_some() => Err(refused(
             ReasonCode::SharedSubscriptionsNotSupported,
-            "shared subscriptions in rooms are off",
+            "rooms have no shared subscriptions; subscribe without $share",
         )),
         FilterScope::Nothing => Err(refused(
             ReasonCode::TopicFilterInvalid,
@@ -179,7 +179,7 @@ pub(crate) fn publish(
     who: &Principal,
     topic: &TopicName,
 ) -> Result<PublishPermit, Refusal> {
-    let permit = |topic: TopicName| Ok(PublishPermit { topic });
+    let permit = |resolved: Option<TopicName>| Ok(PublishPermit { resolved });
     match topics::kind(topic.as_str()) {
         TopicKind::Room { room, rest } => {
             let room = topics::room_name(room)
@@ -188,12 +188,15 @@ pub(crate) fn publish(
                 return Err(reserved(level));
             }
             admit(rules, who, room)?;
-            permit(topic.clone())
+            permit(None)
         }
         TopicKind::Inbox { user, rest } => {
-            if !rest.is_some_and(|rest| topics::is_direct_message(rest, &who.user)) {
+            let may = |rest: &str| {
+                topics::is_direct_message(rest, &who.user) || topics::is_response(rest)
+            };
+            if !rest.is_some_and(may) {
                 return Err(not_authorized(format!(
-                    "into an inbox write to inbox/<user>/dm/{} only",
+                    "into an inbox write to inbox/<user>/dm/{} or inbox/<user>/response only",
                     who.user
                 )));
             }
@@ -203,9 +206,9 @@ pub(crate) fn publish(
                     let reason = format!("with your user name in it: {error}");
                     refused(ReasonCode::TopicNameInvalid, reason)
                 })?;
-                permit(own)
+                permit(Some(own))
             } else {
-                permit(topic.clone())
+                permit(None)
             }
         }
         TopicKind::Rooms | TopicKind::Inboxes => Err(refused(
@@ -214,7 +217,7 @@ pub(crate) fn publish(
         )),
         TopicKind::Outside => {
             rules.access.publish(who, topic)?;
-            permit(topic.clone())
+            permit(None)
         }
     }
 }
@@ -224,7 +227,7 @@ fn admit(rules: &Rules, who: &Principal, room: &str) -> Result<JoinProof, Refusa
     let policy = rules.rooms.of(room);
     if !policy.admits(&who.user) {
         return Err(not_authorized(format!(
-            "{room} is for its members; ask an owner to be put on it"
+            "{room} is for its members; ask the server's operator to add you"
         )));
     }
     if policy.creators == Creators::Nobody {

@@ -1,8 +1,8 @@
 //! Rooms on top of the broker: authorization, membership, presence and notices.
 //!
 //! The crate implements two traits of the broker. The broker asks [`Policy`] before it appends an
-//! entry, and [`LaneHooks`] in the order of a lane. Only `credentials`, `random` and `users` use a
-//! runtime, the operating system or files.
+//! entry, and [`LaneHooks`] in the order of a lane. Only `credentials`, `random`,
+//! `users` and `locked_file` use a runtime, the operating system or files.
 //!
 //! The folder `rooms` knows only rooms, and no settings, users or locks.
 
@@ -11,14 +11,16 @@ mod authorize;
 mod credentials;
 mod filters;
 mod inbox_error;
+mod locked_file;
 mod login;
+mod mosquitto_hash;
 mod random;
 mod rules;
 mod scram;
 mod users;
 
 pub use roommq_rooms::{EventKind, PresenceState, RoomEvent, RoomInfo, RosterEntry, topics};
-pub use users::{Users, UsersError, load_users, set_password};
+pub use users::{Imported, Users, UsersError, import_passwords, load_users, set_password};
 
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
@@ -70,14 +72,18 @@ impl Bridge {
 impl Policy for Bridge {
     fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>> {
         Box::pin(async move {
-            let user_name = request.user_name.as_deref();
+            // Devices with fixed flags send both fields empty, and mean that they have none.
+            let user_name = request.user_name.as_deref().filter(|name| !name.is_empty());
             let claim = match &request.certificate_user {
                 Some(certificate) => authorize::certified(certificate, user_name)?,
                 None => authorize::connect(
                     self.anonymous,
                     &request.client_id,
                     user_name,
-                    request.password.is_some(),
+                    request
+                        .password
+                        .as_ref()
+                        .is_some_and(|text| !text.is_empty()),
                 )?,
             };
             match claim {
@@ -109,17 +115,18 @@ impl Policy for Bridge {
         // A client with a certificate can only be the user of that certificate.
         let expected = match request.certificate_user {
             Some(certificate) => {
-                authorize::certified(&certificate, request.user_name.as_deref())?;
+                let user_name = request.user_name.as_deref().filter(|name| !name.is_empty());
+                authorize::certified(&certificate, user_name)?;
                 Some(certificate)
             }
-            None => request.user_name,
+            None => request.user_name.filter(|name| !name.is_empty()),
         };
         let exchange = Exchange::new(Arc::clone(verifiers), expected, nonce);
         Ok(Box::new(exchange))
     }
 
     fn response_information(&self, who: &Principal) -> Option<String> {
-        Some(topics::inbox_reply(&who.user))
+        Some(topics::inbox_response(&who.user))
     }
 
     fn resolve(&self, who: &Principal, filter: &TopicFilter) -> TopicFilter {

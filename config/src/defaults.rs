@@ -94,7 +94,9 @@ impl Default for Limits {
             rooms: 1_000_000,
             room_retained: 1_000,
             connect_time: Duration::from_secs(10),
-            packet_time: Duration::from_secs(20),
+            packet_time: Duration::from_secs(10),
+            packet_pace: 512,
+            packet_longest: Duration::from_mins(10),
             write_stall: Duration::from_secs(10),
             keep_alive: Duration::from_secs(65_535),
             session_expiry: None,
@@ -132,6 +134,7 @@ impl Default for LogSettings {
         LogSettings {
             level: "info".to_owned(),
             format: LogFormat::Human,
+            file: None,
         }
     }
 }

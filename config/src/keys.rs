@@ -49,6 +49,8 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!(limits.room_retained: number, 0..=100_000_000),
     key!(limits.connect_time: time, 10 * MILLISECOND..=HOUR),
     key!(limits.packet_time: time, 10 * MILLISECOND..=HOUR),
+    key!(limits.packet_pace: number, 1..=1_000_000),
+    key!(limits.packet_longest: time, SECOND..=HOUR),
     key!(limits.write_stall: time, 10 * MILLISECOND..=HOUR),
     key!(limits.keep_alive: time::seconds, SECOND..=LONGEST_KEEP_ALIVE),
     key!(limits.session_expiry: time::seconds_or_never, Duration::ZERO..=LONGEST_EXPIRY),
@@ -65,6 +67,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!(sys.read: word),
     key!(log.level: level),
     key!(log.format: word),
+    key!(log.file?: path),
 ];
 
 /// How a section is written.

@@ -137,10 +137,17 @@ impl Loader<'_> {
             "auth.users_file",
             &mut entry.values.auth.users_file,
         );
+        self.resolve(locations, "log.file", &mut entry.values.log.file);
         self.record(keys::SETTINGS, &entry);
         let access = self.list("access", keys::ACCESS, tree, |_, _| {});
         let rooms = self.list("room", keys::ROOM, tree, |_, _| {});
 
+        if let Some(tables) = &rooms {
+            check::shadow::rooms(tables, &mut self.problems);
+        }
+        if let Some(tables) = &access {
+            check::shadow::access(tables, &mut self.problems);
+        }
         let listeners = listeners.map(|tables| check::listeners(&tables, &mut self.problems));
         let rooms =
             rooms.map(|tables| check::entries(&tables, &mut self.problems, check::room_rule));
@@ -149,6 +156,9 @@ impl Loader<'_> {
         let (listeners, rooms, access) = (listeners?, rooms?, access?);
         if !self.misread("auth") {
             check::auth(&listeners, &entry, &mut self.problems);
+        }
+        if !self.misread("limits") {
+            check::outbox(&listeners, &entry, &mut self.problems);
         }
         let mut settings = entry.values;
         settings.listeners = listeners.into_iter().map(|one| one.listener).collect();

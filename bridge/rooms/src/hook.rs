@@ -18,6 +18,7 @@ use super::refusal::refused;
 use super::room::{Room, not_a_member};
 use super::time::rfc3339;
 use super::topics::{self, FilterScope, TopicKind};
+use ahash::RandomState;
 use bytes::Bytes;
 use roommq_lane::{
     Actor, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal, Request,
@@ -40,9 +41,9 @@ pub struct LaneRooms {
     rules: CompiledRules,
     /// By name. A `SmolStr` holds a short name inline, so that comparing it causes no further cache
     /// miss.
-    rooms: HashMap<SmolStr, Room>,
+    rooms: HashMap<SmolStr, Room, RandomState>,
     /// By session: the rooms that it has joined, in the order in which its end is announced.
-    sessions: HashMap<SessionId, SessionRooms>,
+    sessions: HashMap<SessionId, SessionRooms, RandomState>,
     /// Grows with each room created and each timer started, to distinguish those of one
     /// millisecond.
     order: u64,
@@ -65,8 +66,8 @@ impl LaneRooms {
             reader,
             rules_version: 0,
             rules: CompiledRules::none(),
-            rooms: HashMap::new(),
-            sessions: HashMap::new(),
+            rooms: HashMap::default(),
+            sessions: HashMap::default(),
             order: 0,
             creators: RoomCreators::default(),
             joins: JoinRates::default(),

@@ -26,7 +26,9 @@ fn ask(rules: &Rules, who: &Principal, filter: &str) -> Result<SubscribeGrant, R
 }
 
 fn send(rules: &Rules, who: &Principal, topic: &str) -> Result<String, Refusal> {
-    publish(rules, who, &topic.parse().unwrap()).map(|permit| permit.topic.as_str().to_owned())
+    let topic = topic.parse().unwrap();
+    let permit = publish(rules, who, &topic)?;
+    Ok(permit.resolved.unwrap_or(topic).as_str().to_owned())
 }
 
 #[track_caller]
@@ -85,7 +87,7 @@ fn open_rooms_are_joined_and_peeked() {
 #[test]
 fn listed_rooms_are_for_those_on_the_list() {
     let not = ReasonCode::NotAuthorized;
-    let text = "staff-1 is for its members; ask an owner to be put on it";
+    let text = "staff-1 is for its members; ask the server's operator to add you";
     for filter in [
         "rooms/staff-1/#",
         "rooms/staff-1/_info",
@@ -185,7 +187,11 @@ fn shared_subscriptions_stay_out_of_rooms_and_inboxes() {
         "rooms",
     ] {
         let answer = ask(&rules(), &alice(), &format!("$share/g/{inner}"));
-        assert_refused(answer, off, "shared subscriptions in rooms are off");
+        assert_refused(
+            answer,
+            off,
+            "rooms have no shared subscriptions; subscribe without $share",
+        );
     }
     let grant = ask(&rules(), &alice(), "$share/g/sensors/#").unwrap();
     assert!(!grant.guarded && grant.filter.share_group() == Some("g"));
@@ -233,8 +239,12 @@ fn direct_messages_carry_the_senders_own_name() {
     assert_eq!(dm.as_deref(), Ok("inbox/bob/dm/alice"));
     let own = send(&rules(), &alice(), "inbox/me/dm/alice");
     assert_eq!(own.as_deref(), Ok("inbox/alice/dm/alice"));
+    for topic in ["inbox/bob/response", "inbox/bob/response/7/x"] {
+        assert_eq!(send(&rules(), &alice(), topic).as_deref(), Ok(topic));
+    }
     for topic in [
         "inbox/bob",
+        "inbox/bob/responses",
         "inbox/bob/error",
         "inbox/bob/dm",
         "inbox/bob/dm/eve",

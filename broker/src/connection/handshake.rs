@@ -10,7 +10,7 @@ use super::publishing::check_payload_format;
 use crate::node::Node;
 use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
 use crate::policy::{ConnectRequest, Principal, Refusal};
-use crate::transport::{CertificateUserError, EstablishedTransport, ListenerContext};
+use crate::transport::{CertificateUserError, EstablishedTransport, ListenerContext, Spoken};
 use bytestring::ByteString;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -35,12 +35,13 @@ pub(super) async fn accept(
         version: Version::V5,
         maximum_packet_size: None,
         awaits_packet: false,
+        spoken: None,
     };
     let peer = connecting.peer;
     let connect = match tokio::time::timeout_at(until, connecting.read_connect()).await {
         Err(_) => {
             let limit = listener.handshake_time;
-            tracing::info!(%peer, listener = %listener.address, "connection closed: no CONNECT within {limit:?}");
+            tracing::info!(%peer, listener = listener.address(), "connection closed: no CONNECT within {limit:?}");
             connecting.close().await;
             return None;
         }
@@ -50,7 +51,15 @@ pub(super) async fn accept(
             return None;
         }
         Ok(Err(Some(error))) => {
-            tracing::info!(%peer, %error, "connection refused: bad CONNECT");
+            let layers = &listener.layers;
+            if let Some(spoken @ (Spoken::Tls | Spoken::Http | Spoken::Proxy)) = connecting.spoken
+                && layers.websocket.is_none()
+            {
+                let error = listener.wrong_protocol(spoken, layers.tls.is_some());
+                tracing::info!(%peer, listener = listener.address(), error, "connection refused: bad CONNECT");
+            } else {
+                tracing::info!(%peer, %error, "connection refused: bad CONNECT");
+            }
             let refusal = Refusal::new(error.reason(), error.to_string());
             match error.connack_version() {
                 Some(version) => {
@@ -64,7 +73,7 @@ pub(super) async fn accept(
         Ok(Ok(connect)) => connect,
     };
     if let Some(limit) = exceeded_limit(listener, node) {
-        tracing::warn!(%peer, listener = %listener.address, "connection refused: {limit} connections are open");
+        tracing::warn!(%peer, client = %connect.client_id, user = user(&connect), listener = listener.address(), "connection refused: {limit} connections are open");
         let text = format!("the limit of {limit} connections is reached");
         let refusal = Refusal::new(ReasonCode::ServerBusy, text);
         connecting.refuse(&refusal).await;
@@ -93,16 +102,21 @@ pub(super) async fn accept(
     match accepted.map_err(timed_out).flatten() {
         Ok((who, authentication)) => open(connect, who, authentication, connecting, listener).await,
         Err(None) => {
-            tracing::debug!(%peer, client = %connect.client_id, "peer closed the connection before CONNACK");
+            tracing::debug!(%peer, client = %connect.client_id, user = user(&connect), "peer closed the connection before CONNACK");
             connecting.close().await;
             None
         }
         Err(Some(refusal)) => {
-            tracing::info!(%peer, client = %connect.client_id, %refusal, "connection refused");
+            tracing::info!(%peer, client = %connect.client_id, user = user(&connect), %refusal, "connection refused");
             connecting.refuse(&refusal).await;
             None
         }
     }
+}
+
+/// The user name for a log line. None: CONNECT has none.
+pub(super) fn user(connect: &Connect) -> Option<&str> {
+    connect.user_name.as_deref()
 }
 
 /// The limit of connections that is exceeded, of the server or of the listener.
@@ -159,7 +173,8 @@ async fn admit(
     who.client_id = client_id;
     if let Some(will) = &connect.will {
         let permit = policy.publish(&who, &will.topic, will.retain);
-        let checked = permit.and_then(|_| check_payload_format(&will.properties, &will.payload));
+        let checked =
+            permit.and_then(|_| check_payload_format(Some(&will.properties), &will.payload));
         checked.map_err(|r| Refusal::new(r.code, format!("will: {}", r.reason)))?;
     }
     Ok((who, authentication))

@@ -67,7 +67,7 @@ impl PendingMessage {
             payload: &message.payload,
             qos: message.qos,
             retain: message.retain,
-            properties: PropertiesEntry::of(&message.properties),
+            properties: message.properties.as_deref().and_then(PropertiesEntry::of),
         })
     }
 }
@@ -90,7 +90,8 @@ impl Pending {
 
     fn push_to(&mut self, batch: u16, lane: u16, message: Inbound, user: &str) {
         let texts = message.topic.as_str().len() + user.len();
-        let bytes = ENTRY_BYTES + texts + message.payload.len() + message.properties.cost();
+        let properties = message.properties.as_ref().map_or(0, |p| p.cost());
+        let bytes = ENTRY_BYTES + texts + message.payload.len() + properties;
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.bytes = self.bytes.saturating_add(bytes);
         self.batches = self.batches.max(batch + 1);
@@ -245,11 +246,11 @@ mod tests {
             qos: QoS::ExactlyOnce,
             retain: true,
             packet_id: PacketId::new(1),
-            properties: PublishProperties {
+            properties: Some(Box::new(PublishProperties {
                 message_expiry: Some(5),
                 user_properties: vec![("a".into(), "b".into())],
                 ..PublishProperties::default()
-            },
+            })),
         }
     }
 

@@ -4,7 +4,7 @@ use super::intake::Intake;
 use super::{Connection, handshake};
 use crate::node::Node;
 use crate::policy::Peer;
-use crate::transport::{EstablishedTransport, ListenerContext, Socket};
+use crate::transport::{EstablishedTransport, ListenerContext, Socket, TransportError};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -60,15 +60,19 @@ async fn pass_layers(
     until: Instant,
 ) -> Option<EstablishedTransport> {
     let passed = listener.layers.establish(socket, peer, &node.handshakes);
-    let address = &listener.address;
+    let address = listener.address();
     match tokio::time::timeout_at(until, passed).await {
         Ok(Ok(established)) => return Some(established),
+        Ok(Err(TransportError::Spoken(spoken, within_tls))) => {
+            let error = listener.wrong_protocol(spoken, within_tls);
+            tracing::info!(%peer, listener = address, error, "handshake failed");
+        }
         Ok(Err(error)) => {
-            tracing::info!(%peer, listener = %address, %error, "handshake failed");
+            tracing::info!(%peer, listener = address, %error, "handshake failed");
         }
         Err(_) => {
             let limit = listener.handshake_time;
-            tracing::info!(%peer, listener = %address, "connection closed: no handshake within {limit:?}");
+            tracing::info!(%peer, listener = address, "connection closed: no handshake within {limit:?}");
         }
     }
     None

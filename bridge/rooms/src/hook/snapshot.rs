@@ -77,12 +77,12 @@ impl LaneRooms {
             Ok((image, [])) => image,
             _ => return Err(RestoreError::Damaged("its rooms cannot be read")),
         };
-        let mut sessions: HashMap<SessionId, SessionRooms> = HashMap::new();
+        let mut sessions: HashMap<SessionId, SessionRooms, _> = HashMap::default();
         for (session, connection) in image.sessions {
             let rooms = BTreeSet::new();
             sessions.insert(session, SessionRooms { connection, rooms });
         }
-        let mut rooms = HashMap::new();
+        let mut rooms = HashMap::default();
         for image in image.rooms {
             let room = Room::restore(image, &self.rules.rooms, self.rules_version)?;
             for session in room.sessions() {
