@@ -24,6 +24,7 @@ pub use users::{Imported, Users, UsersError, import_passwords, load_users, set_p
 
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
+use inbox_error::ErrorLimiters;
 use parking_lot::Mutex;
 use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
@@ -31,7 +32,6 @@ use roommq_broker::policy::{
     Attempt, AuthExchange, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy,
     Principal, PublishPermit, Refusal, SubscribeGrant, WallTime,
 };
-use roommq_broker::rate_limiter::RateLimiters;
 use roommq_config::Settings;
 use roommq_rooms::LaneRooms;
 use rules::{Rules, RulesMemo};
@@ -48,7 +48,7 @@ pub struct Bridge {
     /// None: the operating system gave no random bytes for decoys.
     verifiers: Option<Arc<Verifiers>>,
     /// Limits the error messages to inboxes.
-    errors: Mutex<RateLimiters<String>>,
+    errors: Mutex<ErrorLimiters>,
 }
 
 impl Bridge {
@@ -64,7 +64,7 @@ impl Bridge {
             anonymous: settings.auth.anonymous,
             verifiers: verifiers.ok().map(Arc::new),
             passwords: PasswordChecks::new(users, settings.limits.password_checks),
-            errors: Mutex::new(inbox_error::error_limiters()),
+            errors: Mutex::default(),
         })
     }
 }
@@ -162,9 +162,9 @@ impl Policy for Bridge {
         now: u64,
         wall: WallTime,
     ) -> Option<Notice> {
-        let key = inbox_error::error_key(&who.user, attempt, refusal.code);
-        let refused = self.errors.lock().admit(key, now)?;
-        let suppressed = refused.saturating_sub(1);
+        let mut errors = self.errors.lock();
+        let suppressed = errors.admit(&who.user, attempt, refusal.code, now)?;
+        drop(errors);
         let error = inbox_error::error(&who.user, attempt, refusal, suppressed, wall);
         Some(error)
     }

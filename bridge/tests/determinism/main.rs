@@ -95,6 +95,8 @@ fn settings() -> Settings {
     settings.presence.grace = Duration::from_secs(2);
     settings.limits.room_retained = 2;
     settings.limits.rooms = 3;
+    settings.rooms.per_user = 2;
+    settings.rooms.empty_after = Duration::from_secs(3);
     settings.lanes.count = 1;
     settings
 }

@@ -272,6 +272,12 @@ impl Lane {
                     at,
                 } => self.set_timer(key, generation, at, outcome),
                 Effect::Refuse(refusal) => outcome.acts.push(Act::Refuse { filter: 0, refusal }),
+                Effect::ClearBelow { topic } => {
+                    for topic in self.retained.below(&topic) {
+                        self.retained.remove(&topic);
+                    }
+                }
+                Effect::Count(limit) => outcome.acts.push(Act::Count(limit)),
                 Effect::Tell(notice) => outcome.acts.push(Act::Tell(notice)),
             }
         }

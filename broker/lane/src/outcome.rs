@@ -118,6 +118,8 @@ pub enum Act {
         /// The reason code, and the reason for people.
         refusal: Refusal,
     },
+    /// Count that a limit has acted, by its name.
+    Count(&'static str),
     /// Publish an error message, in the lane of its topic.
     Tell(Notice),
     /// Append [`Entry::Timer`](super::Entry::Timer) to this lane at a time. It replaces the timer of

@@ -1,12 +1,12 @@
 //! The retained messages of a lane, ordered by topic: a topic comes before those below it.
 
-use super::walk::{WalkFilters, key_of, topic_of, walk};
+use super::walk::{SLASH, WalkFilters, key_of, topic_of, walk};
 use crate::Limit;
 use bytes::Bytes;
 use roommq_mqtt::packet::{PublishProperties, QoS, string_cost};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 mod snapshot;
 
@@ -146,9 +146,7 @@ impl RetainedStore {
         let key = key_of(topic);
         let (cost, limit) = (message.cost(key.len()), message.limit);
         if message.payload.is_empty() {
-            if let Some(old) = self.by_key.remove(key.as_str()) {
-                self.uncount(&key, &old);
-            }
+            self.remove(topic);
             return true;
         }
         let (end, payload) = (message.expires_at(), message.payload.len());
@@ -174,6 +172,29 @@ impl RetainedStore {
             self.expiring.insert((end, key.into()));
         }
         true
+    }
+
+    /// Removes the topic's retained message.
+    pub fn remove(&mut self, topic: &str) {
+        let key = key_of(topic);
+        if let Some(old) = self.by_key.remove(key.as_str()) {
+            self.uncount(&key, &old);
+        }
+    }
+
+    /// The topics that have a retained message, of this topic and all topics below it.
+    #[must_use]
+    pub fn below(&self, topic: &str) -> Vec<String> {
+        let key = key_of(topic);
+        let is_below = |other: &str| {
+            let rest = other.strip_prefix(key.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(SLASH))
+        };
+        let from = self
+            .by_key
+            .range::<str, _>((Bound::Included(key.as_str()), Bound::Unbounded));
+        let below = from.take_while(|(other, _)| is_below(other));
+        below.map(|(other, _)| topic_of(other)).collect()
     }
 
     /// The usage of messages with this limit, and its bounds; none: they are not limited.

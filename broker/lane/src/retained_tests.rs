@@ -57,6 +57,22 @@ fn messages_are_found_by_filter_in_order() {
 }
 
 #[test]
+fn a_topic_and_all_below_it_are_found_and_removed() {
+    let mut store = RetainedStore::new(LIMITS);
+    for topic in ["a", "a/b", "a/b/c", "a/c", "a-b", "ab", "b/a"] {
+        store.set(topic, message("x", None));
+    }
+    assert_eq!(store.below("a/b"), ["a/b", "a/b/c"]);
+    let below = store.below("a");
+    assert_eq!(below, ["a", "a/b", "a/b/c", "a/c"]);
+    for topic in below {
+        store.remove(&topic);
+    }
+    assert_eq!(topics(&store, "#", 0), ["a-b", "ab", "b/a"]);
+    assert_eq!((store.size(), store.below("c").len()), ((3, 3), 0));
+}
+
+#[test]
 fn the_size_counts_messages_and_payloads() {
     let mut store = RetainedStore::new(LIMITS);
     store.set("a", message("123", None));

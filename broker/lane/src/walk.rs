@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 /// Replaces `/` in a key.
-const SLASH: char = '\0';
+pub(super) const SLASH: char = '\0';
 
 /// A key followed by this sorts after all topics below it and before all others: no topic contains
 /// a control character.

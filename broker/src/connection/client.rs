@@ -6,7 +6,7 @@
 use super::pending::Pending;
 use crate::clock;
 use crate::fairness::{FILTERS, others_first};
-use crate::lane::LogError;
+use crate::lane::{LogError, UNTOLD};
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::packet::{ReasonCode, TopicName};
@@ -105,7 +105,10 @@ impl Client {
         let policy = &self.node.policy;
         let (now, wall) = (clock::lane_ms(), clock::wall_time());
         let notice = policy.notice(&self.who, attempt, refusal, now, wall);
-        self.notices.extend(notice);
+        match notice {
+            Some(notice) => self.notices.push(notice),
+            None => self.node.limit_counts.count(UNTOLD),
+        }
     }
 
     /// Begins a request to lanes. The client is answered once they have sent `pieces` answers, with

@@ -155,6 +155,7 @@ mod tests {
                 context: NodeContext {
                     sessions: Arc::new(Sessions::new(1, 0)),
                     mailboxes: Mailboxes::new(2).0,
+                    limits: Arc::default(),
                     timers: Arc::new(Timers::default()),
                     policy: Arc::new(AllowAll),
                 },

@@ -226,7 +226,11 @@ impl Performer<'_> {
                     outbox.fill(|out| out.dropped_in_lane(reason, messages, payload));
                 }
             }
-            Act::Refuse { .. } | Act::Tell(_) | Act::Wake { .. } | Act::Evict { .. } => {
+            Act::Refuse { .. }
+            | Act::Tell(_)
+            | Act::Count(_)
+            | Act::Wake { .. }
+            | Act::Evict { .. } => {
                 self.reach_out(act);
             }
         }
@@ -239,6 +243,7 @@ impl Performer<'_> {
         match act {
             Act::Refuse { filter, refusal } => self.refuse(filter, &refusal),
             Act::Tell(notice) => self.context.mailboxes.send(notice),
+            Act::Count(limit) => self.context.limits.count(limit),
             Act::Evict { session } => self.context.sessions.evict_for_lane(session),
             Act::Wake {
                 key,

@@ -79,6 +79,7 @@ impl Scene {
             context: Arc::new(NodeContext {
                 sessions: Arc::new(Sessions::new(TERM, 0)),
                 mailboxes: Mailboxes::new(1).0,
+                limits: Arc::default(),
                 timers: Arc::new(Timers::default()),
                 policy: Arc::new(AllowAll),
             }),

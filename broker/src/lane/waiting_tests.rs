@@ -93,6 +93,7 @@ impl Scene {
             context: NodeContext {
                 sessions: Arc::new(Sessions::new(1, 0)),
                 mailboxes: Mailboxes::new(1).0,
+                limits: Arc::default(),
                 timers: Arc::new(Timers::default()),
                 policy: Arc::new(AllowAll),
             },

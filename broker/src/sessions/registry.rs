@@ -219,8 +219,8 @@ impl Sessions {
     /// that must end for it:
     ///
     /// - this one, if its own cost exceeds `limits.kept_bytes`, or if a lane has evicted it;
-    /// - above `limits.kept_sessions` the one that has been offline longest, without credentials
-    ///   first.
+    /// - above `limits.kept_sessions` one without credentials first, of the user who has most of
+    ///   them the one that has been offline longest.
     pub(super) fn add_offline(
         &self,
         session: SessionId,

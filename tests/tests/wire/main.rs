@@ -25,6 +25,7 @@ mod pubsub;
 mod refusal;
 mod replays;
 mod retained;
+mod room_limits;
 mod rooms;
 mod rumqttc_client;
 mod rumqttc_life;
