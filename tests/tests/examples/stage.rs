@@ -52,6 +52,11 @@ impl Stage {
         let built = self.path("target/release/roommq");
         create_dir_all(self.path("bin")).expect("a directory");
         create_dir_all(built.parent().expect("it has one")).expect("a directory");
+        let examples = Path::new(&program)
+            .parent()
+            .expect("it has one")
+            .display()
+            .to_string();
         let program = program.to_string_lossy();
         let here = self.actual("127.0.0.1:1883");
         // Only a configuration file names another place to listen on.
@@ -62,9 +67,13 @@ impl Stage {
         );
         script(&self.path("bin/roommq"), &server);
         script(&built, &server);
-        let cargo = "#!/bin/sh\nwhile [ $# -gt 0 ] && [ \"$1\" != -- ]; do shift; done\n[ $# = 0 ] || shift\n\
-                     exec roommq \"$@\"\n";
-        script(&self.path("bin/cargo"), cargo);
+        // `cargo run`, with `--release` or `--example NAME`, and what comes behind `--`.
+        let cargo = format!(
+            "#!/bin/sh\nprogram=roommq\nwhile [ $# -gt 0 ] && [ \"$1\" != -- ]; do\n\
+             [ \"$1\" != --example ] || program={examples}/$2\nshift\ndone\n[ $# = 0 ] || shift\n\
+             exec $program \"$@\"\n"
+        );
+        script(&self.path("bin/cargo"), &cargo);
         let browser = root().join("tests/foreign/browser.mjs");
         let browser = format!("#!/bin/sh\nexec node {} \"$@\"\n", browser.display());
         script(&self.path("bin/browser"), &browser);
@@ -119,6 +128,11 @@ impl Stage {
 
     pub fn play(&mut self, block: &Block) {
         match block {
+            // What has to be compiled is a file of the project, and the page shows all of it.
+            Block::File { name, text } if name.starts_with("docs/") => {
+                let compiled = std::fs::read_to_string(root().join(name)).expect(name);
+                assert_eq!(*text, compiled, "{}: {name}", self.page);
+            }
             Block::File { name, text } => write(self.path(name), self.actual(text)).expect(name),
             Block::Console {
                 terminal: Terminal::Of(name),
