@@ -277,7 +277,7 @@ mod tests {
                         payload: n,
                         ..Tally::default()
                     };
-                    tally.dropped(DropReason::TooOld, 3);
+                    tally.dropped(DropReason::TooOld, 1, 3);
                     counters.outbound(&mut tally, held(round % 7), &mut known);
                     assert_eq!(tally, Tally::default());
                     counters.wrote(2);

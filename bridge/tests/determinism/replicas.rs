@@ -4,9 +4,10 @@ use super::node::{Node, Style};
 use super::rng::Rng;
 use roommq_broker::policy::{LaneHooks, Notice};
 use roommq_lane::{
-    Act, Batch, BatchHeader, BatchTurn, Entry, Lane, LaneRules, Outcome, RetainedLimits, WallTime,
-    read,
+    Act, Batch, BatchHeader, BatchTurn, Entry, Lane, LaneRules, Outcome, QueueLimits,
+    RetainedLimits, WallTime, read,
 };
+use roommq_mqtt::session::MessageNo;
 use std::collections::BTreeMap;
 
 /// Entries between two comparisons.
@@ -75,6 +76,12 @@ impl<'a> Replicas<'a> {
                 messages: if less == 0 { 4 } else { 2 },
                 bytes: 1_500,
             },
+            queue: QueueLimits {
+                messages: 6,
+                bytes: 1_000,
+                age: 60_000,
+            },
+            offline_bytes: if less == 0 { 6_000 } else { 4_000 },
             hook: &rules,
         };
         let body = body.to_bytes().unwrap();
@@ -82,6 +89,11 @@ impl<'a> Replicas<'a> {
         let version = self.rules_version;
         let body = &body;
         self.append(at, WallTime(at), &Entry::Rules { version, body });
+    }
+
+    /// The number of the last message that waits for a session.
+    pub fn last_message(&self) -> MessageNo {
+        self.each[0].0.last_message()
     }
 
     /// Appends a batch of one entry, by any writer. Some come twice, too early, or of an earlier term.

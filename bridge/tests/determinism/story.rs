@@ -4,10 +4,11 @@ use super::replicas::Replicas;
 use super::rng::Rng;
 use roommq_broker::policy::{Actor, EndReason, SessionId, SubscribeGrant};
 use roommq_lane::{
-    DisconnectEntry, Entry, FilterEntry, PropertiesEntry, PublishEntry, SubscribeEntry,
+    DisconnectEntry, DoneEntry, Entry, FilterEntry, PropertiesEntry, PublishEntry, SubscribeEntry,
     UnsubscribeEntry, WallTime,
 };
 use roommq_mqtt::packet::{QoS, RetainHandling, SubscribeOptions};
+use roommq_mqtt::session::{Done, MessageNo};
 use std::collections::VecDeque;
 
 /// Who takes part, and in which topics.
@@ -72,8 +73,9 @@ impl<'a> Story<'a> {
             60..66 => self.unsubscribe(lanes),
             66..74 => self.begin(),
             74..81 => self.resume(lanes),
-            81..90 => self.disconnect(lanes),
-            90..95 => self.fire_timers(lanes),
+            81..88 => self.disconnect(lanes),
+            88..92 => self.done(lanes),
+            92..95 => self.fire_timers(lanes),
             95..97 => self.fire_again(lanes),
             97..99 => self.tell(lanes),
             _ => lanes.change_rules(self.now, self.rng.below(2)),
@@ -207,6 +209,7 @@ impl<'a> Story<'a> {
         SubscribeEntry {
             who: session.actor(cast),
             request_id: 1,
+            keeps: !session.id.n.is_multiple_of(3),
             identifier: u32::try_from(self.rng.below(3)).unwrap_or(0),
             filters,
         }
@@ -274,6 +277,8 @@ impl<'a> Story<'a> {
                 1 => EndReason::Lost("connection lost".to_owned()),
                 _ => EndReason::Lost("keep-alive passed".to_owned()),
             },
+            sent: self.message(lanes),
+            authenticated: session.user == 0,
         };
         let ends = !session.asked.is_empty() && self.rng.one_in(2);
         if ends {
@@ -283,6 +288,23 @@ impl<'a> Story<'a> {
             self.append(&Entry::Disconnected(entry), lanes);
             self.remember(&session);
         }
+    }
+
+    /// A session has finished with some messages, of which it may know nothing.
+    fn done(&mut self, lanes: &mut Replicas<'_>) {
+        let Some(StorySession { id: session, .. }) = self.any_session() else {
+            return;
+        };
+        let up_to = self.message(lanes);
+        let also = (0..3).map(|_| self.message(lanes).0).collect();
+        let done = Done { up_to, also };
+        self.append(&Entry::Done(DoneEntry { session, done }), lanes);
+    }
+
+    /// One of the latest messages, or the next.
+    fn message(&mut self, lanes: &Replicas<'_>) -> MessageNo {
+        let last = lanes.last_message().0 + 1;
+        MessageNo(last.saturating_sub(self.rng.below(12)))
     }
 
     fn end(&mut self, session: &StorySession, lanes: &mut Replicas<'_>) {
@@ -300,6 +322,8 @@ impl<'a> Story<'a> {
             let entry = DisconnectEntry {
                 who: forgotten.actor(self.cast),
                 reason: EndReason::Orderly,
+                sent: MessageNo::NONE,
+                authenticated: false,
             };
             self.append(&Entry::Ended(entry), lanes);
         }

@@ -6,11 +6,11 @@ use bytes::{Buf, BufMut, Bytes};
 use std::borrow::Borrow;
 
 /// The format that this version writes, and the latest that it can read.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 /// The oldest version that can read what this one writes. A change to [`Entry`] or to the header
 /// that older versions cannot read sets it to [`FORMAT`].
-const MIN_READER: u8 = 4;
+const MIN_READER: u8 = 5;
 
 /// Entries of a batch, at most.
 pub const BATCH_ENTRIES: usize = 1_024;
@@ -228,6 +228,7 @@ mod tests {
     use proptest::prelude::*;
     use proptest::sample::Index;
     use roommq_mqtt::packet::QoS;
+    use roommq_mqtt::session::MessageNo;
 
     const WHO: Actor<'_> = Actor {
         session: SessionId { term: 9, n: 7 },
@@ -270,6 +271,8 @@ mod tests {
             Entry::Ended(DisconnectEntry {
                 who: WHO,
                 reason: EndReason::Lost("why".into()),
+                sent: MessageNo::NONE,
+                authenticated: false,
             }),
             Entry::Timer {
                 key: "k",
@@ -278,6 +281,8 @@ mod tests {
             Entry::Disconnected(DisconnectEntry {
                 who: WHO,
                 reason: EndReason::Orderly,
+                sent: MessageNo::NONE,
+                authenticated: false,
             }),
             Entry::Rules {
                 version: 6,
@@ -358,7 +363,7 @@ mod tests {
     #[test]
     fn a_header_has_its_bytes_in_the_order_of_the_format() {
         let expected = [
-            &[4, 4][..],
+            &[5, 5][..],
             &[1, 0, 0, 0],
             &[2, 0, 0, 0, 0, 0, 0, 0],
             &[3, 0, 0, 0, 0, 0, 0, 0],
@@ -379,7 +384,7 @@ mod tests {
         (bytes[0], bytes[1]) = (9, 8);
         assert_eq!(
             read(&bytes).unwrap_err().to_string(),
-            "a batch needs a version that reads format 8, and this one reads up to format 4; \
+            "a batch needs a version that reads format 8, and this one reads up to format 5; \
              restart the server with the version that wrote the batch"
         );
     }

@@ -4,11 +4,12 @@
 //! decided before. Its time is that of its batch. Every node that applies the same log therefore
 //! reaches the same state.
 
-use crate::{Actor, EndReason, Mount, Request};
+use crate::{Actor, EndReason, Mount, Request, SessionId};
 use bytes::Bytes;
 use bytestring::ByteString;
 use postcard::ser_flavors::Flavor;
 use roommq_mqtt::packet::{PublishProperties, QoS, SubscribeOptions};
+use roommq_mqtt::session::{Done, MessageNo};
 use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 
@@ -22,7 +23,7 @@ use std::borrow::Cow;
 ///       17  Subscribe     who: 7.1 alice, request_id: 3, filters: [0: chat/berlin/#]
 ///       18  Publish       origin: 7.1 alice, topic: chat/berlin/main, payload: "hi"
 ///       19  Disconnected  who: 7.1 alice, reason: Lost("keep-alive timed out")
-///       20  Publish       origin: 9.4 bob, ...      (waits in Alice's outbox)
+///       20  Publish       origin: 9.4 bob, ...      (waits in Alice's queue)
 ///       21  Resume        who: 7.2 alice, ...       (connection 2: 7.1 is stale from now on)
 /// ```
 ///
@@ -61,6 +62,8 @@ pub enum Entry<'a> {
         #[serde(serialize_with = "as_bytes")]
         body: &'a [u8],
     },
+    /// A session has finished with messages in its queue.
+    Done(DoneEntry),
 }
 
 /// An application message.
@@ -123,6 +126,9 @@ pub struct SubscribeEntry<'a> {
     pub who: Actor<'a>,
     /// The session's number for this request. Several lanes may answer one request by it.
     pub request_id: u32,
+    /// Whether the session may outlive its connection: then the lane keeps its QoS 1 and 2 messages
+    /// until it has finished with them.
+    pub keeps: bool,
     /// The subscription identifier of the packet; 0: none.
     pub identifier: u32,
     #[serde(borrow)]
@@ -181,6 +187,21 @@ pub struct DisconnectEntry<'a> {
     pub who: Actor<'a>,
     /// Why: the hook may tell other users.
     pub reason: EndReason,
+    /// For a session that stays: all messages in its queue up to this one were sent to it, or it has
+    /// finished with them.
+    pub sent: MessageNo,
+    /// Whether its user has shown credentials. Sessions without are evicted first.
+    pub authenticated: bool,
+}
+
+/// Messages that a session has finished with: acknowledged or given up. The lane may hear the same
+/// twice, and late.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DoneEntry {
+    /// The session.
+    pub session: SessionId,
+    /// The messages, by their numbers in the lane.
+    pub done: Done,
 }
 
 impl<'a> Entry<'a> {

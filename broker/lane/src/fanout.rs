@@ -4,15 +4,16 @@ use super::entry::PublishEntry;
 use super::lane::Lane;
 use super::outcome::{Act, Outcome, Outgoing, Target};
 use super::subscription::Subscription;
+use roommq_mqtt::packet::QoS;
 
 impl Lane {
     /// Adds to the outcome that a message is delivered to all subscribers, offline ones included
     /// [MQTT-4.5.0-1], and to one member of each shared group. A message that has expired reaches
-    /// nobody.
+    /// nobody. QoS 1 and 2 messages are added to the queues of sessions that keep them.
     pub(super) fn fan_out(
-        &self,
+        &mut self,
         entry: &PublishEntry<'_>,
-        message: Outgoing,
+        mut message: Outgoing,
         outcome: &mut Outcome,
     ) {
         if message.expires <= self.now {
@@ -26,6 +27,7 @@ impl Lane {
             forms,
             ..
         } = outcome;
+        let mut any_kept = false;
         let found = |s: &Subscription| {
             if s.options.no_local || s.guarded {
                 let Some(subscriber) = self.subscribers.get(s.slot) else {
@@ -39,10 +41,14 @@ impl Lane {
                     return;
                 }
             }
+            let qos = s.options.qos.min(entry.qos);
+            let kept = s.keeps && qos != QoS::AtMostOnce;
+            any_kept |= kept;
             targets.push(Target {
                 slot: s.slot,
                 form: forms.of(s.identifier, s.mount.as_ref()),
-                qos: s.options.qos.min(entry.qos),
+                qos,
+                kept,
                 retain: s.options.retain_as_published && entry.retain,
             });
         };
@@ -55,6 +61,10 @@ impl Lane {
         if self.subscriptions.may_overlap() {
             outcome.merge_targets(first);
         }
+        let mut dropped = Vec::new();
+        if any_kept {
+            message.number = Some(self.keep(entry, &message, (outcome, first), &mut dropped));
+        }
         let targets = first..outcome.targets.len();
         let groups = first_group..outcome.groups.len();
         if !targets.is_empty() || !groups.is_empty() {
@@ -64,5 +74,7 @@ impl Lane {
                 groups,
             });
         }
+        // Behind the delivery, since the message itself may be among them.
+        outcome.acts.append(&mut dropped);
     }
 }

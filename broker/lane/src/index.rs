@@ -123,6 +123,7 @@ mod tests {
             options: SubscribeOptions::of(QoS::AtMostOnce),
             identifier: None,
             guarded: false,
+            keeps: false,
             mount: None,
         }
     }

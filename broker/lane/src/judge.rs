@@ -29,6 +29,8 @@ impl Lane {
         let rules = LaneRules::from_bytes(body)?;
         self.with_hook(|hook, cx| hook.rules(cx, version, rules.hook))?;
         self.retained.set_limits(rules.retained);
+        self.queue_limits = rules.queue;
+        self.share.set_limit(rules.offline_bytes);
         Ok(())
     }
 

@@ -2,9 +2,12 @@
 
 use super::batch::BatchHeader;
 use super::entry::{Entry, PublishEntry};
+use super::messages::Messages;
 use super::outcome::{Act, Made, Outcome, Source};
+use super::pending::QueueLimits;
 use super::retained::{RetainedLimits, RetainedStore};
 use super::rules::RulesState;
+use super::share::OfflineShare;
 use super::subscribers::Subscribers;
 use super::subscription::Slot;
 use super::subscriptions::Subscriptions;
@@ -39,6 +42,7 @@ mod snapshot;
 /// | `Disconnected`, `Ended`, `Resume` | `disconnected`, `ended`, `resume` | `resume.rs` |
 /// | `Timer` | `apply` | this one; `timers.rs` says which count |
 /// | `Rules` | `take_rules` | `judge.rs` |
+/// | `Done` | `done` | `waiting.rs` |
 pub struct Lane {
     pub(super) number: u16,
     /// The number of all lanes of the server, for snapshots.
@@ -54,6 +58,11 @@ pub struct Lane {
     pub(super) subscriptions: Subscriptions,
     pub(super) retained: RetainedStore,
     pub(super) subscribers: Subscribers,
+    /// The messages in the queues of sessions.
+    pub(super) messages: Messages,
+    pub(super) queue_limits: QueueLimits,
+    /// The memory of sessions that are offline.
+    pub(super) share: OfflineShare,
     /// The state and the rules that the owner of the policy keeps in this lane.
     pub(super) hook: Box<dyn LaneHook>,
     /// Effects that the hook has asked for and that have not been performed. Empty between entries.
@@ -84,6 +93,9 @@ impl Lane {
             subscriptions: Subscriptions::default(),
             retained: RetainedStore::new(RetainedLimits::default()),
             subscribers: Subscribers::default(),
+            messages: Messages::default(),
+            queue_limits: QueueLimits::default(),
+            share: OfflineShare::default(),
             hook,
             effects: Vec::new(),
             timers: LaneTimers::default(),
@@ -129,6 +141,7 @@ impl Lane {
                     self.perform_effects(outcome);
                 }
             }
+            Entry::Done(done) => self.done(done, outcome),
             Entry::Rules { version, body } => self.take_rules(*version, body, outcome),
         }
     }
@@ -175,6 +188,7 @@ impl Lane {
             shared,
             spanning_own,
             spanning_shared,
+            self.share.used(&self.messages),
         ]
     }
 
@@ -277,13 +291,19 @@ impl Lane {
         Some(slot)
     }
 
-    /// Removes a session and its subscriptions.
+    /// Removes a session, its subscriptions and its queue.
     pub(super) fn remove_session(&mut self, slot: Slot, outcome: &mut Outcome) {
         // Sorted: the index must not depend on the order of a hash set.
         let filters = self.subscribers.filters(slot);
         if let Some(subscriber) = self.subscribers.remove(slot) {
             for filter in filters {
                 self.subscriptions.remove(&filter, slot);
+            }
+            if let Some(queue) = subscriber.queue {
+                queue.end(&mut self.messages);
+            }
+            if let Some(place) = subscriber.place {
+                self.share.remove(&place);
             }
             outcome.acts.push(Act::Unlinked {
                 slot,
@@ -292,12 +312,12 @@ impl Lane {
         }
     }
 
-    /// Removes a session that has no subscription here any more.
+    /// Removes a session that has no subscription and no message here any more.
     pub(super) fn remove_if_unused(&mut self, slot: Slot, outcome: &mut Outcome) {
         if self
             .subscribers
             .get(slot)
-            .is_some_and(|s| s.filters.is_empty())
+            .is_some_and(|s| s.filters.is_empty() && s.queue.is_none())
         {
             self.remove_session(slot, outcome);
         }

@@ -6,6 +6,7 @@
 //! | the order of batches, and their times | `writers`, `wall_time` |
 //! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
 //! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
+//! | messages that wait for sessions | `messages`, `pending`, `waiting`, `visible_topics`; their memory: `share` |
 //! | retained messages | `retained`, `walk`; read for a subscriber by `replay` |
 //! | timers | `timers` |
 //! | the state as bytes, and its digest | `snapshot`, and `snapshot` below each type of the state |
@@ -32,13 +33,16 @@ mod judge;
 mod lane;
 mod lane_of;
 mod levels;
+mod messages;
 mod mount;
 mod outcome;
+mod pending;
 mod publish;
 mod replay;
 mod resume;
 mod retained;
 mod rules;
+mod share;
 mod snapshot;
 mod subscribe;
 mod subscribers;
@@ -47,6 +51,8 @@ mod subscriptions;
 mod timers;
 mod totals;
 mod tree;
+mod visible_topics;
+mod waiting;
 mod walk;
 mod wall_time;
 mod writers;
@@ -55,7 +61,7 @@ pub use actor::{Actor, SessionId};
 pub use allow_all::AllowAll;
 pub use batch::{BATCH_BYTES, BATCH_ENTRIES, Batch, BatchError, BatchHeader, Entries, read};
 pub use entry::{
-    DisconnectEntry, Entry, FilterEntry, PropertiesEntry, PublishEntry, SubscribeEntry,
+    DisconnectEntry, DoneEntry, Entry, FilterEntry, PropertiesEntry, PublishEntry, SubscribeEntry,
     UnsubscribeEntry,
 };
 pub use errors::{RestoreError, RulesError};
@@ -66,8 +72,10 @@ pub use hook::{
 pub use index::Index;
 pub use lane::Lane;
 pub use lane_of::{lane_of, lane_of_filter, spans_lanes, spread};
+pub use messages::StoredMessage;
 pub use mount::Mount;
 pub use outcome::{Act, Forms, Made, Outcome, Outgoing, Source, Target};
+pub use pending::QueueLimits;
 pub use publish::{UserProperty, stamped_properties};
 pub use retained::{RetainedLimits, RetainedMessage, RetainedStore};
 pub use roommq_mqtt::Refusal;
@@ -77,5 +85,7 @@ pub use rules::LaneRules;
 pub use subscription::{Slot, Subscription};
 pub use subscriptions::{Group, Subscriptions};
 pub use totals::{LANE_COUNTS, LaneCounts, LaneTotals};
+pub use visible_topics::VisibleTopics;
+pub use waiting::WaitingMessage;
 pub use wall_time::WallTime;
 pub use writers::BatchTurn;

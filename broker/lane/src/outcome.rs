@@ -5,6 +5,7 @@ use super::subscription::Slot;
 use crate::{Mark, Mount, Notice, Refusal, SessionId};
 use bytes::Bytes;
 use roommq_mqtt::packet::{QoS, ReasonCode};
+use roommq_mqtt::session::{DropReason, MessageNo};
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -97,6 +98,22 @@ pub enum Act {
         /// The filters of the groups, `$share/` included.
         groups: Vec<Box<str>>,
     },
+    /// The lane has dropped messages from the queue of a session.
+    Dropped {
+        /// The place of the session in the lane.
+        slot: Slot,
+        /// The reason.
+        reason: DropReason,
+        /// How many.
+        messages: u64,
+        /// Bytes of their payloads.
+        payload: u64,
+    },
+    /// An offline session must end, in all lanes: its messages take too much memory.
+    Evict {
+        /// The session.
+        session: SessionId,
+    },
     /// The entry's PUBLISH was refused, or its filter with this index. Its sender is told if its
     /// protocol has no acknowledgement for it.
     Refuse {
@@ -128,6 +145,8 @@ pub struct Outgoing {
     pub mark: Option<Mark>,
     /// In milliseconds of lane time; [`NEVER`](roommq_mqtt::session::NEVER): never.
     pub expires: u64,
+    /// Its number in the queues of sessions. None: no session keeps it.
+    pub number: Option<MessageNo>,
 }
 
 /// Topic, payload and properties of a message.
@@ -162,6 +181,8 @@ pub struct Target {
     pub qos: QoS,
     /// The message is retained, and the session wants to see that.
     pub retain: bool,
+    /// The message is in the session's queue.
+    pub kept: bool,
 }
 
 /// What messages carry for single subscribers: subscription identifiers and mounts. Form 0 has
@@ -183,9 +204,15 @@ impl Forms {
     /// The identifiers and the mount of a form.
     #[must_use]
     pub fn get(&self, form: u32) -> (&[u32], Option<&Mount>) {
+        let (identifiers, mount) = self.parts(form);
+        (identifiers, mount.map(|mount| &**mount))
+    }
+
+    /// The same with the mount as it is shared.
+    pub(super) fn parts(&self, form: u32) -> (&[u32], Option<&Arc<Mount>>) {
         let form = (form as usize).checked_sub(1);
         match form.and_then(|at| self.forms.get(at)) {
-            Some(form) => (self.identifiers_of(form), form.mount.as_deref()),
+            Some(form) => (self.identifiers_of(form), form.mount.as_ref()),
             None => (&[], None),
         }
     }
@@ -276,6 +303,7 @@ impl Outcome {
                 form: forms.merged(same),
                 qos: same.iter().fold(target.qos, |qos, t| qos.max(t.qos)),
                 retain: same.iter().any(|t| t.retain),
+                kept: same.iter().any(|t| t.kept),
             };
             from += same.len();
             targets[to] = merged;

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::super::entry::{FilterEntry, PropertiesEntry, SubscribeEntry};
 use super::super::outcome::Target;
+use super::super::pending::QueueLimits;
 use super::super::rules::LaneRules;
 use super::*;
 use crate::AllowAll;
@@ -24,6 +25,8 @@ impl Scene {
         };
         let rules = LaneRules {
             retained: limits,
+            queue: QueueLimits::default(),
+            offline_bytes: 0,
             hook: b"",
         };
         let body = rules.to_bytes().unwrap();
@@ -54,6 +57,7 @@ impl Scene {
                 user: "u",
             },
             request_id: 1,
+            keeps: false,
             identifier,
             filters: filters.collect(),
         });

@@ -55,7 +55,7 @@ impl Lane {
                 at: self.now,
                 payload: bytes::Bytes::copy_from_slice(p.payload),
                 qos: p.qos,
-                properties: retained_properties(p, &stamps),
+                properties: owned_properties(p, &stamps),
                 limit,
             };
             if self.retained.set(p.topic, message) {
@@ -75,6 +75,7 @@ impl Lane {
             source,
             mark,
             expires,
+            number: None,
         };
         self.fan_out(p, outgoing, outcome);
     }
@@ -113,8 +114,11 @@ fn not_retained(limit: Limit, limits: RetainedLimits) -> Refusal {
     Refusal::new(ReasonCode::RetainNotSupported, reason)
 }
 
-/// The properties to retain with a message, the hook's included; none if no property is set.
-fn retained_properties(p: &PublishEntry<'_>, stamps: &Stamps) -> Option<Box<PublishProperties>> {
+/// The properties to store with a message, the hook's included; none if no property is set.
+pub(super) fn owned_properties(
+    p: &PublishEntry<'_>,
+    stamps: &Stamps,
+) -> Option<Box<PublishProperties>> {
     let user_properties = stamped_properties(p, stamps)
         .into_iter()
         .map(|(n, v)| (n.as_ref().into(), v.as_ref().into()))

@@ -25,7 +25,7 @@ impl Lane {
     ) {
         let wanted = filters.iter().filter_map(|at| s.filters.get(*at));
         // The slot is never read.
-        let of = |f| Subscription::of(0, f, s.identifier);
+        let of = |f| Subscription::of(0, f, s.identifier, s.keeps);
         let subscriptions: Vec<_> = wanted.clone().map(of).collect();
         let all_guarded = subscriptions.iter().all(|s| s.guarded);
         let wanted = wanted.map(|f| f.filter);

@@ -5,22 +5,26 @@ use super::lane::Lane;
 use super::outcome::{Act, Outcome};
 use super::subscribe::left_groups;
 use super::subscription::Slot;
+use super::visible_topics::VisibleTopics;
 use crate::{Actor, Request};
 use roommq_mqtt::packet::ReasonCode;
 use std::collections::HashSet;
 
 impl Lane {
-    /// The session goes offline. Its subscriptions stay.
+    /// The session goes offline. Its subscriptions stay, and the lane limits its queue.
     pub(super) fn disconnected(&mut self, d: &DisconnectEntry<'_>, outcome: &mut Outcome) {
         if !self.is_stale(d.who) {
             let session = d.who.session;
+            if let Some(slot) = self.subscribers.slot_of(session) {
+                self.go_offline(slot, d, &mut outcome.acts);
+            }
             outcome.acts.push(Act::Disconnected { session });
         }
         self.with_hook(|hook, cx| hook.disconnected(cx, d.who, &d.reason));
         self.perform_effects(outcome);
     }
 
-    /// The session ends. Its subscriptions are removed.
+    /// The session ends. Its subscriptions and its queue are removed.
     pub(super) fn ended(&mut self, d: &DisconnectEntry<'_>, outcome: &mut Outcome) {
         // A later connection keeps its subscriptions. The hook is told all the same: it may have
         // state of the earlier one.
@@ -44,7 +48,7 @@ impl Lane {
 
     /// A connection resumes the session. Each filter that the policy allowed is judged again by the
     /// hook, since the user may have lost rights meanwhile. The session keeps those that pass, and
-    /// loses all others.
+    /// loses all others, and the waiting messages of topics that it may not see any more.
     ///
     /// For each filter the answer has one of these codes: 0 (success), 0x11 (the lane does not know
     /// the subscription), or the hook's refusal.
@@ -65,10 +69,12 @@ impl Lane {
         let requests: Vec<_> = known.iter().map(|(_, f)| f.request()).collect();
         let verdicts = self.judge(r.who, &requests);
         let mut granted = Vec::with_capacity(requests.len());
+        let mut unguarded = Vec::new();
         for (((filter, f), request), verdict) in known.into_iter().zip(&requests).zip(verdicts) {
             match verdict {
                 Ok(()) => {
                     granted.push(*request);
+                    unguarded.extend((!f.guarded).then_some(f.filter));
                     codes.push((f.position, ReasonCode::Success, None));
                 }
                 Err(refusal) => {
@@ -78,7 +84,13 @@ impl Lane {
             }
         }
         if let Some(slot) = slot {
-            self.retain_only(slot, &granted, outcome);
+            let lost = self.retain_only(slot, &granted, outcome);
+            if !lost.is_empty() {
+                let lost = lost.iter().map(|filter| &**filter);
+                let visible = VisibleTopics::new(lost, unguarded.into_iter());
+                self.purge(slot, &visible, &mut outcome.acts);
+            }
+            self.go_online(slot);
         }
         outcome.acts.push(Act::Answer {
             session: r.who.session,
@@ -95,8 +107,14 @@ impl Lane {
         }
     }
 
-    /// Removes all subscriptions of a session but those to the `granted` filters.
-    fn retain_only(&mut self, slot: Slot, granted: &[Request<'_>], outcome: &mut Outcome) {
+    /// Removes all subscriptions of a session but those to the `granted` filters. Returns their
+    /// filters.
+    fn retain_only(
+        &mut self,
+        slot: Slot,
+        granted: &[Request<'_>],
+        outcome: &mut Outcome,
+    ) -> Vec<Box<str>> {
         let granted: HashSet<&str> = granted.iter().map(|r| r.filter).collect();
         let mut lost = self.subscribers.filters(slot);
         lost.retain(|filter| !granted.contains(&**filter));
@@ -104,7 +122,8 @@ impl Lane {
             self.subscriptions.remove(filter, slot);
             self.subscribers.remove_filter(slot, filter);
         }
-        let lost: Vec<&str> = lost.iter().map(|filter| &**filter).collect();
-        left_groups(slot, &lost, outcome);
+        let names: Vec<&str> = lost.iter().map(|filter| &**filter).collect();
+        left_groups(slot, &names, outcome);
+        lost
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration that decides outcomes in a lane, as an entry brings it.
 
 use super::entry::as_bytes;
+use super::pending::QueueLimits;
 use super::retained::RetainedLimits;
 use crate::RulesError;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct LaneRules<'a> {
     /// This lane's share, for messages that the hook does not limit itself.
     pub retained: RetainedLimits,
+    /// Of each session that is offline.
+    pub queue: QueueLimits,
+    /// This lane's share of the memory for offline sessions, in bytes.
+    pub offline_bytes: u64,
     /// The rules of the lane's hook, encoded by their owner.
     #[serde(serialize_with = "as_bytes")]
     pub hook: &'a [u8],

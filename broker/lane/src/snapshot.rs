@@ -41,6 +41,7 @@ pub(super) enum Section {
     Retained = 6,
     Timers = 7,
     Hook = 8,
+    Messages = 9,
 }
 
 /// Writes a snapshot. [`finish`](Self::finish) must be called last.

@@ -2,11 +2,12 @@
 use super::*;
 use crate::{
     Actor, AllowAll, BatchHeader, BatchTurn, DisconnectEntry, EndReason, Entry, FilterEntry, Lane,
-    LaneRules, Mount, Outcome, PropertiesEntry, PublishEntry, RetainedLimits, SessionId,
-    SubscribeEntry, WallTime,
+    LaneRules, Mount, Outcome, PropertiesEntry, PublishEntry, QueueLimits, RetainedLimits,
+    SessionId, SubscribeEntry, WallTime,
 };
 use proptest::prelude::*;
 use roommq_mqtt::packet::{QoS, RetainHandling, SubscribeOptions};
+use roommq_mqtt::session::MessageNo;
 
 const LANES: u16 = 16;
 
@@ -36,12 +37,27 @@ fn who(n: u64) -> Actor<'static> {
     }
 }
 
-/// A lane with something in each section: sessions, a free slot, filters of each kind, a group, and
-/// a retained message that will expire.
+fn ended(n: u64) -> DisconnectEntry<'static> {
+    DisconnectEntry {
+        who: who(n),
+        reason: EndReason::Orderly,
+        sent: MessageNo(2),
+        authenticated: true,
+    }
+}
+
+/// A lane with something in each section: sessions, a free slot, filters of each kind, a group,
+/// messages that wait for an online and an offline session, and a retained message that will expire.
 fn lane() -> Lane {
     let mut lane = Lane::new(3, LANES, Box::new(AllowAll));
     let rules = LaneRules {
         retained: LIMITS,
+        queue: QueueLimits {
+            messages: 2,
+            bytes: 1_000,
+            age: 1_000_000,
+        },
+        offline_bytes: 100_000,
         hook: b"",
     };
     let body = &rules.to_bytes().unwrap()[..];
@@ -67,6 +83,7 @@ fn lane() -> Lane {
         let entry = SubscribeEntry {
             who: who(n),
             request_id: 1,
+            keeps: n > 1,
             identifier: 7,
             filters: filters.collect(),
         };
@@ -88,11 +105,10 @@ fn lane() -> Lane {
         };
         apply(&mut lane, 6, &Entry::Publish(entry));
     }
-    let ended = DisconnectEntry {
-        who: who(1),
-        reason: EndReason::Orderly,
-    };
-    apply(&mut lane, 7, &Entry::Ended(ended));
+    apply(&mut lane, 7, &Entry::Ended(ended(1)));
+    apply(&mut lane, 8, &Entry::Disconnected(ended(3)));
+    let entry = PublishEntry::of_server("a/b", b"again");
+    apply(&mut lane, 9, &Entry::Publish(entry));
     lane
 }
 
@@ -192,10 +208,11 @@ proptest! {
         if let Ok(mut lane) = restore(&bytes) {
             let again = snapshot(&lane);
             prop_assert_eq!(snapshot(&restore(&again).unwrap()), again);
-            let ended = DisconnectEntry { who: who(2), reason: EndReason::Orderly };
-            apply(&mut lane, 8, &Entry::Ended(ended));
+            let ended = ended(2);
+            apply(&mut lane, 10, &Entry::Ended(ended));
             let entry = PublishEntry::of_server("a/b", b"");
-            apply(&mut lane, 9, &Entry::Publish(PublishEntry { retain: true, ..entry }));
+            apply(&mut lane, 11, &Entry::Publish(PublishEntry { retain: true, ..entry }));
+            apply(&mut lane, 12, &Entry::Disconnected(self::ended(3)));
         }
     }
 }

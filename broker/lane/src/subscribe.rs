@@ -29,7 +29,7 @@ impl Lane {
         for (filter, ((f, request), verdict)) in asked.enumerate() {
             match verdict {
                 Ok(()) => {
-                    let new = self.add_subscription(slot, f, s.identifier);
+                    let new = self.add_subscription(slot, f, s);
                     granted.push(*request);
                     codes.push((f.position, f.options.qos.granted(), None));
                     // Retain handling: always, for new subscriptions only, or never
@@ -66,8 +66,13 @@ impl Lane {
     }
 
     /// Adds a subscription. True if the session had none to this filter.
-    fn add_subscription(&mut self, slot: Slot, f: &FilterEntry<'_>, identifier: u32) -> bool {
-        let subscription = Subscription::of(slot, f, identifier);
+    fn add_subscription(
+        &mut self,
+        slot: Slot,
+        f: &FilterEntry<'_>,
+        s: &SubscribeEntry<'_>,
+    ) -> bool {
+        let subscription = Subscription::of(slot, f, s.identifier, s.keeps);
         let new = self.subscriptions.insert(f.filter, subscription);
         if new {
             self.subscribers.add_filter(slot, f.filter);

@@ -1,12 +1,15 @@
 //! The sessions that a lane knows, each in a numbered slot to which its subscriptions refer.
 
+use super::messages::Presence;
+use super::pending::Queue;
+use super::share::{Place, Waits};
 use super::subscription::Slot;
 use crate::{Actor, SessionId};
 use std::collections::{HashMap, HashSet};
 
 mod snapshot;
 
-/// A session that has subscriptions in this lane.
+/// A session that has subscriptions or messages in this lane.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     pub session: SessionId,
@@ -15,6 +18,15 @@ pub(super) struct Subscriber {
     pub user: Box<str>,
     /// A set, because some sessions have thousands.
     pub filters: HashSet<Box<str>>,
+    /// Whether it has a connection.
+    pub presence: Presence,
+    /// None if it is empty. Boxed, since most are.
+    pub queue: Option<Box<Queue>>,
+    /// In the order in which offline sessions are evicted; none while it has a connection.
+    pub place: Option<Place>,
+    /// The lane keeps nothing for it until its client returns, which is unlikely: it is about to
+    /// end.
+    pub evicted: bool,
 }
 
 /// All sessions of a lane, by slot and by id. A session keeps its slot when another connection
@@ -36,11 +48,29 @@ impl Subscriber {
             user: &self.user,
         }
     }
+
+    /// What is in its queue.
+    pub(super) fn waits(&self) -> Waits {
+        let queue = self.queue.as_ref();
+        queue.map_or_else(Waits::default, |queue| Waits {
+            references: queue.len(),
+            bytes: queue.bytes(),
+        })
+    }
+
+    /// Whether a message for it counts for the lane's share.
+    pub(super) fn is_offline(&self) -> bool {
+        self.presence == Presence::Offline
+    }
 }
 
 impl Subscribers {
     pub(super) fn get(&self, slot: Slot) -> Option<&Subscriber> {
         self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Subscriber> {
+        self.slots.get_mut(slot as usize)?.as_mut()
     }
 
     /// The slot of a session, whatever its connection.
@@ -55,6 +85,10 @@ impl Subscribers {
             connection: who.connection,
             user: who.user.into(),
             filters: HashSet::new(),
+            presence: Presence::Connected,
+            queue: None,
+            place: None,
+            evicted: false,
         };
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -72,7 +106,7 @@ impl Subscribers {
     /// connection has it.
     pub(super) fn set_connection(&mut self, who: Actor<'_>) -> Option<Slot> {
         let slot = self.slot_of(who.session)?;
-        let known = self.slots.get_mut(slot as usize)?.as_mut()?;
+        let known = self.get_mut(slot)?;
         if known.connection > who.connection {
             return None;
         }
@@ -90,14 +124,14 @@ impl Subscribers {
 
     /// Notes that the session at `slot` has subscribed to `filter`.
     pub(super) fn add_filter(&mut self, slot: Slot, filter: &str) {
-        if let Some(Some(subscriber)) = self.slots.get_mut(slot as usize) {
+        if let Some(subscriber) = self.get_mut(slot) {
             subscriber.filters.insert(filter.into());
         }
     }
 
     /// Notes that the session at `slot` has no subscription to `filter` any more.
     pub(super) fn remove_filter(&mut self, slot: Slot, filter: &str) {
-        if let Some(Some(subscriber)) = self.slots.get_mut(slot as usize) {
+        if let Some(subscriber) = self.get_mut(slot) {
             subscriber.filters.remove(filter);
         }
     }

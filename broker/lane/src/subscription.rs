@@ -24,18 +24,21 @@ pub struct Subscription {
     pub identifier: Option<NonZeroU32>,
     /// The hook is asked before each message whether the subscriber may see its topic.
     pub guarded: bool,
+    /// The session may outlive its connection, so the lane keeps QoS 1 and 2 messages for it.
+    pub keeps: bool,
     /// How topics are renamed for the subscriber.
     pub mount: Option<Arc<Mount>>,
 }
 
 impl Subscription {
     /// The subscription that one filter of a SUBSCRIBE creates; `identifier` 0: it has none.
-    pub(super) fn of(slot: Slot, filter: &FilterEntry<'_>, identifier: u32) -> Self {
+    pub(super) fn of(slot: Slot, filter: &FilterEntry<'_>, identifier: u32, keeps: bool) -> Self {
         Subscription {
             slot,
             options: filter.options,
             identifier: NonZeroU32::new(identifier),
             guarded: filter.guarded,
+            keeps,
             mount: filter.mount.clone().map(Arc::new),
         }
     }
@@ -48,6 +51,7 @@ impl Subscription {
             options: SubscribeOptions::of(QoS::AtMostOnce),
             identifier: None,
             guarded: false,
+            keeps: false,
             mount: None,
         }
     }

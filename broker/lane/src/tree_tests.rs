@@ -10,6 +10,7 @@ fn tree<'a>(filters: impl IntoIterator<Item = &'a str>) -> Tree {
             options: SubscribeOptions::of(QoS::AtMostOnce),
             identifier: None,
             guarded: false,
+            keeps: false,
             mount: None,
         });
     }

@@ -41,6 +41,8 @@ pub(super) struct Client {
     pub peer: Peer,
     /// The protocol state: QoS handshakes, packet ids, topic aliases, the will.
     pub session: Session,
+    /// Whether the session may outlive this connection.
+    pub keeps: bool,
     /// Packets to the client. It belongs to the session, not to this connection.
     pub outbox: Arc<Outbox>,
     /// Lanes that know the session.

@@ -19,6 +19,9 @@ use tokio::time::Instant;
 /// The longest time between two checks.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
+/// The longest time until lanes hear of a message that a session has finished with.
+const TELL_INTERVAL: Duration = Duration::from_millis(500);
+
 /// A number of milliseconds: 4 bytes where a `Duration` takes 16, since there may be many
 /// connections.
 #[derive(Debug, Clone, Copy)]
@@ -52,9 +55,12 @@ pub(super) struct Deadlines {
     paused: bool,
     /// Since when the socket has taken nothing, and the bytes that it had taken by then.
     blocked: Option<(Instant, u64)>,
-    /// The end of a shutdown.
-    finish_by: Option<Instant>,
+    /// The end of a shutdown. Boxed, since a connection needs it once.
+    finish_by: Option<Box<Instant>>,
     checked: Instant,
+    /// When the lanes are to be told of messages that the session has finished with. Boxed, since
+    /// most sessions end with their connection and never need it.
+    tell_at: Option<Box<Instant>>,
 }
 
 impl Deadlines {
@@ -69,6 +75,7 @@ impl Deadlines {
             blocked: None,
             finish_by: None,
             checked: now,
+            tell_at: None,
         }
     }
 
@@ -137,7 +144,18 @@ impl Deadlines {
 
     /// Sets the end of a shutdown. The first call counts.
     pub(super) fn finish_by(&mut self, end: Instant) {
-        self.finish_by.get_or_insert(end);
+        self.finish_by.get_or_insert_with(|| Box::new(end));
+    }
+
+    /// Whether lanes must be told now: they wait for [`TELL_INTERVAL`] from the first call on.
+    pub(super) fn must_tell(&mut self, now: Instant) -> bool {
+        let first = || Box::new(now + TELL_INTERVAL);
+        **self.tell_at.get_or_insert_with(first) <= now
+    }
+
+    /// Notes that lanes have been told.
+    pub(super) fn told(&mut self) {
+        self.tell_at = None;
     }
 
     /// When to check again.
@@ -148,7 +166,8 @@ impl Deadlines {
                 .and_then(|limit| Some(last_packet? + limit.time())),
             partial_since.map(|s| s + self.packet_time.time()),
             self.blocked.map(|(s, _)| s + self.write_stall.time()),
-            self.finish_by,
+            self.finish_by.as_deref().copied(),
+            self.tell_at.as_deref().copied(),
         ];
         let first = times.into_iter().flatten().min();
         first.unwrap_or(self.checked + LONGEST_WAIT)
@@ -169,7 +188,7 @@ impl Deadlines {
             let text = format!("the client reads nothing for {:?}", self.write_stall.time());
             (ReasonCode::QuotaExceeded, text)
         } else {
-            let is_over = self.finish_by.is_some_and(|l| now >= l);
+            let is_over = self.finish_by.as_ref().is_some_and(|l| now >= **l);
             return is_over.then(shutting_down);
         };
         Some(Close { reason, text })

@@ -8,7 +8,7 @@ use crate::packet::{DecodeError, ReasonCode};
 use crate::policy::EndReason;
 use crate::session::{Close, FOR_EVER, longest_expiry};
 use crate::sessions::{
-    OfflinePeriod, OfflineSession, SessionState, carry_out, notify_lanes, send_will,
+    LastWords, OfflinePeriod, OfflineSession, SessionState, carry_out, notify_lanes, send_will,
 };
 use crate::transport::{CLOSE_TIME, Link};
 use futures_util::future::join_all;
@@ -156,6 +156,10 @@ async fn end_session_or_go_offline(
     let resumable = period.expires > now && !node.sessions.is_shutting_down();
     let rest = client.outbox.disconnect(last, resumable, now);
     client.remove_refused_filters();
+    let (lanes, authenticated) = (&client.lanes, client.who.authenticated);
+    let last_words = client
+        .outbox
+        .queue(|out| LastWords::of(out, lanes, authenticated));
     // The entry of a will precedes that of its session's end.
     if let Some((will, _)) = period.will.take_if(|(_, due)| !resumable || *due <= now) {
         send_will(
@@ -172,7 +176,7 @@ async fn end_session_or_go_offline(
         client.who.actor(client.session_id, client.connection),
         &client.lanes,
         reason,
-        resumable,
+        last_words.filter(|_| resumable),
     )
     .await;
     if !resumable {
@@ -228,7 +232,7 @@ fn end_after_panic(client: &mut Client) {
             let _ = tokio::spawn(sent).await;
         }
         let reason = EndReason::Lost("internal server error".to_owned());
-        notify_lanes(&node, who.actor(id, connection), &lanes, &reason, false).await;
+        notify_lanes(&node, who.actor(id, connection), &lanes, &reason, None).await;
         node.sessions.remove(id);
     });
 }

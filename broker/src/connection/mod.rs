@@ -11,6 +11,7 @@
 //! ```
 
 mod authentication;
+mod catching_up;
 mod client;
 mod connecting;
 mod deadlines;
@@ -91,6 +92,14 @@ impl Connection {
         // The server stops reading from a peer that does not read its answers.
         let mut pause_reading = false;
         loop {
+            if self.client.outbox.has_lane_work()
+                && let Err(ending) = Box::pin(self.work_for_lanes()).await
+            {
+                return ending;
+            }
+            if self.deadlines.next() < timer.deadline() {
+                timer.as_mut().reset(self.deadlines.next());
+            }
             if let Some(close) = self.closing.take_if(|_| self.client.outbox.has_sent_all()) {
                 return Ending::Closed(*close);
             }
@@ -157,9 +166,6 @@ impl Connection {
                     }
                     timer.as_mut().reset(self.deadlines.next());
                 }
-            }
-            if self.deadlines.next() < timer.deadline() {
-                timer.as_mut().reset(self.deadlines.next());
             }
         }
     }

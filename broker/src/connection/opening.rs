@@ -232,6 +232,7 @@ pub(super) async fn open(
         connection: state.connection,
         peer,
         session,
+        keeps: negotiated.session_expiry > 0,
         outbox: registered.outbox,
         lanes: state.lanes,
         filters: state.filters,
@@ -253,8 +254,8 @@ pub(super) async fn open(
         return None;
     }
     let connack = Reply::ConnAck(Box::new(negotiated.connack));
-    let resumable = negotiated.session_expiry > 0;
-    client.outbox.queue(|out| out.set_resumable(resumable));
+    let keeps = client.keeps;
+    client.outbox.queue(|out| out.set_resumable(keeps));
     client.outbox.connect(
         Some(connecting.outlet),
         negotiated.version,

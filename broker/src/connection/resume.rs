@@ -10,19 +10,15 @@ use crate::packet::{QoS, ReasonCode, SubscribeOptions, TopicFilter};
 use crate::policy::{Attempt, SubscribeGrant};
 use crate::session::{Answer, Outbound};
 use bytestring::ByteString;
-use roommq_lane::{Entry, Index, SubscribeEntry, Subscription};
+use roommq_lane::{Entry, SubscribeEntry, VisibleTopics};
 use std::collections::{BTreeSet, HashSet};
 
 /// Lanes ignore these: a resumed subscription has its old options.
 const KNOWN: SubscribeOptions = SubscribeOptions::of(QoS::AtMostOnce);
 
-/// Slots in the index of [`VisibleTopics`].
-const REFUSED: u32 = 0;
-const HELD: u32 = 1;
-
 /// Asks the policy and then the lanes for all filters of the session. Resolves when all lanes have
-/// answered. A filter that is refused leaves the session, its messages leave the queue, and the
-/// client gets a notice in its inbox.
+/// answered. A filter that is refused leaves the session, its messages leave the queues of the lanes
+/// and the outbox, and the client gets a notice in its inbox.
 pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
     let mut names: Vec<ByteString> = client.filters.iter().cloned().collect();
     names.sort_unstable();
@@ -62,6 +58,7 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
         let entry = Entry::Resume(SubscribeEntry {
             who: who.actor(client.session_id, client.connection),
             request_id,
+            keeps: client.keeps,
             identifier: 0,
             filters,
         });
@@ -94,69 +91,10 @@ pub(super) async fn resume(client: &mut Client) -> Result<(), LogError> {
             .filters
             .iter()
             .filter(|name| !guarded.contains(*name));
-        let topics = VisibleTopics::new(refused.into_iter(), held);
+        let topics = VisibleTopics::new(refused.into_iter().map(|n| &**n), held.map(|n| &**n));
         client
             .outbox
             .queue(|out| out.purge(|topic| topics.allow(topic)));
     }
     Ok(())
-}
-
-/// Topics whose queued messages the client may still receive. An index, since there may be
-/// thousands of filters and messages, and lanes wait while the outbox is locked.
-struct VisibleTopics(Index);
-
-impl VisibleTopics {
-    fn new<'a>(
-        refused: impl Iterator<Item = &'a ByteString>,
-        held: impl Iterator<Item = &'a ByteString>,
-    ) -> Self {
-        let mut index = Index::default();
-        let mut add = |name: &ByteString, slot| {
-            if let Ok(filter) = TopicFilter::new(name.clone()) {
-                index.insert(filter.inner(), Subscription::placeholder(slot));
-            }
-        };
-        refused.for_each(|name| add(name, REFUSED));
-        let own = |name: &&ByteString| !name.starts_with("$share/");
-        held.filter(own).for_each(|name| add(name, HELD));
-        VisibleTopics(index)
-    }
-
-    /// Whether a message may be delivered: a held filter matches, or no refused one does. A message
-    /// of a filter that was unsubscribed meanwhile is still delivered [MQTT-3.10.4-3].
-    fn allow(&self, topic: &str) -> bool {
-        let (mut refused, mut held) = (false, false);
-        self.0.matches(topic, |found| match found.slot {
-            REFUSED => refused = true,
-            _ => held = true,
-        });
-        held || !refused
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_topic_of_a_refused_filter_is_visible_only_by_another_filter() {
-        let names = |all: &[&'static str]| -> Vec<ByteString> {
-            all.iter().map(|name| (*name).into()).collect()
-        };
-        let refused = names(&["a/#", "b/+", "c"]);
-        let held = names(&["a/x", "+/y", "$share/g/#"]);
-        let visible = VisibleTopics::new(refused.iter(), held.iter());
-        for (topic, allowed) in [
-            ("a", false),
-            ("a/x", true),
-            ("a/x/y", false),
-            ("b/y", true),
-            ("b/z", false),
-            ("c", false),
-            ("d", true),
-        ] {
-            assert_eq!(visible.allow(topic), allowed, "{topic}");
-        }
-    }
 }

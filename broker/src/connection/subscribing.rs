@@ -63,6 +63,7 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
             let entry = Entry::Subscribe(SubscribeEntry {
                 who: who.actor(client.session_id, client.connection),
                 request_id,
+                keeps: client.keeps,
                 identifier: subscribe.identifier.map_or(0, Into::into),
                 filters: filters.collect(),
             });

@@ -179,6 +179,7 @@ mod tests {
                     user: "u",
                 },
                 request_id: 1,
+                keeps: false,
                 identifier: 0,
                 filters: vec![filter],
             });

@@ -27,13 +27,66 @@
 use super::apply::{AbortOnPanic, apply_batch};
 use super::context::NodeContext;
 use super::flusher::Flusher;
+use super::frames::waiting_frame;
 use super::log::LogError;
 use super::table::{LaneTable, SharedLane};
 use crate::outbox::Outbox;
+use crate::policy::SessionId;
+use crate::session::{Frame, Tag};
 use futures_util::future::{BoxFuture, Either, ready};
-use roommq_lane::{Batch, Entry};
+use roommq_lane::{Batch, Entry, Lane};
 use std::borrow::Borrow;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a task may block its thread for the lock of a lane, and the time between two attempts.
+const LOCK_TIME: Duration = Duration::from_micros(100);
+const LOCK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Bytes of messages that are read from a queue at once.
+const WAITING_BYTES: usize = 64 << 10;
+
+/// The same in messages.
+const WAITING_MESSAGES: usize = 32;
+
+/// A message that has waited for a session in its lane, encoded for it.
+pub(crate) struct WaitingFrame {
+    pub tag: Tag,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub since: u64,
+    pub frame: Frame,
+}
+
+/// The next messages that wait for a session. If there are none, the session has caught up: the lane
+/// is locked, so no live message comes between.
+pub(super) fn next_frames(
+    lane: &Lane,
+    session: SessionId,
+    outbox: &Outbox,
+) -> VecDeque<WaitingFrame> {
+    let number = lane.number();
+    let after = outbox.queue(|out| out.last_handed(number));
+    let mut frames = VecDeque::new();
+    let Some(after) = after else {
+        return frames;
+    };
+    let mut bytes = 0;
+    for waiting in lane.waiting(session, after).take(WAITING_MESSAGES) {
+        let frame = waiting_frame(&waiting, outbox.version());
+        bytes += frame.len();
+        let tag = Tag::own(number, waiting.number);
+        let since = waiting.message.at;
+        frames.push_back(WaitingFrame { tag, since, frame });
+        if bytes > WAITING_BYTES {
+            break;
+        }
+    }
+    if frames.is_empty() {
+        outbox.queue(|out| out.caught_up(number));
+    }
+    frames
+}
 
 /// One thread's entrance to all lanes. Entries that one task appends to a lane, one after the
 /// other, keep their order.
@@ -131,6 +184,28 @@ impl Entrance {
             placed();
             Ok(())
         })
+    }
+
+    /// The next messages that wait for a session in a lane, in order: about as many bytes as one
+    /// read. If there are none, the session receives live messages of the lane from now on.
+    ///
+    /// It waits for the lane, which may be busy.
+    pub(crate) async fn waiting(
+        &self,
+        number: u16,
+        session: SessionId,
+        outbox: &Outbox,
+    ) -> VecDeque<WaitingFrame> {
+        let Ok(shared) = self.lanes.get(number) else {
+            return VecDeque::new();
+        };
+        loop {
+            if let Some(running) = shared.state.try_lock_for(LOCK_TIME) {
+                return next_frames(&running.lane, session, outbox);
+            }
+            // The lane applies a long batch. It must not keep this thread from its other clients.
+            tokio::time::sleep(LOCK_INTERVAL).await;
+        }
     }
 
     /// Applies the entries in place, as one batch. False, and nothing has happened, if the lane has

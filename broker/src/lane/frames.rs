@@ -7,7 +7,7 @@ use crate::session::{Frame, NEVER};
 use bytes::Bytes;
 use roommq_lane::{
     Entry, Forms, Lane, PublishEntry, RetainedMessage, Subscription, Target, UserProperty,
-    stamped_properties,
+    WaitingMessage, stamped_properties,
 };
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -204,6 +204,37 @@ pub(super) fn retained_frame(
         qos,
         packet: encode_publish(version, &parts),
         expires: retained.expires_at().unwrap_or(NEVER),
+        share: None,
+    }
+}
+
+/// A message that waits for a session in its lane.
+pub(super) fn waiting_frame(waiting: &WaitingMessage<'_>, version: Version) -> Frame {
+    let message = waiting.message;
+    let properties = message.properties.as_deref();
+    let user_properties: Vec<UserProperty<'_>> = properties
+        .into_iter()
+        .flat_map(|p| &p.user_properties)
+        .map(|(n, v)| (Cow::Borrowed(&**n), Cow::Borrowed(&**v)))
+        .collect();
+    let parts = PublishParts {
+        topic: &shown_topic(&message.topic, waiting.mount),
+        payload: &message.payload,
+        qos: waiting.qos,
+        retain: waiting.retain && version == Version::V5,
+        dup: false,
+        payload_format_indicator: properties.and_then(|p| p.payload_format_indicator),
+        message_expiry: properties.and_then(|p| p.message_expiry),
+        content_type: properties.and_then(|p| p.content_type.as_deref()),
+        response_topic: properties.and_then(|p| p.response_topic.as_deref()),
+        correlation_data: properties.and_then(|p| p.correlation_data.as_deref()),
+        user_properties: &user_properties,
+        subscription_ids: waiting.identifiers,
+    };
+    Frame {
+        qos: waiting.qos,
+        packet: encode_publish(version, &parts).forwarded(),
+        expires: message.expires,
         share: None,
     }
 }

@@ -58,7 +58,7 @@ pub use embedded::QUIET_TARGETS;
 pub(crate) use applier::{Applier, ApplierStop};
 pub(crate) use context::NodeContext;
 pub(crate) use embedded::Embedded;
-pub(crate) use entrance::Entrance;
+pub(crate) use entrance::{Entrance, WaitingFrame};
 pub(crate) use log::{LaneLog, LogError, Position, Promise};
 pub(crate) use mailbox::Mailboxes;
 pub(crate) use table::LaneTable;

@@ -7,8 +7,10 @@ use super::links::Links;
 use crate::outbox::Outbox;
 use crate::packet::{QoS, ReasonCode, Version};
 use crate::policy::{Attempt, Refusal, SessionId};
-use crate::session::Outbound;
-use roommq_lane::{Act, Entry, Lane, Outcome, Outgoing, PublishEntry, Source, SubscribeEntry};
+use crate::session::{Outbound, Tag};
+use roommq_lane::{
+    Act, Entry, Lane, Outcome, Outgoing, PublishEntry, Slot, Source, SubscribeEntry,
+};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -100,7 +102,19 @@ impl Performer<'_> {
                 }
             }
             Act::LeftGroups { slot, groups } => self.reassign_after_unsubscribe(slot, &groups),
-            Act::Refuse { .. } | Act::Tell(_) | Act::Wake { .. } => self.reach_out(act),
+            Act::Dropped {
+                slot,
+                reason,
+                messages,
+                payload,
+            } => {
+                if let Some(outbox) = self.links.get(slot) {
+                    outbox.fill(|out| out.dropped_in_lane(reason, messages, payload));
+                }
+            }
+            Act::Refuse { .. } | Act::Tell(_) | Act::Wake { .. } | Act::Evict { .. } => {
+                self.reach_out(act);
+            }
         }
     }
 
@@ -110,6 +124,7 @@ impl Performer<'_> {
         match act {
             Act::Refuse { filter, refusal } => self.refuse(filter, &refusal),
             Act::Tell(notice) => self.context.mailboxes.send(notice),
+            Act::Evict { session } => self.context.sessions.evict_for_lane(session),
             Act::Wake {
                 key,
                 generation,
@@ -167,8 +182,17 @@ impl Performer<'_> {
                 continue;
             };
             let frame = frames.for_target(target, &self.outcome.forms, outbox.version());
-            let deliver = |out: &mut Outbound| {
-                out.deliver(number, frame, now);
+            let kept = message.number.filter(|_| target.kept);
+            let deliver = |out: &mut Outbound| match kept {
+                None => {
+                    out.deliver(number, frame, now);
+                }
+                Some(kept) => {
+                    let tag = Tag::own(number, kept);
+                    if !out.deliver_kept(tag, frame, now) {
+                        pass_over(lane, target.slot, out);
+                    }
+                }
             };
             if outbox.fill(deliver) {
                 self.to_flush.push(outbox.clone());
@@ -238,6 +262,17 @@ impl Performer<'_> {
     }
 }
 
+/// A connected client has not been sent so much of what waits for it in the lane that it loses the
+/// oldest.
+fn pass_over(lane: &Lane, slot: Slot, out: &mut Outbound) {
+    while out.is_too_far_behind()
+        && let Some(oldest) = lane.waiting_at(slot, out.last_handed(lane.number())).next()
+    {
+        let tag = Tag::own(lane.number(), oldest.number);
+        out.pass_over(tag, oldest.message.payload.len());
+    }
+}
+
 fn refused_filter<'a>(s: &SubscribeEntry<'a>, index: usize) -> Option<Attempt<'a>> {
     s.filters.get(index).map(|f| Attempt::Subscribe(f.filter))
 }
@@ -245,3 +280,7 @@ fn refused_filter<'a>(s: &SubscribeEntry<'a>, index: usize) -> Option<Attempt<'a
 #[cfg(test)]
 #[path = "perform_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "waiting_tests.rs"]
+mod waiting_tests;

@@ -8,6 +8,7 @@ use crate::policy::{
     LaneHooks, Limit, Mark, Message, Mount, Notice, Policy, Principal, PublishPermit, Request,
     RestoreError, Stamps, SubscribeGrant, Verdict, WallTime,
 };
+use crate::session::MessageNo;
 use crate::session::{Answer, OutboundLimits};
 use crate::sessions::Sessions;
 use parking_lot::Mutex;
@@ -237,6 +238,7 @@ impl Scene {
         self.apply(&Entry::Subscribe(SubscribeEntry {
             who,
             request_id: 1,
+            keeps: false,
             identifier: 0,
             filters: filters.collect(),
         }));
@@ -515,6 +517,8 @@ fn entries_of_an_earlier_connection_are_ignored() {
     s.apply(&Entry::Ended(DisconnectEntry {
         who: ALICE,
         reason: EndReason::Orderly,
+        sent: MessageNo::NONE,
+        authenticated: false,
     }));
     assert_eq!(s.topics(BOB), ["t/gone"], "the hook is told");
     s.publish(BOB, "t/new", false);
@@ -522,6 +526,8 @@ fn entries_of_an_earlier_connection_are_ignored() {
     s.apply(&Entry::Ended(DisconnectEntry {
         who: later,
         reason: EndReason::Orderly,
+        sent: MessageNo::NONE,
+        authenticated: false,
     }));
     s.publish(BOB, "t/new", false);
     assert!(s.topics(later).is_empty());
@@ -540,6 +546,8 @@ fn the_end_of_a_session_leaves_the_next_one_of_its_client_alone() {
         s.apply(&Entry::Ended(DisconnectEntry {
             who: ALICE,
             reason: EndReason::Orderly,
+            sent: MessageNo::NONE,
+            authenticated: false,
         }));
         s.publish(BOB, "t/a", false);
         assert!(s.topics(ALICE).is_empty());

@@ -1,5 +1,6 @@
 use super::*;
 use crate::packet::{PacketId, Reply};
+use crate::session::MessageNo;
 use crate::session::Outbound;
 
 const CAROL: Actor<'static> = origin(3, 3, "carol");
@@ -80,6 +81,8 @@ impl Scene {
         let disconnect = DisconnectEntry {
             who,
             reason: EndReason::Orderly,
+            sent: MessageNo::NONE,
+            authenticated: false,
         };
         self.apply(&if stays {
             Entry::Disconnected(disconnect)
@@ -132,6 +135,7 @@ fn a_packet_is_measured_as_the_member_would_receive_it() {
         s.apply(&Entry::Subscribe(SubscribeEntry {
             who: ALICE,
             request_id: 2,
+            keeps: false,
             identifier,
             filters: vec![FilterEntry {
                 position: 0,
@@ -303,6 +307,7 @@ fn messages_of_a_filter_that_is_not_resumed_go_to_others() {
     s.apply(&Entry::Resume(SubscribeEntry {
         who: ALICE,
         request_id: 9,
+        keeps: false,
         identifier: 0,
         filters: Vec::new(),
     }));
@@ -418,6 +423,8 @@ fn messages_of_a_session_that_ended_go_to_offline_members_too() {
         let disconnect = || DisconnectEntry {
             who: ALICE,
             reason: EndReason::Orderly,
+            sent: MessageNo::NONE,
+            authenticated: false,
         };
         s.apply(&Entry::Disconnected(disconnect()));
         assert_eq!((outbox.dropped(), s.stored(BOB).0), (0, 0), "not yet");

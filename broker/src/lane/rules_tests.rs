@@ -1,6 +1,6 @@
 use super::*;
 use crate::policy::RulesError;
-use roommq_lane::LaneRules;
+use roommq_lane::{LaneRules, QueueLimits};
 
 /// Its rules are the one topic that guarded subscriptions see.
 struct OneTopic(Vec<u8>);
@@ -58,7 +58,14 @@ impl Scene {
             messages,
             bytes: 2_000,
         };
-        let body = LaneRules { retained, hook }.to_bytes().unwrap();
+        let body = LaneRules {
+            retained,
+            queue: QueueLimits::default(),
+            offline_bytes: 0,
+            hook,
+        }
+        .to_bytes()
+        .unwrap();
         self.apply(&Entry::Rules {
             version,
             body: &body,
@@ -74,7 +81,7 @@ fn a_lane_without_rules_refuses_every_subscribe_and_publish_of_a_client() {
     s.publish(BOB, "t/a", true);
     let refused = s.refused();
     assert!(refused.iter().all(|text| text.contains("no rules")));
-    assert_eq!((s.running.lane.counts(), refused.len()), ([0; 6], 3));
+    assert_eq!((s.running.lane.counts(), refused.len()), ([0; 7], 3));
     // What the server itself says is not refused.
     s.apply(&Entry::Publish(message(None, "t/up", b"m", true)));
     assert_eq!(s.running.lane.counts()[0], 1);
@@ -117,12 +124,16 @@ fn rules_that_cannot_be_read_stop_the_lane() {
     let retained = RETAINED_LIMITS;
     let unknown = LaneRules {
         retained,
+        queue: QueueLimits::default(),
+        offline_bytes: 0,
         hook: b"unknown",
     };
     let unknown = unknown.to_bytes().unwrap();
     let longer = [
         LaneRules {
             retained,
+            queue: QueueLimits::default(),
+            offline_bytes: 0,
             hook: b"",
         }
         .to_bytes()

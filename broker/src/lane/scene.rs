@@ -10,7 +10,7 @@ use crate::policy::{
 };
 use crate::sessions::Sessions;
 use parking_lot::Mutex;
-use roommq_lane::{Entry, Lane, LaneRules, Outcome, PublishEntry, RetainedLimits};
+use roommq_lane::{Entry, Lane, LaneRules, Outcome, PublishEntry, QueueLimits, RetainedLimits};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -163,6 +163,12 @@ pub(super) fn lane_with(number: u16, hook: Box<dyn LaneHook>, retained: Retained
     let mut lane = Lane::new(number, 1, hook);
     let body = LaneRules {
         retained,
+        queue: QueueLimits {
+            messages: 1_000,
+            bytes: 1 << 20,
+            age: 1_000_000,
+        },
+        offline_bytes: 1 << 20,
         hook: b"",
     };
     let body = body.to_bytes().unwrap();

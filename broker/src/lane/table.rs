@@ -169,12 +169,13 @@ mod tests {
     fn what_is_stored_is_loaded() {
         let table = table();
         assert_eq!(table.totals(), LaneTotals::default());
-        table.0[1].store_counts([5, 50, 1, 2, 3, 4]);
+        table.0[1].store_counts([5, 50, 1, 2, 3, 4, 6]);
         let expected = LaneTotals {
             retained: 5,
             retained_bytes: 50,
             subscriptions: 1 + 3,
             shared: 2 + 4,
+            kept: 6,
         };
         assert_eq!(table.totals(), expected);
     }

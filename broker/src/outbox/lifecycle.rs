@@ -41,6 +41,7 @@ impl Outbox {
         self.v5.store(version == Version::V5, Ordering::Relaxed);
         self.connected.store(true, Ordering::Relaxed);
         state.outbound.reconnect(version, limits, connack, now);
+        self.note_lane_work(&state);
         state.outlet = outlet;
         state.stage = Stage::Connected;
         (state.blocked, state.broken, state.written) = (false, false, 0);
@@ -90,6 +91,7 @@ impl Outbox {
             v5: AtomicBool::new(outbound.version() == Version::V5),
             connected: AtomicBool::new(stage == Stage::Connected),
             queued: AtomicBool::new(false),
+            lane_work: AtomicBool::new(false),
             state: Mutex::new(State {
                 outbound,
                 outlet,

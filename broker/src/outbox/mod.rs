@@ -64,6 +64,9 @@ pub(crate) struct Outbox {
     /// Whether the connection's own task has queued something since it last asked for a flush. Only
     /// that task uses it, so it needs no lock.
     queued: AtomicBool,
+    /// Whether the connection's task has something to do for lanes: see
+    /// [`has_lane_work`](Outbox::has_lane_work).
+    lane_work: AtomicBool,
     state: Mutex<State>,
     /// Tells the connection's task to look at [`Outbox::condition`].
     changed: Notify,
@@ -197,8 +200,26 @@ impl Outbox {
             }
             Stage::Connected | Stage::Draining => fill(&mut state.outbound),
         }
+        if self.note_lane_work(&state) && state.outbound.needs_lane_work() {
+            self.changed.notify_one();
+        }
         self.close_if_undeliverable(&mut state);
         Some(!std::mem::replace(&mut state.flush_pending, true))
+    }
+
+    /// Whether messages that wait in lanes can be sent, or lanes have to be told of messages that
+    /// the session has finished with. For the connection's own task.
+    pub(crate) fn has_lane_work(&self) -> bool {
+        self.lane_work.load(Ordering::Relaxed)
+    }
+
+    /// Keeps [`has_lane_work`](Outbox::has_lane_work) up to date.
+    fn note_lane_work(&self, state: &State) -> bool {
+        let has_work = state.outbound.has_lane_work();
+        if has_work != self.has_lane_work() {
+            self.lane_work.store(has_work, Ordering::Relaxed);
+        }
+        has_work
     }
 
     /// Requests the end of the connection if a packet that the client must get cannot be delivered.
@@ -229,6 +250,7 @@ impl Outbox {
         self.queued.store(false, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.report();
+        self.note_lane_work(&state);
         self.close_if_undeliverable(&mut state);
         !state.outbound.queue().is_empty() && !std::mem::replace(&mut state.flush_pending, true)
     }

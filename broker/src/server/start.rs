@@ -16,7 +16,7 @@ use crate::policy::{LaneHooks, Notice, Policy};
 use crate::sessions::{Sessions, expire_offline_sessions, new_term};
 use crate::sys::SysPublisher;
 use crate::transport::{Tls, watch_tls_files};
-use roommq_lane::{Entry, Lane, LaneRules, PublishEntry, RetainedLimits};
+use roommq_lane::{Entry, Lane, LaneRules, PublishEntry, QueueLimits, RetainedLimits};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,8 +145,16 @@ fn lane_rules(options: &Options, hooks: &dyn LaneHooks) -> Result<Vec<u8>, Start
         messages: options.limits.retained,
         bytes: options.limits.retained_bytes,
     };
+    let lanes = options.lane_count();
+    let kept = u64::try_from(options.limits.kept_bytes).unwrap_or(u64::MAX);
     let rules = LaneRules {
-        retained: all.share(options.lane_count()),
+        retained: all.share(lanes),
+        queue: QueueLimits {
+            messages: options.limits.outbox_messages,
+            bytes: u64::try_from(options.limits.outbox_bytes).unwrap_or(u64::MAX),
+            age: u64::try_from(options.limits.queue_age.as_millis()).unwrap_or(u64::MAX),
+        },
+        offline_bytes: kept.div_ceil(u64::from(lanes).max(1)),
         hook: &hooks.rules(),
     };
     rules.to_bytes().map_err(|e| StartError::Log(e.to_string()))

@@ -2,9 +2,8 @@
 
 use super::session_state::SessionState;
 use crate::metrics::Counters;
-use crate::packet::{TopicFilter, Will};
-use roommq_lane::spans_lanes;
-use roommq_mqtt::cost::{FILTER_COST, ID_COST, LANE_COST, SESSION_COST};
+use crate::packet::Will;
+use roommq_mqtt::cost::{ID_COST, SESSION_COST};
 use std::sync::Arc;
 
 /// Counts bytes for `limits.kept_bytes` while it lives. Drop it together with what it counts.
@@ -27,17 +26,13 @@ impl OfflineCost {
         }
     }
 
-    /// The cost of a session without its queue and its will.
+    /// The cost of a session without its queue and its will, and without what lanes have of it, which
+    /// they count themselves.
     pub(super) fn of_session(state: &SessionState, counters: &Arc<Counters>) -> OfflineCost {
-        let lanes = state.lanes.len();
-        let filters = state.filters.iter().map(|name| {
-            let many = TopicFilter::new(name.clone()).is_ok_and(|filter| spans_lanes(&filter));
-            let lanes = if many { lanes } else { 1 };
-            name.len() + lanes * (name.len() + FILTER_COST)
-        });
+        let filters = state.filters.iter().map(|name| name.len());
         let names = state.who.user.len() + state.who.client_id.len();
-        let others = lanes * LANE_COST + state.unreleased.len() * ID_COST;
-        let bytes = SESSION_COST + names + others + filters.sum::<usize>();
+        let ids = state.unreleased.len() * ID_COST;
+        let bytes = SESSION_COST + names + ids + filters.sum::<usize>();
         OfflineCost::new(counters, bytes)
     }
 

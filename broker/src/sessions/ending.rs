@@ -6,8 +6,9 @@ use crate::lane::LogError;
 use crate::node::Node;
 use crate::packet::Will;
 use crate::policy::{Actor, EndReason, Principal, SessionId};
-use roommq_lane::{DisconnectEntry, Entry, PropertiesEntry, PublishEntry, lane_of};
-use std::collections::BTreeSet;
+use crate::session::{Done, MessageNo, Outbound};
+use roommq_lane::{DisconnectEntry, DoneEntry, Entry, PropertiesEntry, PublishEntry, lane_of};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Publishes a will of `who`, as from this connection of the session, retained if it says so
 /// [3.1.1 MQTT-3.1.2-16, MQTT-3.1.2-17, 5.0 MQTT-3.1.2-14, MQTT-3.1.2-15]. The policy is asked
@@ -38,14 +39,34 @@ pub(crate) async fn send_will(
     append_last(node, lane_of(topic, node.lanes), &entry).await;
 }
 
-/// Appends the end of a connection to the lanes: `Disconnected` for a session that stays
-/// `resumable`, `Ended` for one that has ended too.
+/// What a session tells its lanes at the end of a connection.
+pub(crate) struct LastWords {
+    /// Messages that it has finished with.
+    done: BTreeMap<u16, Done>,
+    /// By lane, the last message that it was sent or has finished with.
+    sent: BTreeMap<u16, MessageNo>,
+    authenticated: bool,
+}
+
+impl LastWords {
+    /// Those of a session that these lanes know.
+    pub(crate) fn of(out: &mut Outbound, lanes: &BTreeSet<u16>, authenticated: bool) -> Self {
+        LastWords {
+            done: out.take_untold().into_iter().collect(),
+            sent: lanes.iter().map(|l| (*l, out.last_handed(*l))).collect(),
+            authenticated,
+        }
+    }
+}
+
+/// Appends the end of a connection to the lanes: `Disconnected` with its last words for a session
+/// that stays, `Ended` for one that has ended too.
 pub(crate) async fn notify_lanes(
     node: &Node,
     who: Actor<'_>,
     lanes: &BTreeSet<u16>,
     reason: &EndReason,
-    resumable: bool,
+    mut last_words: Option<LastWords>,
 ) {
     let mut turn = Turn::of(LANES);
     for lane in lanes {
@@ -53,13 +74,21 @@ pub(crate) async fn notify_lanes(
         let disconnect = DisconnectEntry {
             who,
             reason: reason.clone(),
+            sent: last_words
+                .as_ref()
+                .and_then(|words| words.sent.get(lane).copied())
+                .unwrap_or_default(),
+            authenticated: last_words.as_ref().is_some_and(|w| w.authenticated),
         };
-        let entry = if resumable {
-            Entry::Disconnected(disconnect)
-        } else {
-            Entry::Ended(disconnect)
+        let Some(words) = &mut last_words else {
+            append_last(node, *lane, &Entry::Ended(disconnect)).await;
+            continue;
         };
-        append_last(node, *lane, &entry).await;
+        if let Some(done) = words.done.remove(lane) {
+            let session = who.session;
+            append_last(node, *lane, &Entry::Done(DoneEntry { session, done })).await;
+        }
+        append_last(node, *lane, &Entry::Disconnected(disconnect)).await;
     }
 }
 

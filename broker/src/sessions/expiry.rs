@@ -27,6 +27,10 @@ pub(crate) async fn expire_offline_sessions(node: Arc<Node>) {
             let due = session.release_queue(kept, clock::lane_ms());
             under_way.push(carry_out(&node, due));
         }
+        for due in sessions.take_evicted() {
+            evicted.note(1);
+            under_way.push(carry_out(&node, due));
+        }
         if let Some(sessions) = evicted.take(clock::lane_ms()) {
             let (bytes, limit) = (std::mem::take(&mut evicted_bytes), node.limits.kept_bytes);
             tracing::warn!(
@@ -76,5 +80,5 @@ pub(crate) async fn end_offline_session(node: &Node, id: SessionId, offline: Off
         send_will(node, id, state.connection, &state.who, &delayed.will).await;
     }
     let reason = EndReason::Lost("the session has ended".to_owned());
-    notify_lanes(node, state.actor(id), &state.lanes, &reason, false).await;
+    notify_lanes(node, state.actor(id), &state.lanes, &reason, None).await;
 }

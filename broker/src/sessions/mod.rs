@@ -14,7 +14,7 @@ mod registry;
 mod session_state;
 mod term;
 
-pub(crate) use ending::{notify_lanes, send_will};
+pub(crate) use ending::{LastWords, notify_lanes, send_will};
 pub(crate) use expiry::{carry_out, end_offline_session, expire_offline_sessions};
 pub(crate) use offline::{OfflinePeriod, OfflineSession};
 pub(crate) use registry::{Registration, SessionCounts, Sessions, shutting_down};

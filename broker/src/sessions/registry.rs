@@ -62,6 +62,8 @@ pub(super) struct State {
     last_number: u64,
     /// Ended sessions that are not removed yet.
     ending: usize,
+    /// Sessions that lanes have evicted, to be carried out.
+    evicted: Vec<Due>,
     /// All but the numbers of sessions now.
     pub(super) counts: SessionCounts,
     shutting_down: bool,
@@ -77,6 +79,8 @@ pub(super) struct Record {
     pub(super) offline: Option<Box<OfflineSession>>,
     /// The session was offline, and has ended.
     ended: bool,
+    /// A lane has evicted the session before it was registered as offline.
+    evicted: bool,
     /// The session is offline, and its delayed will is being appended to the log. Its client and
     /// its end must wait until that is done; then they are notified.
     will_pending: Option<Arc<Notify>>,
@@ -197,10 +201,12 @@ impl Sessions {
     /// Call it after [`Outbox::connect`]. Closes the connection if a newcomer waits for it, or if
     /// the server is shutting down: before `connect` there was no connection to close.
     pub(crate) fn on_connected(&self, session: SessionId) {
-        let state = self.state.lock();
-        let Some(record) = state.by_number.get(&session.n) else {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let Some(record) = state.by_number.get_mut(&session.n) else {
             return;
         };
+        record.evicted = false;
         if state.shutting_down {
             record.outbox.start_draining();
             record.outbox.close(shutting_down());
@@ -212,7 +218,7 @@ impl Sessions {
     /// Adds a session whose connection has ended, after the lanes have been told. Returns a session
     /// that must end for it:
     ///
-    /// - this one, if its own cost exceeds `limits.kept_bytes`;
+    /// - this one, if its own cost exceeds `limits.kept_bytes`, or if a lane has evicted it;
     /// - above `limits.kept_sessions` the one that has been offline longest, without credentials
     ///   first.
     pub(super) fn add_offline(
@@ -223,7 +229,8 @@ impl Sessions {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let record = state.by_number.get_mut(&session.n)?;
-        let (first, fits) = (state.offline.add(session.n, &offline), offline.fits());
+        let fits = offline.fits() && !std::mem::take(&mut record.evicted);
+        let first = state.offline.add(session.n, &offline);
         record.offline = Some(offline);
         let client = record.client.clone();
         state.notify_next(&client);
@@ -240,6 +247,31 @@ impl Sessions {
         let number = state.offline.first_to_evict()?;
         state.counts.evicted_for_count += 1;
         state.end(number)
+    }
+
+    /// A lane has evicted a session. It ends if it is offline, or as soon as it is registered as
+    /// offline. If its client returns before that, it stays, without what waited in that lane.
+    pub(crate) fn evict_for_lane(&self, session: SessionId) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let Some(record) = state.by_number.get_mut(&session.n) else {
+            return;
+        };
+        if session.term != state.term {
+            return;
+        }
+        if record.offline.is_none() {
+            record.evicted = true;
+        } else if let Some(due) = state.end(session.n) {
+            state.counts.evicted_for_bytes += 1;
+            state.evicted.push(due);
+            self.due_earlier.notify_one();
+        }
+    }
+
+    /// Takes the sessions that lanes have evicted. [`carry_out`](super::carry_out) their ends.
+    pub(crate) fn take_evicted(&self) -> Vec<Due> {
+        std::mem::take(&mut self.state.lock().evicted)
     }
 
     /// Removes a session that has ended. Nothing happens if another has replaced it.
@@ -382,6 +414,7 @@ impl State {
             outbox: outbox.clone(),
             offline: None,
             ended: false,
+            evicted: false,
             will_pending: None,
         };
         self.by_number.insert(id.n, record);

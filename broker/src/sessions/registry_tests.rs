@@ -26,6 +26,7 @@ impl Sessions {
             outbox: outbox.clone(),
             offline: None,
             ended: false,
+            evicted: false,
             will_pending: None,
         };
         self.state.lock().by_number.insert(id.n, record);

@@ -76,7 +76,7 @@ const NUMBERS: &[SysTopic] = &[
         f.of(Metric::PublishesReceived)
     }),
     ("publish/messages/sent", |f| f.of(Metric::PublishesSent)),
-    ("queue/kept/bytes", |f| f.counters.kept),
+    ("queue/kept/bytes", |f| f.counters.kept + f.lanes.kept),
     ("queue/messages/bytes", |f| f.of(Metric::HeldPayload)),
     ("queue/messages/count", |f| f.of(Metric::Held)),
     ("retained messages/bytes", |f| f.lanes.retained_bytes),

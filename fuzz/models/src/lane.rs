@@ -19,6 +19,7 @@ impl SubscriptionIndex {
             options: SubscribeOptions::of(QoS::AtMostOnce),
             identifier: Some(identifier),
             guarded: false,
+            keeps: false,
             mount: None,
         };
         self.0.insert(filter, subscription)

@@ -13,6 +13,7 @@ mod inbox;
 mod keep_alive;
 mod limits;
 mod listeners;
+mod offline_memory;
 mod offline_sessions;
 mod outbound;
 mod payload_format;

@@ -1,6 +1,8 @@
 //! A lane as bytes, and back.
 
-use super::{Lane, LaneHook, RetainedStore, RulesState, Subscribers, Subscriptions, Writers};
+use super::{
+    Lane, LaneHook, Messages, RetainedStore, RulesState, Subscribers, Subscriptions, Writers,
+};
 use crate::entry::as_bytes;
 use crate::snapshot::{Section, SnapshotReader, SnapshotWriter};
 use crate::timers::LaneTimers;
@@ -42,6 +44,9 @@ impl Lane {
             subscriptions,
             retained,
             subscribers,
+            messages,
+            queue_limits: _, // follow from the rules
+            share: _,        // follows from the rules and the sessions
             hook,
             effects: _, // empty between entries
             timers,
@@ -67,6 +72,7 @@ impl Lane {
         writer.section(Section::Rules, &rules);
         writer.section(Section::Sessions, &subscribers.snapshot());
         writer.section(Section::Subscriptions, &subscriptions.snapshot());
+        writer.section(Section::Messages, &messages.snapshot());
         writer.section(Section::Retained, &retained.snapshot());
         writer.section(Section::Timers, &timers.snapshot());
         let state = &state;
@@ -107,7 +113,10 @@ impl Lane {
             let body = body.into();
             lane.rules = RulesState::Present { version, body };
         }
-        let mut subscribers = Subscribers::restore(reader.section(Section::Sessions)?)?;
+        lane.messages = Messages::restore(reader.section(Section::Messages)?)?;
+        let sessions = reader.section(Section::Sessions)?;
+        let mut subscribers = Subscribers::restore(sessions, &mut lane.messages, &mut lane.share)?;
+        lane.messages.check()?;
         let hold = |slot, filter: &str| {
             subscribers.add_filter(slot, filter);
             subscribers.get(slot).is_some()

@@ -34,6 +34,7 @@ struct SubscriptionImage<'a> {
     options: SubscribeOptions,
     identifier: Option<NonZeroU32>,
     guarded: bool,
+    keeps: bool,
     #[serde(borrow)]
     mount: Option<(&'a str, &'a str)>,
 }
@@ -122,6 +123,7 @@ impl<'a> SubscriptionImage<'a> {
             options,
             identifier,
             guarded,
+            keeps,
             mount,
         } = subscription;
         let mount = mount.as_deref();
@@ -130,6 +132,7 @@ impl<'a> SubscriptionImage<'a> {
             options: *options,
             identifier: *identifier,
             guarded: *guarded,
+            keeps: *keeps,
             mount: mount.map(|Mount { real, shown }| (real.as_str(), shown.as_str())),
         }
     }
@@ -144,6 +147,7 @@ impl<'a> SubscriptionImage<'a> {
             options: self.options,
             identifier: self.identifier,
             guarded: self.guarded,
+            keeps: self.keeps,
             mount: mount.map(Arc::new),
         }
     }

@@ -163,7 +163,7 @@ pub struct Publish {
 }
 
 /// Properties that the server forwards with an application message (5.0, 3.3.2.3).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PublishProperties {
     /// True: the payload is UTF-8; false: bytes of any kind; none: the sender did not say.
     pub payload_format_indicator: Option<bool>,

@@ -9,14 +9,16 @@ mod expiry;
 mod filters;
 mod inbound;
 mod outbound;
+mod ranges;
 
 pub use expiry::{FOR_EVER, NEVER, longest_expiry};
 pub use filters::{FilterLimits, Filters};
 pub use inbound::{Close, Inbound, Session, Start, Step};
 pub use outbound::{
-    Answer, Backlog, DropReason, Dropped, Frame, Mark, Need, Outbound, Share, Taken, Tally,
-    WrongKind,
+    Answer, Backlog, Done, DropReason, Dropped, Frame, GroupId, Mark, MessageNo, Need, Outbound,
+    Share, Tag, Taken, Tally, Untold, WrongKind,
 };
+pub use ranges::RangeSet;
 
 /// The reason string of a PUBREL or PUBCOMP with 0x92, the only error code of these packets.
 pub const UNKNOWN_ID: &str = "no QoS 2 message is under way with this packet id";

@@ -300,7 +300,8 @@ fn dropped_messages_are_counted_by_reason() {
 
 #[test]
 fn offline_sessions_are_evicted_above_kept_bytes() {
-    let server = Broker::with(&format!("{OFTEN}[limits]\nkept_bytes = '72KiB'\n"));
+    let settings = "[lanes]\ncount = 1\n[limits]\nkept_bytes = '64KiB'\n";
+    let server = Broker::with(&format!("{OFTEN}{settings}"));
     let topics = [
         "clients/expired/+",
         "clients/disconnected",
@@ -324,7 +325,7 @@ fn offline_sessions_are_evicted_above_kept_bytes() {
     for id in ["third", "second", "first"] {
         (0..4).for_each(|_| put(id));
     }
-    // 13 messages of about 4,150 bytes and 4 sessions of about 2,200 are less than 15/16 of 72 KiB. 15 messages are more.
+    // In the lane, 13 messages of about 4,280 bytes and 4 sessions of about 660 are less than 64 KiB. 15 messages are more.
     watcher.read_until("13 messages", |w| {
         (w.number("queue/kept/bytes")? > 13 * 4_100 + 4 * 2_000).then_some(())
     });
@@ -337,7 +338,7 @@ fn offline_sessions_are_evicted_above_kept_bytes() {
         ("publish/messages/dropped", 0),
     ]);
     watcher.read_until("room", |w| {
-        (w.number("queue/kept/bytes")? < 11 * 4_200 + 3 * 2_300).then_some(())
+        (w.number("queue/kept/bytes")? < 11 * 4_300 + 3 * 2_300).then_some(())
     });
     server.log().line_with("limits.kept_bytes");
     let back = [("first", 0), ("small", 1), ("second", 4), ("third", 6)].map(|(id, waits)| {

@@ -85,7 +85,9 @@ impl Outbound {
         if self.in_flight.get(at).is_none_or(|f| f.qos != qos) {
             return Err(WrongKind(id));
         }
-        self.remove_in_flight(at);
+        if let Some(taken) = self.remove_in_flight(at) {
+            self.finished(taken.tag(), taken.payload as usize);
+        }
         if self.in_flight.is_empty() && self.in_flight.capacity() > 64 {
             self.in_flight = std::collections::VecDeque::new();
         }

@@ -3,7 +3,7 @@
 use super::held_back::{HeldBack, HeldByLane, held_cost};
 use super::message::Waiting;
 use super::pending::{Answer, PendingAnswer};
-use super::{DropReason, Frame, Outbound, QueueState};
+use super::{DropReason, Frame, Outbound, QueueState, Tag};
 use crate::packet::{QoS, ReasonCode, Reply};
 use bytestring::ByteString;
 use std::collections::BTreeSet;
@@ -113,13 +113,14 @@ impl Outbound {
             if frame.qos != QoS::AtMostOnce {
                 self.state = QueueState::Overflowed;
             }
-            self.drop_for_capacity(frame);
+            self.drop_for_capacity(frame, None);
             return false;
         }
         pending.replayed_bytes += held_cost(frame);
         pending.replayed.push(HeldBack {
             number,
             frame: frame.clone(),
+            tag: None,
         });
         true
     }
@@ -157,7 +158,7 @@ impl Outbound {
                 .replayed
                 .sort_by(|a, b| levels(&a.frame).cmp(levels(&b.frame)));
             for replayed in pending.replayed {
-                self.send(&replayed.frame, now);
+                self.send(&replayed.frame, None, now, now);
             }
             // The lane may have answered a later request, too, which waits for other lanes.
             for lane in pending.held.lanes() {
@@ -167,7 +168,7 @@ impl Outbound {
                 }
             }
             while let Some(held) = pending.held.pop() {
-                self.send(&held.frame, now);
+                self.send(&held.frame, held.tag, now, now);
             }
         }
         self.free_requests();
@@ -195,7 +196,13 @@ impl Outbound {
 
     /// Holds a message back for the pending answer at this index. At the limit QoS 0 is dropped (4.3.1); for QoS 1 and 2 the
     /// oldest held back are dropped, and the connection is to be closed. False if the message is dropped.
-    pub(super) fn hold_back(&mut self, at: usize, lane: u16, frame: &Frame) -> bool {
+    pub(super) fn hold_back(
+        &mut self,
+        at: usize,
+        lane: u16,
+        frame: &Frame,
+        tag: Option<Tag>,
+    ) -> bool {
         let (most, number) = (self.limits.bytes, self.next_number());
         let requests = self.requests.get_or_insert_default();
         let pending = &mut requests.pending[at];
@@ -211,26 +218,26 @@ impl Outbound {
             while pending.bytes() + cost > most
                 && let Some(oldest) = pending.held.pop()
             {
-                lost.push(oldest.frame);
+                lost.push((oldest.frame, oldest.tag));
             }
             let frame = frame.clone();
-            pending.held.insert(lane, HeldBack { number, frame });
+            pending.held.insert(lane, HeldBack { number, frame, tag });
         } else {
-            lost.push(frame.clone());
+            lost.push((frame.clone(), tag));
         }
-        for frame in &lost {
-            self.drop_for_capacity(frame);
+        for (frame, tag) in &lost {
+            self.drop_for_capacity(frame, *tag);
         }
         taken
     }
 
     /// Counts a message that exceeds the capacity.
-    fn drop_for_capacity(&mut self, frame: &Frame) {
+    fn drop_for_capacity(&mut self, frame: &Frame, tag: Option<Tag>) {
         let reason = match frame.qos {
             QoS::AtMostOnce => DropReason::SlowReader,
             QoS::AtLeastOnce | QoS::ExactlyOnce => DropReason::QueueFull,
         };
-        self.drop_for(reason, frame.packet.payload_len());
+        self.drop_for(reason, frame.packet.payload_len(), tag);
     }
 
     /// Takes out the messages held back for which `stay` is false, given the frame, the request id and the number. Retained
@@ -256,7 +263,13 @@ impl Outbound {
             return false;
         };
         let frame = frame.clone();
-        pending.held.insert(lane, HeldBack { number, frame });
+        let held = HeldBack {
+            number,
+            frame,
+            // Only a message of a group is taken out.
+            tag: None,
+        };
+        pending.held.insert(lane, held);
         true
     }
 
@@ -271,6 +284,12 @@ impl Outbound {
     pub(super) fn held_frames(&self) -> impl Iterator<Item = &Frame> {
         let held = self.pending().iter().flat_map(|p| p.held.iter());
         held.map(|h| &h.frame)
+    }
+
+    /// The references of these messages in queues of lanes.
+    pub(super) fn held_tags(&self) -> impl Iterator<Item = Tag> {
+        let held = self.pending().iter().flat_map(|p| p.held.iter());
+        held.filter_map(|h| h.tag)
     }
 
     /// Takes the filters that were refused, and not asked for again, since the last call.
@@ -307,23 +326,24 @@ impl Outbound {
         self.free_requests();
         for mut pending in cancelled {
             let held = std::iter::from_fn(|| pending.held.pop());
-            for HeldBack { number, frame } in pending.replayed.into_iter().chain(held) {
+            for HeldBack { number, frame, tag } in pending.replayed.into_iter().chain(held) {
                 if frame.qos == QoS::AtMostOnce {
                     continue;
                 }
-                if frame.len() > self.limits.bytes {
-                    self.drop_for_capacity(&frame);
+                // One with a tag goes back to its lane.
+                if tag.is_none() && frame.len() > self.limits.bytes {
+                    self.drop_for_capacity(&frame, None);
                     continue;
                 }
                 self.push_waiting(Waiting {
                     frame,
                     since: now,
                     number,
+                    tag,
                 });
             }
         }
         self.sort_waiting();
-        self.free_capacity(0, 0, now);
     }
 }
 

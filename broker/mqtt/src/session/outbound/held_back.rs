@@ -1,6 +1,6 @@
 //! Messages held back until an answer is sent, by lane.
 
-use super::Frame;
+use super::{Frame, Tag};
 use crate::cost::LEAST_HELD_COST;
 use std::collections::VecDeque;
 
@@ -10,6 +10,8 @@ pub(super) struct HeldBack {
     /// Grows within a lane.
     pub number: u64,
     pub frame: Frame,
+    /// Its reference in the queue of a lane.
+    pub tag: Option<Tag>,
 }
 
 impl HeldBack {

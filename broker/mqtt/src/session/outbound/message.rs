@@ -1,6 +1,6 @@
 //! Messages in a client's queues.
 
-use super::Frame;
+use super::{Frame, Tag};
 use crate::packet::{PacketId, QoS};
 use std::borrow::Cow;
 
@@ -16,13 +16,28 @@ pub(super) struct InFlight {
     /// Grows in the order of sending.
     pub number: u64,
     /// None if nobody can need it again: the session ends with its connection, so the message is not sent again, and it came by
-    /// no shared subscription, so no other client takes it over. Boxed, since most sessions are such.
-    pub frame: Option<Box<Frame>>,
+    /// no shared subscription, so no other client takes it over; and no lane has to be told of it. Boxed, since most sessions are
+    /// such.
+    pub kept: Option<Box<KeptFrame>>,
+}
+
+/// A message that was sent and may be sent again.
+#[derive(Debug)]
+pub(super) struct KeptFrame {
+    pub frame: Frame,
+    /// Its reference in the queue of a lane.
+    pub tag: Option<Tag>,
 }
 
 impl InFlight {
-    /// A message that was sent. Its frame is kept only if `resumable` or shared.
-    pub(super) fn new(id: PacketId, frame: Cow<'_, Frame>, number: u64, resumable: bool) -> Self {
+    /// A message that was sent. Its frame is kept only if `resumable`, shared or tagged.
+    pub(super) fn new(
+        id: PacketId,
+        frame: Cow<'_, Frame>,
+        tag: Option<Tag>,
+        number: u64,
+        resumable: bool,
+    ) -> Self {
         // Every valid packet has fewer bytes than 32 bits count.
         let bytes = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         InFlight {
@@ -31,14 +46,29 @@ impl InFlight {
             len: bytes(frame.len()),
             payload: bytes(frame.packet.payload_len()),
             number,
-            frame: (resumable || frame.share.is_some()).then(|| Box::new(frame.into_owned())),
+            kept: (resumable || frame.share.is_some() || tag.is_some()).then(|| {
+                Box::new(KeptFrame {
+                    frame: frame.into_owned(),
+                    tag,
+                })
+            }),
         }
+    }
+
+    /// The message, if it is kept.
+    pub(super) fn frame(&self) -> Option<&Frame> {
+        Some(&self.kept.as_ref()?.frame)
+    }
+
+    /// Its reference in the queue of a lane.
+    pub(super) fn tag(&self) -> Option<Tag> {
+        self.kept.as_ref()?.tag
     }
 
     /// The message, if another member of its shared group may take it over at the end of the session. A QoS 2 message that was
     /// sent is for nobody else [MQTT-4.8.2-4, MQTT-4.8.2-5].
     pub(super) fn shared(&self) -> Option<&Frame> {
-        let frame = self.frame.as_deref()?;
+        let frame = self.frame()?;
         (self.qos != QoS::ExactlyOnce && frame.share.is_some()).then_some(frame)
     }
 }
@@ -51,6 +81,8 @@ pub(super) struct Waiting {
     pub since: u64,
     /// Grows in the order of queueing.
     pub number: u64,
+    /// Its reference in the queue of a lane.
+    pub tag: Option<Tag>,
 }
 
 /// Capacity reserved for messages that a lane has taken out for other group members and may put back. Messages that had been

@@ -15,6 +15,7 @@ mod capacity;
 mod frame;
 mod held_back;
 mod ids;
+mod lane_queues;
 mod message;
 mod offline;
 mod pending;
@@ -23,6 +24,8 @@ mod requests;
 mod sending;
 mod shared;
 mod tally;
+mod untold;
+mod waiting_in_lanes;
 
 pub use acks::WrongKind;
 pub use capacity::Need;
@@ -30,12 +33,14 @@ pub use frame::{Frame, Mark, Share};
 pub use pending::Answer;
 pub use shared::Taken;
 pub use tally::{Backlog, DropReason, Dropped, Tally};
+pub use untold::{Done, GroupId, MessageNo, Tag, Untold};
 
 use super::OutboundLimits;
 use crate::packet::{PacketId, Reply, Version, encode};
 use crate::write_queue::WriteQueue;
 use aliases::Aliases;
 use ids::PacketIds;
+use lane_queues::LaneQueues;
 use message::{InFlight, Waiting};
 use requests::Requests;
 use std::collections::VecDeque;
@@ -58,8 +63,8 @@ pub struct Outbound {
     in_flight_bytes: usize,
     /// Payload bytes of `in_flight` and `waiting`.
     held_payload: usize,
-    /// How many of `in_flight`, from the front, were sent on this connection.
-    sent: usize,
+    /// How many of `in_flight`, from the front, were sent on this connection. Each has an id, so 16 bits count them.
+    sent: u16,
     /// Whether the session may outlive its connection, so that a later one sends `in_flight` again.
     resumable: bool,
     /// PUBREL sent, PUBCOMP awaited [MQTT-4.3.3-1]; in the order of their PUBRECs [MQTT-4.6.0-4].
@@ -74,8 +79,11 @@ pub struct Outbound {
     /// Number of the last message that was held back, queued or sent.
     last_number: u64,
     aliases: Option<Box<Aliases>>,
-    /// Messages dropped since the start of the session.
-    dropped: u64,
+    /// None until a lane delivers a message that is in its queue for this session, too. Boxed, since that needs a session that
+    /// may outlive its connection.
+    lanes: Option<Box<LaneQueues>>,
+    /// Messages dropped since the start of the session, up to the largest number of this type.
+    dropped: u32,
     tally: Tally,
     state: QueueState,
 }
@@ -84,8 +92,8 @@ pub struct Outbound {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum QueueState {
     WithinLimits,
-    /// The queue was filled while the client was offline, and has not been halved yet: exceeding the limits drops the oldest message
-    /// and closes no connection.
+    /// Messages that came while the client was offline wait, here or in lanes, and have not been halved yet: exceeding the limits
+    /// drops the oldest message and closes no connection.
     CatchingUp,
     /// The connection is to be closed.
     Overflowed,
@@ -114,6 +122,7 @@ impl Outbound {
             requests: None,
             last_number: 0,
             aliases: Aliases::new(limits.topic_aliases),
+            lanes: None,
             dropped: 0,
             tally: Tally::default(),
             state: QueueState::WithinLimits,
@@ -146,7 +155,7 @@ impl Outbound {
     /// How many messages for this client were dropped since the start of the session.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.dropped.into()
     }
 
     /// Counts of what has been sent and dropped. The caller takes them and leaves zeros.
@@ -157,27 +166,30 @@ impl Outbound {
     /// What the session holds for its client: messages and bytes.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
+        let lanes = self.lanes.as_ref();
+        let (messages, payload) = lanes.map_or((0, 0), |l| (l.messages, l.payload));
         Backlog {
-            messages: (self.in_flight.len() + self.waiting.len()) as u64,
-            payload: self.held_payload as u64,
+            messages: (self.in_flight.len() + self.waiting.len()) as u64 + messages,
+            payload: self.held_payload as u64 + payload,
             in_flight: (self.in_flight.len() + self.released.len()) as u64,
             kept_bytes: if self.offline { self.kept_bytes() } else { 0 },
             ending_bytes: 0,
         }
     }
 
-    /// Counts a dropped message with a payload of so many bytes.
-    fn drop_for(&mut self, reason: DropReason, payload: usize) {
-        self.dropped += 1;
-        self.tally.dropped(reason, payload as u64);
+    /// Counts a dropped message with a payload of so many bytes. The session has finished with it.
+    fn drop_for(&mut self, reason: DropReason, payload: usize, tag: Option<Tag>) {
+        self.dropped = self.dropped.saturating_add(1);
+        self.tally.dropped(reason, 1, payload as u64);
+        self.finished(tag, payload);
     }
 
     /// Whether no message waits for the window and no answer is pending. Bytes may still wait for the socket, and sent
     /// messages for their acknowledgement.
     #[must_use]
     pub fn has_sent_all(&self) -> bool {
-        let all_sent = self.waiting.is_empty() && self.sent == self.in_flight.len();
-        all_sent && self.pending().is_empty() && !self.has_offers()
+        let all_sent = self.waiting.is_empty() && usize::from(self.sent) == self.in_flight.len();
+        all_sent && self.pending().is_empty() && !self.has_offers() && !self.is_behind()
     }
 
     /// Whether the bytes that wait for the socket exceed the limit. Replies are queued even so: the caller stops reading from the

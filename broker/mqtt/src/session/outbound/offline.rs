@@ -1,7 +1,7 @@
 //! Between two connections of a session: what is kept, what is dropped, and what the next connection sends first.
 
 use super::aliases::Aliases;
-use super::{DropReason, Frame, Outbound, QueueState};
+use super::{DropReason, Frame, Outbound, QueueState, Tag};
 use crate::cost::MESSAGE_COST;
 use crate::packet::{Patch, ReasonCode, Reply, Version};
 use crate::session::OutboundLimits;
@@ -15,6 +15,8 @@ impl Outbound {
         self.state = QueueState::WithinLimits;
         self.aliases = None;
         self.cancel_answers(now);
+        self.give_back_waiting();
+        self.free_capacity(0, 0, now);
         // They have the capacity of their largest moment; what is counted is what they hold.
         self.in_flight.shrink_to_fit();
         self.waiting.shrink_to_fit();
@@ -49,13 +51,13 @@ impl Outbound {
     /// Sends again, in their order, the messages that an earlier connection left unacknowledged [MQTT-4.6.0-1], with DUP 1
     /// [MQTT-3.3.1-1], even those that have expired since [5.0 MQTT-4.3.3-7].
     pub(super) fn resend(&mut self, now: u64) {
-        while self.sent < self.in_flight.len() && self.window_is_open() {
-            let message = &self.in_flight[self.sent];
-            let frame = message.frame.as_deref();
+        while usize::from(self.sent) < self.in_flight.len() && self.window_is_open() {
+            let message = &self.in_flight[usize::from(self.sent)];
+            let frame = message.frame();
             // Without a frame the session was not to be resumed, so nothing comes here.
             let Some(frame) = frame.filter(|frame| !self.is_too_large(frame)) else {
-                if let Some(over) = self.remove_in_flight(self.sent) {
-                    self.drop_for(DropReason::TooLarge, over.payload as usize);
+                if let Some(over) = self.remove_in_flight(self.sent.into()) {
+                    self.drop_for(DropReason::TooLarge, over.payload as usize, over.tag());
                 }
                 continue;
             };
@@ -83,12 +85,16 @@ impl Outbound {
             self.waiting_bytes -= newest.frame.len();
             let payload = newest.frame.packet.payload_len();
             self.held_payload -= payload;
-            self.drop_for(DropReason::KeptFull, payload);
+            self.drop_for(DropReason::KeptFull, payload, None);
         }
         while self.kept_bytes() > most
             && let Some(oldest) = self.pop_waiting()
         {
-            self.drop_for(DropReason::KeptFull, oldest.frame.packet.payload_len());
+            self.drop_for(
+                DropReason::KeptFull,
+                oldest.frame.packet.payload_len(),
+                None,
+            );
         }
     }
 
@@ -98,25 +104,26 @@ impl Outbound {
         self.waiting.retain(|w| w.frame.share.is_some());
         self.in_flight.retain(|m| m.shared().is_some());
         self.released.clear();
+        self.lanes = None;
         self.recount();
     }
 
     /// Drops messages of topics that the client may not see any more.
     pub fn purge(&mut self, may_see: impl Fn(&str) -> bool) {
         let mut gone = Vec::new();
-        let mut seen = |frame: &Frame| {
+        let mut seen = |frame: &Frame, tag: Option<Tag>| {
             let seen = std::str::from_utf8(frame.packet.topic()).is_ok_and(&may_see);
             if !seen {
-                gone.push(frame.packet.payload_len());
+                gone.push((frame.packet.payload_len(), tag));
             }
             seen
         };
-        self.waiting.retain(|w| seen(&w.frame));
+        self.waiting.retain(|w| seen(&w.frame, w.tag));
         self.in_flight
-            .retain(|m| m.frame.as_deref().is_none_or(&mut seen));
+            .retain(|m| m.frame().is_none_or(|frame| seen(frame, m.tag())));
         self.recount();
-        for payload in gone {
-            self.drop_for(DropReason::Forbidden, payload);
+        for (payload, tag) in gone {
+            self.drop_for(DropReason::Forbidden, payload, tag);
         }
     }
 }

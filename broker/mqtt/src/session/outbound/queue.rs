@@ -4,17 +4,18 @@
 //! was filled while it was offline. Messages that were sent and are not acknowledged are never dropped for capacity.
 
 use super::message::{InFlight, Waiting};
-use super::{DropReason, Frame, Outbound};
+use super::{DropReason, Frame, Outbound, Tag};
 use crate::cost::{MESSAGE_COST, RELEASED_ID_COST};
 use crate::packet::PacketId;
 
 impl Outbound {
     /// A queue entry for a message that comes last.
-    pub(super) fn queue_entry(&mut self, frame: &Frame, now: u64) -> Waiting {
+    pub(super) fn queue_entry(&mut self, frame: &Frame, tag: Option<Tag>, since: u64) -> Waiting {
         Waiting {
             frame: frame.clone(),
-            since: now,
+            since,
             number: self.next_number(),
+            tag,
         }
     }
 
@@ -49,7 +50,7 @@ impl Outbound {
         let over = self.in_flight.remove(at)?;
         self.in_flight_bytes -= over.len as usize;
         self.held_payload -= over.payload as usize;
-        self.sent -= usize::from(at < self.sent);
+        self.sent -= u16::from(at < usize::from(self.sent));
         Some(over)
     }
 
@@ -63,7 +64,7 @@ impl Outbound {
     pub(super) fn enqueue_dropping_oldest(&mut self, next: Waiting, now: u64) -> bool {
         let frame = &next.frame;
         if frame.len() > self.limits.bytes {
-            self.drop_for(DropReason::QueueFull, frame.packet.payload_len());
+            self.drop_for(DropReason::QueueFull, frame.packet.payload_len(), next.tag);
             return false;
         }
         self.free_capacity(1, frame.len(), now);
@@ -90,13 +91,14 @@ impl Outbound {
                 break;
             };
             if let Some(oldest) = self.pop_waiting() {
-                self.drop_for(reason, oldest.frame.packet.payload_len());
+                self.drop_for(reason, oldest.frame.packet.payload_len(), oldest.tag);
             }
         }
         full
     }
 
-    /// Bytes of the waiting messages and those in flight, as `limits.kept_bytes` counts them.
+    /// Bytes of the waiting messages and those in flight, as `limits.kept_bytes` counts them. What waits in lanes is counted
+    /// there.
     pub(super) fn kept_bytes(&self) -> u64 {
         let messages = self.waiting.len() + self.in_flight.len();
         let bytes = self.waiting_bytes + self.in_flight_bytes + self.released_bytes();
@@ -120,6 +122,7 @@ impl Outbound {
         let waiting = self.waiting.iter().map(|w| w.frame.packet.payload_len());
         let sent = self.in_flight.iter().map(|m| m.payload as usize);
         self.held_payload = waiting.chain(sent).sum();
-        self.sent = self.sent.min(self.in_flight.len());
+        let in_flight = u16::try_from(self.in_flight.len()).unwrap_or(u16::MAX);
+        self.sent = self.sent.min(in_flight);
     }
 }

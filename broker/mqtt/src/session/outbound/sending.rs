@@ -1,7 +1,7 @@
 //! Sending PUBLISH packets: the window, packet ids, aliases.
 
 use super::message::InFlight;
-use super::{DropReason, Frame, Outbound, QueueState};
+use super::{DropReason, Frame, Outbound, QueueState, Tag};
 use crate::packet::{PacketId, Patch, PublishFrame, QoS};
 use crate::write_queue::SHARE_FROM;
 use std::borrow::Cow;
@@ -12,53 +12,64 @@ impl Outbound {
     /// if it is dropped for capacity. The client receives messages of one lane and one QoS in the order of these calls
     /// [MQTT-4.6.0-5].
     pub fn deliver(&mut self, lane: u16, frame: &Frame, now: u64) -> bool {
+        self.deliver_tagged(lane, frame, None, now)
+    }
+
+    /// The same for a message that may be in the lane's queue, too.
+    pub(super) fn deliver_tagged(
+        &mut self,
+        lane: u16,
+        frame: &Frame,
+        tag: Option<Tag>,
+        now: u64,
+    ) -> bool {
         // For an offline client all messages wait in one queue, in the order in which they came.
         match self
             .pending()
             .iter()
             .position(|o| o.answered.contains(&lane))
         {
-            Some(at) if !self.offline => self.hold_back(at, lane, frame),
-            _ => self.send(frame, now),
+            Some(at) if !self.offline => self.hold_back(at, lane, frame, tag),
+            _ => self.send(frame, tag, now, now),
         }
     }
 
-    /// Sends or queues a message; false if it is dropped for capacity.
-    pub(super) fn send(&mut self, frame: &Frame, now: u64) -> bool {
+    /// Sends or queues a message that has waited `since` then; false if it is dropped for capacity.
+    pub(super) fn send(&mut self, frame: &Frame, tag: Option<Tag>, since: u64, now: u64) -> bool {
         if frame.qos == QoS::AtMostOnce {
             if self.offline {
                 return true;
             }
             if self.queue.len() + frame.len() > self.limits.bytes && !self.queue.is_empty() {
-                self.drop_for(DropReason::SlowReader, frame.packet.payload_len());
+                self.drop_for(DropReason::SlowReader, frame.packet.payload_len(), tag);
                 return false;
             }
             if frame.expires <= now {
                 // It has expired while it was held back.
-                self.drop_for(DropReason::Expired, frame.packet.payload_len());
+                self.drop_for(DropReason::Expired, frame.packet.payload_len(), tag);
             } else {
                 self.write_publish(&frame.packet, frame.patch(now));
             }
             return true;
         }
         if self.offline {
-            let next = self.queue_entry(frame, now);
+            let next = self.queue_entry(frame, tag, since);
             return self.enqueue_dropping_oldest(next, now);
         }
         if self.waiting.is_empty() && self.window_takes(frame.len()) {
-            self.transmit(Cow::Borrowed(frame), now, now);
+            self.transmit(Cow::Borrowed(frame), tag, since, now);
         } else if self.is_too_large(frame) {
             // In the queue it would only take capacity from messages that can be sent.
-            self.drop_for(DropReason::TooLarge, frame.packet.payload_len());
+            self.drop_for(DropReason::TooLarge, frame.packet.payload_len(), tag);
         } else if !self.has_offers()
             && (self.waiting.len() >= self.limits.messages
                 || self.waiting_bytes + frame.len() > self.limits.bytes)
         {
             self.overflow();
-            let next = self.queue_entry(frame, now);
+            let next = self.queue_entry(frame, tag, since);
             return self.enqueue_dropping_oldest(next, now);
         } else {
-            let next = self.queue_entry(frame, now);
+            let next = self.queue_entry(frame, tag, since);
             self.push_waiting(next);
         }
         true
@@ -75,7 +86,7 @@ impl Outbound {
     /// `limits.bytes` the bytes, since the server keeps what a client does not acknowledge. Messages of an earlier connection
     /// are sent again first.
     fn window_takes(&self, len: usize) -> bool {
-        let free = !self.has_offers() && self.sent == self.in_flight.len();
+        let free = !self.has_offers() && usize::from(self.sent) == self.in_flight.len();
         let many = free && self.window_is_open();
         let large = self.in_flight_bytes + len <= self.limits.bytes;
         many && (large || self.in_flight.is_empty())
@@ -83,24 +94,24 @@ impl Outbound {
 
     /// Whether one more message may be in flight [5.0 MQTT-4.9.0-2].
     pub(super) fn window_is_open(&self) -> bool {
-        self.sent + self.released.len() < usize::from(self.limits.receive_maximum)
+        usize::from(self.sent) + self.released.len() < usize::from(self.limits.receive_maximum)
     }
 
     /// Sends a message; the caller has seen that the window takes it [MQTT-3.3.4-9]. DUP is 0, and the message stays
     /// in `in_flight` until it is acknowledged [3.1.1 MQTT-4.3.2-1, 5.0 MQTT-4.3.2-2, MQTT-4.3.2-3, MQTT-4.3.3-2].
     /// A message that is dropped here has used up its packet id.
-    fn transmit(&mut self, frame: Cow<'_, Frame>, since: u64, now: u64) {
+    fn transmit(&mut self, frame: Cow<'_, Frame>, tag: Option<Tag>, since: u64, now: u64) {
         let id = self.next_id();
         let payload = frame.packet.payload_len();
         if self.is_too_old(since, now) {
-            return self.drop_for(DropReason::TooOld, payload);
+            return self.drop_for(DropReason::TooOld, payload, tag);
         }
         // An expired message is not sent any more [MQTT-3.3.2-5].
         if frame.expires <= now {
-            return self.drop_for(DropReason::Expired, payload);
+            return self.drop_for(DropReason::Expired, payload, tag);
         }
         if self.is_too_large(&frame) {
-            return self.drop_for(DropReason::TooLarge, payload);
+            return self.drop_for(DropReason::TooLarge, payload, tag);
         }
         let patch = Patch {
             id: Some(id),
@@ -111,7 +122,7 @@ impl Outbound {
         self.held_payload += payload;
         self.sent += 1;
         let number = self.next_number();
-        let sent = InFlight::new(id, frame, number, self.resumable);
+        let sent = InFlight::new(id, frame, tag, number, self.resumable);
         self.in_flight.push_back(sent);
     }
 
@@ -135,7 +146,7 @@ impl Outbound {
         let largest = self.largest();
         let payload = frame.payload_len();
         if frame.len() > largest as usize {
-            return self.drop_for(DropReason::TooLarge, payload);
+            return self.drop_for(DropReason::TooLarge, payload, None);
         }
         self.tally.publishes += 1;
         self.tally.payload += payload as u64;
@@ -169,9 +180,10 @@ impl Outbound {
             .is_some_and(|w| self.window_takes(w.frame.len()))
             && let Some(next) = self.pop_waiting()
         {
-            self.transmit(Cow::Owned(next.frame), next.since, now);
+            self.transmit(Cow::Owned(next.frame), next.tag, next.since, now);
         }
         let half = !self.has_offers()
+            && !self.is_behind()
             && self.waiting.len() * 2 <= self.limits.messages
             && self.waiting_bytes * 2 <= self.limits.bytes;
         if half && self.state == QueueState::CatchingUp {

@@ -100,7 +100,7 @@ impl Outbound {
             let since = match from {
                 TakenFrom::InFlight(id) => {
                     let frame = Cow::Owned(frame);
-                    let sent = InFlight::new(id, frame, number, self.resumable);
+                    let sent = InFlight::new(id, frame, None, number, self.resumable);
                     self.in_flight.push_back(sent);
                     continue;
                 }
@@ -116,6 +116,7 @@ impl Outbound {
                 frame,
                 since,
                 number,
+                tag: None,
             });
         }
         let in_flight = self.in_flight.make_contiguous();
@@ -128,7 +129,11 @@ impl Outbound {
     /// Counts the messages that nobody took as dropped, at the end of the session.
     pub fn drop_taken(&mut self, lane: u16, left: &[Taken], now: u64) {
         for taken in left {
-            self.drop_for(DropReason::QueueFull, taken.frame.packet.payload_len());
+            self.drop_for(
+                DropReason::QueueFull,
+                taken.frame.packet.payload_len(),
+                None,
+            );
         }
         self.end_offer(lane, now);
     }

@@ -55,7 +55,7 @@ fn a_session_that_ends_with_its_connection_keeps_only_shared_messages() {
     out.set_resumable(false);
     out.deliver(0, &frame(QoS::AtLeastOnce, b"own"), 0);
     out.deliver(0, &shared(QoS::AtLeastOnce, 0, b"a"), 0);
-    let kept: Vec<bool> = out.in_flight.iter().map(|m| m.frame.is_some()).collect();
+    let kept: Vec<bool> = out.in_flight.iter().map(|m| m.frame().is_some()).collect();
     assert_eq!(kept, [false, true]);
     assert_eq!((out.backlog().messages, out.backlog().payload), (2, 4));
     out.disconnect(0);

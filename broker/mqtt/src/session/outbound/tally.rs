@@ -69,10 +69,10 @@ pub struct Dropped {
 }
 
 impl Tally {
-    /// Counts a dropped message with a payload of so many bytes.
-    pub fn dropped(&mut self, reason: DropReason, payload: u64) {
+    /// Counts dropped messages with payloads of so many bytes together.
+    pub fn dropped(&mut self, reason: DropReason, messages: u64, payload: u64) {
         let dropped = self.dropped.get_or_insert_default();
-        dropped.messages[reason as usize] += 1;
+        dropped.messages[reason as usize] += messages;
         dropped.payload += payload;
     }
 }

@@ -96,7 +96,7 @@ proptest! {
             }
             sent(&mut out);
             let frames = out.waiting.iter().map(|w| &w.frame);
-            let frames: Vec<_> = frames.chain(out.in_flight.iter().filter_map(|m| m.frame.as_deref())).collect();
+            let frames: Vec<_> = frames.chain(out.in_flight.iter().filter_map(|m| m.frame())).collect();
             let each = frames.iter().map(|f| f.len() + MESSAGE_COST).sum::<usize>();
             let kept = (each + 2 * out.released.len()) as u64;
             let held = Backlog {
