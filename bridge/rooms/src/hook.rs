@@ -92,14 +92,17 @@ impl LaneRooms {
         cx: &mut HookContext<'_>,
         who: Actor<'_>,
         room: &'a str,
-        proof: &[u8],
+        request: Request<'_>,
         created: &mut BTreeSet<&'a str>,
     ) -> Result<(), Refusal> {
-        self.check_changes(cx, who, room)?;
+        // A refusal would end the subscription of an offline session, and lose its messages.
+        if !request.resumed {
+            self.check_changes(cx, who, room)?;
+        }
         if let Some(room) = self.room_mut(room) {
             return room.check_capacity(who.user);
         }
-        if !JoinProof::from_bytes(proof).may_create {
+        if !JoinProof::from_bytes(request.proof).may_create {
             return Err(notice::no_room(room, false));
         }
         if !created.contains(room) {
@@ -310,7 +313,7 @@ impl LaneHook for LaneRooms {
                     Err(refused(ReasonCode::UnspecifiedError, reason))
                 }
                 FilterScope::Room { room, peek: false } => {
-                    self.may_join(cx, who, room, request.proof, &mut created)
+                    self.may_join(cx, who, room, *request, &mut created)
                 }
                 _ => Ok(()),
             });

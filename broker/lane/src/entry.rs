@@ -162,6 +162,7 @@ impl<'a> FilterEntry<'a> {
         Request {
             filter: self.filter,
             proof: self.proof,
+            resumed: false,
         }
     }
 }

@@ -154,6 +154,8 @@ pub struct Request<'a> {
     pub filter: &'a str,
     /// What the policy found out and the hook needs. Only they read it.
     pub proof: &'a [u8],
+    /// The session holds the filter already, and a new connection resumes it.
+    pub resumed: bool,
 }
 
 /// A client's PUBLISH, in the lane's order.

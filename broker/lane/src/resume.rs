@@ -67,7 +67,13 @@ impl Lane {
                 codes.push((f.position, ReasonCode::NoSubscriptionExisted, None));
             }
         }
-        let requests: Vec<_> = known.iter().map(|(_, f)| f.request()).collect();
+        let requests: Vec<_> = known
+            .iter()
+            .map(|(_, f)| Request {
+                resumed: true,
+                ..f.request()
+            })
+            .collect();
         let verdicts = self.judge(r.who, &requests);
         let mut granted = Vec::with_capacity(requests.len());
         let mut unguarded = Vec::new();

@@ -53,8 +53,10 @@ fn a_large_retained_set_arrives_whole() {
 
 /// One message is larger than all that may wait.
 #[test]
-fn a_retained_message_above_the_limit_of_the_queue_arrives() {
-    let server = Broker::with("[limits]\noutbox_bytes = \"64KiB\"\noutbox_messages = 3\n");
+fn more_retained_messages_than_the_queue_takes_arrive() {
+    let server = Broker::with(
+        "[limits]\npacket_bytes = 110000\noutbox_bytes = \"256KiB\"\noutbox_messages = 3\n",
+    );
     retain(server.address(), "all", 20, 100_000);
     for qos in [0, 1] {
         let mut client = Connect::v5("reader").to(server.address());
@@ -92,7 +94,7 @@ fn thousands_of_subscribes_in_a_row_bring_all_retained_messages() {
 /// Each transport has its own way to say that a socket is full.
 #[test]
 fn a_large_retained_set_arrives_over_every_transport() {
-    let all = Everywhere::start("[limits]\noutbox_bytes = \"64KiB\"\n");
+    let all = Everywhere::start("[limits]\npacket_bytes = \"16KiB\"\noutbox_bytes = \"64KiB\"\n");
     retain(all.address("tcp"), "all", 1_000, 3_000);
     for transport in roommq_tests::everywhere::TRANSPORTS {
         for qos in [0, 1] {
@@ -152,7 +154,7 @@ fn a_client_that_joins_a_busy_room_with_many_retained_messages_misses_and_repeat
 #[test]
 fn a_slow_reader_receives_the_whole_set_and_then_what_came_live() {
     let server = Broker::with(&format!(
-        "{ONE_LANE}[limits]\noutbox_bytes = \"1MiB\"\ninflight = 5\n"
+        "{ONE_LANE}[limits]\npacket_bytes = \"512KiB\"\noutbox_bytes = \"1MiB\"\ninflight = 5\n"
     ));
     retain(server.address(), "all", 1_000, 10_000);
     for qos in [0, 1] {
@@ -172,21 +174,24 @@ fn a_slow_reader_receives_the_whole_set_and_then_what_came_live() {
 
 #[test]
 fn a_client_that_does_not_read_its_retained_messages_is_closed() {
-    let config = "[limits]\nwrite_stall = \"1s\"\noutbox_bytes = \"256KiB\"\n";
+    let config =
+        "[limits]\nwrite_stall = \"1s\"\npacket_bytes = \"64KiB\"\noutbox_bytes = \"256KiB\"\n";
     let server = Broker::with(config);
-    retain(server.address(), "all", 40, 400 << 10);
+    retain(server.address(), "all", 300, 60_000);
     let mut client = Connect::v5("stuck").to(server.address());
     client.start_subscribe("#", 0);
     server.log().line_with("the client reads nothing for 1s");
     let mut reader = Connect::v5("reader").to(server.address());
     reader.subscribe("#", 0);
-    read_in_order(&mut reader, 40, 400 << 10);
+    read_in_order(&mut reader, 300, 60_000);
 }
 
 /// It reads, and acknowledges nothing.
 #[test]
 fn a_client_that_asks_for_more_than_it_acknowledges_is_closed() {
-    let server = Broker::with("[limits]\noutbox_bytes = \"64KiB\"\ninflight = 1\n");
+    let server = Broker::with(
+        "[limits]\npacket_bytes = \"16KiB\"\noutbox_bytes = \"64KiB\"\ninflight = 1\n",
+    );
     retain(server.address(), "all", 1_000, 100);
     let mut client = Connect::v5("greedy").to(server.address());
     for _ in 0..1_000 {

@@ -109,7 +109,11 @@ impl Lane {
     ) -> (Vec<Refusal>, Vec<Effect>) {
         let ask: Vec<_> = filters
             .iter()
-            .map(|filter| Request { filter, proof })
+            .map(|filter| Request {
+                filter,
+                proof,
+                resumed: false,
+            })
             .collect();
         self.entry(|hook, cx| {
             let answers = hook.judge(cx, who, &ask);

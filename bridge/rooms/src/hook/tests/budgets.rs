@@ -60,6 +60,24 @@ fn a_lost_member_may_always_return() {
     }
 }
 
+/// A refusal would end the subscription, and lose the messages that waited for it.
+#[test]
+fn a_session_that_is_resumed_may_always_return() {
+    let (mut lane, al) = (lane_with(|limits| limits.changes = 2), who(AL, 1, 1));
+    lane.join(al, &["rooms/a/#"]);
+    lane.unsubscribe(al, &["rooms/a/#"]);
+    let judge = |lane: &mut Lane, resumed| {
+        let (filter, proof) = ("rooms/a/#", MAY);
+        let ask = [Request {
+            filter,
+            proof,
+            resumed,
+        }];
+        lane.entry(|hook, cx| hook.judge(cx, al, &ask).remove(0)).0
+    };
+    assert!(judge(&mut lane, false).is_err() && judge(&mut lane, true).is_ok());
+}
+
 fn cards(effects: &[Effect]) -> Vec<String> {
     let mut all = brief(effects);
     all.retain(|effect| effect.contains("_info") || effect.starts_with("wake a "));

@@ -108,6 +108,7 @@ fn a_hook_without_rules_lets_nobody_do_anything() {
     let request = Request {
         filter: "rooms/a/#",
         proof: MAY,
+        resumed: false,
     };
     assert!(hook.judge(&mut cx, who("al", 1, 1), &[request])[0].is_err());
 }
