@@ -1,15 +1,12 @@
 //! Messages and acknowledgements that one read has brought and that are not appended and sent yet.
 
+use crate::clock::times;
 use crate::lane::{Entrance, LogError};
 use crate::outbox::Outbox;
 use crate::packet::{PacketId, ReasonCode, Reply};
 use crate::policy::Actor;
 use crate::session::Inbound;
 use roommq_lane::{BATCH_BYTES, BATCH_ENTRIES, Batch, Entry, PropertiesEntry, PublishEntry};
-
-/// Batches that are collected, at most. Most clients need one for each lane, but QoS 2 may need one
-/// for each message.
-const BATCHES: u16 = 64;
 
 /// Acknowledgements that are collected, at most: one read may bring thousands of short packets.
 const ACKS: usize = 256;
@@ -32,6 +29,9 @@ const ENTRY_BYTES: usize = 40;
 /// batches  0, lane 3: [m1, m2]   1, lane 5: [m3]
 /// acks     PUBACK m1, PUBACK m2, PINGRESP, PUBACK m3      sent after both batches are appended
 /// ```
+///
+/// A batch has only messages that follow each other. So they are applied in the order of the packets
+/// whatever their lanes, unless a lane is busy.
 ///
 /// A QoS 2 message of a subscribed client is different, see [`push_qos2`](Pending::push_qos2).
 ///
@@ -81,11 +81,16 @@ struct PendingAck {
 }
 
 impl Pending {
-    /// Adds a message of `user` to the last batch of its lane.
+    /// Adds a message of `user` to the last batch if that is of the same lane, or begins another.
     pub(super) fn push(&mut self, lane: u16, message: Inbound, user: &str) {
-        let same = self.messages.iter().rev().find(|m| m.lane == lane);
-        let batch = same.map_or(self.batches, |m| m.batch);
+        let batch = self.last_of(lane).unwrap_or(self.batches);
         self.push_to(batch, lane, message, user);
+    }
+
+    /// The last batch, if it is of this lane.
+    fn last_of(&self, lane: u16) -> Option<u16> {
+        let last = self.messages.last().filter(|m| m.lane == lane);
+        last.map(|m| m.batch)
     }
 
     fn push_to(&mut self, batch: u16, lane: u16, message: Inbound, user: &str) {
@@ -118,9 +123,7 @@ impl Pending {
     /// if that is of the same lane and the last acknowledgement is sent with it. In a batch with a
     /// QoS 1 message, for example, the PUBACK of that would be sent before its copy.
     pub(super) fn push_qos2(&mut self, lane: u16, message: Inbound, user: &str) {
-        let of_last = |m: &&PendingMessage| m.batch + 1 == self.batches;
-        let last = self.messages.iter().rev().find(of_last);
-        let last = last.filter(|m| m.lane == lane).map(|m| m.batch);
+        let last = self.last_of(lane);
         let last = last.filter(|last| self.acks.last().is_none_or(|ack| ack.batch == Some(*last)));
         let batch = last.unwrap_or(self.batches);
         self.acks.extend(message.packet_id.map(|id| PendingAck {
@@ -133,8 +136,7 @@ impl Pending {
     /// Whether so much is collected that the caller should append it now, and yield to the other
     /// tasks.
     pub(super) fn is_full(&self) -> bool {
-        self.batches >= BATCHES
-            || self.acks.len() >= ACKS
+        self.acks.len() >= ACKS
             || self.messages.len() >= BATCH_ENTRIES
             || self.bytes as usize >= BATCH_BYTES
     }
@@ -153,7 +155,6 @@ impl Pending {
         let Pending {
             mut messages,
             mut acks,
-            batches,
             ..
         } = std::mem::take(self);
         let mut rest = &acks[..];
@@ -163,26 +164,34 @@ impl Pending {
                 outbox.queue(|out| acks.iter().for_each(|ack| out.reply(&ack.reply)));
             }
         };
-        for batch in 0..batches {
+        // Read once: each message may be a batch of its own.
+        let mut now = times();
+        let mut next = 0;
+        while let Some(&PendingMessage { lane, batch, .. }) = messages.get(next) {
             let mut due = &[][..];
             if any_batch {
                 (due, rest) = rest.split_at(due_with(rest, batch));
             }
-            let of_batch = messages.iter().filter(|m| m.batch == batch);
-            let Some(lane) = of_batch.clone().next().map(|m| m.lane) else {
-                continue;
-            };
+            let of_batch = messages[next..].iter().take_while(|m| m.batch == batch);
+            let end = next + of_batch.clone().count();
             let entries = of_batch.map(|m| m.entry(who));
-            if let Some(done) = entrance.append_in_place(lane, entries.clone(), || send(due)) {
+            if let Some(done) = entrance.append_in_place(lane, now, entries, || send(due)) {
                 done?;
+                next = end;
                 continue;
             }
-            let encoded = Batch::all_of(entries);
-            if batch + 1 == batches {
-                // What waits for the log must not be in memory twice.
-                messages = Vec::new();
-            }
+            // What follows would have to wait in the log as well. It goes there at once, unless an
+            // acknowledgement comes between.
+            let goes = |m: &PendingMessage| m.batch == batch || (!any_batch && m.lane == lane);
+            let left = messages[next..].iter().filter(|m| goes(m));
+            let encoded = Batch::all_of(left.map(|m| m.entry(who)));
+            // What waits for the log must not be in memory twice.
+            messages.drain(..next);
+            messages.retain(|m| !goes(m));
+            messages.shrink_to_fit();
+            next = 0;
             entrance.append_to_log(lane, encoded, || send(due)).await?;
+            now = times();
         }
         send(rest);
         acks.clear();
@@ -296,13 +305,16 @@ mod tests {
         assert!(!pending.is_full());
         pending.add(1, "t");
         pending.add(0, "t");
+        pending.add(0, "t");
         let batches = [
             (0, vec![0, 1, 2]),
             (0, vec![3]),
-            (1, vec![4, 6]),
-            (0, vec![5, 7]),
+            (1, vec![4]),
+            (0, vec![5]),
+            (1, vec![6]),
+            (0, vec![7, 8]),
         ];
-        assert_eq!(pending.batches(), batches, "the last of its lane");
+        assert_eq!(pending.batches(), batches, "in the order of the packets");
     }
 
     #[test]

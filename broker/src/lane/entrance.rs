@@ -30,6 +30,7 @@ use super::flusher::Flusher;
 use super::frames::waiting_frame;
 use super::log::LogError;
 use super::table::{LaneTable, SharedLane};
+use crate::clock::{Times, times};
 use crate::outbox::Outbox;
 use crate::policy::SessionId;
 use crate::session::{Frame, Tag};
@@ -131,7 +132,7 @@ impl Entrance {
         lane: u16,
         entries: impl IntoIterator<Item: Borrow<Entry<'a>>> + Clone,
     ) -> impl Future<Output = Result<(), LogError>> {
-        match self.append_in_place(lane, entries.clone(), || {}) {
+        match self.append_in_place(lane, times(), entries.clone(), || {}) {
             Some(done) => Either::Left(ready(done)),
             None => Either::Right(self.append_to_log(lane, Batch::all_of(entries), || {})),
         }
@@ -141,10 +142,11 @@ impl Entrance {
     /// to go by the log.
     ///
     /// Calls `placed` when the entries have their place, before they have any effect. The lane is
-    /// locked, so `placed` must not append.
+    /// locked, so `placed` must not append. `times` are those of the batch: now, or a little earlier.
     pub(crate) fn append_in_place<'a>(
         &self,
         lane: u16,
+        times: Times,
         entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
         placed: impl FnOnce(),
     ) -> Option<Result<(), LogError>> {
@@ -155,7 +157,8 @@ impl Entrance {
         if shared.has_stopped() {
             return Some(Err(LogError::Stopped));
         }
-        self.apply(lane, shared, entries, placed).then_some(Ok(()))
+        self.apply(lane, shared, times, entries, placed)
+            .then_some(Ok(()))
     }
 
     /// The second half of [`append`](Self::append): the entries, encoded. Calls `placed` when they have
@@ -214,6 +217,7 @@ impl Entrance {
         &self,
         number: u16,
         shared: &SharedLane,
+        times: Times,
         entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
         placed: impl FnOnce(),
     ) -> bool {
@@ -228,7 +232,7 @@ impl Entrance {
         if shared.has_stopped() {
             return false;
         }
-        let Some(header) = shared.sequence.number_in_place(&running.lane) else {
+        let Some(header) = shared.sequence.number_in_place(&running.lane, times) else {
             return false;
         };
         let _no_half_state = AbortOnPanic;

@@ -15,6 +15,7 @@ mod limits;
 mod listeners;
 mod offline_memory;
 mod offline_sessions;
+mod order;
 mod outbound;
 mod payload_format;
 mod presence;
