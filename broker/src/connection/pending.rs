@@ -33,6 +33,9 @@ const ENTRY_BYTES: usize = 40;
 /// A batch has only messages that follow each other. So they are applied in the order of the packets
 /// whatever their lanes, unless a lane is busy.
 ///
+/// The acknowledgement of a message that was applied before it and that matched no subscription says so
+/// by 0x10 (5.0, 3.4.2.1). That of a message which waits in the log says 0x00.
+///
 /// A QoS 2 message of a subscribed client is different, see [`push_qos2`](Pending::push_qos2).
 ///
 /// A message stays as it was read: only one that goes by the log is encoded. One read of 64 KiB may
@@ -78,6 +81,16 @@ struct PendingAck {
     /// If it must be sent earlier: the number of a batch. It is sent when that batch has its place
     /// in its lane, before the messages that the batch delivers.
     batch: Option<u16>,
+}
+
+impl PendingAck {
+    /// The reason code of a message's acknowledgement.
+    fn code(&mut self) -> Option<(PacketId, &mut ReasonCode)> {
+        match &mut self.reply {
+            Reply::PubAck(id, code, _) | Reply::PubRec(id, code, _) => Some((*id, code)),
+            _ => None,
+        }
+    }
 }
 
 impl Pending {
@@ -157,7 +170,9 @@ impl Pending {
             mut acks,
             ..
         } = std::mem::take(self);
-        let mut rest = &acks[..];
+        let mut sent = 0;
+        // Packet ids of messages that reached nobody. Both have the order of the packets.
+        let (mut unmatched, mut marked) = (Vec::new(), 0);
         let any_batch = acks.iter().any(|ack| ack.batch.is_some());
         let send = |acks: &[PendingAck]| {
             if !acks.is_empty() {
@@ -168,16 +183,26 @@ impl Pending {
         let mut now = times();
         let mut next = 0;
         while let Some(&PendingMessage { lane, batch, .. }) = messages.get(next) {
-            let mut due = &[][..];
+            let first = sent;
             if any_batch {
-                (due, rest) = rest.split_at(due_with(rest, batch));
+                sent += due_with(&acks[sent..], batch);
             }
+            let due = &acks[first..sent];
             let of_batch = messages[next..].iter().take_while(|m| m.batch == batch);
             let end = next + of_batch.clone().count();
+            let mut ids = of_batch.clone().map(|m| m.message.packet_id);
             let entries = of_batch.map(|m| m.entry(who));
-            if let Some(done) = entrance.append_in_place(lane, now, entries, || send(due)) {
+            let applied = |matched: bool| {
+                let id = ids.next().flatten();
+                unmatched.extend(id.filter(|_| !matched));
+            };
+            let done = entrance.append_in_place(lane, now, entries, || send(due), applied);
+            if let Some(done) = done {
                 done?;
                 next = end;
+                for id in unmatched.drain(..) {
+                    marked += mark_unmatched(&mut acks[marked..], id);
+                }
                 continue;
             }
             // What follows would have to wait in the log as well. It goes there at once, unless an
@@ -193,7 +218,7 @@ impl Pending {
             entrance.append_to_log(lane, encoded, || send(due)).await?;
             now = times();
         }
-        send(rest);
+        send(&acks[sent..]);
         acks.clear();
         acks.shrink_to(ACKS_CAPACITY);
         self.acks = acks;
@@ -212,6 +237,20 @@ fn due_with(acks: &[PendingAck], number: u16) -> usize {
         }
     }
     due
+}
+
+/// Sets the code of the acknowledgement with this id. Returns how many of `acks` come up to it.
+fn mark_unmatched(acks: &mut [PendingAck], id: PacketId) -> usize {
+    let codes = acks.iter_mut().map(PendingAck::code);
+    for (at, code) in codes.enumerate() {
+        if let Some((of, code @ ReasonCode::Success)) = code
+            && of == id
+        {
+            *code = ReasonCode::NoMatchingSubscribers;
+            return at + 1;
+        }
+    }
+    0
 }
 
 #[cfg(test)]

@@ -93,8 +93,15 @@ impl Applier {
             Ok(shared) => {
                 let mut running = shared.state.lock();
                 let batch = read(batch);
-                let is_done =
-                    apply_batch(number, shared, &mut running, batch, &self.context, to_flush);
+                let is_done = apply_batch(
+                    number,
+                    shared,
+                    &mut running,
+                    batch,
+                    &self.context,
+                    to_flush,
+                    |_| {},
+                );
                 shared.notify_applied(&running);
                 is_done
             }

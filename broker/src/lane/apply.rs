@@ -18,7 +18,8 @@ use std::sync::Arc;
 /// connections of its subscribers are closed, since they would hear nothing and not know why. All
 /// other lanes go on.
 ///
-/// Outboxes that have to be flushed after the batch are added to `to_flush`.
+/// Outboxes that have to be flushed after the batch are added to `to_flush`. `applied` is called after
+/// each entry: whether its PUBLISH matched a subscription.
 ///
 /// If the engine keeps its log, a batch that is out of turn is ignored instead, and this returns
 /// false: it has come before, or comes again when the one before it has.
@@ -29,12 +30,13 @@ pub(super) fn apply_batch<'a, E: Borrow<Entry<'a>>>(
     batch: Result<(BatchHeader, impl Iterator<Item = Result<E, BatchError>>), BatchError>,
     context: &NodeContext,
     to_flush: &mut Vec<Arc<Outbox>>,
+    applied: impl FnMut(bool),
 ) -> bool {
     if shared.has_stopped() {
         return true;
     }
-    let applied = apply_entries(shared, running, batch, context, to_flush);
-    if let Err(error) = &applied {
+    let result = apply_entries(shared, running, batch, context, to_flush, applied);
+    if let Err(error) = &result {
         shared.stop(running);
         tracing::error!(lane = number, %error, "a lane has stopped; the others go on");
         for outbox in running.links.iter() {
@@ -45,7 +47,7 @@ pub(super) fn apply_batch<'a, E: Borrow<Entry<'a>>>(
         }
     }
     shared.store_counts(running.lane.counts());
-    applied.unwrap_or(true)
+    result.unwrap_or(true)
 }
 
 fn apply_entries<'a, E: Borrow<Entry<'a>>>(
@@ -54,6 +56,7 @@ fn apply_entries<'a, E: Borrow<Entry<'a>>>(
     batch: Result<(BatchHeader, impl Iterator<Item = Result<E, BatchError>>), BatchError>,
     context: &NodeContext,
     to_flush: &mut Vec<Arc<Outbox>>,
+    mut applied: impl FnMut(bool),
 ) -> Result<bool, BatchError> {
     let (header, entries) = batch?;
     match running.lane.begin(&header) {
@@ -66,7 +69,7 @@ fn apply_entries<'a, E: Borrow<Entry<'a>>>(
         BatchTurn::Duplicate | BatchTurn::Fenced => return Ok(false),
     }
     for entry in entries {
-        running.apply(entry?.borrow(), context, to_flush);
+        applied(running.apply(entry?.borrow(), context, to_flush));
         running.lane.check_rules()?;
     }
     Ok(true)
@@ -150,6 +153,7 @@ mod tests {
                 read(batch),
                 &self.context,
                 &mut Vec::new(),
+                |_| {},
             );
         }
 

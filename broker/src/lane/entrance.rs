@@ -132,7 +132,7 @@ impl Entrance {
         lane: u16,
         entries: impl IntoIterator<Item: Borrow<Entry<'a>>> + Clone,
     ) -> impl Future<Output = Result<(), LogError>> {
-        match self.append_in_place(lane, times(), entries.clone(), || {}) {
+        match self.append_in_place(lane, times(), entries.clone(), || {}, |_| {}) {
             Some(done) => Either::Left(ready(done)),
             None => Either::Right(self.append_to_log(lane, Batch::all_of(entries), || {})),
         }
@@ -142,13 +142,15 @@ impl Entrance {
     /// to go by the log.
     ///
     /// Calls `placed` when the entries have their place, before they have any effect. The lane is
-    /// locked, so `placed` must not append. `times` are those of the batch: now, or a little earlier.
+    /// locked, so `placed` must not append. Calls `applied` after each entry: whether its PUBLISH matched
+    /// a subscription. `times` are those of the batch: now, or a little earlier.
     pub(crate) fn append_in_place<'a>(
         &self,
         lane: u16,
         times: Times,
         entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
         placed: impl FnOnce(),
+        applied: impl FnMut(bool),
     ) -> Option<Result<(), LogError>> {
         let shared = match self.lanes.get(lane) {
             Ok(shared) => shared,
@@ -157,7 +159,7 @@ impl Entrance {
         if shared.has_stopped() {
             return Some(Err(LogError::Stopped));
         }
-        self.apply(lane, shared, times, entries, placed)
+        self.apply(lane, shared, times, entries, placed, applied)
             .then_some(Ok(()))
     }
 
@@ -220,6 +222,7 @@ impl Entrance {
         times: Times,
         entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
         placed: impl FnOnce(),
+        applied: impl FnMut(bool),
     ) -> bool {
         let locked = if shared.sequence.log.is_some() {
             shared.state.try_lock()
@@ -246,6 +249,7 @@ impl Entrance {
             batch,
             &self.context,
             &mut to_flush,
+            applied,
         );
         if !to_flush.is_empty() {
             self.flusher.wake.notify_one();

@@ -33,14 +33,15 @@ impl Running {
     }
 
     /// Applies the next entry of the log, and performs its outcome. Outboxes that have to be
-    /// flushed are added to `to_flush`.
+    /// flushed are added to `to_flush`. Returns whether a PUBLISH matched a subscription.
     pub(super) fn apply(
         &mut self,
         entry: &Entry<'_>,
         context: &NodeContext,
         to_flush: &mut Vec<Arc<Outbox>>,
-    ) {
+    ) -> bool {
         self.lane.apply(entry, &mut self.outcome);
+        let reaches_anybody = self.outcome.reaches_anybody();
         let mut acts = std::mem::take(&mut self.outcome.acts);
         let mut performer = Performer {
             entry,
@@ -54,6 +55,7 @@ impl Running {
             performer.perform(act);
         }
         self.outcome.acts = acts;
+        reaches_anybody
     }
 }
 

@@ -21,6 +21,7 @@ mod payload_format;
 mod presence;
 mod proxy;
 mod pubsub;
+mod reached;
 mod refusal;
 mod retained;
 mod rooms;
