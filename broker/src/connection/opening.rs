@@ -229,6 +229,7 @@ pub(super) async fn open(
         node: node.clone(),
         who: state.who,
         session_id: registered.id,
+        bridge: connect.bridge,
         connection: state.connection,
         peer,
         session,

@@ -4,6 +4,7 @@
 
 mod access;
 mod authentication;
+mod bridges;
 mod command_line;
 mod command_line_tls;
 mod config_cli;

@@ -116,6 +116,9 @@ pub struct Connect {
     pub request_problem_information: bool,
     /// The protocol level (3.1.2.2): 3 for 3.1, 4 for 3.1.1, 5 for 5.0. The CONNACK of 3.1 has no session present flag.
     pub level: u8,
+    /// A 3.1 or 3.1.1 client that joins two servers, by the highest bit of the protocol level. It receives
+    /// no message of its own, and RETAIN as it was published.
+    pub bridge: bool,
     /// The method of enhanced authentication (5.0).
     pub authentication_method: Option<ByteString>,
     /// The data of enhanced authentication (5.0); absent without a method.

@@ -7,6 +7,9 @@ use super::reader::{Reader, without_controls};
 use crate::packet::{Connect, PublishProperties, QoS, TopicName, UserProperties, Version, Will};
 use bytestring::ByteString;
 
+/// The bit of the protocol level by which mosquitto's bridges announce themselves, in 3.1 and 3.1.1.
+const BRIDGE: u8 = 0x80;
+
 const RESERVED: u8 = 0b1;
 const CLEAN: u8 = 0b10;
 const WILL: u8 = 0b100;
@@ -17,20 +20,23 @@ const USER_NAME: u8 = 0b1000_0000;
 
 /// Reads a CONNECT. The error says whether the server answers it, and in which version.
 pub(super) fn connect(first: u8, mut reader: Reader) -> Result<(Level, Connect), DecodeError> {
-    let level = level(&mut reader).map_err(|fault| DecodeError::in_connect(fault, None))?;
-    let connect = check_header(level, first).and_then(|()| fields(level, reader));
+    let (level, bridge) =
+        level(&mut reader).map_err(|fault| DecodeError::in_connect(fault, None))?;
+    let connect = check_header(level, first).and_then(|()| fields(level, bridge, reader));
     let connect = connect.map_err(|fault| DecodeError::in_connect(fault, Some(level.version())))?;
     Ok((level, connect))
 }
 
-/// Reads the protocol name and level [MQTT-3.1.2-1, MQTT-3.1.2-2].
-fn level(reader: &mut Reader) -> Result<Level, Fault> {
+/// Reads the protocol name and level [MQTT-3.1.2-1, MQTT-3.1.2-2], and whether the client is a bridge.
+fn level(reader: &mut Reader) -> Result<(Level, bool), Fault> {
     let name = reader.binary()?;
     let level = reader.byte()?;
     match (&name[..], level) {
-        (b"MQIsdp", 3) => Ok(Level::V31),
-        (b"MQTT", 4) => Ok(Level::V311),
-        (b"MQTT", 5) => Ok(Level::V5),
+        (b"MQIsdp", 3) => Ok((Level::V31, false)),
+        (b"MQTT", 4) => Ok((Level::V311, false)),
+        (b"MQTT", 5) => Ok((Level::V5, false)),
+        (b"MQIsdp", level) if level == 3 | BRIDGE => Ok((Level::V31, true)),
+        (b"MQTT", level) if level == 4 | BRIDGE => Ok((Level::V311, true)),
         (b"MQIsdp" | b"MQTT", level) => Err(Fault::UnknownLevel(level)),
         _ => Err(Fault::NotMqtt),
     }
@@ -48,7 +54,7 @@ fn check_header(level: Level, first: u8) -> Result<(), Fault> {
 }
 
 /// Reads all fields after the protocol level.
-fn fields(level: Level, mut reader: Reader) -> Result<Connect, Fault> {
+fn fields(level: Level, bridge: bool, mut reader: Reader) -> Result<Connect, Fault> {
     let version = level.version();
     let mut flags = reader.byte()?;
     if level == Level::V31 {
@@ -70,6 +76,7 @@ fn fields(level: Level, mut reader: Reader) -> Result<Connect, Fault> {
         request_response_information: false,
         request_problem_information: true,
         level: level.number(),
+        bridge,
         authentication_method: None,
         authentication_data: None,
         user_properties: UserProperties::new(),

@@ -197,3 +197,33 @@ fn what_3_1_says_of_connect() {
         assert!(error.to_string().contains("1 to 23"), "{error}");
     }
 }
+
+/// mosquitto's bridges set the highest bit of the level.
+#[test]
+fn the_level_of_a_bridge_has_a_bit_of_its_own() {
+    for (packet, at, bridges) in [
+        (CONNECT, 8, true),
+        (
+            &b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00<\x00\x01a"[..],
+            10,
+            true,
+        ),
+        (
+            &b"\x10\x0e\x00\x04MQTT\x05\x02\x00<\x00\x00\x01a"[..],
+            8,
+            false,
+        ),
+    ] {
+        let bridge = |bits: u8| {
+            let mut bytes = packet.to_vec();
+            bytes[at] |= bits;
+            match Decoder::new(MOST).decode(&mut bytes.into()) {
+                Ok(Some(crate::packet::Packet::Connect(connect))) => Some(connect.bridge),
+                _ => None,
+            }
+        };
+        assert_eq!(bridge(0), Some(false));
+        assert_eq!(bridge(0x80), bridges.then_some(true));
+        assert_eq!(bridge(0x40), None);
+    }
+}
