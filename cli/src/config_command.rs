@@ -79,8 +79,11 @@ fn unusable(settings: &Settings) -> Vec<String> {
     let users = serve::load_users(settings).err();
     let listeners = roommq_broker::check_listeners(&settings.listeners);
     let problems = users.iter().map(ToString::to_string);
+    let log = settings.log.file.as_deref();
+    let log = log.and_then(|file| logging::check_file(file).err());
     problems
         .chain(listeners.iter().map(bind_error::text))
+        .chain(log.map(|error| format!("{error:#}")))
         .collect()
 }
 

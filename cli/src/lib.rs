@@ -11,6 +11,7 @@ mod client;
 mod config_command;
 mod connect;
 mod join;
+mod json_lines;
 mod log_writer;
 mod logging;
 mod options;

@@ -54,9 +54,10 @@ impl LogWriter {
         Ok(writer)
     }
 
-    /// Opens the file again before the next line is written.
+    /// Opens the file again, before any further line is written.
     pub(crate) fn reopen(&self) {
         self.0.lock().reopen = true;
+        self.0.changed.notify_all();
     }
 
     /// Waits until all lines are written, for at most `limit`.
@@ -90,16 +91,20 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits for the next line. Returns it, and whether the file must be opened again first.
+    /// Waits for the next line. Returns it, and whether the file must be opened again first. Then the
+    /// line may be empty.
     fn next(&self) -> (Vec<u8>, bool) {
         let mut queue = self.lock();
         queue.writing = false;
         self.changed.notify_all();
         loop {
-            if let Some(line) = queue.lines.pop_front() {
+            let reopen = std::mem::take(&mut queue.reopen);
+            let line = queue.lines.pop_front();
+            if reopen || line.is_some() {
+                let line = line.unwrap_or_default();
                 queue.bytes -= line.len();
                 queue.writing = true;
-                return (line, std::mem::take(&mut queue.reopen));
+                return (line, reopen);
             }
             let waited = self.changed.wait(queue);
             queue = waited.unwrap_or_else(PoisonError::into_inner);
@@ -180,6 +185,9 @@ impl Output {
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if line.is_empty() {
+            return Ok(());
+        }
         if self.torn {
             self.write_whole(b"\n")?;
         }

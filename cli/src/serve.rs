@@ -100,6 +100,7 @@ fn serve(settings: &Settings, log: &LogWriter, json: bool) -> anyhow::Result<()>
                 SignalAction::End(signal) => break signal,
                 SignalAction::Reload => {
                     log.reopen();
+                    tracing::info!("SIGHUP: files are read again");
                     server.reload();
                 }
             }

@@ -137,6 +137,7 @@ impl Loader<'_> {
             "auth.users_file",
             &mut entry.values.auth.users_file,
         );
+        self.resolve(locations, "log.file", &mut entry.values.log.file);
         self.record(keys::SETTINGS, &entry);
         let access = self.list("access", keys::ACCESS, tree, |_, _| {});
         let rooms = self.list("room", keys::ROOM, tree, |_, _| {});

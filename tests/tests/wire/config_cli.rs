@@ -185,6 +185,13 @@ fn config_check_and_dry_run_refuse_what_cannot_start() {
         assert_eq!(check, dry);
         assert!(served.stderr.contains(part), "{text}: {}", served.stderr);
     }
+    let log = format!("{listener}[log]\nfile = 'none/roommq.log'\n");
+    let (check, _, served) = checked_and_served(path, &log);
+    let wanted = "none/roommq.log: No such file";
+    assert!(
+        check.contains(wanted) && served.stderr.contains(wanted),
+        "{check}"
+    );
     // All problems at once.
     let all = format!(
         "{}[auth]\nusers_file = 'none.toml'\n",

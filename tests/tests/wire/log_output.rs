@@ -1,6 +1,7 @@
 //! A log that cannot be written harms nobody.
 
 use roommq_tests::PATIENCE;
+use roommq_tests::broker::Broker;
 use roommq_tests::program::roommq;
 use roommq_tests::wire::{Connect, Message};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -8,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -147,6 +149,78 @@ fn an_announcement_that_nobody_reads_harms_no_service() {
     let address = address.parse().unwrap();
     Logging { child, address }.serves_and_ends_in_order();
     drop(log);
+}
+
+#[test]
+fn a_log_file_is_opened_again_on_sighup() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let (file, moved) = (
+        directory.path().join("roommq.log"),
+        directory.path().join("moved"),
+    );
+    let config = format!("[log]\nfile = '{}'\nformat = 'json'\n", file.display());
+    let server = Broker::with(&config);
+    let lines = |path: &Path| -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines()
+            .map_while(|l| serde_json::from_str(l).ok())
+            .collect()
+    };
+    let wait_for = |path: &Path, part: &str| loop {
+        let found = lines(path)
+            .into_iter()
+            .find(|line| line.to_string().contains(part));
+        if let Some(line) = found {
+            break line;
+        }
+        thread::yield_now();
+    };
+    let line = wait_for(&file, "listening");
+    assert_eq!(
+        line["listeners"],
+        serde_json::json!([server.address().to_string()]),
+        "a list"
+    );
+    assert_eq!(line["level"], "INFO");
+    std::fs::rename(&file, &moved).unwrap();
+    server.hang_up();
+    wait_for(&file, "SIGHUP");
+    assert!(!std::fs::read_to_string(&moved).unwrap().contains("SIGHUP"));
+    // A file that cannot be opened leaves the old one in use.
+    std::fs::rename(&file, &moved).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    server.hang_up();
+    wait_for(&moved, "could not be opened again");
+    server.terminate();
+    assert_eq!(server.finish().stderr, "", "the lines are in the file");
+    wait_for(&moved, "ended");
+}
+
+#[test]
+fn log_lines_of_refusals_name_the_user_and_the_filter() {
+    let config = "[log]\nlevel = 'debug'\n[auth]\nusers_file = '@users@'\n[[room]]\nmatch = 'staff'\n\
+                  access = 'list'\nmembers = ['alice']\n";
+    let server = Broker::with_users(config, &[("bob", "secret")]);
+    Connect::v5("c1")
+        .user("bob", "wrong")
+        .attempt(server.address());
+    let line = server.log().line_with("connection refused");
+    assert!(
+        line.contains("user=\"bob\"") && line.contains("client=c1"),
+        "{line}"
+    );
+    for version in roommq_tests::wire::BOTH {
+        let mut bob = Connect::new(version, "c2")
+            .user("bob", "secret")
+            .to(server.address());
+        bob.subscribe("rooms/staff/#", 0);
+        bob.disconnect(0);
+    }
+    let line = server.log().line_with("SUBSCRIBE refused");
+    assert!(
+        line.contains("user=bob") && line.contains("rooms/staff/#"),
+        "{line}"
+    );
 }
 
 #[test]
