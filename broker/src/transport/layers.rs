@@ -141,7 +141,8 @@ impl TransportLayers {
             None => unframed(stream),
             Some(rules) => {
                 let early = upgrade::upgrade(&mut stream, rules).await?;
-                let bytes = WebSocketByteStream::new(stream, early, self.packet_bytes).await;
+                let bytes =
+                    WebSocketByteStream::new(stream, early, self.packet_bytes, rules.ping).await;
                 Link::framed(bytes)
             }
         };

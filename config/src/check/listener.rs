@@ -10,12 +10,16 @@ use crate::settings::{
 };
 use crate::value::address::is_loopback;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The default permissions of a Unix socket's file: for its owner and group.
 const SOCKET_MODE: u32 = 0o660;
 
 /// The default path of WebSocket, as most MQTT clients have it.
 const WS_PATH: &str = "/mqtt";
+
+/// The default time between two pings. Proxies close a connection that is silent for a minute or more.
+const WS_PING: Duration = Duration::from_secs(30);
 
 /// A listener, and where its address was given.
 pub(crate) struct CheckedListener {
@@ -108,7 +112,7 @@ fn listener(table: &ParsedTable<ListenerDraft>) -> Checked<Listener> {
         problems.extend(without(table, &keys, "`tls` or `wss`"));
     }
     if !websocket {
-        let keys = ["ws_path", "allowed_origins"];
+        let keys = ["ws_path", "allowed_origins", "ws_ping"];
         problems.extend(without(table, &keys, "`ws` or `wss`"));
     }
     let misplaced = problems.is_empty().then_some(()).ok_or(problems);
@@ -120,6 +124,7 @@ fn listener(table: &ParsedTable<ListenerDraft>) -> Checked<Listener> {
         websocket: websocket.then(|| WebSocket {
             path: draft.ws_path.clone().unwrap_or_else(|| WS_PATH.to_owned()),
             allowed_origins: draft.allowed_origins.clone(),
+            ping: draft.ws_ping.unwrap_or(WS_PING),
         }),
         proxy_protocol: draft.proxy_protocol,
         limits: draft.limits.clone(),

@@ -5,6 +5,7 @@ use crate::settings::{ClientCertificates, ListenerLimits, Transport, UserFrom};
 use crate::value::time::{HOUR, MILLISECOND};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The values of a `[[listener]]`, not yet checked.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,7 @@ pub(crate) struct ListenerDraft {
     pub user_from: UserFrom,
     pub ws_path: Option<String>,
     pub allowed_origins: Option<Vec<String>>,
+    pub ws_ping: Option<Duration>,
     pub proxy_protocol: bool,
     pub limits: ListenerLimits,
 }
@@ -36,6 +38,7 @@ pub(crate) static LISTENER: &[Key<ListenerDraft>] = &[
     key!("listener.user_from_certificate" => user_from: word),
     key!("listener.ws_path" => ws_path?: origin::url_path),
     key!("listener.allowed_origins" => allowed_origins?: origin),
+    key!("listener.ws_ping" => ws_ping?: time, Duration::ZERO..=HOUR),
     key!("listener.proxy_protocol" => proxy_protocol: switch),
     key!("listener.connections" => limits.connections?: number, 1..=10_000_000),
     key!("listener.connect_rate" => limits.connect_rate?: number, 1..=1_000_000),

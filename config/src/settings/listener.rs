@@ -114,6 +114,8 @@ pub struct WebSocket {
     /// The origins whose web pages may connect. None: all. A client that sends no origin is not a
     /// web page and may connect.
     pub allowed_origins: Option<Vec<String>>,
+    /// The time between two pings of the server. 0: it sends none.
+    pub ping: Duration,
 }
 
 /// Limits of the clients of one listener, beside those of [`super::Limits`].

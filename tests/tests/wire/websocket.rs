@@ -219,6 +219,41 @@ fn a_ping_is_answered_and_does_not_reset_keep_alive() {
 }
 
 #[test]
+fn the_server_pings_an_idle_websocket() {
+    let server = Broker::listening(&format!("{WS}ws_ping = '50ms'\n"), &[]);
+    let mut client = Connect::v5("c").over(Box::new(open(&server)));
+    client.ping();
+    let mut socket = open(&server);
+    socket.write_all(&Connect::v311("d").bytes()).unwrap();
+    socket.read_exact(&mut [0; 4]).unwrap();
+    for _ in 0..5 {
+        assert_eq!(socket.frame().unwrap(), Some(Frame::whole(9, b"")));
+    }
+    // Packets go on between the pings, and a pong is no packet.
+    socket.send_raw(&Frame::whole(10, b"").bytes());
+    for _ in 0..20 {
+        socket.write_all(&[0xC0, 0]).unwrap();
+        let mut answer = [0; 2];
+        socket.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [0xD0, 0]);
+    }
+    client.ping();
+    let shown = |config: &str| {
+        let mut command = roommq_tests::program::roommq();
+        command
+            .args(["config", "check"])
+            .arg(server.file("check.toml", config));
+        roommq_tests::program::Program::run(&mut command, "").code
+    };
+    assert_eq!(shown(&format!("{WS}ws_ping = '0s'\n")), Some(0));
+    assert_eq!(
+        shown("[[listener]]\nbind = '1'\nws_ping = '1s'\n"),
+        Some(1),
+        "no WebSocket"
+    );
+}
+
+#[test]
 fn a_close_frame_is_answered_and_then_the_server_closes() {
     let server = server();
     let mut socket = open(&server);
