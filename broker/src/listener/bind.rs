@@ -110,7 +110,10 @@ fn open(
                 error,
             };
             let socket = socket::tcp(*address).map_err(failed)?;
-            let path = listener.websocket.as_ref().map(|ws| ws.path.clone());
+            let path = listener
+                .websocket
+                .as_ref()
+                .map(|ws| ws.shown_path().to_owned());
             let address = ListenAddress::Ip {
                 address: socket.get_ref().local_addr().map_err(failed)?,
                 transport: listener.transport(),

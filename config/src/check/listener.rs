@@ -122,7 +122,10 @@ fn listener(table: &ParsedTable<ListenerDraft>) -> Checked<Listener> {
         at,
         tls,
         websocket: websocket.then(|| WebSocket {
-            path: draft.ws_path.clone().unwrap_or_else(|| WS_PATH.to_owned()),
+            paths: draft
+                .ws_path
+                .clone()
+                .unwrap_or_else(|| vec![WS_PATH.to_owned()]),
             allowed_origins: draft.allowed_origins.clone(),
             ping: draft.ws_ping.unwrap_or(WS_PING),
         }),

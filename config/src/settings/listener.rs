@@ -109,13 +109,34 @@ pub enum UserFrom {
 /// The WebSocket settings of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocket {
-    /// The only path that is served.
-    pub path: String,
+    /// The paths that are served, at least one. [`ANY_PATH`](WebSocket::ANY_PATH) stands for all.
+    pub paths: Vec<String>,
     /// The origins whose web pages may connect. None: all. A client that sends no origin is not a
     /// web page and may connect.
     pub allowed_origins: Option<Vec<String>>,
     /// The time between two pings of the server. 0: it sends none.
     pub ping: Duration,
+}
+
+impl WebSocket {
+    /// The path that stands for all.
+    pub const ANY_PATH: &str = "*";
+
+    /// Whether a request for `path` is served.
+    #[must_use]
+    pub fn serves(&self, path: &str) -> bool {
+        let mut paths = self.paths.iter();
+        paths.any(|served| served == path || served == Self::ANY_PATH)
+    }
+
+    /// A path for the URL that clients use.
+    #[must_use]
+    pub fn shown_path(&self) -> &str {
+        match self.paths.first() {
+            Some(path) if path != Self::ANY_PATH => path,
+            _ => "/",
+        }
+    }
 }
 
 /// Limits of the clients of one listener, beside those of [`super::Limits`].

@@ -23,6 +23,7 @@ pub(crate) mod pattern;
 pub(crate) mod size;
 pub(crate) mod switch;
 pub(crate) mod time;
+pub(crate) mod url_paths;
 pub(crate) mod user_patterns;
 pub(crate) mod users;
 pub(crate) mod word;

@@ -1,4 +1,4 @@
-//! The origin of a web page, such as `https://example.org`, and the path of a URL.
+//! The origin of a web page, such as `https://example.org`.
 
 use super::{Hint, text};
 use config::ValueKind;
@@ -50,23 +50,6 @@ pub(crate) fn show(origins: &Vec<String>) -> toml::Value {
     origins.clone().into()
 }
 
-/// The path of a URL.
-pub(crate) mod url_path {
-    use super::{Hint, ValueKind, text};
-
-    pub(crate) fn read(value: &ValueKind, (): ()) -> Result<String, Hint> {
-        let plain = |c: char| c.is_ascii_graphic() && !"?#".contains(c);
-        text(value)
-            .filter(|path| path.starts_with('/') && path.chars().all(plain))
-            .map(str::to_owned)
-            .ok_or_else(|| "give the path of a URL, such as `/mqtt`".to_owned())
-    }
-
-    pub(crate) fn show(path: &String) -> toml::Value {
-        path.clone().into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,22 +85,6 @@ mod tests {
         ] {
             let told = read(&ValueKind::from(vec![wrong]), ());
             assert!(told.is_err_and(|told| told.contains(part)), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn paths() {
-        for (text, good) in [
-            ("/", true),
-            ("/mqtt/a", true),
-            ("mqtt", false),
-            ("/a?b", false),
-        ] {
-            assert_eq!(
-                url_path::read(&ValueKind::from(text), ()).is_ok(),
-                good,
-                "{text}"
-            );
         }
     }
 }

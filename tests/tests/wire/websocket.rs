@@ -327,6 +327,54 @@ fn another_path_can_be_set_and_bytes_behind_the_request_are_read() {
 }
 
 #[test]
+fn several_paths_or_all_can_be_served() {
+    let server = |paths: &str| Broker::listening(&format!("{WS}ws_path = {paths}\n"), &[]);
+    let mqtt = "Sec-WebSocket-Protocol: mqtt\r\n";
+    let status = |server: &Broker, path: &str| {
+        let (answer, _) = upgrade(&mut tls::tcp(server.address()), path, mqtt);
+        answer[9..12].to_owned()
+    };
+    let two = server("['/mqtt', '/ws']");
+    assert_eq!(
+        ["/mqtt", "/ws", "/"].map(|path| status(&two, path)),
+        ["101", "101", "404"]
+    );
+    let all = server("'*'");
+    assert_eq!(
+        ["/mqtt", "/", "/a/b?c"].map(|path| status(&all, path)),
+        ["101"; 3]
+    );
+    // Cookies and tokens of a site may make the headers large.
+    let large = format!("{mqtt}Cookie: {}\r\n", "x".repeat(15_000));
+    let (answer, _) = upgrade(&mut tls::tcp(all.address()), "/", &large);
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+}
+
+#[test]
+fn log_lines_of_refused_upgrades_name_what_was_asked_for() {
+    let origins = "allowed_origins = ['https://a.example']\n";
+    let server = Broker::listening(&format!("{WS}{origins}"), &[]);
+    for (path, more, part) in [
+        ("/chat", "", "the path was \"/chat"),
+        (
+            "/mqtt",
+            "Origin: https://b.example\r\n",
+            "the origin was \"https://b.example\"",
+        ),
+        (
+            "/mqtt",
+            "Sec-WebSocket-Protocol: wamp\r\n",
+            "the subprotocol was \"wamp\"",
+        ),
+    ] {
+        upgrade(&mut tls::tcp(server.address()), path, more);
+        server
+            .log()
+            .line(|line| line.contains("handshake failed") && line.contains(part));
+    }
+}
+
+#[test]
 fn a_refusing_connack_is_sent_in_a_frame() {
     let server = Broker::listening(&format!("{WS}connections = 1\n"), &[]);
     let first = Connect::v5("a").over(Box::new(open(&server)));
