@@ -261,7 +261,7 @@ fn a_listener_for_clients_with_certificates() {
     assert_eq!(tls.client_certificates, ClientCertificates::Required);
     assert_eq!(tls.user_from, UserFrom::CommonName);
     let websocket = listener.websocket.as_ref().unwrap();
-    assert_eq!(websocket.path, "/mqtt");
+    assert_eq!(websocket.paths, ["/mqtt"]);
     let origins = websocket.allowed_origins.as_deref();
     assert_eq!(origins, Some(&["https://example.org".to_owned()][..]));
     assert!(listener.proxy_protocol);
