@@ -311,7 +311,8 @@ fn the_shipped_defaults_are_the_defaults() {
     assert!(
         unnamed
             .iter()
-            .all(|o| o.key == "auth.users_file" || o.key.starts_with("listener[0].")),
+            .all(|o| ["auth.users_file", "log.file"].contains(&&*o.key)
+                || o.key.starts_with("listener[0].")),
         "{unnamed:?}"
     );
 
