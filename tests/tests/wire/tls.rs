@@ -69,6 +69,44 @@ fn sighup_reloads_files_and_a_broken_one_changes_nothing() {
     before.ping();
 }
 
+/// `openssl x509 -req` makes such certificates where it is given no extensions.
+#[test]
+fn a_server_certificate_of_x509_version_1_is_served_and_a_clients_is_named_in_the_log() {
+    let ca = include_str!("v1/ca.pem");
+    let own = |key| {
+        [
+            ("server.pem", include_str!("v1/server.pem")),
+            ("server.key", key),
+            ("ca.pem", ca),
+        ]
+    };
+    let key = include_str!("v1/server.key");
+    let asking = "client_ca = 'ca.pem'\nclient_certificates = 'optional'\n";
+    let server = Broker::listening(&format!("{TLS}{asking}"), &own(key));
+    // The server leaves it to clients what to think of its certificate.
+    Connect::v5("c")
+        .over(tls::to(server.address(), &tls::trusting(None)))
+        .ping();
+    let client = Identity {
+        certificate: include_str!("v1/client.pem").to_owned(),
+        key: include_str!("v1/client.key").to_owned(),
+    };
+    let mut refused = tls::to(server.address(), &tls::trusting(Some(&client)));
+    let _ = refused.write_all(&Connect::v5("c").bytes());
+    assert!(refused.read_exact(&mut [0; 4]).is_err());
+    let line = server.log().line_with("handshake failed");
+    assert!(
+        line.contains("X.509 v1") && line.contains("-extfile"),
+        "{line}"
+    );
+    // A key of another certificate is refused for version 1 as well.
+    let other = std::panic::catch_unwind(|| {
+        Broker::listening(TLS, &own(include_str!("v1/client.key")));
+    });
+    let told = other.unwrap_err().downcast::<String>().unwrap();
+    assert!(told.contains("do not belong together"), "{told}");
+}
+
 #[test]
 fn changed_files_are_reloaded() {
     let (old, new) = (Authority::new(), Authority::new());

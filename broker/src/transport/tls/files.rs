@@ -11,7 +11,10 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use tokio_rustls::rustls::{Error, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio_rustls::rustls::{
+    CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig,
+};
 
 /// The reason that a listener's files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +108,7 @@ pub(super) fn server_config(files: &roommq_config::Tls) -> Result<ServerConfig, 
     let builder = builder.with_safe_default_protocol_versions()?;
     let builder = match &files.client_ca {
         Some(path) if files.client_certificates != ClientCertificates::Off => {
-            let verifier = client_verifier(path, files.client_certificates, provider)?;
+            let verifier = client_verifier(path, files.client_certificates, provider.clone())?;
             builder.with_client_cert_verifier(verifier)
         }
         _ => builder.with_no_client_auth(),
@@ -119,16 +122,35 @@ pub(super) fn server_config(files: &roommq_config::Tls) -> Result<ServerConfig, 
     warn_if_readable_by_others(&files.key);
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| unusable(&files.key, "private key", "a private key", &error))?;
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(|error| TlsError::Pair {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-            error,
-        })?;
+    let pair = pair(chain, key, &provider).map_err(|error| TlsError::Pair {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        error,
+    })?;
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
     // Clients hold the tickets for session resumption, so the server needs no memory for them.
     config.ticketer = ring::Ticketer::new()?;
     Ok(config)
+}
+
+/// Certificate and key, if they belong together.
+///
+/// rustls would compare them too, but it refuses X.509 v1, which `openssl x509 -req` makes without
+/// extensions. Whether the server's certificate is good enough is for clients to judge.
+fn pair(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, Error> {
+    let key = provider.key_provider.load_private_key(key)?;
+    let certificate = chain.first().ok_or(Error::NoCertificatesPresented)?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+    let public = key.public_key();
+    if public.is_some_and(|key| key.as_ref() != certificate.public_key().raw) {
+        return Err(InconsistentKeys::KeyMismatch.into());
+    }
+    Ok(CertifiedKey::new(chain, key))
 }
 
 fn client_verifier(
