@@ -18,6 +18,9 @@ const SOCKET_MODE: u32 = 0o660;
 /// The default path of WebSocket, as most MQTT clients have it.
 const WS_PATH: &str = "/mqtt";
 
+/// The most bytes of data in a TLS record (RFC 8446, 5.1).
+const LARGEST_RECORD: u16 = 16_384;
+
 /// The default time between two pings. Proxies close a connection that is silent for a minute or more.
 const WS_PING: Duration = Duration::from_secs(30);
 
@@ -108,6 +111,7 @@ fn listener(table: &ParsedTable<ListenerDraft>) -> Checked<Listener> {
             "client_ca",
             "client_certificates",
             "user_from_certificate",
+            "tls_record_bytes",
         ];
         problems.extend(without(table, &keys, "`tls` or `wss`"));
     }
@@ -197,6 +201,7 @@ fn encryption(table: &ParsedTable<ListenerDraft>) -> Checked<Tls> {
             client_ca: draft.client_ca.clone(),
             client_certificates: draft.client_certificates,
             user_from: draft.user_from,
+            record_bytes: draft.tls_record_bytes.unwrap_or(LARGEST_RECORD),
         }),
         _ => Err(problems),
     }

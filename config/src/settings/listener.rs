@@ -78,6 +78,8 @@ pub struct Tls {
     pub client_certificates: ClientCertificates,
     /// The part of a verified client certificate that is the user's name.
     pub user_from: UserFrom,
+    /// The most bytes of data in one record to a client.
+    pub record_bytes: u16,
 }
 
 /// Whether clients are asked for a certificate.

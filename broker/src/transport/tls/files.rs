@@ -128,6 +128,8 @@ pub(super) fn server_config(files: &roommq_config::Tls) -> Result<ServerConfig, 
         error,
     })?;
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+    // A few bytes below the limit: rustls counts the record's header too.
+    config.max_fragment_size = Some(files.record_bytes.into());
     // Clients hold the tickets for session resumption, so the server needs no memory for them.
     config.ticketer = ring::Ticketer::new()?;
     Ok(config)

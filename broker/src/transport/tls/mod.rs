@@ -166,6 +166,7 @@ mod tests {
             client_ca: None,
             client_certificates: ClientCertificates::Off,
             user_from: UserFrom::Nothing,
+            record_bytes: 16_384,
         }
     }
 
