@@ -120,13 +120,14 @@ fn one_listener_replaces_all() {
             .iter()
             .map(|l| match &l.at {
                 Endpoint::Address(bind) => bind.to_string(),
+                Endpoint::Localhost(port) => format!("localhost:{port}"),
                 Endpoint::Socket { path, .. } => path.display().to_string(),
             })
             .collect()
     };
     assert_eq!(binds(&source), ["127.0.0.1:0", "127.0.0.1:0"]);
     source.environment = variables(&[("ROOMMQ_LISTEN", "localhost:7")]);
-    assert_eq!(binds(&source), ["127.0.0.1:7"]);
+    assert_eq!(binds(&source), ["localhost:7"]);
     source.flags.listen = Some("9".to_owned());
     assert_eq!(binds(&source), ["127.0.0.1:9"]);
     assert_eq!(

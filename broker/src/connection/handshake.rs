@@ -40,7 +40,7 @@ pub(super) async fn accept(
     let connect = match tokio::time::timeout_at(until, connecting.read_connect()).await {
         Err(_) => {
             let limit = listener.handshake_time;
-            tracing::info!(%peer, listener = %listener.address, "connection closed: no CONNECT within {limit:?}");
+            tracing::info!(%peer, listener = listener.address(), "connection closed: no CONNECT within {limit:?}");
             connecting.close().await;
             return None;
         }
@@ -64,7 +64,7 @@ pub(super) async fn accept(
         Ok(Ok(connect)) => connect,
     };
     if let Some(limit) = exceeded_limit(listener, node) {
-        tracing::warn!(%peer, client = %connect.client_id, user = user(&connect), listener = %listener.address, "connection refused: {limit} connections are open");
+        tracing::warn!(%peer, client = %connect.client_id, user = user(&connect), listener = listener.address(), "connection refused: {limit} connections are open");
         let text = format!("the limit of {limit} connections is reached");
         let refusal = Refusal::new(ReasonCode::ServerBusy, text);
         connecting.refuse(&refusal).await;

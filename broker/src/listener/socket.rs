@@ -27,7 +27,8 @@ const KEEPALIVE_PROBES: u32 = 4;
 
 /// A socket that clients connect to.
 pub(super) enum ListeningSocket {
-    Tcp(AsyncFd<StdTcpListener>),
+    /// One for each address of the listener.
+    Tcp(Vec<AsyncFd<StdTcpListener>>),
     Unix(AsyncFd<StdUnixListener>),
 }
 
@@ -35,8 +36,15 @@ impl ListeningSocket {
     /// Accepts the next connection.
     pub(super) async fn accept(&self) -> io::Result<(AcceptedSocket, Peer)> {
         match self {
-            ListeningSocket::Tcp(listener) => {
-                let (socket, peer) = accept_from(listener).await?;
+            ListeningSocket::Tcp(listeners) => {
+                let (socket, peer) = match listeners.as_slice() {
+                    [first, second, ..] => tokio::select! {
+                        accepted = accept_from(first) => accepted?,
+                        accepted = accept_from(second) => accepted?,
+                    },
+                    [one] => accept_from(one).await?,
+                    [] => std::future::pending().await,
+                };
                 let peer = SocketAddr::try_from(peer.ok_or(ErrorKind::NotConnected)?)?;
                 // A socket for IPv4 and IPv6 reports IPv4 addresses as `::ffff:…`.
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());

@@ -67,6 +67,7 @@ fn checked(
     let (key, value, free) = match &listener.at {
         // Two listeners on port 0 get different ports.
         Endpoint::Address(bind) => ("bind", bind.to_string(), bind.port() == 0),
+        Endpoint::Localhost(port) => ("bind", format!("localhost:{port}"), *port == 0),
         Endpoint::Socket { path, .. } => ("path", path.display().to_string(), false),
     };
     let name = format!("listener.{key}");
@@ -91,7 +92,10 @@ fn checked(
 fn same(one: &Endpoint, other: &Endpoint) -> bool {
     match (one, other) {
         (Endpoint::Socket { path, .. }, Endpoint::Socket { path: other, .. }) => path == other,
-        (one, other) => one == other,
+        (one, other) => {
+            let others = other.addresses();
+            one.addresses().iter().any(|one| others.contains(one))
+        }
     }
 }
 
@@ -152,7 +156,7 @@ fn endpoint(table: &ParsedTable<ListenerDraft>) -> Checked<Endpoint> {
         let path = draft.path.clone();
         path.map(|path| Endpoint::Socket { path, mode })
     } else {
-        draft.bind.map(Endpoint::Address)
+        draft.bind.clone()
     };
     if at.is_none() {
         problems.push(if unix {

@@ -1,16 +1,15 @@
 //! Keys of a `[[listener]]`.
 
 use super::key::{Key, LARGEST_PACKET, SMALLEST_PACKET, key};
-use crate::settings::{ClientCertificates, ListenerLimits, Transport, UserFrom};
+use crate::settings::{ClientCertificates, Endpoint, ListenerLimits, Transport, UserFrom};
 use crate::value::time::{HOUR, MILLISECOND};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The values of a `[[listener]]`, not yet checked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ListenerDraft {
-    pub bind: Option<SocketAddr>,
+    pub bind: Option<Endpoint>,
     pub transport: Transport,
     pub path: Option<PathBuf>,
     pub mode: Option<u32>,

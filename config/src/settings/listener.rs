@@ -1,6 +1,6 @@
 //! Listeners.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +40,8 @@ impl Listener {
 pub enum Endpoint {
     /// Address and port. Port 0 is replaced by a free port.
     Address(SocketAddr),
+    /// This port of 127.0.0.1 and of ::1, where the machine has it. Port 0 is replaced by a free port.
+    Localhost(u16),
     /// A Unix stream socket.
     Socket {
         /// The socket file.
@@ -47,6 +49,21 @@ pub enum Endpoint {
         /// The file's permissions, as in `chmod`.
         mode: u32,
     },
+}
+
+impl Endpoint {
+    /// The IP addresses; none for a Unix socket.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Endpoint::Address(address) => vec![*address],
+            Endpoint::Localhost(port) => vec![
+                (Ipv4Addr::LOCALHOST, *port).into(),
+                (Ipv6Addr::LOCALHOST, *port).into(),
+            ],
+            Endpoint::Socket { .. } => Vec::new(),
+        }
+    }
 }
 
 /// The transport of MQTT.
