@@ -123,7 +123,7 @@ pub(crate) fn subscribe(
         }
         _ if filter.share_group().is_some() => Err(refused(
             ReasonCode::SharedSubscriptionsNotSupported,
-            "shared subscriptions in rooms are off",
+            "rooms have no shared subscriptions; subscribe without $share",
         )),
         FilterScope::Nothing => Err(refused(
             ReasonCode::TopicFilterInvalid,
@@ -224,7 +224,7 @@ fn admit(rules: &Rules, who: &Principal, room: &str) -> Result<JoinProof, Refusa
     let policy = rules.rooms.of(room);
     if !policy.admits(&who.user) {
         return Err(not_authorized(format!(
-            "{room} is for its members; ask an owner to be put on it"
+            "{room} is for its members; ask the server's operator to add you"
         )));
     }
     if policy.creators == Creators::Nobody {

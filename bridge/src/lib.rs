@@ -70,14 +70,18 @@ impl Bridge {
 impl Policy for Bridge {
     fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>> {
         Box::pin(async move {
-            let user_name = request.user_name.as_deref();
+            // Devices with fixed flags send both fields empty, and mean that they have none.
+            let user_name = request.user_name.as_deref().filter(|name| !name.is_empty());
             let claim = match &request.certificate_user {
                 Some(certificate) => authorize::certified(certificate, user_name)?,
                 None => authorize::connect(
                     self.anonymous,
                     &request.client_id,
                     user_name,
-                    request.password.is_some(),
+                    request
+                        .password
+                        .as_ref()
+                        .is_some_and(|text| !text.is_empty()),
                 )?,
             };
             match claim {
@@ -109,10 +113,11 @@ impl Policy for Bridge {
         // A client with a certificate can only be the user of that certificate.
         let expected = match request.certificate_user {
             Some(certificate) => {
-                authorize::certified(&certificate, request.user_name.as_deref())?;
+                let user_name = request.user_name.as_deref().filter(|name| !name.is_empty());
+                authorize::certified(&certificate, user_name)?;
                 Some(certificate)
             }
-            None => request.user_name,
+            None => request.user_name.filter(|name| !name.is_empty()),
         };
         let exchange = Exchange::new(Arc::clone(verifiers), expected, nonce);
         Ok(Box::new(exchange))

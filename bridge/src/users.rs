@@ -48,7 +48,7 @@ pub struct Users {
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
     /// It cannot be read.
-    #[error("cannot read the users file {}: {source}; make it with `roommq passwd`", path.display())]
+    #[error("cannot read the users file {}: {source}; {}", path.display(), read_hint(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -97,6 +97,14 @@ pub enum UsersError {
     /// The password could not be hashed.
     #[error("cannot hash the password: {0}")]
     Hashing(argon2::password_hash::Error),
+}
+
+fn read_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "make it with `roommq passwd`",
+        std::io::ErrorKind::PermissionDenied => "let the user that runs roommq read it",
+        _ => "name the file that `roommq passwd` has written",
+    }
 }
 
 /// The users file as TOML.

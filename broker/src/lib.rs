@@ -59,6 +59,6 @@ pub use roommq_mqtt::packet;
 use roommq_mqtt::session;
 
 pub use lane::QUIET_TARGETS;
-pub use listener::BindError;
+pub use listener::{BindError, check_listeners};
 pub use server::{Options, Server, StartError};
-pub use transport::{ListenAddress, TlsError};
+pub use transport::{ListenAddress, TlsError, key_fault};

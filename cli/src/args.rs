@@ -3,7 +3,7 @@
 use crate::bench::BenchArgs;
 use crate::config_command::ConfigCommand;
 use crate::join::JoinArgs;
-use crate::options::{LoginArgs, SettingsArgs};
+use crate::options::{LoginArgs, ServeArgs};
 use crate::passwd::PasswdArgs;
 use crate::rooms::RoomsArgs;
 use crate::send::SendArgs;
@@ -11,16 +11,29 @@ use crate::who::WhoArgs;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+/// Version and commit.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")");
+
+/// The same, and what the server speaks.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("BUILD_COMMIT"),
+    ")\nprotocols: MQTT 5.0, MQTT 3.1.1, MQTT 3.1\n",
+    "transports: TCP, TLS 1.3, TLS 1.2, WebSocket, Unix sockets, PROXY protocol v1 and v2\n",
+    "logins: password, SCRAM-SHA-256, client certificates",
+);
+
 /// An MQTT broker in which rooms/NAME is a room. Without a command: serve.
 #[derive(Debug, Parser)]
-#[command(name = "roommq", version, disable_help_subcommand = true)]
+#[command(name = "roommq", version = VERSION, long_version = LONG_VERSION)]
 pub struct Cli {
     /// The command.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     /// Options of `roommq` without a command, which is `roommq serve`.
     #[command(flatten)]
-    pub(crate) serve: SettingsArgs,
+    pub(crate) serve: ServeArgs,
     /// Print facts as JSON, one value a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -30,7 +43,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server (the default)
-    Serve(SettingsArgs),
+    Serve(ServeArgs),
     /// Join a room: see what happens in it, and write to it
     Join(JoinArgs),
     /// Send a message to a room, or each line of stdin as a message
@@ -52,7 +65,7 @@ impl Cli {
     /// Checks that clap cannot express: server options before a command would be ignored, and TLS
     /// options need a server with TLS.
     pub(crate) fn checked(self) -> Result<Cli, clap::Error> {
-        if self.command.is_some() && self.serve != SettingsArgs::default() {
+        if self.command.is_some() && self.serve != ServeArgs::default() {
             return Err(Cli::command().error(
                 ErrorKind::ArgumentConflict,
                 "options of the server belong after the command, as in `roommq serve --listen ADDR`",
@@ -72,6 +85,11 @@ impl Cli {
 }
 
 impl Command {
+    /// Whether it connects to a server.
+    pub(crate) fn is_client(&self) -> bool {
+        self.login().is_some()
+    }
+
     fn login(&self) -> Option<&LoginArgs> {
         match self {
             Command::Join(args) => Some(&args.client.login),
@@ -100,11 +118,23 @@ mod tests {
     }
 
     #[test]
+    fn the_variables_of_all_options_are_known() {
+        let command = Cli::command();
+        let commands = command.get_subcommands();
+        let options = commands.flat_map(clap::Command::get_arguments);
+        let variables = options.filter_map(|option| option.get_env()?.to_str());
+        let variables = variables.map(|name| (name.to_owned(), "x".to_owned()));
+        let variables: std::collections::BTreeMap<_, _> = variables.collect();
+        assert!(variables.len() > 3);
+        assert_eq!(roommq_config::check_environment(&variables), Ok(()));
+    }
+
+    #[test]
     fn no_command_means_serve() {
         let cli = parse("roommq --listen 127.0.0.1:0 --json").unwrap();
         assert!(cli.command.is_none());
         assert!(cli.json);
-        assert_eq!(cli.serve.listen.as_deref(), Some("127.0.0.1:0"));
+        assert_eq!(cli.serve.settings.listen.as_deref(), Some("127.0.0.1:0"));
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! `roommq config`: shows the settings in effect, and checks a settings file.
 
 use crate::options::SettingsArgs;
-use crate::{shown, table};
+use crate::{bind_error, logging, serve, shown, table};
 use anyhow::Result;
 use clap::Subcommand;
-use roommq_config::{EffectiveValue, Problem, Sources, load};
+use roommq_config::{EffectiveValue, Problem, Settings, Sources, load};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// `roommq config`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Show the settings in effect, and where each comes from
     Show(SettingsArgs),
-    /// Check a settings file
+    /// Check a settings file, and the files and addresses that it names
     Check {
         /// The file
         file: PathBuf,
@@ -47,19 +47,16 @@ fn row(origin: &EffectiveValue) -> [String; 3] {
     [origin.key.clone(), value, source]
 }
 
-/// Checks one file without the environment. Writes `ok` or all problems; with `json`,
-/// `{"ok", "problems"}`. Returns whether the file is valid.
+/// Checks all that a start needs: the settings, and the files and addresses that they name. Writes
+/// `ok` or all problems; with `json`, `{"ok", "problems"}`. Returns whether there is none. Warnings
+/// go to stderr.
 ///
 /// # Errors
 ///
 /// `out` fails.
-pub fn check(file: &Path, json: bool, out: &mut impl Write) -> Result<bool> {
-    let source = Sources {
-        file: Some(file.to_owned()),
-        ..Sources::default()
-    };
-    let problems: Vec<String> = match load(&source) {
-        Ok(_) => Vec::new(),
+pub fn check(sources: &Sources, json: bool, out: &mut impl Write) -> Result<bool> {
+    let problems: Vec<String> = match load(sources) {
+        Ok(loaded) => logging::with_warnings(|| unusable(&loaded.settings)),
         Err(error) => error.problems().iter().map(Problem::to_string).collect(),
     };
     let ok = problems.is_empty();
@@ -73,7 +70,21 @@ pub fn check(file: &Path, json: bool, out: &mut impl Write) -> Result<bool> {
             writeln!(out, "{}", shown::line(&problem))?;
         }
     }
+    out.flush()?;
     Ok(ok)
+}
+
+/// What the settings name and a server cannot use.
+fn unusable(settings: &Settings) -> Vec<String> {
+    let users = serve::load_users(settings).err();
+    let listeners = roommq_broker::check_listeners(&settings.listeners);
+    let problems = users.iter().map(ToString::to_string);
+    let log = settings.log.file.as_deref();
+    let log = log.and_then(|file| logging::check_file(file).err());
+    problems
+        .chain(listeners.iter().map(bind_error::text))
+        .chain(log.map(|error| format!("{error:#}")))
+        .collect()
 }
 
 #[cfg(test)]
@@ -132,7 +143,11 @@ mod tests {
         let checked = |toml: &str, json| {
             std::fs::write(&file, toml).unwrap();
             let mut out = Vec::new();
-            let ok = check(&file, json, &mut out).unwrap();
+            let sources = Sources {
+                file: Some(file.clone()),
+                ..Sources::default()
+            };
+            let ok = check(&sources, json, &mut out).unwrap();
             (ok, String::from_utf8(out).unwrap())
         };
         assert_eq!(checked("", false), (true, "ok\n".to_owned()));

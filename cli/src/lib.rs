@@ -6,10 +6,13 @@
 mod address;
 mod args;
 mod bench;
+mod bind_error;
 mod client;
 mod config_command;
 mod connect;
 mod join;
+mod json_lines;
+mod log_writer;
 mod logging;
 mod options;
 mod passwd;
@@ -31,15 +34,21 @@ pub use serve::start;
 
 use args::Command;
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use config_command::ConfigCommand;
-use roommq_config::{ConfigError, Location, Problem};
+use options::ServeArgs;
+use roommq_config::{ConfigError, Location, Problem, Sources};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 /// The exit code if the command line is wrong.
 const WRONG_USAGE: u8 = 2;
+
+/// The longest wait for a reader of stderr.
+const SAY_TIME: Duration = Duration::from_secs(5);
 
 /// Runs the command line; the first argument is the program's name. The exit code is 0 for success,
 /// 1 for a failure (stderr has the reason), 2 if the command line is wrong.
@@ -80,11 +89,15 @@ fn is_wrong_flag(error: &anyhow::Error) -> bool {
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let json = cli.json;
+    if cli.command.as_ref().is_some_and(Command::is_client) {
+        roommq_config::check_environment(&roommq_config::process_environment())?;
+    }
     // Not locked: `serve`, `join` and `bench` write to it themselves.
     let mut out = io::stdout();
+    let mut good = true;
     match cli.command {
-        None => serve::run(&cli.serve, json)?,
-        Some(Command::Serve(source)) => serve::run(&source, json)?,
+        None => good = serve_or_check(&cli.serve, json, &mut out)?,
+        Some(Command::Serve(args)) => good = serve_or_check(&args, json, &mut out)?,
         Some(Command::Join(join)) => join::run(&join, json)?,
         Some(Command::Send(send)) => send::run(&send, json, &mut out)?,
         Some(Command::Who(who)) => who::run(&who, json, &mut out)?,
@@ -96,14 +109,27 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             out.flush()?;
         }
         Some(Command::Config(ConfigCommand::Check { file })) => {
-            let good = config_command::check(&file, json, &mut out)?;
-            out.flush()?;
-            if !good {
-                return Ok(ExitCode::FAILURE);
-            }
+            let file = Some(file);
+            let sources = Sources {
+                file,
+                ..Sources::default()
+            };
+            good = config_command::check(&sources, json, &mut out)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Returns whether a dry run has found no problem.
+fn serve_or_check(args: &ServeArgs, json: bool, out: &mut impl Write) -> anyhow::Result<bool> {
+    if args.dry_run {
+        return config_command::check(&args.settings.sources(), json, out);
+    }
+    serve::run(&args.settings, json).map(|()| true)
 }
 
 /// The error and its causes in one line. A cause whose text is already in the line is left out.
@@ -128,13 +154,43 @@ fn usage(error: &clap::Error) -> ExitCode {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         text.insert_str(0, "a command is missing\n\n");
     }
+    if let Some(tip) = tip(error) {
+        text.insert_str(text.find("\n\n").unwrap_or(text.len()), tip);
+    }
     say(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     WRONG_USAGE.into()
 }
 
-/// Writes one report to stderr. An error of stderr is ignored.
+/// What to write instead of an option that other programs have.
+fn tip(error: &clap::Error) -> Option<&'static str> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    Some(match option.as_str() {
+        "--port" | "-p" | "--host" | "--bind" | "--address" => {
+            "\n\n  tip: the server takes `--listen 127.0.0.1:PORT`, and clients take `--server HOST:PORT`"
+        }
+        "-c" => "\n\n  tip: write `--config FILE`",
+        "-u" => "\n\n  tip: write `--user NAME`",
+        "-P" | "--pw" | "--password" => "\n\n  tip: write `--password-file FILE`",
+        "-v" | "--verbose" => "\n\n  tip: write `--log-level debug`",
+        "-d" | "--daemon" => {
+            "\n\n  tip: the server runs in the foreground; let a service manager start it"
+        }
+        _ => return None,
+    })
+}
+
+/// Writes one report to stderr. An error of stderr is ignored, and a pipe that nobody reads delays the
+/// end of the process by [`SAY_TIME`] only.
 fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "roommq: {text}");
+    let report = format!("roommq: {text}\n");
+    let (done, written) = sync_channel(1);
+    std::thread::spawn(move || {
+        let _ = io::stderr().write_all(report.as_bytes());
+        let _ = done.send(());
+    });
+    let _ = written.recv_timeout(SAY_TIME);
 }
 
 /// Whether the reader of stdout has closed the pipe (`roommq rooms | head -1`), which is no error.

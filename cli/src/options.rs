@@ -6,6 +6,16 @@ use roommq_bridge::topics::{self, BadRoomName};
 use roommq_config::{Flags, Sources};
 use std::path::PathBuf;
 
+/// `roommq serve`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Check everything that the start needs, as `roommq config check` does, and do not serve
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Where the settings come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct SettingsArgs {

@@ -16,7 +16,7 @@ impl ServerRefusal {
         let (what, hint) = match self.code {
             0x87 => (
                 "it is not open to you",
-                "ask an owner to be put on its list",
+                "ask the server's operator to add you",
             ),
             0x97 => ("it is full", "try again when somebody has left"),
             0x8f => ("the server does not allow this room name", "try another"),
@@ -30,7 +30,7 @@ impl ServerRefusal {
         let (what, hint) = match self.code {
             0x87 => (
                 "it is not open to you",
-                "ask an owner to be put on its list",
+                "ask the server's operator to add you",
             ),
             _ => (self.meaning(), ""),
         };
@@ -40,7 +40,10 @@ impl ServerRefusal {
     /// The text for a PUBLISH.
     pub(crate) fn sending(&self, topic: &str) -> String {
         let (what, hint) = match self.code {
-            0x87 => ("you may not write there", "join first, or ask an owner"),
+            0x87 => (
+                "you may not write there",
+                "join first, or ask the server's operator",
+            ),
             0x90 => (
                 "the server does not allow this topic",
                 "levels that start with _ are its own",
@@ -148,10 +151,10 @@ mod tests {
         assert_eq!(
             refusal(
                 0x87,
-                "staff-1 is for its members; ask an owner to be put on it"
+                "staff-1 is for its members; ask the server's operator to add you"
             )
             .joining("staff-1"),
-            "you cannot enter staff-1: staff-1 is for its members; ask an owner to be put on it"
+            "you cannot enter staff-1: staff-1 is for its members; ask the server's operator to add you"
         );
         assert_eq!(
             refusal(0x97, "full, 50 of 50").joining("duo"),
@@ -163,7 +166,7 @@ mod tests {
     fn each_text_says_what_to_do() {
         assert_eq!(
             refusal(0x87, "").sending("rooms/x"),
-            "not sent to rooms/x: you may not write there; join first, or ask an owner"
+            "not sent to rooms/x: you may not write there; join first, or ask the server's operator"
         );
         assert!(refusal(0x86, "").connecting().contains("--password-file"));
         assert!(refusal(0x8b, " ").ending().contains("shutting down"));

@@ -1,33 +1,34 @@
 //! `roommq serve`: connects settings, users, the bridge and the broker.
 
+use crate::bind_error;
+use crate::log_writer::LogWriter;
 use crate::logging;
 use crate::options::SettingsArgs;
 use crate::signals::{SignalAction, Signals};
 use anyhow::{Context, anyhow, bail};
-use roommq_bridge::{Bridge, Users};
+use roommq_bridge::{Bridge, Users, UsersError};
 use roommq_broker::policy::Policy;
-use roommq_broker::{BindError, ListenAddress, Options, Server, StartError};
-use roommq_config::Settings;
+use roommq_broker::{ListenAddress, Options, Server, StartError};
+use roommq_config::{Settings, UserFrom};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The default port of client commands.
 const PORT: u16 = 1883;
+
+/// The longest wait for the last log lines to be written.
+const LAST_LINES_TIME: Duration = Duration::from_secs(1);
 
 /// Starts a server in this process, and returns when it listens. [`Server::shutdown`] ends it.
 ///
 /// # Errors
 /// The users file cannot be read, or a listener cannot be opened.
 pub fn start(settings: &Settings) -> anyhow::Result<Server> {
-    let users = match &settings.auth.users_file {
-        None => Users::default(),
-        Some(file) => roommq_bridge::load_users(file)?,
-    };
-    let bridge = Bridge::new(settings, users);
+    let bridge = Bridge::new(settings, load_users(settings)?);
     let options = Options {
         listeners: settings.listeners.clone(),
         limits: settings.limits.clone(),
@@ -36,55 +37,40 @@ pub fn start(settings: &Settings) -> anyhow::Result<Server> {
     };
     let policy: Arc<dyn Policy> = bridge.clone();
     Server::start(options, &policy, bridge.as_ref()).map_err(|error| match error {
-        StartError::Bind(BindError::Address { address, error }) => {
-            anyhow!(unbound(address, &error))
-        }
-        StartError::Bind(BindError::Path { path, error }) => anyhow!(unbound_path(&path, &error)),
+        StartError::Bind(error) => anyhow!(bind_error::text(&error)),
         error => error.into(),
     })
 }
 
-/// The text for an address that cannot be listened on: why, and what to do.
-fn unbound(address: SocketAddr, error: &std::io::Error) -> String {
-    match error.kind() {
-        ErrorKind::AddrInUse => {
-            format!(
-                "{address} is in use; stop the other server or choose another address with --listen"
-            )
-        }
-        ErrorKind::PermissionDenied => {
-            format!("{address} is not yours to listen on; choose a port from 1024 up with --listen")
-        }
-        ErrorKind::AddrNotAvailable => format!(
-            "{} is no address of this machine; choose one that is, or 0.0.0.0 for all, with --listen",
-            address.ip()
-        ),
-        _ => format!(
-            "{address} cannot be listened on: {error}; choose another address with --listen"
-        ),
+/// The users of the settings. Logs a warning if nobody could connect.
+pub(crate) fn load_users(settings: &Settings) -> Result<Users, UsersError> {
+    let Some(file) = &settings.auth.users_file else {
+        return Ok(Users::default());
+    };
+    let users = roommq_bridge::load_users(file)?;
+    let tls = settings.listeners.iter().filter_map(|one| one.tls.as_ref());
+    let by_certificate = tls
+        .map(|tls| tls.user_from)
+        .any(|from| from != UserFrom::Nothing);
+    if users.count() == 0 && !settings.auth.anonymous && !by_certificate {
+        let path = file.display();
+        tracing::warn!(
+            "nobody can connect: the users file {path} has no users: roommq passwd {path} NAME"
+        );
     }
-}
-
-/// The same text for a Unix socket.
-fn unbound_path(path: &Path, error: &std::io::Error) -> String {
-    let path = path.display();
-    match error.kind() {
-        ErrorKind::AddrInUse => format!(
-            "{path} is in use: another server answers on it, or it is no socket; stop that server, or give \
-             another `path` in the configuration"
-        ),
-        ErrorKind::NotFound => {
-            format!("{path} cannot be made, since its directory is not there; make the directory")
-        }
-        _ => format!(
-            "{path} cannot be listened on: {error}; give another `path` in the configuration"
-        ),
-    }
+    Ok(users)
 }
 
 pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
     let settings = roommq_config::load(&source.sources())?.settings;
-    logging::start(&settings.log)?;
+    let log = logging::start(&settings.log)?;
+    let ended = serve(&settings, &log, json);
+    log.flush(LAST_LINES_TIME);
+    ended
+}
+
+/// Serves until a signal ends the process.
+fn serve(settings: &Settings, log: &LogWriter, json: bool) -> anyhow::Result<()> {
     let fd_limit = raise_fd_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -95,32 +81,32 @@ pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
         let _within = runtime.enter();
         Signals::listen(true).context("signals cannot be handled")?
     };
-    let server = start(&settings)?;
+    let server = start(settings)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listeners = ?shown(server.listening()),
         fd_limit,
         "listening"
     );
-    if let Err(error) = announce(
-        &mut std::io::stdout().lock(),
-        server.listening(),
+    announce_aside(
+        server.listening().to_vec(),
         fd_limit,
         settings.auth.anonymous,
         json,
-    ) {
-        // The server also runs if nobody reads its stdout.
-        tracing::warn!(%error, "stdout cannot be written");
-    }
+    )?;
     runtime.block_on(async {
         let signal = loop {
             match signals.next().await {
                 SignalAction::End(signal) => break signal,
-                SignalAction::Reload => server.reload(),
+                SignalAction::Reload => {
+                    log.reopen();
+                    tracing::info!("SIGHUP: files are read again");
+                    server.reload();
+                }
             }
         };
-        tracing::info!(signal, "shutting down; a second signal ends it at once");
-        // On a thread of its own, because it blocks and a second signal must be handled.
+        tracing::info!(signal, "shutting down; a later signal ends it at once");
+        // On a thread of its own, because it blocks and a later signal must be handled.
         let (done, ended) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             server.shutdown();
@@ -128,11 +114,29 @@ pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
         });
         tokio::select! {
             ended = ended => ended.context("the shutdown failed"),
-            signal = signals.end() => bail!("ended at once by {signal}"),
+            signal = signals.end_again() => bail!("ended at once by {signal}"),
         }
     })?;
     tracing::info!("ended");
     Ok(())
+}
+
+/// Announces the server on a thread of its own: stdout may be a pipe that nobody reads.
+fn announce_aside(
+    listeners: Vec<ListenAddress>,
+    fd_limit: u64,
+    anonymous: bool,
+    json: bool,
+) -> std::io::Result<()> {
+    let announce = move || {
+        let mut out = std::io::stdout();
+        if let Err(error) = announce(&mut out, &listeners, fd_limit, anonymous, json) {
+            // The server also runs if nobody reads its stdout.
+            tracing::warn!(%error, "stdout cannot be written");
+        }
+    };
+    let thread = std::thread::Builder::new().name("announce".to_owned());
+    thread.spawn(announce).map(drop)
 }
 
 /// Writes where the server listens, and commands to try.
@@ -280,22 +284,6 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains(" -u NAME -P PASSWORD -t "), "{text}");
         assert!(text.ends_with("join lobby --user NAME\n"), "{text}");
-    }
-
-    #[test]
-    fn errors_of_an_address_say_what_to_do() {
-        let address = "127.0.0.1:1883".parse().unwrap();
-        assert_eq!(
-            unbound(address, &ErrorKind::AddrInUse.into()),
-            "127.0.0.1:1883 is in use; stop the other server or choose another address with --listen"
-        );
-        for kind in [
-            ErrorKind::PermissionDenied,
-            ErrorKind::AddrNotAvailable,
-            ErrorKind::Other,
-        ] {
-            assert!(unbound(address, &kind.into()).contains("--listen"));
-        }
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub(crate) fn config(login: &LoginArgs) -> anyhow::Result<Option<ClientConfig>> 
         return Ok(Some(builder.with_no_client_auth()));
     };
     let chain = certificates(cert, "--cert", "your certificate")?;
+    if let Some(fault) = roommq_broker::key_fault(key) {
+        bail!("--key {}: {fault}", key.display());
+    }
     let secret = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| unusable("--key", key, "private key", "its private key", &error))?;
     let config = builder.with_client_auth_cert(chain, secret);
@@ -98,10 +101,13 @@ fn unusable(
         // The error's text could contain a part of the key.
         _ => "it is not PEM".to_owned(),
     };
-    anyhow!(
-        "{option} {}: {why}; give a PEM file with {wanted}",
-        file.display()
-    )
+    let cure = match error {
+        pem::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            "let yourself read it".to_owned()
+        }
+        _ => format!("give a PEM file with {wanted}"),
+    };
+    anyhow!("{option} {}: {why}; {cure}", file.display())
 }
 
 /// Why the handshake failed, and what to do. None: the error is not about TLS.

@@ -2,6 +2,7 @@
 
 mod access;
 mod listener;
+pub(crate) mod shadow;
 
 pub(crate) use access::access_rule;
 pub(crate) use listener::{CheckedListener, listeners};
@@ -9,31 +10,61 @@ pub(crate) use listener::{CheckedListener, listeners};
 use crate::keys::RoomRuleDraft;
 use crate::parsed_table::ParsedTable;
 use crate::problem::{Location, Problem};
-use crate::settings::{RoomAccess, RoomRule, Settings, UserFrom};
+use crate::settings::{NamePattern, RoomAccess, RoomRule, Settings, UserFrom};
 use crate::value::word::RoomAccessWord;
 
-/// Checks the entries of a list in order. `check` gets the good ones before the entry.
+/// A value, or all that is wrong with it.
+pub(crate) type Checked<T> = Result<T, Vec<Problem>>;
+
+/// Checks the entries of a list in order. `check` gets the good ones before the entry, and reports all
+/// problems of the entry at once.
 pub(crate) fn entries<D, T>(
     tables: &[ParsedTable<D>],
     problems: &mut Vec<Problem>,
-    check: fn(&ParsedTable<D>, &[T]) -> Result<T, Problem>,
+    check: fn(&ParsedTable<D>, &[T]) -> Checked<T>,
 ) -> Vec<T> {
     let mut checked = Vec::new();
     for table in tables {
         match check(table, &checked) {
             Ok(entry) => checked.push(entry),
-            Err(problem) => problems.push(problem),
+            Err(wrong) => problems.extend(wrong),
         }
     }
     checked
+}
+
+/// Both values, or the problems of both.
+pub(crate) fn both<A, B>(one: Checked<A>, other: Checked<B>) -> Checked<(A, B)> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (one, other) => {
+            let problems = [one.err(), other.err()];
+            Err(problems.into_iter().flatten().flatten().collect())
+        }
+    }
 }
 
 /// Checks that a `[[room]]` has a pattern of its own and consistent access.
 pub(crate) fn room_rule(
     table: &ParsedTable<RoomRuleDraft>,
     earlier: &[RoomRule],
-) -> Result<RoomRule, Problem> {
-    let access = access(table)?;
+) -> Checked<RoomRule> {
+    let (pattern, access) = both(
+        own_pattern(table, earlier).map_err(|problem| vec![problem]),
+        access(table).map_err(|problem| vec![problem]),
+    )?;
+    Ok(RoomRule {
+        pattern,
+        access,
+        max_members: table.values.max_members,
+        publish: table.values.publish,
+    })
+}
+
+fn own_pattern(
+    table: &ParsedTable<RoomRuleDraft>,
+    earlier: &[RoomRule],
+) -> Result<NamePattern, Problem> {
     let Some(pattern) = &table.values.pattern else {
         let hint = r#"write `match = "lobby"`, or a glob such as "staff-*""#;
         return Err(table.missing("room.match", hint));
@@ -43,12 +74,7 @@ pub(crate) fn room_rule(
             "an earlier `[[room]]` has the same pattern, and the first match wins; make them one";
         return Err(table.bad_value("room.match", pattern.text.clone(), hint.to_owned()));
     }
-    Ok(RoomRule {
-        pattern: pattern.clone(),
-        access,
-        max_members: table.values.max_members,
-        publish: table.values.publish,
-    })
+    Ok(pattern.clone())
 }
 
 fn access(table: &ParsedTable<RoomRuleDraft>) -> Result<RoomAccess, Problem> {
@@ -106,12 +132,29 @@ pub(crate) fn auth(
         tls.is_some_and(|tls| tls.user_from != UserFrom::Nothing)
     });
     if !auth.anonymous && auth.users_file.is_none() && !by_certificate {
-        problems.push(Problem::Missing {
-            key: "auth.users_file".to_owned(),
-            hint: "with `anonymous = false` nobody could connect; write \
-                     `users_file = \"users.toml\"` under `[auth]`, made by `roommq passwd`"
-                .to_owned(),
-            location,
+        let made = "made by `roommq passwd`";
+        problems.push(match &location {
+            Location::Flag(flag) => Problem::Conflict {
+                text: format!(
+                    "with `{flag} false` nobody could connect: add `--users-file users.toml`, {made}"
+                ),
+                location,
+            },
+            Location::Environment(name) => Problem::Conflict {
+                text: format!(
+                    "with {name}=false nobody could connect: set {}=users.toml, {made}",
+                    crate::keys::variable("auth.users_file")
+                ),
+                location,
+            },
+            _ => Problem::Missing {
+                key: "auth.users_file".to_owned(),
+                hint: format!(
+                    "with `anonymous = false` nobody could connect; write `users_file = \"users.toml\"` under \
+                     `[auth]`, {made}"
+                ),
+                location,
+            },
         });
     }
 }

@@ -128,6 +128,7 @@ impl Default for LogSettings {
         LogSettings {
             level: "info".to_owned(),
             format: LogFormat::Human,
+            file: None,
         }
     }
 }

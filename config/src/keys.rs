@@ -61,6 +61,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!(sys.read: word),
     key!(log.level: level),
     key!(log.format: word),
+    key!(log.file?: path),
 ];
 
 /// How a section is written.

@@ -28,4 +28,4 @@ pub use settings::{
     RoomAccess, RoomCreation, RoomRule, RoomSettings, Settings, SysReaders, SysSettings, Tls,
     TopicSettings, Transport, UserFrom, WebSocket,
 };
-pub use sources::{Flags, Sources, process_environment};
+pub use sources::{Flags, Sources, check_environment, process_environment};

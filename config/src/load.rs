@@ -137,10 +137,17 @@ impl Loader<'_> {
             "auth.users_file",
             &mut entry.values.auth.users_file,
         );
+        self.resolve(locations, "log.file", &mut entry.values.log.file);
         self.record(keys::SETTINGS, &entry);
         let access = self.list("access", keys::ACCESS, tree, |_, _| {});
         let rooms = self.list("room", keys::ROOM, tree, |_, _| {});
 
+        if let Some(tables) = &rooms {
+            check::shadow::rooms(tables, &mut self.problems);
+        }
+        if let Some(tables) = &access {
+            check::shadow::access(tables, &mut self.problems);
+        }
         let listeners = listeners.map(|tables| check::listeners(&tables, &mut self.problems));
         let rooms =
             rooms.map(|tables| check::entries(&tables, &mut self.problems, check::room_rule));

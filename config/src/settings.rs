@@ -243,6 +243,8 @@ pub struct LogSettings {
     pub level: String,
     /// The form of its lines.
     pub format: LogFormat,
+    /// The file that lines are appended to, opened again on SIGHUP. None: stderr.
+    pub file: Option<PathBuf>,
 }
 
 /// The form of a log line.

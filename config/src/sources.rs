@@ -1,5 +1,7 @@
 //! What settings are read from.
 
+use crate::layer;
+use crate::problem::ConfigError;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,8 +13,9 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// The flags of the command line.
     pub flags: Flags,
-    /// The environment variables by name, as from [`process_environment`]. Only `ROOMMQ_CONFIG`,
-    /// `ROOMMQ_LISTEN` and `ROOMMQ__…` are read.
+    /// The environment variables by name, as from [`process_environment`]. `ROOMMQ_CONFIG`,
+    /// `ROOMMQ_LISTEN` and `ROOMMQ__…` are read. Those of the client commands and those that
+    /// container runtimes set for a service called `roommq` are ignored, and any other is a problem.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -43,4 +46,21 @@ pub fn process_environment() -> BTreeMap<String, String> {
         .map(|(name, value)| (text(name), text(value)))
         .filter(|(name, _)| name.to_uppercase().starts_with("ROOMMQ_"))
         .collect()
+}
+
+/// The problems of variables that mean nothing to any command, for commands that read no settings.
+///
+/// # Errors
+/// There are such variables. Those that set keys of the server are not checked.
+pub fn check_environment(environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    let problems: Vec<_> = environment
+        .iter()
+        .filter(|(name, _)| !name.to_uppercase().starts_with("ROOMMQ__"))
+        .filter_map(|(name, value)| layer::meaningless(name, value))
+        .collect();
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigError::new(problems))
+    }
 }

@@ -134,7 +134,7 @@ fn wrong_variables() {
         (
             "ROOMMQ__AUTH__ANONYMOUS",
             "false",
-            "`auth.users_file` is missing in ROOMMQ__AUTH__ANONYMOUS",
+            "with ROOMMQ__AUTH__ANONYMOUS=false nobody could connect",
         ),
         (
             "ROOMMQ__LANES__COUNT",
@@ -197,7 +197,7 @@ fn nobody_could_connect() {
     let told = problems("", &[], flags);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(
-        told[0].contains("`auth.users_file` is missing in --anonymous"),
+        told[0].contains("with `--anonymous false` nobody could connect"),
         "{}",
         told[0]
     );
@@ -253,4 +253,199 @@ fn files_that_cannot_be_read() {
         text,
         "ROOMMQ_CONFIG is empty: name a TOML file, or unset it"
     );
+}
+
+#[test]
+fn a_variable_that_means_nothing_is_an_error_with_the_right_name() {
+    for (variable, part) in [
+        (
+            "ROOMMQ_AUTH_ANONYMOUS",
+            "did you mean ROOMMQ__AUTH__ANONYMOUS?",
+        ),
+        ("ROOMMQ_LOG_LEVEL", "did you mean ROOMMQ__LOG__LEVEL?"),
+        ("ROOMMQ_LOG_LEVL", "did you mean ROOMMQ__LOG__LEVEL?"),
+        ("ROOMMQ_ANONYMOUS", "did you mean ROOMMQ__AUTH__ANONYMOUS?"),
+        (
+            "ROOMMQ_LIMITS_PACKET_BYTES",
+            "ROOMMQ__LIMITS__PACKET_BYTES?",
+        ),
+        ("ROOMMQ_LISTENER_BIND", "did you mean ROOMMQ_LISTEN?"),
+        ("ROOMMQ_LISTEN_ON", "did you mean ROOMMQ_LISTEN?"),
+        ("ROOMMQ_PASSWORD_FLE", "did you mean ROOMMQ_PASSWORD_FILE?"),
+        ("ROOMMQ_PASSWORD", "did you mean ROOMMQ_PASSWORD_FILE?"),
+        ("roommq_listen", "write ROOMMQ_LISTEN, in capitals"),
+        (
+            "ROOMMQ_XYZZY",
+            "ROOMMQ_XYZZY means nothing: settings have two",
+        ),
+        ("ROOMMQ_PORT", "ROOMMQ_PORT means nothing"),
+        ("ROOMMQ__AUTH_ANONYMOUS", "ROOMMQ__AUTH__ANONYMOUS"),
+    ] {
+        let text = problems("", &[(variable, "1")], Flags::default()).join("\n");
+        assert!(text.contains(part), "{variable}: {text}");
+    }
+}
+
+#[test]
+fn variables_of_client_commands_and_container_runtimes_are_no_errors() {
+    let names = [
+        ("ROOMMQ_SERVER", "h"),
+        ("ROOMMQ_PASSWORD_FILE", "p"),
+        ("ROOMMQ_SERVICE_HOST", "10.0.0.1"),
+        ("ROOMMQ_WS_SERVICE_PORT_MQTT", "1883"),
+        ("ROOMMQ_PORT", "tcp://10.0.0.1:1883"),
+        ("ROOMMQ_PORT_1883_TCP_ADDR", "10.0.0.1"),
+    ];
+    assert_eq!(problems("", &names, Flags::default()), [""; 0]);
+}
+
+#[test]
+fn a_rule_that_an_earlier_one_shadows_is_an_error() {
+    let rooms = |first: &str, second: &str| {
+        let toml = format!("[[room]]\nmatch = '{first}'\n[[room]]\nmatch = '{second}'\n");
+        problems(&toml, &[], Flags::default())
+    };
+    assert_eq!(
+        rooms("*", "staff-*"),
+        [
+            "`room[1].match` in roommq.toml:4 is `staff-*`: no room is left for it, since `room[0].match` in \
+          roommq.toml:2 is `*`, which matches them all, and the first match wins; put this entry before that \
+          one, or remove it"
+        ]
+    );
+    assert_eq!(rooms("staff-*", "staff-{a,b}").len(), 1);
+    assert_eq!(rooms("staff-*", "*"), [""; 0]);
+    assert_eq!(rooms("r[0-4]", "r[3-9]"), [""; 0]);
+
+    let access = |toml: &str| problems(toml, &[], Flags::default()).join("\n");
+    let wide = "[[access]]\ntopics = ['a/#', 'b']\n";
+    for (first, second, shadowed) in [
+        (
+            "publish = 'allow'",
+            "topics = ['a/b']\npublish = 'deny'",
+            true,
+        ),
+        (
+            "publish = 'allow'",
+            "topics = ['a/b', 'c']\npublish = 'deny'",
+            false,
+        ),
+        (
+            "publish = 'allow'",
+            "topics = ['a']\npublish = 'deny'\nsubscribe = 'deny'",
+            false,
+        ),
+        (
+            "subscribe = 'deny'",
+            "topics = ['b']\nsubscribe = 'allow'",
+            true,
+        ),
+        // A filter such as `+/b` is judged by the second one.
+        (
+            "subscribe = 'allow'",
+            "topics = ['a/b']\nsubscribe = 'deny'",
+            false,
+        ),
+        (
+            "publish = 'deny'\nusers = ['al*']",
+            "topics = ['b']\npublish = 'allow'\nusers = ['alice']",
+            true,
+        ),
+        (
+            "publish = 'deny'\nusers = ['al*']",
+            "topics = ['b']\npublish = 'allow'\nusers = ['alice', 'bob']",
+            false,
+        ),
+        (
+            "publish = 'deny'\nusers = ['al*']",
+            "topics = ['b']\npublish = 'allow'",
+            false,
+        ),
+        (
+            "publish = 'deny'",
+            "topics = ['b']\npublish = 'allow'\nusers = ['alice']",
+            true,
+        ),
+    ] {
+        let text = access(&format!("{wide}{first}\n[[access]]\n{second}\n"));
+        assert_eq!(
+            text.contains("decides nothing"),
+            shadowed,
+            "{first}; {second}: {text}"
+        );
+        assert_eq!(
+            text.contains("`access[0]` in roommq.toml:1"),
+            shadowed,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_text_names_what_was_written_flag_variable_or_key() {
+    let flags = |anonymous| Flags {
+        anonymous,
+        ..Flags::default()
+    };
+    for (toml, environment, flag, text) in [
+        (
+            "",
+            &[][..],
+            Some(false),
+            "with `--anonymous false` nobody could connect: add `--users-file users.toml`",
+        ),
+        (
+            "",
+            &[("ROOMMQ__AUTH__ANONYMOUS", "false")],
+            None,
+            "with ROOMMQ__AUTH__ANONYMOUS=false nobody could connect: set ROOMMQ__AUTH__USERS_FILE=users.toml",
+        ),
+        (
+            "[auth]\nanonymous = false\n",
+            &[],
+            None,
+            "with `anonymous = false` nobody could connect; write `users_file",
+        ),
+    ] {
+        let told = problems(toml, environment, flags(flag));
+        assert_eq!(told.len(), 1);
+        assert!(told[0].contains(text), "{told:?}");
+    }
+}
+
+#[test]
+fn all_missing_keys_of_an_entry_are_named_at_once() {
+    for (toml, keys) in [
+        (
+            "[[room]]\naccess = 'list'\n",
+            &["room[0].match", "room[0].members"][..],
+        ),
+        (
+            "[[access]]\nusers = ['a']\n",
+            &["access[0].topics", "access[0].publish"],
+        ),
+        (
+            "[[listener]]\ntransport = 'tls'\nclient_certificates = 'required'\nws_path = '/'\n",
+            &[
+                "listener[0].bind",
+                "listener[0].certificate",
+                "listener[0].key",
+                "listener[0].client_ca",
+                "listener[0].ws_path",
+            ],
+        ),
+        (
+            "[[listener]]\ntransport = 'unix'\nbind = '1'\nkey = 'k'\n",
+            &["listener[0].path", "listener[0].bind", "listener[0].key"],
+        ),
+    ] {
+        let text = problems(toml, &[], Flags::default());
+        assert_eq!(text.len(), keys.len(), "{text:?}");
+        for key in keys {
+            assert!(
+                text.iter().any(|line| line.contains(&format!("`{key}`"))),
+                "{key}: {text:?}"
+            );
+        }
+    }
 }

@@ -81,6 +81,11 @@ impl Broker {
         &self.places[number].0
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.program.signal(signal);
+    }
+
     /// SIGHUP.
     pub fn hang_up(&self) {
         self.program.signal(Signal::HUP);

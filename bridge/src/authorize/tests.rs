@@ -85,7 +85,7 @@ fn open_rooms_are_joined_and_peeked() {
 #[test]
 fn listed_rooms_are_for_those_on_the_list() {
     let not = ReasonCode::NotAuthorized;
-    let text = "staff-1 is for its members; ask an owner to be put on it";
+    let text = "staff-1 is for its members; ask the server's operator to add you";
     for filter in [
         "rooms/staff-1/#",
         "rooms/staff-1/_info",
@@ -185,7 +185,11 @@ fn shared_subscriptions_stay_out_of_rooms_and_inboxes() {
         "rooms",
     ] {
         let answer = ask(&rules(), &alice(), &format!("$share/g/{inner}"));
-        assert_refused(answer, off, "shared subscriptions in rooms are off");
+        assert_refused(
+            answer,
+            off,
+            "rooms have no shared subscriptions; subscribe without $share",
+        );
     }
     let grant = ask(&rules(), &alice(), "$share/g/sensors/#").unwrap();
     assert!(!grant.guarded && grant.filter.share_group() == Some("g"));

@@ -40,7 +40,7 @@ pub(super) async fn accept(
     let connect = match tokio::time::timeout_at(until, connecting.read_connect()).await {
         Err(_) => {
             let limit = listener.handshake_time;
-            tracing::info!(%peer, listener = %listener.address, "connection closed: no CONNECT within {limit:?}");
+            tracing::info!(%peer, listener = listener.address(), "connection closed: no CONNECT within {limit:?}");
             connecting.close().await;
             return None;
         }
@@ -64,7 +64,7 @@ pub(super) async fn accept(
         Ok(Ok(connect)) => connect,
     };
     if let Some(limit) = exceeded_limit(listener, node) {
-        tracing::warn!(%peer, listener = %listener.address, "connection refused: {limit} connections are open");
+        tracing::warn!(%peer, client = %connect.client_id, user = user(&connect), listener = listener.address(), "connection refused: {limit} connections are open");
         let text = format!("the limit of {limit} connections is reached");
         let refusal = Refusal::new(ReasonCode::ServerBusy, text);
         connecting.refuse(&refusal).await;
@@ -93,16 +93,21 @@ pub(super) async fn accept(
     match accepted.map_err(timed_out).flatten() {
         Ok((who, authentication)) => open(connect, who, authentication, connecting, listener).await,
         Err(None) => {
-            tracing::debug!(%peer, client = %connect.client_id, "peer closed the connection before CONNACK");
+            tracing::debug!(%peer, client = %connect.client_id, user = user(&connect), "peer closed the connection before CONNACK");
             connecting.close().await;
             None
         }
         Err(Some(refusal)) => {
-            tracing::info!(%peer, client = %connect.client_id, %refusal, "connection refused");
+            tracing::info!(%peer, client = %connect.client_id, user = user(&connect), %refusal, "connection refused");
             connecting.refuse(&refusal).await;
             None
         }
     }
+}
+
+/// The user name for a log line. None: CONNECT has none.
+pub(super) fn user(connect: &Connect) -> Option<&str> {
+    connect.user_name.as_deref()
 }
 
 /// The limit of connections that is exceeded, of the server or of the listener.

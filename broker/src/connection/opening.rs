@@ -198,13 +198,16 @@ pub(super) async fn open(
     if !fits(&negotiated.connack, &connecting) {
         // The server must not send it [MQTT-3.1.2-24], and the client would wait for it in vain.
         let (client, maximum) = (&connect.client_id, connect.maximum_packet_size);
-        tracing::info!(%peer, %client, ?maximum, "connection closed: CONNACK exceeds the client's maximum packet size");
+        let user = &who.user;
+        tracing::info!(%peer, %client, %user, maximum, "connection closed: CONNACK exceeds the client's maximum packet size");
         connecting.close().await;
         return None;
     }
+    let user = who.user.clone();
     let registered = match register_session(who, !connect.clean, &negotiated, node).await {
         Ok(registered) => registered,
         Err(refusal) => {
+            tracing::info!(%peer, client = %connect.client_id, %user, %refusal, "connection refused");
             connecting.refuse(&refusal).await;
             return None;
         }
@@ -250,6 +253,7 @@ pub(super) async fn open(
         && let Err(refusal) = resume_in_time(&mut client).await
     {
         client.who = who;
+        tracing::info!(%peer, client = %client.who.client_id, user = %client.who.user, %refusal, "connection refused");
         restore_offline(&mut client, period).await;
         connecting.refuse(&refusal).await;
         return None;

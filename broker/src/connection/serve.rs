@@ -60,15 +60,15 @@ async fn pass_layers(
     until: Instant,
 ) -> Option<EstablishedTransport> {
     let passed = listener.layers.establish(socket, peer, &node.handshakes);
-    let address = &listener.address;
+    let address = listener.address();
     match tokio::time::timeout_at(until, passed).await {
         Ok(Ok(established)) => return Some(established),
         Ok(Err(error)) => {
-            tracing::info!(%peer, listener = %address, %error, "handshake failed");
+            tracing::info!(%peer, listener = address, %error, "handshake failed");
         }
         Err(_) => {
             let limit = listener.handshake_time;
-            tracing::info!(%peer, listener = %address, "connection closed: no handshake within {limit:?}");
+            tracing::info!(%peer, listener = address, "connection closed: no handshake within {limit:?}");
         }
     }
     None

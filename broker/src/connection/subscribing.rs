@@ -49,6 +49,8 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
             }
             Err(refusal) => {
                 codes.push(refusal.code);
+                let shown = filter.as_ref().map(TopicFilter::as_str).ok();
+                tracing::debug!(user = %client.who.user, filter = shown, %refusal, "SUBSCRIBE refused");
                 if let (Version::V3, Ok(filter)) = (client.session.version(), filter) {
                     client.notify(Attempt::Subscribe(filter.as_str()), &refusal);
                 }

@@ -57,7 +57,7 @@ pub(crate) async fn accept<S, F>(
             match accepted {
                 Ok(accepted) => break accepted,
                 Err(error) => {
-                    tracing::warn!(listener = %context.address, %error, "a connection could not be accepted");
+                    tracing::warn!(listener = context.address(), %error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
@@ -110,12 +110,15 @@ impl RejectionLog {
     /// Writes the lines that are due now. Returns the time of the next, in milliseconds of lane time.
     fn write_due(&mut self) -> Option<u64> {
         let now = clock::lane_ms();
-        let address = &self.context.address;
         if let Some(refused) = self.too_fast.take(now) {
-            tracing::warn!(listener = %address, refused, "more new connections than connect_rate");
+            tracing::warn!(
+                listener = self.context.address(),
+                refused,
+                "more new connections than connect_rate"
+            );
         }
         if let Some(refused) = self.too_many.take(now) {
-            tracing::warn!(listener = %address, refused, "too many connections are open");
+            tracing::warn!(listener = self.context.address(), refused, "too many connections are open");
         }
         let due = [self.too_fast.due(), self.too_many.due()];
         due.into_iter().flatten().min()

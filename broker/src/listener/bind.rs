@@ -48,7 +48,7 @@ pub(crate) struct BoundListener {
 /// Opens a listener. Must be called within a runtime.
 pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<BoundListener, BindError> {
     let tls = listener.tls.as_ref().map(Tls::load).transpose()?;
-    let (socket, address, file) = open(listener)?;
+    let (socket, addresses, file) = open(listener)?;
     let own = &listener.limits;
     let connections = own.connections.map(|n| usize::try_from(u32::from(n)));
     let layers = TransportLayers {
@@ -59,7 +59,7 @@ pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<BoundListener
     };
     Ok(BoundListener {
         context: Arc::new(ListenerContext {
-            address,
+            addresses,
             layers,
             handshake_time: own.handshake_time.unwrap_or(limits.connect_time),
             connections: connections.and_then(Result::ok).unwrap_or(usize::MAX),
@@ -73,23 +73,58 @@ pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<BoundListener
     })
 }
 
-fn open(
-    listener: &Listener,
-) -> Result<(ListeningSocket, ListenAddress, Option<SocketFile>), BindError> {
+/// Checks what [`bind`] needs, without listening. An address that is in use passes: the server that
+/// is to be replaced may have it.
+pub fn check_listeners(listeners: &[Listener]) -> Vec<BindError> {
+    let tls = listeners
+        .iter()
+        .filter_map(|listener| listener.tls.as_ref());
+    let tls = tls.filter_map(|files| Tls::load(files).err());
+    let mut problems: Vec<BindError> = tls.map(BindError::Tls).collect();
+    for listener in listeners {
+        for address in listener.at.addresses() {
+            match socket::check_tcp(address) {
+                Ok(()) => {}
+                Err(error) if may_lack(&listener.at, address, &error) => {}
+                Err(error) => problems.push(BindError::Address { address, error }),
+            }
+        }
+        if let Endpoint::Socket { path, .. } = &listener.at
+            && let Err(error) = socket::check_unix(path)
+        {
+            let path = path.clone();
+            problems.push(BindError::Path { path, error });
+        }
+    }
+    problems
+}
+
+/// Whether the listener does without `address`: `localhost` needs no ::1 on a machine without IPv6.
+fn may_lack(at: &Endpoint, address: SocketAddr, error: &io::Error) -> bool {
+    // EAFNOSUPPORT has no stable kind.
+    let lacks = error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    matches!(at, Endpoint::Localhost(_)) && address.is_ipv6() && lacks
+}
+
+/// Tries to find a free port that `localhost` has on both of its addresses.
+const FREE_PORT_TRIES: usize = 8;
+
+type OpenSocket = (ListeningSocket, Vec<ListenAddress>, Option<SocketFile>);
+
+fn open(listener: &Listener) -> Result<OpenSocket, BindError> {
     match &listener.at {
-        Endpoint::Address(address) => {
-            let failed = |error| BindError::Address {
-                address: *address,
-                error,
-            };
-            let socket = socket::tcp(*address).map_err(failed)?;
-            let path = listener.websocket.as_ref().map(|ws| ws.path.clone());
-            let address = ListenAddress::Ip {
-                address: socket.get_ref().local_addr().map_err(failed)?,
-                transport: listener.transport(),
-                path: path.unwrap_or_default(),
-            };
-            Ok((ListeningSocket::Tcp(socket), address, None))
+        Endpoint::Address(_) => open_tcp(listener),
+        Endpoint::Localhost(port) => {
+            let tries = if *port == 0 { FREE_PORT_TRIES } else { 1 };
+            let mut opened = open_tcp(listener);
+            for _ in 1..tries {
+                if opened.is_ok() {
+                    break;
+                }
+                opened = open_tcp(listener);
+            }
+            opened
         }
         Endpoint::Socket { path, mode } => {
             let failed = |error| BindError::Path {
@@ -98,7 +133,31 @@ fn open(
             };
             let (socket, file) = socket::unix(path, *mode).map_err(failed)?;
             let address = ListenAddress::Unix(path.clone());
-            Ok((ListeningSocket::Unix(socket), address, Some(file)))
+            Ok((ListeningSocket::Unix(socket), vec![address], Some(file)))
         }
     }
+}
+
+/// Opens a socket for each address of the listener, all on one port.
+fn open_tcp(listener: &Listener) -> Result<OpenSocket, BindError> {
+    let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
+    let mut free_port = None;
+    for mut address in listener.at.addresses() {
+        address.set_port(free_port.unwrap_or(address.port()));
+        let failed = |error| BindError::Address { address, error };
+        let socket = match socket::tcp(address) {
+            Err(error) if may_lack(&listener.at, address, &error) => continue,
+            opened => opened.map_err(failed)?,
+        };
+        let real = socket.get_ref().local_addr().map_err(failed)?;
+        free_port = Some(real.port());
+        sockets.push(socket);
+        let websocket = listener.websocket.as_ref();
+        addresses.push(ListenAddress::Ip {
+            address: real,
+            transport: listener.transport(),
+            path: websocket.map_or_else(String::new, |ws| ws.shown_path().to_owned()),
+        });
+    }
+    Ok((ListeningSocket::Tcp(sockets), addresses, None))
 }

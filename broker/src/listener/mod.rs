@@ -7,6 +7,6 @@ mod socket;
 mod token_bucket;
 
 pub(crate) use accept::{ConnectionLimit, IoThread, accept};
-pub use bind::BindError;
+pub use bind::{BindError, check_listeners};
 pub(crate) use bind::{BoundListener, bind};
 pub(crate) use socket::SocketFile;

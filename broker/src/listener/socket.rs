@@ -2,6 +2,7 @@
 
 use crate::policy::Peer;
 use crate::transport::Socket;
+use rustix::fs::{Access, access};
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
@@ -26,7 +27,8 @@ const KEEPALIVE_PROBES: u32 = 4;
 
 /// A socket that clients connect to.
 pub(super) enum ListeningSocket {
-    Tcp(AsyncFd<StdTcpListener>),
+    /// One for each address of the listener.
+    Tcp(Vec<AsyncFd<StdTcpListener>>),
     Unix(AsyncFd<StdUnixListener>),
 }
 
@@ -34,8 +36,15 @@ impl ListeningSocket {
     /// Accepts the next connection.
     pub(super) async fn accept(&self) -> io::Result<(AcceptedSocket, Peer)> {
         match self {
-            ListeningSocket::Tcp(listener) => {
-                let (socket, peer) = accept_from(listener).await?;
+            ListeningSocket::Tcp(listeners) => {
+                let (socket, peer) = match listeners.as_slice() {
+                    [first, second, ..] => tokio::select! {
+                        accepted = accept_from(first) => accepted?,
+                        accepted = accept_from(second) => accepted?,
+                    },
+                    [one] => accept_from(one).await?,
+                    [] => std::future::pending().await,
+                };
                 let peer = SocketAddr::try_from(peer.ok_or(ErrorKind::NotConnected)?)?;
                 // A socket for IPv4 and IPv6 reports IPv4 addresses as `::ffff:…`.
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
@@ -86,12 +95,7 @@ impl AcceptedSocket {
 
 /// Opens a TCP socket. Must be called within a runtime.
 pub(super) fn tcp(address: SocketAddr) -> io::Result<AsyncFd<StdTcpListener>> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // Allows a port with sockets in TIME_WAIT. Two servers on one port are still an error.
-    socket.set_reuseaddr(true)?;
+    let socket = bound(address)?;
     // Accepted sockets inherit all of these. Small packets are sent at once.
     sockopt::set_tcp_nodelay(&socket, true)?;
     // Probes find peers that vanished and whose CONNECT has keep-alive 0.
@@ -99,8 +103,39 @@ pub(super) fn tcp(address: SocketAddr) -> io::Result<AsyncFd<StdTcpListener>> {
     sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
     sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_INTERVAL)?;
     sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)?;
-    socket.bind(address)?;
     watch(socket.listen(BACKLOG)?.into_std()?)
+}
+
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Allows a port with sockets in TIME_WAIT. Two servers on one port are still an error.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Checks whether a server could listen on `address`, or another one listens already.
+pub(super) fn check_tcp(address: SocketAddr) -> io::Result<()> {
+    match bound(address) {
+        Err(error) if error.kind() != ErrorKind::AddrInUse => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Checks whether the file of a Unix socket could be made, or is a socket already.
+pub(super) fn check_unix(path: &Path) -> io::Result<()> {
+    if let Ok(file) = std::fs::symlink_metadata(path) {
+        let is_socket = file.file_type().is_socket();
+        return is_socket.then_some(()).ok_or(ErrorKind::AddrInUse.into());
+    }
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 /// The file of a Unix socket. Dropping this removes the file, unless another file has replaced it.

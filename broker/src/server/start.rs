@@ -105,7 +105,7 @@ impl Server {
 
         let stop = Arc::new(Notify::new());
         let io_threads = run_io_threads(runtimes, &stop)?;
-        let addresses = listeners.iter().map(|l| l.context.address.clone());
+        let addresses = listeners.iter().flat_map(|l| l.context.addresses.clone());
         Ok(Server {
             addresses: addresses.collect(),
             socket_files: listeners.iter_mut().filter_map(|l| l.file.take()).collect(),

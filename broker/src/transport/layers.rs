@@ -57,8 +57,8 @@ impl EstablishedTransport {
 /// The values that all connections of one listener share.
 #[derive(Debug)]
 pub(crate) struct ListenerContext {
-    /// The address that log lines show.
-    pub address: ListenAddress,
+    /// The addresses, at least one: `localhost` has two.
+    pub addresses: Vec<ListenAddress>,
     pub layers: TransportLayers,
     /// The time from accept to a complete CONNECT.
     pub handshake_time: Duration,
@@ -66,6 +66,15 @@ pub(crate) struct ListenerContext {
     pub connections: usize,
     /// The open connections.
     pub open: Gate,
+}
+
+impl ListenerContext {
+    /// The address that log lines show.
+    pub(crate) fn address(&self) -> String {
+        self.addresses
+            .first()
+            .map_or_else(String::new, ToString::to_string)
+    }
 }
 
 /// The layers of a listener, outermost first.
@@ -141,7 +150,8 @@ impl TransportLayers {
             None => unframed(stream),
             Some(rules) => {
                 let early = upgrade::upgrade(&mut stream, rules).await?;
-                let bytes = WebSocketByteStream::new(stream, early, self.packet_bytes).await;
+                let bytes =
+                    WebSocketByteStream::new(stream, early, self.packet_bytes, rules.ping).await;
                 Link::framed(bytes)
             }
         };

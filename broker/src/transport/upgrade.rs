@@ -9,7 +9,7 @@ use tungstenite::handshake::server::{Request, Response, create_response, write_r
 use tungstenite::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 /// The limit on the request and its headers, in bytes.
-const MAX_REQUEST: usize = 8 << 10;
+const MAX_REQUEST: usize = 16 << 10;
 
 /// The end of the headers.
 const END: &[u8] = b"\r\n\r\n";
@@ -23,8 +23,13 @@ const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 pub(crate) enum UpgradeError {
     #[error("the connection ended: {0}")]
     Io(#[from] io::Error),
-    #[error("answered {0}: {1}")]
-    Refused(StatusCode, &'static str),
+    #[error("answered {status}: {text}{asked}")]
+    Refused {
+        status: StatusCode,
+        text: &'static str,
+        /// The value that was refused, if the text alone does not say what was wrong.
+        asked: Asked,
+    },
 }
 
 /// Reads the request and responds. Returns the bytes that the peer sent after it: they belong to the WebSocket.
@@ -34,7 +39,11 @@ pub(super) async fn upgrade(
 ) -> Result<Vec<u8>, UpgradeError> {
     let mut bytes = Vec::with_capacity(1024);
     let request = request(stream, &mut bytes).await?;
-    let (status, text) = match request.and_then(|request| answer(&request, rules)) {
+    let answer = match &request {
+        Ok(request) => answer(request, rules),
+        Err(rejection) => Err(*rejection),
+    };
+    let (status, text) = match answer {
         Ok(response) => {
             let mut out = Vec::new();
             write_response(&mut out, &response).map_err(io::Error::other)?;
@@ -54,7 +63,49 @@ pub(super) async fn upgrade(
     );
     stream.write_all(out.as_bytes()).await?;
     stream.shutdown().await?;
-    Err(UpgradeError::Refused(status, text))
+    let asked = Asked::of(status, request.as_ref().ok());
+    Err(UpgradeError::Refused {
+        status,
+        text,
+        asked,
+    })
+}
+
+/// The path or origin of a refused request, for the log.
+#[derive(Debug)]
+pub(crate) struct Asked(Option<(&'static str, String)>);
+
+impl Asked {
+    fn of(status: StatusCode, request: Option<&Request>) -> Asked {
+        let header = |name| {
+            let value = request?.headers().get(name)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        Asked(match status {
+            StatusCode::NOT_FOUND => request.map(|r| ("path", r.uri().path().to_owned())),
+            StatusCode::FORBIDDEN => header(header::ORIGIN).map(|value| ("origin", value)),
+            StatusCode::BAD_REQUEST => {
+                header(header::SEC_WEBSOCKET_PROTOCOL).map(|value| ("subprotocol", value))
+            }
+            StatusCode::UPGRADE_REQUIRED => {
+                header(header::SEC_WEBSOCKET_VERSION).map(|value| ("version", value))
+            }
+            _ => None,
+        })
+    }
+}
+
+/// The longest value of a request that a log line shows, in characters.
+const SHOWN: usize = 200;
+
+impl std::fmt::Display for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some((what, value)) = &self.0 else {
+            return Ok(());
+        };
+        let value: String = value.chars().take(SHOWN).collect();
+        write!(f, "; the {what} was {value:?}")
+    }
 }
 
 /// The status and text of a response that refuses the request.
@@ -84,7 +135,7 @@ async fn request(
         }
         if bytes.len() >= MAX_REQUEST {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return Ok(Err((status, "the request is larger than 8 KiB")));
+            return Ok(Err((status, "the request is larger than 16 KiB")));
         }
         looked = bytes.len().saturating_sub(END.len() - 1);
         if stream.read_buf(bytes).await? == 0 {
@@ -96,7 +147,7 @@ async fn request(
 /// Decides on a request. Pure.
 fn answer(request: &Request, rules: &WebSocket) -> Result<Response, Rejection> {
     let headers = request.headers();
-    if request.uri().path() != rules.path {
+    if !rules.serves(request.uri().path()) {
         return Err((StatusCode::NOT_FOUND, "this path does not serve MQTT"));
     }
     if let (Some(origin), Some(allowed)) = (headers.get(header::ORIGIN), &rules.allowed_origins) {
@@ -159,7 +210,8 @@ mod tests {
 
     fn rules() -> WebSocket {
         WebSocket {
-            path: "/mqtt".to_owned(),
+            paths: vec!["/mqtt".to_owned(), "/ws".to_owned()],
+            ping: std::time::Duration::ZERO,
             allowed_origins: Some(vec!["https://a.example".to_owned()]),
         }
     }
@@ -238,6 +290,7 @@ mod tests {
             (with("Origin: https://b.example\r\n"), "403"),
             (with("").replace("/mqtt", "/mqtt?token=1"), "101"),
             (with("").replace("/mqtt", "/"), "404"),
+            (with("").replace("/mqtt", "/ws"), "101"),
             (with("").replace("13", "8"), "426"),
             (with("").replace("Sec-WebSocket-Key", "X"), "400"),
             (with("").replace("GET", "POST"), "400"),
@@ -245,7 +298,8 @@ mod tests {
             ("GET / HTTP/1.1\r\n\r\n".to_owned(), "404"),
             ("GET /mqtt HTTP/1.1\r\n\r\n".to_owned(), "426"),
             ("\u{10}\u{d}\r\n\r\n".to_owned(), "400"),
-            (with(&format!("X: {}\r\n", "x".repeat(9_000))), "431"),
+            (with(&format!("X: {}\r\n", "x".repeat(15_000))), "101"),
+            (with(&format!("X: {}\r\n", "x".repeat(17_000))), "431"),
         ];
         for (request, wanted) in table {
             let (answer, _) = answered(request.as_bytes(), 100_000);

@@ -10,7 +10,9 @@ use futures_util::{FutureExt, Sink, Stream};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -45,6 +47,35 @@ pub(super) struct WebSocketByteStream<S> {
     writing: WriteState,
     /// The code for the close frame.
     close_code: CloseCode,
+    /// The time of the next ping, if the server sends any.
+    ping: Option<Ping>,
+}
+
+/// The pings of the server.
+struct Ping {
+    interval: Duration,
+    /// Boxed, because it must not move.
+    due: Pin<Box<Sleep>>,
+}
+
+impl Ping {
+    /// None if the interval is 0.
+    fn every(interval: Duration) -> Option<Ping> {
+        (!interval.is_zero()).then(|| Ping {
+            interval,
+            due: Box::pin(tokio::time::sleep(interval)),
+        })
+    }
+
+    /// Whether a ping is due. Otherwise the task is woken when one is.
+    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut due = false;
+        while self.due.as_mut().poll(cx).is_ready() {
+            due = true;
+            self.due.as_mut().reset(Instant::now() + self.interval);
+        }
+        due
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +98,8 @@ enum WriteState {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketByteStream<S> {
     /// Wraps an upgraded stream from which `early` has been read already. Incoming messages may have `packet_bytes` and
-    /// [`SLACK`].
-    pub(super) async fn new(stream: S, early: Vec<u8>, packet_bytes: u32) -> Self {
+    /// [`SLACK`]. The server sends a ping each `ping`, none if it is 0.
+    pub(super) async fn new(stream: S, early: Vec<u8>, packet_bytes: u32, ping: Duration) -> Self {
         let max_packet = usize::try_from(packet_bytes).unwrap_or(usize::MAX);
         let max_message = max_packet.saturating_add(SLACK);
         let stream = TrackedStream::new(stream, &early);
@@ -81,7 +112,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketByteStream<S> {
             violation: (io::ErrorKind::InvalidData, String::new()),
             writing: WriteState::Open,
             close_code: CloseCode::Normal,
+            ping: Ping::every(ping),
         }
+    }
+
+    /// Sends a ping if one is due. Only reads call this, so a peer that reads nothing gets none.
+    fn poll_ping(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let is_due = self.ping.as_mut().is_some_and(|ping| ping.is_due(cx));
+        if !is_due || self.writing != WriteState::Open {
+            return Ok(());
+        }
+        let mut socket = self.socket()?;
+        // A socket that takes nothing needs no ping: bytes are on the way.
+        if socket.as_mut().poll_ready(cx).is_ready() {
+            let ping = Message::Ping(Bytes::new());
+            socket.as_mut().start_send(ping).map_err(broken)?;
+            // What it does not take now, the next flush writes.
+            let _ = socket.poll_flush(cx);
+        }
+        Ok(())
     }
 
     /// The peer's violation, as an error.
@@ -122,6 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketByteStream<S> {
     /// error of the socket.
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let mut kind = io::ErrorKind::InvalidData;
+        self.poll_ping(cx)?;
         loop {
             let message = match self.socket()?.poll_next(cx) {
                 Poll::Ready(message) => message,
@@ -313,7 +363,7 @@ mod tests {
     async fn pair() -> (WebSocketByteStream<DuplexStream>, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(4 << 20);
         (
-            WebSocketByteStream::new(ours, Vec::new(), 1 << 20).await,
+            WebSocketByteStream::new(ours, Vec::new(), 1 << 20, Duration::ZERO).await,
             theirs,
         )
     }

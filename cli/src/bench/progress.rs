@@ -19,7 +19,8 @@ impl ProgressLine {
     /// A line that is shown only if stderr is a terminal.
     pub fn new() -> ProgressLine {
         ProgressLine {
-            shown: io::stderr().is_terminal(),
+            shown: io::stderr().is_terminal()
+                && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
             last: Cell::new(None),
             dirty: Cell::new(false),
         }

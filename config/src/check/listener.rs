@@ -1,5 +1,6 @@
 //! Checks across the values of a listener, and across listeners.
 
+use super::{Checked, both};
 use crate::keys::ListenerDraft;
 use crate::layer::LISTEN_VARIABLE;
 use crate::parsed_table::ParsedTable;
@@ -9,12 +10,19 @@ use crate::settings::{
 };
 use crate::value::address::is_loopback;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The default permissions of a Unix socket's file: for its owner and group.
 const SOCKET_MODE: u32 = 0o660;
 
 /// The default path of WebSocket, as most MQTT clients have it.
 const WS_PATH: &str = "/mqtt";
+
+/// The most bytes of data in a TLS record (RFC 8446, 5.1).
+const LARGEST_RECORD: u16 = 16_384;
+
+/// The default time between two pings. Proxies close a connection that is silent for a minute or more.
+const WS_PING: Duration = Duration::from_secs(30);
 
 /// A listener, and where its address was given.
 pub(crate) struct CheckedListener {
@@ -54,11 +62,12 @@ pub(crate) fn listeners(
 fn checked(
     table: &ParsedTable<ListenerDraft>,
     earlier: &[CheckedListener],
-) -> Result<CheckedListener, Problem> {
+) -> Checked<CheckedListener> {
     let listener = listener(table)?;
     let (key, value, free) = match &listener.at {
         // Two listeners on port 0 get different ports.
         Endpoint::Address(bind) => ("bind", bind.to_string(), bind.port() == 0),
+        Endpoint::Localhost(port) => ("bind", format!("localhost:{port}"), *port == 0),
         Endpoint::Socket { path, .. } => ("path", path.display().to_string(), false),
     };
     let name = format!("listener.{key}");
@@ -71,7 +80,7 @@ fn checked(
             "`{}.{key}` in {} is the same; give another {instead}, or take one of them away",
             taken.name, taken.location
         );
-        return Err(table.bad_value(&name, value, hint));
+        return Err(vec![table.bad_value(&name, value, hint)]);
     }
     Ok(CheckedListener {
         listener,
@@ -83,11 +92,14 @@ fn checked(
 fn same(one: &Endpoint, other: &Endpoint) -> bool {
     match (one, other) {
         (Endpoint::Socket { path, .. }, Endpoint::Socket { path: other, .. }) => path == other,
-        (one, other) => one == other,
+        (one, other) => {
+            let others = other.addresses();
+            one.addresses().iter().any(|one| others.contains(one))
+        }
     }
 }
 
-fn listener(table: &ParsedTable<ListenerDraft>) -> Result<Listener, Problem> {
+fn listener(table: &ParsedTable<ListenerDraft>) -> Checked<Listener> {
     let draft = &table.values;
     let (tls, websocket) = match draft.transport {
         Transport::Tcp | Transport::Unix => (false, false),
@@ -95,7 +107,7 @@ fn listener(table: &ParsedTable<ListenerDraft>) -> Result<Listener, Problem> {
         Transport::Ws => (false, true),
         Transport::Wss => (true, true),
     };
-    let at = endpoint(table)?;
+    let mut problems = Vec::new();
     if !tls {
         let keys = [
             "certificate",
@@ -103,53 +115,71 @@ fn listener(table: &ParsedTable<ListenerDraft>) -> Result<Listener, Problem> {
             "client_ca",
             "client_certificates",
             "user_from_certificate",
+            "tls_record_bytes",
         ];
-        without(table, &keys, "`tls` or `wss`")?;
+        problems.extend(without(table, &keys, "`tls` or `wss`"));
     }
     if !websocket {
-        without(table, &["ws_path", "allowed_origins"], "`ws` or `wss`")?;
+        let keys = ["ws_path", "allowed_origins", "ws_ping"];
+        problems.extend(without(table, &keys, "`ws` or `wss`"));
     }
+    let misplaced = problems.is_empty().then_some(()).ok_or(problems);
+    let tls = tls.then(|| encryption(table)).transpose();
+    let ((at, tls), ()) = both(both(endpoint(table), tls), misplaced)?;
     Ok(Listener {
         at,
-        tls: tls.then(|| encryption(table)).transpose()?,
+        tls,
         websocket: websocket.then(|| WebSocket {
-            path: draft.ws_path.clone().unwrap_or_else(|| WS_PATH.to_owned()),
+            paths: draft
+                .ws_path
+                .clone()
+                .unwrap_or_else(|| vec![WS_PATH.to_owned()]),
             allowed_origins: draft.allowed_origins.clone(),
+            ping: draft.ws_ping.unwrap_or(WS_PING),
         }),
         proxy_protocol: draft.proxy_protocol,
         limits: draft.limits.clone(),
     })
 }
 
-fn endpoint(table: &ParsedTable<ListenerDraft>) -> Result<Endpoint, Problem> {
+fn endpoint(table: &ParsedTable<ListenerDraft>) -> Checked<Endpoint> {
     let draft = &table.values;
-    if draft.transport == Transport::Unix {
-        without(table, &["bind"], "`tcp`, `tls`, `ws` or `wss`")?;
+    let unix = draft.transport == Transport::Unix;
+    let (keys, transports): (&[&str], _) = if unix {
+        (&["bind"], "`tcp`, `tls`, `ws` or `wss`")
+    } else {
+        (&["path", "mode"], "`unix`")
+    };
+    let mut problems = without(table, keys, transports);
+    let at = if unix {
+        let mode = draft.mode.unwrap_or(SOCKET_MODE);
         let path = draft.path.clone();
-        let hint = r#"write `path = "/run/roommq.sock"`"#;
-        return Ok(Endpoint::Socket {
-            path: path.ok_or_else(|| table.missing("listener.path", hint))?,
-            mode: draft.mode.unwrap_or(SOCKET_MODE),
+        path.map(|path| Endpoint::Socket { path, mode })
+    } else {
+        draft.bind.clone()
+    };
+    if at.is_none() {
+        problems.push(if unix {
+            table.missing("listener.path", r#"write `path = "/run/roommq.sock"`"#)
+        } else {
+            table.missing("listener.bind", r#"write `bind = "127.0.0.1:1883"`"#)
         });
     }
-    without(table, &["path", "mode"], "`unix`")?;
-    let hint = r#"write `bind = "127.0.0.1:1883"`"#;
-    let bind = draft
-        .bind
-        .ok_or_else(|| table.missing("listener.bind", hint))?;
-    Ok(Endpoint::Address(bind))
+    at.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
-fn encryption(table: &ParsedTable<ListenerDraft>) -> Result<Tls, Problem> {
+fn encryption(table: &ParsedTable<ListenerDraft>) -> Checked<Tls> {
     let draft = &table.values;
-    let certificate = draft.certificate.clone().ok_or_else(|| {
+    let missing = |key: &str, hint: &str| table.missing(&format!("listener.{key}"), hint);
+    let mut problems = Vec::new();
+    if draft.certificate.is_none() {
         let hint = r#"TLS needs `certificate = "server.pem"`, with what leads to its root"#;
-        table.missing("listener.certificate", hint)
-    })?;
-    let key = draft.key.clone().ok_or_else(|| {
+        problems.push(missing("certificate", hint));
+    }
+    if draft.key.is_none() {
         let hint = r#"TLS needs `key = "server.key"`, the private key of the certificate"#;
-        table.missing("listener.key", hint)
-    })?;
+        problems.push(missing("key", hint));
+    }
     let off = draft.client_certificates == ClientCertificates::Off;
     let asks = r#"write `client_certificates = "required"`, or "optional", beside it"#;
     let conflict = |key: &str, text: &str| Problem::Conflict {
@@ -159,40 +189,40 @@ fn encryption(table: &ParsedTable<ListenerDraft>) -> Result<Tls, Problem> {
     match &draft.client_ca {
         None if !off => {
             let hint = r#"clients' certificates need `client_ca = "ca.pem"`, the roots that they must lead to"#;
-            return Err(table.missing("listener.client_ca", hint));
+            problems.push(missing("client_ca", hint));
         }
-        Some(_) if off => return Err(conflict("client_ca", "says nothing alone")),
+        Some(_) if off => problems.push(conflict("client_ca", "says nothing alone")),
         _ => {}
     }
     if off && draft.user_from != UserFrom::Nothing {
         let key = "user_from_certificate";
-        return Err(conflict(key, "needs clients' certificates"));
+        problems.push(conflict(key, "needs clients' certificates"));
     }
-    Ok(Tls {
-        certificate,
-        key,
-        client_ca: draft.client_ca.clone(),
-        client_certificates: draft.client_certificates,
-        user_from: draft.user_from,
-    })
+    match (&draft.certificate, &draft.key) {
+        (Some(certificate), Some(key)) if problems.is_empty() => Ok(Tls {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_ca: draft.client_ca.clone(),
+            client_certificates: draft.client_certificates,
+            user_from: draft.user_from,
+            record_bytes: draft.tls_record_bytes.unwrap_or(LARGEST_RECORD),
+        }),
+        _ => Err(problems),
+    }
 }
 
-/// Checks that none of `keys` is given: they are for other `transports`.
-fn without(
-    table: &ParsedTable<ListenerDraft>,
-    keys: &[&str],
-    transports: &str,
-) -> Result<(), Problem> {
-    for key in keys {
-        if let Some(location) = table.locations.get(format!("listener.{key}").as_str()) {
-            return Err(Problem::Conflict {
-                location: location.clone(),
-                text: format!(
-                    "`{}.{key}` in {location} says nothing here: it belongs to `transport` = {transports}",
-                    table.name
-                ),
-            });
-        }
-    }
-    Ok(())
+/// The problems of those `keys` that are given: they are for other `transports`.
+fn without(table: &ParsedTable<ListenerDraft>, keys: &[&str], transports: &str) -> Vec<Problem> {
+    let given = keys.iter().filter_map(|key| {
+        let location = table.locations.get(format!("listener.{key}").as_str())?;
+        Some((key, location))
+    });
+    let problem = |(key, location): (&&str, &Location)| Problem::Conflict {
+        location: location.clone(),
+        text: format!(
+            "`{}.{key}` in {location} says nothing here: it belongs to `transport` = {transports}",
+            table.name
+        ),
+    };
+    given.map(problem).collect()
 }

@@ -1,15 +1,15 @@
 //! Keys of a `[[listener]]`.
 
 use super::key::{Key, LARGEST_PACKET, SMALLEST_PACKET, key};
-use crate::settings::{ClientCertificates, ListenerLimits, Transport, UserFrom};
+use crate::settings::{ClientCertificates, Endpoint, ListenerLimits, Transport, UserFrom};
 use crate::value::time::{HOUR, MILLISECOND};
-use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The values of a `[[listener]]`, not yet checked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ListenerDraft {
-    pub bind: Option<SocketAddr>,
+    pub bind: Option<Endpoint>,
     pub transport: Transport,
     pub path: Option<PathBuf>,
     pub mode: Option<u32>,
@@ -18,8 +18,10 @@ pub(crate) struct ListenerDraft {
     pub client_ca: Option<PathBuf>,
     pub client_certificates: ClientCertificates,
     pub user_from: UserFrom,
-    pub ws_path: Option<String>,
+    pub tls_record_bytes: Option<u16>,
+    pub ws_path: Option<Vec<String>>,
     pub allowed_origins: Option<Vec<String>>,
+    pub ws_ping: Option<Duration>,
     pub proxy_protocol: bool,
     pub limits: ListenerLimits,
 }
@@ -34,8 +36,10 @@ pub(crate) static LISTENER: &[Key<ListenerDraft>] = &[
     key!("listener.client_ca" => client_ca?: path),
     key!("listener.client_certificates" => client_certificates: word),
     key!("listener.user_from_certificate" => user_from: word),
-    key!("listener.ws_path" => ws_path?: origin::url_path),
+    key!("listener.tls_record_bytes" => tls_record_bytes?: number, 512..=16_384),
+    key!("listener.ws_path" => ws_path?: url_paths),
     key!("listener.allowed_origins" => allowed_origins?: origin),
+    key!("listener.ws_ping" => ws_ping?: time, Duration::ZERO..=HOUR),
     key!("listener.proxy_protocol" => proxy_protocol: switch),
     key!("listener.connections" => limits.connections?: number, 1..=10_000_000),
     key!("listener.connect_rate" => limits.connect_rate?: number, 1..=1_000_000),

@@ -8,7 +8,7 @@ mod environment;
 mod file;
 mod flags;
 
-pub(crate) use environment::{LISTEN_VARIABLE, environment, file_variable};
+pub(crate) use environment::{LISTEN_VARIABLE, environment, file_variable, meaningless};
 pub(crate) use file::file;
 pub(crate) use flags::flags;
 

@@ -1,6 +1,6 @@
 //! Listeners.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +40,8 @@ impl Listener {
 pub enum Endpoint {
     /// Address and port. Port 0 is replaced by a free port.
     Address(SocketAddr),
+    /// This port of 127.0.0.1 and of ::1, where the machine has it. Port 0 is replaced by a free port.
+    Localhost(u16),
     /// A Unix stream socket.
     Socket {
         /// The socket file.
@@ -47,6 +49,21 @@ pub enum Endpoint {
         /// The file's permissions, as in `chmod`.
         mode: u32,
     },
+}
+
+impl Endpoint {
+    /// The IP addresses; none for a Unix socket.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Endpoint::Address(address) => vec![*address],
+            Endpoint::Localhost(port) => vec![
+                (Ipv4Addr::LOCALHOST, *port).into(),
+                (Ipv6Addr::LOCALHOST, *port).into(),
+            ],
+            Endpoint::Socket { .. } => Vec::new(),
+        }
+    }
 }
 
 /// The transport of MQTT.
@@ -78,6 +95,8 @@ pub struct Tls {
     pub client_certificates: ClientCertificates,
     /// The part of a verified client certificate that is the user's name.
     pub user_from: UserFrom,
+    /// The most bytes of data in one record to a client.
+    pub record_bytes: u16,
 }
 
 /// Whether clients are asked for a certificate.
@@ -109,11 +128,34 @@ pub enum UserFrom {
 /// The WebSocket settings of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocket {
-    /// The only path that is served.
-    pub path: String,
+    /// The paths that are served, at least one. [`ANY_PATH`](WebSocket::ANY_PATH) stands for all.
+    pub paths: Vec<String>,
     /// The origins whose web pages may connect. None: all. A client that sends no origin is not a
     /// web page and may connect.
     pub allowed_origins: Option<Vec<String>>,
+    /// The time between two pings of the server. 0: it sends none.
+    pub ping: Duration,
+}
+
+impl WebSocket {
+    /// The path that stands for all.
+    pub const ANY_PATH: &str = "*";
+
+    /// Whether a request for `path` is served.
+    #[must_use]
+    pub fn serves(&self, path: &str) -> bool {
+        let mut paths = self.paths.iter();
+        paths.any(|served| served == path || served == Self::ANY_PATH)
+    }
+
+    /// A path for the URL that clients use.
+    #[must_use]
+    pub fn shown_path(&self) -> &str {
+        match self.paths.first() {
+            Some(path) if path != Self::ANY_PATH => path,
+            _ => "/",
+        }
+    }
 }
 
 /// Limits of the clients of one listener, beside those of [`super::Limits`].

@@ -13,6 +13,7 @@
 
 pub(crate) mod address;
 pub(crate) mod filters;
+pub(crate) mod glob;
 pub(crate) mod level;
 pub(crate) mod mode;
 pub(crate) mod number;
@@ -22,6 +23,7 @@ pub(crate) mod pattern;
 pub(crate) mod size;
 pub(crate) mod switch;
 pub(crate) mod time;
+pub(crate) mod url_paths;
 pub(crate) mod user_patterns;
 pub(crate) mod users;
 pub(crate) mod word;

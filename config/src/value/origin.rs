@@ -1,4 +1,4 @@
-//! The origin of a web page, such as `https://example.org`, and the path of a URL.
+//! The origin of a web page, such as `https://example.org`.
 
 use super::{Hint, text};
 use config::ValueKind;
@@ -9,8 +9,25 @@ pub(crate) fn read(value: &ValueKind, (): ()) -> Result<Vec<String>, Hint> {
     let ValueKind::Array(items) = value else {
         return Err(wanted());
     };
-    let origins = items.iter().map(|item| text(&item.kind).and_then(origin));
-    origins.collect::<Option<_>>().ok_or_else(wanted)
+    let origin = |item: &config::Value| {
+        let given = text(&item.kind).ok_or_else(wanted)?;
+        origin(given).ok_or_else(|| match given.split_once("://") {
+            Some((scheme, rest)) if rest.contains('/') => {
+                let host = rest.split('/').next().unwrap_or_default();
+                format!(
+                    "an origin has no path and no slash at its end: write \"{scheme}://{host}\""
+                )
+            }
+            Some((_, rest)) if rest.contains('*') => {
+                "an origin has no wildcard: list each one, or leave the key out for all".to_owned()
+            }
+            None if !given.is_empty() => {
+                format!("an origin begins with its scheme: write \"https://{given}\"")
+            }
+            _ => wanted(),
+        })
+    };
+    items.iter().map(origin).collect()
 }
 
 /// Scheme, host and port without a path; or `null`, which a page without an origin sends.
@@ -31,23 +48,6 @@ fn origin(text: &str) -> Option<String> {
 
 pub(crate) fn show(origins: &Vec<String>) -> toml::Value {
     origins.clone().into()
-}
-
-/// The path of a URL.
-pub(crate) mod url_path {
-    use super::{Hint, ValueKind, text};
-
-    pub(crate) fn read(value: &ValueKind, (): ()) -> Result<String, Hint> {
-        let plain = |c: char| c.is_ascii_graphic() && !"?#".contains(c);
-        text(value)
-            .filter(|path| path.starts_with('/') && path.chars().all(plain))
-            .map(str::to_owned)
-            .ok_or_else(|| "give the path of a URL, such as `/mqtt`".to_owned())
-    }
-
-    pub(crate) fn show(path: &String) -> toml::Value {
-        path.clone().into()
-    }
 }
 
 #[cfg(test)]
@@ -75,18 +75,16 @@ mod tests {
     }
 
     #[test]
-    fn paths() {
-        for (text, good) in [
-            ("/", true),
-            ("/mqtt/a", true),
-            ("mqtt", false),
-            ("/a?b", false),
+    fn a_wrong_origin_is_told_what_is_wrong() {
+        for (wrong, part) in [
+            ("https://example.org/", "write \"https://example.org\""),
+            ("https://example.org/chat", "write \"https://example.org\""),
+            ("https://*.example.org", "no wildcard"),
+            ("example.org", "write \"https://example.org\""),
+            ("", "give a list of origins"),
         ] {
-            assert_eq!(
-                url_path::read(&ValueKind::from(text), ()).is_ok(),
-                good,
-                "{text}"
-            );
+            let told = read(&ValueKind::from(vec![wrong]), ());
+            assert!(told.is_err_and(|told| told.contains(part)), "{wrong}");
         }
     }
 }

@@ -27,6 +27,15 @@ fn no_file_names_a_package_registry() {
     none("package registries named", &found);
 }
 
+#[test]
+fn the_systemd_unit_waits_before_it_restarts() {
+    let page = files().into_iter().find(|f| f.path == "docs/operations.md");
+    let page = page.expect("the page with the unit").text;
+    let restarts = page.contains("Restart=on-failure\n    RestartSec=");
+    // Without a pause, systemd gives up after five starts within seconds.
+    assert!(restarts, "docs/operations.md has no RestartSec");
+}
+
 /// A decision record.
 struct Record {
     /// Within `docs/decisions`.

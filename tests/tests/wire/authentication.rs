@@ -3,7 +3,7 @@
 use roommq_tests::broker::Broker;
 use roommq_tests::program::{Program, roommq};
 use roommq_tests::wire::{
-    Client, Connect, Message, Packet, Properties, SCRAM, Scram, Version, auth, property,
+    BOTH, Client, Connect, Message, Packet, Properties, SCRAM, Scram, Version, auth, property,
 };
 
 const CONFIG: &str = "[auth]\nusers_file = \"@users@\"\n[limits]\nconnect_time = \"1s\"\n";
@@ -382,4 +382,46 @@ fn a_user_without_a_scram_verifier_logs_in_by_password_only() {
     let old = hashes.fold("[users]\n".to_owned(), |text, line| text + line + "\n");
     std::fs::write(&file, old).unwrap();
     refused_by_scram(&Broker::with(&config), "bob");
+}
+
+/// Many devices have fixed CONNECT flags.
+#[test]
+fn an_empty_user_name_and_password_count_as_none() {
+    let server = |anonymous: bool| {
+        let config = format!("[auth]\nanonymous = {anonymous}\nusers_file = '@users@'\n");
+        Broker::with_users(&config, &[("alice", "secret")])
+    };
+    let (open, closed) = (server(true), server(false));
+    let empty = |version, password: Option<&str>| Connect {
+        password: password.map(str::to_owned),
+        ..Connect::new(version, "device").user("", "")
+    };
+    for version in BOTH {
+        let codes = if version == Version::V5 {
+            (0x87, 0x86)
+        } else {
+            (5, 4)
+        };
+        let refused = |connect: Connect, server: &Broker, wanted| {
+            let answer = connect.attempt(server.address()).1;
+            assert!(
+                matches!(answer, Packet::ConnAck { code, .. } if code == wanted),
+                "{answer:?}"
+            );
+        };
+        for password in [Some(""), None] {
+            let mut device = empty(version, password).to(open.address());
+            device.subscribe("inbox/~device/#", 0);
+            device.publish(&Message::new("inbox/me/dm/~device", "anonymous"));
+            assert_eq!(device.message().text(), "anonymous");
+            refused(empty(version, password), &closed, codes.0);
+        }
+        // A password alone claims something, as does a name.
+        refused(empty(version, Some("x")), &open, codes.1);
+        refused(
+            Connect::new(version, "device").user("alice", ""),
+            &open,
+            codes.1,
+        );
+    }
 }

@@ -183,7 +183,7 @@ fn refusals_name_a_remedy_and_exit_with_an_error() {
         arguments.extend(as_eve);
         let refused = Program::run(&mut server.command(&arguments), "");
         assert_eq!(refused.code, Some(1), "{command}");
-        let told = "staff-1 is for its members; ask an owner to be put on it";
+        let told = "staff-1 is for its members; ask the server's operator to add you";
         assert!(
             refused.stderr.contains(told),
             "{command}: {}",

@@ -174,3 +174,28 @@ fn an_ipv6_listener_accepts_and_displays_its_address() {
         assert!(line.contains("peer=127.0.0.1:"), "{line}");
     }
 }
+
+#[test]
+fn localhost_is_both_loopback_addresses_on_one_port() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return; // a machine without IPv6
+    }
+    let server = Broker::listening("[[listener]]\nbind = 'localhost:0'\nconnections = 2\n", &[]);
+    let (four, six) = (server.place(0), server.place(1));
+    assert_eq!(four.ip().to_string(), "127.0.0.1");
+    assert_eq!(
+        (six.ip().to_string().as_str(), six.port()),
+        ("::1", four.port())
+    );
+    let mut one = Connect::v5("a").to(four);
+    let mut other = Connect::v5("b").to(six);
+    one.subscribe("t", 0);
+    other.publish(&Message::new("t", "both"));
+    assert_eq!(one.message().text(), "both");
+    // They are one listener: its limit holds for both together.
+    let third = Connect::v5("c").attempt(six).1;
+    assert!(
+        matches!(third, Packet::ConnAck { code: 0x89, .. }),
+        "{third:?}"
+    );
+}

@@ -15,6 +15,7 @@ mod keep_alive;
 mod limits;
 mod listeners;
 mod offline_memory;
+mod log_output;
 mod offline_sessions;
 mod order;
 mod outbound;

@@ -48,7 +48,7 @@ fn a_refused_join_is_reported_in_both_versions() {
     assert_eq!(codes, [0x87]);
     assert_eq!(
         properties.reason(),
-        "staff-1 is for its members; ask an owner to be put on it"
+        "staff-1 is for its members; ask the server's operator to add you"
     );
     let mut eve = user(&server, Version::V311, "eve");
     eve.subscribe("inbox/me/#", 0);

@@ -109,6 +109,42 @@ fn sigint_shuts_down_in_order() {
     assert_eq!(server.finish().code, Some(0));
 }
 
+/// GNU `timeout` signals its child, and then the group of both.
+#[test]
+fn a_second_sigterm_within_a_second_does_not_end_the_shutdown() {
+    let server = Broker::start();
+    let mut slow = Connect::v5("slow").to(server.address());
+    slow.subscribe("rooms/lobby/t", 1);
+    let mut sender = Connect::v5("s").to(server.address());
+    for _ in 0..900 {
+        sender.publish(&Message::new("rooms/lobby/t", vec![7; 4_000]).qos(1));
+    }
+    server.terminate();
+    assert_eq!(sender.closed(), Some(0x8B), "the first one is handled");
+    server.terminate();
+    server.interrupt();
+    for _ in 0..900 {
+        assert_eq!(slow.message().payload.len(), 4_000);
+    }
+    assert_eq!(slow.closed(), Some(0x8B));
+    let finished = server.finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+}
+
+#[test]
+fn sigusr1_and_sigusr2_do_not_end_the_server() {
+    let server = Broker::start();
+    for (signal, name) in [
+        (rustix::process::Signal::USR1, "SIGUSR1"),
+        (rustix::process::Signal::USR2, "SIGUSR2"),
+        (rustix::process::Signal::XFSZ, "SIGXFSZ"),
+    ] {
+        server.signal(signal);
+        server.log().line_with(name);
+    }
+    Connect::v5("a").to(server.address());
+}
+
 #[test]
 fn a_second_server_on_the_same_port_reports_the_conflict() {
     let server = Broker::start();

@@ -4,6 +4,9 @@ use roommq_tests::broker::Broker;
 use roommq_tests::tls::{self, Authority, Identity};
 use roommq_tests::wire::{Client, Connect, Message, Packet, Version};
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 
 const TLS: &str = "[[listener]]\nbind = '127.0.0.1:0'\ntransport = 'tls'\n\
@@ -69,6 +72,44 @@ fn sighup_reloads_files_and_a_broken_one_changes_nothing() {
     before.ping();
 }
 
+/// `openssl x509 -req` makes such certificates where it is given no extensions.
+#[test]
+fn a_server_certificate_of_x509_version_1_is_served_and_a_clients_is_named_in_the_log() {
+    let ca = include_str!("v1/ca.pem");
+    let own = |key| {
+        [
+            ("server.pem", include_str!("v1/server.pem")),
+            ("server.key", key),
+            ("ca.pem", ca),
+        ]
+    };
+    let key = include_str!("v1/server.key");
+    let asking = "client_ca = 'ca.pem'\nclient_certificates = 'optional'\n";
+    let server = Broker::listening(&format!("{TLS}{asking}"), &own(key));
+    // The server leaves it to clients what to think of its certificate.
+    Connect::v5("c")
+        .over(tls::to(server.address(), &tls::trusting(None)))
+        .ping();
+    let client = Identity {
+        certificate: include_str!("v1/client.pem").to_owned(),
+        key: include_str!("v1/client.key").to_owned(),
+    };
+    let mut refused = tls::to(server.address(), &tls::trusting(Some(&client)));
+    let _ = refused.write_all(&Connect::v5("c").bytes());
+    assert!(refused.read_exact(&mut [0; 4]).is_err());
+    let line = server.log().line_with("handshake failed");
+    assert!(
+        line.contains("X.509 v1") && line.contains("-extfile"),
+        "{line}"
+    );
+    // A key of another certificate is refused for version 1 as well.
+    let other = std::panic::catch_unwind(|| {
+        Broker::listening(TLS, &own(include_str!("v1/client.key")));
+    });
+    let told = other.unwrap_err().downcast::<String>().unwrap();
+    assert!(told.contains("do not belong together"), "{told}");
+}
+
 #[test]
 fn changed_files_are_reloaded() {
     let (old, new) = (Authority::new(), Authority::new());
@@ -103,6 +144,51 @@ fn a_tls_session_is_resumed() {
         kinds,
         [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]
     );
+}
+
+/// Passes bytes on, and reports the length of each TLS record to the client.
+fn relay(server: SocketAddr) -> (SocketAddr, mpsc::Receiver<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, lengths) = mpsc::sync_channel(10_000);
+    thread::spawn(move || {
+        let mut client = listener.accept().unwrap().0;
+        let mut from = tls::tcp(server);
+        let (mut to, mut back) = (from.try_clone().unwrap(), client.try_clone().unwrap());
+        thread::spawn(move || std::io::copy(&mut back, &mut to));
+        loop {
+            let mut head = [0; 5];
+            if from.read_exact(&mut head).is_err() {
+                return;
+            }
+            let length = usize::from(u16::from_be_bytes([head[3], head[4]]));
+            let mut body = vec![0; length];
+            from.read_exact(&mut body).unwrap();
+            client.write_all(&[&head[..], &body].concat()).unwrap();
+            sender.send(length).unwrap();
+        }
+    });
+    (address, lengths)
+}
+
+#[test]
+fn tls_records_to_clients_are_as_small_as_set() {
+    let authority = Authority::new();
+    // The cipher adds a type and a tag to the data.
+    let overhead = 17;
+    for (set, least, most) in [("", 16_000, 16_384), ("tls_record_bytes = 512\n", 500, 512)] {
+        let server = server(&authority, set);
+        let (address, lengths) = relay(server.address());
+        let mut client = Connect::v5("c").over(tls::to(address, &authority.trusted_by(None)));
+        client.subscribe("a", 0);
+        client.publish(&Message::new("a", vec![b'x'; 100_000]));
+        assert_eq!(client.message().payload.len(), 100_000);
+        let longest = lengths.try_iter().max().unwrap();
+        assert!(
+            (least..=most + overhead).contains(&longest),
+            "{longest} of {most}"
+        );
+    }
 }
 
 const USERS: &str = "client_ca = 'ca.pem'\nclient_certificates = 'required'\n\

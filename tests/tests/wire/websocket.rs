@@ -219,6 +219,41 @@ fn a_ping_is_answered_and_does_not_reset_keep_alive() {
 }
 
 #[test]
+fn the_server_pings_an_idle_websocket() {
+    let server = Broker::listening(&format!("{WS}ws_ping = '50ms'\n"), &[]);
+    let mut client = Connect::v5("c").over(Box::new(open(&server)));
+    client.ping();
+    let mut socket = open(&server);
+    socket.write_all(&Connect::v311("d").bytes()).unwrap();
+    socket.read_exact(&mut [0; 4]).unwrap();
+    for _ in 0..5 {
+        assert_eq!(socket.frame().unwrap(), Some(Frame::whole(9, b"")));
+    }
+    // Packets go on between the pings, and a pong is no packet.
+    socket.send_raw(&Frame::whole(10, b"").bytes());
+    for _ in 0..20 {
+        socket.write_all(&[0xC0, 0]).unwrap();
+        let mut answer = [0; 2];
+        socket.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [0xD0, 0]);
+    }
+    client.ping();
+    let shown = |config: &str| {
+        let mut command = roommq_tests::program::roommq();
+        command
+            .args(["config", "check"])
+            .arg(server.file("check.toml", config));
+        roommq_tests::program::Program::run(&mut command, "").code
+    };
+    assert_eq!(shown(&format!("{WS}ws_ping = '0s'\n")), Some(0));
+    assert_eq!(
+        shown("[[listener]]\nbind = '1'\nws_ping = '1s'\n"),
+        Some(1),
+        "no WebSocket"
+    );
+}
+
+#[test]
 fn a_close_frame_is_answered_and_then_the_server_closes() {
     let server = server();
     let mut socket = open(&server);
@@ -288,6 +323,54 @@ fn another_path_can_be_set_and_bytes_behind_the_request_are_read() {
         let n = socket.read(&mut chunk).unwrap();
         assert!(n > 0, "{all:?}");
         all.extend(&chunk[..n]);
+    }
+}
+
+#[test]
+fn several_paths_or_all_can_be_served() {
+    let server = |paths: &str| Broker::listening(&format!("{WS}ws_path = {paths}\n"), &[]);
+    let mqtt = "Sec-WebSocket-Protocol: mqtt\r\n";
+    let status = |server: &Broker, path: &str| {
+        let (answer, _) = upgrade(&mut tls::tcp(server.address()), path, mqtt);
+        answer[9..12].to_owned()
+    };
+    let two = server("['/mqtt', '/ws']");
+    assert_eq!(
+        ["/mqtt", "/ws", "/"].map(|path| status(&two, path)),
+        ["101", "101", "404"]
+    );
+    let all = server("'*'");
+    assert_eq!(
+        ["/mqtt", "/", "/a/b?c"].map(|path| status(&all, path)),
+        ["101"; 3]
+    );
+    // Cookies and tokens of a site may make the headers large.
+    let large = format!("{mqtt}Cookie: {}\r\n", "x".repeat(15_000));
+    let (answer, _) = upgrade(&mut tls::tcp(all.address()), "/", &large);
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+}
+
+#[test]
+fn log_lines_of_refused_upgrades_name_what_was_asked_for() {
+    let origins = "allowed_origins = ['https://a.example']\n";
+    let server = Broker::listening(&format!("{WS}{origins}"), &[]);
+    for (path, more, part) in [
+        ("/chat", "", "the path was \"/chat"),
+        (
+            "/mqtt",
+            "Origin: https://b.example\r\n",
+            "the origin was \"https://b.example\"",
+        ),
+        (
+            "/mqtt",
+            "Sec-WebSocket-Protocol: wamp\r\n",
+            "the subprotocol was \"wamp\"",
+        ),
+    ] {
+        upgrade(&mut tls::tcp(server.address()), path, more);
+        server
+            .log()
+            .line(|line| line.contains("handshake failed") && line.contains(part));
     }
 }
 

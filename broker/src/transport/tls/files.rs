@@ -1,5 +1,6 @@
 //! The files of a listener's TLS, read into a configuration for rustls.
 
+use super::key_fault::key_fault;
 use roommq_config::ClientCertificates;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,16 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use tokio_rustls::rustls::{Error, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio_rustls::rustls::{
+    CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig,
+};
 
 /// The reason that a listener's files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read, or holds something else.
-    #[error("{}: {error}; give a PEM file with {wanted}", path.display())]
+    #[error("{}: {error}; {}", path.display(), cure(error, wanted))]
     File {
         /// The file.
         path: PathBuf,
@@ -24,6 +28,14 @@ pub enum TlsError {
         wanted: &'static str,
         /// The error of the system or of the parser.
         error: String,
+    },
+    /// The private key is encrypted, or on a curve that is not supported.
+    #[error("{}: {fault}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The text.
+        fault: String,
     },
     /// Certificate and key do not belong together, or are of an unsupported kind.
     #[error("{} with {}: {}", certificate.display(), key.display(), of_pair(error))]
@@ -46,6 +58,24 @@ pub enum TlsError {
     /// Any other error of rustls, such as a system without random numbers.
     #[error("TLS: {0}")]
     Library(#[from] Error),
+}
+
+fn cure(error: &str, wanted: &str) -> String {
+    if error.starts_with("Permission denied") {
+        "let the user that runs roommq read it".to_owned()
+    } else {
+        format!("give a PEM file with {wanted}")
+    }
+}
+
+/// Whoever reads the key can pretend to be the server. A group may read it, as on Debian.
+fn warn_if_readable_by_others(key: &Path) {
+    if std::fs::metadata(key).is_ok_and(|file| file.mode() & 0o004 != 0) {
+        let path = key.display();
+        tracing::warn!(
+            "every user of this machine may read the private key {path}: chmod o-rwx {path}"
+        );
+    }
 }
 
 fn of_pair(error: &Error) -> String {
@@ -78,25 +108,51 @@ pub(super) fn server_config(files: &roommq_config::Tls) -> Result<ServerConfig, 
     let builder = builder.with_safe_default_protocol_versions()?;
     let builder = match &files.client_ca {
         Some(path) if files.client_certificates != ClientCertificates::Off => {
-            let verifier = client_verifier(path, files.client_certificates, provider)?;
+            let verifier = client_verifier(path, files.client_certificates, provider.clone())?;
             builder.with_client_cert_verifier(verifier)
         }
         _ => builder.with_no_client_auth(),
     };
     let wanted = "the server's certificate and what leads to its root";
     let chain = certificates(&files.certificate, wanted)?;
+    if let Some(fault) = key_fault(&files.key) {
+        let path = files.key.clone();
+        return Err(TlsError::Key { path, fault });
+    }
+    warn_if_readable_by_others(&files.key);
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| unusable(&files.key, "private key", "a private key", &error))?;
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(|error| TlsError::Pair {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-            error,
-        })?;
+    let pair = pair(chain, key, &provider).map_err(|error| TlsError::Pair {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        error,
+    })?;
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+    // A few bytes below the limit: rustls counts the record's header too.
+    config.max_fragment_size = Some(files.record_bytes.into());
     // Clients hold the tickets for session resumption, so the server needs no memory for them.
     config.ticketer = ring::Ticketer::new()?;
     Ok(config)
+}
+
+/// Certificate and key, if they belong together.
+///
+/// rustls would compare them too, but it refuses X.509 v1, which `openssl x509 -req` makes without
+/// extensions. Whether the server's certificate is good enough is for clients to judge.
+fn pair(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, Error> {
+    let key = provider.key_provider.load_private_key(key)?;
+    let certificate = chain.first().ok_or(Error::NoCertificatesPresented)?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+    let public = key.public_key();
+    if public.is_some_and(|key| key.as_ref() != certificate.public_key().raw) {
+        return Err(InconsistentKeys::KeyMismatch.into());
+    }
+    Ok(CertifiedKey::new(chain, key))
 }
 
 fn client_verifier(

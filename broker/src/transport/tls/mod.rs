@@ -3,9 +3,11 @@
 
 mod certificate_user;
 mod files;
+mod key_fault;
 
 pub(crate) use certificate_user::CertificateUserError;
 pub use files::TlsError;
+pub use key_fault::key_fault;
 
 use super::link::FramedStream;
 use certificate_user::certificate_user;
@@ -92,7 +94,16 @@ impl Tls {
     /// Performs the handshake. If it fails, rustls sends the peer an alert.
     pub(crate) async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let config = self.current.read().clone();
-        TlsAcceptor::from(config).accept(socket).await
+        let accepted = TlsAcceptor::from(config).accept(socket).await;
+        accepted.map_err(|error| {
+            if version_1(&error) {
+                let cure = "the client's certificate is X.509 v1; issue it with extensions, such as by `openssl x509 -req` \
+                            with `-extfile` and a file that says `extendedKeyUsage = clientAuth`";
+                io::Error::new(error.kind(), cure)
+            } else {
+                error
+            }
+        })
     }
 
     /// The user that the client's verified certificate names. None if the client sent no certificate, or if the listener
@@ -109,6 +120,11 @@ impl Tls {
             _ => Ok(None),
         }
     }
+}
+
+/// Whether the handshake failed because the peer's certificate is X.509 v1. rustls has no variant for it.
+fn version_1(error: &io::Error) -> bool {
+    error.to_string().contains("UnsupportedCertVersion")
 }
 
 /// Reloads the files that change, and never returns. `all` are the listeners with TLS.
@@ -150,6 +166,7 @@ mod tests {
             client_ca: None,
             client_certificates: ClientCertificates::Off,
             user_from: UserFrom::Nothing,
+            record_bytes: 16_384,
         }
     }
 
