@@ -260,6 +260,7 @@ pub(super) async fn open(
     }
     let connack = Reply::ConnAck(Box::new(negotiated.connack));
     let keeps = client.keeps;
+    client.outbox.set_bridge(connect.bridge);
     client.outbox.queue(|out| out.set_resumable(keeps));
     client.outbox.connect(
         Some(connecting.outlet),

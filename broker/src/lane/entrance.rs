@@ -74,7 +74,7 @@ pub(super) fn next_frames(
     };
     let mut bytes = 0;
     for waiting in lane.waiting(session, after).take(WAITING_MESSAGES) {
-        let frame = waiting_frame(&waiting, outbox.version());
+        let frame = waiting_frame(&waiting, (outbox.version(), outbox.shows_retain()));
         bytes += frame.len();
         let tag = Tag::own(number, waiting.number);
         let since = waiting.message.at;

@@ -81,12 +81,12 @@ impl<'a> Frames<'a> {
         &mut self,
         target: &Target,
         forms: &Forms,
-        version: Version,
+        (version, shows_retain): (Version, bool),
     ) -> &Frame {
         let (identifiers, mount) = forms.get(target.form);
         let wish = Wish {
             qos: target.qos,
-            retain: target.retain && version == Version::V5,
+            retain: target.retain && shows_retain,
             identifiers,
             mount,
         };
@@ -209,7 +209,10 @@ pub(super) fn retained_frame(
 }
 
 /// A message that waits for a session in its lane.
-pub(super) fn waiting_frame(waiting: &WaitingMessage<'_>, version: Version) -> Frame {
+pub(super) fn waiting_frame(
+    waiting: &WaitingMessage<'_>,
+    (version, shows_retain): (Version, bool),
+) -> Frame {
     let message = waiting.message;
     let properties = message.properties.as_deref();
     let user_properties: Vec<UserProperty<'_>> = properties
@@ -221,7 +224,7 @@ pub(super) fn waiting_frame(waiting: &WaitingMessage<'_>, version: Version) -> F
         topic: &shown_topic(&message.topic, waiting.mount),
         payload: &message.payload,
         qos: waiting.qos,
-        retain: waiting.retain && version == Version::V5,
+        retain: waiting.retain && shows_retain,
         dup: false,
         payload_format_indicator: properties.and_then(|p| p.payload_format_indicator),
         message_expiry: properties.and_then(|p| p.message_expiry),

@@ -183,7 +183,11 @@ impl Performer<'_> {
             let Some(outbox) = self.links.get(target.slot) else {
                 continue;
             };
-            let frame = frames.for_target(target, &self.outcome.forms, outbox.version());
+            let frame = frames.for_target(
+                target,
+                &self.outcome.forms,
+                (outbox.version(), outbox.shows_retain()),
+            );
             let kept = message.number.filter(|_| target.kept);
             let deliver = |out: &mut Outbound| match kept {
                 None => {

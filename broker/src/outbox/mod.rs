@@ -57,6 +57,8 @@ const PIECES: usize = 64;
 /// ```
 #[derive(Debug)]
 pub(crate) struct Outbox {
+    /// The client is a bridge.
+    bridge: AtomicBool,
     /// Whether to encode for 5.0: the connection's version, and 5.0 while offline.
     v5: AtomicBool,
     /// Whether the session has a connection. Readable without the lock.
@@ -146,6 +148,17 @@ pub(crate) struct Condition {
 }
 
 impl Outbox {
+    /// Whether the client sees the RETAIN flag as published where its subscription asks for it. 3.1.1 has no such option:
+    /// one that was made by 5.0 counts only for 5.0 [3.1.1 MQTT-3.3.1-9], but that of a bridge counts.
+    pub(crate) fn shows_retain(&self) -> bool {
+        self.v5.load(Ordering::Relaxed) || self.bridge.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the client of the next connection is a bridge.
+    pub(crate) fn set_bridge(&self, bridge: bool) {
+        self.bridge.store(bridge, Ordering::Relaxed);
+    }
+
     /// The version to encode frames for: the connection's, and 5.0 while offline since it holds all
     /// properties. A frame of the other version is translated when it is sent.
     pub(crate) fn version(&self) -> Version {
