@@ -60,5 +60,5 @@ use roommq_mqtt::session;
 
 pub use lane::QUIET_TARGETS;
 pub use listener::{BindError, check_listeners};
-pub use server::{Options, Server, StartError};
+pub use server::{NewTls, Options, Server, StartError};
 pub use transport::{ListenAddress, TlsError, key_fault};

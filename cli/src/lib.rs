@@ -18,6 +18,7 @@ mod options;
 mod passwd;
 mod peek;
 mod refusal;
+mod reloading;
 mod room_view;
 mod rooms;
 mod send;

@@ -70,6 +70,8 @@ pub(super) struct Client {
 
 /// A permit, and the topic and retain flag that it is for.
 pub(super) struct CachedPermit {
+    /// That of the policy's rules.
+    pub version: u64,
     pub topic: TopicName,
     pub retain: bool,
     pub permit: PublishPermit,

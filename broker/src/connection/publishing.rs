@@ -36,7 +36,10 @@ pub(super) fn publish(client: &mut Client, mut inbound: Inbound) {
 
 /// The policy's answer, cached for the topic of the last PUBLISH.
 fn permit(client: &mut Client, inbound: &Inbound) -> Result<PublishPermit, Refusal> {
+    let policy = &client.node.policy;
+    let version = policy.version();
     if let Some(cached) = &client.permit
+        && cached.version == version
         && cached.topic == inbound.topic
         && cached.retain == inbound.retain
     {
@@ -44,9 +47,9 @@ fn permit(client: &mut Client, inbound: &Inbound) -> Result<PublishPermit, Refus
     }
     // A copy: the topic is a slice that would hold all bytes of its read in memory.
     let topic = inbound.topic.detached();
-    let policy = &client.node.policy;
     let permit = policy.publish(&client.who, &topic, inbound.retain)?;
     let next = CachedPermit {
+        version,
         topic,
         retain: inbound.retain,
         permit: permit.clone(),

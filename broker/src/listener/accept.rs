@@ -118,7 +118,11 @@ impl RejectionLog {
             );
         }
         if let Some(refused) = self.too_many.take(now) {
-            tracing::warn!(listener = self.context.address(), refused, "too many connections are open");
+            tracing::warn!(
+                listener = self.context.address(),
+                refused,
+                "too many connections are open"
+            );
         }
         let due = [self.too_fast.due(), self.too_many.due()];
         due.into_iter().flatten().min()

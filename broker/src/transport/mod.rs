@@ -15,5 +15,5 @@ mod websocket;
 pub(crate) use layers::{EstablishedTransport, ListenerContext, Socket, TransportLayers};
 pub(crate) use link::{CLOSE_TIME, Link};
 pub use listen_address::ListenAddress;
-pub(crate) use tls::{CertificateUserError, Tls, watch_tls_files};
+pub(crate) use tls::{CertificateUserError, Tls, log_failure, watch_tls_files};
 pub use tls::{TlsError, key_fault};
