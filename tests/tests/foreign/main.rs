@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code
 
+mod clock;
 mod mosquitto;
 mod mosquitto_bridges;
 mod mosquitto_sessions;
