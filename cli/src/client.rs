@@ -127,7 +127,7 @@ impl MqttClient {
         })
     }
 
-    /// The number of PUBLISHes that the server has acknowledged with 0x10: they reached nobody.
+    /// How many messages the server has acknowledged with 0x10: they reached nobody.
     pub(crate) fn unmatched(&self) -> usize {
         self.unmatched
     }

@@ -95,7 +95,7 @@ fn colors() -> bool {
     )
 }
 
-/// NO_COLOR counts if it is not empty.
+/// `NO_COLOR` counts if it is not empty.
 fn has_colors(terminal: bool, no_color: &OsStr, term: &OsStr) -> bool {
     terminal && no_color.is_empty() && term != "dumb"
 }

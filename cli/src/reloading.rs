@@ -78,8 +78,8 @@ impl Reloader {
         let users_digest = users_digest(&new);
         let filter = filter(&new.settings.log.level)?;
         let tls = server.read_tls()?;
-        let changes = self.loaded.changes(&new);
-        let mut changed: Vec<String> = changes.live.into_iter().collect();
+        let difference = self.loaded.changes(&new);
+        let mut changed: Vec<String> = difference.live.into_iter().collect();
         if users_digest != self.users {
             changed.push("users".to_owned());
         }
@@ -94,7 +94,7 @@ impl Reloader {
             tracing::error!(%error, "a part of the server has stopped before, and does not follow the new settings");
         }
         log.set_filter(filter);
-        let fixed = changes.fixed.into_iter().collect();
+        let fixed = difference.fixed.into_iter().collect();
         Ok((changed, fixed))
     }
 }

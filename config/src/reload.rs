@@ -28,12 +28,12 @@ impl Loaded {
         };
         for (key, _) in pairs(self).symmetric_difference(&pairs(new)) {
             let name = list_or_key(key);
-            let changed = if is_live(name) {
+            let set = if is_live(name) {
                 &mut changes.live
             } else {
                 &mut changes.fixed
             };
-            changed.insert(name.to_owned());
+            set.insert(name.to_owned());
         }
         changes
     }

@@ -41,8 +41,6 @@ pub(super) struct Client {
     pub peer: Peer,
     /// The protocol state: QoS handshakes, packet ids, topic aliases, the will.
     pub session: Session,
-    /// The client is a bridge: its subscriptions are "no local" and "retain as published".
-    pub bridge: bool,
     /// Whether the session may outlive this connection.
     pub keeps: bool,
     /// Packets to the client. It belongs to the session, not to this connection.

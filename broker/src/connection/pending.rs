@@ -174,13 +174,13 @@ impl Pending {
         // Packet ids of messages that reached nobody. Both have the order of the packets.
         let (mut unmatched, mut marked) = (Vec::new(), 0);
         let any_batch = acks.iter().any(|ack| ack.batch.is_some());
-        let send = |acks: &[PendingAck]| {
+        let reply = |acks: &[PendingAck]| {
             if !acks.is_empty() {
                 outbox.queue(|out| acks.iter().for_each(|ack| out.reply(&ack.reply)));
             }
         };
         // Read once: each message may be a batch of its own.
-        let mut now = times();
+        let mut now = None;
         let mut next = 0;
         while let Some(&PendingMessage { lane, batch, .. }) = messages.get(next) {
             let first = sent;
@@ -196,7 +196,8 @@ impl Pending {
                 let id = ids.next().flatten();
                 unmatched.extend(id.filter(|_| !matched));
             };
-            let done = entrance.append_in_place(lane, now, entries, || send(due), applied);
+            let at = *now.get_or_insert_with(times);
+            let done = entrance.append_in_place(lane, at, entries, || reply(due), applied);
             if let Some(done) = done {
                 done?;
                 next = end;
@@ -215,10 +216,10 @@ impl Pending {
             messages.retain(|m| !goes(m));
             messages.shrink_to_fit();
             next = 0;
-            entrance.append_to_log(lane, encoded, || send(due)).await?;
-            now = times();
+            entrance.append_to_log(lane, encoded, || reply(due)).await?;
+            now = None;
         }
-        send(&acks[sent..]);
+        reply(&acks[sent..]);
         acks.clear();
         acks.shrink_to(ACKS_CAPACITY);
         self.acks = acks;

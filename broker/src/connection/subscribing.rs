@@ -39,7 +39,7 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
                 codes.push(ReasonCode::Success);
                 names.push((position, name));
                 // 3.1.1 has no options for this. Without them a bridge sends back what it receives.
-                let bridge = client.bridge && grant.filter.share_group().is_none();
+                let bridge = client.outbox.is_bridge() && grant.filter.share_group().is_none();
                 let options = SubscribeOptions {
                     no_local: options.no_local || bridge,
                     retain_as_published: options.retain_as_published || bridge,

@@ -99,7 +99,7 @@ pub fn check_listeners(listeners: &[Listener]) -> Vec<BindError> {
     problems
 }
 
-/// Whether the listener does without `address`: `localhost` needs no ::1 on a machine without IPv6.
+/// Whether the listener does without `address`: `localhost` needs no `::1` on a machine without IPv6.
 fn may_lack(at: &Endpoint, address: SocketAddr, error: &io::Error) -> bool {
     // EAFNOSUPPORT has no stable kind.
     let lacks = error.kind() == io::ErrorKind::AddrNotAvailable

@@ -151,7 +151,12 @@ impl Outbox {
     /// Whether the client sees the RETAIN flag as published where its subscription asks for it. 3.1.1 has no such option:
     /// one that was made by 5.0 counts only for 5.0 [3.1.1 MQTT-3.3.1-9], but that of a bridge counts.
     pub(crate) fn shows_retain(&self) -> bool {
-        self.v5.load(Ordering::Relaxed) || self.bridge.load(Ordering::Relaxed)
+        self.v5.load(Ordering::Relaxed) || self.is_bridge()
+    }
+
+    /// Whether the client is a bridge: its subscriptions are "no local" and "retain as published".
+    pub(crate) fn is_bridge(&self) -> bool {
+        self.bridge.load(Ordering::Relaxed)
     }
 
     /// Says whether the client of the next connection is a bridge.

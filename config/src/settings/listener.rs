@@ -40,7 +40,7 @@ impl Listener {
 pub enum Endpoint {
     /// Address and port. Port 0 is replaced by a free port.
     Address(SocketAddr),
-    /// This port of 127.0.0.1 and of ::1, where the machine has it. Port 0 is replaced by a free port.
+    /// This port of 127.0.0.1 and of `::1`, where the machine has it. Port 0 is replaced by a free port.
     Localhost(u16),
     /// A Unix stream socket.
     Socket {

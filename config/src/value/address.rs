@@ -1,4 +1,4 @@
-//! Addresses to listen on: `HOST:PORT`, or a port alone, which means 127.0.0.1. `localhost` is 127.0.0.1 and ::1.
+//! Addresses to listen on: `HOST:PORT`, or a port alone, which means 127.0.0.1. `localhost` is 127.0.0.1 and `::1`.
 
 use super::{Hint, text, whole};
 use crate::settings::Endpoint;

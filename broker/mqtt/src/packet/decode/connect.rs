@@ -7,9 +7,6 @@ use super::reader::{Reader, without_controls};
 use crate::packet::{Connect, PublishProperties, QoS, TopicName, UserProperties, Version, Will};
 use bytestring::ByteString;
 
-/// The bit of the protocol level by which mosquitto's bridges announce themselves, in 3.1 and 3.1.1.
-const BRIDGE: u8 = 0x80;
-
 const RESERVED: u8 = 0b1;
 const CLEAN: u8 = 0b10;
 const WILL: u8 = 0b100;
@@ -35,8 +32,8 @@ fn level(reader: &mut Reader) -> Result<(Level, bool), Fault> {
         (b"MQIsdp", 3) => Ok((Level::V31, false)),
         (b"MQTT", 4) => Ok((Level::V311, false)),
         (b"MQTT", 5) => Ok((Level::V5, false)),
-        (b"MQIsdp", level) if level == 3 | BRIDGE => Ok((Level::V31, true)),
-        (b"MQTT", level) if level == 4 | BRIDGE => Ok((Level::V311, true)),
+        (b"MQIsdp", level) if level == 3 | Connect::BRIDGE => Ok((Level::V31, true)),
+        (b"MQTT", level) if level == 4 | Connect::BRIDGE => Ok((Level::V311, true)),
         (b"MQIsdp" | b"MQTT", level) => Err(Fault::UnknownLevel(level)),
         _ => Err(Fault::NotMqtt),
     }
@@ -75,8 +72,7 @@ fn fields(level: Level, bridge: bool, mut reader: Reader) -> Result<Connect, Fau
         topic_alias_maximum: 0,
         request_response_information: false,
         request_problem_information: true,
-        level: level.number(),
-        bridge,
+        level: level.number() | if bridge { Connect::BRIDGE } else { 0 },
         authentication_method: None,
         authentication_data: None,
         user_properties: UserProperties::new(),

@@ -218,7 +218,7 @@ fn the_level_of_a_bridge_has_a_bit_of_its_own() {
             let mut bytes = packet.to_vec();
             bytes[at] |= bits;
             match Decoder::new(MOST).decode(&mut bytes.into()) {
-                Ok(Some(crate::packet::Packet::Connect(connect))) => Some(connect.bridge),
+                Ok(Some(crate::packet::Packet::Connect(connect))) => Some(connect.is_bridge()),
                 _ => None,
             }
         };

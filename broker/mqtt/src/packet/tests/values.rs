@@ -21,7 +21,6 @@ pub fn connect_fields(version: Version) -> Connect {
         topic_alias_maximum: 0,
         request_response_information: false,
         request_problem_information: true,
-        bridge: false,
         level: if version == V3 { 4 } else { 5 },
         authentication_method: None,
         authentication_data: None,
