@@ -28,6 +28,7 @@ mod signals;
 mod table;
 mod tls;
 mod typed;
+mod users_file;
 mod who;
 
 pub use args::Cli;

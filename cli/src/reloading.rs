@@ -3,7 +3,7 @@
 //! All or nothing: everything is read and checked first. A problem leaves the server as it was.
 
 use crate::logging::{Log, filter};
-use crate::serve::load_users;
+use crate::users_file::load_users;
 use roommq_bridge::Bridge;
 use roommq_broker::Server;
 use roommq_config::{Loaded, Sources, load};
@@ -108,7 +108,7 @@ fn users_digest(loaded: &Loaded) -> Option<u64> {
 }
 
 /// Shows whether a file has changed: its time, length and inode.
-type FileStamp = (SystemTime, u64, u64);
+type WatchedStamp = (SystemTime, u64, u64);
 
 /// Watches the settings file and the users file. The files of TLS are watched by the server.
 #[derive(Debug)]
@@ -116,9 +116,9 @@ pub(crate) struct FileWatch {
     config: Option<PathBuf>,
     users_file: Option<PathBuf>,
     /// When the files were read.
-    read: [Option<FileStamp>; 2],
+    read: [Option<WatchedStamp>; 2],
     /// At the last look.
-    seen: [Option<FileStamp>; 2],
+    seen: [Option<WatchedStamp>; 2],
 }
 
 impl FileWatch {
@@ -133,7 +133,7 @@ impl FileWatch {
         watch
     }
 
-    fn stamps(&self) -> [Option<FileStamp>; 2] {
+    fn stamps(&self) -> [Option<WatchedStamp>; 2] {
         let stamp = |path: &Path| {
             let file = std::fs::metadata(path).ok()?;
             Some((file.modified().ok()?, file.len(), file.ino()))

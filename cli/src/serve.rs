@@ -5,11 +5,12 @@ use crate::logging::{self, Log};
 use crate::options::SettingsArgs;
 use crate::reloading::{FileWatch, Reloader};
 use crate::signals::{SignalAction, Signals};
+use crate::users_file::load_users;
 use anyhow::{Context, anyhow, bail};
-use roommq_bridge::{Bridge, Users, UsersError};
+use roommq_bridge::Bridge;
 use roommq_broker::policy::Policy;
 use roommq_broker::{ListenAddress, Options, Server, StartError};
-use roommq_config::{Loaded, Settings, Sources, UserFrom};
+use roommq_config::{Loaded, Settings, Sources};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::io::Write;
@@ -47,25 +48,6 @@ fn start_with(settings: &Settings) -> anyhow::Result<(Server, Arc<Bridge>)> {
         error => error.into(),
     })?;
     Ok((server, bridge))
-}
-
-/// The users of the settings. Logs a warning if nobody could connect.
-pub(crate) fn load_users(settings: &Settings) -> Result<Users, UsersError> {
-    let Some(file) = &settings.auth.users_file else {
-        return Ok(Users::default());
-    };
-    let users = roommq_bridge::load_users(file)?;
-    let tls = settings.listeners.iter().filter_map(|one| one.tls.as_ref());
-    let by_certificate = tls
-        .map(|tls| tls.user_from)
-        .any(|from| from != UserFrom::Nothing);
-    if users.count() == 0 && !settings.auth.anonymous && !by_certificate {
-        let path = file.display();
-        tracing::warn!(
-            "nobody can connect: the users file {path} has no users: roommq passwd {path} NAME"
-        );
-    }
-    Ok(users)
 }
 
 pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {

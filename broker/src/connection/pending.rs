@@ -5,8 +5,10 @@ use crate::lane::{Entrance, LogError};
 use crate::outbox::Outbox;
 use crate::packet::{PacketId, ReasonCode, Reply};
 use crate::policy::Actor;
-use crate::session::Inbound;
+use crate::session::{Inbound, Outbound};
+use futures_util::future::{Either, ready};
 use roommq_lane::{BATCH_BYTES, BATCH_ENTRIES, Batch, Entry, PropertiesEntry, PublishEntry};
+use std::ops::Range;
 
 /// Acknowledgements that are collected, at most: one read may bring thousands of short packets.
 const ACKS: usize = 256;
@@ -157,73 +159,150 @@ impl Pending {
     /// Appends the batches as messages of `who`, then sends the acknowledgements. Waits while a lane
     /// is full, which slows down this client only.
     ///
+    /// The future is small unless it has to wait, since each connection holds one.
+    ///
     /// # Errors
     /// The log does not take a batch. The connection must end: its acknowledgements are not sent.
-    pub(super) async fn append_all(
-        &mut self,
-        who: Actor<'_>,
-        entrance: &Entrance,
-        outbox: &Outbox,
-    ) -> Result<(), LogError> {
-        let Pending {
-            mut messages,
-            mut acks,
-            ..
-        } = std::mem::take(self);
-        let mut sent = 0;
-        // Packet ids of messages that reached nobody. Both have the order of the packets.
-        let (mut unmatched, mut marked) = (Vec::new(), 0);
-        let any_batch = acks.iter().any(|ack| ack.batch.is_some());
-        let reply = |acks: &[PendingAck]| {
-            if !acks.is_empty() {
-                outbox.queue(|out| acks.iter().for_each(|ack| out.reply(&ack.reply)));
-            }
+    pub(super) fn append_all<'a>(
+        &'a mut self,
+        who: Actor<'a>,
+        entrance: &'a Entrance,
+        outbox: &'a Outbox,
+    ) -> impl Future<Output = Result<(), LogError>> + 'a {
+        let Pending { messages, acks, .. } = std::mem::take(self);
+        let mut appending = Appending {
+            any_batch: acks.iter().any(|ack| ack.batch.is_some()),
+            messages,
+            next: 0,
+            acks,
+            sent: 0,
+            marked: 0,
+            who,
+            outbox,
         };
+        match appending.in_place(entrance) {
+            Ok(None) => self.acks = appending.finish(),
+            Ok(Some(busy)) => {
+                let rest = async move {
+                    self.acks = appending.by_the_log(busy, entrance).await?;
+                    Ok(())
+                };
+                return Either::Right(Box::pin(rest));
+            }
+            Err(error) => return Either::Left(ready(Err(error))),
+        }
+        Either::Left(ready(Ok(())))
+    }
+}
+
+/// What goes to the log of a busy lane.
+struct BusyLane {
+    lane: u16,
+    batches: Vec<Batch>,
+    /// The acknowledgements that are sent with it.
+    due: Range<usize>,
+}
+
+/// The messages and acknowledgements of a read, while they are appended and sent.
+struct Appending<'a> {
+    messages: Vec<PendingMessage>,
+    /// How many messages have been appended in place.
+    next: usize,
+    acks: Vec<PendingAck>,
+    /// How many of them have been sent.
+    sent: usize,
+    /// How many of them come up to the last message that reached nobody.
+    marked: usize,
+    /// Whether any acknowledgement must be sent with a batch.
+    any_batch: bool,
+    who: Actor<'a>,
+    outbox: &'a Outbox,
+}
+
+impl Appending<'_> {
+    /// Appends what can be applied in place, up to a lane that is busy.
+    fn in_place(&mut self, entrance: &Entrance) -> Result<Option<BusyLane>, LogError> {
         // Read once: each message may be a batch of its own.
         let mut now = None;
-        let mut next = 0;
-        while let Some(&PendingMessage { lane, batch, .. }) = messages.get(next) {
-            let first = sent;
-            if any_batch {
-                sent += due_with(&acks[sent..], batch);
+        // Packet ids of messages that reached nobody.
+        let mut unmatched = Vec::new();
+        while let Some(&PendingMessage { lane, batch, .. }) = self.messages.get(self.next) {
+            let first = self.sent;
+            if self.any_batch {
+                self.sent += due_with(&self.acks[first..], batch);
             }
-            let due = &acks[first..sent];
-            let of_batch = messages[next..].iter().take_while(|m| m.batch == batch);
-            let end = next + of_batch.clone().count();
+            let due = first..self.sent;
+            let left = &self.messages[self.next..];
+            let of_batch = left.iter().take_while(|m| m.batch == batch);
+            let end = self.next + of_batch.clone().count();
             let mut ids = of_batch.clone().map(|m| m.message.packet_id);
-            let entries = of_batch.map(|m| m.entry(who));
+            let entries = of_batch.map(|m| m.entry(self.who));
             let applied = |matched: bool| {
                 let id = ids.next().flatten();
                 unmatched.extend(id.filter(|_| !matched));
             };
             let at = *now.get_or_insert_with(times);
-            let done = entrance.append_in_place(lane, at, entries, || reply(due), applied);
-            if let Some(done) = done {
-                done?;
-                next = end;
-                for id in unmatched.drain(..) {
-                    marked += mark_unmatched(&mut acks[marked..], id);
-                }
-                continue;
+            let placed = || self.reply(due.clone());
+            let Some(done) = entrance.append_in_place(lane, at, entries, placed, applied) else {
+                return Ok(Some(self.take_busy(lane, batch, due)));
+            };
+            done?;
+            self.next = end;
+            for id in unmatched.drain(..) {
+                self.marked += mark_unmatched(&mut self.acks[self.marked..], id);
             }
-            // What follows would have to wait in the log as well. It goes there at once, unless an
-            // acknowledgement comes between.
-            let goes = |m: &PendingMessage| m.batch == batch || (!any_batch && m.lane == lane);
-            let left = messages[next..].iter().filter(|m| goes(m));
-            let encoded = Batch::all_of(left.map(|m| m.entry(who)));
-            // What waits for the log must not be in memory twice.
-            messages.drain(..next);
-            messages.retain(|m| !goes(m));
-            messages.shrink_to_fit();
-            next = 0;
-            entrance.append_to_log(lane, encoded, || reply(due)).await?;
-            now = None;
         }
-        reply(&acks[sent..]);
-        acks.clear();
-        acks.shrink_to(ACKS_CAPACITY);
-        self.acks = acks;
-        Ok(())
+        Ok(None)
+    }
+
+    /// Takes the messages of a batch that cannot be applied in place. What follows them in the same lane
+    /// would have to wait in the log as well, so it goes there at once, unless an acknowledgement comes
+    /// between.
+    fn take_busy(&mut self, lane: u16, batch: u16, due: Range<usize>) -> BusyLane {
+        let all = !self.any_batch;
+        let goes = |m: &PendingMessage| m.batch == batch || (all && m.lane == lane);
+        let left = self.messages[self.next..].iter().filter(|m| goes(m));
+        let batches = Batch::all_of(left.map(|m| m.entry(self.who)));
+        // What waits for the log must not be in memory twice.
+        self.messages.drain(..self.next);
+        self.messages.retain(|m| !goes(m));
+        self.messages.shrink_to_fit();
+        self.next = 0;
+        BusyLane { lane, batches, due }
+    }
+
+    /// Appends to the logs of busy lanes, and in place what comes between. Returns the list for further
+    /// acknowledgements.
+    async fn by_the_log(
+        mut self,
+        mut busy: BusyLane,
+        entrance: &Entrance,
+    ) -> Result<Vec<PendingAck>, LogError> {
+        loop {
+            let placed = || self.reply(busy.due.clone());
+            entrance
+                .append_to_log(busy.lane, busy.batches, placed)
+                .await?;
+            match self.in_place(entrance)? {
+                Some(next) => busy = next,
+                None => return Ok(self.finish()),
+            }
+        }
+    }
+
+    fn reply(&self, due: Range<usize>) {
+        if let Some(acks @ [_, ..]) = self.acks.get(due) {
+            let reply = |out: &mut Outbound| acks.iter().for_each(|ack| out.reply(&ack.reply));
+            self.outbox.queue(reply);
+        }
+    }
+
+    /// Sends the last acknowledgements. Returns an empty list for further ones.
+    fn finish(mut self) -> Vec<PendingAck> {
+        self.reply(self.sent..self.acks.len());
+        self.acks.clear();
+        self.acks.shrink_to(ACKS_CAPACITY);
+        self.acks
     }
 }
 

@@ -114,7 +114,7 @@ fn wrong_credentials_are_refused_and_never_anonymous() {
         ("alice", "wrong"),
         ("alice", ""),
         ("nobody", "correct horse"),
-        ("", ""),
+        ("", "correct horse"),
     ] {
         let connect = |version| Connect::new(version, "a").user(user, password);
         connect(Version::V5).refused(server.address(), 0x86);

@@ -87,9 +87,9 @@ fn who_gets_a_connack() {
             unsupported,
             Some(Version::V5),
         ),
-        // A bridge's private bit: it falls back when it is told return code 1.
+        // A bridge's bit, which belongs to level 4 here.
         (
-            b"\x10\x0d\x00\x04MQTT\x84\x02\x00<\x00\x01a",
+            b"\x10\x0d\x00\x04MQTT\x83\x02\x00<\x00\x01a",
             unsupported,
             Some(Version::V3),
         ),
