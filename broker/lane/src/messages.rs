@@ -23,7 +23,7 @@ pub struct StoredMessage {
     pub topic: Box<str>,
     /// Any bytes.
     pub payload: Bytes,
-    /// When it expires; [`NEVER`](super::NEVER): never.
+    /// When it expires; [`NEVER`](roommq_mqtt::session::NEVER): never.
     pub expires: u64,
     /// Stamps of the lane's hook included; none if no property is set.
     pub properties: Option<Box<PublishProperties>>,
