@@ -191,9 +191,12 @@ pub(crate) fn publish(
             permit(topic.clone())
         }
         TopicKind::Inbox { user, rest } => {
-            if !rest.is_some_and(|rest| topics::is_direct_message(rest, &who.user)) {
+            let may = |rest: &str| {
+                topics::is_direct_message(rest, &who.user) || topics::is_response(rest)
+            };
+            if !rest.is_some_and(may) {
                 return Err(not_authorized(format!(
-                    "into an inbox write to inbox/<user>/dm/{} only",
+                    "into an inbox write to inbox/<user>/dm/{} or inbox/<user>/response only",
                     who.user
                 )));
             }

@@ -17,11 +17,21 @@ struct InboxError<'a> {
     filter: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<&'a str>,
+    /// Error messages of this kind that were not sent since the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppressed: Option<u64>,
     at: String,
 }
 
-/// The error message to `user`'s inbox about a refusal.
-pub(crate) fn error(user: &str, attempt: Attempt<'_>, refusal: &Refusal, at: WallTime) -> Notice {
+/// The error message to `user`'s inbox about a refusal. `suppressed` earlier ones of its kind were not
+/// sent.
+pub(crate) fn error(
+    user: &str,
+    attempt: Attempt<'_>,
+    refusal: &Refusal,
+    suppressed: u64,
+    at: WallTime,
+) -> Notice {
     let (filter, topic) = match attempt {
         Attempt::Subscribe(filter) => (Some(filter), None),
         Attempt::Publish(topic) => (None, Some(topic)),
@@ -34,6 +44,7 @@ pub(crate) fn error(user: &str, attempt: Attempt<'_>, refusal: &Refusal, at: Wal
             reason: &refusal.reason,
             filter,
             topic,
+            suppressed: Some(suppressed).filter(|n| *n > 0),
             at: rfc3339(at),
         }),
     }
@@ -68,15 +79,19 @@ pub(crate) fn error_limiters() -> RateLimiters<String> {
     RateLimiters::new(ERROR_INTERVAL, ERROR_KEYS)
 }
 
-/// The key by which error messages are limited: reason code, room and user.
+/// The key by which error messages are limited: what was attempted, reason code, room and user.
 ///
-/// `name` is the topic or filter that was refused. All names outside rooms count as one room.
-pub(crate) fn error_key(user: &str, name: &str, code: ReasonCode) -> String {
+/// All topics and filters outside rooms count as one room.
+pub(crate) fn error_key(user: &str, attempt: Attempt<'_>, code: ReasonCode) -> String {
+    let (kind, name) = match attempt {
+        Attempt::Subscribe(filter) => ('s', filter),
+        Attempt::Publish(topic) => ('p', topic),
+    };
     let room = match topics::kind(name) {
         TopicKind::Room { room, .. } if topics::room_name(room).is_ok() => room,
         _ => "",
     };
-    format!("{}/{room}/{user}", code as u8)
+    format!("{kind}{}/{room}/{user}", code as u8)
 }
 
 #[cfg(test)]
@@ -97,6 +112,7 @@ mod tests {
             "al",
             Attempt::Subscribe("rooms/a/#"),
             &refusal(),
+            0,
             WallTime(0),
         );
         assert_eq!(notice.topic, "inbox/al/error");
@@ -104,24 +120,32 @@ mod tests {
             notice.payload,
             r#"{"error":"full","code":151,"reason":"full, 50 of 50","filter":"rooms/a/#","at":"1970-01-01T00:00:00.000Z"}"#
         );
-        let notice = error("al", Attempt::Publish("rooms/a"), &refusal(), WallTime(0));
+        let notice = error(
+            "al",
+            Attempt::Publish("rooms/a"),
+            &refusal(),
+            7,
+            WallTime(0),
+        );
         let text = String::from_utf8(notice.payload.to_vec()).unwrap();
         assert!(
-            text.contains(r#""topic":"rooms/a""#) && !text.contains("filter"),
+            text.contains(r#""topic":"rooms/a","suppressed":7,"#) && !text.contains("filter"),
             "{text}"
         );
     }
 
     #[test]
-    fn errors_are_limited_by_user_room_and_code() {
+    fn errors_are_limited_by_kind_user_room_and_code() {
+        let publish = |user: &str, name: &str, code| error_key(user, Attempt::Publish(name), code);
         let (full, not) = (ReasonCode::QuotaExceeded, ReasonCode::NotAuthorized);
-        let key = error_key("al", "rooms/a", full);
-        assert_eq!(key, error_key("al", "rooms/a/#", full));
-        assert_eq!(key, error_key("al", "rooms/a/x", full));
-        assert_ne!(key, error_key("al", "rooms/b", full));
-        assert_ne!(key, error_key("al", "rooms/a", not));
-        assert_ne!(key, error_key("bob", "rooms/a", full));
-        let outside = error_key("al", "sensors/1", full);
-        assert_eq!(outside, error_key("al", "rooms/no room", full));
+        let key = publish("al", "rooms/a", full);
+        assert_eq!(key, publish("al", "rooms/a/#", full));
+        assert_eq!(key, publish("al", "rooms/a/x", full));
+        assert_ne!(key, publish("al", "rooms/b", full));
+        assert_ne!(key, publish("al", "rooms/a", not));
+        assert_ne!(key, publish("bob", "rooms/a", full));
+        assert_ne!(key, error_key("al", Attempt::Subscribe("rooms/a"), full));
+        let outside = publish("al", "sensors/1", full);
+        assert_eq!(outside, publish("al", "rooms/no room", full));
     }
 }

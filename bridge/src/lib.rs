@@ -1,8 +1,8 @@
 //! Rooms on top of the broker: authorization, membership, presence and notices.
 //!
 //! The crate implements two traits of the broker. The broker asks [`Policy`] before it appends an
-//! entry, and [`LaneHooks`] in the order of a lane. Only `credentials`, `random` and `users` use a
-//! runtime, the operating system or files.
+//! entry, and [`LaneHooks`] in the order of a lane. Only `credentials`, `random`,
+//! `users` and `locked_file` use a runtime, the operating system or files.
 //!
 //! The folder `rooms` knows only rooms, and no settings, users or locks.
 
@@ -11,14 +11,16 @@ mod authorize;
 mod credentials;
 mod filters;
 mod inbox_error;
+mod locked_file;
 mod login;
+mod mosquitto_hash;
 mod random;
 mod rules;
 mod scram;
 mod users;
 
 pub use roommq_rooms::{EventKind, PresenceState, RoomEvent, RoomInfo, RosterEntry, topics};
-pub use users::{Users, UsersError, load_users, set_password};
+pub use users::{Imported, Users, UsersError, import_passwords, load_users, set_password};
 
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
@@ -161,7 +163,7 @@ impl Policy for Bridge {
     }
 
     fn response_information(&self, who: &Principal) -> Option<String> {
-        Some(topics::inbox_reply(&who.user))
+        Some(topics::inbox_response(&who.user))
     }
 
     fn resolve(&self, who: &Principal, filter: &TopicFilter) -> TopicFilter {
@@ -201,10 +203,11 @@ impl Policy for Bridge {
         now: u64,
         wall: WallTime,
     ) -> Option<Notice> {
-        let (Attempt::Subscribe(name) | Attempt::Publish(name)) = attempt;
-        let key = inbox_error::error_key(&who.user, name, refusal.code);
-        let admitted = self.errors.lock().admit(key, now).is_some();
-        admitted.then(|| inbox_error::error(&who.user, attempt, refusal, wall))
+        let key = inbox_error::error_key(&who.user, attempt, refusal.code);
+        let refused = self.errors.lock().admit(key, now)?;
+        let suppressed = refused.saturating_sub(1);
+        let error = inbox_error::error(&who.user, attempt, refusal, suppressed, wall);
+        Some(error)
     }
 }
 

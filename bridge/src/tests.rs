@@ -126,7 +126,7 @@ fn response_information_is_the_users_own_inbox() {
     let bridge = Bridge::new(&Settings::default(), Users::default());
     let who = authorize::principal("a/l");
     let told = bridge.response_information(&who);
-    assert_eq!(told.as_deref(), Some("inbox/a%2Fl/reply"));
+    assert_eq!(told.as_deref(), Some("inbox/a%2Fl/response"));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! ```toml
 //! decoy_key = "<32 bytes in base64>"
 //! [users]
-//! alice = "<argon2 PHC string>"
+//! alice = "<argon2 PHC string, or a hash of mosquitto>"
 //! [scram]
 //! alice = "SCRAM-SHA-256$…"
 //! ```
@@ -14,17 +14,20 @@
 //! of them only. From `decoy_key` the server makes SCRAM challenges for names that are not in the
 //! file, so that a client cannot tell them from users.
 
+use crate::locked_file::LockedFile;
+use crate::mosquitto_hash::MosquittoHash;
 use crate::random::random_bytes;
 use crate::scram::{self, DecoyKey, Verifier};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Argon2, Params};
 use base64ct::{Base64, Encoding as _};
+use parking_lot::Mutex;
 use roommq_rooms::topics;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Write as _;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The most bytes of a password in a CONNECT (3.1.3.6).
 const PASSWORD_BYTES: usize = 65_535;
@@ -39,9 +42,32 @@ const HEADER: &str = "\
 /// Users, and what is stored of their passwords.
 #[derive(Clone, Default)]
 pub struct Users {
-    hashes: HashMap<String, PasswordHash>,
+    hashes: HashMap<String, StoredHash>,
     verifiers: HashMap<String, Verifier>,
     decoy: Option<DecoyKey>,
+    /// The file, to replace hashes of mosquitto in. Empty: there is none.
+    file: PathBuf,
+    /// Users whose hash was replaced, or could not be: it is tried once.
+    replaced: Arc<Mutex<HashSet<String>>>,
+}
+
+/// A hash in a users file.
+#[derive(Clone)]
+enum StoredHash {
+    /// Made by `roommq passwd`, and by mosquitto from 2.1 on.
+    Argon2(Box<PasswordHash>),
+    /// Made by older versions of mosquitto.
+    Mosquitto(MosquittoHash),
+}
+
+impl StoredHash {
+    /// None: the text is no usable hash.
+    fn read(text: &str) -> Option<StoredHash> {
+        let argon2 = PasswordHash::new(text).ok().filter(is_usable);
+        argon2
+            .map(|hash| StoredHash::Argon2(Box::new(hash)))
+            .or_else(|| text.parse().ok().map(StoredHash::Mosquitto))
+    }
 }
 
 /// A problem with a users file, or with a password to write to it.
@@ -80,6 +106,16 @@ pub enum UsersError {
         path: PathBuf,
         /// The key of the entry.
         key: String,
+        /// The reason. It contains no value of the file.
+        what: String,
+    },
+    /// A line of mosquitto's password file.
+    #[error("{}, line {line}: {what}", path.display())]
+    Import {
+        /// The password file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
         /// The reason. It contains no value of the file.
         what: String,
     },
@@ -137,22 +173,61 @@ impl Users {
     }
 
     /// Whether `password` is the password of `user`. It takes tens of milliseconds of a core, as
-    /// long for an unknown user.
+    /// long for an unknown user. A hash of mosquitto is replaced in the file if the password is right.
     pub(crate) fn verify(&self, user: &str, password: &[u8]) -> bool {
-        let verified = |hash: &PasswordHash| {
-            let argon2 = Argon2::default();
-            argon2.verify_password(password, hash).is_ok()
-        };
-        if let Some(hash) = self.hashes.get(user) {
-            return verified(hash);
+        match self.hashes.get(user) {
+            Some(StoredHash::Argon2(hash)) => verified(hash, password),
+            Some(StoredHash::Mosquitto(hash)) => {
+                self.spend_a_check(password);
+                let right = hash.verify(password);
+                if right && self.replaced.lock().insert(user.to_owned()) {
+                    self.replace(user, &hash.text, password);
+                }
+                right
+            }
+            None => {
+                self.spend_a_check(password);
+                false
+            }
         }
-        // A check as costly as that of a user. All users' hashes cost the same.
-        let nobodys = PasswordHash::new(NOBODYS).ok();
-        if let Some(hash) = self.hashes.values().next().or(nobodys.as_ref()) {
-            std::hint::black_box(verified(hash));
-        }
-        false
     }
+
+    /// A check as costly as that of a user. All argon2 hashes cost the same.
+    fn spend_a_check(&self, password: &[u8]) {
+        let argon2 = self.hashes.values().find_map(|stored| match stored {
+            StoredHash::Argon2(hash) => Some(&**hash),
+            StoredHash::Mosquitto(_) => None,
+        });
+        let nobodys = PasswordHash::new(NOBODYS).ok();
+        if let Some(hash) = argon2.or(nobodys.as_ref()) {
+            std::hint::black_box(verified(hash, password));
+        }
+    }
+
+    /// Replaces the hash `old` in the file, unless the file has another one by now.
+    fn replace(&self, user: &str, old: &str, password: &[u8]) {
+        let path = &self.file;
+        let new = Argon2::default().hash_password(password);
+        let new = new.map_err(UsersError::Hashing);
+        let replaced = new.and_then(|new| {
+            change(path, |file| {
+                if let Some(stored) = file.users.get_mut(user).filter(|stored| *stored == old) {
+                    *stored = new.to_string();
+                }
+                Ok(())
+            })
+        });
+        match replaced {
+            Ok(()) => tracing::info!(user, "mosquitto's password hash was replaced"),
+            Err(error) => {
+                tracing::warn!(user, %error, "mosquitto's password hash could not be replaced; it still works");
+            }
+        }
+    }
+}
+
+fn verified(hash: &PasswordHash, password: &[u8]) -> bool {
+    Argon2::default().verify_password(password, hash).is_ok()
 }
 
 /// Only the names: a log must not contain hashes.
@@ -179,8 +254,9 @@ pub fn load_users(path: &Path) -> Result<Users, UsersError> {
     let mut hashes = HashMap::with_capacity(file.users.len());
     for (user, phc) in file.users {
         check_name(path, &user)?;
-        let Some(hash) = PasswordHash::new(&phc).ok().filter(is_usable) else {
-            let what = "no argon2 hash; set it with `roommq passwd`";
+        let Some(hash) = StoredHash::read(&phc) else {
+            let what =
+                "no argon2 hash, and none of mosquitto's ($6$, $7$); set it with `roommq passwd`";
             return Err(bad_entry(path, format!("users.{user}"), what));
         };
         hashes.insert(user, hash);
@@ -201,6 +277,8 @@ pub fn load_users(path: &Path) -> Result<Users, UsersError> {
         hashes,
         verifiers,
         decoy,
+        file: path.to_owned(),
+        replaced: Arc::default(),
     })
 }
 
@@ -225,7 +303,8 @@ fn bad_entry(path: &Path, key: String, what: impl Into<String>) -> UsersError {
 /// Sets the password of `user` in the users file at `path`.
 ///
 /// The function makes the file, or replaces it as a whole: a reader sees either the old file or the
-/// new one. Only the owner may read the new file. Other entries stay, comments do not.
+/// new one. The file keeps its owner, group and mode; only its owner may read one that is new. Other
+/// entries stay, comments do not. Calls at one time, of other processes too, wait for each other.
 ///
 /// `iterations` are those of SCRAM-SHA-256, at least 4,096. None: the user can log in only by
 /// password.
@@ -243,33 +322,103 @@ pub fn set_password(
     if !(1..=PASSWORD_BYTES).contains(&password.len()) {
         return Err(UsersError::Password(password.len()));
     }
-    let mut file = match std::fs::read_to_string(path) {
-        Ok(text) => parse(path, &text)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => UsersFile::default(),
-        Err(source) => {
-            let path = path.to_owned();
-            return Err(UsersError::Read { path, source });
-        }
-    };
+    // Before the file is locked, since they take long.
     let hash: PasswordHash = Argon2::default()
         .hash_password(password.as_bytes())
         .map_err(UsersError::Hashing)?;
-    file.users.insert(user.to_owned(), hash.to_string());
-    match iterations {
-        None => drop(file.scram.remove(user)),
-        Some(iterations) => {
-            let verifier = verifier(user, password, iterations)?;
-            file.scram.insert(user.to_owned(), verifier.to_string());
-            if file.decoy_key.is_none() {
-                let key = random_bytes::<32>().map_err(UsersError::NoRandomBytes)?;
-                file.decoy_key = Some(Base64::encode_string(&key));
+    let verifier = iterations
+        .map(|iterations| verifier(user, password, iterations))
+        .transpose()?;
+    change(path, |users| {
+        users.users.insert(user.to_owned(), hash.to_string());
+        match verifier {
+            None => drop(users.scram.remove(user)),
+            Some(verifier) => {
+                users.scram.insert(user.to_owned(), verifier.to_string());
+                if users.decoy_key.is_none() {
+                    let key = random_bytes::<32>().map_err(UsersError::NoRandomBytes)?;
+                    users.decoy_key = Some(Base64::encode_string(&key));
+                }
             }
         }
-    }
-    write(path, &file).map_err(|source| UsersError::Write {
+        Ok(())
+    })
+}
+
+/// Changes the users file at `path` while it is locked, or makes it.
+fn change(
+    path: &Path,
+    edit: impl FnOnce(&mut UsersFile) -> Result<(), UsersError>,
+) -> Result<(), UsersError> {
+    let file = |source| UsersError::Write {
         path: path.to_owned(),
         source,
-    })
+    };
+    let locked = LockedFile::open(path).map_err(file)?;
+    let read = locked.read().map_err(|source| UsersError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut users = read.map_or_else(|| Ok(UsersFile::default()), |text| parse(path, &text))?;
+    edit(&mut users)?;
+    let text = toml::to_string(&users).map_err(|error| file(std::io::Error::other(error)))?;
+    locked.replace(&[HEADER, &text].concat()).map_err(file)
+}
+
+/// What [`import_passwords`] has done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// The users that were added.
+    pub added: Vec<String>,
+    /// The users that the file had already. They keep their passwords.
+    pub present: Vec<String>,
+}
+
+/// Adds the users of mosquitto's password file `from` to the users file at `path`, with their hashes.
+///
+/// # Errors
+/// A line is no `name:hash` with an allowed name, or a file cannot be read or written. Nothing is
+/// changed then.
+pub fn import_passwords(path: &Path, from: &Path) -> Result<Imported, UsersError> {
+    let text = std::fs::read_to_string(from).map_err(|source| UsersError::Read {
+        path: from.to_owned(),
+        source,
+    })?;
+    let mut entries = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let wrong = |what: &str| UsersError::Import {
+            path: from.to_owned(),
+            line: number + 1,
+            what: what.to_owned(),
+        };
+        let Some((user, hash)) = line.split_once(':') else {
+            return Err(wrong("no name and hash with a colon between them"));
+        };
+        topics::user_name(user).map_err(|bad| wrong(&bad.to_string()))?;
+        if StoredHash::read(hash).is_none() {
+            return Err(wrong(
+                "no hash of mosquitto; if it is a password, hash the file by `mosquitto_passwd -U` first",
+            ));
+        }
+        entries.push((user.to_owned(), hash.to_owned()));
+    }
+    let mut imported = Imported::default();
+    change(path, |users| {
+        for (user, hash) in entries {
+            if users.users.contains_key(&user) || users.scram.contains_key(&user) {
+                imported.present.push(user);
+            } else {
+                users.users.insert(user.clone(), hash);
+                imported.added.push(user);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(imported)
 }
 
 fn verifier(user: &str, password: &str, iterations: u32) -> Result<Verifier, UsersError> {
@@ -309,27 +458,6 @@ fn is_usable(hash: &PasswordHash) -> bool {
         && hash.salt.is_some()
         && hash.hash.is_some()
         && Params::try_from(hash).is_ok()
-}
-
-fn write(path: &Path, file: &UsersFile) -> std::io::Result<()> {
-    let text = toml::to_string(file).map_err(std::io::Error::other)?;
-    // Follows a link to the file itself, so that the link stays.
-    let target = match path.canonicalize() {
-        Ok(target) => target,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => path.to_owned(),
-        Err(error) => return Err(error),
-    };
-    let folder = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // Made with mode 0600, and in the same folder: a rename does not cross file systems.
-    let mut new = tempfile::NamedTempFile::new_in(folder)?;
-    new.write_all(HEADER.as_bytes())?;
-    new.write_all(text.as_bytes())?;
-    new.as_file().sync_all()?;
-    new.persist(&target)?;
-    Ok(())
 }
 
 #[cfg(unix)]

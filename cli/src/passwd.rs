@@ -1,12 +1,14 @@
 //! `roommq passwd`: sets a user's password in a users file.
 
 use crate::options::SettingsArgs;
+use crate::shown;
 use anyhow::{Context, bail};
 use clap::Args;
+use roommq_bridge::Imported;
 use roommq_bridge::topics::{self, BadUserName};
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The longest line read from stdin, in bytes: the longest password of MQTT.
 const LINE_BYTES: u64 = 65_535;
@@ -20,8 +22,11 @@ pub(crate) struct PasswdArgs {
     /// The users file; it is created if it does not exist
     pub file: PathBuf,
     /// The user
-    #[arg(value_parser = user)]
-    pub user: String,
+    #[arg(value_parser = user, required_unless_present = "import")]
+    pub user: Option<String>,
+    /// Add the users of this password file of mosquitto, with their passwords
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "no_scram", "config"])]
+    pub import: Option<PathBuf>,
     /// Store nothing for SCRAM-SHA-256: the user can log in only by password
     #[arg(long)]
     pub no_scram: bool,
@@ -32,27 +37,61 @@ pub(crate) struct PasswdArgs {
 }
 
 pub(crate) fn run(args: &PasswdArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    match (&args.import, &args.user) {
+        (Some(from), _) => import(&args.file, from, json, out)?,
+        (None, Some(user)) => set(args, user, json, out)?,
+        (None, None) => bail!("name a user"),
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn import(file: &Path, from: &Path, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    let Imported { added, present } = roommq_bridge::import_passwords(file, from)?;
+    if json {
+        let file = file.to_string_lossy();
+        return Ok(writeln!(
+            out,
+            "{}",
+            json!({"file": file, "added": added, "present": present})
+        )?);
+    }
+    writeln!(
+        out,
+        "{} users were imported into {}; a running server reads it when it is started again",
+        added.len(),
+        file.display()
+    )?;
+    if !present.is_empty() {
+        let names = shown::line(&present.join(", ")).into_owned();
+        writeln!(
+            out,
+            "these were there already and keep their passwords: {names}"
+        )?;
+    }
+    Ok(())
+}
+
+fn set(args: &PasswdArgs, user: &str, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     // Before the password is asked for, so that problems of the settings come first.
     let iterations = iterations(args)?;
     let stdin = std::io::stdin();
     let password = if stdin.is_terminal() {
-        ask_twice(&args.user)?
+        ask_twice(user)?
     } else {
         read_line(stdin.lock())?
     };
-    roommq_bridge::set_password(&args.file, &args.user, &password, iterations)?;
+    roommq_bridge::set_password(&args.file, user, &password, iterations)?;
     if json {
         let file = args.file.to_string_lossy();
-        writeln!(out, "{}", json!({"file": file, "user": args.user}))?;
+        writeln!(out, "{}", json!({"file": file, "user": user}))?;
     } else {
         let file = args.file.display();
         writeln!(
             out,
-            "{} has a new password in {file}; a running server reads it when it is started again",
-            args.user
+            "{user} has a new password in {file}; a running server reads it when it is started again"
         )?;
     }
-    out.flush()?;
     Ok(())
 }
 

@@ -104,6 +104,57 @@ fn access(table: &ParsedTable<RoomRuleDraft>) -> Result<RoomAccess, Problem> {
     }
 }
 
+/// Bytes that an outgoing message may have beside the packet that brought it and the topic of an alias:
+/// who sent it and when, subscription identifiers, longer lengths.
+const MESSAGE_EXTRA: u64 = 4 << 10;
+
+/// The longest topic, in bytes (1.5.3). A packet may name it by an alias.
+const LONGEST_TOPIC: u64 = 65_535;
+
+/// Checks that the largest packet fits into the queue of one session. Otherwise the server would
+/// acknowledge a message that it can deliver to nobody who is slow or offline.
+pub(crate) fn outbox(
+    listeners: &[CheckedListener],
+    table: &ParsedTable<Settings>,
+    problems: &mut Vec<Problem>,
+) {
+    let limits = &table.values.limits;
+    let own = listeners.iter().filter_map(|one| {
+        let bytes = one.listener.limits.packet_bytes?;
+        let key = format!("{}.packet_bytes", one.name);
+        Some((key, one.packet_bytes.clone(), bytes.get()))
+    });
+    // Each listener may have its own limit, which replaces the common one.
+    let all_own = listeners
+        .iter()
+        .all(|one| one.listener.limits.packet_bytes.is_some());
+    let common = (!all_own).then(|| {
+        let key = "limits.packet_bytes";
+        (key.to_owned(), table.location_of(key), limits.packet_bytes)
+    });
+    let outbox = u64::try_from(limits.outbox_bytes).unwrap_or(u64::MAX);
+    for (key, location, packet) in own.chain(common) {
+        let packet = u64::from(packet);
+        let topic = if limits.topic_aliases == 0 {
+            0
+        } else {
+            packet.min(LONGEST_TOPIC)
+        };
+        let least = packet + topic + MESSAGE_EXTRA;
+        if outbox < least {
+            let place = table.location_of("limits.outbox_bytes");
+            problems.push(Problem::Conflict {
+                text: format!(
+                    "`{key}` in {location} is {packet} bytes, and one such message would not fit into \
+                     `limits.outbox_bytes` in {place}, {outbox} bytes, so it could not be delivered; give \
+                     `outbox_bytes` {least} or more, or lower `packet_bytes`"
+                ),
+                location: location.max(place),
+            });
+        }
+    }
+}
+
 /// Checks that no client is let in by oversight, and that some client can connect.
 pub(crate) fn auth(
     listeners: &[CheckedListener],

@@ -166,6 +166,9 @@ impl Loader<'_> {
         if !self.misread("auth") {
             check::auth(&listeners, &entry, &mut self.problems);
         }
+        if !self.misread("limits") {
+            check::outbox(&listeners, &entry, &mut self.problems);
+        }
         let mut settings = entry.values;
         settings.listeners = listeners.into_iter().map(|one| one.listener).collect();
         settings.access_rules = access;

@@ -182,8 +182,12 @@ pub struct Limits {
     pub room_retained: usize,
     /// The time from accept to a whole CONNECT.
     pub connect_time: Duration,
-    /// The time from the first byte of a packet to its last.
+    /// The time over which the pace of an incomplete packet is averaged.
     pub packet_time: Duration,
+    /// The least bytes a second that an incomplete packet must bring.
+    pub packet_pace: u32,
+    /// An incomplete packet that keeps the pace suspends the keep-alive for this time at most.
+    pub packet_longest: Duration,
     /// The server closes a socket that accepts no bytes for this time.
     pub write_stall: Duration,
     /// The longest keep alive granted. A client's 0 (none) becomes this.

@@ -414,6 +414,44 @@ fn the_text_names_what_was_written_flag_variable_or_key() {
 }
 
 #[test]
+fn a_packet_that_no_outbox_could_hold_is_refused() {
+    let told = |limits: &str, listener: &str| {
+        let listener = format!("[[listener]]\nbind = '1'\n{listener}");
+        problems(
+            &format!("{listener}\n[limits]\n{limits}"),
+            &[],
+            Flags::default(),
+        )
+    };
+    let refused = told("packet_bytes = '12MiB'", "");
+    assert_eq!(
+        refused,
+        [
+            "`limits.packet_bytes` in roommq.toml:5 is 12582912 bytes, and one such message would not fit into \
+          `limits.outbox_bytes` in default, 4194304 bytes, so it could not be delivered; give `outbox_bytes` \
+          12652543 or more, or lower `packet_bytes`"
+        ]
+    );
+    let fits = "packet_bytes = '12MiB'\noutbox_bytes = 12652543";
+    assert_eq!(told(fits, ""), [""; 0]);
+    assert_eq!(told(&fits.replace("43", "42"), "").len(), 1);
+    assert_eq!(told("outbox_bytes = '512KiB'", "").len(), 1);
+    assert_eq!(
+        told("outbox_bytes = '512KiB'", "packet_bytes = '64KiB'"),
+        [""; 0]
+    );
+    let own = told("", "packet_bytes = '12MiB'");
+    assert!(
+        own[0].contains("`listener[0].packet_bytes` in roommq.toml:3"),
+        "{own:?}"
+    );
+    assert_eq!(
+        told("packet_bytes = '4092KiB'\ntopic_aliases = 0", ""),
+        [""; 0]
+    );
+}
+
+#[test]
 fn all_missing_keys_of_an_entry_are_named_at_once() {
     for (toml, keys) in [
         (

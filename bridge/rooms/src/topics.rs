@@ -287,10 +287,10 @@ pub fn inbox_error(user: &str) -> String {
     format!("inbox/{user}/error")
 }
 
-/// The topic of responses to a user.
+/// The topic of responses to a user, and the prefix of more. Everybody may publish there.
 #[must_use]
-pub fn inbox_reply(user: &str) -> String {
-    format!("inbox/{user}/reply")
+pub fn inbox_response(user: &str) -> String {
+    format!("inbox/{user}/response")
 }
 
 /// The prefix of all topics of a user's inbox.
@@ -310,6 +310,12 @@ pub fn own_inbox(name: &str, user: &str) -> Option<String> {
         }),
         _ => None,
     }
+}
+
+/// Whether `rest` (below `inbox/<recipient>/`) is a topic of responses: `response`, or a level below it.
+#[must_use]
+pub fn is_response(rest: &str) -> bool {
+    rest.split('/').next() == Some("response")
 }
 
 /// Whether `rest` (below `inbox/<recipient>/`) is the topic of direct messages from `user`.

@@ -237,8 +237,12 @@ fn direct_messages_carry_the_senders_own_name() {
     assert_eq!(dm.as_deref(), Ok("inbox/bob/dm/alice"));
     let own = send(&rules(), &alice(), "inbox/me/dm/alice");
     assert_eq!(own.as_deref(), Ok("inbox/alice/dm/alice"));
+    for topic in ["inbox/bob/response", "inbox/bob/response/7/x"] {
+        assert_eq!(send(&rules(), &alice(), topic).as_deref(), Ok(topic));
+    }
     for topic in [
         "inbox/bob",
+        "inbox/bob/responses",
         "inbox/bob/error",
         "inbox/bob/dm",
         "inbox/bob/dm/eve",

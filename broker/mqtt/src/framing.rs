@@ -88,7 +88,16 @@ impl Framer {
         }
     }
 
-    /// Bytes that were read and are not yet packets.
+    /// The first bytes that were read and are not yet packets.
+    pub fn unread(&self) -> &[u8] {
+        if self.bytes.is_empty() {
+            &self.begun
+        } else {
+            &self.bytes
+        }
+    }
+
+    /// The number of bytes that were read and are not yet packets.
     pub fn buffered(&self) -> usize {
         self.bytes.len() + self.begun.len()
     }

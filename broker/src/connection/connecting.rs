@@ -5,7 +5,7 @@ use crate::node::Node;
 use crate::outbox::Outlet;
 use crate::packet::{ConnAck, Connect, DecodeError, Decoder, Packet, Reply, Version, encode};
 use crate::policy::{Peer, Refusal};
-use crate::transport::{CLOSE_TIME, Link};
+use crate::transport::{CLOSE_TIME, Link, Spoken};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -23,6 +23,8 @@ pub(super) struct ConnectingPeer<'a> {
     pub maximum_packet_size: Option<u32>,
     /// The server waits for a packet, and not for the policy.
     pub awaits_packet: bool,
+    /// The protocol of the bytes of the packet that is read.
+    pub spoken: Option<Spoken>,
 }
 
 impl ConnectingPeer<'_> {
@@ -50,6 +52,7 @@ impl ConnectingPeer<'_> {
 
     async fn read_packet(&mut self) -> Result<Packet, Option<DecodeError>> {
         loop {
+            self.spoken = Spoken::of(self.intake.unread());
             if let Some(packet) = self.intake.next(&mut self.decoder).map_err(Some)? {
                 return Ok(packet);
             }

@@ -3,7 +3,7 @@
 //! | the peer must | within | or the server closes with |
 //! |---|---|---|
 //! | send a packet | 1.5 x keep-alive | 0x8D keep alive timeout |
-//! | complete a packet or frame that it has begun | `limits.packet_time` | 0x82 protocol error |
+//! | bring `limits.packet_pace` bytes a second of a packet or frame that it has begun | `limits.packet_time` | 0x82 protocol error |
 //! | read something while its socket is full | `limits.write_stall` | 0x97 quota exceeded |
 //! | take what is left in a shutdown | half of `limits.shutdown_time` | 0x8B server shutting down |
 
@@ -45,12 +45,16 @@ pub(super) struct Deadlines {
     /// 0.
     keep_alive: Option<Millis>,
     packet_time: Millis,
+    /// Bytes a second.
+    packet_pace: u32,
+    packet_longest: Millis,
     write_stall: Millis,
     /// When the last packet was complete. Bytes of an incomplete one do not count, or a peer could
     /// live on a byte now and then.
     last_packet: Instant,
-    /// Since when a packet or frame is incomplete.
-    partial_since: Option<Instant>,
+    /// The packet or frame that is incomplete.
+    /// Boxed, since most connections have none.
+    partial: Option<Box<PartialPacket>>,
     /// The server does not read, so the peer's silence does not count.
     paused: bool,
     /// Since when the socket has taken nothing, and the bytes that it had taken by then.
@@ -63,14 +67,43 @@ pub(super) struct Deadlines {
     tell_at: Option<Box<Instant>>,
 }
 
+/// A packet or frame that is incomplete.
+#[derive(Debug, Clone)]
+struct PartialPacket {
+    begun: Instant,
+    /// Since when its bytes are counted, and those that were read since.
+    window: Instant,
+    read: u64,
+    /// Bytes of the link that could not be read at the start of the window.
+    pending: u64,
+}
+
+impl PartialPacket {
+    fn new(now: Instant, read: u64) -> PartialPacket {
+        PartialPacket {
+            begun: now,
+            window: now,
+            read,
+            pending: 0,
+        }
+    }
+
+    /// The bytes of this window. `pending` are those that cannot be read yet.
+    fn bytes(&self, pending: u64) -> u64 {
+        (self.read + pending).saturating_sub(self.pending)
+    }
+}
+
 impl Deadlines {
     pub(super) fn new(keep_alive: u16, limits: &Limits, now: Instant) -> Self {
         Deadlines {
             keep_alive: (keep_alive > 0).then(|| Millis(u32::from(keep_alive) * 1500)),
             packet_time: Millis::of(limits.packet_time),
+            packet_pace: limits.packet_pace,
+            packet_longest: Millis::of(limits.packet_longest),
             write_stall: Millis::of(limits.write_stall),
             last_packet: now,
-            partial_since: None,
+            partial: None,
             paused: false,
             blocked: None,
             finish_by: None,
@@ -79,44 +112,64 @@ impl Deadlines {
         }
     }
 
-    /// Notes a read whose bytes end with `rest`.
-    pub(super) fn read(&mut self, now: Instant, rest: Partial) {
+    /// Notes a read of `bytes` bytes, which end with `rest`.
+    pub(super) fn read(&mut self, now: Instant, bytes: u64, rest: Partial) {
         if rest != Partial::Continued {
             self.last_packet = now;
         }
-        self.partial_since = match rest {
-            Partial::None => None,
-            Partial::New => Some(now),
-            Partial::Continued => self.partial_since.or(Some(now)),
-        };
+        match (&mut self.partial, rest) {
+            (partial, Partial::None) => *partial = None,
+            (Some(partial), Partial::Continued) => partial.read += bytes,
+            (Some(partial), Partial::New) => **partial = PartialPacket::new(now, bytes),
+            (none, _) => *none = Some(Box::new(PartialPacket::new(now, bytes))),
+        }
     }
 
     /// Notes whether the link `holds` an incomplete TLS record or WebSocket frame. The bytes read
     /// before it end with `rest`.
     pub(super) fn partial(&mut self, now: Instant, holds: bool, rest: Partial) {
-        self.partial_since = match (holds, rest) {
-            (true, _) => self.partial_since.or(Some(now)),
-            (false, Partial::None) => None,
-            (false, _) => self.partial_since,
-        };
+        if holds {
+            let begun = || Box::new(PartialPacket::new(now, 0));
+            self.partial.get_or_insert_with(begun);
+        } else if rest == Partial::None {
+            self.partial = None;
+        }
     }
 
     /// Notes that the server stops reading, or reads again.
     pub(super) fn pause(&mut self, now: Instant, paused: bool) {
         if self.paused && !paused {
             self.last_packet = now;
-            self.partial_since = self.partial_since.map(|_| now);
+            if let Some(partial) = &mut self.partial {
+                **partial = PartialPacket::new(now, 0);
+            }
         }
         self.paused = paused;
     }
 
-    /// Since when the server waits for a packet, and for the rest of an incomplete one.
-    fn receiving_since(&self) -> (Option<Instant>, Option<Instant>) {
-        let reads = !self.paused;
-        (
-            reads.then_some(self.last_packet),
-            self.partial_since.filter(|_| reads),
-        )
+    /// Since when the server waits for a packet, and the incomplete one.
+    fn receiving(&self) -> (Option<Instant>, Option<&PartialPacket>) {
+        if self.paused {
+            return (None, None);
+        }
+        (Some(self.last_packet), self.partial.as_deref())
+    }
+
+    /// Whether an incomplete packet brings enough bytes. `pending` are those that cannot be read yet.
+    fn keeps_pace(&self, now: Instant, partial: &PartialPacket, pending: u64) -> bool {
+        let time = now.saturating_duration_since(partial.window).as_millis();
+        u128::from(partial.bytes(pending)) * 1_000 >= u128::from(self.packet_pace) * time
+    }
+
+    /// The end of the keep-alive. An incomplete packet suspends it once it was seen to keep the pace.
+    fn silence_ends(&self) -> Option<Instant> {
+        let (last_packet, partial) = self.receiving();
+        let end = last_packet? + self.keep_alive?.time();
+        let longest = |partial: &PartialPacket| partial.begun + self.packet_longest.time();
+        match partial {
+            Some(partial) if self.checked >= end => Some(longest(partial).max(end)),
+            _ => Some(end),
+        }
     }
 
     /// Notes that the socket is full after `written` bytes, or (none) that it takes bytes again.
@@ -160,11 +213,10 @@ impl Deadlines {
 
     /// When to check again.
     pub(super) fn next(&self) -> Instant {
-        let (last_packet, partial_since) = self.receiving_since();
+        let (_, partial) = self.receiving();
         let times = [
-            self.keep_alive
-                .and_then(|limit| Some(last_packet? + limit.time())),
-            partial_since.map(|s| s + self.packet_time.time()),
+            self.silence_ends(),
+            partial.map(|partial| partial.window + self.packet_time.time()),
             self.blocked.map(|(s, _)| s + self.write_stall.time()),
             self.finish_by.as_deref().copied(),
             self.tell_at.as_deref().copied(),
@@ -173,24 +225,38 @@ impl Deadlines {
         first.unwrap_or(self.checked + LONGEST_WAIT)
     }
 
-    /// The reason to close the connection, if a deadline has passed.
-    pub(super) fn passed(&mut self, now: Instant) -> Option<Close> {
-        self.checked = now;
-        let (last_packet, partial_since) = self.receiving_since();
+    /// The reason to close the connection, if a deadline has passed. `pending` bytes of an incomplete
+    /// TLS record or WebSocket frame have come.
+    pub(super) fn passed(&mut self, now: Instant, pending: u64) -> Option<Close> {
+        let (last_packet, partial) = self.receiving();
         let over = |since: Instant, limit: Millis| now >= since + limit.time();
-        let silent = |limit| last_packet.is_some_and(|s| over(s, limit));
-        let (reason, text) = if self.keep_alive.is_some_and(silent) {
+        let is_silent = self.keep_alive.zip(last_packet);
+        let is_silent = is_silent.is_some_and(|(limit, since)| over(since, limit));
+        let keeps_pace = partial.is_none_or(|partial| self.keeps_pace(now, partial, pending));
+        let suspends = |partial: &PartialPacket| !over(partial.begun, self.packet_longest);
+        let suspended = keeps_pace && partial.is_some_and(suspends);
+        let is_due = partial.is_some_and(|partial| over(partial.window, self.packet_time));
+        let (reason, text) = if is_silent && !suspended {
             (ReasonCode::KeepAliveTimeout, "keep-alive passed".to_owned())
-        } else if partial_since.is_some_and(|s| over(s, self.packet_time)) {
-            let text = format!("a packet was not whole after {:?}", self.packet_time.time());
+        } else if is_due && !keeps_pace {
+            let bytes = partial.map_or(0, |partial| partial.bytes(pending));
+            let (time, pace) = (self.packet_time.time(), self.packet_pace);
+            let text = format!(
+                "a packet was not whole after {time:?}: {bytes} bytes of it came, and {pace} a second are the least"
+            );
             (ReasonCode::ProtocolError, text)
         } else if self.blocked.is_some_and(|(s, _)| over(s, self.write_stall)) {
             let text = format!("the client reads nothing for {:?}", self.write_stall.time());
             (ReasonCode::QuotaExceeded, text)
         } else {
+            self.checked = now;
+            if let Some(partial) = self.partial.as_mut().filter(|_| is_due) {
+                (partial.window, partial.read, partial.pending) = (now, 0, pending);
+            }
             let is_over = self.finish_by.as_ref().is_some_and(|l| now >= **l);
             return is_over.then(shutting_down);
         };
+        self.checked = now;
         Some(Close { reason, text })
     }
 }
@@ -215,9 +281,9 @@ mod tests {
         let limits = Limits::default();
         let mut d = Deadlines::new(10, &limits, start);
         assert_eq!(d.next(), start + seconds(15));
-        assert_eq!(d.passed(start + seconds(14)), None);
+        assert_eq!(d.passed(start + seconds(14), 0), None);
         let reason = |c: Option<Close>| c.map(|c| c.reason);
-        let silent = reason(d.passed(start + seconds(15)));
+        let silent = reason(d.passed(start + seconds(15), 0));
         assert_eq!(silent, Some(ReasonCode::KeepAliveTimeout));
 
         let mut d = Deadlines::new(0, &limits, start);
@@ -226,29 +292,29 @@ mod tests {
             start + LONGEST_WAIT,
             "keep-alive 0 has no deadline"
         );
-        assert_eq!(d.passed(start + LONGEST_WAIT), None);
-        d.read(start, Partial::Continued);
-        d.read(start + seconds(1), Partial::New);
-        d.read(start + seconds(5), Partial::Continued);
+        assert_eq!(d.passed(start + LONGEST_WAIT, 0), None);
+        d.read(start, 1, Partial::Continued);
+        d.read(start + seconds(1), 1, Partial::New);
+        d.read(start + seconds(5), 1, Partial::Continued);
         assert_eq!(d.next(), start + seconds(1) + limits.packet_time);
-        let half = d.passed(start + seconds(1) + limits.packet_time);
+        let half = d.passed(start + seconds(1) + limits.packet_time, 0);
         assert_eq!(reason(half), Some(ReasonCode::ProtocolError));
-        d.read(start + seconds(6), Partial::None);
+        d.read(start + seconds(6), 1, Partial::None);
         d.blocked(start + seconds(7), Some(100));
         d.blocked(start + seconds(9), Some(100));
         assert_eq!(d.next(), start + seconds(7) + limits.write_stall);
         d.blocked(start + seconds(12), Some(101));
         assert_eq!(
-            d.passed(start + seconds(18)),
+            d.passed(start + seconds(18), 0),
             None,
             "it made progress at 12"
         );
         assert_eq!(
-            reason(d.passed(start + seconds(22))),
+            reason(d.passed(start + seconds(22), 0)),
             Some(ReasonCode::QuotaExceeded)
         );
         d.blocked(start + seconds(22), None);
-        assert_eq!(d.passed(start + seconds(60)), None);
+        assert_eq!(d.passed(start + seconds(60), 0), None);
     }
 
     #[test]
@@ -256,15 +322,15 @@ mod tests {
         let start = Instant::now();
         let mut d = Deadlines::new(2, &Limits::default(), start);
         for n in 1..3 {
-            d.read(start + seconds(n), Partial::Continued);
+            d.read(start + seconds(n), 1, Partial::Continued);
             d.partial(start + seconds(n), true, Partial::Continued);
         }
         assert_eq!(d.next(), start + seconds(3));
-        d.read(start + seconds(2), Partial::New);
+        d.read(start + seconds(2), 1, Partial::New);
         assert_eq!(d.next(), start + seconds(5));
-        d.read(start + seconds(3), Partial::None);
+        d.read(start + seconds(3), 1, Partial::None);
         assert_eq!(d.next(), start + seconds(6));
-        let silent = d.passed(start + seconds(6)).map(|close| close.reason);
+        let silent = d.passed(start + seconds(6), 0).map(|close| close.reason);
         assert_eq!(silent, Some(ReasonCode::KeepAliveTimeout));
     }
 
@@ -272,13 +338,13 @@ mod tests {
     fn an_incomplete_frame_of_the_link_has_a_deadline() {
         let start = Instant::now();
         let limits = Limits::default();
-        let over = |d: &mut Deadlines, n| d.passed(start + seconds(n) + limits.packet_time);
+        let over = |d: &mut Deadlines, n| d.passed(start + seconds(n) + limits.packet_time, 0);
         let mut d = Deadlines::new(0, &limits, start);
         d.partial(start + seconds(1), true, Partial::None);
         assert_eq!(d.next(), start + seconds(1) + limits.packet_time);
         d.partial(start + seconds(2), false, Partial::None);
         assert_eq!(over(&mut d, 100), None, "it is complete, and was no packet");
-        d.read(start + seconds(3), Partial::New);
+        d.read(start + seconds(3), 1, Partial::New);
         d.partial(start + seconds(4), true, Partial::New);
         d.partial(start + seconds(5), false, Partial::New);
         assert_eq!(over(&mut d, 2), None);
@@ -290,11 +356,44 @@ mod tests {
         let start = Instant::now();
         let limits = Limits::default();
         let mut d = Deadlines::new(2, &limits, start);
-        d.read(start, Partial::New);
+        d.read(start, 1, Partial::New);
         d.pause(start, true);
-        assert_eq!(d.passed(start + seconds(100)), None);
+        assert_eq!(d.passed(start + seconds(100), 0), None);
         d.pause(start + seconds(100), false);
         assert_eq!(d.next(), start + seconds(103));
-        assert!(d.passed(start + seconds(103)).is_some());
+        assert!(d.passed(start + seconds(103), 0).is_some());
+    }
+
+    #[test]
+    fn a_slow_packet_suspends_the_keep_alive_while_it_keeps_the_pace() {
+        let start = Instant::now();
+        let limits = Limits::default();
+        let longest = limits.packet_longest.as_secs();
+        let slow = |bytes: u64, pending: u64| {
+            let mut d = Deadlines::new(60, &limits, start);
+            d.read(start, 1, Partial::New);
+            for second in 1..3_600 {
+                let now = start + seconds(second);
+                d.read(now, bytes, Partial::Continued);
+                while d.next() <= now {
+                    if let Some(close) = d.passed(now, pending * second) {
+                        return (second, Some(close.reason));
+                    }
+                }
+            }
+            (3_600, None)
+        };
+        let too_slow = Some(ReasonCode::ProtocolError);
+        let timeout = Some(ReasonCode::KeepAliveTimeout);
+        assert_eq!(
+            slow(8_192, 0),
+            (longest, timeout),
+            "200 KiB have come long since"
+        );
+        assert_eq!(slow(512, 0), (longest, timeout));
+        assert_eq!(slow(500, 0), (10, too_slow));
+        assert_eq!(slow(1, 0), (10, too_slow), "a byte now and then");
+        assert_eq!(slow(0, 600), (longest, timeout), "a long record or frame");
+        assert_eq!(slow(0, 500), (10, too_slow));
     }
 }

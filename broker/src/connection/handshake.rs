@@ -10,7 +10,7 @@ use super::publishing::check_payload_format;
 use crate::node::Node;
 use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
 use crate::policy::{ConnectRequest, Principal, Refusal};
-use crate::transport::{CertificateUserError, EstablishedTransport, ListenerContext};
+use crate::transport::{CertificateUserError, EstablishedTransport, ListenerContext, Spoken};
 use bytestring::ByteString;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -35,6 +35,7 @@ pub(super) async fn accept(
         version: Version::V5,
         maximum_packet_size: None,
         awaits_packet: false,
+        spoken: None,
     };
     let peer = connecting.peer;
     let connect = match tokio::time::timeout_at(until, connecting.read_connect()).await {
@@ -50,7 +51,15 @@ pub(super) async fn accept(
             return None;
         }
         Ok(Err(Some(error))) => {
-            tracing::info!(%peer, %error, "connection refused: bad CONNECT");
+            let layers = &listener.layers;
+            if let Some(spoken @ (Spoken::Tls | Spoken::Http | Spoken::Proxy)) = connecting.spoken
+                && layers.websocket.is_none()
+            {
+                let error = listener.wrong_protocol(spoken, layers.tls.is_some());
+                tracing::info!(%peer, listener = listener.address(), error, "connection refused: bad CONNECT");
+            } else {
+                tracing::info!(%peer, %error, "connection refused: bad CONNECT");
+            }
             let refusal = Refusal::new(error.reason(), error.to_string());
             match error.connack_version() {
                 Some(version) => {

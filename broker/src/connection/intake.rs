@@ -110,6 +110,11 @@ impl Intake {
         Ok(packet)
     }
 
+    /// The first bytes that were read and are not yet packets.
+    pub(super) fn unread(&self) -> &[u8] {
+        self.framer.unread()
+    }
+
     /// Counts of what has been read, for
     /// [`Counters::received`](crate::metrics::Counters::received).
     pub(super) fn received(&mut self) -> &mut Received {

@@ -72,20 +72,21 @@ impl Connection {
         Box::pin(end(&mut self.client, ending, &mut self.link)).await;
     }
 
-    /// Notes a read whose packets have been taken.
-    fn note_read(&mut self) {
-        self.deadlines.read(Instant::now(), self.intake.partial());
+    /// Notes a read of so many bytes, whose packets have been taken.
+    fn note_read(&mut self, bytes: usize) {
+        let (now, rest) = (Instant::now(), self.intake.partial());
+        self.deadlines.read(now, bytes as u64, rest);
     }
 
     /// Reads until there is a reason to end.
     async fn read_until_end(&mut self) -> Ending {
         // The keep-alive begins with CONNACK.
-        self.deadlines.read(Instant::now(), Partial::None);
+        self.deadlines.read(Instant::now(), 0, Partial::None);
         // Packets that came with CONNECT.
         if let Err(ending) = self.take_packets().await {
             return ending;
         }
-        self.note_read();
+        self.note_read(0);
         let timer = tokio::time::sleep_until(self.deadlines.next());
         tokio::pin!(timer);
         let mut blocked = false;
@@ -110,7 +111,7 @@ impl Connection {
                         if let Err(ending) = self.take_packets().await {
                             return ending;
                         }
-                        self.note_read();
+                        self.note_read(n);
                         if blocked {
                             pause_reading = self.client.outbox.condition().pause_reading;
                             self.deadlines.pause(Instant::now(), pause_reading);
@@ -154,7 +155,7 @@ impl Connection {
                     }
                 }
                 () = &mut timer => {
-                    let mut passed = self.deadlines.passed(Instant::now());
+                    let mut passed = self.deadlines.passed(Instant::now(), self.link.pending());
                     if passed.as_ref().is_some_and(is_receive_timeout) {
                         match Box::pin(self.recheck_deadlines()).await {
                             Ok(still) => passed = still,
@@ -178,9 +179,9 @@ impl Connection {
         let n = self.intake.try_read(&mut self.link).await;
         if n > 0 {
             self.take_packets().await?;
-            self.note_read();
+            self.note_read(n);
         }
-        let passed = self.deadlines.passed(Instant::now());
+        let passed = self.deadlines.passed(Instant::now(), self.link.pending());
         // After a full read there may be more.
         Ok(passed.filter(|close| n < READ || !is_receive_timeout(close)))
     }

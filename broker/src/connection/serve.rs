@@ -4,7 +4,7 @@ use super::intake::Intake;
 use super::{Connection, handshake};
 use crate::node::Node;
 use crate::policy::Peer;
-use crate::transport::{EstablishedTransport, ListenerContext, Socket};
+use crate::transport::{EstablishedTransport, ListenerContext, Socket, TransportError};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -63,6 +63,10 @@ async fn pass_layers(
     let address = listener.address();
     match tokio::time::timeout_at(until, passed).await {
         Ok(Ok(established)) => return Some(established),
+        Ok(Err(TransportError::Spoken(spoken, within_tls))) => {
+            let error = listener.wrong_protocol(spoken, within_tls);
+            tracing::info!(%peer, listener = address, error, "handshake failed");
+        }
         Ok(Err(error)) => {
             tracing::info!(%peer, listener = address, %error, "handshake failed");
         }

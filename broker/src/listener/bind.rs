@@ -8,7 +8,7 @@ use roommq_config::{Endpoint, Limits, Listener};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// The reason that a listener cannot be opened.
@@ -64,6 +64,7 @@ pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<BoundListener
             handshake_time: own.handshake_time.unwrap_or(limits.connect_time),
             connections: connections.and_then(Result::ok).unwrap_or(usize::MAX),
             open: Gate::default(),
+            all: OnceLock::new(),
         }),
         socket,
         rate: own

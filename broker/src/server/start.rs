@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::policy::{LaneHooks, Notice, Policy};
 use crate::sessions::{Sessions, expire_offline_sessions, new_term};
 use crate::sys::SysPublisher;
-use crate::transport::{Tls, watch_tls_files};
+use crate::transport::{ListenAddress, Tls, watch_tls_files};
 use roommq_lane::{Entry, Lane, PublishEntry};
 use std::io;
 use std::sync::Arc;
@@ -40,6 +40,12 @@ impl Server {
         let first = runtimes.first().map(|runtime| runtime.handle().clone());
         let background = first.ok_or_else(|| io::Error::other("no thread for sockets"))?;
         let mut listeners = bind_all(&background, &options)?;
+        let addresses = listeners.iter().flat_map(|l| l.context.addresses.clone());
+        let addresses: Arc<[ListenAddress]> = addresses.collect();
+        for listener in &listeners {
+            // This is the only place that sets it.
+            let _ = listener.context.all.set(addresses.clone());
+        }
 
         let lanes = options.lane_count();
         let log = Embedded::start(lanes, options.lanes.credit_bytes);
@@ -107,9 +113,8 @@ impl Server {
 
         let stop = Arc::new(Notify::new());
         let io_threads = run_io_threads(runtimes, &stop)?;
-        let addresses = listeners.iter().flat_map(|l| l.context.addresses.clone());
         Ok(Server {
-            addresses: addresses.collect(),
+            addresses: addresses.to_vec(),
             socket_files: listeners.iter_mut().filter_map(|l| l.file.take()).collect(),
             tls,
             accepting: accept_all(&background, listeners, &options, &nodes),

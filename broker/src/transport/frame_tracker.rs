@@ -23,6 +23,8 @@ pub(super) struct FrameTracker {
     control: bool,
     /// Whether the message needs another frame.
     open: bool,
+    /// Bytes of the current message that have come.
+    message: u64,
 }
 
 impl FrameTracker {
@@ -33,6 +35,9 @@ impl FrameTracker {
                 let n =
                     usize::try_from(self.left).map_or(bytes.len(), |left| left.min(bytes.len()));
                 self.left -= n as u64;
+                if !self.control {
+                    self.message += n as u64;
+                }
                 bytes = &bytes[n..];
                 continue;
             }
@@ -70,6 +75,9 @@ impl FrameTracker {
         self.control = self.header_is_control();
         // Control frames may come between the frames of a message.
         if !self.control {
+            if !self.open {
+                self.message = 0;
+            }
             self.open = self.header[0] & 0x80 == 0;
         }
         self.got = 0;
@@ -82,6 +90,15 @@ impl FrameTracker {
     /// Whether every frame is complete, and so is the last message.
     pub(super) fn is_between_frames(&self) -> bool {
         !self.open && self.got == 0 && self.left == 0
+    }
+
+    /// Bytes of a message that is not complete.
+    pub(super) fn pending(&self) -> u64 {
+        if self.is_within_message() {
+            self.message
+        } else {
+            0
+        }
     }
 
     /// Whether a message has begun and is not complete. Control frames are no messages.
@@ -98,6 +115,11 @@ pub(super) struct TrackedStream<S> {
 }
 
 impl<S> TrackedStream<S> {
+    /// The stream below.
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// Wraps a stream from which `early` has been read already.
     pub(super) fn new(stream: S, early: &[u8]) -> Self {
         let mut tracker = FrameTracker::default();

@@ -1,19 +1,20 @@
 //! The layers between a socket and MQTT, established one after the other, and the listener that has them.
 
-use super::link::Link;
+use super::link::{FramedStream, Link};
 use super::listen_address::ListenAddress;
+use super::proxy;
+use super::spoken::Spoken;
 use super::tls::{CertificateUserError, Tls};
+use super::upgrade::{self, UpgradeError};
 use super::websocket::WebSocketByteStream;
-use super::{proxy, upgrade};
 use crate::fairness::HandshakePacer;
 use crate::gate::Gate;
 use crate::outbox::Outlet;
 use crate::policy::Peer;
 use roommq_config::WebSocket;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 /// An accepted socket. It carries bytes in order and without loss, in both directions [3.1.1 MQTT-7.1.1-1, 5.0 MQTT-4.2-1].
@@ -66,6 +67,8 @@ pub(crate) struct ListenerContext {
     pub connections: usize,
     /// The open connections.
     pub open: Gate,
+    /// The addresses of all listeners, set once all are open.
+    pub all: OnceLock<Arc<[ListenAddress]>>,
 }
 
 impl ListenerContext {
@@ -95,8 +98,11 @@ pub(crate) enum TransportError {
     Proxy(#[from] proxy::ProxyError),
     #[error("TLS: {0}")]
     Tls(io::Error),
+    /// The peer speaks something else, within TLS or without.
+    #[error("the peer speaks {0}")]
+    Spoken(Spoken, bool),
     #[error("WebSocket: {0}")]
-    Upgrade(#[from] upgrade::UpgradeError),
+    Upgrade(#[from] UpgradeError),
 }
 
 impl TransportLayers {
@@ -124,6 +130,12 @@ impl TransportLayers {
         }
         match (socket, &self.tls) {
             (Socket::Tcp(socket), Some(tls)) => {
+                let mut first = [0; 8];
+                let n = socket.peek(&mut first).await.map_err(TransportError::Tls)?;
+                match Spoken::of(&first[..n]) {
+                    None | Some(Spoken::Tls) => {}
+                    Some(spoken) => return Err(TransportError::Spoken(spoken, false)),
+                }
                 let stream = pacer.run(tls.accept(socket)).await;
                 let stream = stream.map_err(TransportError::Tls)?;
                 let user = tls.user(&stream);
@@ -144,12 +156,18 @@ impl TransportLayers {
         unframed: impl FnOnce(S) -> (Link, Outlet),
     ) -> Result<EstablishedTransport, TransportError>
     where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        S: FramedStream + 'static,
     {
         let halves = match &self.websocket {
             None => unframed(stream),
             Some(rules) => {
-                let early = upgrade::upgrade(&mut stream, rules).await?;
+                let upgraded = upgrade::upgrade(&mut stream, rules).await;
+                let early = upgraded.map_err(|error| match error {
+                    UpgradeError::Spoken(spoken) => {
+                        TransportError::Spoken(spoken, self.tls.is_some())
+                    }
+                    other => other.into(),
+                })?;
                 let bytes =
                     WebSocketByteStream::new(stream, early, self.packet_bytes, rules.ping).await;
                 Link::framed(bytes)

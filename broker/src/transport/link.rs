@@ -23,7 +23,15 @@ pub(crate) trait FramedStream: AsyncRead + AsyncWrite + Send + Unpin {
     fn has_partial_message(&self) -> bool {
         false
     }
+
+    /// Bytes of that message that have come.
+    fn pending(&self) -> u64 {
+        0
+    }
 }
+
+impl FramedStream for TcpStream {}
+impl FramedStream for UnixStream {}
 
 /// The reading half of a plain socket, or all of a framed stream.
 pub(crate) enum Link {
@@ -73,6 +81,14 @@ impl Link {
     /// Whether the peer has begun a message of which nothing can be read yet.
     pub(crate) fn has_partial_message(&self) -> bool {
         matches!(self, Link::Framed(framed) if framed.stream.has_partial_message())
+    }
+
+    /// Bytes of that message that have come.
+    pub(crate) fn pending(&self) -> u64 {
+        match self {
+            Link::Framed(framed) => framed.stream.pending(),
+            Link::Tcp(_) | Link::Unix(_) => 0,
+        }
     }
 
     /// Reads into `buffer`. No new bytes mean the end of the stream.

@@ -8,12 +8,16 @@ mod layers;
 mod link;
 mod listen_address;
 mod proxy;
+mod spoken;
 mod tls;
 mod upgrade;
 mod websocket;
 
-pub(crate) use layers::{EstablishedTransport, ListenerContext, Socket, TransportLayers};
+pub(crate) use layers::{
+    EstablishedTransport, ListenerContext, Socket, TransportError, TransportLayers,
+};
 pub(crate) use link::{CLOSE_TIME, Link};
 pub use listen_address::ListenAddress;
+pub(crate) use spoken::Spoken;
 pub(crate) use tls::{CertificateUserError, Tls, log_failure, watch_tls_files};
 pub use tls::{TlsError, key_fault};

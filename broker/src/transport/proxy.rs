@@ -27,7 +27,9 @@ const MAX_V2: usize = 4096;
 pub(crate) enum ProxyError {
     #[error("the connection ended: {0}")]
     Io(#[from] io::Error),
-    #[error("missing, and this listener requires one")]
+    #[error(
+        "missing, and this listener requires one; connect through the proxy, or set `proxy_protocol = false`"
+    )]
     Missing,
     #[error("longer than {0} bytes")]
     Long(usize),

@@ -1,5 +1,6 @@
 //! The HTTP request that turns a connection into a WebSocket (RFC 6455, section 4.2), and the response.
 
+use super::spoken::Spoken;
 use roommq_config::WebSocket;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -23,6 +24,8 @@ const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 pub(crate) enum UpgradeError {
     #[error("the connection ended: {0}")]
     Io(#[from] io::Error),
+    #[error("the peer speaks {0}")]
+    Spoken(Spoken),
     #[error("answered {status}: {text}{asked}")]
     Refused {
         status: StatusCode,
@@ -39,6 +42,7 @@ pub(super) async fn upgrade(
 ) -> Result<Vec<u8>, UpgradeError> {
     let mut bytes = Vec::with_capacity(1024);
     let request = request(stream, &mut bytes).await?;
+    let spoken = Spoken::of(&bytes).filter(|spoken| *spoken != Spoken::Http);
     let answer = match &request {
         Ok(request) => answer(request, rules),
         Err(rejection) => Err(*rejection),
@@ -63,6 +67,9 @@ pub(super) async fn upgrade(
     );
     stream.write_all(out.as_bytes()).await?;
     stream.shutdown().await?;
+    if let Some(spoken) = spoken.filter(|_| request.is_err()) {
+        return Err(UpgradeError::Spoken(spoken));
+    }
     let asked = Asked::of(status, request.as_ref().ok());
     Err(UpgradeError::Refused {
         status,
@@ -123,6 +130,10 @@ async fn request(
 ) -> io::Result<Result<Request, Rejection>> {
     let mut looked = 0;
     loop {
+        // Anything but a method of HTTP: its sender would wait for an answer until the time is up.
+        if bytes.first().is_some_and(|b| !b.is_ascii_uppercase()) || bytes.starts_with(b"PROXY ") {
+            return Ok(Err(NOT_A_WEBSOCKET));
+        }
         // Parsing starts only at the end of the headers. Parsing after each byte would take quadratic time.
         let from = bytes.len().min(looked);
         if let Some(at) = bytes[from..].windows(END.len()).position(|end| end == END) {

@@ -224,10 +224,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketByteStream<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> FramedStream for WebSocketByteStream<S> {
+impl<S: FramedStream> FramedStream for WebSocketByteStream<S> {
     fn has_partial_message(&self) -> bool {
-        let socket = self.socket.as_ref();
-        socket.is_some_and(|socket| socket.get_ref().tracker.is_within_message())
+        let stream = self.socket.as_ref().map(WebSocketStream::get_ref);
+        stream.is_some_and(|stream| {
+            stream.tracker.is_within_message() || stream.get_ref().has_partial_message()
+        })
+    }
+
+    fn pending(&self) -> u64 {
+        let stream = self.socket.as_ref().map(WebSocketStream::get_ref);
+        stream.map_or(0, |stream| {
+            stream.tracker.pending() + stream.get_ref().pending()
+        })
     }
 }
 

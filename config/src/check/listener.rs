@@ -29,6 +29,8 @@ pub(crate) struct CheckedListener {
     pub listener: Listener,
     pub name: String,
     pub location: Location,
+    /// Where `packet_bytes` was given.
+    pub packet_bytes: Location,
 }
 
 impl CheckedListener {
@@ -85,6 +87,7 @@ fn checked(
     Ok(CheckedListener {
         listener,
         location: table.location_of(&name),
+        packet_bytes: table.location_of("listener.packet_bytes"),
         name: table.name.clone(),
     })
 }

@@ -232,7 +232,7 @@ fn response_information_is_sent_on_request() {
     for (asked, wanted) in [
         (None, None),
         (Some(0), None),
-        (Some(1), Some("inbox/~a/reply")),
+        (Some(1), Some("inbox/~a/response")),
     ] {
         let mut connect = Connect::v5("a");
         if let Some(asked) = asked {

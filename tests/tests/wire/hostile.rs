@@ -16,6 +16,7 @@ connect_time = \"500ms\"
 packet_time = \"500ms\"
 write_stall = \"1s\"
 outbox_bytes = 262144
+packet_bytes = 131072
 ";
 
 /// Two clients that talk in a room during an attack, and the time of their slowest message.
@@ -318,7 +319,7 @@ fn reads_that_end_within_a_packet_are_no_timeout() {
 
 #[test]
 fn the_server_stops_reading_from_a_client_that_reads_no_answers() {
-    let server = Broker::with("[limits]\noutbox_bytes = 65536\n");
+    let server = Broker::with("[limits]\noutbox_bytes = 65536\npacket_bytes = 16384\n");
     let bystanders = Bystanders::talking(server.address());
     let before = resident_bytes(server.id());
     let mut client = Connect::v311("asker").to(server.address());

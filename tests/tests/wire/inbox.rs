@@ -1,7 +1,7 @@
 //! `inbox/me`, and messages from user to user.
 
 use roommq_tests::broker::Broker;
-use roommq_tests::wire::{BOTH, Connect, Message};
+use roommq_tests::wire::{BOTH, Connect, Message, Packet, Value, property};
 
 #[test]
 fn inbox_me_is_the_users_own_inbox() {
@@ -81,4 +81,82 @@ fn refusals_in_the_inbox_are_rate_limited() {
     eve.publish(&Message::new("inbox/me/dm/~eve", "end"));
     let more = eve.messages_until("end");
     assert!(more.len() < 20, "{} notices", more.len());
+}
+
+/// 3.1.1 has no reason codes, so the inbox is the only place to learn of a refusal.
+#[test]
+fn a_refused_publish_is_reported_after_a_refused_subscribe_and_suppressed_ones_are_counted() {
+    let config = "[[room]]\nmatch = 'staff'\naccess = 'list'\nmembers = ['alice']\n";
+    let server = Broker::with(&format!("{}{config}", crate::ONE_LANE));
+    let mut eve = Connect::v311("eve").to(server.address());
+    eve.subscribe("inbox/me/#", 0);
+    for _ in 0..3 {
+        eve.subscribe("rooms/staff/#", 0);
+    }
+    for _ in 0..5 {
+        eve.publish(&Message::new("rooms/staff", "x").qos(1));
+    }
+    let mut error = |field: &str| loop {
+        let message = eve.message_where(|m| m.topic == "inbox/me/error");
+        let error: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+        if !error[field].is_null() {
+            break error;
+        }
+    };
+    assert_eq!(error("filter")["suppressed"], serde_json::Value::Null);
+    assert_eq!(
+        error("topic")["suppressed"],
+        serde_json::Value::Null,
+        "the first PUBLISH"
+    );
+    // A second later the next message counts those that had none.
+    let started = std::time::Instant::now();
+    loop {
+        eve.publish(&Message::new("rooms/staff", "x").qos(1));
+        if let Ok(Packet::Publish(message)) = eve.poll(std::time::Duration::from_millis(50)) {
+            let error: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+            let suppressed = error["suppressed"].as_u64().unwrap();
+            assert!(
+                error["topic"] == "rooms/staff" && suppressed >= 4,
+                "{error}"
+            );
+            break;
+        }
+        assert!(started.elapsed() < roommq_tests::PATIENCE);
+    }
+}
+
+#[test]
+fn others_answer_to_the_topic_of_the_response_information() {
+    let server = Broker::start();
+    let connect =
+        Connect::v5("asker").property(property::REQUEST_RESPONSE_INFORMATION, Value::Byte(1));
+    let (mut asker, connack) = connect.attempt(server.address());
+    let Packet::ConnAck { properties, .. } = connack else {
+        panic!("{connack:?}");
+    };
+    let place = properties.text(property::RESPONSE_INFORMATION);
+    let place = place.unwrap().to_owned();
+    asker.subscribe("inbox/me/#", 1);
+    for version in BOTH {
+        let mut answerer = Connect::new(version, "answerer").to(server.address());
+        for topic in [place.clone(), format!("{place}/7")] {
+            assert_eq!(
+                answerer.publish(&Message::new(&topic, "42").qos(1)).0 & 0x80,
+                0
+            );
+            let got = asker.message();
+            assert_eq!(got.text(), "42");
+            assert_eq!(got.topic, topic.replace("~asker", "me"));
+        }
+        let retained = answerer
+            .publish(&Message::new(&place, "kept").qos(1).retained())
+            .0;
+        assert_eq!(retained & 0x80, 0);
+        asker.message();
+    }
+    let mut later = Connect::v5("asker").to(server.address());
+    later.subscribe("inbox/me/#", 0);
+    later.publish(&Message::new("inbox/me/response", "end"));
+    assert_eq!(later.messages_until("end"), [], "inboxes keep nothing");
 }

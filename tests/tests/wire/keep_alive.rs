@@ -2,7 +2,11 @@
 
 use roommq_tests::broker::Broker;
 use roommq_tests::everywhere::{Everywhere, TRANSPORTS};
-use roommq_tests::wire::{BOTH, Client, Connect, Missing, Packet, Version};
+use roommq_tests::tls;
+use roommq_tests::wire::{
+    BOTH, Client, Connect, Frame, Message, Missing, Packet, Version, WebSocket,
+};
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 /// A PUBLISH of 16,383 bytes, sent byte by byte, so that it never becomes complete.
@@ -21,8 +25,8 @@ fn bytes_of_a_partial_packet_do_not_reset_keep_alive() {
     }
     let started = Instant::now();
     while !open.is_empty() {
-        // `limits.packet_time` is 20 s.
-        assert!(started.elapsed() < Duration::from_secs(12), "{open:?}");
+        // `limits.packet_time` is 10 s.
+        assert!(started.elapsed() < Duration::from_secs(9), "{open:?}");
         open.retain_mut(|(id, version, client)| {
             // The server may have closed the connection.
             let _ = client.try_send(&[0]);
@@ -62,4 +66,78 @@ fn packets_that_waited_in_the_socket_reset_keep_alive() {
         let answer = client.packet();
         assert!(matches!(answer, Packet::PingResp), "{answer:?}");
     }
+}
+
+/// Sends a PUBLISH of 20,000 bytes in pieces, one each 50 ms. Returns whether it arrived.
+fn sends_slowly(mut client: Client, piece: usize, hearer: &mut Client) -> Result<(), Option<u8>> {
+    let message = Message::new("slow", vec![b'x'; 20_000]);
+    let bytes = message.bytes(Version::V5);
+    for piece in bytes.chunks(piece) {
+        if client.try_send(piece).is_err() {
+            break;
+        }
+        match client.poll(Duration::from_millis(50)) {
+            Err(Missing::Late) => {}
+            Err(Missing::Closed) => return Err(None),
+            Ok(Packet::Disconnect { code, .. }) => return Err(Some(code)),
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(hearer.message().payload.len(), 20_000);
+    Ok(())
+}
+
+/// As on a slow link: 200 KiB at 8 KB/s take longer than a keep-alive of 16 s. Here all is faster.
+#[test]
+fn a_slow_packet_that_keeps_the_pace_suspends_the_keep_alive() {
+    let limits = "packet_time = '500ms'\npacket_pace = 2048\n";
+    let all = Everywhere::start(&format!("[limits]\n{limits}"));
+    let mut hearer = Connect::v5("hearer").to(all.server.address());
+    hearer.subscribe("slow", 0);
+    for transport in TRANSPORTS {
+        let connect = Connect::v5(transport).keep_alive(1);
+        let client = connect.over(all.dial(transport));
+        // 5 KB/s for 2.5 s at least. The keep-alive would end after 1.5 s.
+        assert_eq!(
+            sends_slowly(client, 400, &mut hearer),
+            Ok(()),
+            "{transport}"
+        );
+        let client = connect.over(all.dial(transport));
+        let slow = sends_slowly(client, 10, &mut hearer);
+        assert_eq!(slow, Err(Some(0x82)), "{transport}: 200 bytes a second");
+    }
+    all.server
+        .log()
+        .line_with("a packet was not whole after 500ms");
+}
+
+#[test]
+fn a_packet_suspends_the_keep_alive_for_a_bounded_time() {
+    let server = Broker::with("[limits]\npacket_longest = '1s'\n");
+    let mut hearer = Connect::v5("hearer").to(server.address());
+    let client = Connect::v5("c").keep_alive(1).to(server.address());
+    assert_eq!(sends_slowly(client, 400, &mut hearer), Err(Some(0x8D)));
+}
+
+/// One frame that can be read only when it is complete.
+#[test]
+fn a_slow_websocket_frame_keeps_the_pace_too() {
+    let limits = "[limits]\npacket_time = '500ms'\npacket_pace = 2048\n";
+    let all = Everywhere::start(limits);
+    let mut hearer = Connect::v5("hearer").to(all.server.address());
+    hearer.subscribe("slow", 0);
+    let mut witness = Connect::v5("witness").to(all.server.address());
+    let mut socket = WebSocket::open(Box::new(tls::tcp(all.address("ws"))));
+    socket
+        .write_all(&Connect::v311("c").keep_alive(1).bytes())
+        .unwrap();
+    socket.read_exact(&mut [0; 4]).unwrap();
+    let message = Message::new("slow", vec![b'x'; 20_000]).bytes(Version::V311);
+    for piece in Frame::whole(2, &message).bytes().chunks(400) {
+        socket.send_raw(piece);
+        let nothing = witness.poll(Duration::from_millis(50));
+        assert!(matches!(nothing, Err(Missing::Late)), "{nothing:?}");
+    }
+    assert_eq!(hearer.message().payload.len(), 20_000);
 }

@@ -275,3 +275,26 @@ fn the_limit_on_rooms_holds() {
     first.unsubscribe("rooms/b/#");
     assert_eq!(new.subscribe("rooms/c/x", 0), 0);
 }
+
+#[test]
+fn a_packet_of_the_largest_size_is_delivered_live_retained_and_queued() {
+    let server = Broker::with("[limits]\npacket_bytes = '12MiB'\noutbox_bytes = 12652543\n");
+    let mut live = Connect::v5("live").to(server.address());
+    live.subscribe("big", 1);
+    let mut away = Connect::v311("away");
+    away.clean = false;
+    let mut gone = away.to(server.address());
+    gone.subscribe("big", 1);
+    gone.disconnect(0);
+    let mut sender = Connect::v5("sender").to(server.address());
+    // The fixed header, the topic, the packet id and no property take 13 bytes.
+    let payload = vec![b'x'; (12 << 20) - 13];
+    let message = Message::new("big", payload.clone()).qos(1).retained();
+    assert_eq!(sender.publish(&message).0 & 0x80, 0);
+    let mut late = Connect::v5("late").to(server.address());
+    late.subscribe("big", 1);
+    let mut back = away.to(server.address());
+    for client in [&mut live, &mut late, &mut back] {
+        assert!(client.message().payload == payload);
+    }
+}

@@ -19,6 +19,7 @@ mod offline_memory;
 mod offline_sessions;
 mod order;
 mod outbound;
+mod passwd;
 mod payload_format;
 mod presence;
 mod proxy;

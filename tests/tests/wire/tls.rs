@@ -42,7 +42,7 @@ fn a_client_that_does_not_trust_the_server_does_not_connect() {
 fn bytes_that_are_no_tls_close_the_connection_and_are_logged() {
     let server = server(&Authority::new(), "");
     let mut plain = Client::open(server.address(), Version::V5);
-    plain.send(&Connect::v5("plain").bytes());
+    plain.send(b"hello, which is no TLS and no other protocol of a listener");
     let _alert = plain.raw_until_closed();
     server
         .log()

@@ -1,7 +1,10 @@
 //! Behaviour that is the same on every transport.
 
+use roommq_tests::broker::Broker;
 use roommq_tests::everywhere::{Everywhere, TRANSPORTS};
+use roommq_tests::tls::{self, Authority, Identity};
 use roommq_tests::wire::{BOTH, Connect, Message, Packet};
+use std::io::{Read, Write};
 use std::thread;
 
 #[test]
@@ -151,7 +154,9 @@ fn every_transport_delivers_the_last_packet_before_a_close() {
 /// The server stops and closes a client that does not read. Other clients do not notice.
 #[test]
 fn every_transport_stops_a_slow_reader() {
-    let all = Everywhere::start("[limits]\nwrite_stall = '1s'\noutbox_bytes = 262144\n");
+    let all = Everywhere::start(
+        "[limits]\nwrite_stall = '1s'\noutbox_bytes = 262144\npacket_bytes = 131072\n",
+    );
     let bystanders = crate::hostile::Bystanders::talking(all.server.place(0));
     let mut speaker = Connect::v5("sender").to(all.server.place(0));
     for transport in TRANSPORTS {
@@ -181,4 +186,74 @@ fn every_transport_stops_a_slow_reader() {
         drop(stuck);
     }
     bystanders.were_undisturbed();
+}
+
+/// Each of these is closed at once, long before the time for a handshake, and the log names the right
+/// port.
+#[test]
+fn a_wrong_protocol_on_a_port_is_closed_at_once_and_the_log_names_the_right_port() {
+    let authority = Authority::new();
+    let Identity { certificate, key } = authority.server();
+    let listener = |transport: &str, more: &str| {
+        format!(
+            "[[listener]]\nbind = '127.0.0.1:0'\ntransport = '{transport}'\nhandshake_time = '1h'\n{more}\n"
+        )
+    };
+    let files = "certificate = 'server.pem'\nkey = 'server.key'\n";
+    let config = [
+        listener("tcp", ""),
+        listener("tls", files),
+        listener("ws", ""),
+        listener("wss", files),
+    ];
+    let pair = [("server.pem", &*certificate), ("server.key", &*key)];
+    let server = Broker::listening(&config.concat(), &pair);
+    let (tcp, encrypted, ws, wss) = (0, 1, 2, 3);
+    let mqtt = Connect::v5("c").bytes();
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    let http = b"GET /mqtt HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (place, bytes, spoken, right) in [
+        (tcp, &hello[..], "TLS", vec![encrypted, wss]),
+        (tcp, http, "HTTP", vec![ws]),
+        (
+            tcp,
+            b"PROXY TCP4 192.0.2.7 127.0.0.1 1 1883\r\n",
+            "PROXY",
+            vec![],
+        ),
+        (encrypted, &mqtt, "MQTT", vec![tcp]),
+        (encrypted, http, "HTTP", vec![ws]),
+        (ws, &mqtt, "MQTT", vec![tcp]),
+        (ws, hello, "TLS", vec![encrypted, wss]),
+        (
+            ws,
+            b"PROXY TCP4 192.0.2.7 127.0.0.1 1 1883\r\n",
+            "PROXY",
+            vec![],
+        ),
+        (wss, &mqtt, "MQTT", vec![tcp]),
+    ] {
+        let mut peer = tls::tcp(server.place(place));
+        peer.write_all(bytes).unwrap();
+        let _ = peer.read_to_end(&mut Vec::new());
+        let url = server.url(place);
+        let line = server.log().line(|line| {
+            line.contains("wrong protocol")
+                && line.contains(url)
+                && line.contains(&format!("speaks {spoken}"))
+        });
+        for place in right {
+            assert!(line.contains(server.url(place)), "{line}");
+        }
+    }
+    // The wrong one inside of TLS.
+    for (place, bytes, right) in [(encrypted, &http[..], wss), (wss, &mqtt, encrypted)] {
+        let mut peer = tls::to(server.place(place), &authority.trusted_by(None));
+        peer.write_all(bytes).unwrap();
+        let _ = peer.read_to_end(&mut Vec::new());
+        let line = server
+            .log()
+            .line(|line| line.contains("inside of TLS") && line.contains(server.url(place)));
+        assert!(line.contains(server.url(right)), "{line}");
+    }
 }

@@ -4,6 +4,7 @@
 mod certificate_user;
 mod files;
 mod key_fault;
+mod record_tracker;
 
 pub(crate) use certificate_user::CertificateUserError;
 pub use files::TlsError;
@@ -13,6 +14,7 @@ use super::link::FramedStream;
 use certificate_user::certificate_user;
 use files::{FileStamp, server_config, stamps};
 use parking_lot::{Mutex, RwLock};
+use record_tracker::RecordStream;
 use roommq_config::UserFrom;
 use std::io;
 use std::sync::Arc;
@@ -25,7 +27,18 @@ use tokio_rustls::server::TlsStream;
 /// The time between two checks whether a file has changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-impl FramedStream for TlsStream<TcpStream> {}
+/// A socket with TLS.
+pub(crate) type TlsSocket = TlsStream<RecordStream<TcpStream>>;
+
+impl FramedStream for TlsSocket {
+    fn has_partial_message(&self) -> bool {
+        self.pending() > 0
+    }
+
+    fn pending(&self) -> u64 {
+        self.get_ref().0.pending() as u64
+    }
+}
 
 /// One listener's TLS.
 #[derive(Debug)]
@@ -101,9 +114,11 @@ impl Tls {
     }
 
     /// Performs the handshake. If it fails, rustls sends the peer an alert.
-    pub(crate) async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept(&self, socket: TcpStream) -> io::Result<TlsSocket> {
         let config = self.current.read().clone();
-        let accepted = TlsAcceptor::from(config).accept(socket).await;
+        let accepted = TlsAcceptor::from(config)
+            .accept(RecordStream::new(socket))
+            .await;
         accepted.map_err(|error| {
             if version_1(&error) {
                 let cure = "the client's certificate is X.509 v1; issue it with extensions, such as by `openssl x509 -req` \
@@ -117,10 +132,7 @@ impl Tls {
 
     /// The user that the client's verified certificate names. None if the client sent no certificate, or if the listener
     /// takes no users from certificates.
-    pub(crate) fn user(
-        &self,
-        stream: &TlsStream<TcpStream>,
-    ) -> Result<Option<String>, CertificateUserError> {
+    pub(crate) fn user(&self, stream: &TlsSocket) -> Result<Option<String>, CertificateUserError> {
         let chain = stream.get_ref().1.peer_certificates();
         match chain.and_then(<[_]>::first) {
             Some(certificate) if self.files.user_from != UserFrom::Nothing => {
