@@ -23,12 +23,12 @@ pub(crate) struct LogWriter(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    queue: Mutex<LineQueue>,
+    queue: Mutex<LogLines>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct LineQueue {
+struct LogLines {
     lines: VecDeque<Vec<u8>>,
     /// Bytes of `lines`.
     bytes: usize,
@@ -76,7 +76,7 @@ impl LogWriter {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, LineQueue> {
+    fn lock(&self) -> MutexGuard<'_, LogLines> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

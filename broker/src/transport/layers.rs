@@ -3,7 +3,7 @@
 use super::link::{FramedStream, Link};
 use super::listen_address::ListenAddress;
 use super::proxy;
-use super::spoken::Spoken;
+use super::spoken::{Spoken, wrong_protocol};
 use super::tls::{CertificateUserError, Tls};
 use super::upgrade::{self, UpgradeError};
 use super::websocket::WebSocketByteStream;
@@ -77,6 +77,15 @@ impl ListenerContext {
         self.addresses
             .first()
             .map_or_else(String::new, ToString::to_string)
+    }
+}
+
+impl ListenerContext {
+    /// The log's text for a peer that speaks another protocol than this listener serves.
+    pub(crate) fn wrong_protocol(&self, spoken: Spoken, within_tls: bool) -> String {
+        let layers = (self.layers.tls.is_some(), self.layers.websocket.is_some());
+        let all = self.all.get().map_or(&[][..], |all| all);
+        wrong_protocol((spoken, within_tls), layers, all)
     }
 }
 

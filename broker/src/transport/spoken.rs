@@ -1,6 +1,5 @@
 //! Recognizes a peer that speaks the protocol of another port, by its first bytes.
 
-use super::layers::ListenerContext;
 use super::listen_address::ListenAddress;
 use roommq_config::Transport;
 use std::fmt;
@@ -56,35 +55,36 @@ impl fmt::Display for Spoken {
     }
 }
 
-impl ListenerContext {
-    /// The log's text for a peer that speaks another protocol than this listener serves: the right
-    /// port, if the server has one.
-    pub(crate) fn wrong_protocol(&self, spoken: Spoken, within_tls: bool) -> String {
-        let inside = if within_tls { " inside of TLS" } else { "" };
-        let expected = match (&self.layers.tls, &self.layers.websocket) {
-            (None, None) => "plain MQTT",
-            (Some(_), None) => "MQTT over TLS",
-            (None, Some(_)) => "MQTT over WebSocket (HTTP)",
-            (Some(_), Some(_)) => "MQTT over WebSocket and TLS (HTTPS)",
-        };
-        let text = format!(
-            "wrong protocol: the peer speaks {spoken}{inside}, and this port serves {expected}"
-        );
-        if spoken == Spoken::Proxy {
-            return format!("{text}; if only proxies reach it, set `proxy_protocol = true` for it");
-        }
-        let wanted = spoken.wanted(within_tls);
-        let serves = |address: &&ListenAddress| match address {
-            ListenAddress::Ip { transport, .. } => wanted.contains(transport),
-            ListenAddress::Unix(_) => false,
-        };
-        let all = self.all.get().map_or(&[][..], |all| all);
-        let right: Vec<String> = all.iter().filter(serves).map(ToString::to_string).collect();
-        if right.is_empty() {
-            format!("{text}; no listener of this server serves that")
-        } else {
-            format!("{text}; the right one is {}", right.join(" or "))
-        }
+/// The log's text for a peer that speaks `spoken` to a listener with or without TLS and WebSocket: the
+/// right one of `all` listeners, if there is one.
+pub(super) fn wrong_protocol(
+    (spoken, within_tls): (Spoken, bool),
+    (tls, websocket): (bool, bool),
+    all: &[ListenAddress],
+) -> String {
+    let inside = if within_tls { " inside of TLS" } else { "" };
+    let expected = match (tls, websocket) {
+        (false, false) => "plain MQTT",
+        (true, false) => "MQTT over TLS",
+        (false, true) => "MQTT over WebSocket (HTTP)",
+        (true, true) => "MQTT over WebSocket and TLS (HTTPS)",
+    };
+    let text = format!(
+        "wrong protocol: the peer speaks {spoken}{inside}, and this port serves {expected}"
+    );
+    if spoken == Spoken::Proxy {
+        return format!("{text}; if only proxies reach it, set `proxy_protocol = true` for it");
+    }
+    let wanted = spoken.wanted(within_tls);
+    let serves = |address: &&ListenAddress| match address {
+        ListenAddress::Ip { transport, .. } => wanted.contains(transport),
+        ListenAddress::Unix(_) => false,
+    };
+    let right: Vec<String> = all.iter().filter(serves).map(ToString::to_string).collect();
+    if right.is_empty() {
+        format!("{text}; no listener of this server serves that")
+    } else {
+        format!("{text}; the right one is {}", right.join(" or "))
     }
 }
 
