@@ -179,7 +179,7 @@ pub(crate) fn publish(
     who: &Principal,
     topic: &TopicName,
 ) -> Result<PublishPermit, Refusal> {
-    let permit = |topic: TopicName| Ok(PublishPermit { topic });
+    let permit = |resolved: Option<TopicName>| Ok(PublishPermit { resolved });
     match topics::kind(topic.as_str()) {
         TopicKind::Room { room, rest } => {
             let room = topics::room_name(room)
@@ -188,7 +188,7 @@ pub(crate) fn publish(
                 return Err(reserved(level));
             }
             admit(rules, who, room)?;
-            permit(topic.clone())
+            permit(None)
         }
         TopicKind::Inbox { user, rest } => {
             let may = |rest: &str| {
@@ -206,9 +206,9 @@ pub(crate) fn publish(
                     let reason = format!("with your user name in it: {error}");
                     refused(ReasonCode::TopicNameInvalid, reason)
                 })?;
-                permit(own)
+                permit(Some(own))
             } else {
-                permit(topic.clone())
+                permit(None)
             }
         }
         TopicKind::Rooms | TopicKind::Inboxes => Err(refused(
@@ -217,7 +217,7 @@ pub(crate) fn publish(
         )),
         TopicKind::Outside => {
             rules.access.publish(who, topic)?;
-            permit(topic.clone())
+            permit(None)
         }
     }
 }

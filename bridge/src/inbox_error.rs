@@ -6,6 +6,8 @@ use roommq_broker::rate_limiter::RateLimiters;
 use roommq_rooms::topics::{self, TopicKind};
 use roommq_rooms::{json, rfc3339};
 use serde::Serialize;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 /// One message at `inbox/<user>/error`.
 #[derive(Serialize)]
@@ -17,14 +19,13 @@ struct InboxError<'a> {
     filter: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<&'a str>,
-    /// Error messages of this kind that were not sent since the last one.
+    /// Refusals of which no message told since the last message of this kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     suppressed: Option<u64>,
     at: String,
 }
 
-/// The error message to `user`'s inbox about a refusal. `suppressed` earlier ones of its kind were not
-/// sent.
+/// The error message to `user`'s inbox about a refusal, after so many `suppressed` ones.
 pub(crate) fn error(
     user: &str,
     attempt: Attempt<'_>,
@@ -44,7 +45,7 @@ pub(crate) fn error(
             reason: &refusal.reason,
             filter,
             topic,
-            suppressed: Some(suppressed).filter(|n| *n > 0),
+            suppressed: (suppressed > 0).then_some(suppressed),
             at: rfc3339(at),
         }),
     }
@@ -68,30 +69,66 @@ fn word(code: ReasonCode) -> &'static str {
     }
 }
 
-/// Milliseconds between two error messages of one [key](error_key).
+/// Milliseconds between two error messages of one kind to one user.
 const ERROR_INTERVAL: u64 = 1_000;
 
-/// Keys that are remembered. While all of them are younger than the interval, an error with a new key is not sent.
-const ERROR_KEYS: usize = 4_096;
+/// Kinds of errors of one user that are told apart. Those of further kinds in the same second are only counted.
+const KINDS: usize = 16;
 
-/// Limits the error messages in inboxes, by [`error_key`].
-pub(crate) fn error_limiters() -> RateLimiters<String> {
-    RateLimiters::new(ERROR_INTERVAL, ERROR_KEYS)
+/// Users that are remembered. A user takes 1.5 KiB at most.
+const USERS: usize = 8_192;
+
+/// Limits the error messages in inboxes: one a second to each user for each kind of refusal.
+///
+/// A kind is SUBSCRIBE or PUBLISH, the reason code and the room. Each user has limits of its own: a user who is refused
+/// 20,000 times a second in thousands of rooms receives 16 messages a second, and all others theirs.
+#[derive(Debug, Default)]
+pub(crate) struct ErrorLimiters {
+    by_user: HashMap<Box<str>, RateLimiters<u64>>,
+    /// Turns kinds into keys of a fixed size.
+    hasher: RandomState,
+    /// The time of the last removal of idle users.
+    pruned: u64,
 }
 
-/// The key by which error messages are limited: what was attempted, reason code, room and user.
-///
-/// All topics and filters outside rooms count as one room.
-pub(crate) fn error_key(user: &str, attempt: Attempt<'_>, code: ReasonCode) -> String {
-    let (kind, name) = match attempt {
-        Attempt::Subscribe(filter) => ('s', filter),
-        Attempt::Publish(topic) => ('p', topic),
-    };
-    let room = match topics::kind(name) {
+impl ErrorLimiters {
+    /// Counts one refusal. None: no message tells of it. Else the number of suppressed refusals that the message must
+    /// tell of. `now` is in milliseconds of lane time.
+    pub fn admit(
+        &mut self,
+        user: &str,
+        attempt: Attempt<'_>,
+        code: ReasonCode,
+        now: u64,
+    ) -> Option<u64> {
+        let (subscribes, name) = match attempt {
+            Attempt::Subscribe(filter) => (true, filter),
+            Attempt::Publish(topic) => (false, topic),
+        };
+        let kind = (subscribes, code as u8, room_of(name));
+        let kind = self.hasher.hash_one(kind);
+        if !self.by_user.contains_key(user) {
+            if self.by_user.len() >= USERS && now.abs_diff(self.pruned) >= ERROR_INTERVAL {
+                self.pruned = now;
+                self.by_user.retain(|_, limiters| !limiters.is_idle(now));
+            }
+            if self.by_user.len() >= USERS {
+                return None;
+            }
+            let limiters = RateLimiters::new(ERROR_INTERVAL, KINDS);
+            self.by_user.insert(user.into(), limiters);
+        }
+        let events = self.by_user.get_mut(user)?.admit(kind, now)?;
+        Some(events.saturating_sub(1))
+    }
+}
+
+/// The room of a topic or filter. All names outside rooms count as one room.
+fn room_of(name: &str) -> &str {
+    match topics::kind(name) {
         TopicKind::Room { room, .. } if topics::room_name(room).is_ok() => room,
         _ => "",
-    };
-    format!("{kind}{}/{room}/{user}", code as u8)
+    }
 }
 
 #[cfg(test)]
@@ -124,28 +161,64 @@ mod tests {
             "al",
             Attempt::Publish("rooms/a"),
             &refusal(),
-            7,
+            3,
             WallTime(0),
         );
         let text = String::from_utf8(notice.payload.to_vec()).unwrap();
         assert!(
-            text.contains(r#""topic":"rooms/a","suppressed":7,"#) && !text.contains("filter"),
+            text.contains(r#""topic":"rooms/a","suppressed":3,"#) && !text.contains("filter"),
             "{text}"
         );
     }
 
     #[test]
-    fn errors_are_limited_by_kind_user_room_and_code() {
-        let publish = |user: &str, name: &str, code| error_key(user, Attempt::Publish(name), code);
+    fn errors_are_limited_by_user_kind_room_and_code() {
         let (full, not) = (ReasonCode::QuotaExceeded, ReasonCode::NotAuthorized);
-        let key = publish("al", "rooms/a", full);
-        assert_eq!(key, publish("al", "rooms/a/#", full));
-        assert_eq!(key, publish("al", "rooms/a/x", full));
-        assert_ne!(key, publish("al", "rooms/b", full));
-        assert_ne!(key, publish("al", "rooms/a", not));
-        assert_ne!(key, publish("bob", "rooms/a", full));
-        assert_ne!(key, error_key("al", Attempt::Subscribe("rooms/a"), full));
-        let outside = publish("al", "sensors/1", full);
-        assert_eq!(outside, publish("al", "rooms/no room", full));
+        let (join, send) = (Attempt::Subscribe("rooms/a/#"), Attempt::Publish("rooms/a"));
+        let mut limiters = ErrorLimiters::default();
+        assert_eq!(limiters.admit("al", join, full, 5_000), Some(0));
+        for same in ["rooms/a", "rooms/a/x"] {
+            let again = limiters.admit("al", Attempt::Subscribe(same), full, 5_999);
+            assert_eq!(again, None);
+        }
+        assert_eq!(limiters.admit("al", send, full, 5_999), Some(0));
+        assert_eq!(limiters.admit("al", join, not, 5_999), Some(0));
+        let elsewhere = Attempt::Subscribe("rooms/b/#");
+        assert_eq!(limiters.admit("al", elsewhere, full, 5_999), Some(0));
+        assert_eq!(limiters.admit("bob", join, full, 5_999), Some(0));
+        assert_eq!(limiters.admit("al", join, full, 6_000), Some(2));
+        // All names outside rooms are one.
+        let outside = ["sensors/1", "rooms/no room"].map(Attempt::Publish);
+        let told = outside.map(|one| limiters.admit("al", one, not, 6_000));
+        assert_eq!(told, [Some(0), None]);
+    }
+
+    #[test]
+    fn nobody_hears_less_because_others_are_refused() {
+        let mut limiters = ErrorLimiters::default();
+        let code = ReasonCode::NotAuthorized;
+        let flood = (0..20_000).filter(|n| {
+            let room = format!("rooms/r{n}");
+            let told = limiters.admit("~eve", Attempt::Publish(&room), code, 5_000);
+            told.is_some()
+        });
+        assert_eq!(flood.count(), KINDS);
+        for room in ["rooms/a", "rooms/b", "rooms/c"] {
+            let told = limiters.admit("bob", Attempt::Publish(room), code, 5_001);
+            assert_eq!(told, Some(0), "{room}");
+        }
+        let told = limiters.admit("~eve", Attempt::Publish("rooms/r0"), code, 6_000);
+        assert_eq!(told, Some(19_984));
+    }
+
+    #[test]
+    fn the_users_that_are_remembered_are_bounded() {
+        let mut limiters = ErrorLimiters::default();
+        let (code, attempt) = (ReasonCode::NotAuthorized, Attempt::Publish("rooms/a"));
+        let mut admit = |user: usize, now| limiters.admit(&user.to_string(), attempt, code, now);
+        let told = (0..2 * USERS).filter(|user| admit(*user, 5_000).is_some());
+        assert_eq!(told.count(), USERS);
+        assert_eq!(admit(3 * USERS, 6_000), Some(0));
+        assert_eq!(limiters.by_user.len(), 1);
     }
 }

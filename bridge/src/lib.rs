@@ -24,6 +24,7 @@ pub use users::{Imported, Users, UsersError, import_passwords, load_users, set_p
 
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
+use inbox_error::ErrorLimiters;
 use parking_lot::{Mutex, RwLock};
 use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
@@ -31,7 +32,6 @@ use roommq_broker::policy::{
     Attempt, AuthExchange, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy,
     Principal, PublishPermit, Refusal, SubscribeGrant, WallTime,
 };
-use roommq_broker::rate_limiter::RateLimiters;
 use roommq_config::Settings;
 use roommq_rooms::LaneRooms;
 use rules::{Rules, RulesMemo};
@@ -50,7 +50,7 @@ pub struct Bridge {
     /// None: the operating system gave no random bytes for it.
     decoy: Option<DecoyKey>,
     /// Limits the error messages to inboxes.
-    errors: Mutex<RateLimiters<String>>,
+    errors: Mutex<ErrorLimiters>,
 }
 
 /// The settings and the users that a reload replaces.
@@ -87,7 +87,7 @@ impl Bridge {
             version: AtomicU64::new(0),
             passwords: PasswordChecks::new(settings.limits.password_checks),
             decoy,
-            errors: Mutex::new(inbox_error::error_limiters()),
+            errors: Mutex::default(),
         })
     }
 
@@ -203,9 +203,9 @@ impl Policy for Bridge {
         now: u64,
         wall: WallTime,
     ) -> Option<Notice> {
-        let key = inbox_error::error_key(&who.user, attempt, refusal.code);
-        let refused = self.errors.lock().admit(key, now)?;
-        let suppressed = refused.saturating_sub(1);
+        let mut errors = self.errors.lock();
+        let suppressed = errors.admit(&who.user, attempt, refusal.code, now)?;
+        drop(errors);
         let error = inbox_error::error(&who.user, attempt, refusal, suppressed, wall);
         Some(error)
     }

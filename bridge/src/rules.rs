@@ -12,6 +12,7 @@ use roommq_rooms::{
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// All rules.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ struct HookRules {
 
 /// The first byte of encoded rules. A change to [`HookRules`] that old readers cannot decode changes
 /// it.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 impl Rules {
     pub fn new(settings: &Settings) -> Rules {
@@ -143,12 +144,20 @@ fn policy(rule: &RoomRule) -> RoomPolicy {
 }
 
 fn limits(settings: &Settings) -> RoomLimits {
-    let limits = &settings.limits;
+    let (limits, rooms) = (&settings.limits, &settings.rooms);
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let lanes = usize::from(settings.lanes.count.max(1));
     RoomLimits {
-        grace: u64::try_from(settings.presence.grace.as_millis()).unwrap_or(u64::MAX),
+        grace: ms(settings.presence.grace),
         retained: limits.room_retained,
         rooms: limits.rooms,
-        lane_rooms: limits.rooms.div_ceil(settings.lanes.count.max(1).into()),
+        lane_rooms: limits.rooms.div_ceil(lanes),
+        user_rooms: rooms.per_user,
+        // Twice an even share: the few rooms of one user are spread unevenly.
+        lane_user_rooms: rooms.per_user.min(2 * rooms.per_user.div_ceil(lanes)),
+        empty_after: ms(rooms.empty_after),
+        info_interval: ms(rooms.info_interval),
+        changes: rooms.changes,
     }
 }
 
@@ -283,7 +292,7 @@ pub(crate) mod tests {
         let newer = [&[9], &good[1..]].concat();
         let longer = [&good[..], &[0]].concat();
         for (bytes, reason) in [
-            (&newer[..], "format 9, and this version reads format 1"),
+            (&newer[..], "format 9, and this version reads format 2"),
             (&longer, "they are too long"),
             (&good[..good.len() - 1], "Hit the end of buffer"),
             (&[], "they are empty"),
@@ -356,7 +365,7 @@ pub(crate) mod tests {
             };
             settings.rooms.create = create;
             (settings.limits.rooms, settings.limits.room_retained) = (limits.0, limits.1);
-            settings.presence.grace = std::time::Duration::from_millis(limits.2.into());
+            settings.presence.grace = Duration::from_millis(limits.2.into());
             let read = round_trip(&settings);
             prop_assert_eq!(&read.rooms, &room_rules(&settings));
             let (before, after) = (Rules::new(&settings).rooms, RoomPolicies::new(read.rooms));

@@ -44,6 +44,7 @@ mod fairness;
 mod gate;
 mod kept_bytes;
 mod lane;
+mod limit_counts;
 mod listener;
 mod metrics;
 mod node;

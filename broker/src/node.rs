@@ -3,6 +3,7 @@
 use crate::fairness::HandshakePacer;
 use crate::gate::Gate;
 use crate::lane::{Entrance, Mailboxes};
+use crate::limit_counts::LimitCounts;
 use crate::metrics::Counters;
 use crate::policy::Policy;
 use crate::sessions::Sessions;
@@ -16,6 +17,8 @@ pub(crate) struct Node {
     pub sessions: Arc<Sessions>,
     pub mailboxes: Mailboxes,
     pub counters: Arc<Counters>,
+    /// How often each limit has acted.
+    pub limit_counts: Arc<LimitCounts>,
     pub entrance: Arc<Entrance>,
     pub limits: Limits,
     /// Number of lanes that have a log. It is also the number of the lane of the node.

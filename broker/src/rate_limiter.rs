@@ -74,46 +74,72 @@ impl RateLimiter {
     }
 }
 
-/// A [`RateLimiter`] for each key, for a bounded number of keys.
+/// A [`RateLimiter`] for each key, for a bounded number of keys. No event is lost: the next report of any key adds those
+/// of keys for which there was no capacity.
 #[derive(Debug)]
 pub struct RateLimiters<K> {
     interval: u64,
     most: usize,
     by_key: HashMap<K, RateLimiter>,
+    /// Unreported events without a limiter.
+    unkeyed: u64,
     /// The time of the last removal of idle keys. A removal visits all keys, so there is one in an interval at most.
     pruned: u64,
 }
 
 impl<K: Hash + Eq> RateLimiters<K> {
     /// Allows one report every `interval` milliseconds for each key. If `most` keys have had a report in the last interval,
-    /// events of other keys are not reported.
+    /// events of other keys are not reported then.
     #[must_use]
     pub fn new(interval: u64, most: usize) -> RateLimiters<K> {
         RateLimiters {
             interval,
             most,
             by_key: HashMap::new(),
+            unkeyed: 0,
             pruned: 0,
         }
     }
 
+    /// Whether every key may have a report at `now`.
+    #[must_use]
+    pub fn is_idle(&self, now: u64) -> bool {
+        self.by_key.values().all(|limiter| limiter.is_open(now))
+    }
+
     /// Counts one event of `key`, and takes the number to report at `now`, this one included.
     pub fn admit(&mut self, key: K, now: u64) -> Option<u64> {
+        let events = self.admit_keyed(key, now)?;
+        Some(events.saturating_add(std::mem::take(&mut self.unkeyed)))
+    }
+
+    fn admit_keyed(&mut self, key: K, now: u64) -> Option<u64> {
         if let Some(limiter) = self.by_key.get_mut(&key) {
             return limiter.admit(now);
         }
         if self.by_key.len() >= self.most {
-            if now.abs_diff(self.pruned) < self.interval {
-                return None;
+            if now.abs_diff(self.pruned) >= self.interval {
+                self.prune(now);
             }
-            self.pruned = now;
-            self.by_key.retain(|_, limiter| !limiter.is_open(now));
             if self.by_key.len() >= self.most {
+                self.unkeyed = self.unkeyed.saturating_add(1);
                 return None;
             }
         }
         let new = RateLimiter::every(self.interval);
         self.by_key.entry(key).or_insert(new).admit(now)
+    }
+
+    /// Removes idle keys.
+    fn prune(&mut self, now: u64) {
+        self.pruned = now;
+        self.by_key.retain(|_, limiter| {
+            let idle = limiter.is_open(now);
+            if idle {
+                self.unkeyed = self.unkeyed.saturating_add(limiter.unreported);
+            }
+            !idle
+        });
     }
 }
 
@@ -157,7 +183,9 @@ mod tests {
         assert_eq!(admitted.count(), 100);
         assert_eq!(limiters.by_key.len(), 100);
         assert_eq!(limiters.admit(2_000, 9_500), None);
-        assert_eq!(limiters.admit(2_000, 10_000), Some(1));
+        assert!(!limiters.is_idle(9_999) && limiters.is_idle(10_000));
+        // The 901 events that were not reported are in the next report.
+        assert_eq!(limiters.admit(2_000, 10_000), Some(902));
         assert_eq!(limiters.by_key.len(), 1);
     }
 }

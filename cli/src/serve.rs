@@ -71,6 +71,7 @@ fn serve(
 ) -> anyhow::Result<()> {
     let settings = &loaded.settings;
     let fd_limit = raise_fd_limit();
+    reserve_fd_table(fd_limit);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -232,6 +233,20 @@ fn raise_fd_limit() -> u64 {
         }
     };
     current.unwrap_or(u64::MAX)
+}
+
+/// Descriptors for which the kernel makes a table at the start: half a megabyte.
+const FD_TABLE: u64 = 1 << 16;
+
+/// Makes the kernel's table of open files large while the process has one thread.
+///
+/// Later, the kernel waits for an RCU grace period, some 20 ms, whenever it doubles the table of a
+/// process with threads. The thread that accepts would stand still so long.
+fn reserve_fd_table(fd_limit: u64) {
+    let last = i32::try_from(fd_limit.min(FD_TABLE)).unwrap_or(0) - 1;
+    if let Err(error) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), last) {
+        tracing::debug!(%error, "the table of open files grows later");
+    }
 }
 
 #[cfg(test)]

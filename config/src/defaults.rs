@@ -62,6 +62,10 @@ impl Default for RoomSettings {
     fn default() -> Self {
         RoomSettings {
             create: RoomCreation::Anyone,
+            per_user: 100,
+            empty_after: Duration::from_mins(5),
+            info_interval: Duration::from_secs(1),
+            changes: 10,
         }
     }
 }

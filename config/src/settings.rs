@@ -132,6 +132,15 @@ pub enum PublishRule {
 pub struct RoomSettings {
     /// Who creates such a room by joining it.
     pub create: RoomCreation,
+    /// Rooms that one user may create, by a join or a retained message.
+    pub per_user: usize,
+    /// The time after which a room ends that has no members and in which its creator publishes
+    /// nothing. Its retained messages end with it.
+    pub empty_after: Duration,
+    /// The shortest time from one `_info` of a room to the next. 0: each change is published.
+    pub info_interval: Duration,
+    /// How often a user may join and leave a room within 10 s. 0: no limit.
+    pub changes: u32,
 }
 
 /// Who may create a room.
@@ -195,7 +204,7 @@ pub struct Limits {
     /// The longest session expiry interval granted. 0: no session outlives its connection. None: as
     /// the client asks.
     pub session_expiry: Option<Duration>,
-    /// Offline sessions. Above it the server evicts the one that has been offline longest.
+    /// Offline sessions. Above it the server evicts one of the user who has most of them.
     pub kept_sessions: usize,
     /// Bytes queued for all offline sessions. The server evicts sessions before it is reached.
     pub kept_bytes: usize,

@@ -80,6 +80,22 @@ impl Lines {
         }
     }
 
+    /// Waits until `wanted` accepts all lines so far. False if it does not before the end.
+    pub fn until(&self, wanted: impl Fn(&[String]) -> bool) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.state.lock().unwrap();
+        loop {
+            if wanted(&state.lines) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.ended || left.is_zero() {
+                return false;
+            }
+            state = self.grown.wait_timeout(state, left).unwrap().0;
+        }
+    }
+
     /// Waits for a line that contains `part`.
     pub fn line_with(&self, part: &str) -> String {
         self.line(|line| line.contains(part))

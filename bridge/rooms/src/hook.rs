@@ -7,13 +7,19 @@
 //! The lane must call `gone` for a session after all other calls for that session.
 
 use super::compiled_rules::{CompiledRules, RulesReader};
+use super::creators::RoomCreators;
 use super::epoch::{self, Epoch};
+use super::hook_keys::user_key;
 use super::join_proof::JoinProof;
+use super::join_rates::{JoinRates, device_key};
+use super::membership::{JoinOutcome, LeaveOutcome};
 use super::notice;
 use super::refusal::refused;
 use super::room::{Room, not_a_member};
 use super::time::rfc3339;
 use super::topics::{self, FilterScope, TopicKind};
+use ahash::RandomState;
+use bytes::Bytes;
 use roommq_lane::{
     Actor, Effect, EndReason, HookContext, LaneHook, Limit, Mark, Message, Refusal, Request,
     RestoreError, RulesError, SessionId, Stamps, Verdict, WallTime,
@@ -35,12 +41,14 @@ pub struct LaneRooms {
     rules: CompiledRules,
     /// By name. A `SmolStr` holds a short name inline, so that comparing it causes no further cache
     /// miss.
-    rooms: HashMap<SmolStr, Room>,
+    rooms: HashMap<SmolStr, Room, RandomState>,
     /// By session: the rooms that it has joined, in the order in which its end is announced.
-    sessions: HashMap<SessionId, SessionRooms>,
+    sessions: HashMap<SessionId, SessionRooms, RandomState>,
     /// Grows with each room created and each timer started, to distinguish those of one
     /// millisecond.
     order: u64,
+    creators: RoomCreators,
+    joins: JoinRates,
 }
 
 /// The rooms of one session.
@@ -58,9 +66,11 @@ impl LaneRooms {
             reader,
             rules_version: 0,
             rules: CompiledRules::none(),
-            rooms: HashMap::new(),
-            sessions: HashMap::new(),
+            rooms: HashMap::default(),
+            sessions: HashMap::default(),
             order: 0,
+            creators: RoomCreators::default(),
+            joins: JoinRates::default(),
         }
     }
 
@@ -79,11 +89,13 @@ impl LaneRooms {
     /// `created`: the rooms that earlier requests of the same packet create.
     fn may_join<'a>(
         &mut self,
+        cx: &mut HookContext<'_>,
         who: Actor<'_>,
         room: &'a str,
         proof: &[u8],
         created: &mut BTreeSet<&'a str>,
     ) -> Result<(), Refusal> {
+        self.check_changes(cx, who, room)?;
         if let Some(room) = self.room_mut(room) {
             return room.check_capacity(who.user);
         }
@@ -91,31 +103,128 @@ impl LaneRooms {
             return Err(notice::no_room(room, false));
         }
         if !created.contains(room) {
-            self.check_room_limit(room, created.len())?;
+            self.check_room_limits(cx, who, room, created.len())?;
             created.insert(room);
         }
         Ok(())
     }
 
-    /// Refuses a join that would create a room above the limit, with `created` rooms counted in.
-    fn check_room_limit(&self, name: &str, created: usize) -> Result<(), Refusal> {
-        let full = self.rooms.len().saturating_add(created) >= self.rules.rooms.limits.lane_rooms;
-        if full && !self.rules.rooms.of(name).of_one {
-            return Err(notice::too_many_rooms(self.rules.rooms.limits.rooms));
+    /// Refuses a join of a user that has joined and left this room too often. A member that is lost
+    /// may always return.
+    fn check_changes(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
+        name: &str,
+    ) -> Result<(), Refusal> {
+        let limit = self.rules.rooms.limits.changes;
+        let room = self.rooms.get(name);
+        let key = match room {
+            _ if limit == 0 => return Ok(()),
+            Some(room) if room.has_session(who) => return Ok(()),
+            Some(room) if room.is_online(who.user) => device_key(name, who),
+            Some(room) if room.is_member(who.user) => return Ok(()),
+            _ => user_key(name, who.user),
+        };
+        if self.joins.allows(&key, limit, cx.now) {
+            return Ok(());
+        }
+        cx.effects.push(Effect::Count("room_changes"));
+        Err(notice::too_many_changes(limit))
+    }
+
+    /// Counts a join or leave.
+    fn note_change(&mut self, cx: &HookContext<'_>, key: String) {
+        if self.rules.rooms.limits.changes > 0 {
+            self.joins.note(key, cx.now);
+        }
+    }
+
+    /// Refuses what would create a room above a limit, with `created` rooms of the same user counted
+    /// in.
+    fn check_room_limits(
+        &self,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
+        name: &str,
+        created: usize,
+    ) -> Result<(), Refusal> {
+        let limits = self.rules.rooms.limits;
+        if self.rules.rooms.of(name).of_one {
+            return Ok(());
+        }
+        if self.creators.rooms_of(who.user).saturating_add(created) >= limits.lane_user_rooms {
+            cx.effects.push(Effect::Count("rooms_per_user"));
+            return Err(notice::too_many_of_user(limits.user_rooms));
+        }
+        let replaceable = self.creators.replaceable(who.user);
+        let most = limits.lane_rooms.saturating_add(replaceable);
+        if self.rooms.len().saturating_add(created) >= most {
+            cx.effects.push(Effect::Count("rooms"));
+            return Err(notice::too_many_rooms(limits.rooms));
         }
         Ok(())
     }
 
-    fn new_room(&mut self, cx: &HookContext<'_>, name: &str) -> Room {
+    /// Creates a room that the limits allow. It may replace one without members.
+    fn create_room(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, name: &str) {
         self.order += 1;
         let epoch = Epoch::new(cx.wall, cx.position.wrapping_add(self.order));
-        let policy = Arc::clone(self.rules.rooms.of(name));
-        Room::new(name.into(), policy, self.rules_version, epoch)
+        let policies = Arc::clone(&self.rules.rooms);
+        let counts = !policies.of(name).of_one;
+        if counts
+            && self.rooms.len() >= policies.limits.lane_rooms
+            && let Some(other) = self.creators.first_to_end(who.user)
+        {
+            cx.effects.push(Effect::Count("rooms_replaced"));
+            self.end_room(cx, &other);
+        }
+        let creator: Option<Arc<str>> = counts.then(|| who.user.into());
+        if let Some(creator) = &creator {
+            self.creators.add(creator);
+        }
+        let room = Room::new(name.into(), &policies, self.rules_version, epoch, creator);
+        self.rooms.insert(SmolStr::new(name), room);
     }
 
-    fn remove_if_idle(&mut self, name: &str) {
-        if self.rooms.get(name).is_some_and(Room::is_idle) {
-            self.rooms.remove(name);
+    /// Ends a room without members: its retained messages are removed.
+    fn end_room(&mut self, cx: &mut HookContext<'_>, name: &str) {
+        self.remove_room(name);
+        cx.effects.push(Effect::Publish {
+            topic: topics::info(name),
+            payload: Bytes::new(),
+            retain: true,
+        });
+        let topic = topics::room(name);
+        cx.effects.push(Effect::ClearBelow { topic });
+    }
+
+    fn remove_room(&mut self, name: &str) {
+        if let Some(room) = self.rooms.remove(name)
+            && let Some(creator) = room.creator()
+        {
+            let empty = room.empty_since();
+            self.creators.remove(creator, room.name(), empty);
+        }
+    }
+
+    /// Removes a room that is idle now, and sets the timer of one that has no members. Called after
+    /// each change of members or retained messages.
+    fn settle(&mut self, cx: &mut HookContext<'_>, name: &str) {
+        let Some(room) = self.rooms.get_mut(name) else {
+            return;
+        };
+        if room.is_idle() {
+            self.remove_room(name);
+            return;
+        }
+        let before = room.empty_since();
+        room.watch_empty(cx, self.rules.rooms.limits.empty_after);
+        let after = room.empty_since();
+        if before != after
+            && let Some(creator) = room.creator()
+        {
+            self.creators.update(creator, room.name(), before, after);
         }
     }
 
@@ -156,17 +265,20 @@ impl LaneRooms {
             let keep = message.retain && message.payload.is_empty();
             return Ok(unmarked(keep, Limit::None));
         }
-        self.check_room_limit(name, 0)?;
-        let mut room = self.new_room(cx, name);
+        self.check_room_limits(cx, who, name, 0)?;
+        self.create_room(cx, who, name);
         // The lane may remember a retained message of an earlier life of the room. It does not
         // count.
         let message = Message {
             replaces: false,
             ..message
         };
-        let verdict = room.publish(cx, &self.rules.rooms.limits, who, message)?;
-        self.rooms.insert(SmolStr::new(room.name()), room);
-        Ok(verdict)
+        let limits = self.rules.rooms.limits;
+        let room = self.room_mut(name);
+        room.map_or_else(
+            || Ok(unmarked(false, Limit::None)),
+            |room| room.publish(cx, &limits, who, message),
+        )
     }
 }
 
@@ -184,7 +296,7 @@ impl LaneHook for LaneRooms {
 
     fn judge(
         &mut self,
-        _: &mut HookContext<'_>,
+        cx: &mut HookContext<'_>,
         who: Actor<'_>,
         requests: &[Request<'_>],
     ) -> Vec<Result<(), Refusal>> {
@@ -198,7 +310,7 @@ impl LaneHook for LaneRooms {
                     Err(refused(ReasonCode::UnspecifiedError, reason))
                 }
                 FilterScope::Room { room, peek: false } => {
-                    self.may_join(who, room, request.proof, &mut created)
+                    self.may_join(cx, who, room, request.proof, &mut created)
                 }
                 _ => Ok(()),
             });
@@ -218,14 +330,19 @@ impl LaneHook for LaneRooms {
                 continue;
             };
             if !self.rooms.contains_key(name) {
-                let room = self.new_room(cx, name);
-                self.rooms.insert(SmolStr::new(room.name()), room);
+                self.create_room(cx, who, name);
             }
             let Some(room) = self.room_mut(name) else {
                 continue;
             };
-            room.join(cx, who, request.filter);
+            let outcome = room.join(cx, who, request.filter);
             let name = Arc::clone(room.name());
+            match outcome {
+                JoinOutcome::NewUser => self.note_change(cx, user_key(&name, who.user)),
+                JoinOutcome::NewDevice => self.note_change(cx, device_key(&name, who)),
+                JoinOutcome::Stale | JoinOutcome::KnownDevice | JoinOutcome::Returned => {}
+            }
+            self.settle(cx, &name);
             let session = self.sessions.entry(who.session).or_default();
             session.connection = who.connection;
             session.rooms.insert(name);
@@ -241,9 +358,13 @@ impl LaneHook for LaneRooms {
                 continue;
             };
             if let Some(here) = self.room_mut(room) {
-                here.leave(cx, who, filter);
+                match here.leave(cx, who, filter) {
+                    LeaveOutcome::LastDevice => self.note_change(cx, user_key(room, who.user)),
+                    LeaveOutcome::Device => self.note_change(cx, device_key(room, who)),
+                    LeaveOutcome::Nothing => {}
+                }
                 self.forget_if_left(who, room);
-                self.remove_if_idle(room);
+                self.settle(cx, room);
             }
         }
     }
@@ -258,16 +379,21 @@ impl LaneHook for LaneRooms {
             let Some(room) = self.room_mut(&name) else {
                 continue;
             };
+            let was_member = room.is_member(who.user);
             if room.session_ended(cx, who, reason, generation) {
                 self.order = generation;
                 cx.effects.push(Effect::Wake {
-                    key: grace_key(&name, who.user),
+                    key: user_key(&name, who.user),
                     generation,
                     at: cx.now.saturating_add(self.rules.rooms.limits.grace),
                 });
             }
+            let here = self.rooms.get(&*name);
+            if was_member && here.is_some_and(|room| !room.is_member(who.user)) {
+                self.note_change(cx, user_key(&name, who.user));
+            }
             self.forget_if_left(who, &name);
-            self.remove_if_idle(&name);
+            self.settle(cx, &name);
         }
     }
 
@@ -286,9 +412,8 @@ impl LaneHook for LaneRooms {
                     None => self.publish_to_no_room(cx, who, name, message)?,
                 };
                 if message.retain {
-                    if message.payload.is_empty() {
-                        self.remove_if_idle(name);
-                    } else if !verdict.keep {
+                    self.settle(cx, name);
+                    if !verdict.keep && !message.payload.is_empty() {
                         let limit = self.rules.rooms.limits.retained;
                         let reason = format!("a room keeps {limit} retained messages");
                         cx.effects.push(not_retained(&reason));
@@ -313,7 +438,7 @@ impl LaneHook for LaneRooms {
             && let Some(room) = self.room_mut(name)
         {
             room.retained_ended(cx);
-            self.remove_if_idle(name);
+            self.settle(cx, name);
         }
     }
 
@@ -354,12 +479,28 @@ impl LaneHook for LaneRooms {
     }
 
     fn timer(&mut self, cx: &mut HookContext<'_>, key: &str, generation: u64) {
-        let Some((name, user)) = key.split_once('/') else {
-            return;
-        };
-        if let Some(room) = self.room_mut(name) {
-            room.grace_ended(cx, user, generation);
-            self.remove_if_idle(name);
+        match key.split_once('/') {
+            None => {
+                if let Some(room) = self.room_mut(key) {
+                    room.info_due(cx, generation);
+                }
+            }
+            Some((name, "")) => {
+                let empty_after = self.rules.rooms.limits.empty_after;
+                let room = self.room_mut(name);
+                if room.is_some_and(|room| room.is_over(cx, generation, empty_after)) {
+                    cx.effects.push(Effect::Count("rooms_ended"));
+                    self.end_room(cx, name);
+                }
+            }
+            Some((name, user)) => {
+                if let Some(room) = self.room_mut(name)
+                    && room.grace_ended(cx, user, generation)
+                {
+                    self.note_change(cx, key.to_owned());
+                    self.settle(cx, name);
+                }
+            }
         }
     }
 
@@ -382,11 +523,6 @@ fn unmarked(keep: bool, limit: Limit) -> Verdict {
 fn not_retained(reason: &str) -> Effect {
     let reason = format!("delivered but not kept: {reason}");
     Effect::Refuse(refused(ReasonCode::RetainNotSupported, reason))
-}
-
-/// The timer key of a member's grace period. Neither part contains a slash.
-fn grace_key(room: &str, user: &str) -> String {
-    format!("{room}/{user}")
 }
 
 #[cfg(test)]

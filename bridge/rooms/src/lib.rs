@@ -7,15 +7,20 @@
 //! |---|---|
 //! | the hook of a lane | `hook` |
 //! | a room, its members, its roster and its notices | `room`, `membership`, `presence`, `notice` |
+//! | the limits of rooms and joins of a user | `creators`, `join_rates` |
+//! | the keys of timers | `hook_keys` |
 //! | a room's life, and the times that people see | `epoch`, `time` |
 //! | the rules, as they come and as they are asked | `room_policy`, `compiled_rules` |
 //! | what an entry proves of who joins | `join_proof` |
 //! | topics, refusals | `topics`, `refusal` |
 
 mod compiled_rules;
+mod creators;
 mod epoch;
 mod hook;
+mod hook_keys;
 mod join_proof;
+mod join_rates;
 mod membership;
 mod notice;
 mod presence;

@@ -1,8 +1,10 @@
 //! The members of a room. A member has devices, and a device has the filters by which it joined.
 
 use super::presence::MemberState;
+use ahash::RandomState;
 use roommq_lane::{Actor, SessionId, WallTime};
-use std::collections::{HashMap, HashSet};
+use roommq_mqtt::session::Filters;
+use std::collections::HashMap;
 
 pub(crate) mod snapshot;
 
@@ -24,7 +26,7 @@ struct Device {
     /// The session's connection that joined.
     connection: u32,
     /// The joining filters. Never empty.
-    filters: HashSet<Box<str>>,
+    filters: Filters,
 }
 
 /// What a joining filter changed.
@@ -56,7 +58,7 @@ pub(crate) enum LeaveOutcome {
 /// The members of one room. The map is never iterated, so its order has no effect.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
-    users: HashMap<Box<str>, Member>,
+    users: HashMap<Box<str>, Member, RandomState>,
 }
 
 impl Member {
@@ -113,7 +115,7 @@ impl Members {
         let device = || Device {
             session: who.session,
             connection: who.connection,
-            filters: HashSet::from([filter.into()]),
+            filters: Filters::from_iter([filter.into()]),
         };
         let Some(member) = self.users.get_mut(who.user) else {
             let member = Member {

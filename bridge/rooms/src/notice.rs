@@ -101,6 +101,20 @@ pub(crate) fn too_many_rooms(limit: usize) -> Refusal {
     refused(ReasonCode::QuotaExceeded, reason)
 }
 
+/// The refusal of a join or message that would create more rooms of one user than it may have.
+pub(crate) fn too_many_of_user(limit: usize) -> Refusal {
+    let reason = format!(
+        "full: a user may create {limit} rooms; clear the retained messages of one that nobody needs, or leave it"
+    );
+    refused(ReasonCode::QuotaExceeded, reason)
+}
+
+/// The refusal of a join of a user who has joined and left the room too often.
+pub(crate) fn too_many_changes(limit: u32) -> Refusal {
+    let reason = format!("too fast: a user may join and leave a room {limit} times in 10 s");
+    refused(ReasonCode::QuotaExceeded, reason)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -1,6 +1,7 @@
 //! One room of a lane. It connects membership, presence and notices, and emits the effects.
 
 use super::epoch::Epoch;
+use super::hook_keys::{empty_key, info_key};
 use super::membership::{JoinOutcome, LeaveOutcome, Members};
 use super::notice::{EventKind, RoomEvent, RoomInfo, json};
 use super::refusal::{not_authorized, refused};
@@ -9,12 +10,14 @@ use super::topics;
 use bytes::Bytes;
 use roommq_lane::{Actor, Effect, EndReason, HookContext, Limit, Message, Refusal, Verdict};
 use roommq_mqtt::packet::ReasonCode;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 pub(crate) mod snapshot;
 
 /// A room. It has members (online, or lost within the grace period) or retained messages of the
-/// application. Without either it is idle, and the lane removes it.
+/// application. Without either it is idle, and the lane removes it. Without members it is empty, and
+/// ends some time later.
 #[derive(Debug)]
 pub(crate) struct Room {
     name: Arc<str>,
@@ -29,19 +32,60 @@ pub(crate) struct Room {
     /// The number of retained messages of the application.
     retained: usize,
     members: Members,
+    /// The user who created it. None: a rule names the room in full.
+    creator: Option<Arc<str>>,
+    /// When the creator last published here, or the last member left, in milliseconds of lane time.
+    active: u64,
+    /// Since when it is without members. None: it has members, or no creator.
+    empty: Option<Empty>,
+    info: Info,
+}
+
+/// The time of a room without members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Empty {
+    /// In milliseconds of lane time.
+    since: u64,
+    /// Of the timer.
+    generation: u64,
+}
+
+/// When `_info` was published, in milliseconds of lane time.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Info {
+    /// The shortest time from one to the next. It comes with the rules.
+    interval: u64,
+    /// The last one. None: there was none.
+    at: Option<u64>,
+    /// The timer of the next one: its generation.
+    timer: Option<u64>,
 }
 
 impl Room {
-    pub fn new(name: Arc<str>, policy: Arc<RoomPolicy>, rules_version: u64, epoch: Epoch) -> Room {
+    /// A room without members and messages. `creator` is none if a rule names the room in full.
+    pub fn new(
+        name: Arc<str>,
+        policies: &RoomPolicies,
+        rules_version: u64,
+        epoch: Epoch,
+        creator: Option<Arc<str>>,
+    ) -> Room {
         Room {
+            policy: Arc::clone(policies.of(&name)),
             name,
-            policy,
             rules_version,
             epoch,
             offset: 0,
             changes: 0,
             retained: 0,
             members: Members::default(),
+            creator,
+            active: 0,
+            empty: None,
+            info: Info {
+                interval: policies.limits.info_interval,
+                ..Info::default()
+            },
         }
     }
 
@@ -54,6 +98,7 @@ impl Room {
     pub fn follow(&mut self, policies: &RoomPolicies, version: u64) {
         if self.rules_version != version {
             self.policy = Arc::clone(policies.of(&self.name));
+            self.info.interval = policies.limits.info_interval;
             self.rules_version = version;
         }
     }
@@ -67,6 +112,76 @@ impl Room {
 
     pub fn is_idle(&self) -> bool {
         self.members.count() == 0 && self.retained == 0
+    }
+
+    pub fn creator(&self) -> Option<&Arc<str>> {
+        self.creator.as_ref()
+    }
+
+    /// Since when the room is without members, in milliseconds of lane time. None: it has some, or
+    /// a rule names it in full.
+    pub fn empty_since(&self) -> Option<u64> {
+        self.empty.map(|empty| empty.since)
+    }
+
+    /// Sets the timer of a room that has lost its last member, and forgets that of one that has
+    /// members again. Call it after each change.
+    pub fn watch_empty(&mut self, cx: &mut HookContext<'_>, empty_after: u64) {
+        if self.members.count() > 0 || self.creator.is_none() {
+            self.empty = None;
+        } else if self.empty.is_none() {
+            (self.active, self.empty) = (
+                cx.now,
+                Some(Empty {
+                    since: cx.now,
+                    generation: cx.position,
+                }),
+            );
+            self.wake_empty(cx, cx.position, empty_after);
+        }
+    }
+
+    fn wake_empty(&self, cx: &mut HookContext<'_>, generation: u64, empty_after: u64) {
+        cx.effects.push(Effect::Wake {
+            key: empty_key(&self.name),
+            generation,
+            at: self.active.saturating_add(empty_after),
+        });
+    }
+
+    /// Handles the timer of a room without members. True: the room must end. A stale timer changes
+    /// nothing.
+    pub fn is_over(&self, cx: &mut HookContext<'_>, generation: u64, empty_after: u64) -> bool {
+        if self
+            .empty
+            .is_none_or(|empty| empty.generation != generation)
+        {
+            return false;
+        }
+        let over = self.active.saturating_add(empty_after) <= cx.now;
+        if !over {
+            self.wake_empty(cx, generation, empty_after);
+        }
+        over
+    }
+
+    /// Handles the timer of `_info`. A stale timer changes nothing.
+    pub fn info_due(&mut self, cx: &mut HookContext<'_>, generation: u64) {
+        if self.info.timer == Some(generation) {
+            self.info.timer = None;
+            self.publish_info(cx);
+        }
+    }
+
+    /// Whether the user is a member with a device. False: its next device changes it to online.
+    pub fn is_online(&self, user: &str) -> bool {
+        let member = self.members.find(user);
+        member.is_some_and(|member| member.devices() > 0)
+    }
+
+    /// Whether the user is a member, online or lost.
+    pub fn is_member(&self, user: &str) -> bool {
+        self.members.find(user).is_some()
     }
 
     /// Whether this session is a device in the room, by this connection.
@@ -95,8 +210,9 @@ impl Room {
     }
 
     /// Handles a joining filter that was granted.
-    pub fn join(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filter: &str) {
-        match self.members.add_filter(who, filter, cx.wall) {
+    pub fn join(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filter: &str) -> JoinOutcome {
+        let outcome = self.members.add_filter(who, filter, cx.wall);
+        match outcome {
             JoinOutcome::Stale | JoinOutcome::KnownDevice => {}
             JoinOutcome::NewDevice => self.publish_presence(cx, who.user),
             JoinOutcome::Returned => {
@@ -109,15 +225,23 @@ impl Room {
                 self.publish_info(cx);
             }
         }
+        outcome
     }
 
     /// Handles the UNSUBSCRIBE of a joining filter.
-    pub fn leave(&mut self, cx: &mut HookContext<'_>, who: Actor<'_>, filter: &str) {
-        match self.members.remove_filter(who, filter) {
+    pub fn leave(
+        &mut self,
+        cx: &mut HookContext<'_>,
+        who: Actor<'_>,
+        filter: &str,
+    ) -> LeaveOutcome {
+        let outcome = self.members.remove_filter(who, filter);
+        match outcome {
             LeaveOutcome::Nothing => {}
             LeaveOutcome::Device => self.publish_presence(cx, who.user),
             LeaveOutcome::LastDevice => self.remove_member(cx, who.user, "left"),
         }
+        outcome
     }
 
     /// Handles the end of a session. True: its user is lost now, and needs a timer of `generation`.
@@ -149,11 +273,13 @@ impl Room {
         }
     }
 
-    /// Handles the end of a grace period. A stale timer changes nothing.
-    pub fn grace_ended(&mut self, cx: &mut HookContext<'_>, user: &str, generation: u64) {
-        if self.members.awaits_timer(user, generation) {
+    /// Handles the end of a grace period. False: the timer is stale, and nothing changes.
+    pub fn grace_ended(&mut self, cx: &mut HookContext<'_>, user: &str, generation: u64) -> bool {
+        let ended = self.members.awaits_timer(user, generation);
+        if ended {
             self.remove_member(cx, user, "lost");
         }
+        ended
     }
 
     /// Accepts a message and gives it the next offset, or refuses it. `keep` is false if the
@@ -170,6 +296,9 @@ impl Room {
         }
         let keep = self.retain(cx, limits, message);
         self.offset += 1;
+        if self.creator.as_deref() == Some(who.user) {
+            self.active = cx.now;
+        }
         Ok(Verdict {
             mark: self.epoch.mark(self.offset),
             keep,
@@ -255,8 +384,24 @@ impl Room {
         });
     }
 
-    /// Publishes `_info`, or clears it if the room is idle and will be removed.
-    fn publish_info(&self, cx: &mut HookContext<'_>) {
+    /// Publishes `_info`, or clears it if the room is idle and will be removed. If the last one is
+    /// too recent, a timer publishes the next: the last one is exact.
+    fn publish_info(&mut self, cx: &mut HookContext<'_>) {
+        let due = self.info.at.map(|at| at.saturating_add(self.info.interval));
+        if let Some(at) = due.filter(|at| *at > cx.now && !self.is_idle()) {
+            if self.info.timer.is_none() {
+                let generation = cx.position;
+                self.info.timer = Some(generation);
+                let key = info_key(&self.name);
+                cx.effects.push(Effect::Wake {
+                    key,
+                    generation,
+                    at,
+                });
+            }
+            return;
+        }
+        (self.info.at, self.info.timer) = (Some(cx.now), None);
         let payload = if self.is_idle() {
             Bytes::new()
         } else {

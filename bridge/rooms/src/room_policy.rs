@@ -59,6 +59,17 @@ pub struct RoomLimits {
     /// Rooms of one lane. A lane knows only its own rooms, so each has an equal share of the
     /// server's.
     pub lane_rooms: usize,
+    /// Rooms that one user may create on the whole server, for messages to people.
+    pub user_rooms: usize,
+    /// Rooms of one lane that one user may create.
+    pub lane_user_rooms: usize,
+    /// Milliseconds after which a room ends that has no members and in which its creator publishes
+    /// nothing.
+    pub empty_after: u64,
+    /// Milliseconds from one `_info` of a room to the next, at least.
+    pub info_interval: u64,
+    /// How often a user may join and leave a room within 10 s. 0: no limit.
+    pub changes: u32,
 }
 
 /// The policies of all rooms, and their limits.
@@ -134,12 +145,17 @@ pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// As by the default settings.
+    /// As by the default settings, but for the limits on `_info` and on joins, which are off.
     pub(crate) const LIMITS: RoomLimits = RoomLimits {
         grace: 10_000,
         retained: 1_000,
         rooms: 1_000_000,
         lane_rooms: 62_500,
+        user_rooms: 100,
+        lane_user_rooms: 100,
+        empty_after: 300_000,
+        info_interval: 0,
+        changes: 0,
     };
 
     /// A policy that lets everybody do everything.

@@ -15,7 +15,26 @@ pub fn rfc3339(at: WallTime) -> String {
     let (year, month, day) = date(at / DAY);
     let (seconds, ms) = (at % DAY / 1_000, at % 1_000);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    // Each number with the place of its end. `format!` takes ten times as long, and a join needs two times.
+    let numbers = [
+        (4, year),
+        (7, month),
+        (10, day),
+        (13, hour),
+        (16, minute),
+        (19, second),
+        (23, ms),
+    ];
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    for (end, mut left) in numbers {
+        let mut at = end;
+        while left > 0 {
+            at -= 1;
+            text[at] = b'0' + u8::try_from(left % 10).unwrap_or(0);
+            left /= 10;
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Year, month and day of the Gregorian calendar, so many days after 1 January 1970.

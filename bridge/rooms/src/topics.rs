@@ -97,8 +97,8 @@ pub fn kind(topic: &str) -> TopicKind<'_> {
 /// The first level, and the levels after it.
 #[inline]
 fn split_first(levels: &str) -> (&str, Option<&str>) {
-    match levels.split_once('/') {
-        Some((first, rest)) => (first, Some(rest)),
+    match levels.bytes().position(|byte| byte == b'/') {
+        Some(at) => (&levels[..at], Some(&levels[at + 1..])),
         None => (levels, None),
     }
 }
@@ -210,6 +210,10 @@ pub fn user_name(name: &str) -> Result<&str, BadUserName> {
 /// The result is the same in every run: `a/b` becomes `a%2Fb`.
 #[must_use]
 pub fn user_level(name: &str) -> String {
+    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b'+' | b'#' | b'%');
+    if name.len() <= KEPT_BYTES && name.bytes().all(plain) {
+        return name.to_owned();
+    }
     let mut level = String::with_capacity(name.len());
     // The last place to cut the level without splitting a character.
     let mut cut = 0;
@@ -242,7 +246,7 @@ pub fn name_of_level(level: &str) -> Cow<'_, str> {
 /// The topic level of an anonymous user.
 #[must_use]
 pub fn anonymous_level(client_id: &str) -> String {
-    user_level(&format!("~{client_id}"))
+    user_level(&["~", client_id].concat())
 }
 
 /// Whether a user (as in a topic level) is anonymous.
@@ -254,49 +258,49 @@ pub fn is_anonymous(user: &str) -> bool {
 /// The main topic of a room, `rooms/<room>`.
 #[must_use]
 pub fn room(room: &str) -> String {
-    format!("rooms/{room}")
+    ["rooms/", room].concat()
 }
 
 /// The filter of all topics of a room. A client that subscribes to it joins.
 #[must_use]
 pub fn room_filter(room: &str) -> String {
-    format!("rooms/{room}/#")
+    ["rooms/", room, "/#"].concat()
 }
 
 /// The topic of a member's roster entry. With `+` as the user: the filter of the roster.
 #[must_use]
 pub fn presence(room: &str, user: &str) -> String {
-    format!("rooms/{room}/_presence/{user}")
+    ["rooms/", room, "/_presence/", user].concat()
 }
 
 /// The topic of a room's notices.
 #[must_use]
 pub fn events(room: &str) -> String {
-    format!("rooms/{room}/_events")
+    ["rooms/", room, "/_events"].concat()
 }
 
 /// The topic of a room's `_info`. With `+` as the room: the filter of all rooms that may be seen.
 #[must_use]
 pub fn info(room: &str) -> String {
-    format!("rooms/{room}/_info")
+    ["rooms/", room, "/_info"].concat()
 }
 
 /// The topic of a user's error messages.
 #[must_use]
 pub fn inbox_error(user: &str) -> String {
-    format!("inbox/{user}/error")
+    ["inbox/", user, "/error"].concat()
 }
 
 /// The topic of responses to a user, and the prefix of more. Everybody may publish there.
 #[must_use]
 pub fn inbox_response(user: &str) -> String {
-    format!("inbox/{user}/response")
+    ["inbox/", user, "/response"].concat()
 }
 
 /// The prefix of all topics of a user's inbox.
 #[must_use]
 pub fn inbox_prefix(user: &str) -> String {
-    format!("inbox/{user}/")
+    ["inbox/", user, "/"].concat()
 }
 
 /// `name` (a topic or filter) with the user's own name for `me`. None: `name` is not under

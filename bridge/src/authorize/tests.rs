@@ -26,7 +26,9 @@ fn ask(rules: &Rules, who: &Principal, filter: &str) -> Result<SubscribeGrant, R
 }
 
 fn send(rules: &Rules, who: &Principal, topic: &str) -> Result<String, Refusal> {
-    publish(rules, who, &topic.parse().unwrap()).map(|permit| permit.topic.as_str().to_owned())
+    let topic = topic.parse().unwrap();
+    let permit = publish(rules, who, &topic)?;
+    Ok(permit.resolved.unwrap_or(topic).as_str().to_owned())
 }
 
 #[track_caller]

@@ -11,6 +11,9 @@
 //!              '--> lane 3, restored now and then from one of them   --'
 //! ```
 //!
+//! The nodes perform outcomes in slices of 1, 7, 1,024 and 10,000 targets, and their clients read retained messages by
+//! cursors of different speeds. In the end each session has been given the same.
+//!
 //! A seed decides the entries. Only the timers and the error messages of the first lane become entries, as only the
 //! writer of a batch may append what follows from it.
 #![allow(clippy::unwrap_used)]
@@ -92,6 +95,8 @@ fn settings() -> Settings {
     settings.presence.grace = Duration::from_secs(2);
     settings.limits.room_retained = 2;
     settings.limits.rooms = 3;
+    settings.rooms.per_user = 2;
+    settings.rooms.empty_after = Duration::from_secs(3);
     settings.lanes.count = 1;
     settings
 }

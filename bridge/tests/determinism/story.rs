@@ -158,7 +158,7 @@ impl<'a> Story<'a> {
             payload: &payload,
             qos: self.qos(),
             retain: self.rng.one_in(2),
-            properties,
+            properties: properties.map(Box::new),
         };
         self.append(&Entry::Publish(entry), lanes);
     }

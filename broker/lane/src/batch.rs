@@ -194,6 +194,14 @@ pub fn read(batch: &[u8]) -> Result<(BatchHeader, Entries<'_>), BatchError> {
     Ok((fields, Entries(entries)))
 }
 
+impl<'a> Entries<'a> {
+    /// Those that have not been read, encoded.
+    #[must_use]
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.0
+    }
+}
+
 /// The entries of a batch, in order. After the first that cannot be read there is no other.
 #[derive(Debug)]
 pub struct Entries<'a>(&'a [u8]);
@@ -261,7 +269,7 @@ mod tests {
                 payload: b"hi",
                 qos: QoS::AtLeastOnce,
                 retain: true,
-                properties: Some(properties),
+                properties: Some(Box::new(properties)),
             }),
             Entry::Unsubscribe(UnsubscribeEntry {
                 who: WHO,

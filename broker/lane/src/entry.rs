@@ -82,7 +82,7 @@ pub struct PublishEntry<'a> {
     /// Whether the sender asks to retain it.
     pub retain: bool,
     /// None if no property is set.
-    pub properties: Option<PropertiesEntry<'a>>,
+    pub properties: Option<Box<PropertiesEntry<'a>>>,
 }
 
 impl<'a> PublishEntry<'a> {
@@ -233,18 +233,18 @@ impl<'a> Entry<'a> {
 
 impl<'a> PropertiesEntry<'a> {
     /// The properties as an entry carries them; none if no property is set.
-    pub fn of(p: &'a PublishProperties) -> Option<Self> {
+    pub fn of(p: &'a PublishProperties) -> Option<Box<Self>> {
         if *p == PublishProperties::default() {
             return None;
         }
-        Some(PropertiesEntry {
+        Some(Box::new(PropertiesEntry {
             payload_format_indicator: p.payload_format_indicator,
             message_expiry: p.message_expiry,
             content_type: p.content_type.as_deref(),
             response_topic: p.response_topic.as_deref(),
             correlation_data: p.correlation_data.as_deref(),
             user_properties: Cow::Borrowed(&p.user_properties),
-        })
+        }))
     }
 
     /// The inverse of [`of`](Self::of): copies, which a read of a socket or a log does not outlive.

@@ -135,6 +135,14 @@ pub enum Effect {
     /// Tells the sender of the entry that the lane has not done all that it asked for. The server sends an error message,
     /// unless it has sent the user many of them lately.
     Refuse(Refusal),
+    /// Removes the retained messages of a topic and of all topics below it. No subscriber receives anything, and the hook
+    /// does not hear of them as [expired](LaneHook::expired).
+    ClearBelow {
+        /// A topic of this lane.
+        topic: String,
+    },
+    /// Counts that a limit of the hook has acted, by its name in `$SYS/broker/limits/<name>`.
+    Count(&'static str),
     /// Sends an error message, maybe by another lane. The server drops and counts it if too many wait.
     Tell(Notice),
 }

@@ -2,6 +2,7 @@
 
 use super::subscription::{Slot, Subscription, take_slot};
 use super::tree::Tree;
+use ahash::RandomState;
 use smol_str::SmolStr;
 use std::collections::HashMap;
 
@@ -29,7 +30,7 @@ mod snapshot;
 pub struct Index {
     /// A filter of up to 23 bytes is stored in the map itself. Comparing it then costs no second
     /// access to memory, which counts for the first message after a while.
-    literal: HashMap<SmolStr, Vec<Subscription>>,
+    literal: HashMap<SmolStr, Vec<Subscription>, RandomState>,
     wild: Tree,
     /// How many subscriptions the tree holds.
     wild_count: usize,
@@ -106,8 +107,9 @@ impl Index {
     }
 }
 
-fn is_literal(filter: &str) -> bool {
-    !filter.contains(['+', '#'])
+/// Whether a filter has no wildcard.
+pub(super) fn is_literal(filter: &str) -> bool {
+    !filter.bytes().any(|b| matches!(b, b'+' | b'#'))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub struct Lane {
     /// Of the latest batch.
     pub(super) wall: WallTime,
     /// How many entries have been applied.
-    position: u64,
+    pub(super) position: u64,
     writers: Writers,
     pub(super) rules: RulesState,
     pub(super) subscriptions: Subscriptions,
@@ -170,6 +170,12 @@ impl Lane {
         &self.subscriptions
     }
 
+    /// The retained messages.
+    #[must_use]
+    pub fn retained(&self) -> &RetainedStore {
+        &self.retained
+    }
+
     /// The slot of a session.
     #[must_use]
     pub fn slot_of(&self, session: SessionId) -> Option<Slot> {
@@ -266,6 +272,12 @@ impl Lane {
                     at,
                 } => self.set_timer(key, generation, at, outcome),
                 Effect::Refuse(refusal) => outcome.acts.push(Act::Refuse { filter: 0, refusal }),
+                Effect::ClearBelow { topic } => {
+                    for topic in self.retained.below(&topic) {
+                        self.retained.remove(&topic);
+                    }
+                }
+                Effect::Count(limit) => outcome.acts.push(Act::Count(limit)),
                 Effect::Tell(notice) => outcome.acts.push(Act::Tell(notice)),
             }
         }

@@ -16,11 +16,12 @@ pub fn lane_of(topic: &str, lanes: u16) -> u16 {
     if is_sys(topic) {
         return lanes;
     }
-    let end = topic
-        .match_indices('/')
-        .nth(1)
-        .map_or(topic.len(), |(at, _)| at);
-    spread(topic.bytes().take(end), lanes)
+    let mut slashes = 0;
+    let first_two = topic.bytes().take_while(|byte| {
+        slashes += u8::from(*byte == b'/');
+        slashes < 2
+    });
+    spread(first_two, lanes)
 }
 
 /// The lane in which a filter's subscriptions are kept; none: in every lane.

@@ -7,7 +7,7 @@
 //! | the state, and applying an entry | `lane`, `publish`, `subscribe`, `resume` |
 //! | subscriptions: by filter, by session, by shared group | `index`, `tree`, `levels`, `subscribers`, `subscriptions` |
 //! | messages that wait for sessions | `messages`, `pending`, `waiting`, `visible_topics`; their memory: `share` |
-//! | retained messages | `retained`, `walk`; read for a subscriber by `replay` |
+//! | retained messages | `retained`, `walk`; read for a subscriber by `replay`, from a `cursor` on |
 //! | timers | `timers` |
 //! | the state as bytes, and its digest | `snapshot`, and `snapshot` below each type of the state |
 //! | the configuration that decides outcomes | `rules`, `judge` |
@@ -24,6 +24,7 @@
 mod actor;
 mod allow_all;
 mod batch;
+mod cursor;
 mod entry;
 mod errors;
 mod fanout;
@@ -60,6 +61,7 @@ mod writers;
 pub use actor::{Actor, SessionId};
 pub use allow_all::AllowAll;
 pub use batch::{BATCH_BYTES, BATCH_ENTRIES, Batch, BatchError, BatchHeader, Entries, read};
+pub use cursor::Cursor;
 pub use entry::{
     DisconnectEntry, DoneEntry, Entry, FilterEntry, PropertiesEntry, PublishEntry, SubscribeEntry,
     UnsubscribeEntry,
@@ -87,5 +89,6 @@ pub use subscriptions::{Group, Subscriptions};
 pub use totals::{LANE_COUNTS, LaneCounts, LaneTotals};
 pub use visible_topics::VisibleTopics;
 pub use waiting::WaitingMessage;
+pub use walk::{WalkFilters, topic_of};
 pub use wall_time::WallTime;
 pub use writers::BatchTurn;

@@ -1,12 +1,11 @@
 //! The outcome of an entry: all that follows from it outside of the lane's state, as data.
 
-use super::retained::RetainedMessage;
+use super::cursor::Cursor;
 use super::subscription::Slot;
 use crate::{Mark, Mount, Notice, Refusal, SessionId};
 use bytes::Bytes;
 use roommq_mqtt::packet::{QoS, ReasonCode};
 use roommq_mqtt::session::{DropReason, MessageNo};
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,9 +35,6 @@ pub struct Outcome {
     pub forms: Forms,
     /// The messages of [`Source::Made`].
     pub made: Vec<Made>,
-    /// Retained messages as they were before the hook's effects replaced them, by topic. Present if
-    /// the outcome has a replay, which comes before those effects.
-    pub(super) replaced: Option<HashMap<String, Option<RetainedMessage>>>,
 }
 
 /// One thing to do. None of them changes the lane's state.
@@ -55,7 +51,7 @@ pub enum Act {
         groups: Range<usize>,
     },
     /// Answer a request: a code for each filter by its position, with a reason string if it is a
-    /// refusal. Then send the retained messages that some filters match.
+    /// refusal. Then send the retained messages that the filters match.
     Answer {
         /// The client.
         session: SessionId,
@@ -63,8 +59,8 @@ pub enum Act {
         request_id: u32,
         /// The position of each filter in its packet, its reason code, and a reason if it was refused.
         codes: Vec<(u16, ReasonCode, Option<String>)>,
-        /// These filters of the SUBSCRIBE, by index.
-        replay: Vec<usize>,
+        /// The retained messages that the filters may match. None: the client gets none.
+        replay: Option<Box<Cursor>>,
     },
     /// The lane has given a slot to a session.
     Linked {
@@ -122,6 +118,8 @@ pub enum Act {
         /// The reason code, and the reason for people.
         refusal: Refusal,
     },
+    /// Count that a limit has acted, by its name.
+    Count(&'static str),
     /// Publish an error message, in the lane of its topic.
     Tell(Notice),
     /// Append [`Entry::Timer`](super::Entry::Timer) to this lane at a time. It replaces the timer of
@@ -293,7 +291,6 @@ impl Outcome {
         empty(&mut self.groups);
         self.forms.clear();
         self.made.clear();
-        self.replaced = None;
     }
 
     /// Makes one target of those from `first` on that are of one session: it receives one copy,

@@ -24,7 +24,7 @@ impl Lane {
             topic: p.topic,
             payload: p.payload,
             retain: p.retain,
-            replaces: p.retain && self.retained.contains(p.topic),
+            replaces: p.retain && self.retained.get(p.topic).is_some(),
         };
         match self.judge_message(origin, message) {
             Ok(verdict) => {
@@ -49,7 +49,6 @@ impl Lane {
         outcome: &mut Outcome,
     ) {
         if let Some(limit) = keep {
-            self.note_replaced(p.topic, outcome);
             let stamps = self.stamps(p, mark, self.wall);
             let message = RetainedMessage {
                 at: self.now,
@@ -57,6 +56,7 @@ impl Lane {
                 qos: p.qos,
                 properties: owned_properties(p, &stamps),
                 limit,
+                position: self.position,
             };
             if self.retained.set(p.topic, message) {
                 self.set_expiry_timer(outcome);
@@ -123,7 +123,7 @@ pub(super) fn owned_properties(
         .into_iter()
         .map(|(n, v)| (n.as_ref().into(), v.as_ref().into()))
         .collect();
-    let own = p.properties.as_ref().map(PropertiesEntry::to_properties);
+    let own = p.properties.as_deref().map(PropertiesEntry::to_properties);
     let properties = PublishProperties {
         user_properties,
         ..own.unwrap_or_default()

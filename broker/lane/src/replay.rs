@@ -1,70 +1,81 @@
-//! The retained messages that new subscriptions match.
+//! Reading the retained messages that a SUBSCRIBE brings, in parts.
 
-use super::entry::SubscribeEntry;
+use super::cursor::Cursor;
 use super::lane::Lane;
-use super::outcome::Outcome;
 use super::retained::RetainedMessage;
 use super::subscription::Subscription;
+use super::walk::topic_of;
 use std::ops::ControlFlow;
 
 impl Lane {
-    /// Calls `give` with each retained message that these `filters` of a SUBSCRIBE, by index,
-    /// match, and with the subscription that matches it. Stops when `give` breaks.
+    /// Goes on with a replay. Calls `give` with each retained message that is left and whose key is not
+    /// behind `until`, and with the subscription that it matches. Returns whether all have been given.
     ///
-    /// Messages come in the order of topics, for all filters at once. One that several filters
-    /// match comes once for each [3.1.1 MQTT-3.8.4-4, 5.0 MQTT-3.8.4-5].
+    /// It stops when `give` breaks: that message is not given, and comes again. It also stops when the
+    /// `budget` is used up, whose units are topics looked at and searches in the filters.
     ///
-    /// `outcome` is that of the entry. A message that the hook has replaced since the subscription
-    /// is given as it was, because the new one comes live.
+    /// Messages come in the order of topics, for all filters at once. One that several filters match
+    /// comes once for each [3.1.1 MQTT-3.8.4-4, 5.0 MQTT-3.8.4-5].
     pub fn replay(
         &self,
-        s: &SubscribeEntry<'_>,
-        filters: &[usize],
-        outcome: &Outcome,
+        cursor: &mut Cursor,
+        until: Option<&str>,
+        budget: &mut usize,
         mut give: impl FnMut(&str, &RetainedMessage, &Subscription) -> ControlFlow<()>,
-    ) {
-        let wanted = filters.iter().filter_map(|at| s.filters.get(*at));
-        // The slot is never read.
-        let of = |f| Subscription::of(0, f, s.identifier, s.keeps);
-        let subscriptions: Vec<_> = wanted.clone().map(of).collect();
-        let all_guarded = subscriptions.iter().all(|s| s.guarded);
-        let wanted = wanted.map(|f| f.filter);
-        self.retained
-            .matching(wanted, self.now, |topic, message, positions| {
-                let replaced = outcome.replaced.as_ref().and_then(|all| all.get(topic));
-                let Some(message) = replaced.map_or(Some(message), Option::as_ref) else {
+    ) -> bool {
+        let slot = self.subscribers.slot_of(cursor.session);
+        let Some(subscriber) = slot.and_then(|slot| self.subscribers.get(slot)) else {
+            return true;
+        };
+        // Nothing more comes by a filter that the session has left [MQTT-3.10.4-2].
+        let mut held = vec![None; cursor.subscriptions.len()];
+        for (key, position) in cursor.filters.iter() {
+            if subscriber.filters.contains(&topic_of(key)) {
+                held[position] = cursor.subscriptions.get(position);
+            }
+        }
+        if held.iter().all(Option::is_none) {
+            return true;
+        }
+        let all_guarded = held.iter().flatten().all(|s| s.guarded);
+        let (start, given) = (cursor.place.clone(), cursor.given);
+        cursor.given = 0;
+        let (filters, place) = (&cursor.filters, &mut cursor.place);
+        self.retained.walk(
+            filters,
+            place,
+            budget,
+            self.now,
+            |key, message, positions| {
+                if message.position >= cursor.before {
                     return ControlFlow::Continue(());
-                };
+                }
+                let given = if *key == *start { given } else { 0 };
+                if until.is_some_and(|until| key > until) {
+                    cursor.given = given;
+                    return ControlFlow::Break(());
+                }
+                let topic = topic_of(key);
                 // The hook is asked once a topic: thousands of filters of one packet may match it.
                 let mut seen = None;
-                let mut is_hidden =
-                    || !*seen.get_or_insert_with(|| self.hook.may_see(s.who, topic));
+                let mut is_hidden = || {
+                    let see = || self.hook.may_see(subscriber.actor(), &topic);
+                    !*seen.get_or_insert_with(see)
+                };
                 if all_guarded && is_hidden() {
                     return ControlFlow::Continue(());
                 }
-                for subscription in positions.iter().filter_map(|at| subscriptions.get(*at)) {
-                    if !(subscription.guarded && is_hidden()) {
-                        give(topic, message, subscription)?;
+                for (at, position) in positions.iter().enumerate().skip(given) {
+                    if let Some(Some(subscription)) = held.get(*position)
+                        && !(subscription.guarded && is_hidden())
+                        && give(&topic, message, subscription).is_break()
+                    {
+                        cursor.given = at;
+                        return ControlFlow::Break(());
                     }
                 }
                 ControlFlow::Continue(())
-            });
-    }
-
-    /// Notes a retained message that an effect is about to replace, if the entry's outcome has a
-    /// replay.
-    pub(super) fn note_replaced(&self, topic: &str, outcome: &mut Outcome) {
-        let Some(replaced) = &mut outcome.replaced else {
-            return;
-        };
-        if !replaced.contains_key(topic) {
-            let mut old = None;
-            let filter = std::iter::once(topic);
-            self.retained.matching(filter, self.now, |_, message, _| {
-                old = Some(message.clone());
-                ControlFlow::Break(())
-            });
-            replaced.insert(topic.to_owned(), old);
-        }
+            },
+        )
     }
 }

@@ -7,6 +7,7 @@ use super::subscribe::left_groups;
 use super::subscription::Slot;
 use super::visible_topics::VisibleTopics;
 use crate::{Actor, Request};
+use bytestring::ByteString;
 use roommq_mqtt::packet::ReasonCode;
 use std::collections::HashSet;
 
@@ -96,7 +97,7 @@ impl Lane {
             session: r.who.session,
             request_id: r.request_id,
             codes,
-            replay: Vec::new(),
+            replay: None,
         });
         if !granted.is_empty() {
             self.with_hook(|hook, cx| hook.subscribed(cx, r.who, &granted));
@@ -114,7 +115,7 @@ impl Lane {
         slot: Slot,
         granted: &[Request<'_>],
         outcome: &mut Outcome,
-    ) -> Vec<Box<str>> {
+    ) -> Vec<ByteString> {
         let granted: HashSet<&str> = granted.iter().map(|r| r.filter).collect();
         let mut lost = self.subscribers.filters(slot);
         lost.retain(|filter| !granted.contains(&**filter));

@@ -1,12 +1,12 @@
 //! The retained messages of a lane, ordered by topic: a topic comes before those below it.
 
-use super::walk::{Walk, key_of, topic_of};
+use super::walk::{SLASH, WalkFilters, key_of, topic_of, walk};
 use crate::Limit;
 use bytes::Bytes;
 use roommq_mqtt::packet::{PublishProperties, QoS, string_cost};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 mod snapshot;
 
@@ -23,6 +23,8 @@ pub struct RetainedMessage {
     pub properties: Option<Box<PublishProperties>>,
     /// Says how it counts towards the lane's [`RetainedLimits`].
     pub limit: Limit,
+    /// The number of the entry in the lane that set it.
+    pub position: u64,
 }
 
 impl RetainedMessage {
@@ -30,6 +32,11 @@ impl RetainedMessage {
     pub fn seconds_left(&self, now: u64) -> Option<u32> {
         let expiry = self.properties.as_ref()?.message_expiry?;
         Some(remaining(expiry, self.at, now))
+    }
+
+    /// Whether it has expired.
+    pub(super) fn has_expired(&self, now: u64) -> bool {
+        self.seconds_left(now) == Some(0)
     }
 
     /// When it expires, in milliseconds of lane time; none: never.
@@ -139,9 +146,7 @@ impl RetainedStore {
         let key = key_of(topic);
         let (cost, limit) = (message.cost(key.len()), message.limit);
         if message.payload.is_empty() {
-            if let Some(old) = self.by_key.remove(key.as_str()) {
-                self.uncount(&key, &old);
-            }
+            self.remove(topic);
             return true;
         }
         let (end, payload) = (message.expires_at(), message.payload.len());
@@ -167,6 +172,29 @@ impl RetainedStore {
             self.expiring.insert((end, key.into()));
         }
         true
+    }
+
+    /// Removes the topic's retained message.
+    pub fn remove(&mut self, topic: &str) {
+        let key = key_of(topic);
+        if let Some(old) = self.by_key.remove(key.as_str()) {
+            self.uncount(&key, &old);
+        }
+    }
+
+    /// The topics that have a retained message, of this topic and all topics below it.
+    #[must_use]
+    pub fn below(&self, topic: &str) -> Vec<String> {
+        let key = key_of(topic);
+        let is_below = |other: &str| {
+            let rest = other.strip_prefix(key.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(SLASH))
+        };
+        let from = self
+            .by_key
+            .range::<str, _>((Bound::Included(key.as_str()), Bound::Unbounded));
+        let below = from.take_while(|(other, _)| is_below(other));
+        below.map(|(other, _)| topic_of(other)).collect()
     }
 
     /// The usage of messages with this limit, and its bounds; none: they are not limited.
@@ -240,30 +268,45 @@ impl RetainedStore {
         self.limits
     }
 
-    /// Whether the topic has a retained message.
+    /// The retained message of a topic, expired or not.
     #[must_use]
-    pub fn contains(&self, topic: &str) -> bool {
-        self.by_key.contains_key(key_of(topic).as_str())
+    pub fn get(&self, topic: &str) -> Option<&RetainedMessage> {
+        self.by_key.get(key_of(topic).as_str())
     }
 
-    /// Calls `visit` with each message that matches any of these filters and has not expired, in
-    /// the order of topics, and with the positions of the filters that match it. Stops when `visit`
-    /// breaks.
+    /// Goes on with a walk of filters at `place`, a key. Calls `visit` with the key of each message that
+    /// matches and has not expired, in the order of topics, and with the positions of the filters that
+    /// match it. Returns whether it has come to the end.
     ///
-    /// No filter may be shared. The cost follows what the filters can match, not what the lane
-    /// holds.
-    pub fn matching<'f>(
+    /// It stops when `visit` breaks, and at the end of the `budget`: `place` is where it goes on. The
+    /// cost follows what the filters can match, not what the lane holds.
+    pub fn walk(
         &self,
-        filters: impl Iterator<Item = &'f str>,
+        filters: &WalkFilters,
+        place: &mut String,
+        budget: &mut usize,
         now: u64,
         mut visit: impl FnMut(&str, &RetainedMessage, &[usize]) -> ControlFlow<()>,
-    ) {
-        Walk::new(filters).over(&self.by_key, |key, message, positions| {
-            if message.seconds_left(now) == Some(0) {
-                return ControlFlow::Continue(());
-            }
-            visit(&topic_of(key), message, positions)
-        });
+    ) -> bool {
+        if let Some(key) = filters.only_topic() {
+            let message = self.by_key.get(key).filter(|m| !m.has_expired(now));
+            *budget = budget.saturating_sub(1);
+            return message.is_none_or(|message| {
+                key < place.as_str() || visit(key, message, &[0]).is_continue()
+            });
+        }
+        walk(
+            filters,
+            &self.by_key,
+            place,
+            budget,
+            |key, message, found| {
+                if message.has_expired(now) {
+                    return ControlFlow::Continue(());
+                }
+                visit(key, message, found)
+            },
+        )
     }
 }
 

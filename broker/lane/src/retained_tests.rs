@@ -9,6 +9,7 @@ fn message(payload: &'static str, expiry: Option<u32>) -> RetainedMessage {
     RetainedMessage {
         at: 1_000,
         limit: Limit::OfLane,
+        position: 0,
         payload: payload.into(),
         qos: QoS::AtMostOnce,
         properties: expiry.map(|e| {
@@ -21,11 +22,18 @@ fn message(payload: &'static str, expiry: Option<u32>) -> RetainedMessage {
 }
 
 fn topics(store: &RetainedStore, filter: &str, now: u64) -> Vec<String> {
+    let filters = WalkFilters::new([filter].into_iter());
     let mut found = Vec::new();
-    store.matching([filter].into_iter(), now, |topic, _, _| {
-        found.push(topic.to_owned());
-        ControlFlow::Continue(())
-    });
+    store.walk(
+        &filters,
+        &mut String::new(),
+        &mut { usize::MAX },
+        now,
+        |key, _, _| {
+            found.push(topic_of(key));
+            ControlFlow::Continue(())
+        },
+    );
     found
 }
 
@@ -45,7 +53,23 @@ fn messages_are_found_by_filter_in_order() {
     assert_eq!(topics(&store, "a/+", 0), ["a/b", "a/c"]);
     store.set("a/b", message("", None));
     assert_eq!(topics(&store, "a/+", 0), ["a/c"]);
-    assert!(!store.contains("a/b") && store.contains("a/c"));
+    assert!(store.get("a/b").is_none() && store.get("a/c").is_some());
+}
+
+#[test]
+fn a_topic_and_all_below_it_are_found_and_removed() {
+    let mut store = RetainedStore::new(LIMITS);
+    for topic in ["a", "a/b", "a/b/c", "a/c", "a-b", "ab", "b/a"] {
+        store.set(topic, message("x", None));
+    }
+    assert_eq!(store.below("a/b"), ["a/b", "a/b/c"]);
+    let below = store.below("a");
+    assert_eq!(below, ["a", "a/b", "a/b/c", "a/c"]);
+    for topic in below {
+        store.remove(&topic);
+    }
+    assert_eq!(topics(&store, "#", 0), ["a-b", "ab", "b/a"]);
+    assert_eq!((store.size(), store.below("c").len()), ((3, 3), 0));
 }
 
 #[test]
@@ -84,7 +108,7 @@ fn expired_messages_are_removed_once_in_order() {
     assert_eq!(store.take_expired(4_000).as_deref(), Some("a"));
     assert_eq!(store.take_expired(4_000).as_deref(), Some("b"));
     assert_eq!(store.take_expired(u64::MAX), None);
-    assert!(store.contains("c") && !store.contains("a") && store.expiring.is_empty());
+    assert!(store.get("c").is_some() && store.get("a").is_none() && store.expiring.is_empty());
 }
 
 #[test]
@@ -107,7 +131,7 @@ fn nothing_new_is_stored_past_the_limits() {
     assert!(!store.set("c", message("1", None)), "the third");
     assert!(store.set("b", message("1234567", None)), "in its place");
     assert!(!store.set("a", message("12", None)), "too long");
-    assert!(!store.contains("a"), "the old message is removed");
+    assert!(store.get("a").is_none(), "the old message is removed");
     let of_bytes = |payload| RetainedMessage {
         limit: Limit::OfBytes,
         ..message(payload, None)
@@ -117,7 +141,7 @@ fn nothing_new_is_stored_past_the_limits() {
         assert!(store.set(topic, of_bytes("1")));
     }
     assert!(!store.set("z", of_bytes("1")) && store.set("x", of_bytes("1234567")));
-    assert!(!store.set("x", of_bytes("12345678")) && !store.contains("x"));
+    assert!(!store.set("x", of_bytes("12345678")) && store.get("x").is_none());
     assert!(store.set("y", of_bytes("")));
     assert!(
         !store.set("d", message("1", Some(1))),

@@ -100,7 +100,7 @@ fn lane() -> Lane {
         };
         let entry = PublishEntry {
             retain: true,
-            properties: Some(properties),
+            properties: Some(Box::new(properties)),
             ..PublishEntry::of_server(topic, b"payload")
         };
         apply(&mut lane, 6, &Entry::Publish(entry));

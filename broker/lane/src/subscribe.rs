@@ -1,12 +1,12 @@
 //! Applying a SUBSCRIBE or an UNSUBSCRIBE.
 
+use super::cursor::Cursor;
 use super::entry::{FilterEntry, SubscribeEntry, UnsubscribeEntry};
 use super::lane::Lane;
 use super::outcome::{Act, Outcome};
 use super::subscription::{Slot, Subscription};
 use super::subscriptions::is_shared;
 use roommq_mqtt::packet::{ReasonCode, RetainHandling};
-use std::collections::HashMap;
 
 impl Lane {
     /// Applies a SUBSCRIBE, or a part of one. In this order:
@@ -24,7 +24,7 @@ impl Lane {
         let verdicts = self.judge(s.who, &requests);
         let mut codes = Vec::with_capacity(requests.len());
         let mut granted = Vec::with_capacity(requests.len());
-        let mut replay = Vec::new();
+        let mut wanted = Vec::new();
         let asked = s.filters.iter().zip(&requests).zip(verdicts);
         for (filter, ((f, request), verdict)) in asked.enumerate() {
             match verdict {
@@ -34,14 +34,14 @@ impl Lane {
                     codes.push((f.position, f.options.qos.granted(), None));
                     // Retain handling: always, for new subscriptions only, or never
                     // [5.0 MQTT-3.8.4-4].
-                    let wanted = match f.options.retain_handling {
+                    let sends = match f.options.retain_handling {
                         RetainHandling::Send => true,
                         RetainHandling::SendIfNew => new,
                         RetainHandling::DoNotSend => false,
                     };
                     // A shared subscription receives no retained messages (4.8.2).
-                    if wanted && !is_shared(f.filter) {
-                        replay.push(filter);
+                    if sends && !is_shared(f.filter) {
+                        wanted.push(f);
                     }
                 }
                 Err(refusal) => {
@@ -51,7 +51,9 @@ impl Lane {
                 }
             }
         }
-        outcome.replaced = (!replay.is_empty()).then(HashMap::new);
+        let (retained, _) = self.retained.size();
+        let replay = (!wanted.is_empty() && retained > 0)
+            .then(|| Box::new(Cursor::new(s, &wanted, self.position)));
         outcome.acts.push(Act::Answer {
             session: s.who.session,
             request_id: s.request_id,
@@ -101,7 +103,7 @@ impl Lane {
             session: u.who.session,
             request_id: u.request_id,
             codes,
-            replay: Vec::new(),
+            replay: None,
         });
         if !removed.is_empty() {
             self.with_hook(|hook, cx| hook.unsubscribed(cx, u.who, &removed));

@@ -5,7 +5,10 @@ use super::pending::Queue;
 use super::share::{Place, Waits};
 use super::subscription::Slot;
 use crate::{Actor, SessionId};
-use std::collections::{HashMap, HashSet};
+use ahash::RandomState;
+use bytestring::ByteString;
+use roommq_mqtt::session::Filters;
+use std::collections::HashMap;
 
 mod snapshot;
 
@@ -16,8 +19,7 @@ pub(super) struct Subscriber {
     /// The session's latest connection that this lane has heard of.
     pub connection: u32,
     pub user: Box<str>,
-    /// A set, because some sessions have thousands.
-    pub filters: HashSet<Box<str>>,
+    pub filters: Filters,
     /// Whether it has a connection.
     pub presence: Presence,
     /// None if it is empty. Boxed, since most are.
@@ -34,7 +36,7 @@ pub(super) struct Subscriber {
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     slots: Vec<Option<Subscriber>>,
-    by_id: HashMap<SessionId, Slot>,
+    by_id: HashMap<SessionId, Slot, RandomState>,
     /// Slots of sessions that have been removed.
     free: Vec<Slot>,
 }
@@ -84,7 +86,7 @@ impl Subscribers {
             session: who.session,
             connection: who.connection,
             user: who.user.into(),
-            filters: HashSet::new(),
+            filters: Filters::default(),
             presence: Presence::Connected,
             queue: None,
             place: None,
@@ -115,9 +117,9 @@ impl Subscribers {
     }
 
     /// The filters of the session at `slot`, sorted.
-    pub(super) fn filters(&self, slot: Slot) -> Vec<Box<str>> {
-        let filters = self.get(slot).map(|s| s.filters.iter().cloned());
-        let mut filters: Vec<_> = filters.into_iter().flatten().collect();
+    pub(super) fn filters(&self, slot: Slot) -> Vec<ByteString> {
+        let subscriber = self.get(slot).into_iter();
+        let mut filters: Vec<_> = subscriber.flat_map(|s| s.filters.iter().cloned()).collect();
         filters.sort_unstable();
         filters
     }

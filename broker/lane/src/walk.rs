@@ -29,12 +29,17 @@
 //!
 //! Nothing here recurses. The work for one topic is bounded by the filters that match its
 //! beginning, and the number of topics looked at by what filters and topics have in common.
+//!
+//! A walk may be long, so it can stop after any topic. All that it needs to go on is the key at which
+//! it stopped: the topics may change meanwhile.
 
+use super::index::is_literal;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 /// Replaces `/` in a key.
-const SLASH: char = '\0';
+pub(super) const SLASH: char = '\0';
 
 /// A key followed by this sorts after all topics below it and before all others: no topic contains
 /// a control character.
@@ -42,28 +47,60 @@ const AFTER_BELOW: char = '\u{1}';
 
 /// The key by which a topic, or a filter, is sorted.
 pub fn key_of(topic: &str) -> String {
-    topic.replace('/', "\0")
+    let key = topic.bytes().map(|b| if b == b'/' { 0 } else { b });
+    // One ASCII character replaces another, so it stays UTF-8.
+    String::from_utf8(key.collect()).unwrap_or_default()
 }
 
 /// The topic of a key.
+#[must_use]
 pub fn topic_of(key: &str) -> String {
     key.replace(SLASH, "/")
 }
 
-/// One walk of many filters through the topics.
+/// The filters of a walk, none of which may be shared: sorted by key, each with its position in the
+/// request.
+#[derive(Debug)]
+pub struct WalkFilters(Vec<(Box<str>, usize)>);
+
+impl WalkFilters {
+    /// Sorts filters, whose positions count from 0.
+    pub fn new<'a>(filters: impl Iterator<Item = &'a str>) -> Self {
+        let keys = filters.map(|filter| key_of(filter).into());
+        let mut filters: Vec<_> = keys.zip(0..).collect();
+        filters.sort_unstable();
+        WalkFilters(filters)
+    }
+
+    /// The key of the only filter, if that has no wildcard: one look-up takes the place of the walk.
+    #[must_use]
+    pub fn only_topic(&self) -> Option<&str> {
+        match &self.0[..] {
+            [(key, _)] if is_literal(key) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The keys, in their order, with the positions.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.0.iter().map(|(key, position)| (&**key, *position))
+    }
+}
+
+/// One part of a walk of many filters through the topics.
 ///
 /// The lists are stacks: going into a level of a topic pushes, leaving it truncates. [`Level`] says
 /// how far.
-#[derive(Default)]
-pub(super) struct Walk {
-    /// Sorted by key, each with its position in the request.
-    filters: Vec<(String, usize)>,
+struct Walk<'f> {
+    filters: &'f [(Box<str>, usize)],
     /// Ranges of filters that match the current topic so far and continue.
     candidates: Vec<Part>,
     /// Ranges of filters that match the current topic, or one above it.
     matched: Vec<Match>,
     /// The levels of the current topic. The first is no level of it, but the state before any.
     levels: Vec<Level>,
+    /// How many ranges have been narrowed since this was last asked.
+    work: Cell<usize>,
 }
 
 /// The filters from index `from` to before `to`, whose first `at` bytes are the same. Their next
@@ -117,60 +154,74 @@ impl Part {
     }
 }
 
-impl Walk {
-    /// A walk of these filters, none of which may be shared.
-    pub(super) fn new<'a>(filters: impl Iterator<Item = &'a str>) -> Self {
-        let mut filters: Vec<_> = filters.map(key_of).zip(0..).collect();
-        filters.sort_unstable();
+/// Calls `visit` with the key of each topic from `place` on that matches, in order, and with the
+/// positions of the filters that match it, in ascending order. Returns whether it has come to the end.
+///
+/// It stops when `visit` breaks: then `place` is the key of that topic. It also stops when `budget`
+/// is used up, behind one topic at least: then `place` is a key before which no other topic matches.
+/// A unit of the budget is a topic looked at, or a search in the filters.
+pub(super) fn walk<'m, V>(
+    filters: &WalkFilters,
+    topics: &'m BTreeMap<Box<str>, V>,
+    place: &mut String,
+    budget: &mut usize,
+    mut visit: impl FnMut(&'m str, &'m V, &[usize]) -> ControlFlow<()>,
+) -> bool {
+    let from = |start: &str| {
+        let bounds = (Bound::Included(start), Bound::Unbounded);
+        topics.range::<str, _>(bounds)
+    };
+    let mut walk = Walk::new(&filters.0);
+    let start = walk.start();
+    let mut ahead = from(start.as_str().max(place));
+    let mut before = "";
+    let mut positions = Vec::new();
+    let mut current = ahead.next();
+    while let Some((key, value)) = current {
+        let next = walk.enter(before, key);
+        *budget = budget.saturating_sub(1 + walk.work.take());
+        before = key;
+        walk.positions(key, &mut positions);
+        if !positions.is_empty() && visit(key, value, &positions).is_break() {
+            (**key).clone_into(place);
+            return false;
+        }
+        current = ahead.next();
+        match next {
+            Next::Any => {}
+            Next::None => return true,
+            Next::From(start) => {
+                // Often the following topic is far enough, and a search costs more than a step.
+                if current.is_some_and(|(key, _)| **key < *start) {
+                    ahead = from(&start);
+                    current = ahead.next();
+                }
+            }
+        }
+        if let Some((key, _)) = current
+            && *budget == 0
+        {
+            (**key).clone_into(place);
+            return false;
+        }
+    }
+    true
+}
+
+impl<'f> Walk<'f> {
+    fn new(filters: &'f [(Box<str>, usize)]) -> Self {
         let root = Part::new(0, filters.len(), 0);
         let mut walk = Walk {
             filters,
-            ..Walk::default()
+            candidates: Vec::new(),
+            matched: Vec::new(),
+            levels: Vec::new(),
+            work: Cell::default(),
         };
         let mut before_all = Level::default();
         walk.add_candidates(root, &mut before_all);
         walk.levels.push(before_all);
         walk
-    }
-
-    /// Calls `visit` with the key of each topic that matches, in order, and with the positions of
-    /// the filters that match it, in ascending order. Stops when `visit` breaks. Returns how many
-    /// topics were looked at.
-    pub(super) fn over<'m, V>(
-        mut self,
-        topics: &'m BTreeMap<Box<str>, V>,
-        mut visit: impl FnMut(&'m str, &'m V, &[usize]) -> ControlFlow<()>,
-    ) -> usize {
-        let from = |start: &str| {
-            let bounds = (Bound::Included(start), Bound::Unbounded);
-            topics.range::<str, _>(bounds)
-        };
-        let mut ahead = from(&self.start());
-        let (mut before, mut looked_at) = ("", 0);
-        let mut positions = Vec::new();
-        let mut current = ahead.next();
-        while let Some((key, value)) = current {
-            looked_at += 1;
-            let next = self.enter(before, key);
-            before = key;
-            self.positions(key, &mut positions);
-            if !positions.is_empty() && visit(key, value, &positions).is_break() {
-                break;
-            }
-            current = ahead.next();
-            match next {
-                Next::Any => {}
-                Next::None => break,
-                Next::From(start) => {
-                    // Often the following topic is far enough, and a search costs more than a step.
-                    if current.is_some_and(|(key, _)| **key < *start) {
-                        ahead = from(&start);
-                        current = ahead.next();
-                    }
-                }
-            }
-        }
-        looked_at
     }
 
     /// A key before which no filter matches any topic.
@@ -265,6 +316,7 @@ impl Walk {
     /// The filters of `part` whose next level is `level`: first those that end with it, then those
     /// that continue.
     fn narrow(&self, part: Part, level: &str) -> (Part, Part) {
+        self.work.update(|work| work + 1);
         let level = level.as_bytes();
         let mut from = part.from;
         // The end of the filters from `from` on for which `holds`. Once false, it must stay false.

@@ -9,14 +9,40 @@ fn map<'a>(topics: impl IntoIterator<Item = &'a str>) -> BTreeMap<Box<str>, u8> 
     topics.into_iter().map(key).collect()
 }
 
-/// The topics found, each with the positions of its filters, and how many topics were looked at.
+/// The topics found, each with the positions of its filters, and how many topics were looked at. A
+/// budget of one unit stops the walk behind each topic.
 fn found(topics: &BTreeMap<Box<str>, u8>, filters: &[&str]) -> (Vec<(String, Vec<usize>)>, usize) {
-    let mut found = Vec::new();
-    let looked_at = Walk::new(filters.iter().copied()).over(topics, |key, _, positions| {
-        found.push((topic_of(key), positions.to_vec()));
-        ControlFlow::Continue(())
-    });
-    (found, looked_at)
+    let in_steps = walked(topics, filters, 1);
+    let (at_once, parts) = walked(topics, filters, usize::MAX);
+    assert_eq!(parts, 1);
+    assert_eq!(at_once, in_steps.0);
+    in_steps
+}
+
+/// The same with any budget, and the number of parts of the walk.
+fn walked(
+    topics: &BTreeMap<Box<str>, u8>,
+    filters: &[&str],
+    budget: usize,
+) -> (Vec<(String, Vec<usize>)>, usize) {
+    let filters = WalkFilters::new(filters.iter().copied());
+    let (mut found, mut parts, mut place) = (Vec::new(), 1, String::new());
+    let mut on = |place: &mut String| {
+        walk(
+            &filters,
+            topics,
+            place,
+            &mut { budget },
+            |key, _, positions| {
+                found.push((topic_of(key), positions.to_vec()));
+                ControlFlow::Continue(())
+            },
+        )
+    };
+    while !on(&mut place) {
+        parts += 1;
+    }
+    (found, parts)
 }
 
 fn by_levels(a: &str, b: &str) -> Ordering {
@@ -90,14 +116,46 @@ fn the_deepest_topics_and_filters_are_found() {
 }
 
 #[test]
-fn the_walk_stops_when_visit_breaks() {
+fn the_walk_stops_when_visit_breaks_and_goes_on_there() {
     let topics = map(["a", "b", "c"]);
-    let mut seen = 0;
-    let looked_at = Walk::new(["#"].into_iter()).over(&topics, |_, _, _| {
-        seen += 1;
-        ControlFlow::Break(())
+    let filters = WalkFilters::new(["#"].into_iter());
+    let (mut seen, mut place) = (Vec::new(), String::new());
+    for _ in 0..2 {
+        let at_end = walk(&filters, &topics, &mut place, &mut 10, |key, _, _| {
+            seen.push(key.to_owned());
+            if key == "b" {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        assert!(!at_end);
+    }
+    assert_eq!((seen.concat().as_str(), place.as_str()), ("abb", "b"));
+    // Its topic has gone, and another has come before it.
+    let topics = map(["a", "aa", "c"]);
+    seen.clear();
+    let at_end = walk(&filters, &topics, &mut place, &mut 10, |key, _, _| {
+        seen.push(key.to_owned());
+        ControlFlow::Continue(())
     });
-    assert_eq!((seen, looked_at), (1, 1));
+    assert!(at_end);
+    assert_eq!(seen, ["c"]);
+}
+
+/// Many filters may match the beginning of one topic, and a budget counts them.
+#[test]
+fn a_budget_counts_the_filters_that_are_searched() {
+    let topics: Vec<String> = (0..100).map(|n| format!("a/a/a/a/a/a/{n}")).collect();
+    let topics = map(topics.iter().map(String::as_str));
+    let levels = |n: u32| (0..6).map(move |at| if n >> at & 1 == 0 { "a" } else { "+" });
+    let filters = (0..64).map(|n| levels(n).chain(["+", "none"]).collect::<Vec<_>>().join("/"));
+    let filters: Vec<String> = filters.collect();
+    let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+    let (found, parts) = walked(&topics, &filters, 1_000);
+    assert!(found.is_empty());
+    assert!((10..30).contains(&parts), "{parts}");
+    let (_, parts) = walked(&topics, &filters[..1], 1_000);
+    assert_eq!(parts, 1);
 }
 
 proptest! {
@@ -120,6 +178,6 @@ proptest! {
         expected.sort_by(|(a, _), (b, _)| by_levels(a, b));
         let (found, looked_at) = found(&map(topics.iter().copied()), &filters);
         prop_assert_eq!(found, expected);
-        prop_assert!(looked_at <= topics.len());
+        prop_assert!(looked_at <= topics.len().max(1));
     }
 }

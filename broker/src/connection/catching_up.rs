@@ -1,12 +1,13 @@
-//! What a session that outlives its connections has to do with its lanes: it reads the messages that
-//! wait for it in their queues, and tells them of those that it has finished with.
+//! What a session has to do with its lanes beside its requests: it reads the retained messages that it
+//! has asked for, and those that wait for it in their queues, at the pace of its client; and it tells
+//! them of those that it has finished with.
 
 use super::Connection;
 use super::client::Client;
 use super::ending::Ending;
 use crate::clock::lane_ms;
 use crate::fairness::others_first;
-use crate::lane::{LogError, WaitingFrame};
+use crate::lane::{LogError, ReplayBudget, WaitingFrame};
 use crate::session::{Close, Outbound};
 use roommq_lane::{DoneEntry, Entry};
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +27,7 @@ impl Connection {
             self.deadlines.told();
             client.tell_lanes().await.map_err(Close::from)?;
         }
+        client.replay().await?;
         client.catch_up().await;
         Ok(())
     }
@@ -38,6 +40,27 @@ impl Client {
         for (lane, done) in self.outbox.queue(Outbound::take_untold).unwrap_or_default() {
             let done = [Entry::Done(DoneEntry { session, done })];
             self.node.entrance.append(lane, done).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the next retained messages that the client has asked for, as far as its outbox takes them:
+    /// one turn. The connection's task comes back here for the next one.
+    pub(super) async fn replay(&mut self) -> Result<(), Close> {
+        let outbox = &self.outbox;
+        let mut budget = ReplayBudget::default();
+        let (mut taken, mut flush) = (false, false);
+        while budget.is_left()
+            && let Some(lane) = outbox.next_replay()
+        {
+            flush |= self.node.entrance.replay(lane, outbox, &mut budget).await?;
+            taken = true;
+        }
+        if flush {
+            outbox.flush();
+        }
+        if taken {
+            others_first().await;
         }
         Ok(())
     }

@@ -6,11 +6,11 @@
 use super::pending::Pending;
 use crate::clock;
 use crate::fairness::{FILTERS, others_first};
-use crate::lane::LogError;
+use crate::lane::{LogError, UNTOLD};
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::packet::{ReasonCode, TopicName};
-use crate::policy::{Attempt, Notice, Peer, Principal, PublishPermit, Refusal, SessionId};
+use crate::policy::{Attempt, Notice, Peer, Principal, Refusal, SessionId};
 use crate::session::{Answer, Close, Filters, Outbound, Session};
 use roommq_lane::Entry;
 use std::collections::BTreeSet;
@@ -51,7 +51,7 @@ pub(super) struct Client {
     pub filters: Filters,
     /// Request id of the last SUBSCRIBE or UNSUBSCRIBE. Lanes answer by it.
     pub request_id: u32,
-    /// The policy's answer for the topic of the last PUBLISH. Boxed, since most clients only
+    /// The policy's answer for the topic of the last PUBLISH that it permitted. Boxed, since most clients only
     /// receive.
     pub permit: Option<Box<CachedPermit>>,
     /// Messages and acknowledgements of this read.
@@ -67,12 +67,16 @@ pub(super) struct Client {
 }
 
 /// A permit, and the topic and retain flag that it is for.
+#[derive(Default)]
 pub(super) struct CachedPermit {
     /// That of the policy's rules.
     pub version: u64,
-    pub topic: TopicName,
+    pub topic: String,
     pub retain: bool,
-    pub permit: PublishPermit,
+    /// The topic with aliases resolved, if there are any in it.
+    pub resolved: Option<TopicName>,
+    /// The lane of the message.
+    pub lane: u16,
 }
 
 impl Client {
@@ -103,7 +107,10 @@ impl Client {
         let policy = &self.node.policy;
         let (now, wall) = (clock::lane_ms(), clock::wall_time());
         let notice = policy.notice(&self.who, attempt, refusal, now, wall);
-        self.notices.extend(notice);
+        match notice {
+            Some(notice) => self.notices.push(notice),
+            None => self.node.limit_counts.count(UNTOLD),
+        }
     }
 
     /// Begins a request to lanes. The client is answered once they have sent `pieces` answers, with

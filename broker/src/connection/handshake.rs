@@ -173,7 +173,8 @@ async fn admit(
     who.client_id = client_id;
     if let Some(will) = &connect.will {
         let permit = policy.publish(&who, &will.topic, will.retain);
-        let checked = permit.and_then(|_| check_payload_format(&will.properties, &will.payload));
+        let checked =
+            permit.and_then(|_| check_payload_format(Some(&will.properties), &will.payload));
         checked.map_err(|r| Refusal::new(r.code, format!("will: {}", r.reason)))?;
     }
     Ok((who, authentication))

@@ -72,7 +72,7 @@ impl PendingMessage {
             payload: &message.payload,
             qos: message.qos,
             retain: message.retain,
-            properties: PropertiesEntry::of(&message.properties),
+            properties: message.properties.as_deref().and_then(PropertiesEntry::of),
         })
     }
 }
@@ -110,7 +110,8 @@ impl Pending {
 
     fn push_to(&mut self, batch: u16, lane: u16, message: Inbound, user: &str) {
         let texts = message.topic.as_str().len() + user.len();
-        let bytes = ENTRY_BYTES + texts + message.payload.len() + message.properties.cost();
+        let properties = message.properties.as_ref().map_or(0, |p| p.cost());
+        let bytes = ENTRY_BYTES + texts + message.payload.len() + properties;
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.bytes = self.bytes.saturating_add(bytes);
         self.batches = self.batches.max(batch + 1);
@@ -196,7 +197,7 @@ impl Pending {
 }
 
 /// What goes to the log of a busy lane.
-struct BusyLane {
+struct ForTheLog {
     lane: u16,
     batches: Vec<Batch>,
     /// The acknowledgements that are sent with it.
@@ -221,7 +222,7 @@ struct Appending<'a> {
 
 impl Appending<'_> {
     /// Appends what can be applied in place, up to a lane that is busy.
-    fn in_place(&mut self, entrance: &Entrance) -> Result<Option<BusyLane>, LogError> {
+    fn in_place(&mut self, entrance: &Entrance) -> Result<Option<ForTheLog>, LogError> {
         // Read once: each message may be a batch of its own.
         let mut now = None;
         // Packet ids of messages that reached nobody.
@@ -258,7 +259,7 @@ impl Appending<'_> {
     /// Takes the messages of a batch that cannot be applied in place. What follows them in the same lane
     /// would have to wait in the log as well, so it goes there at once, unless an acknowledgement comes
     /// between.
-    fn take_busy(&mut self, lane: u16, batch: u16, due: Range<usize>) -> BusyLane {
+    fn take_busy(&mut self, lane: u16, batch: u16, due: Range<usize>) -> ForTheLog {
         let all = !self.any_batch;
         let goes = |m: &PendingMessage| m.batch == batch || (all && m.lane == lane);
         let left = self.messages[self.next..].iter().filter(|m| goes(m));
@@ -268,14 +269,14 @@ impl Appending<'_> {
         self.messages.retain(|m| !goes(m));
         self.messages.shrink_to_fit();
         self.next = 0;
-        BusyLane { lane, batches, due }
+        ForTheLog { lane, batches, due }
     }
 
     /// Appends to the logs of busy lanes, and in place what comes between. Returns the list for further
     /// acknowledgements.
     async fn by_the_log(
         mut self,
-        mut busy: BusyLane,
+        mut busy: ForTheLog,
         entrance: &Entrance,
     ) -> Result<Vec<PendingAck>, LogError> {
         loop {
@@ -373,11 +374,11 @@ mod tests {
             qos: QoS::ExactlyOnce,
             retain: true,
             packet_id: PacketId::new(1),
-            properties: PublishProperties {
+            properties: Some(Box::new(PublishProperties {
                 message_expiry: Some(5),
                 user_properties: vec![("a".into(), "b".into())],
                 ..PublishProperties::default()
-            },
+            })),
         }
     }
 

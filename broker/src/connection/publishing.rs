@@ -1,8 +1,8 @@
 //! A PUBLISH: asks the policy, adds a message for the topic's lane, and acknowledges.
 
-use super::client::{CachedPermit, Client};
-use crate::packet::{PacketId, PublishProperties, QoS, ReasonCode, Reply, Version};
-use crate::policy::{Attempt, PublishPermit, Refusal};
+use super::client::Client;
+use crate::packet::{PacketId, PublishProperties, QoS, ReasonCode, Reply, TopicName, Version};
+use crate::policy::{Attempt, Refusal};
 use crate::session::Inbound;
 use roommq_lane::lane_of;
 
@@ -12,15 +12,13 @@ const REASON_BYTES: usize = 256;
 
 /// Handles a PUBLISH. A refused one is acknowledged too, and adds no message.
 pub(super) fn publish(client: &mut Client, mut inbound: Inbound) {
-    let permit = permit(client, &inbound).and_then(|permit| {
-        check_payload_format(&inbound.properties, &inbound.payload)?;
-        Ok(permit)
+    let lane = permit(client, &mut inbound).and_then(|lane| {
+        check_payload_format(inbound.properties.as_deref(), &inbound.payload)?;
+        Ok(lane)
     });
     let (qos, id) = (inbound.qos, inbound.packet_id);
-    let refusal = match permit {
-        Ok(permit) => {
-            let lane = lane_of(permit.topic.as_str(), client.node.lanes);
-            inbound.topic = permit.topic;
+    let refusal = match lane {
+        Ok(lane) => {
             let user = &client.who.user;
             if qos == QoS::ExactlyOnce && !client.filters.is_empty() {
                 client.pending.push_qos2(lane, inbound, user);
@@ -34,31 +32,28 @@ pub(super) fn publish(client: &mut Client, mut inbound: Inbound) {
     acknowledge(client, qos, id, refusal);
 }
 
-/// The policy's answer, cached for the topic of the last PUBLISH.
-fn permit(client: &mut Client, inbound: &Inbound) -> Result<PublishPermit, Refusal> {
-    let policy = &client.node.policy;
-    let version = policy.version();
-    if let Some(cached) = &client.permit
-        && cached.version == version
-        && cached.topic == inbound.topic
-        && cached.retain == inbound.retain
-    {
-        return Ok(cached.permit.clone());
+/// Asks the policy, and resolves aliases in the topic. The answer for the topic of the last PUBLISH is
+/// cached. Returns the lane of the topic.
+fn permit(client: &mut Client, inbound: &mut Inbound) -> Result<u16, Refusal> {
+    let version = client.node.policy.version();
+    let cached = client.permit.get_or_insert_default();
+    let topic = inbound.topic.as_str();
+    // No topic is empty, so a new one is for none.
+    if cached.version != version || cached.topic != topic || cached.retain != inbound.retain {
+        let node = &client.node;
+        let permit = node
+            .policy
+            .publish(&client.who, &inbound.topic, inbound.retain)?;
+        let resolved = permit.resolved.as_ref().map_or(topic, TopicName::as_str);
+        cached.lane = lane_of(resolved, node.lanes);
+        topic.clone_into(&mut cached.topic);
+        (cached.version, cached.retain) = (version, inbound.retain);
+        cached.resolved = permit.resolved;
     }
-    // A copy: the topic is a slice that would hold all bytes of its read in memory.
-    let topic = inbound.topic.detached();
-    let permit = policy.publish(&client.who, &topic, inbound.retain)?;
-    let next = CachedPermit {
-        version,
-        topic,
-        retain: inbound.retain,
-        permit: permit.clone(),
-    };
-    match &mut client.permit {
-        Some(cached) => **cached = next,
-        none => *none = Some(Box::new(next)),
+    if let Some(resolved) = &cached.resolved {
+        inbound.topic = resolved.clone();
     }
-    Ok(permit)
+    Ok(cached.lane)
 }
 
 /// Returns the refusal if the acknowledgement of the message carries it, which 5.0 has. 3.1.1 and
@@ -98,10 +93,10 @@ fn truncated(reason: &str) -> &str {
 /// Refuses a payload that is marked as UTF-8 and is not (3.3.2.3.2, 3.1.3.2.3). An unmarked payload
 /// is not read.
 pub(super) fn check_payload_format(
-    properties: &PublishProperties,
+    properties: Option<&PublishProperties>,
     payload: &[u8],
 ) -> Result<(), Refusal> {
-    if properties.payload_format_indicator != Some(true) {
+    if properties.and_then(|p| p.payload_format_indicator) != Some(true) {
         return Ok(());
     }
     std::str::from_utf8(payload).map(drop).map_err(|error| {
@@ -127,9 +122,12 @@ mod tests {
             (Some(true), "ä".as_bytes(), true),
             (Some(true), b"ok\xFF", false),
         ] {
-            assert_eq!(check_payload_format(&marked(mark), payload).is_ok(), holds);
+            assert_eq!(
+                check_payload_format(Some(&marked(mark)), payload).is_ok(),
+                holds
+            );
         }
-        let refusal = check_payload_format(&marked(Some(true)), b"ok\xFF").err();
+        let refusal = check_payload_format(Some(&marked(Some(true))), b"ok\xFF").err();
         let refusal = refusal.map(|r| (r.code, r.reason.ends_with("from byte 2 on")));
         assert_eq!(refusal, Some((ReasonCode::PayloadFormatInvalid, true)));
     }

@@ -6,12 +6,12 @@
 
 use super::client::Client;
 use super::filters_by_lane::FiltersByLane;
-use crate::fairness::{FILTERS, Turn};
+use crate::fairness::{FILTERS, Turn, others_first};
 use crate::packet::{
     NameError, ReasonCode, Subscribe, SubscribeOptions, TopicFilter, Unsubscribe, Version,
 };
 use crate::policy::{Attempt, Refusal, SubscribeGrant};
-use crate::session::{Answer, Close, FilterLimits};
+use crate::session::{Answer, Close, FilterLimits, Outbound};
 use bytestring::ByteString;
 use roommq_lane::{Entry, FilterEntry, SubscribeEntry, UnsubscribeEntry};
 
@@ -22,6 +22,7 @@ const TOO_MANY: &str = "one packet may name 65,536 filters";
 pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Result<(), Close> {
     // First, so that filters that are refused again and again do not accumulate.
     client.remove_refused_filters();
+    make_room_for_replay(client).await?;
     let mut codes = Vec::with_capacity(subscribe.filters.len());
     let mut reason = None;
     let (mut names, mut granted) = (Vec::new(), Vec::new());
@@ -77,6 +78,32 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
                 filters: filters.collect(),
             });
             client.append_filters(lane, &entry, piece.len()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Sends retained messages of earlier SUBSCRIBEs while many replays wait.
+///
+/// # Errors
+/// The client does not read them.
+async fn make_room_for_replay(client: &mut Client) -> Result<(), Close> {
+    while client.outbox.has_many_replays() {
+        let state = |out: &mut Outbound| (out.replaying().is_some(), out.wants_retained());
+        match client.outbox.queue(state) {
+            Some((true, true)) => {
+                client.replay().await?;
+                // Another thread may have the turn.
+                others_first().await;
+            }
+            Some((true, false)) => {
+                return Err(Close {
+                    reason: ReasonCode::QuotaExceeded,
+                    text: "the client asks for more retained messages than it reads".to_owned(),
+                });
+            }
+            // They wait for the answer of a lane.
+            _ => break,
         }
     }
     Ok(())

@@ -1,13 +1,16 @@
 //! The appliers: threads that apply the entries of busy lanes, and then write to the sockets of the
 //! sessions that received something.
+//!
+//! A batch may need many turns of its lane's lock. Between two of them others take the lock, and the
+//! applier serves its other lanes. Later batches of the lane wait here.
 
-use super::apply::{AbortOnPanic, apply_batch};
+use super::apply::{AbortOnPanic, begin, go_on};
 use super::context::NodeContext;
 use super::log::{Follower, FollowerWaker, LogError};
 use super::table::LaneTable;
 use crate::outbox::Outbox;
 use bytes::Bytes;
-use roommq_lane::read;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -21,11 +24,20 @@ const TIME_BEFORE_FLUSH: Duration = Duration::from_millis(5);
 
 /// One thread's share of the lanes: it applies what comes to them by their logs.
 pub(crate) struct Applier {
-    pub lanes: Arc<LaneTable>,
-    pub follower: Box<dyn Follower>,
-    pub context: Arc<NodeContext>,
+    lanes: Arc<LaneTable>,
+    own: Vec<u16>,
+    follower: Box<dyn Follower>,
+    context: Arc<NodeContext>,
     /// Set by [`ApplierStop::stop`]. False at first.
-    pub stopped: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
+    /// Its lanes that are in the midst of a batch.
+    busy: Vec<BusyLane>,
+}
+
+/// A lane in the midst of a batch, and its batches behind that.
+struct BusyLane {
+    lane: u16,
+    batches: VecDeque<Bytes>,
 }
 
 /// Stops an applier from another thread.
@@ -48,6 +60,24 @@ impl ApplierStop {
 }
 
 impl Applier {
+    /// The applier of these lanes, which `follower` follows.
+    pub(crate) fn new(
+        lanes: Arc<LaneTable>,
+        own: Vec<u16>,
+        follower: Box<dyn Follower>,
+        context: Arc<NodeContext>,
+    ) -> Self {
+        lanes.serve_by(&own, &follower.waker());
+        Applier {
+            lanes,
+            own,
+            follower,
+            context,
+            stopped: Arc::default(),
+            busy: Vec::new(),
+        }
+    }
+
     /// The way to stop this applier while it runs.
     pub(crate) fn stop_handle(&self) -> ApplierStop {
         ApplierStop {
@@ -64,20 +94,23 @@ impl Applier {
             let mut applied = 0;
             let mut since: Option<Instant> = None;
             while applied < BATCHES_BEFORE_FLUSH {
-                match self.follower.next(applied == 0) {
-                    Ok(Some((lane, _, batch))) => {
-                        // The time counts from the first batch, not from the wait for it.
-                        since.get_or_insert_with(Instant::now);
-                        self.apply(lane, &batch, &mut to_flush);
+                self.go_on(&mut to_flush);
+                match self.follower.next(applied == 0 && self.busy.is_empty()) {
+                    Ok(Some((lane, _, batch))) => self.take(lane, batch, &mut to_flush),
+                    Ok(None) => {
+                        self.find_left();
+                        if self.busy.is_empty() {
+                            break;
+                        }
                     }
-                    Ok(None) => break,
                     Err(error) => {
                         tracing::error!(%error, "an applier cannot read its lanes");
                         return;
                     }
                 }
                 applied += 1;
-                if since.is_some_and(|since| since.elapsed() >= TIME_BEFORE_FLUSH) {
+                // The time counts from the first batch, not from the wait for it.
+                if since.get_or_insert_with(Instant::now).elapsed() >= TIME_BEFORE_FLUSH {
                     break;
                 }
             }
@@ -87,31 +120,71 @@ impl Applier {
         }
     }
 
-    /// Applies one batch. Outboxes that have to be flushed are added to `to_flush`.
-    fn apply(&mut self, number: u16, batch: &Bytes, to_flush: &mut Vec<Arc<Outbox>>) {
-        let is_done = match self.lanes.get(number) {
-            Ok(shared) => {
-                let mut running = shared.state.lock();
-                let batch = read(batch);
-                let is_done = apply_batch(
-                    number,
-                    shared,
-                    &mut running,
-                    batch,
-                    &self.context,
-                    to_flush,
-                    |_| {},
-                );
-                shared.notify_applied(&running);
-                is_done
+    /// Takes over the batches that were begun in place and left to it.
+    fn find_left(&mut self) {
+        for lane in &self.own {
+            let is_busy = |busy: &BusyLane| busy.lane == *lane;
+            if let Ok(shared) = self.lanes.get(*lane)
+                && shared.take_left()
+                && !self.busy.iter().any(is_busy)
+            {
+                self.busy.push(BusyLane {
+                    lane: *lane,
+                    batches: VecDeque::new(),
+                });
             }
+        }
+    }
+
+    /// Applies a batch of the log, or the beginning of it. If its lane is in the midst of another, it
+    /// waits.
+    fn take(&mut self, lane: u16, batch: Bytes, to_flush: &mut Vec<Arc<Outbox>>) {
+        if let Some(busy) = self.busy.iter_mut().find(|busy| busy.lane == lane) {
+            busy.batches.push_back(batch);
+            return;
+        }
+        let mut busy = BusyLane {
+            lane,
+            batches: VecDeque::from([batch]),
+        };
+        if self.turn(&mut busy, to_flush) {
+            self.busy.push(busy);
+        }
+    }
+
+    /// One turn for each lane that is in the midst of a batch.
+    fn go_on(&mut self, to_flush: &mut Vec<Arc<Outbox>>) {
+        let mut busy = std::mem::take(&mut self.busy);
+        busy.retain_mut(|busy| self.turn(busy, to_flush));
+        self.busy = busy;
+    }
+
+    /// One turn of a lane's lock: begins the next batch, unless the lane is in the midst of one, and goes
+    /// on with it. Returns whether anything is left.
+    fn turn(&mut self, busy: &mut BusyLane, to_flush: &mut Vec<Arc<Outbox>>) -> bool {
+        let Applier {
+            lanes,
+            follower,
+            context,
+            ..
+        } = self;
+        let shared = match lanes.get(busy.lane) {
+            Ok(shared) => shared,
             Err(error) => {
                 tracing::error!(%error, "a batch of an unknown lane was skipped");
-                true
+                return false;
             }
         };
-        if is_done {
-            self.follower.done(number, batch);
+        let _unlocked = shared.unlocked();
+        let mut running = shared.state.lock();
+        if !running.is_unfinished()
+            && let Some(batch) = busy.batches.pop_front()
+            && begin(shared, &mut running, &batch)
+        {
+            follower.done(busy.lane, &batch);
         }
+        go_on(shared, &mut running, context, to_flush);
+        shared.notify_applied(&running);
+        running.is_unfinished() || !busy.batches.is_empty()
     }
 }

@@ -1,4 +1,10 @@
-//! Applying one batch to a lane.
+//! Applying batches to a lane that the caller has locked.
+//!
+//! A batch that is out of turn or cannot be read stops the lane: nothing after it is applied. The
+//! connections of its subscribers are closed, since they would hear nothing and not know why. All
+//! other lanes go on.
+//!
+//! Outboxes that have to be flushed are added to `to_flush`.
 
 use super::context::NodeContext;
 use super::log::LogError;
@@ -7,38 +13,80 @@ use super::table::SharedLane;
 use crate::outbox::Outbox;
 use crate::packet::ReasonCode;
 use crate::session::Close;
-use parking_lot::MutexGuard;
-use roommq_lane::{BatchError, BatchHeader, BatchTurn, Entry};
+use bytes::Bytes;
+use roommq_lane::{BatchError, BatchHeader, BatchTurn, Entry, read};
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-/// Applies all entries of a batch to a lane that the caller has locked, in order.
-///
-/// A batch that is out of turn or cannot be read stops the lane: nothing after it is applied. The
-/// connections of its subscribers are closed, since they would hear nothing and not know why. All
-/// other lanes go on.
-///
-/// Outboxes that have to be flushed after the batch are added to `to_flush`. `applied` is called after
-/// each entry: whether its PUBLISH matched a subscription.
-///
-/// If the engine keeps its log, a batch that is out of turn is ignored instead, and this returns
-/// false: it has come before, or comes again when the one before it has.
-pub(super) fn apply_batch<'a, E: Borrow<Entry<'a>>>(
-    number: u16,
+/// Applies a batch in place. If an outcome is too large for one turn of the lock, the rest of the batch
+/// is left to the lane's applier. `applied` is called after each entry before that: whether its PUBLISH
+/// matched a subscription.
+pub(super) fn apply_in_place<'a>(
     shared: &SharedLane,
-    running: &mut MutexGuard<'_, Running>,
-    batch: Result<(BatchHeader, impl Iterator<Item = Result<E, BatchError>>), BatchError>,
-    context: &NodeContext,
-    to_flush: &mut Vec<Arc<Outbox>>,
+    running: &mut Running,
+    header: &BatchHeader,
+    entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
+    (context, to_flush): (&NodeContext, &mut Vec<Arc<Outbox>>),
     applied: impl FnMut(bool),
-) -> bool {
+) {
+    let result = match running.lane.begin(header) {
+        BatchTurn::Take => running.apply(entries, context, to_flush, applied),
+        _ => Err(BatchError::OutOfTurn(header.number)),
+    };
+    settle(shared, running, result);
+}
+
+/// Begins a batch of the log; [`go_on`] applies its entries. Returns whether the log is done with it: if
+/// the engine keeps its log, a batch that is out of turn is ignored instead. Then it has come before, or
+/// comes again when the one before it has.
+pub(super) fn begin(shared: &SharedLane, running: &mut Running, batch: &Bytes) -> bool {
     if shared.has_stopped() {
         return true;
     }
-    let result = apply_entries(shared, running, batch, context, to_flush, applied);
+    let begun = begin_in_turn(shared, running, batch);
+    settle(shared, running, begun).unwrap_or(true)
+}
+
+fn begin_in_turn(
+    shared: &SharedLane,
+    running: &mut Running,
+    batch: &Bytes,
+) -> Result<bool, BatchError> {
+    let (header, entries) = read(batch)?;
+    match running.lane.begin(&header) {
+        BatchTurn::Take => {
+            running.begin(batch.slice_ref(entries.as_bytes()));
+            return Ok(true);
+        }
+        _ if !shared.sequence.keeps() => return Err(BatchError::OutOfTurn(header.number)),
+        BatchTurn::Hole { expected } => shared.sequence.miss(&header, expected),
+        BatchTurn::Duplicate | BatchTurn::Fenced => {}
+    }
+    Ok(false)
+}
+
+/// Goes on for one turn of the lock with the batch that the lane is in the midst of.
+pub(super) fn go_on(
+    shared: &SharedLane,
+    running: &mut Running,
+    context: &NodeContext,
+    to_flush: &mut Vec<Arc<Outbox>>,
+) {
+    let applied = running.go_on(context, to_flush);
+    settle(shared, running, applied);
+}
+
+/// Stops the lane after an error, and publishes the lane's numbers.
+fn settle<T>(
+    shared: &SharedLane,
+    running: &mut Running,
+    result: Result<T, BatchError>,
+) -> Option<T> {
     if let Err(error) = &result {
         shared.stop(running);
-        tracing::error!(lane = number, %error, "a lane has stopped; the others go on");
+        running.abandon();
+        let lane = running.lane.number();
+        tracing::error!(lane, %error, "a lane has stopped; the others go on");
         for outbox in running.links.iter() {
             outbox.close(Close {
                 reason: ReasonCode::UnspecifiedError,
@@ -47,32 +95,7 @@ pub(super) fn apply_batch<'a, E: Borrow<Entry<'a>>>(
         }
     }
     shared.store_counts(running.lane.counts());
-    result.unwrap_or(true)
-}
-
-fn apply_entries<'a, E: Borrow<Entry<'a>>>(
-    shared: &SharedLane,
-    running: &mut Running,
-    batch: Result<(BatchHeader, impl Iterator<Item = Result<E, BatchError>>), BatchError>,
-    context: &NodeContext,
-    to_flush: &mut Vec<Arc<Outbox>>,
-    mut applied: impl FnMut(bool),
-) -> Result<bool, BatchError> {
-    let (header, entries) = batch?;
-    match running.lane.begin(&header) {
-        BatchTurn::Take => {}
-        _ if !shared.sequence.keeps() => return Err(BatchError::OutOfTurn(header.number)),
-        BatchTurn::Hole { expected } => {
-            shared.sequence.miss(&header, expected);
-            return Ok(false);
-        }
-        BatchTurn::Duplicate | BatchTurn::Fenced => return Ok(false),
-    }
-    for entry in entries {
-        applied(running.apply(entry?.borrow(), context, to_flush));
-        running.lane.check_rules()?;
-    }
-    Ok(true)
+    result.ok()
 }
 
 /// Aborts the process if it is dropped by a panic.
@@ -101,8 +124,6 @@ mod tests {
     use crate::policy::{Actor, AllowAll};
     use crate::session::OutboundLimits;
     use crate::sessions::{Registration, Sessions};
-    use bytes::Bytes;
-    use roommq_lane::read;
     use roommq_lane::{Batch, FilterEntry, PublishEntry, RetainedLimits, SubscribeEntry, WallTime};
 
     const TERM: u64 = 7;
@@ -136,6 +157,7 @@ mod tests {
                 context: NodeContext {
                     sessions: Arc::new(Sessions::new(1, 0)),
                     mailboxes: Mailboxes::new(2).0,
+                    limits: Arc::default(),
                     timers: Arc::new(Timers::default()),
                     policy: Arc::new(AllowAll),
                 },
@@ -146,15 +168,10 @@ mod tests {
         fn apply(&self, number: u16, batch: &[u8]) {
             let shared = self.lanes.get(number).unwrap();
             let running = &mut shared.state.lock();
-            apply_batch(
-                number,
-                shared,
-                running,
-                read(batch),
-                &self.context,
-                &mut Vec::new(),
-                |_| {},
-            );
+            begin(shared, running, &Bytes::copy_from_slice(batch));
+            while running.is_unfinished() {
+                go_on(shared, running, &self.context, &mut Vec::new());
+            }
         }
 
         /// A connected client that subscribes to `t` in a lane.

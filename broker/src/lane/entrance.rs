@@ -24,13 +24,15 @@
 //! and never wait for it. The lane of the node has no log: for it alone they wait, and its entries
 //! are short.
 
-use super::apply::{AbortOnPanic, apply_batch};
+use super::apply::{AbortOnPanic, apply_in_place};
 use super::context::NodeContext;
 use super::flusher::Flusher;
 use super::frames::waiting_frame;
 use super::log::LogError;
+use super::perform::Running;
+use super::replaying::{ReplayBudget, take_turn};
 use super::table::{LaneTable, SharedLane};
-use crate::clock::{Times, times};
+use crate::clock::{Times, lane_ms, times};
 use crate::outbox::Outbox;
 use crate::policy::SessionId;
 use crate::session::{Frame, Tag};
@@ -39,11 +41,6 @@ use roommq_lane::{Batch, Entry, Lane};
 use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a task may block its thread for the lock of a lane, and the time between two attempts.
-const LOCK_TIME: Duration = Duration::from_micros(100);
-const LOCK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Bytes of messages that are read from a queue at once.
 const WAITING_BYTES: usize = 64 << 10;
@@ -159,7 +156,7 @@ impl Entrance {
         if shared.has_stopped() {
             return Some(Err(LogError::Stopped));
         }
-        self.apply(lane, shared, times, entries, placed, applied)
+        self.apply(shared, times, entries, placed, applied)
             .then_some(Ok(()))
     }
 
@@ -204,26 +201,40 @@ impl Entrance {
         let Ok(shared) = self.lanes.get(number) else {
             return VecDeque::new();
         };
-        loop {
-            if let Some(running) = shared.state.try_lock_for(LOCK_TIME) {
-                return next_frames(&running.lane, session, outbox);
-            }
-            // The lane applies a long batch. It must not keep this thread from its other clients.
-            tokio::time::sleep(LOCK_INTERVAL).await;
-        }
+        let read = |running: &Running| next_frames(&running.lane, session, outbox);
+        shared.locked_soon(read).await
     }
 
-    /// Applies the entries in place, as one batch. False, and nothing has happened, if the lane has
-    /// stopped, or if it has a log and is not idle or must not be applied in place.
+    /// Gives a client its next retained messages, if they are of this lane: one turn. If it returns
+    /// true, the caller must arrange a [`flush`](Outbox::flush).
+    ///
+    /// It waits for the lane, which may be busy.
+    ///
+    /// # Errors
+    /// There is no such lane.
+    pub(crate) async fn replay(
+        &self,
+        lane: u16,
+        outbox: &Outbox,
+        budget: &mut ReplayBudget,
+    ) -> Result<bool, LogError> {
+        let shared = self.lanes.get(lane)?;
+        let give = |running: &Running| take_turn(&running.lane, outbox, budget, lane_ms());
+        Ok(shared.locked_soon(give).await)
+    }
+
+    /// Applies the entries in place, as one batch, whose rest may be left to the applier. False, and
+    /// nothing has happened, if the lane has stopped, or if it has a log and is not idle or must not be
+    /// applied in place.
     fn apply<'a>(
         &self,
-        number: u16,
         shared: &SharedLane,
         times: Times,
         entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
         placed: impl FnOnce(),
         applied: impl FnMut(bool),
     ) -> bool {
+        let _unlocked = shared.unlocked();
         let locked = if shared.sequence.log.is_some() {
             shared.state.try_lock()
         } else {
@@ -232,7 +243,7 @@ impl Entrance {
         let Some(mut running) = locked else {
             return false;
         };
-        if shared.has_stopped() {
+        if shared.has_stopped() || running.is_unfinished() {
             return false;
         }
         let Some(header) = shared.sequence.number_in_place(&running.lane, times) else {
@@ -241,16 +252,11 @@ impl Entrance {
         let _no_half_state = AbortOnPanic;
         placed();
         let mut to_flush = self.flusher.to_flush.lock();
-        let batch = Ok((header, entries.into_iter().map(Ok)));
-        apply_batch(
-            number,
-            shared,
-            &mut running,
-            batch,
-            &self.context,
-            &mut to_flush,
-            applied,
-        );
+        let node = (&*self.context, &mut *to_flush);
+        apply_in_place(shared, &mut running, &header, entries, node, applied);
+        if running.is_unfinished() {
+            shared.leave_to_applier(&running);
+        }
         if !to_flush.is_empty() {
             self.flusher.wake.notify_one();
         }
@@ -320,6 +326,49 @@ mod tests {
         let expected: Vec<u32> = (0..EACH).collect();
         for client in 0..3 {
             assert!(scene.applied(client) == expected, "client {client}");
+        }
+    }
+
+    /// Each message has three receivers, and one of them is served in a turn of the lock. So each that is
+    /// applied in place is left to the applier, with those behind it in its batch.
+    #[test]
+    fn outcomes_that_need_many_turns_keep_one_order() {
+        const EACH: u32 = 1_000;
+        let log = Embedded::start(1, 4 << 10);
+        let scene = Scene::new(&log);
+        let hearers = [1, 2, 3].map(|n| scene.hearer(n));
+        let shared = scene.lanes.get(0).unwrap();
+        shared.state.lock().slice = 1;
+        let applier = scene.start_applier(&log);
+        let entrances: Vec<_> = (0..2).map(|client| (client, scene.entrance())).collect();
+        std::thread::scope(|scope| {
+            for (client, entrance) in &entrances {
+                scope.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build();
+                    runtime.unwrap().block_on(async {
+                        for number in (0..EACH).step_by(4) {
+                            let payloads = [0, 1, 2, 3].map(|n| {
+                                let number = u32::try_from(*client).unwrap() * EACH + number + n;
+                                number.to_be_bytes()
+                            });
+                            let entries = payloads.each_ref().map(|p| message(*client, p));
+                            entrance.append(0, &entries).await.unwrap();
+                        }
+                    });
+                });
+            }
+        });
+        applier.finish();
+        assert!(!shared.has_stopped());
+        for hearer in hearers {
+            let bytes = hearer.take_bytes();
+            let messages = bytes.chunks(9);
+            let heard = messages.map(|m| u32::from_be_bytes(m[5..].try_into().unwrap()));
+            let heard: Vec<u32> = heard.collect();
+            for client in 0..2 {
+                let of_client = heard.iter().filter(|n| *n / EACH == client);
+                assert!(of_client.copied().eq(client * EACH..(client + 1) * EACH));
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Encodes an outgoing PUBLISH: once for each form that subscribers need, not once for each
 //! subscriber.
 
+use crate::outbox::Outbox;
 use crate::packet::{PublishParts, QoS, Version, encode_publish};
 use crate::policy::{Mark, Mount, Stamps, WallTime};
 use crate::session::{Frame, NEVER};
@@ -9,6 +10,7 @@ use roommq_lane::{
     Entry, Forms, Lane, PublishEntry, RetainedMessage, Subscription, Target, UserProperty,
     WaitingMessage, stamped_properties,
 };
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 
@@ -16,7 +18,7 @@ use std::num::NonZeroU32;
 ///
 /// A form is a version (2), a QoS (3) and a retain flag (2): a message to 10,000 subscribers is
 /// encoded 12 times at most. Only a subscriber with an identifier or a mount needs a form of its
-/// own, in a 13th place. Subscribers that follow each other and need the same one share it.
+/// own. Subscribers that follow each other and need the same one share it.
 pub(super) struct Frames<'a> {
     lane: &'a Lane,
     pub(super) message: &'a PublishEntry<'a>,
@@ -28,10 +30,11 @@ pub(super) struct Frames<'a> {
     pub(super) wall: WallTime,
     /// Asked of the hook when the first form for 5.0 is encoded.
     stamps: Option<Stamps>,
-    encoded: [Option<Frame>; 13],
-    /// What is in the 13th place: the form of the outcome, and the place that the frame would have
-    /// without it.
-    own: (u32, usize),
+    /// The frames of form 0, each behind its number among the forms that it may have.
+    encoded: SmallVec<[(usize, Frame); 1]>,
+    /// The frame that was made last for a form of a subscriber's own: the form, the same number, and
+    /// the frame.
+    own: Option<(u32, usize, Frame)>,
     /// The encoded entry, for shared groups.
     encoded_entry: Option<Bytes>,
 }
@@ -45,6 +48,18 @@ struct Wish<'a> {
     retain: bool,
     identifiers: &'a [u32],
     mount: Option<&'a Mount>,
+}
+
+impl<'a> Wish<'a> {
+    fn of(target: &Target, forms: &'a Forms, shows_retain: bool) -> Self {
+        let (identifiers, mount) = forms.get(target.form);
+        Wish {
+            qos: target.qos,
+            retain: target.retain && shows_retain,
+            identifiers,
+            mount,
+        }
+    }
 }
 
 impl<'a> Frames<'a> {
@@ -62,8 +77,8 @@ impl<'a> Frames<'a> {
             expires,
             wall,
             stamps: None,
-            encoded: Default::default(),
-            own: (0, 0),
+            encoded: SmallVec::new(),
+            own: None,
             encoded_entry: None,
         }
     }
@@ -83,14 +98,24 @@ impl<'a> Frames<'a> {
         forms: &Forms,
         (version, shows_retain): (Version, bool),
     ) -> &Frame {
-        let (identifiers, mount) = forms.get(target.form);
-        let wish = Wish {
-            qos: target.qos,
-            retain: target.retain && shows_retain,
-            identifiers,
-            mount,
-        };
-        self.frame(target.form, &wish, version)
+        self.frame(target.form, &Wish::of(target, forms, shows_retain), version)
+    }
+
+    /// Delivers the message to its only receiver without a frame, if that is possible. Returns whether
+    /// it was, and whether the outbox needs a flush, which may be so without it.
+    pub(super) fn deliver_alone(
+        &mut self,
+        target: &Target,
+        forms: &Forms,
+        outbox: &Outbox,
+    ) -> (bool, bool) {
+        let version = outbox.version();
+        let wish = Wish::of(target, forms, outbox.shows_retain());
+        self.with_parts(&wish, version, |parts| {
+            let mut delivered = false;
+            let needs_flush = outbox.fill(|out| delivered = out.deliver_alone(version, parts));
+            (delivered, needs_flush)
+        })
     }
 
     /// The frame for a member of a shared group: with the member's own QoS and identifier
@@ -110,24 +135,40 @@ impl<'a> Frames<'a> {
 
     fn frame(&mut self, form: u32, wish: &Wish<'_>, version: Version) -> &Frame {
         let v5 = usize::from(version == Version::V5);
-        let mut place = v5 * 6 + wish.qos as usize * 2 + usize::from(wish.retain);
+        let number = v5 * 6 + wish.qos as usize * 2 + usize::from(wish.retain);
         if form != 0 {
-            if self.own != (form, place) || form == UNSHARED {
-                self.encoded[12] = None;
-                self.own = (form, place);
-            }
-            place = 12;
+            let same =
+                |own: &(u32, usize, Frame)| form != UNSHARED && (own.0, own.1) == (form, number);
+            let own = self.own.take().filter(same);
+            let own = own.unwrap_or_else(|| (form, number, self.encode(wish, version)));
+            return &self.own.insert(own).2;
         }
-        if self.encoded[place].is_none() {
-            self.encoded[place] = Some(self.encode(wish, version));
-        }
-        match &self.encoded[place] {
-            Some(frame) => frame,
-            None => unreachable!("encoded above"),
-        }
+        let known = self.encoded.iter().position(|(n, _)| *n == number);
+        let at = known.unwrap_or_else(|| {
+            let frame = self.encode(wish, version);
+            self.encoded.push((number, frame));
+            self.encoded.len() - 1
+        });
+        &self.encoded[at].1
     }
 
     fn encode(&mut self, wish: &Wish<'_>, version: Version) -> Frame {
+        let packet = self.with_parts(wish, version, |parts| encode_publish(version, parts));
+        Frame {
+            qos: wish.qos,
+            packet: packet.forwarded(),
+            expires: self.expires,
+            share: None,
+        }
+    }
+
+    /// Calls `encode` with the message as this subscriber is to receive it.
+    fn with_parts<T>(
+        &mut self,
+        wish: &Wish<'_>,
+        version: Version,
+        encode: impl FnOnce(&PublishParts<'_>) -> T,
+    ) -> T {
         let message = self.message;
         if self.stamps.is_none() && version == Version::V5 {
             self.stamps = Some(self.lane.stamps(message, self.mark, self.wall));
@@ -153,12 +194,7 @@ impl<'a> Frames<'a> {
             user_properties: &user_properties,
             subscription_ids: wish.identifiers,
         };
-        Frame {
-            qos: wish.qos,
-            packet: encode_publish(version, &parts).forwarded(),
-            expires: self.expires,
-            share: None,
-        }
+        encode(&parts)
     }
 
     /// The seconds until the message expires; none: it never does.

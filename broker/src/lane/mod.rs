@@ -27,6 +27,7 @@
 //! |---|---|
 //! | the lock, and what is behind it | `table`, `perform` (`Running`) |
 //! | performing an outcome | `perform`; messages as packets: `frames` |
+//! | retained messages for a SUBSCRIBE, in turns | `replaying` |
 //! | outboxes by slot | `links` |
 //! | members of shared groups | `groups`, `turns` |
 //!
@@ -46,6 +47,7 @@ mod links;
 mod log;
 mod mailbox;
 mod perform;
+mod replaying;
 #[cfg(test)]
 mod scene;
 mod sequence;
@@ -56,10 +58,11 @@ mod turns;
 pub use embedded::QUIET_TARGETS;
 
 pub(crate) use applier::{Applier, ApplierStop};
-pub(crate) use context::NodeContext;
+pub(crate) use context::{NodeContext, UNTOLD};
 pub(crate) use embedded::Embedded;
 pub(crate) use entrance::{Entrance, WaitingFrame};
 pub(crate) use log::{LaneLog, LogError, Position, Promise};
 pub(crate) use mailbox::Mailboxes;
+pub(crate) use replaying::ReplayBudget;
 pub(crate) use table::LaneTable;
 pub(crate) use timers::Timers;

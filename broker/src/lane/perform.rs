@@ -2,24 +2,42 @@
 //! reach other parts of the server.
 
 use super::context::NodeContext;
-use super::frames::{Frames, retained_frame};
+use super::frames::Frames;
 use super::links::Links;
+use super::replaying::{ReplayBudget, at_first, take_turn};
 use crate::outbox::Outbox;
 use crate::packet::{QoS, ReasonCode, Version};
 use crate::policy::{Attempt, Refusal, SessionId};
 use crate::session::{Outbound, Tag};
+use bytes::{Buf, Bytes, BytesMut};
 use roommq_lane::{
-    Act, Entry, Lane, Outcome, Outgoing, PublishEntry, Slot, Source, SubscribeEntry,
+    Act, BatchError, Cursor, Entry, Lane, Outcome, Outgoing, PublishEntry, Slot, Source,
+    SubscribeEntry,
 };
-use std::ops::{ControlFlow, Range};
+use std::borrow::Borrow;
+use std::ops::Range;
 use std::sync::Arc;
+
+/// Targets of messages, and groups, that are served in one turn of a lane's lock.
+const SLICE: usize = 1_024;
 
 /// A lane as this node runs it. All of it is behind one lock.
 pub(super) struct Running {
     pub lane: Lane,
     pub links: Links,
-    /// That of the latest entry, without its acts.
+    /// That of the latest entry, with those of its acts that are not performed yet.
     outcome: Outcome,
+    unfinished: Option<Unfinished>,
+    /// [`SLICE`], but in tests, and without a limit if no applier serves the lane.
+    pub slice: usize,
+}
+
+/// The rest of a batch that needs more than one turn of the lock. Nothing else is applied before it.
+struct Unfinished {
+    /// The entries that are not finished, encoded.
+    entries: Bytes,
+    /// Whether the first of them was applied, and its outcome is being performed.
+    is_applied: bool,
 }
 
 impl Running {
@@ -29,19 +47,103 @@ impl Running {
             lane,
             links: Links::default(),
             outcome: Outcome::default(),
+            unfinished: None,
+            slice: SLICE,
         }
     }
 
-    /// Applies the next entry of the log, and performs its outcome. Outboxes that have to be
-    /// flushed are added to `to_flush`. Returns whether a PUBLISH matched a subscription.
-    pub(super) fn apply(
+    /// Whether the lane is in the midst of a batch.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.unfinished.is_some()
+    }
+
+    /// Applies the entries of a batch, and performs their outcomes. If one of these is too large for one
+    /// turn, the rest of the batch is left for [`go_on`](Self::go_on). Outboxes that have to be flushed
+    /// are added to `to_flush`. `applied` is called after each entry: whether its PUBLISH matched a
+    /// subscription.
+    ///
+    /// # Errors
+    /// The lane must stop: it cannot read its rules.
+    pub(super) fn apply<'a, E: Borrow<Entry<'a>>>(
+        &mut self,
+        entries: impl IntoIterator<Item = E>,
+        context: &NodeContext,
+        to_flush: &mut Vec<Arc<Outbox>>,
+        mut applied: impl FnMut(bool),
+    ) -> Result<(), BatchError> {
+        let mut entries = entries.into_iter();
+        while let Some(entry) = entries.next() {
+            let mut slice = self.slice;
+            self.lane.apply(entry.borrow(), &mut self.outcome);
+            applied(self.outcome.reaches_anybody());
+            let is_done = self.perform(entry.borrow(), &mut slice, context, to_flush);
+            self.lane.check_rules()?;
+            if !is_done {
+                let mut rest = BytesMut::from(&*entry.borrow().to_bytes());
+                entries.for_each(|entry| rest.extend_from_slice(&entry.borrow().to_bytes()));
+                self.unfinished = Some(Unfinished {
+                    entries: rest.freeze(),
+                    is_applied: true,
+                });
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves all entries of a batch for [`go_on`](Self::go_on).
+    pub(super) fn begin(&mut self, entries: Bytes) {
+        self.unfinished = Some(Unfinished {
+            entries,
+            is_applied: false,
+        });
+    }
+
+    /// Goes on with a batch for one turn.
+    ///
+    /// # Errors
+    /// The lane must stop: it cannot read an entry, or its rules.
+    pub(super) fn go_on(
+        &mut self,
+        context: &NodeContext,
+        to_flush: &mut Vec<Arc<Outbox>>,
+    ) -> Result<(), BatchError> {
+        let Some(mut rest) = self.unfinished.take() else {
+            return Ok(());
+        };
+        let mut slice = self.slice;
+        while !rest.entries.is_empty() {
+            let (entry, behind) = Entry::decode(&rest.entries)?;
+            if !std::mem::replace(&mut rest.is_applied, true) {
+                self.lane.apply(&entry, &mut self.outcome);
+            }
+            let is_done = self.perform(&entry, &mut slice, context, to_flush);
+            self.lane.check_rules()?;
+            if !is_done {
+                self.unfinished = Some(rest);
+                break;
+            }
+            let read = rest.entries.len() - behind.len();
+            rest.entries.advance(read);
+            rest.is_applied = false;
+        }
+        Ok(())
+    }
+
+    /// Drops the rest of a batch: the lane has stopped.
+    pub(super) fn abandon(&mut self) {
+        self.unfinished = None;
+    }
+
+    /// Performs the acts that are left of an entry's outcome, as far as a slice of so many targets goes.
+    /// Returns whether all are performed.
+    fn perform(
         &mut self,
         entry: &Entry<'_>,
+        slice: &mut usize,
         context: &NodeContext,
         to_flush: &mut Vec<Arc<Outbox>>,
     ) -> bool {
-        self.lane.apply(entry, &mut self.outcome);
-        let reaches_anybody = self.outcome.reaches_anybody();
         let mut acts = std::mem::take(&mut self.outcome.acts);
         let mut performer = Performer {
             entry,
@@ -51,11 +153,15 @@ impl Running {
             context,
             to_flush,
         };
-        for act in acts.drain(..) {
-            performer.perform(act);
-        }
-        self.outcome.acts = acts;
-        reaches_anybody
+        let mut rest = acts.drain(..);
+        let left = rest.find_map(|act| performer.perform(act, slice));
+        let Some(left) = left else {
+            drop(rest);
+            self.outcome.acts = acts;
+            return true;
+        };
+        self.outcome.acts = std::iter::once(left).chain(rest).collect();
+        false
     }
 }
 
@@ -72,19 +178,28 @@ pub(super) struct Performer<'a> {
 }
 
 impl Performer<'_> {
-    fn perform(&mut self, act: Act) {
+    /// Performs an act. Returns what is left of it if it has more targets than the slice.
+    fn perform(&mut self, act: Act, slice: &mut usize) -> Option<Act> {
         match act {
             Act::Deliver {
                 message,
-                targets,
-                groups,
-            } => self.deliver(message, targets, groups),
+                mut targets,
+                mut groups,
+            } => {
+                self.deliver(message, &mut targets, &mut groups, slice);
+                let is_left = !targets.is_empty() || !groups.is_empty();
+                return is_left.then_some(Act::Deliver {
+                    message,
+                    targets,
+                    groups,
+                });
+            }
             Act::Answer {
                 session,
                 request_id,
                 codes,
                 replay,
-            } => self.answer(session, request_id, codes, &replay),
+            } => self.answer(session, request_id, codes, replay),
             Act::Linked { slot, session } => {
                 let left = self.links.leaving.remove(&session);
                 let outbox = left.or_else(|| self.context.sessions.outbox(session));
@@ -114,10 +229,15 @@ impl Performer<'_> {
                     outbox.fill(|out| out.dropped_in_lane(reason, messages, payload));
                 }
             }
-            Act::Refuse { .. } | Act::Tell(_) | Act::Wake { .. } | Act::Evict { .. } => {
+            Act::Refuse { .. }
+            | Act::Tell(_)
+            | Act::Count(_)
+            | Act::Wake { .. }
+            | Act::Evict { .. } => {
                 self.reach_out(act);
             }
         }
+        None
     }
 
     /// Performs an act that has an effect outside of this lane and its clients. Of all nodes that
@@ -126,6 +246,7 @@ impl Performer<'_> {
         match act {
             Act::Refuse { filter, refusal } => self.refuse(filter, &refusal),
             Act::Tell(notice) => self.context.mailboxes.send(notice),
+            Act::Count(limit) => self.context.limits.count(limit),
             Act::Evict { session } => self.context.sessions.evict_for_lane(session),
             Act::Wake {
                 key,
@@ -158,8 +279,16 @@ impl Performer<'_> {
         }
     }
 
-    /// Fills the outboxes of these targets, and of a member of each of these groups.
-    fn deliver(&mut self, message: Outgoing, targets: Range<usize>, groups: Range<usize>) {
+    /// Fills the outboxes of the next of these targets, and of a member of each of the next groups. What
+    /// is left is behind the slice.
+    fn deliver(
+        &mut self,
+        message: Outgoing,
+        targets: &mut Range<usize>,
+        groups: &mut Range<usize>,
+        slice: &mut usize,
+    ) {
+        let (targets, groups) = (next(targets, slice), next(groups, slice));
         let lane = self.lane;
         let made;
         let entry = match (message.source, self.entry) {
@@ -179,15 +308,24 @@ impl Performer<'_> {
         };
         let mut frames = Frames::new(lane, entry, message.mark, message.expires, lane.wall());
         let (number, now) = (lane.number(), lane.now());
-        for target in &self.outcome.targets[targets] {
+        let targets = &self.outcome.targets[targets];
+        let alone = targets.len() == 1 && groups.is_empty();
+        for target in targets {
             let Some(outbox) = self.links.get(target.slot) else {
                 continue;
             };
-            let frame = frames.for_target(
-                target,
-                &self.outcome.forms,
-                (outbox.version(), outbox.shows_retain()),
-            );
+            if alone && target.qos == QoS::AtMostOnce {
+                let forms = &self.outcome.forms;
+                let (delivered, needs_flush) = frames.deliver_alone(target, forms, outbox);
+                if needs_flush {
+                    self.to_flush.push(outbox.clone());
+                }
+                if delivered {
+                    return;
+                }
+            }
+            let form = (outbox.version(), outbox.shows_retain());
+            let frame = frames.for_target(target, &self.outcome.forms, form);
             let kept = message.number.filter(|_| target.kept);
             let deliver = |out: &mut Outbound| match kept {
                 None => {
@@ -209,63 +347,38 @@ impl Performer<'_> {
         }
     }
 
-    /// Answers a request with `codes`, each with the position of its filter, and then with the
-    /// retained messages that the filters of `replay` match.
+    /// Answers a request with `codes`, each with the position of its filter. The first retained messages
+    /// follow at once if no other lane has to answer; the client's connection goes on from there.
     fn answer(
         &mut self,
         session: SessionId,
         request_id: u32,
         codes: Vec<(u16, ReasonCode, Option<String>)>,
-        replay: &[usize],
+        replay: Option<Box<Cursor>>,
     ) {
         let Some(outbox) = self.context.sessions.outbox(session) else {
             return;
         };
         let (lane, now) = (self.lane.number(), self.lane.now());
-        if let (Entry::Subscribe(s), [_, ..]) = (self.entry, replay) {
-            if outbox.fill(|out| out.begin_answer(request_id, lane, codes, now)) {
-                self.to_flush.push(outbox.clone());
-            }
-            self.replay(&outbox, s, replay);
-            if outbox.fill(|out| out.end_answer(request_id, now)) {
-                self.to_flush.push(outbox);
-            }
-        } else if outbox.fill(|out| out.answer(request_id, lane, codes, now)) {
+        let cursor = replay.and_then(|cursor| at_first(self.lane, cursor));
+        let replays = cursor.is_some();
+        let mut flush = outbox.answer(request_id, lane, codes, cursor, now);
+        if replays {
+            let mut budget = ReplayBudget::default();
+            flush |= take_turn(self.lane, &outbox, &mut budget, now);
+        }
+        if flush {
             self.to_flush.push(outbox);
         }
     }
+}
 
-    /// Sends the retained messages that these filters of a SUBSCRIBE match.
-    fn replay(&mut self, outbox: &Arc<Outbox>, s: &SubscribeEntry<'_>, filters: &[usize]) {
-        let (lane, now) = (self.lane.number(), self.lane.now());
-        let may_drop = |qos| qos == QoS::AtMostOnce;
-        let mut options = filters.iter().filter_map(|at| s.filters.get(*at));
-        let may_drop_all = options.all(|f| may_drop(f.options.qos));
-        // False once the outbox has dropped a message. From then on QoS 0 is not even encoded: a
-        // client that subscribes again and again, and does not read, must not keep the lane busy.
-        let mut has_capacity = true;
-        let to_flush = &mut *self.to_flush;
-        self.lane
-            .replay(s, filters, self.outcome, |topic, message, subscription| {
-                let qos = subscription.options.qos;
-                if !has_capacity && (may_drop(message.qos) || may_drop(qos)) {
-                    return ControlFlow::Continue(());
-                }
-                let frame = retained_frame(topic, message, now, subscription, outbox.version());
-                let mut closing = false;
-                let filled = outbox.try_fill(|out| {
-                    has_capacity &= out.deliver_retained(s.request_id, lane, &frame, now);
-                    closing = out.overflowed();
-                });
-                if filled == Some(true) {
-                    to_flush.push(outbox.clone());
-                }
-                if closing || filled.is_none() || (!has_capacity && may_drop_all) {
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
-            });
-    }
+/// Takes the next of a range, at most as many as are left of a slice.
+fn next(range: &mut Range<usize>, slice: &mut usize) -> Range<usize> {
+    let taken = range.start..range.end.min(range.start.saturating_add(*slice));
+    *slice -= taken.len();
+    range.start = taken.end;
+    taken
 }
 
 /// A connected client has not been sent so much of what waits for it in the lane that it loses the

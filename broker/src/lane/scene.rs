@@ -3,14 +3,20 @@
 
 use super::log::{LaneLog, LogError, Position};
 use super::{Applier, ApplierStop, Entrance, LaneTable, Mailboxes, NodeContext, Timers};
-use crate::packet::QoS;
+use crate::outbox::Outbox;
+use crate::packet::{QoS, SubscribeOptions, Version};
 use crate::policy::{
     Actor, AllowAll, HookContext, LaneHook, Limit, Mark, Message, Refusal, Request, RestoreError,
     SessionId, Verdict,
 };
+use crate::session::OutboundLimits;
 use crate::sessions::Sessions;
+use futures_util::FutureExt;
 use parking_lot::Mutex;
-use roommq_lane::{Entry, Lane, LaneRules, Outcome, PublishEntry, QueueLimits, RetainedLimits};
+use roommq_lane::{
+    Entry, FilterEntry, Lane, LaneRules, Outcome, PublishEntry, QueueLimits, RetainedLimits,
+    SubscribeEntry,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -73,6 +79,7 @@ impl Scene {
             context: Arc::new(NodeContext {
                 sessions: Arc::new(Sessions::new(TERM, 0)),
                 mailboxes: Mailboxes::new(1).0,
+                limits: Arc::default(),
                 timers: Arc::new(Timers::default()),
                 policy: Arc::new(AllowAll),
             }),
@@ -85,17 +92,50 @@ impl Scene {
     }
 
     pub(super) fn start_applier(&self, log: &dyn LaneLog) -> RunningApplier {
-        let applier = Applier {
-            lanes: self.lanes.clone(),
-            follower: log.follower(&[(0, Position::default())]).unwrap(),
-            context: self.context.clone(),
-            stopped: Arc::default(),
-        };
+        let follower = log.follower(&[(0, Position::default())]).unwrap();
+        let applier = Applier::new(self.lanes.clone(), vec![0], follower, self.context.clone());
         RunningApplier {
             lanes: self.lanes.clone(),
             stop: applier.stop_handle(),
             thread: std::thread::spawn(|| applier.run()),
         }
+    }
+
+    /// A connected client that subscribes to the topic of [`message`] in lane 0.
+    pub(super) fn hearer(&self, n: u64) -> Arc<Outbox> {
+        let limits = OutboundLimits {
+            bytes: 1 << 20,
+            messages: 1,
+            receive_maximum: 1,
+            maximum_packet_size: None,
+            problem_information: true,
+            topic_aliases: 0,
+            age: 0,
+        };
+        let session = SessionId { term: TERM, n };
+        let outbox = Arc::new(Outbox::connected(Version::V3, limits));
+        self.context.sessions.put(session, &outbox);
+        let subscribe = Entry::Subscribe(SubscribeEntry {
+            who: Actor {
+                session,
+                connection: 1,
+                user: "u",
+            },
+            request_id: 1,
+            keeps: false,
+            identifier: 0,
+            filters: vec![FilterEntry {
+                position: 0,
+                filter: "t",
+                options: SubscribeOptions::of(QoS::AtMostOnce),
+                mount: None,
+                guarded: false,
+                proof: &[],
+            }],
+        });
+        let subscribed = self.entrance().append(0, [subscribe]).now_or_never();
+        assert!(matches!(subscribed, Some(Ok(()))));
+        outbox
     }
 
     /// The numbers of a client's messages, as they were applied.

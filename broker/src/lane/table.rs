@@ -1,19 +1,24 @@
 //! All lanes of a node, each behind a lock.
 
-use super::log::{LaneLog, LogError};
+use super::log::{FollowerWaker, LaneLog, LogError};
 use super::perform::Running;
 use super::sequence::Sequence;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use roommq_lane::{LANE_COUNTS, Lane, LaneTotals};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// How long a task may block its thread for the lock of a lane.
+const LOCK_TIME: Duration = Duration::from_micros(100);
 
 /// One lane, as the threads of a node share it.
 ///
 /// It has two locks. Whoever needs both takes that of `state` before that of `sequence`.
 pub(crate) struct SharedLane {
-    /// Whoever holds it applies a batch: the one that is next by its number.
+    /// Whoever holds it applies a batch, the one that is next by its number, or reads. Tasks may wait for
+    /// the end of that: see [`unlocked`](Self::unlocked).
     pub(super) state: Mutex<Running>,
     /// The numbers of the lane's batches.
     pub(super) sequence: Sequence,
@@ -24,9 +29,45 @@ pub(crate) struct SharedLane {
     /// How much the lane holds, as of the last batch. Written while the lane is locked, and read at any time: a
     /// reader may see some of the numbers before a batch and some after it.
     counts: [AtomicU64; LANE_COUNTS],
+    /// Wakes one of the tasks that wait for `state` when it is unlocked.
+    freed: Notify,
+    /// Whether a batch that was begun in place is left to the applier.
+    left_to_applier: AtomicBool,
+    /// Wakes the applier. None: the lane has none.
+    applier: OnceLock<Arc<dyn FollowerWaker>>,
+}
+
+/// Tells a task that waits that the lane is unlocked, or the next one that comes to wait. Whoever locks
+/// the state declares it before the lock, so that it is dropped behind it.
+pub(super) struct Unlocked<'a>(&'a Notify);
+
+impl Drop for Unlocked<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 impl SharedLane {
+    /// To be dropped when the caller has unlocked the state.
+    pub(super) fn unlocked(&self) -> Unlocked<'_> {
+        Unlocked(&self.freed)
+    }
+
+    /// Runs short work under the lock. If the lane is busy for long, the task waits and its thread serves
+    /// others.
+    pub(super) async fn locked_soon<T>(&self, work: impl FnOnce(&Running) -> T) -> T {
+        loop {
+            if let Some(running) = self.state.try_lock_for(LOCK_TIME) {
+                let result = work(&running);
+                drop(running);
+                drop(self.unlocked());
+                return result;
+            }
+            // Whoever has it now leaves a permit here.
+            self.freed.notified().await;
+        }
+    }
+
     /// Publishes how much the lane holds. The caller has locked it.
     pub(super) fn store_counts(&self, counts: [u64; LANE_COUNTS]) {
         for (count, number) in self.counts.iter().zip(counts) {
@@ -36,19 +77,36 @@ impl SharedLane {
 
     /// Notes what the lane has applied of its log, and tells those who wait. The lane is still
     /// locked.
-    pub(super) fn notify_applied(&self, running: &MutexGuard<'_, Running>) {
-        // A lane that has stopped applies nothing of what is left.
-        self.sequence.set_applied(&running.lane, self.has_stopped());
-        self.applied.notify_all();
+    pub(super) fn notify_applied(&self, running: &Running) {
+        if !running.is_unfinished() {
+            // A lane that has stopped applies nothing of what is left.
+            self.sequence.set_applied(&running.lane, self.has_stopped());
+            self.applied.notify_all();
+        }
     }
 
     /// Whether the lane has applied all that it will ever apply of what has a number.
-    fn is_idle(&self, running: &MutexGuard<'_, Running>) -> bool {
-        self.has_stopped() || self.sequence.is_applied(&running.lane)
+    fn is_idle(&self, running: &Running) -> bool {
+        let is_applied = || self.sequence.is_applied(&running.lane) && !running.is_unfinished();
+        self.has_stopped() || is_applied()
+    }
+
+    /// Leaves the rest of a batch to the lane's applier.
+    pub(super) fn leave_to_applier(&self, _locked: &Running) {
+        self.left_to_applier.store(true, Ordering::Release);
+        if let Some(Err(error)) = self.applier.get().map(|applier| applier.wake()) {
+            tracing::error!(lane = self.sequence.lane, %error, "an applier cannot be woken");
+        }
+    }
+
+    /// Whether a batch has been left to the applier since it last asked.
+    pub(super) fn take_left(&self) -> bool {
+        self.left_to_applier.load(Ordering::Relaxed)
+            && self.left_to_applier.swap(false, Ordering::Acquire)
     }
 
     /// Stops the lane for good.
-    pub(super) fn stop(&self, _locked: &MutexGuard<'_, Running>) {
+    pub(super) fn stop(&self, _locked: &Running) {
         self.stopped.store(true, Ordering::Release);
     }
 
@@ -59,6 +117,7 @@ impl SharedLane {
 
     /// As [`LaneTable::wait_until_applied`], for one lane.
     fn wait_until_applied(&self, deadline: Instant) -> bool {
+        let _unlocked = self.unlocked();
         // The thread that holds the lock is applying a batch.
         let Some(mut running) = self.state.try_lock_until(deadline) else {
             return false;
@@ -94,8 +153,15 @@ impl LaneTable {
         let links: Result<Vec<_>, LogError> = (0..links).map(link).collect();
         let links = links?;
         let logs = links.iter().cloned().map(Some).cycle();
-        let shared = |(lane, (state, log))| SharedLane {
-            state: Mutex::new(Running::new(state)),
+        let running = |lane, has_applier: bool| {
+            let mut running = Running::new(lane);
+            if !has_applier {
+                running.slice = usize::MAX;
+            }
+            Mutex::new(running)
+        };
+        let shared = |(lane, (state, log)): (u16, (Lane, Option<_>))| SharedLane {
+            state: running(state, log.is_some()),
             sequence: Sequence {
                 lane,
                 term,
@@ -105,6 +171,9 @@ impl LaneTable {
             applied: Condvar::new(),
             stopped: AtomicBool::new(false),
             counts: Default::default(),
+            freed: Notify::new(),
+            left_to_applier: AtomicBool::new(false),
+            applier: OnceLock::new(),
         };
         let lanes = with_log.zip(logs).chain([(of_node, None)]);
         Ok(LaneTable((0..).zip(lanes).map(shared).collect()))
@@ -132,6 +201,13 @@ impl LaneTable {
         }
     }
 
+    /// Notes who wakes the applier of these lanes. Call it before anything is appended.
+    pub(super) fn serve_by(&self, lanes: &[u16], applier: &Arc<dyn FollowerWaker>) {
+        for lane in lanes.iter().filter_map(|lane| self.get(*lane).ok()) {
+            let _ = lane.applier.set(applier.clone());
+        }
+    }
+
     /// The lane with this number.
     pub(super) fn get(&self, number: u16) -> Result<&SharedLane, LogError> {
         let lane = self.0.get(usize::from(number));
@@ -149,6 +225,8 @@ mod tests {
     use crate::lane::sequence::WRITER;
     use crate::policy::{AllowAll, BoxFuture};
     use bytes::Bytes;
+    use futures_util::FutureExt;
+    use futures_util::future::join_all;
     use roommq_lane::{Batch, BatchHeader, BatchTurn, RetainedLimits, WallTime};
 
     const TERM: u64 = 7;
@@ -291,5 +369,22 @@ mod tests {
         let failed = table.0[0].sequence.append(Batch::default());
         assert!(failed.is_err());
         assert!(is_applied(&table));
+    }
+
+    #[test]
+    fn tasks_that_wait_for_a_lane_are_woken_one_after_the_other() {
+        let table = table();
+        let lane = table.get(0).unwrap();
+        let locked = lane.state.lock();
+        let mut waiting: Vec<_> = (0..5).map(|_| Box::pin(lane.locked_soon(|_| ()))).collect();
+        for task in &mut waiting {
+            assert!(task.now_or_never().is_none(), "the lane is locked");
+        }
+        // One of them does not wait any longer.
+        waiting.pop();
+        drop(locked);
+        drop(lane.unlocked());
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(join_all(waiting));
     }
 }

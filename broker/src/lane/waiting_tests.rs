@@ -4,7 +4,7 @@ use super::super::entrance::next_frames;
 use super::super::scene::lane_with;
 use super::super::{Mailboxes, Timers};
 use super::*;
-use crate::packet::{PacketId, Reply, SubscribeOptions};
+use crate::packet::{PacketId, QoS, Reply, SubscribeOptions};
 use crate::policy::{Actor, AllowAll, EndReason};
 use crate::session::{Done, OutboundLimits};
 use crate::sessions::Sessions;
@@ -93,6 +93,7 @@ impl Scene {
             context: NodeContext {
                 sessions: Arc::new(Sessions::new(1, 0)),
                 mailboxes: Mailboxes::new(1).0,
+                limits: Arc::default(),
                 timers: Arc::new(Timers::default()),
                 policy: Arc::new(AllowAll),
             },
@@ -138,7 +139,13 @@ impl Scene {
     }
 
     fn apply(&mut self, entry: &Entry<'_>) {
-        self.running.apply(entry, &self.context, &mut Vec::new());
+        let to_flush = &mut Vec::new();
+        self.running
+            .apply([entry], &self.context, to_flush, |_| {})
+            .unwrap();
+        while self.running.is_unfinished() {
+            self.running.go_on(&self.context, to_flush).unwrap();
+        }
     }
 
     fn take(&mut self, step: Step) {

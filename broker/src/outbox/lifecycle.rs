@@ -41,7 +41,7 @@ impl Outbox {
         self.v5.store(version == Version::V5, Ordering::Relaxed);
         self.connected.store(true, Ordering::Relaxed);
         state.outbound.reconnect(version, limits, connack, now);
-        self.note_lane_work(&state);
+        self.note_lane_work(&mut state);
         state.outlet = outlet;
         state.stage = Stage::Connected;
         (state.blocked, state.broken, state.written) = (false, false, 0);
@@ -76,6 +76,7 @@ impl Outbox {
             state.stage = Stage::Ended;
             state.outbound.end();
         }
+        state.drop_replays();
         state.report();
         let outlet = state.outlet.take();
         Outbox::new(rest, Stage::Connected, outlet, state.counters.clone())
@@ -95,6 +96,7 @@ impl Outbox {
             lane_work: AtomicBool::new(false),
             state: Mutex::new(State {
                 outbound,
+                replays: None,
                 outlet,
                 stage,
                 blocked: false,

@@ -13,6 +13,8 @@
 
 mod lifecycle;
 mod outlet;
+mod replaying;
+mod replays;
 mod shared;
 
 pub(crate) use outlet::Outlet;
@@ -21,6 +23,7 @@ use crate::metrics::Counters;
 use crate::packet::{ReasonCode, Version};
 use crate::session::{Backlog, Close, Outbound};
 use parking_lot::{Mutex, MutexGuard};
+use replays::Replays;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,6 +81,8 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct State {
     outbound: Outbound,
+    /// Boxed, since most sessions have none.
+    replays: Option<Box<Replays>>,
     /// None while offline, after the end, and once the socket is broken.
     outlet: Option<Outlet>,
     stage: Stage,
@@ -102,6 +107,9 @@ impl State {
     /// Brings the counters up to date.
     fn report(&mut self) {
         let mut held = self.outbound.backlog();
+        if self.stage == Stage::Offline {
+            held.kept_bytes += self.replay_bytes() as u64;
+        }
         if self.stage == Stage::Ended {
             // All that it still holds counts as ending.
             let ending_bytes = held.kept_bytes;
@@ -136,8 +144,8 @@ enum Stage {
 pub(crate) struct Condition {
     /// The socket is full.
     pub blocked: bool,
-    /// The socket is full, and more than `limits.outbox_bytes` wait for it. The connection must not
-    /// read on: answers to a peer that does not read them would fill the memory.
+    /// The socket is full, and more than `limits.outbox_bytes` wait for it, or many replays. The
+    /// connection must not read on: answers to a peer that does not read them would fill the memory.
     pub pause_reading: bool,
     /// Bytes that the socket has taken from this connection.
     pub written: u64,
@@ -200,12 +208,16 @@ impl Outbox {
 
     /// The same. None, without a call, once the session has ended.
     pub(crate) fn try_fill(&self, fill: impl FnOnce(&mut Outbound)) -> Option<bool> {
+        self.fill_state(|state| fill(&mut state.outbound))
+    }
+
+    fn fill_state(&self, fill: impl FnOnce(&mut State)) -> Option<bool> {
         let mut state = self.state.lock();
         match state.stage {
             Stage::Ended => return None,
             Stage::Offline => {
                 let before = state.outbound.backlog().kept_bytes;
-                fill(&mut state.outbound);
+                fill(&mut state);
                 let more = state.outbound.backlog().kept_bytes.saturating_sub(before);
                 if more > 0 && !state.counters.kept.has_capacity(more) {
                     state.outbound.drop_oldest_to(before);
@@ -216,24 +228,31 @@ impl Outbox {
                 }
                 return Some(false);
             }
-            Stage::Connected | Stage::Draining => fill(&mut state.outbound),
+            Stage::Connected | Stage::Draining => fill(&mut state),
         }
-        if self.note_lane_work(&state) && state.outbound.needs_lane_work() {
-            self.changed.notify_one();
-        }
+        self.wake_for_lanes(&mut state);
         self.close_if_undeliverable(&mut state);
         Some(!std::mem::replace(&mut state.flush_pending, true))
     }
 
-    /// Whether messages that wait in lanes can be sent, or lanes have to be told of messages that
-    /// the session has finished with. For the connection's own task.
+    /// Whether retained messages, or messages that wait in lanes, can be sent, or lanes have to be told of
+    /// messages that the session has finished with. For the connection's own task.
     pub(crate) fn has_lane_work(&self) -> bool {
         self.lane_work.load(Ordering::Relaxed)
     }
 
+    /// Keeps [`has_lane_work`](Outbox::has_lane_work) up to date, and wakes the connection's task if
+    /// the work cannot wait.
+    fn wake_for_lanes(&self, state: &mut State) {
+        if self.note_lane_work(state) && (state.outbound.needs_lane_work() || state.wants_replay())
+        {
+            self.changed.notify_one();
+        }
+    }
+
     /// Keeps [`has_lane_work`](Outbox::has_lane_work) up to date.
-    fn note_lane_work(&self, state: &State) -> bool {
-        let has_work = state.outbound.has_lane_work();
+    fn note_lane_work(&self, state: &mut State) -> bool {
+        let has_work = state.outbound.has_lane_work() || state.wants_replay();
         if has_work != self.has_lane_work() {
             self.lane_work.store(has_work, Ordering::Relaxed);
         }
@@ -268,7 +287,7 @@ impl Outbox {
         self.queued.store(false, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.report();
-        self.note_lane_work(&state);
+        self.note_lane_work(&mut state);
         self.close_if_undeliverable(&mut state);
         !state.outbound.queue().is_empty() && !std::mem::replace(&mut state.flush_pending, true)
     }
@@ -313,6 +332,7 @@ impl Outbox {
         queue.advance(written);
         state.written += written as u64;
         state.counters.wrote(written as u64);
+        self.note_lane_work(&mut state);
         Poll::Ready(Ok(written))
     }
 
@@ -346,6 +366,8 @@ impl Outbox {
         };
         state.written += written;
         state.counters.wrote(written);
+        // The queue may have capacity again.
+        self.wake_for_lanes(state);
         match problem {
             None => {}
             Some(io::ErrorKind::WouldBlock) => {
@@ -391,7 +413,7 @@ impl Outbox {
         let state = self.state.lock();
         Condition {
             blocked: state.blocked,
-            pause_reading: state.blocked && state.outbound.is_full(),
+            pause_reading: state.blocked && (state.outbound.is_full() || state.has_many_replays()),
             written: state.written,
             draining: state.stage == Stage::Draining,
             closing: state.closing.as_deref().cloned(),

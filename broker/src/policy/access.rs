@@ -87,10 +87,10 @@ pub struct SubscribeGrant {
 }
 
 /// Permission for a PUBLISH. A lane accepts no client's message without one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PublishPermit {
-    /// The topic with aliases resolved.
-    pub topic: TopicName,
+    /// The topic with aliases resolved; none if there is no alias in it.
+    pub resolved: Option<TopicName>,
 }
 
 /// The action that a refusal refuses.

@@ -33,10 +33,8 @@ impl Policy for AllowAll {
         })
     }
 
-    fn publish(&self, _: &Principal, topic: &TopicName, _: bool) -> Result<PublishPermit, Refusal> {
-        Ok(PublishPermit {
-            topic: topic.clone(),
-        })
+    fn publish(&self, _: &Principal, _: &TopicName, _: bool) -> Result<PublishPermit, Refusal> {
+        Ok(PublishPermit::default())
     }
 
     fn notice(

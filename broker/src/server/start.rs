@@ -56,6 +56,7 @@ impl Server {
         let context = Arc::new(NodeContext {
             sessions: Arc::new(Sessions::new(term, options.limits.kept_sessions)),
             mailboxes,
+            limits: Arc::default(),
             timers: Arc::new(Timers::default()),
             policy: policy.clone(),
         });
@@ -164,6 +165,7 @@ fn build_nodes(
             policy: context.policy.clone(),
             sessions: context.sessions.clone(),
             mailboxes: context.mailboxes.clone(),
+            limit_counts: context.limits.clone(),
             counters: counters.clone(),
             entrance: Arc::new(entrance),
             limits: options.limits.clone(),

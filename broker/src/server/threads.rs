@@ -73,14 +73,13 @@ pub(super) fn start_appliers(
 ) -> Result<Vec<ApplierThread>, StartError> {
     let start = |thread: usize| {
         let own = (0..lanes).filter(|lane| usize::from(*lane) % threads == thread);
-        let own: Vec<_> = own.map(|lane| (lane, Position::default())).collect();
-        let follower = log.follower(&own)?;
-        let applier = Applier {
-            lanes: table.clone(),
-            follower,
-            context: context.clone(),
-            stopped: Arc::default(),
-        };
+        let own: Vec<u16> = own.collect();
+        let from: Vec<_> = own
+            .iter()
+            .map(|lane| (*lane, Position::default()))
+            .collect();
+        let follower = log.follower(&from)?;
+        let applier = Applier::new(table.clone(), own, follower, context.clone());
         let stop = applier.stop_handle();
         let name = format!("applier-{thread}");
         let thread = Builder::new().name(name).spawn(|| applier.run())?;

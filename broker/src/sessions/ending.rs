@@ -27,7 +27,7 @@ pub(crate) async fn send_will(
             return;
         }
     };
-    let topic = permit.topic.as_str();
+    let topic = permit.resolved.as_ref().unwrap_or(&will.topic).as_str();
     let entry = Entry::Publish(PublishEntry {
         origin: Some(who.actor(id, connection)),
         topic,

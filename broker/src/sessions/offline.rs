@@ -5,7 +5,8 @@ use super::session_state::SessionState;
 use crate::metrics::Counters;
 use crate::packet::Will;
 use crate::policy::{Principal, SessionId};
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A session whose client is disconnected. Its queued messages are in its outbox, its subscriptions
@@ -107,7 +108,7 @@ fn eviction_rank(number: u64, offline: &OfflineSession) -> (bool, u64, u64) {
     (offline.state.who.authenticated, offline.since, number)
 }
 
-/// The numbers of all offline sessions, in two orders.
+/// The numbers of all offline sessions, in three orders.
 #[derive(Debug, Default)]
 pub(super) struct OfflineOrder {
     /// By the time of the next will or end.
@@ -115,7 +116,18 @@ pub(super) struct OfflineOrder {
     /// Sessions without credentials first, since anybody can create any number of them; then by the
     /// time of the disconnect.
     by_eviction: BTreeSet<(bool, u64, u64)>,
+    /// By user, with or without credentials: the time of the disconnect and the number of each session.
+    by_user: HashMap<(bool, Arc<str>), SessionsBySince>,
+    /// The users in the order in which they lose a session when there are too many.
+    holders: BTreeSet<Holder>,
 }
+
+/// The time of the disconnect and the number of each session.
+type SessionsBySince = BTreeSet<(u64, u64)>;
+
+/// Whether a user has credentials, how many sessions it has, and since when the first of them is offline. They compare
+/// in this order.
+type Holder = (bool, Reverse<usize>, u64, Arc<str>);
 
 impl OfflineOrder {
     pub(super) fn len(&self) -> usize {
@@ -125,6 +137,7 @@ impl OfflineOrder {
     /// Adds a session. True if nothing is due before it.
     pub(super) fn add(&mut self, number: u64, offline: &OfflineSession) -> bool {
         self.by_eviction.insert(eviction_rank(number, offline));
+        self.change_user(offline, |sessions| sessions.insert((offline.since, number)));
         self.reschedule(number, offline);
         self.next_due() == Some(offline.next_due())
     }
@@ -138,12 +151,43 @@ impl OfflineOrder {
 
     pub(super) fn remove(&mut self, number: u64, offline: &OfflineSession) {
         self.by_eviction.remove(&eviction_rank(number, offline));
+        self.change_user(offline, |sessions| {
+            sessions.remove(&(offline.since, number))
+        });
         self.due.remove(&(offline.next_due(), number));
     }
 
-    /// The session to evict when there are too many.
+    /// Changes the sessions of a user, and its place in the order of users.
+    fn change_user(
+        &mut self,
+        offline: &OfflineSession,
+        change: impl FnOnce(&mut SessionsBySince) -> bool,
+    ) {
+        let who = &offline.state.who;
+        let place = |sessions: &SessionsBySince| {
+            let (since, _) = sessions.first()?;
+            let count = Reverse(sessions.len());
+            Some((who.authenticated, count, *since, Arc::clone(&who.user)))
+        };
+        let user = (who.authenticated, Arc::clone(&who.user));
+        let sessions = self.by_user.entry(user.clone()).or_default();
+        if let Some(before) = place(sessions) {
+            self.holders.remove(&before);
+        }
+        change(sessions);
+        match place(sessions) {
+            Some(after) => drop(self.holders.insert(after)),
+            None => drop(self.by_user.remove(&user)),
+        }
+    }
+
+    /// The session to evict when there are too many: of a user without credentials before one with; of the user who has
+    /// most of them; the one that has been offline longest.
     pub(super) fn first_to_evict(&self) -> Option<u64> {
-        self.by_eviction.first().map(|(_, _, number)| *number)
+        let (authenticated, _, _, user) = self.holders.first()?;
+        let user = (*authenticated, Arc::clone(user));
+        let (_, number) = self.by_user.get(&user)?.first()?;
+        Some(*number)
     }
 
     /// The sessions with or without credentials, the one that has been offline longest first.

@@ -8,10 +8,10 @@ use crate::outbox::Outbox;
 use crate::packet::ReasonCode;
 use crate::policy::SessionId;
 use crate::session::Close;
+use ahash::RandomState;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
@@ -54,7 +54,7 @@ pub(super) struct State {
     /// record only, since there may be many.
     by_client: BTreeSet<(u64, u64)>,
     hasher: RandomState,
-    pub(super) by_number: HashMap<u64, Record>,
+    pub(super) by_number: HashMap<u64, Record, RandomState>,
     /// Newcomers that wait for the connection before them, in their order. The end of a connection
     /// notifies one of them: if it notified all, n newcomers would cost n² steps.
     waiting: HashMap<ClientKey, Arc<Notify>>,
@@ -219,8 +219,8 @@ impl Sessions {
     /// that must end for it:
     ///
     /// - this one, if its own cost exceeds `limits.kept_bytes`, or if a lane has evicted it;
-    /// - above `limits.kept_sessions` the one that has been offline longest, without credentials
-    ///   first.
+    /// - above `limits.kept_sessions` one without credentials first, of the user who has most of
+    ///   them the one that has been offline longest.
     pub(super) fn add_offline(
         &self,
         session: SessionId,

@@ -38,6 +38,10 @@ fn outbox() -> Arc<Outbox> {
 }
 
 fn offline(since: u64, expires: u64, will: Option<u64>) -> Box<OfflineSession> {
+    offline_of("alice", since, expires, will)
+}
+
+fn offline_of(user: &str, since: u64, expires: u64, will: Option<u64>) -> Box<OfflineSession> {
     let will = will.map(|due| {
         let will = Will {
             topic: TopicName::new("w".into()).unwrap(),
@@ -51,7 +55,7 @@ fn offline(since: u64, expires: u64, will: Option<u64>) -> Box<OfflineSession> {
     });
     let state = SessionState::new(Principal {
         client_id: "tv".into(),
-        ..Principal::new("alice", true)
+        ..Principal::new(user, !user.starts_with('~'))
     });
     let period = OfflinePeriod {
         since,
@@ -91,6 +95,30 @@ fn new(sessions: &Sessions, user: &str) -> SessionId {
 
 fn closing(outbox: &Outbox) -> Option<ReasonCode> {
     outbox.condition().closing.map(|c| c.reason)
+}
+
+/// Issue 11, H2.
+#[test]
+fn many_sessions_of_one_user_end_no_session_of_another() {
+    let sessions = Sessions::new(1, 6);
+    let add = |user: &str, client: u32, since| {
+        let id = new(&sessions, &format!("{user}-{client}"));
+        let ended = sessions.add_offline(id, offline_of(user, since, u64::MAX, None));
+        ended.map(|due| match due {
+            Due::End(_, session) => (session.state.who.user.to_string(), session.since),
+            Due::Will(..) => panic!("no will"),
+        })
+    };
+    assert_eq!(add("bob", 1, 1), None);
+    assert_eq!(add("~x", 1, 2), None);
+    for n in 3..7 {
+        assert_eq!(add("eve", n, n.into()), None);
+    }
+    let evicted: Vec<_> = (7..11).filter_map(|n| add("eve", n, n.into())).collect();
+    let of = |user: &str, since| (user.to_owned(), since);
+    let expected = [of("~x", 2), of("eve", 3), of("eve", 4), of("eve", 5)];
+    assert_eq!(evicted, expected);
+    assert_eq!(add("carol", 1, 11), Some(of("eve", 6)));
 }
 
 #[test]

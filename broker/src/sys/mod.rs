@@ -45,6 +45,7 @@ impl SysPublisher {
             counters: self.node.counters.sum(),
             clients: self.node.sessions.counts(),
             lanes: self.lanes.totals(),
+            limits: self.node.limit_counts.all(),
             lost_notices: self.node.mailboxes.dropped(),
         }
     }

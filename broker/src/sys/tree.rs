@@ -17,6 +17,8 @@ pub(super) struct SysSnapshot {
     pub counters: Totals,
     pub clients: SessionCounts,
     pub lanes: LaneTotals,
+    /// How often each limit has acted.
+    pub limits: Vec<(&'static str, u64)>,
     /// Notices that were dropped because a mailbox between lanes was full.
     pub lost_notices: u64,
 }
@@ -133,6 +135,9 @@ impl SysTree {
         }
         for (code, count) in &snapshot.counters.errors {
             all.push((format!("errors/0x{code:02X}"), count.to_string()));
+        }
+        for (limit, count) in &snapshot.limits {
+            all.push((format!("limits/{limit}"), count.to_string()));
         }
         for (load, (topic, number)) in self.loads.iter_mut().zip(LOADS) {
             load.update(number(snapshot), passed);

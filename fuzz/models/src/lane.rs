@@ -2,7 +2,10 @@
 //! retained messages.
 
 use bytes::Bytes;
-use roommq_lane::{Index, Limit, RetainedLimits, RetainedMessage, RetainedStore, Subscription};
+use roommq_lane::{
+    Index, Limit, RetainedLimits, RetainedMessage, RetainedStore, Subscription, WalkFilters,
+    topic_of,
+};
 use roommq_mqtt::packet::{QoS, SubscribeOptions};
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
@@ -78,6 +81,7 @@ impl RetainedTopics {
             qos: QoS::AtMostOnce,
             properties: None,
             limit: Limit::OfLane,
+            position: 0,
         };
         self.0.set(topic, message)
     }
@@ -86,12 +90,16 @@ impl RetainedTopics {
     /// matches.
     #[must_use]
     pub fn matching(&self, filters: &[&str]) -> Vec<(String, Vec<usize>)> {
-        let mut topics = Vec::new();
-        let filters = filters.iter().copied();
-        self.0.matching(filters, 0, |topic, _, places| {
-            topics.push((topic.to_owned(), places.to_vec()));
-            ControlFlow::Continue(())
-        });
+        let filters = WalkFilters::new(filters.iter().copied());
+        let (mut topics, mut place) = (Vec::new(), String::new());
+        // A topic at a time.
+        while !self
+            .0
+            .walk(&filters, &mut place, &mut 1, 0, |key, _, places| {
+                topics.push((topic_of(key), places.to_vec()));
+                ControlFlow::Continue(())
+            })
+        {}
         topics
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Rules are not in them: a restored room takes its policy from the rules of its lane.
 
+use super::super::creators::RoomCreators;
+use super::super::join_rates::{JoinRates, JoinRatesImage};
 use super::super::room::Room;
 use super::super::room::snapshot::RoomImage;
 use super::{LaneRooms, SessionRooms};
@@ -12,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The version of the format. A change that a reader of this version cannot read raises it.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct RoomsImage<'a> {
@@ -22,6 +24,8 @@ struct RoomsImage<'a> {
     rooms: Vec<RoomImage<'a>>,
     /// Each session with its latest connection, by session.
     sessions: Vec<(SessionId, u32)>,
+    #[serde(borrow)]
+    joins: JoinRatesImage<'a>,
 }
 
 impl LaneRooms {
@@ -34,6 +38,8 @@ impl LaneRooms {
             rooms,
             sessions,
             order,
+            creators: _, // follow from the rooms
+            joins,
         } = self;
         let mut rooms: Vec<_> = rooms.values().map(Room::snapshot).collect();
         rooms.sort_unstable_by_key(RoomImage::name);
@@ -51,6 +57,7 @@ impl LaneRooms {
             order,
             rooms,
             sessions,
+            joins: joins.snapshot(),
         };
         // Writing to a Vec cannot fail. If there were a bug, the bytes would be cut off, and nothing
         // could restore them.
@@ -70,15 +77,14 @@ impl LaneRooms {
             Ok((image, [])) => image,
             _ => return Err(RestoreError::Damaged("its rooms cannot be read")),
         };
-        let mut sessions: HashMap<SessionId, SessionRooms> = HashMap::new();
+        let mut sessions: HashMap<SessionId, SessionRooms, _> = HashMap::default();
         for (session, connection) in image.sessions {
             let rooms = BTreeSet::new();
             sessions.insert(session, SessionRooms { connection, rooms });
         }
-        let mut rooms = HashMap::new();
+        let mut rooms = HashMap::default();
         for image in image.rooms {
-            let policy = Arc::clone(self.rules.rooms.of(image.name()));
-            let room = Room::restore(image, policy, self.rules_version)?;
+            let room = Room::restore(image, &self.rules.rooms, self.rules_version)?;
             for session in room.sessions() {
                 let session = sessions.get_mut(&session);
                 let session = session.ok_or(RestoreError::Damaged("a device has no session"))?;
@@ -89,7 +95,16 @@ impl LaneRooms {
         if sessions.values().any(|session| session.rooms.is_empty()) {
             return Err(RestoreError::Damaged("a session is in no room"));
         }
+        let mut creators = RoomCreators::default();
+        for room in rooms.values() {
+            if let Some(creator) = room.creator() {
+                creators.add(creator);
+                creators.update(creator, room.name(), None, room.empty_since());
+            }
+        }
+        self.joins = JoinRates::restore(image.joins);
         (self.order, self.rooms, self.sessions) = (image.order, rooms, sessions);
+        self.creators = creators;
         Ok(())
     }
 }

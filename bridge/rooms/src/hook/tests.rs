@@ -114,7 +114,8 @@ impl Lane {
         self.entry(|hook, cx| {
             let answers = hook.judge(cx, who, &ask);
             assert_eq!(answers.len(), ask.len());
-            assert!(cx.effects.is_empty(), "no effect before `subscribed`");
+            let counts = cx.effects.iter().all(|e| matches!(e, Effect::Count(_)));
+            assert!(counts, "no other effect before `subscribed`");
             let pairs = ask.iter().zip(&answers);
             let granted: Vec<_> = pairs.filter(|(_, a)| a.is_ok()).map(|(r, _)| *r).collect();
             hook.subscribed(cx, who, &granted);
@@ -165,7 +166,7 @@ impl Lane {
     }
 
     fn is_empty(&self) -> bool {
-        self.hook.rooms.is_empty() && self.hook.sessions.is_empty()
+        self.hook.rooms.is_empty() && self.hook.sessions.is_empty() && self.hook.creators.is_empty()
     }
 }
 
@@ -187,6 +188,8 @@ fn brief(effects: &[Effect]) -> Vec<String> {
         }
         Effect::Wake { key, at, .. } => format!("wake {key} {at}"),
         Effect::Refuse(refusal) => format!("refuse {:?}", refusal.code),
+        Effect::ClearBelow { topic } => format!("clear {topic}"),
+        Effect::Count(limit) => format!("count {limit}"),
         Effect::Tell(notice) => format!("tell {}", notice.topic),
     };
     effects.iter().map(short).collect()
@@ -462,6 +465,7 @@ fn a_client_that_may_not_create_joins_only_rooms_that_exist() {
     assert_eq!(lane.subscribe_with(&[], guest, &["rooms/a/#"]).0, []);
 }
 
+mod budgets;
 mod changes;
 mod crowd;
 mod messages;

@@ -3,8 +3,8 @@
 use super::super::epoch::Epoch;
 use super::super::membership::Members;
 use super::super::membership::snapshot::MembersImage;
-use super::super::room_policy::RoomPolicy;
-use super::Room;
+use super::super::room_policy::RoomPolicies;
+use super::{Empty, Info, Room};
 use roommq_lane::{RestoreError, SessionId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -18,6 +18,11 @@ pub(crate) struct RoomImage<'a> {
     retained: usize,
     #[serde(borrow)]
     members: MembersImage<'a>,
+    creator: Option<&'a str>,
+    active: u64,
+    empty: Option<Empty>,
+    /// When `_info` was published, and the generation of its timer.
+    info: (Option<u64>, Option<u64>),
 }
 
 impl<'a> RoomImage<'a> {
@@ -37,6 +42,15 @@ impl Room {
             changes,
             retained,
             members,
+            creator,
+            active,
+            empty,
+            info:
+                Info {
+                    interval: _, // comes with the rules
+                    at,
+                    timer,
+                },
         } = self;
         RoomImage {
             name,
@@ -45,24 +59,36 @@ impl Room {
             changes: *changes,
             retained: *retained,
             members: members.snapshot(),
+            creator: creator.as_deref(),
+            active: *active,
+            empty: *empty,
+            info: (*at, *timer),
         }
     }
 
-    /// `policy` is that of the lane's rules, of this version, for this room.
+    /// `policies` are those of the lane's rules, of this version.
     pub fn restore(
         image: RoomImage<'_>,
-        policy: Arc<RoomPolicy>,
+        policies: &RoomPolicies,
         rules_version: u64,
     ) -> Result<Room, RestoreError> {
         Ok(Room {
             name: image.name.into(),
-            policy,
+            policy: Arc::clone(policies.of(image.name)),
             rules_version,
             epoch: image.epoch,
             offset: image.offset,
             changes: image.changes,
             retained: image.retained,
             members: Members::restore(image.members)?,
+            creator: image.creator.map(Into::into),
+            active: image.active,
+            empty: image.empty,
+            info: Info {
+                interval: policies.limits.info_interval,
+                at: image.info.0,
+                timer: image.info.1,
+            },
         })
     }
 

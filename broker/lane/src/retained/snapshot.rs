@@ -18,8 +18,9 @@ pub(crate) struct MessageImage<'a> {
     payload: &'a [u8],
     qos: QoS,
     #[serde(borrow)]
-    properties: Option<PropertiesEntry<'a>>,
+    properties: Option<Box<PropertiesEntry<'a>>>,
     limit: Limit,
+    position: u64,
 }
 
 impl RetainedStore {
@@ -40,6 +41,7 @@ impl RetainedStore {
                 qos,
                 properties,
                 limit,
+                position,
             } = message;
             MessageImage {
                 key,
@@ -48,6 +50,7 @@ impl RetainedStore {
                 qos: *qos,
                 properties: properties.as_deref().and_then(PropertiesEntry::of),
                 limit: *limit,
+                position: *position,
             }
         });
         messages.collect()
@@ -75,7 +78,7 @@ impl RetainedStore {
 
 impl MessageImage<'_> {
     fn message(self) -> RetainedMessage {
-        let properties = self.properties.as_ref();
+        let properties = self.properties.as_deref();
         let properties = properties.map(PropertiesEntry::to_properties);
         RetainedMessage {
             at: self.at,
@@ -83,6 +86,7 @@ impl MessageImage<'_> {
             qos: self.qos,
             properties: properties.map(Box::new),
             limit: self.limit,
+            position: self.position,
         }
     }
 }

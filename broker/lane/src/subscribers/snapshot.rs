@@ -6,8 +6,9 @@ use crate::pending::QueueImage;
 use crate::share::{OfflineShare, Place, PlaceImage};
 use crate::subscription::Slot;
 use crate::{Actor, RestoreError};
+use roommq_mqtt::session::Filters;
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// The sessions by slot, and the free slots. The next free slot is the last: their order decides the
 /// slots of later sessions.
@@ -65,7 +66,7 @@ impl Subscribers {
     ) -> Result<Self, RestoreError> {
         let mut all = Subscribers {
             slots: Vec::with_capacity(sessions.len()),
-            by_id: HashMap::with_capacity(sessions.len()),
+            by_id: HashMap::with_capacity_and_hasher(sessions.len(), ahash::RandomState::default()),
             free,
         };
         let mut empty = Vec::with_capacity(all.free.len());
@@ -115,7 +116,7 @@ impl Subscriber {
             session: actor.session,
             connection: actor.connection,
             user: actor.user.into(),
-            filters: HashSet::new(),
+            filters: Filters::default(),
             presence,
             queue: queue.transpose()?.map(Box::new),
             place: None,

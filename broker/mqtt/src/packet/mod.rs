@@ -18,6 +18,7 @@ mod wire;
 pub use crate::cost::string_cost;
 pub use decode::{DecodeError, Decoder};
 pub use encode::encode;
+pub(crate) use publish::PublishLengths;
 pub use publish::{Patch, PublishFrame, PublishParts, TopicAlias, encode_publish};
 pub use reason::ReasonCode;
 pub use topic::{NameError, TopicFilter, TopicName, levels};
@@ -169,8 +170,9 @@ pub struct Publish {
     pub packet_id: Option<PacketId>,
     /// The topic alias (5.0).
     pub topic_alias: Option<std::num::NonZeroU16>,
-    /// The other properties (5.0).
-    pub properties: PublishProperties,
+    /// The other properties (5.0); none if the sender set none. Boxed, since most messages have none, and each is moved
+    /// several times.
+    pub properties: Option<Box<PublishProperties>>,
     /// The application message.
     pub payload: Bytes,
 }

@@ -308,41 +308,9 @@ fn place(out: &[u8]) -> u32 {
 /// Encodes `parts` for receivers that use `version`.
 #[must_use]
 pub fn encode_publish(version: Version, parts: &PublishParts<'_>) -> PublishFrame {
-    let has_id = parts.qos != QoS::AtMostOnce;
-    let properties = match version {
-        Version::V3 => 0,
-        Version::V5 => properties_len(parts),
-    };
-    let properties_field = match version {
-        Version::V3 => 0,
-        Version::V5 => variable_len(properties) + properties,
-    };
-    let remaining = 2
-        + text(parts.topic).len()
-        + if has_id { 2 } else { 0 }
-        + properties_field
-        + parts.payload.len();
-
-    let mut out = Vec::with_capacity(1 + variable_len(remaining) + remaining);
-    out.push(first_byte(parts));
-    put_variable(&mut out, remaining);
-    put_binary(&mut out, text(parts.topic));
-    let id_at = if has_id { place(&out) } else { 0 };
-    if has_id {
-        out.extend_from_slice(&[0, 0]);
-    }
-    let (mut properties_at, mut expiry_at) = (0, 0);
-    if version == Version::V5 {
-        properties_at = place(&out);
-        put_variable(&mut out, properties);
-        if let Some(seconds) = parts.message_expiry {
-            out.push(0x02);
-            expiry_at = place(&out);
-            out.extend_from_slice(&seconds.to_be_bytes());
-        }
-        put_properties(&mut out, parts);
-    }
-    out.extend_from_slice(parts.payload);
+    let lengths = PublishLengths::of(version, parts);
+    let mut out = Vec::with_capacity(lengths.packet());
+    let [id_at, properties_at, expiry_at] = lengths.write(version, parts, &mut out);
     debug_assert_eq!(out.len(), out.capacity(), "measured and written differ");
     PublishFrame {
         bytes: out.into(),
@@ -351,6 +319,66 @@ pub fn encode_publish(version: Version, parts: &PublishParts<'_>) -> PublishFram
         expiry_at,
         payload: u32::try_from(parts.payload.len()).unwrap_or(0),
         as_published: false,
+    }
+}
+
+/// The lengths of a PUBLISH that is to be encoded.
+pub(crate) struct PublishLengths {
+    /// Of the properties.
+    properties: usize,
+    /// The remaining length.
+    remaining: usize,
+}
+
+impl PublishLengths {
+    pub(crate) fn of(version: Version, parts: &PublishParts<'_>) -> Self {
+        let id = if parts.qos == QoS::AtMostOnce { 0 } else { 2 };
+        let (properties, field) = match version {
+            Version::V3 => (0, 0),
+            Version::V5 => {
+                let properties = properties_len(parts);
+                (properties, variable_len(properties) + properties)
+            }
+        };
+        PublishLengths {
+            properties,
+            remaining: 2 + text(parts.topic).len() + id + field + parts.payload.len(),
+        }
+    }
+
+    /// The length of the whole packet.
+    pub(crate) fn packet(&self) -> usize {
+        1 + variable_len(self.remaining) + self.remaining
+    }
+
+    /// Adds the packet to `out`. Returns the places of the packet id, the properties and the expiry
+    /// in `out`; 0: it has none.
+    pub(crate) fn write(
+        &self,
+        version: Version,
+        parts: &PublishParts<'_>,
+        out: &mut Vec<u8>,
+    ) -> [u32; 3] {
+        out.push(first_byte(parts));
+        put_variable(out, self.remaining);
+        put_binary(out, text(parts.topic));
+        let mut places = [0; 3];
+        if parts.qos != QoS::AtMostOnce {
+            places[0] = place(out);
+            out.extend_from_slice(&[0, 0]);
+        }
+        if version == Version::V5 {
+            places[1] = place(out);
+            put_variable(out, self.properties);
+            if let Some(seconds) = parts.message_expiry {
+                out.push(0x02);
+                places[2] = place(out);
+                out.extend_from_slice(&seconds.to_be_bytes());
+            }
+            put_properties(out, parts);
+        }
+        out.extend_from_slice(parts.payload);
+        places
     }
 }
 

@@ -60,14 +60,15 @@ impl Filters {
         }
     }
 
-    /// Takes a filter out, if it is there.
-    pub fn remove(&mut self, name: &str) {
+    /// Takes a filter out. False if it is not there.
+    pub fn remove(&mut self, name: &str) -> bool {
         let others = self.others.as_mut();
         let removed = self.one.take_if(|one| *one == name).is_some()
             || others.is_some_and(|others| others.remove(name));
         if removed {
             self.bytes -= name.len();
         }
+        removed
     }
 
     /// Whether the session has no filter.
@@ -87,7 +88,9 @@ impl Filters {
         self.one.iter().chain(self.others.iter().flat_map(|o| &**o))
     }
 
-    fn contains(&self, name: &str) -> bool {
+    /// Whether the session holds the filter.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
         let others = self.others.as_ref();
         self.one.as_ref().is_some_and(|one| *one == name)
             || others.is_some_and(|others| others.contains(name))
@@ -95,6 +98,14 @@ impl Filters {
 
     fn len(&self) -> usize {
         usize::from(self.one.is_some()) + self.others.as_ref().map_or(0, |o| o.len())
+    }
+}
+
+impl FromIterator<ByteString> for Filters {
+    fn from_iter<I: IntoIterator<Item = ByteString>>(names: I) -> Self {
+        let mut all = Filters::default();
+        names.into_iter().for_each(|name| all.insert(name));
+        all
     }
 }
 
@@ -108,17 +119,15 @@ mod tests {
             number: 2,
             bytes: 8,
         };
-        let mut held = Filters::default();
+        let mut held: Filters = ["a/#".into()].into_iter().collect();
         let why = |held: &Filters, name| held.check_limits(name, limits).err().map(|r| r.reason);
-        held.insert("a/#".into());
         held.insert("a/#".into());
         assert_eq!(why(&held, "12345"), None);
         assert!(why(&held, "123456").is_some_and(|r| r.contains("8 bytes together")));
         held.insert("12345".into());
         assert!(why(&held, "b").is_some_and(|r| r.contains("2 filters")));
         assert_eq!(why(&held, "a/#"), None, "it is held already");
-        held.remove("a/#");
-        held.remove("a/#");
+        assert!(held.remove("a/#") && !held.remove("a/#"));
         assert_eq!((why(&held, "abc"), held.iter().count()), (None, 1));
         held.remove("12345");
         assert_eq!(held.bytes, 0);

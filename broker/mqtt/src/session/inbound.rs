@@ -50,8 +50,8 @@ pub struct Inbound {
     pub retain: bool,
     /// Present with QoS 1 and 2.
     pub packet_id: Option<PacketId>,
-    /// Properties of the message (5.0).
-    pub properties: PublishProperties,
+    /// Properties of the message (5.0); none if the sender set none.
+    pub properties: Option<Box<PublishProperties>>,
 }
 
 /// The connection has to end; a 5.0 client is told this code and text by DISCONNECT [MQTT-4.13.1-1].

@@ -34,7 +34,7 @@ fn publish(qos: QoS, id: u16, name: Option<&str>, alias: u16) -> Packet {
         topic: name.map(topic),
         packet_id: PacketId::new(id),
         topic_alias: NonZeroU16::new(alias),
-        properties: PublishProperties::default(),
+        properties: None,
         payload: Bytes::new(),
     })
 }

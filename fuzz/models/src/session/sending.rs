@@ -1,9 +1,7 @@
 //! What the client sends, and what the broker must make of it (3.3.2.3.4, 4.3).
 
 use super::terms::Setup;
-use roommq_mqtt::packet::{
-    Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, TopicName, Version,
-};
+use roommq_mqtt::packet::{Packet, PacketId, Publish, QoS, ReasonCode, TopicName, Version};
 use roommq_mqtt::session::{Close, Step};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroU16;
@@ -55,7 +53,7 @@ impl Sending {
             topic: topic.and_then(name),
             packet_id: has_id.then_some(id),
             topic_alias: alias.and_then(NonZeroU16::new),
-            properties: PublishProperties::default(),
+            properties: None,
             payload: self.count.to_be_bytes().to_vec().into(),
         };
         let due = self.due(setup, &publish, topic, alias);

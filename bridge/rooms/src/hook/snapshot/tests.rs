@@ -76,10 +76,10 @@ fn a_state_of_a_newer_version_is_refused() {
     let mut lane = lane();
     let bytes = snapshot(&lane);
     let error = RestoreError::NeedsReader {
-        needed: 2,
-        known: 1,
+        needed: 3,
+        known: 2,
     };
-    assert_eq!(lane.hook.restore(2, &bytes), Err(error));
+    assert_eq!(lane.hook.restore(3, &bytes), Err(error));
     assert_eq!(snapshot(&lane), bytes);
 }
 

@@ -79,14 +79,18 @@ fn retained_messages_create_and_keep_a_room() {
 
     let (kept, effects) = lane.send(al, "rooms/a/x", "1", true, false);
     assert!(kept.unwrap().keep);
-    assert_eq!(brief(&effects), ["rooms/a/_info! count=0"]);
+    assert_eq!(
+        brief(&effects),
+        ["rooms/a/_info! count=0", "wake a/ 1300000"]
+    );
     let (replaced, effects) = lane.send(al, "rooms/a/x", "2", true, true);
     let verdict = replaced.unwrap();
     assert_eq!((verdict.keep, verdict.mark.1, effects), (true, 2, vec![]));
     // Members join and leave; the room stays.
     lane.join(al, &["rooms/a/#"]);
     let left = brief(&lane.orderly(al));
-    assert_eq!(left.last().unwrap(), "rooms/a/_info! count=0");
+    assert_eq!(left[left.len() - 2], "rooms/a/_info! count=0");
+    assert_eq!(left.last().unwrap(), "wake a/ 1300000");
     let (cleared, effects) = lane.send(al, "rooms/a/x", "", true, true);
     assert!(cleared.unwrap().keep);
     assert_eq!(brief(&effects), ["rooms/a/_info! -"]);

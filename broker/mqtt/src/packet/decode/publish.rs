@@ -26,7 +26,7 @@ pub(super) fn publish(version: Version, first: u8, body: Bytes) -> Result<Publis
         QoS::AtLeastOnce | QoS::ExactlyOnce => Some(packet_id(reader.two_bytes()?)?),
     };
     let mut topic_alias = None;
-    let mut properties = PublishProperties::default();
+    let mut properties = None;
     if version == Version::V5 {
         topic_alias = read_properties(&mut reader, &mut properties)?;
     }
@@ -56,13 +56,14 @@ pub(super) fn publish(version: Version, first: u8, body: Bytes) -> Result<Publis
 /// Reads the properties into `into`, except the topic alias, which it returns.
 fn read_properties(
     reader: &mut Reader,
-    into: &mut PublishProperties,
+    into: &mut Option<Box<PublishProperties>>,
 ) -> Result<Option<NonZeroU16>, Fault> {
     let mut alias = None;
     let mut properties = Properties::of(properties::PUBLISH, reader)?;
     while let Some(property) = properties.next()? {
-        if let Some(Property::TopicAlias(number)) = into.keep(property) {
-            alias = Some(number);
+        match property {
+            Property::TopicAlias(number) => alias = Some(number),
+            other => drop(into.get_or_insert_default().keep(other)),
         }
     }
     Ok(alias)

@@ -283,9 +283,10 @@ proptest! {
         prop_assert_eq!(&read.payload[..], &message.payload[..]);
         prop_assert_eq!((read.qos, read.retain), (message.qos, message.retain));
         if version == Version::V5 {
-            prop_assert_eq!(read.properties.payload_format_indicator, message.format);
-            prop_assert_eq!(read.properties.message_expiry, message.expiry);
-            prop_assert_eq!(read.properties.user_properties.len(), message.user.len());
+            let properties = read.properties.clone().unwrap_or_default();
+            prop_assert_eq!(properties.payload_format_indicator, message.format);
+            prop_assert_eq!(properties.message_expiry, message.expiry);
+            prop_assert_eq!(properties.user_properties.len(), message.user.len());
         }
     }
 }

@@ -51,7 +51,7 @@ pub fn publish_fields(topic: &str, payload: &'static [u8]) -> Publish {
         topic: Some(topic.parse().unwrap()),
         packet_id: None,
         topic_alias: None,
-        properties: none(),
+        properties: None,
         payload: Bytes::from_static(payload),
     }
 }

@@ -34,9 +34,8 @@ impl Outbound {
             codes,
             reason,
             lanes_left: lanes,
+            replays: 0,
             answered: Vec::new(),
-            replayed: Vec::new(),
-            replayed_bytes: 0,
             held: HeldByLane::default(),
         });
         self.send_complete_answers(now);
@@ -45,19 +44,6 @@ impl Outbound {
     /// One lane's whole answer: filter positions with codes and reason strings. The last lane's answer sends SUBACK or
     /// UNSUBACK, and then what was held back for it. An unknown `request_id` is ignored.
     pub fn answer(
-        &mut self,
-        request_id: u32,
-        lane: u16,
-        codes: impl IntoIterator<Item = (u16, ReasonCode, Option<String>)>,
-        now: u64,
-    ) {
-        self.begin_answer(request_id, lane, codes, now);
-        self.end_answer(request_id, now);
-    }
-
-    /// The same, by a lane that replays retained messages before its answer [ends](Outbound::end_answer). If it is the
-    /// only lane asked, the answer is sent at once.
-    pub fn begin_answer(
         &mut self,
         request_id: u32,
         lane: u16,
@@ -81,56 +67,12 @@ impl Outbound {
             }
             pending.reason = pending.reason.take().or(reason);
         }
-        let alone = pending.answered.is_empty() && pending.lanes_left == 1;
         // A lane that is asked in pieces answers more than once.
         if !pending.answered.contains(&lane) {
             pending.answered.push(lane);
         }
-        if alone {
-            self.end_answer(request_id, now);
-        }
-    }
-
-    /// Queues a retained message that belongs to this request. Those of all lanes are sent in the order of their topics. False
-    /// if it is dropped for capacity.
-    pub fn deliver_retained(
-        &mut self,
-        request_id: u32,
-        lane: u16,
-        frame: &Frame,
-        now: u64,
-    ) -> bool {
-        let number = self.next_number();
-        let pending = self.requests.as_mut().map(|r| &mut r.pending);
-        let mut pending = pending.into_iter().flatten();
-        let first = pending.find(|p| p.answered.contains(&lane));
-        // Messages held back for an earlier request, or for an earlier piece of this one, go first: it queues behind them.
-        let behind = |p: &PendingAnswer| p.request_id != request_id || p.held.has(lane);
-        let Some(pending) = first.filter(|pending| !behind(pending)) else {
-            return self.deliver(lane, frame, now);
-        };
-        if pending.bytes() + held_cost(frame) > self.limits.bytes {
-            if frame.qos != QoS::AtMostOnce {
-                self.state = QueueState::Overflowed;
-            }
-            self.drop_for_capacity(frame, None);
-            return false;
-        }
-        pending.replayed_bytes += held_cost(frame);
-        pending.replayed.push(HeldBack {
-            number,
-            frame: frame.clone(),
-            tag: None,
-        });
-        true
-    }
-
-    /// Ends a lane's answer that [began](Outbound::begin_answer).
-    pub fn end_answer(&mut self, request_id: u32, now: u64) {
-        if let Some(pending) = self.request(request_id) {
-            pending.lanes_left = pending.lanes_left.saturating_sub(1);
-            self.send_complete_answers(now);
-        }
+        pending.lanes_left = pending.lanes_left.saturating_sub(1);
+        self.send_complete_answers(now);
     }
 
     /// Sends the answers that are complete: SUBACK or UNSUBACK [MQTT-3.8.4-1, MQTT-3.10.4-4], with the packet id of the request
@@ -144,7 +86,10 @@ impl Outbound {
         while let Some(requests) = &mut self.requests
             && let Some(mut pending) = requests.take_complete()
         {
-            let reason = pending.reason.map(Into::into);
+            let reason = pending.reason.take().map(Into::into);
+            if pending.replays > 0 {
+                requests.begin_replays(&mut pending);
+            }
             match pending.kind {
                 Answer::SubAck(id, filters) => {
                     requests.note_refused(pending.request_id, &filters, &pending.codes);
@@ -153,39 +98,38 @@ impl Outbound {
                 Answer::UnsubAck(id) => self.reply(&Reply::UnsubAck(id, pending.codes, reason)),
                 Answer::Resume => requests.resumed = Some(pending.codes),
             }
-            // The sort is stable: a lane's messages of one topic keep their order.
-            pending
-                .replayed
-                .sort_by(|a, b| levels(&a.frame).cmp(levels(&b.frame)));
-            for replayed in pending.replayed {
-                self.send(&replayed.frame, None, now, now);
-            }
-            // The lane may have answered a later request, too, which waits for other lanes.
-            for lane in pending.held.lanes() {
-                let later = self.pending_of(lane);
-                if let Some(later) = later {
-                    pending.held.move_lane(lane, &mut later.held);
-                }
-            }
-            while let Some(held) = pending.held.pop() {
-                self.send(&held.frame, held.tag, now, now);
-            }
+            self.release(pending.held, now);
+        }
+        while let Some(requests) = &mut self.requests
+            && let Some(held) = requests.take_replayed()
+        {
+            self.release(held, now);
         }
         self.free_requests();
     }
 
-    /// The answers that are not complete, in the order of the requests.
-    pub(super) fn pending(&self) -> &[PendingAnswer] {
-        self.requests.as_ref().map_or(&[], |r| &r.pending)
+    /// Sends messages that were held back. The lane may have answered another request, too, which waits for other lanes, or
+    /// whose retained messages are being sent.
+    fn release(&mut self, mut held: HeldByLane, now: u64) {
+        if let Some(requests) = &mut self.requests {
+            for lane in held.lanes() {
+                if let Some(other) = requests.holder(lane) {
+                    held.move_lane(lane, other);
+                }
+            }
+        }
+        while let Some(next) = held.pop() {
+            self.send(&next.frame, next.tag, now, now);
+        }
     }
 
-    /// The first answer for which this lane's messages are held back.
-    fn pending_of(&mut self, lane: u16) -> Option<&mut PendingAnswer> {
-        let mut pending = self.requests.as_mut()?.pending.iter_mut();
-        pending.find(|p| p.answered.contains(&lane))
+    /// Whether all answers and all retained messages that follow them were sent.
+    pub(super) fn is_answered(&self) -> bool {
+        let requests = self.requests.as_ref();
+        requests.is_none_or(|requests| requests.is_answered())
     }
 
-    fn request(&mut self, request_id: u32) -> Option<&mut PendingAnswer> {
+    pub(super) fn request(&mut self, request_id: u32) -> Option<&mut PendingAnswer> {
         self.requests.as_mut()?.find(request_id)
     }
 
@@ -194,20 +138,25 @@ impl Outbound {
         self.requests.take_if(|requests| requests.is_empty());
     }
 
-    /// Holds a message back for the pending answer at this index. At the limit QoS 0 is dropped (4.3.1); for QoS 1 and 2 the
-    /// oldest held back are dropped, and the connection is to be closed. False if the message is dropped.
-    pub(super) fn hold_back(
-        &mut self,
-        at: usize,
-        lane: u16,
-        frame: &Frame,
-        tag: Option<Tag>,
-    ) -> bool {
+    /// Whether messages of this lane are held back.
+    pub(super) fn holds_back(&self, lane: u16) -> bool {
+        let requests = self.requests.as_ref();
+        requests.is_some_and(|r| {
+            let mut pending = r.pending.iter();
+            r.replaying_lanes.contains_key(&lane) || pending.any(|p| p.answered.contains(&lane))
+        })
+    }
+
+    /// Holds a message back for the answer that its lane has a part in, or behind retained messages. At the limit QoS 0 is
+    /// dropped (4.3.1); for QoS 1 and 2 the oldest held back are dropped, and the connection is to be closed. False if the
+    /// message is dropped.
+    pub(super) fn hold_back(&mut self, lane: u16, frame: &Frame, tag: Option<Tag>) -> bool {
         let (most, number) = (self.limits.bytes, self.next_number());
-        let requests = self.requests.get_or_insert_default();
-        let pending = &mut requests.pending[at];
+        let Some(held) = self.requests.as_mut().and_then(|r| r.holder(lane)) else {
+            return false;
+        };
         let cost = held_cost(frame);
-        let full = pending.bytes() + cost > most;
+        let full = held.bytes() + cost > most;
         let may_be_lost = frame.qos == QoS::AtMostOnce;
         let taken = !full || !may_be_lost && cost <= most;
         if full && !may_be_lost {
@@ -215,13 +164,13 @@ impl Outbound {
         }
         let mut lost = Vec::new();
         if taken {
-            while pending.bytes() + cost > most
-                && let Some(oldest) = pending.held.pop()
+            while held.bytes() + cost > most
+                && let Some(oldest) = held.pop()
             {
                 lost.push((oldest.frame, oldest.tag));
             }
             let frame = frame.clone();
-            pending.held.insert(lane, HeldBack { number, frame, tag });
+            held.insert(lane, HeldBack { number, frame, tag });
         } else {
             lost.push((frame.clone(), tag));
         }
@@ -240,56 +189,53 @@ impl Outbound {
         self.drop_for(reason, frame.packet.payload_len(), tag);
     }
 
-    /// Takes out the messages held back for which `stay` is false, given the frame, the request id and the number. Retained
-    /// messages stay, since they came by no group.
-    pub(super) fn take_held(&mut self, mut stay: impl FnMut(&Frame, u32, u64) -> bool) {
-        let pending = self.requests.as_mut().map(|r| &mut r.pending);
-        for pending in pending.into_iter().flatten() {
-            let request_id = pending.request_id;
-            pending
-                .held
-                .retain(|h| stay(&h.frame, request_id, h.number));
+    /// All messages that are held back: for each pending answer, and behind retained messages.
+    fn all_held(&self) -> impl Iterator<Item = &HeldByLane> {
+        let requests = self.requests.iter();
+        requests.flat_map(|r| r.pending.iter().map(|p| &p.held).chain([&r.held]))
+    }
+
+    /// Takes out the messages held back for which `stay` is false, given the frame and the number.
+    pub(super) fn take_held(&mut self, mut stay: impl FnMut(&Frame, u64) -> bool) {
+        if let Some(requests) = &mut self.requests {
+            let pending = requests.pending.iter_mut().map(|p| &mut p.held);
+            for held in pending.chain([&mut requests.held]) {
+                held.retain(|h| stay(&h.frame, h.number));
+            }
         }
     }
 
-    /// Puts a message back that was taken out of there; false if the request is not pending any more.
-    pub(super) fn hold_back_again(
-        &mut self,
-        (request_id, number): (u32, u64),
-        lane: u16,
-        frame: &Frame,
-    ) -> bool {
-        let Some(pending) = self.request(request_id) else {
+    /// Puts a message back that was taken out of there; false if its lane's messages are not held back any more.
+    pub(super) fn hold_back_again(&mut self, number: u64, lane: u16, frame: &Frame) -> bool {
+        let Some(held) = self.requests.as_mut().and_then(|r| r.holder(lane)) else {
             return false;
         };
-        let frame = frame.clone();
-        let held = HeldBack {
+        let again = HeldBack {
             number,
-            frame,
+            frame: frame.clone(),
             // Only a message of a group is taken out.
             tag: None,
         };
-        pending.held.insert(lane, held);
+        held.insert(lane, again);
         true
     }
 
-    /// How many messages are held back for answers, retained ones included, and their bytes.
+    /// How many messages are held back, and their bytes.
     pub(super) fn held_back_totals(&self) -> (usize, usize) {
-        let numbers = |o: &PendingAnswer| (o.held.len() + o.replayed.len(), o.bytes());
-        let all = self.pending().iter().map(numbers);
+        let all = self.all_held().map(|held| (held.len(), held.bytes()));
         all.fold((0, 0), |(n, b), (more, bytes)| (n + more, b + bytes))
     }
 
-    /// The messages held back for answers.
+    /// The messages held back.
     pub(super) fn held_frames(&self) -> impl Iterator<Item = &Frame> {
-        let held = self.pending().iter().flat_map(|p| p.held.iter());
-        held.map(|h| &h.frame)
+        self.all_held().flat_map(HeldByLane::iter).map(|h| &h.frame)
     }
 
     /// The references of these messages in queues of lanes.
     pub(super) fn held_tags(&self) -> impl Iterator<Item = Tag> {
-        let held = self.pending().iter().flat_map(|p| p.held.iter());
-        held.filter_map(|h| h.tag)
+        self.all_held()
+            .flat_map(HeldByLane::iter)
+            .filter_map(|h| h.tag)
     }
 
     /// Takes the filters that were refused, and not asked for again, since the last call.
@@ -315,39 +261,40 @@ impl Outbound {
         resumed
     }
 
-    /// Drops all pending answers. The messages held back for them go to the queue, except QoS 0.
+    /// The connection has ended: drops all pending answers. Replays whose answer was sent go on with the next connection. The
+    /// messages held back go to the queue, except QoS 0.
     pub(super) fn cancel_answers(&mut self, now: u64) {
-        let mut cancelled = Vec::new();
+        let mut held = Vec::new();
         if let Some(requests) = &mut self.requests {
-            cancelled = std::mem::take(&mut requests.pending);
+            for pending in &mut std::mem::take(&mut requests.pending) {
+                held.extend(std::iter::from_fn(|| pending.held.pop()));
+            }
+            // Retained messages may have come before these, which are in the queue with higher numbers.
+            while let Some(mut next) = requests.held.pop() {
+                self.last_number += 1;
+                next.number = self.last_number;
+                held.push(next);
+            }
             requests.asked.clear();
             requests.resumed = None;
         }
         self.free_requests();
-        for mut pending in cancelled {
-            let held = std::iter::from_fn(|| pending.held.pop());
-            for HeldBack { number, frame, tag } in pending.replayed.into_iter().chain(held) {
-                if frame.qos == QoS::AtMostOnce {
-                    continue;
-                }
-                // One with a tag goes back to its lane.
-                if tag.is_none() && frame.len() > self.limits.bytes {
-                    self.drop_for_capacity(&frame, None);
-                    continue;
-                }
-                self.push_waiting(Waiting {
-                    frame,
-                    since: now,
-                    number,
-                    tag,
-                });
+        for HeldBack { number, frame, tag } in held {
+            if frame.qos == QoS::AtMostOnce {
+                continue;
             }
+            // One with a tag goes back to its lane.
+            if tag.is_none() && frame.len() > self.limits.bytes {
+                self.drop_for_capacity(&frame, None);
+                continue;
+            }
+            self.push_waiting(Waiting {
+                frame,
+                since: now,
+                number,
+                tag,
+            });
         }
         self.sort_waiting();
     }
-}
-
-/// The levels of a frame's topic, to sort by: a topic comes before those below it.
-fn levels(frame: &Frame) -> impl Iterator<Item = &[u8]> {
-    frame.packet.topic().split(|byte| *byte == b'/')
 }

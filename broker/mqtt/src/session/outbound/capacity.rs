@@ -56,7 +56,7 @@ impl Outbound {
     fn has_capacity(&self, len: usize) -> bool {
         let (held, held_bytes) = self.held_back_totals();
         let (offered, offered_bytes) = self.offered();
-        let len = if self.pending().is_empty() {
+        let len = if self.is_answered() {
             len
         } else {
             len.max(LEAST_HELD_COST)

@@ -2,8 +2,8 @@
 //! complete.
 //!
 //! ```text
-//!  deliver ──► held back (until the lane's answer is sent) ──► waiting (until the window opens) ──► in flight ──► acked
-//!              answers.rs, held_back.rs                        queue.rs                             sending.rs    acks.rs
+//!  deliver ──► held back (until the lane's answer and the retained messages are sent) ──► waiting (until the window opens) ──► in flight ──► acked
+//!              answers.rs, held_back.rs, replays.rs                                       queue.rs                             sending.rs    acks.rs
 //! ```
 //!
 //! It lives as long as the session. Between two connections it is offline (`offline.rs`) and only queues.
@@ -20,6 +20,7 @@ mod message;
 mod offline;
 mod pending;
 mod queue;
+mod replays;
 mod requests;
 mod sending;
 mod shared;
@@ -189,7 +190,7 @@ impl Outbound {
     #[must_use]
     pub fn has_sent_all(&self) -> bool {
         let all_sent = self.waiting.is_empty() && usize::from(self.sent) == self.in_flight.len();
-        all_sent && self.pending().is_empty() && !self.has_offers() && !self.is_behind()
+        all_sent && self.is_answered() && !self.has_offers() && !self.is_behind()
     }
 
     /// Whether the bytes that wait for the socket exceed the limit. Replies are queued even so: the caller stops reading from the
@@ -197,6 +198,12 @@ impl Outbound {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.queue.len() > self.limits.bytes
+    }
+
+    /// Whether something of so many bytes is larger than what may wait for the socket.
+    #[must_use]
+    pub fn exceeds_limit(&self, bytes: usize) -> bool {
+        bytes > self.limits.bytes
     }
 
     /// Whether a QoS 1 or 2 message exceeded the limits of the queue: the connection is to be closed. Until then each new message

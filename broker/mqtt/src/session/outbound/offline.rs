@@ -104,6 +104,11 @@ impl Outbound {
         self.waiting.retain(|w| w.frame.share.is_some());
         self.in_flight.retain(|m| m.shared().is_some());
         self.released.clear();
+        if let Some(requests) = &mut self.requests {
+            requests.replaying.clear();
+            requests.replaying_lanes.clear();
+        }
+        self.free_requests();
         self.lanes = None;
         self.recount();
     }

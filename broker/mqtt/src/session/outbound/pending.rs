@@ -1,6 +1,6 @@
 //! A SUBACK, an UNSUBACK or a resumption that lanes have not answered yet.
 
-use super::held_back::{HeldBack, HeldByLane};
+use super::held_back::HeldByLane;
 use crate::packet::{PacketId, ReasonCode};
 use bytestring::ByteString;
 
@@ -15,19 +15,11 @@ pub(super) struct PendingAnswer {
     pub reason: Option<String>,
     /// How many lanes have not answered.
     pub lanes_left: usize,
+    /// How many lanes have retained messages for the client.
+    pub replays: usize,
     /// Lanes that have answered: what they deliver from then on is held back until the answer is sent.
     pub answered: Vec<u16>,
-    /// Retained messages. They are sent before all that is held back.
-    pub replayed: Vec<HeldBack>,
-    pub replayed_bytes: usize,
     pub held: HeldByLane,
-}
-
-impl PendingAnswer {
-    /// Bytes that wait for this answer.
-    pub(super) fn bytes(&self) -> usize {
-        self.replayed_bytes + self.held.bytes()
-    }
 }
 
 /// The request that is answered.

@@ -2,7 +2,7 @@
 
 use super::message::InFlight;
 use super::{DropReason, Frame, Outbound, QueueState, Tag};
-use crate::packet::{PacketId, Patch, PublishFrame, QoS};
+use crate::packet::{PacketId, Patch, PublishFrame, PublishLengths, PublishParts, QoS, Version};
 use crate::write_queue::SHARE_FROM;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -15,7 +15,27 @@ impl Outbound {
         self.deliver_tagged(lane, frame, None, now)
     }
 
-    /// The same for a message that may be in the lane's queue, too.
+    /// Delivers a message that no other session receives: writes it behind the bytes that wait, without a frame. False, and
+    /// nothing has happened, unless it has QoS 0 and can be sent now as it is: then [`deliver`](Self::deliver) a frame.
+    pub fn deliver_alone(&mut self, version: Version, parts: &PublishParts<'_>) -> bool {
+        let lengths = PublishLengths::of(version, parts);
+        let len = lengths.packet();
+        let as_it_is = parts.qos == QoS::AtMostOnce
+            && version == self.version
+            && self.aliases.is_none()
+            && len < SHARE_FROM.min(self.largest() as usize + 1);
+        let now = !self.offline
+            && self.requests.is_none()
+            && (self.queue.is_empty() || self.queue.len() + len <= self.limits.bytes);
+        if as_it_is && now {
+            self.tally.publishes += 1;
+            self.tally.payload += parts.payload.len() as u64;
+            lengths.write(version, parts, self.queue.tail());
+        }
+        as_it_is && now
+    }
+
+    /// The same as [`deliver`](Self::deliver) for a message that may be in the lane's queue, too.
     pub(super) fn deliver_tagged(
         &mut self,
         lane: u16,
@@ -24,14 +44,10 @@ impl Outbound {
         now: u64,
     ) -> bool {
         // For an offline client all messages wait in one queue, in the order in which they came.
-        match self
-            .pending()
-            .iter()
-            .position(|o| o.answered.contains(&lane))
-        {
-            Some(at) if !self.offline => self.hold_back(at, lane, frame, tag),
-            _ => self.send(frame, tag, now, now),
+        if !self.offline && self.holds_back(lane) {
+            return self.hold_back(lane, frame, tag);
         }
+        self.send(frame, tag, now, now)
     }
 
     /// Sends or queues a message that has waited `since` then; false if it is dropped for capacity.
@@ -85,7 +101,7 @@ impl Outbound {
     /// Whether the window takes one more message of so many bytes: the client's receive maximum bounds the messages [MQTT-3.3.4-9],
     /// `limits.bytes` the bytes, since the server keeps what a client does not acknowledge. Messages of an earlier connection
     /// are sent again first.
-    fn window_takes(&self, len: usize) -> bool {
+    pub(super) fn window_takes(&self, len: usize) -> bool {
         let free = !self.has_offers() && usize::from(self.sent) == self.in_flight.len();
         let many = free && self.window_is_open();
         let large = self.in_flight_bytes + len <= self.limits.bytes;

@@ -31,8 +31,7 @@ enum TakenFrom {
     InFlight(PacketId),
     /// Since when, in milliseconds of lane time.
     Waiting(u64),
-    /// Held back for the answer to this request.
-    HeldBack(u32),
+    HeldBack,
 }
 
 impl Taken {
@@ -71,9 +70,7 @@ impl Outbound {
         }
         self.waiting
             .retain(|w| stays(&w.frame, w.number, TakenFrom::Waiting(w.since)));
-        self.take_held(|frame, request_id, number| {
-            stays(frame, number, TakenFrom::HeldBack(request_id))
-        });
+        self.take_held(|frame, number| stays(frame, number, TakenFrom::HeldBack));
         if !taken.is_empty() {
             let waited = taken.iter().filter(|t| t.waited());
             let offers = &mut self.requests.get_or_insert_default().offers;
@@ -104,12 +101,10 @@ impl Outbound {
                     self.in_flight.push_back(sent);
                     continue;
                 }
-                TakenFrom::HeldBack(request_id)
-                    if self.hold_back_again((request_id, number), share.lane, &frame) =>
-                {
+                TakenFrom::HeldBack if self.hold_back_again(number, share.lane, &frame) => {
                     continue;
                 }
-                TakenFrom::HeldBack(_) => now,
+                TakenFrom::HeldBack => now,
                 TakenFrom::Waiting(since) => since,
             };
             self.waiting.push_back(Waiting {

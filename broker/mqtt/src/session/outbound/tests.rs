@@ -2,6 +2,7 @@
 use super::*;
 use crate::packet::ReasonCode;
 use crate::packet::{PublishParts, QoS, encode_publish};
+use crate::write_queue::SHARE_FROM;
 
 pub(super) const LIMITS: OutboundLimits = OutboundLimits {
     bytes: 10_000,
@@ -44,6 +45,67 @@ pub(super) fn publish1(n: u8, payload: &[u8]) -> Vec<u8> {
     let mut p = vec![0x32, length, 0, 1, b't', 0, n];
     p.extend_from_slice(payload);
     p
+}
+
+#[test]
+fn a_message_of_one_receiver_has_the_bytes_of_its_frame() {
+    for version in [Version::V3, Version::V5] {
+        let message = PublishParts {
+            message_expiry: Some(5),
+            user_properties: &[("k".into(), "v".into())],
+            ..parts(QoS::AtMostOnce, b"hi")
+        };
+        let mut out = Outbound::new(version, LIMITS);
+        assert!(out.deliver_alone(version, &message));
+        let frame = encode_publish(version, &message);
+        assert_eq!(sent(&mut out), frame.as_bytes().to_vec());
+        let tally = std::mem::take(out.tally());
+        assert_eq!((tally.publishes, tally.payload), (1, 2));
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_sent_now_as_it_is_needs_a_frame() {
+    let message = parts(QoS::AtMostOnce, b"hi");
+    let refuses = |limits, version, message: &PublishParts<'_>, prepare: fn(&mut Outbound)| {
+        let mut out = Outbound::new(Version::V5, limits);
+        prepare(&mut out);
+        let before = out.queue().len();
+        !out.deliver_alone(version, message) && out.queue().len() == before
+    };
+    let (v5, nothing) = (Version::V5, |_: &mut Outbound| ());
+    assert!(!refuses(LIMITS, v5, &message, nothing));
+    assert!(refuses(LIMITS, Version::V3, &message, nothing));
+    assert!(refuses(
+        LIMITS,
+        v5,
+        &parts(QoS::AtLeastOnce, b"hi"),
+        nothing
+    ));
+    assert!(refuses(
+        LIMITS,
+        v5,
+        &parts(QoS::AtMostOnce, &[0; SHARE_FROM]),
+        nothing
+    ));
+    let limits = |largest, aliases, bytes| OutboundLimits {
+        maximum_packet_size: largest,
+        topic_aliases: aliases,
+        bytes,
+        ..LIMITS
+    };
+    // The packet has 8 bytes.
+    assert!(!refuses(limits(Some(8), 0, 8), v5, &message, nothing));
+    assert!(refuses(limits(Some(7), 0, 8), v5, &message, nothing));
+    assert!(refuses(limits(None, 1, 8), v5, &message, nothing));
+    let ping = |out: &mut Outbound| out.reply(&Reply::PingResp);
+    assert!(!refuses(limits(None, 0, 10), v5, &message, ping));
+    assert!(refuses(limits(None, 0, 9), v5, &message, ping));
+    assert!(refuses(LIMITS, v5, &message, |out| drop(out.disconnect(0))));
+    let owes = |out: &mut Outbound| {
+        out.expect_answer(1, Answer::UnsubAck(id(1)), Vec::new(), None, 1, 0);
+    };
+    assert!(refuses(LIMITS, v5, &message, owes));
 }
 
 #[test]
@@ -204,65 +266,6 @@ fn an_answer_of_several_lanes_comes_before_what_they_deliver() {
     ];
     expected.extend([0x30, 5, 0, 1, b't', 0, b'1', 0x30, 5, 0, 1, b't', 0, b'2']);
     assert_eq!(sent(&mut out), expected);
-}
-
-#[test]
-fn what_several_lanes_have_retained_comes_in_one_order() {
-    let mut out = Outbound::new(Version::V3, LIMITS);
-    let of = |topic, text: &'static [u8]| {
-        let parts = PublishParts::new(topic, text, QoS::AtMostOnce);
-        Frame {
-            packet: encode_publish(Version::V3, &parts),
-            ..frame(QoS::AtMostOnce, text)
-        }
-    };
-    let answer = || Answer::SubAck(id(7), Vec::new());
-    out.expect_answer(1, answer(), vec![ReasonCode::Success], None, 2, 0);
-    for (lane, kept) in [
-        (3, [("a/", b"2"), ("a-", b"3")]),
-        (4, [("a", b"1"), ("b", b"4")]),
-    ] {
-        out.begin_answer(1, lane, [(0, ReasonCode::Success, None)], 0);
-        for (topic, text) in kept {
-            assert!(out.deliver_retained(1, lane, &of(topic, text), 0));
-        }
-        // Live, and so behind all that was retained.
-        out.deliver(lane, &of("a", b"5"), 0);
-        assert!(sent(&mut out).is_empty());
-        out.end_answer(1, 0);
-    }
-    let bytes = sent(&mut out);
-    assert_eq!(bytes[..5], [0x90, 3, 0, 7, 0]);
-    let texts = bytes.iter().copied().filter(|b| matches!(b, b'1'..=b'5'));
-    assert_eq!(texts.collect::<Vec<_>>(), b"123455");
-    // One lane keeps nothing waiting.
-    out.expect_answer(2, answer(), vec![ReasonCode::Success], None, 1, 0);
-    out.begin_answer(2, 3, [(0, ReasonCode::Success, None)], 0);
-    assert!(out.deliver_retained(2, 3, &of("a", b"1"), 0));
-    let expected = [0x90, 3, 0, 7, 0, 0x30, 4, 0, 1, b'a', b'1'];
-    assert_eq!(sent(&mut out), expected);
-    out.end_answer(2, 0);
-    assert!(sent(&mut out).is_empty() && out.has_sent_all());
-}
-
-#[test]
-fn what_is_retained_stays_behind_what_is_held_for_an_earlier_answer() {
-    let mut out = Outbound::new(Version::V3, LIMITS);
-    for request_id in [1, 2] {
-        let answer = Answer::SubAck(id(7), Vec::new());
-        out.expect_answer(request_id, answer, vec![ReasonCode::Success], None, 2, 0);
-        out.begin_answer(request_id, 0, [], 0);
-        out.deliver_retained(request_id, 0, &frame(QoS::AtMostOnce, b"r"), 0);
-        out.end_answer(request_id, 0);
-        out.deliver(0, &frame(QoS::AtMostOnce, b"l"), 0);
-    }
-    out.answer(2, 1, [], 0);
-    let suback = [0x90, 3, 0, 7, 0];
-    assert_eq!(sent(&mut out), suback);
-    out.answer(1, 1, [], 0);
-    let messages = *b"rlrl";
-    let messages = messages.map(|text| [0x30, 4, 0, 1, b't', text]).concat();
-    assert_eq!(sent(&mut out), [&suback[..], &messages].concat());
 }
 
 #[test]
@@ -486,9 +489,9 @@ fn what_a_lane_said_last_of_a_filter_counts() {
     }
 }
 
-/// A message came before the lane answered, one after, and one between two pieces of a request.
+/// A message came before the lane answered, and one between two pieces of a request.
 #[test]
-fn what_is_retained_overtakes_nothing_of_its_lane() {
+fn what_is_retained_comes_behind_what_waits_and_before_what_is_held_back() {
     for is_lost in [false, true] {
         let limits = OutboundLimits {
             messages: 9,
@@ -500,28 +503,31 @@ fn what_is_retained_overtakes_nothing_of_its_lane() {
             out.deliver(0, &message(payload), 0);
         }
         let kind = Answer::SubAck(id(7), Vec::new());
-        out.expect_answer(1, kind, vec![ReasonCode::Success], None, 3, 0);
+        out.expect_answer(1, kind, vec![ReasonCode::Success], None, 2, 0);
         out.deliver(0, &message(b"p"), 0);
-        out.begin_answer(1, 0, [], 0);
-        assert!(out.deliver_retained(1, 0, &message(b"R"), 0));
-        out.end_answer(1, 0);
-        out.deliver(0, &message(b"q"), 0);
-        out.begin_answer(1, 0, [], 0);
-        assert!(out.deliver_retained(1, 0, &message(b"S"), 0));
-        out.end_answer(1, 0);
+        for piece in [b"q", b"r"] {
+            assert!(out.begin_replay(1));
+            out.answer(1, 0, [], 0);
+            out.deliver(0, &message(piece), 0);
+        }
         sent(&mut out);
+        for payload in [b"R", b"S"] {
+            assert!(out.deliver_retained(&message(payload), 0));
+        }
         if is_lost {
             out.disconnect(0);
             out.reconnect(Version::V3, limits, &Reply::PingResp, 0);
-        } else {
-            out.answer(1, 1, [], 0);
+        }
+        for _ in 0..2 {
+            out.end_replay(1, 0);
         }
         let mut got: Vec<u8> = Vec::new();
-        for n in 1..=6 {
+        for n in 1..=7 {
             let bytes = sent(&mut out);
-            got.extend(bytes.iter().filter(|b| b"pqRS".contains(b)));
+            got.extend(bytes.iter().filter(|b| b"pqrRS".contains(b)));
             assert_eq!(out.acked(id(n), 0), Ok(true));
         }
-        assert_eq!(got, b"pRqS", "{is_lost}");
+        assert!(out.has_sent_all());
+        assert_eq!(got, b"pRSqr", "{is_lost}");
     }
 }

@@ -14,6 +14,10 @@ impl Outbound {
     /// has not been sent what came before, the message waits there. Returns false then.
     pub fn deliver_kept(&mut self, tag: Tag, frame: &Frame, now: u64) -> bool {
         let lanes = self.lanes.get_or_insert_default();
+        // The session may have read it from the queue before its delivery was performed.
+        if tag.number <= lanes.untold.last_handed(tag.lane) {
+            return true;
+        }
         if self.offline || lanes.behind.contains(&tag.lane) {
             lanes.add(tag.lane, frame.packet.payload_len());
             return false;
@@ -43,7 +47,7 @@ impl Outbound {
     pub fn wants_waiting(&self) -> bool {
         let resent = usize::from(self.sent) == self.in_flight.len() && self.waiting.is_empty();
         let takes = || resent && self.window_is_open() && !self.is_full();
-        !self.offline && self.is_behind() && takes()
+        !self.offline && self.is_behind() && self.replaying().is_none() && takes()
     }
 
     /// Whether messages wait in queues of lanes that the client has not been sent.

@@ -127,3 +127,22 @@ fn a_client_that_is_too_far_behind_loses_the_oldest() {
     assert_eq!(out.take_untold(), told(0, &[3]));
     assert_eq!(out.last_handed(LANE), MessageNo(3));
 }
+
+/// The lane has a message in its queue before it delivers it, and others may read the queue between.
+#[test]
+fn a_message_that_was_read_from_the_queue_is_not_delivered_again() {
+    let mut out = Outbound::new(Version::V3, LIMITS);
+    out.disconnect(0);
+    let frame = |payload| frame(QoS::AtLeastOnce, payload);
+    assert!(!out.deliver_kept(tag(1), &frame(b"a"), 0));
+    reconnect(&mut out, LIMITS);
+    out.deliver_waiting(tag(1), &frame(b"a"), 0, 0);
+    out.deliver_waiting(tag(2), &frame(b"b"), 0, 0);
+    out.caught_up(LANE);
+    assert_eq!(
+        sent(&mut out),
+        [publish1(1, b"a"), publish1(2, b"b")].concat()
+    );
+    assert!(out.deliver_kept(tag(2), &frame(b"b"), 0));
+    assert!(sent(&mut out).is_empty() && !out.is_behind());
+}
