@@ -38,6 +38,10 @@ struct TopicRule {
     subscribe: Option<Permission>,
 }
 
+/// The refusal of a bridge that is no user.
+const BRIDGE_STATE: &str = "only users with a password tell the state of a bridge; give it a user (remote_username), allow the \
+     topic by [[access]], or turn it off (notifications false)";
+
 /// A glob that matches user names.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -237,15 +241,22 @@ impl AccessRules {
     /// May `who` publish to `topic`, which lies outside rooms and inboxes?
     pub fn publish(&self, who: &Principal, topic: &TopicName) -> Result<(), Refusal> {
         let topic = topic.as_str();
-        if topics::is_reserved(topic) {
+        let bridge_state = topics::is_bridge_state(topic);
+        if topics::is_reserved(topic) && !bridge_state {
             let reason = "topics under `$SYS` and `$share` are the server's";
             return Err(not_authorized(reason));
         }
-        if self.rules.is_empty() && self.serves(topic) {
+        if self.rules.is_empty() && !bridge_state && self.serves(topic) {
             return Ok(());
         }
+        let authenticated = who.authenticated;
         let who = Requester::of(who);
         let said = self.permission(|rule| rule.publish, &who, topic, (covers, covers));
+        if bridge_state && said.is_none() {
+            return authenticated
+                .then_some(())
+                .ok_or_else(|| not_authorized(BRIDGE_STATE));
+        }
         self.answer(said, topic, "publish to this topic")
     }
 

@@ -8,26 +8,23 @@ use tokio::sync::Semaphore;
 /// Checks passwords without blocking the threads that serve connections.
 #[derive(Debug)]
 pub(crate) struct PasswordChecks {
-    users: Arc<Users>,
     slots: Arc<Semaphore>,
 }
 
 impl PasswordChecks {
     /// `at_once`: the most checks at one time, at least 1.
-    pub fn new(users: Users, at_once: usize) -> PasswordChecks {
+    pub fn new(at_once: usize) -> PasswordChecks {
         PasswordChecks {
-            users: Arc::new(users),
             slots: Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS))),
         }
     }
 
-    /// Whether `password` is the password of `user`. False if the check panics. Needs a tokio
+    /// Whether `password` is the password of `user` among `users`. False if the check panics. Needs a tokio
     /// runtime.
-    pub async fn check(&self, user: String, password: Bytes) -> bool {
+    pub async fn check(&self, users: Arc<Users>, user: String, password: Bytes) -> bool {
         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
             return false;
         };
-        let users = Arc::clone(&self.users);
         let check = tokio::task::spawn_blocking(move || {
             // The thread holds the slot: the caller may be dropped before the check ends.
             let _slot = slot;
@@ -45,9 +42,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_check_waits_for_a_slot_and_releases_it() {
-        let checks = PasswordChecks::new(Users::default(), 1);
+        let checks = PasswordChecks::new(1);
         let taken = Arc::clone(&checks.slots).try_acquire_owned().unwrap();
-        let mut check = Box::pin(checks.check("al".to_owned(), Bytes::new()));
+        let mut check = Box::pin(checks.check(Arc::default(), "al".to_owned(), Bytes::new()));
         let mut nobody = Context::from_waker(Waker::noop());
         assert_eq!(check.as_mut().poll(&mut nobody), Poll::Pending);
         drop(taken);
@@ -66,8 +63,8 @@ mod tests {
             // The only thread is busy until `go` is dropped, so the check has begun and waits.
             let (go, wait) = std::sync::mpsc::sync_channel::<()>(0);
             let busy = tokio::task::spawn_blocking(move || wait.recv());
-            let checks = PasswordChecks::new(Users::default(), 1);
-            let mut check = Box::pin(checks.check("al".to_owned(), Bytes::new()));
+            let checks = PasswordChecks::new(1);
+            let mut check = Box::pin(checks.check(Arc::default(), "al".to_owned(), Bytes::new()));
             let mut nobody = Context::from_waker(Waker::noop());
             assert_eq!(check.as_mut().poll(&mut nobody), Poll::Pending);
             drop(check);
@@ -80,13 +77,8 @@ mod tests {
 
     #[test]
     fn there_is_at_least_one_slot() {
-        assert_eq!(
-            PasswordChecks::new(Users::default(), 0)
-                .slots
-                .available_permits(),
-            1
-        );
-        let most = PasswordChecks::new(Users::default(), usize::MAX);
+        assert_eq!(PasswordChecks::new(0).slots.available_permits(), 1);
+        let most = PasswordChecks::new(usize::MAX);
         assert_eq!(most.slots.available_permits(), Semaphore::MAX_PERMITS);
     }
 }

@@ -25,7 +25,7 @@ pub use users::{Imported, Users, UsersError, import_passwords, load_users, set_p
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
 use inbox_error::ErrorLimiters;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{
@@ -37,47 +37,82 @@ use roommq_rooms::LaneRooms;
 use rules::{Rules, RulesMemo};
 use scram::{DecoyKey, Exchange, Verifiers};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The policy of a server, and the hook of each of its lanes.
 #[derive(Debug)]
 pub struct Bridge {
-    rules: Rules,
+    current: RwLock<Arc<Current>>,
+    /// Grows with each [reload](Bridge::reload).
+    version: AtomicU64,
     lane_rules: Arc<RulesMemo>,
-    anonymous: bool,
     passwords: PasswordChecks,
-    /// None: the operating system gave no random bytes for decoys.
-    verifiers: Option<Arc<Verifiers>>,
+    /// None: the operating system gave no random bytes for it.
+    decoy: Option<DecoyKey>,
     /// Limits the error messages to inboxes.
     errors: Mutex<ErrorLimiters>,
+}
+
+/// The settings and the users that a reload replaces.
+#[derive(Debug)]
+struct Current {
+    rules: Rules,
+    anonymous: bool,
+    users: Arc<Users>,
+    /// None: there is no decoy key.
+    verifiers: Option<Arc<Verifiers>>,
+}
+
+impl Current {
+    fn new(settings: &Settings, users: Users, decoy: Option<DecoyKey>) -> Arc<Current> {
+        let verifiers = |key| users.verifiers(key, settings.auth.scram_iterations);
+        Arc::new(Current {
+            rules: Rules::new(settings),
+            anonymous: settings.auth.anonymous,
+            verifiers: decoy.map(verifiers).map(Arc::new),
+            users: Arc::new(users),
+        })
+    }
 }
 
 impl Bridge {
     /// Rooms by the rules of `settings`, for `users`, and for anonymous clients if the settings
     /// allow.
     pub fn new(settings: &Settings, users: Users) -> Arc<Bridge> {
-        let verifiers = random_bytes()
-            .map(|key| users.verifiers(DecoyKey(key), settings.auth.scram_iterations));
-        let rules = Rules::new(settings);
+        let decoy = random_bytes().ok().map(DecoyKey);
+        let current = Current::new(settings, users, decoy);
         Arc::new(Bridge {
-            lane_rules: Arc::new(RulesMemo::new(&rules)),
-            rules,
-            anonymous: settings.auth.anonymous,
-            verifiers: verifiers.ok().map(Arc::new),
-            passwords: PasswordChecks::new(users, settings.limits.password_checks),
+            lane_rules: Arc::new(RulesMemo::new(&current.rules)),
+            current: RwLock::new(current),
+            version: AtomicU64::new(0),
+            passwords: PasswordChecks::new(settings.limits.password_checks),
+            decoy,
             errors: Mutex::default(),
         })
+    }
+
+    /// Answers by these users, and by the rules of these settings, from now on. Lanes follow the rules
+    /// once the server has appended them.
+    pub fn reload(&self, settings: &Settings, users: Users) {
+        *self.current.write() = Current::new(settings, users, self.decoy);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read())
     }
 }
 
 impl Policy for Bridge {
     fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Principal, Refusal>> {
         Box::pin(async move {
+            let current = self.current();
             // Devices with fixed flags send both fields empty, and mean that they have none.
             let user_name = request.user_name.as_deref().filter(|name| !name.is_empty());
             let claim = match &request.certificate_user {
                 Some(certificate) => authorize::certified(certificate, user_name)?,
                 None => authorize::connect(
-                    self.anonymous,
+                    current.anonymous,
                     &request.client_id,
                     user_name,
                     request
@@ -92,7 +127,8 @@ impl Policy for Bridge {
                 }
                 ClaimedIdentity::Password(name) => {
                     let password = request.password.clone().unwrap_or_default();
-                    if self.passwords.check(name.to_owned(), password).await {
+                    let users = Arc::clone(&current.users);
+                    if self.passwords.check(users, name.to_owned(), password).await {
                         Ok(authorize::principal(name))
                     } else {
                         Err(authorize::wrong_credentials())
@@ -108,7 +144,8 @@ impl Policy for Bridge {
         request: ConnectRequest,
     ) -> Result<Box<dyn AuthExchange>, Refusal> {
         login::check_method(method)?;
-        let (Some(verifiers), Ok(nonce)) = (&self.verifiers, random_bytes()) else {
+        let verifiers = self.current.read().verifiers.clone();
+        let (Some(verifiers), Ok(nonce)) = (verifiers, random_bytes()) else {
             tracing::error!("SCRAM: the system gives no random bytes");
             return Err(login::no_random_bytes());
         };
@@ -121,7 +158,7 @@ impl Policy for Bridge {
             }
             None => request.user_name.filter(|name| !name.is_empty()),
         };
-        let exchange = Exchange::new(Arc::clone(verifiers), expected, nonce);
+        let exchange = Exchange::new(verifiers, expected, nonce);
         Ok(Box::new(exchange))
     }
 
@@ -139,10 +176,14 @@ impl Policy for Bridge {
         filter: &'a TopicFilter,
     ) -> BoxFuture<'a, Result<SubscribeGrant, Refusal>> {
         Box::pin(std::future::ready(authorize::subscribe(
-            &self.rules,
+            &self.current.read().rules,
             who,
             filter,
         )))
+    }
+
+    fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     fn publish(
@@ -151,7 +192,7 @@ impl Policy for Bridge {
         topic: &TopicName,
         _: bool,
     ) -> Result<PublishPermit, Refusal> {
-        authorize::publish(&self.rules, who, topic)
+        authorize::publish(&self.current.read().rules, who, topic)
     }
 
     fn notice(
@@ -176,7 +217,7 @@ impl LaneHooks for Bridge {
     }
 
     fn rules(&self) -> Vec<u8> {
-        self.rules.encoded.clone()
+        self.current.read().rules.encoded.clone()
     }
 }
 

@@ -13,6 +13,21 @@ pub(crate) fn lane_ms() -> u64 {
     at.saturating_add(milliseconds(start.elapsed()))
 }
 
+/// Both times at one moment, as the header of a batch has them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub lane: u64,
+    pub wall: WallTime,
+}
+
+/// Both times now.
+pub(crate) fn times() -> Times {
+    Times {
+        lane: lane_ms(),
+        wall: wall_time(),
+    }
+}
+
 /// The time that people see. It may be set, also back.
 pub(crate) fn wall_time() -> WallTime {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -31,7 +31,7 @@
 //! 2. **Read**: `connection/intake.rs` reads bytes and cuts packets out of them. The session, `session/inbound.rs` of
 //!    `roommq_mqtt`, resolves the alias, the quota and duplicates.
 //! 3. **Permit**: `connection/publishing.rs` asks `Policy::publish`, defined in `policy/access.rs`.
-//! 4. **Append**: `connection/pending.rs` collects a batch for each lane, and `lane/entrance.rs` appends it. An idle
+//! 4. **Append**: `connection/pending.rs` collects batches in the order of the packets, and `lane/entrance.rs` appends it. An idle
 //!    lane applies the batch at once, on this thread. The log of a busy lane (`lane/log.rs`) takes it to the lane's
 //!    applier (`lane/applier.rs`).
 //! 5. **Apply**: `broker/lane/src/lane.rs` shows the entry to the hook, and `broker/lane/src/fanout.rs` finds all subscribers.
@@ -61,5 +61,5 @@ use roommq_mqtt::session;
 
 pub use lane::QUIET_TARGETS;
 pub use listener::{BindError, check_listeners};
-pub use server::{Options, Server, StartError};
+pub use server::{NewTls, Options, Server, StartError};
 pub use transport::{ListenAddress, TlsError, key_fault};

@@ -98,6 +98,7 @@ pub(crate) struct MqttClient {
     next_request: u64,
     packet_limit: u32,
     qos_limit: u8,
+    unmatched: usize,
 }
 
 impl MqttClient {
@@ -122,7 +123,13 @@ impl MqttClient {
             next_request: 0,
             packet_limit,
             qos_limit,
+            unmatched: 0,
         })
+    }
+
+    /// How many messages the server has acknowledged with 0x10: they reached nobody.
+    pub(crate) fn unmatched(&self) -> usize {
+        self.unmatched
     }
 
     /// The number of unanswered requests. With [`WINDOW`] or more the caller must not make another.
@@ -233,16 +240,16 @@ impl MqttClient {
             }
             Event::Incoming(Packet::PubAck(ack)) => {
                 let reason = ack.properties.and_then(|p| p.reason_string);
-                (
-                    RequestKind::Publish,
-                    ack.pkid,
-                    refused(codes::puback(ack.reason), reason),
-                )
+                let code = codes::puback(ack.reason);
+                self.unmatched += usize::from(code == codes::UNMATCHED);
+                (RequestKind::Publish, ack.pkid, refused(code, reason))
             }
             Event::Incoming(Packet::PubRec(ack)) => {
                 let reason = ack.properties.and_then(|p| p.reason_string);
+                let code = codes::pubrec(ack.reason);
+                self.unmatched += usize::from(code == codes::UNMATCHED);
                 // After a PUBREC without an error, the PUBCOMP is the answer.
-                let refusal = refused(codes::pubrec(ack.reason), reason).err()?;
+                let refusal = refused(code, reason).err()?;
                 (RequestKind::Publish, ack.pkid, Err(refusal))
             }
             Event::Incoming(Packet::PubComp(ack)) => (RequestKind::Publish, ack.pkid, Ok(())),

@@ -1,7 +1,8 @@
 //! `roommq config`: shows the settings in effect, and checks a settings file.
 
 use crate::options::SettingsArgs;
-use crate::{bind_error, logging, serve, shown, table};
+use crate::users_file::load_users;
+use crate::{bind_error, logging, shown, table};
 use anyhow::Result;
 use clap::Subcommand;
 use roommq_config::{EffectiveValue, Problem, Settings, Sources, load};
@@ -76,7 +77,7 @@ pub fn check(sources: &Sources, json: bool, out: &mut impl Write) -> Result<bool
 
 /// What the settings name and a server cannot use.
 fn unusable(settings: &Settings) -> Vec<String> {
-    let users = serve::load_users(settings).err();
+    let users = load_users(settings).err();
     let listeners = roommq_broker::check_listeners(&settings.listeners);
     let problems = users.iter().map(ToString::to_string);
     let log = settings.log.file.as_deref();

@@ -18,6 +18,7 @@ mod options;
 mod passwd;
 mod peek;
 mod refusal;
+mod reloading;
 mod room_view;
 mod rooms;
 mod send;
@@ -27,6 +28,7 @@ mod signals;
 mod table;
 mod tls;
 mod typed;
+mod users_file;
 mod who;
 
 pub use args::Cli;

@@ -9,11 +9,26 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::path::Path;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, reload};
+
+/// The log of this process.
+pub(crate) struct Log {
+    pub writer: LogWriter,
+    set_filter: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error>>,
+}
+
+impl Log {
+    /// Logs what passes this [`filter`] from now on.
+    pub(crate) fn set_filter(&self, filter: EnvFilter) {
+        if let Err(error) = (self.set_filter)(filter) {
+            tracing::error!(%error, "log.level cannot be changed");
+        }
+    }
+}
 
 /// Starts the log, and logs panics from now on. Call it once in a process. No thread that logs ever
-/// waits for the returned writer, or sees an error of it.
-pub(crate) fn start(log: &LogSettings) -> anyhow::Result<LogWriter> {
+/// waits for the writer of the log, or sees an error of it.
+pub(crate) fn start(log: &LogSettings) -> anyhow::Result<Log> {
     let file = log.file.as_deref();
     let writer = LogWriter::start(file).with_context(|| {
         let shown = file.map_or("stderr".into(), Path::to_string_lossy);
@@ -25,13 +40,24 @@ pub(crate) fn start(log: &LogSettings) -> anyhow::Result<LogWriter> {
         .with_ansi(file.is_none() && colors())
         // Otherwise it would print its own errors on stderr, which may block.
         .log_internal_errors(false);
+    let set_filter: Box<dyn Fn(_) -> _>;
     let started = match log.format {
-        LogFormat::Human => builder.try_init(),
-        LogFormat::Json => builder.event_format(JsonLines).try_init(),
+        LogFormat::Human => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            set_filter = Box::new(move |filter| handle.reload(filter));
+            builder.try_init()
+        }
+        LogFormat::Json => {
+            let builder = builder.event_format(JsonLines).with_filter_reloading();
+            let handle = builder.reload_handle();
+            set_filter = Box::new(move |filter| handle.reload(filter));
+            builder.try_init()
+        }
     };
     started.map_err(|error| anyhow!("the log cannot be started: {error}"))?;
     log_panics();
-    Ok(writer)
+    Ok(Log { writer, set_filter })
 }
 
 /// Runs `checks`, whose warnings go to stderr.
@@ -88,7 +114,7 @@ fn log_panics() {
 
 /// The filter for `level`, with [`roommq_broker::QUIET_TARGETS`] off. Those targets open a span for
 /// each message, which costs more than the message.
-fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+pub(crate) fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     let mut filter = EnvFilter::try_new(level).with_context(|| {
         format!("log.level {level:?}: it should be error, warn, info, debug or trace, or tracing directives")
     })?;

@@ -1,14 +1,20 @@
 //! `roommq send`: sends one message, or each line of stdin as a message.
 
-use crate::client::{ANSWER_TIME, ClientEvent, MqttClient, WINDOW};
+use crate::client::{
+    ANSWER_TIME, ClientEvent, MqttClient, ReceivedMessage, RequestId, SubscribeRequest, WINDOW,
+};
 use crate::options::{ClientArgs, room};
 use crate::typed::InputLines;
-use crate::{connect, typed};
+use crate::{connect, shown, typed};
 use anyhow::{Context, bail};
 use clap::Args;
 use roommq_bridge::topics;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use std::io::Write;
+use std::time::Duration;
+
+/// How long the server may take to say in the inbox why a message reached nobody.
+const REASON_TIME: Duration = Duration::from_millis(500);
 
 /// `roommq send`
 #[derive(Debug, Args)]
@@ -33,9 +39,21 @@ pub(crate) fn run(args: &SendArgs, json: bool, out: &mut impl Write) -> anyhow::
     let options = connect::options(&args.client)?;
     let sent = connect::block_on(async {
         let mut client = MqttClient::connect(&options).await?;
+        let qos = args.client.qos.unwrap_or(1);
+        // Some refusals come by the inbox alone. But a subscriber of anything gets PUBREC before its
+        // message is delivered, and that cannot tell whether it reaches anybody.
+        let inbox = SubscribeRequest {
+            filter: topics::inbox_prefix("me") + "error",
+            qos: 1,
+            no_local: false,
+        };
+        let inbox = (qos < 2).then(|| client.subscribe(&inbox)).transpose()?;
         let target = SendTarget {
+            room: &args.room,
+            below: args.topic.is_some(),
+            inbox,
             topic: &topic,
-            qos: args.client.qos.unwrap_or(1),
+            qos,
             retain: args.retain,
         };
         let outcome = if args.text.is_empty() {
@@ -44,6 +62,10 @@ pub(crate) fn run(args: &SendArgs, json: bool, out: &mut impl Write) -> anyhow::
             target
                 .one(&mut client, args.text.join(" ").into_bytes())
                 .await
+        };
+        let outcome = match outcome {
+            Ok(sent) => target.reached(&mut client, sent).await.map(|()| sent),
+            Err(error) => Err(error),
         };
         client.disconnect().await;
         outcome
@@ -57,6 +79,11 @@ pub(crate) fn run(args: &SendArgs, json: bool, out: &mut impl Write) -> anyhow::
 
 /// The topic and the options of the messages.
 struct SendTarget<'a> {
+    room: &'a str,
+    /// The topic is below that of the room.
+    below: bool,
+    /// The subscription of the inbox, whose refusal does not matter: a server may have no inboxes.
+    inbox: Option<RequestId>,
     topic: &'a str,
     qos: u8,
     retain: bool,
@@ -111,10 +138,52 @@ impl SendTarget<'_> {
 
     fn check(&self, event: ClientEvent) -> anyhow::Result<()> {
         match event {
-            ClientEvent::Answered(_, Err(refusal)) => bail!(refusal.sending(self.topic)),
-            ClientEvent::Answered(_, Ok(())) | ClientEvent::Message(_) => Ok(()),
+            ClientEvent::Answered(id, Err(refusal)) if Some(id) != self.inbox => {
+                bail!(refusal.sending(self.topic))
+            }
+            ClientEvent::Answered(..) => Ok(()),
+            ClientEvent::Message(message) => match error_about(self.topic, &message) {
+                Some(reason) => bail!("not sent to {}: {}", self.topic, shown::line(&reason)),
+                None => Ok(()),
+            },
         }
     }
+
+    /// Fails if messages reached nobody. One that is retained has reached its topic.
+    async fn reached(&self, client: &mut MqttClient, sent: usize) -> anyhow::Result<()> {
+        let unmatched = client.unmatched();
+        if unmatched == 0 {
+            return Ok(());
+        }
+        let reason = async {
+            loop {
+                self.check(client.next().await?)?;
+            }
+        };
+        if let Ok(refused) = tokio::time::timeout(REASON_TIME, reason).await {
+            return refused;
+        }
+        if self.retain {
+            return Ok(());
+        }
+        let nobody = if self.below {
+            format!("nobody in {} subscribes to {}", self.room, self.topic)
+        } else {
+            format!("nobody is in {}", self.room)
+        };
+        if sent == 1 {
+            bail!("{nobody}: the message reached nobody");
+        }
+        bail!("{nobody}: {unmatched} of {sent} messages reached nobody")
+    }
+}
+
+/// The reason of an error in the inbox, if it is about this topic.
+fn error_about(topic: &str, message: &ReceivedMessage) -> Option<String> {
+    let error: Json = serde_json::from_slice(&message.payload).ok()?;
+    let of = |key: &str| error.get(key).and_then(Json::as_str);
+    let reason = of("reason").or_else(|| of("error"))?;
+    (of("topic")? == topic).then(|| reason.to_owned())
 }
 
 /// The room's main topic, or a topic below it.

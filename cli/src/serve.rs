@@ -1,15 +1,16 @@
 //! `roommq serve`: connects settings, users, the bridge and the broker.
 
 use crate::bind_error;
-use crate::log_writer::LogWriter;
-use crate::logging;
+use crate::logging::{self, Log};
 use crate::options::SettingsArgs;
+use crate::reloading::{FileWatch, Reloader};
 use crate::signals::{SignalAction, Signals};
+use crate::users_file::load_users;
 use anyhow::{Context, anyhow, bail};
-use roommq_bridge::{Bridge, Users, UsersError};
+use roommq_bridge::Bridge;
 use roommq_broker::policy::Policy;
 use roommq_broker::{ListenAddress, Options, Server, StartError};
-use roommq_config::{Settings, UserFrom};
+use roommq_config::{Loaded, Settings, Sources};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::io::Write;
@@ -28,6 +29,11 @@ const LAST_LINES_TIME: Duration = Duration::from_secs(1);
 /// # Errors
 /// The users file cannot be read, or a listener cannot be opened.
 pub fn start(settings: &Settings) -> anyhow::Result<Server> {
+    start_with(settings).map(|(server, _)| server)
+}
+
+/// The same with the policy of the server, which [`Reloader`] changes.
+fn start_with(settings: &Settings) -> anyhow::Result<(Server, Arc<Bridge>)> {
     let bridge = Bridge::new(settings, load_users(settings)?);
     let options = Options {
         listeners: settings.listeners.clone(),
@@ -36,41 +42,34 @@ pub fn start(settings: &Settings) -> anyhow::Result<Server> {
         sys_interval: settings.sys.interval,
     };
     let policy: Arc<dyn Policy> = bridge.clone();
-    Server::start(options, &policy, bridge.as_ref()).map_err(|error| match error {
+    let started = Server::start(options, &policy, bridge.as_ref());
+    let server = started.map_err(|error| match error {
         StartError::Bind(error) => anyhow!(bind_error::text(&error)),
         error => error.into(),
-    })
-}
-
-/// The users of the settings. Logs a warning if nobody could connect.
-pub(crate) fn load_users(settings: &Settings) -> Result<Users, UsersError> {
-    let Some(file) = &settings.auth.users_file else {
-        return Ok(Users::default());
-    };
-    let users = roommq_bridge::load_users(file)?;
-    let tls = settings.listeners.iter().filter_map(|one| one.tls.as_ref());
-    let by_certificate = tls
-        .map(|tls| tls.user_from)
-        .any(|from| from != UserFrom::Nothing);
-    if users.count() == 0 && !settings.auth.anonymous && !by_certificate {
-        let path = file.display();
-        tracing::warn!(
-            "nobody can connect: the users file {path} has no users: roommq passwd {path} NAME"
-        );
-    }
-    Ok(users)
+    })?;
+    Ok((server, bridge))
 }
 
 pub(crate) fn run(source: &SettingsArgs, json: bool) -> anyhow::Result<()> {
-    let settings = roommq_config::load(&source.sources())?.settings;
-    let log = logging::start(&settings.log)?;
-    let ended = serve(&settings, &log, json);
-    log.flush(LAST_LINES_TIME);
+    let sources = source.sources();
+    // Taken first, so that a file that changes meanwhile is read again.
+    let watch = FileWatch::new(&sources);
+    let loaded = roommq_config::load(&sources)?;
+    let log = logging::start(&loaded.settings.log)?;
+    let ended = serve(sources, loaded, watch, &log, json);
+    log.writer.flush(LAST_LINES_TIME);
     ended
 }
 
 /// Serves until a signal ends the process.
-fn serve(settings: &Settings, log: &LogWriter, json: bool) -> anyhow::Result<()> {
+fn serve(
+    sources: Sources,
+    loaded: Loaded,
+    watch: FileWatch,
+    log: &Log,
+    json: bool,
+) -> anyhow::Result<()> {
+    let settings = &loaded.settings;
     let fd_limit = raise_fd_limit();
     reserve_fd_table(fd_limit);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -82,7 +81,7 @@ fn serve(settings: &Settings, log: &LogWriter, json: bool) -> anyhow::Result<()>
         let _within = runtime.enter();
         Signals::listen(true).context("signals cannot be handled")?
     };
-    let server = start(settings)?;
+    let (mut server, bridge) = start_with(settings)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listeners = ?shown(server.listening()),
@@ -95,16 +94,20 @@ fn serve(settings: &Settings, log: &LogWriter, json: bool) -> anyhow::Result<()>
         settings.auth.anonymous,
         json,
     )?;
+    let mut reloader = Reloader::new(sources, loaded, watch, bridge);
     runtime.block_on(async {
         let signal = loop {
-            match signals.next().await {
-                SignalAction::End(signal) => break signal,
-                SignalAction::Reload => {
-                    log.reopen();
-                    tracing::info!("SIGHUP: files are read again");
-                    server.reload();
-                }
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    SignalAction::End(signal) => break signal,
+                    SignalAction::Reload => {
+                        log.writer.reopen();
+                        tracing::info!("SIGHUP: files are read again");
+                    }
+                },
+                () = reloader.changed() => tracing::info!("a file has changed: files are read again"),
             }
+            reloader.reload(&mut server, log).await;
         };
         tracing::info!(signal, "shutting down; a later signal ends it at once");
         // On a thread of its own, because it blocks and a later signal must be handled.

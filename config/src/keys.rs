@@ -89,6 +89,27 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
         .chain(ROOM.iter().map(|key| key.name))
 }
 
+/// Whether a running server takes a new value of this key or list. `auth.anonymous` belongs to the listeners, which stay:
+/// some may not be open to anonymous clients by mere default.
+pub(crate) fn is_live(name: &str) -> bool {
+    match section(name) {
+        "topics" | "access" | "room" | "rooms" | "presence" => true,
+        _ => LIVE.contains(&name),
+    }
+}
+
+/// Keys that a running server takes, of sections with others that it does not.
+const LIVE: [&str; 8] = [
+    "auth.users_file",
+    "auth.scram_iterations",
+    "limits.retained",
+    "limits.retained_bytes",
+    "limits.rooms",
+    "limits.room_retained",
+    "sys.read",
+    "log.level",
+];
+
 /// A key's section.
 pub(crate) fn section(name: &str) -> &str {
     name.split_once('.').map_or(name, |(section, _)| section)

@@ -16,12 +16,14 @@ mod layer;
 mod load;
 mod parsed_table;
 mod problem;
+mod reload;
 mod settings;
 mod sources;
 mod value;
 
 pub use load::{EffectiveValue, Loaded, load};
 pub use problem::{ConfigError, Location, Problem};
+pub use reload::Changes;
 pub use settings::{
     AccessRule, AuthSettings, ClientCertificates, Endpoint, Lanes, Limits, Listener,
     ListenerLimits, LogFormat, LogSettings, NamePattern, Permission, PresenceSettings, PublishRule,

@@ -59,6 +59,15 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     load_text(Some((&path, &text)), sources)
 }
 
+impl Sources {
+    /// The path of the settings file.
+    #[must_use]
+    pub fn file_path(&self) -> Option<PathBuf> {
+        let named = named_file(self).ok().flatten();
+        named.map(|(path, _)| path)
+    }
+}
+
 /// The file's path, and the variable that named it. No variable: the command line named it.
 fn named_file(sources: &Sources) -> Result<Option<(PathBuf, Option<&'static str>)>, ConfigError> {
     if let Some(path) = &sources.file {

@@ -52,7 +52,22 @@ impl Broker {
         Broker::run(directory, config, &[])
     }
 
+    /// Starts a server with a configuration and these environment variables.
+    pub fn with_environment(config: &str, environment: &[(&str, &str)]) -> Broker {
+        let directory = TempDir::new().expect("a temporary directory");
+        Broker::run_with(directory, config, &["--listen", "127.0.0.1:0"], environment)
+    }
+
     fn run(directory: TempDir, config: &str, arguments: &[&str]) -> Broker {
+        Broker::run_with(directory, config, arguments, &[])
+    }
+
+    fn run_with(
+        directory: TempDir,
+        config: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Broker {
         let file = directory.path().join("roommq.toml");
         std::fs::write(&file, config).expect("a temporary file");
         let mut command = roommq();
@@ -60,7 +75,8 @@ impl Broker {
             .args(["serve", "--json"])
             .args(arguments)
             .arg("--config")
-            .arg(&file);
+            .arg(&file)
+            .envs(environment.iter().copied());
         let program = Program::start(&mut command);
         let places = listening(&program);
         Broker {

@@ -170,6 +170,15 @@ pub fn is_reserved(topic: &str) -> bool {
     matches!(first_level(topic), "$SYS" | "$share")
 }
 
+/// Whether a topic is that by which a bridge of mosquitto tells whether it is connected:
+/// `$SYS/broker/connection/<name>/state`.
+#[must_use]
+pub fn is_bridge_state(topic: &str) -> bool {
+    let rest = topic.strip_prefix("$SYS/broker/connection/");
+    let name = rest.and_then(|rest| rest.strip_suffix("/state"));
+    name.is_some_and(|name| !name.is_empty())
+}
+
 /// Whether the levels after `rooms/<room>/` are `_info`.
 #[must_use]
 pub fn is_info(rest: &str) -> bool {

@@ -7,6 +7,13 @@ use std::collections::{HashMap, HashSet};
 #[derive(Clone, Copy)]
 pub(crate) struct DecoyKey(pub [u8; 32]);
 
+/// A log must not contain the key.
+impl std::fmt::Debug for DecoyKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DecoyKey")
+    }
+}
+
 /// The verifiers of all users, and decoys for all other names.
 pub(crate) struct Verifiers {
     by_name: HashMap<String, Verifier>,

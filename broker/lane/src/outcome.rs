@@ -276,6 +276,14 @@ impl Forms {
 }
 
 impl Outcome {
+    /// Whether the PUBLISH that was applied matched a subscription, of a connected session or of an
+    /// offline one.
+    #[must_use]
+    pub fn reaches_anybody(&self) -> bool {
+        let of_entry = |act: &Act| matches!(act, Act::Deliver { message, .. } if matches!(message.source, Source::Entry));
+        self.acts.iter().any(of_entry)
+    }
+
     /// Empties the buffer for the next entry.
     pub(super) fn clear(&mut self) {
         empty(&mut self.acts);

@@ -69,6 +69,8 @@ pub(super) struct Client {
 /// A permit, and the topic and retain flag that it is for.
 #[derive(Default)]
 pub(super) struct CachedPermit {
+    /// That of the policy's rules.
+    pub version: u64,
     pub topic: String,
     pub retain: bool,
     /// The topic with aliases resolved, if there are any in it.

@@ -214,7 +214,8 @@ pub(super) async fn open(
     };
     let (state, resumed) = (registered.state, registered.resumed);
     // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
-    negotiated.connack.session_present = resumed.is_some() && connect.level > 3;
+    negotiated.connack.session_present = resumed.is_some() && connect.level & !Connect::BRIDGE > 3;
+    let bridge = connect.is_bridge();
     let session = Session::new(Start {
         version: negotiated.version,
         will: connect.will,
@@ -259,6 +260,7 @@ pub(super) async fn open(
     }
     let connack = Reply::ConnAck(Box::new(negotiated.connack));
     let keeps = client.keeps;
+    client.outbox.set_bridge(bridge);
     client.outbox.queue(|out| out.set_resumable(keeps));
     client.outbox.connect(
         Some(connecting.outlet),

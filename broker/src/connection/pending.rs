@@ -1,15 +1,14 @@
 //! Messages and acknowledgements that one read has brought and that are not appended and sent yet.
 
+use crate::clock::times;
 use crate::lane::{Entrance, LogError};
 use crate::outbox::Outbox;
 use crate::packet::{PacketId, ReasonCode, Reply};
 use crate::policy::Actor;
-use crate::session::Inbound;
+use crate::session::{Inbound, Outbound};
+use futures_util::future::{Either, ready};
 use roommq_lane::{BATCH_BYTES, BATCH_ENTRIES, Batch, Entry, PropertiesEntry, PublishEntry};
-
-/// Batches that are collected, at most. Most clients need one for each lane, but QoS 2 may need one
-/// for each message.
-const BATCHES: u16 = 64;
+use std::ops::Range;
 
 /// Acknowledgements that are collected, at most: one read may bring thousands of short packets.
 const ACKS: usize = 256;
@@ -32,6 +31,12 @@ const ENTRY_BYTES: usize = 40;
 /// batches  0, lane 3: [m1, m2]   1, lane 5: [m3]
 /// acks     PUBACK m1, PUBACK m2, PINGRESP, PUBACK m3      sent after both batches are appended
 /// ```
+///
+/// A batch has only messages that follow each other. So they are applied in the order of the packets
+/// whatever their lanes, unless a lane is busy.
+///
+/// The acknowledgement of a message that was applied before it and that matched no subscription says so
+/// by 0x10 (5.0, 3.4.2.1). That of a message which waits in the log says 0x00.
 ///
 /// A QoS 2 message of a subscribed client is different, see [`push_qos2`](Pending::push_qos2).
 ///
@@ -80,12 +85,27 @@ struct PendingAck {
     batch: Option<u16>,
 }
 
+impl PendingAck {
+    /// The reason code of a message's acknowledgement.
+    fn code(&mut self) -> Option<(PacketId, &mut ReasonCode)> {
+        match &mut self.reply {
+            Reply::PubAck(id, code, _) | Reply::PubRec(id, code, _) => Some((*id, code)),
+            _ => None,
+        }
+    }
+}
+
 impl Pending {
-    /// Adds a message of `user` to the last batch of its lane.
+    /// Adds a message of `user` to the last batch if that is of the same lane, or begins another.
     pub(super) fn push(&mut self, lane: u16, message: Inbound, user: &str) {
-        let same = self.messages.iter().rev().find(|m| m.lane == lane);
-        let batch = same.map_or(self.batches, |m| m.batch);
+        let batch = self.last_of(lane).unwrap_or(self.batches);
         self.push_to(batch, lane, message, user);
+    }
+
+    /// The last batch, if it is of this lane.
+    fn last_of(&self, lane: u16) -> Option<u16> {
+        let last = self.messages.last().filter(|m| m.lane == lane);
+        last.map(|m| m.batch)
     }
 
     fn push_to(&mut self, batch: u16, lane: u16, message: Inbound, user: &str) {
@@ -119,9 +139,7 @@ impl Pending {
     /// if that is of the same lane and the last acknowledgement is sent with it. In a batch with a
     /// QoS 1 message, for example, the PUBACK of that would be sent before its copy.
     pub(super) fn push_qos2(&mut self, lane: u16, message: Inbound, user: &str) {
-        let of_last = |m: &&PendingMessage| m.batch + 1 == self.batches;
-        let last = self.messages.iter().rev().find(of_last);
-        let last = last.filter(|m| m.lane == lane).map(|m| m.batch);
+        let last = self.last_of(lane);
         let last = last.filter(|last| self.acks.last().is_none_or(|ack| ack.batch == Some(*last)));
         let batch = last.unwrap_or(self.batches);
         self.acks.extend(message.packet_id.map(|id| PendingAck {
@@ -134,8 +152,7 @@ impl Pending {
     /// Whether so much is collected that the caller should append it now, and yield to the other
     /// tasks.
     pub(super) fn is_full(&self) -> bool {
-        self.batches >= BATCHES
-            || self.acks.len() >= ACKS
+        self.acks.len() >= ACKS
             || self.messages.len() >= BATCH_ENTRIES
             || self.bytes as usize >= BATCH_BYTES
     }
@@ -143,53 +160,150 @@ impl Pending {
     /// Appends the batches as messages of `who`, then sends the acknowledgements. Waits while a lane
     /// is full, which slows down this client only.
     ///
+    /// The future is small unless it has to wait, since each connection holds one.
+    ///
     /// # Errors
     /// The log does not take a batch. The connection must end: its acknowledgements are not sent.
-    pub(super) async fn append_all(
-        &mut self,
-        who: Actor<'_>,
-        entrance: &Entrance,
-        outbox: &Outbox,
-    ) -> Result<(), LogError> {
-        let Pending {
-            mut messages,
-            mut acks,
-            batches,
-            ..
-        } = std::mem::take(self);
-        let mut rest = &acks[..];
-        let any_batch = acks.iter().any(|ack| ack.batch.is_some());
-        let send = |acks: &[PendingAck]| {
-            if !acks.is_empty() {
-                outbox.queue(|out| acks.iter().for_each(|ack| out.reply(&ack.reply)));
-            }
+    pub(super) fn append_all<'a>(
+        &'a mut self,
+        who: Actor<'a>,
+        entrance: &'a Entrance,
+        outbox: &'a Outbox,
+    ) -> impl Future<Output = Result<(), LogError>> + 'a {
+        let Pending { messages, acks, .. } = std::mem::take(self);
+        let mut appending = Appending {
+            any_batch: acks.iter().any(|ack| ack.batch.is_some()),
+            messages,
+            next: 0,
+            acks,
+            sent: 0,
+            marked: 0,
+            who,
+            outbox,
         };
-        for batch in 0..batches {
-            let mut due = &[][..];
-            if any_batch {
-                (due, rest) = rest.split_at(due_with(rest, batch));
+        match appending.in_place(entrance) {
+            Ok(None) => self.acks = appending.finish(),
+            Ok(Some(busy)) => {
+                let rest = async move {
+                    self.acks = appending.by_the_log(busy, entrance).await?;
+                    Ok(())
+                };
+                return Either::Right(Box::pin(rest));
             }
-            let of_batch = messages.iter().filter(|m| m.batch == batch);
-            let Some(lane) = of_batch.clone().next().map(|m| m.lane) else {
-                continue;
-            };
-            let entries = of_batch.map(|m| m.entry(who));
-            if let Some(done) = entrance.append_in_place(lane, entries.clone(), || send(due)) {
-                done?;
-                continue;
-            }
-            let encoded = Batch::all_of(entries);
-            if batch + 1 == batches {
-                // What waits for the log must not be in memory twice.
-                messages = Vec::new();
-            }
-            entrance.append_to_log(lane, encoded, || send(due)).await?;
+            Err(error) => return Either::Left(ready(Err(error))),
         }
-        send(rest);
-        acks.clear();
-        acks.shrink_to(ACKS_CAPACITY);
-        self.acks = acks;
-        Ok(())
+        Either::Left(ready(Ok(())))
+    }
+}
+
+/// What goes to the log of a busy lane.
+struct ForTheLog {
+    lane: u16,
+    batches: Vec<Batch>,
+    /// The acknowledgements that are sent with it.
+    due: Range<usize>,
+}
+
+/// The messages and acknowledgements of a read, while they are appended and sent.
+struct Appending<'a> {
+    messages: Vec<PendingMessage>,
+    /// How many messages have been appended in place.
+    next: usize,
+    acks: Vec<PendingAck>,
+    /// How many of them have been sent.
+    sent: usize,
+    /// How many of them come up to the last message that reached nobody.
+    marked: usize,
+    /// Whether any acknowledgement must be sent with a batch.
+    any_batch: bool,
+    who: Actor<'a>,
+    outbox: &'a Outbox,
+}
+
+impl Appending<'_> {
+    /// Appends what can be applied in place, up to a lane that is busy.
+    fn in_place(&mut self, entrance: &Entrance) -> Result<Option<ForTheLog>, LogError> {
+        // Read once: each message may be a batch of its own.
+        let mut now = None;
+        // Packet ids of messages that reached nobody.
+        let mut unmatched = Vec::new();
+        while let Some(&PendingMessage { lane, batch, .. }) = self.messages.get(self.next) {
+            let first = self.sent;
+            if self.any_batch {
+                self.sent += due_with(&self.acks[first..], batch);
+            }
+            let due = first..self.sent;
+            let left = &self.messages[self.next..];
+            let of_batch = left.iter().take_while(|m| m.batch == batch);
+            let end = self.next + of_batch.clone().count();
+            let mut ids = of_batch.clone().map(|m| m.message.packet_id);
+            let entries = of_batch.map(|m| m.entry(self.who));
+            let applied = |matched: bool| {
+                let id = ids.next().flatten();
+                unmatched.extend(id.filter(|_| !matched));
+            };
+            let at = *now.get_or_insert_with(times);
+            let placed = || self.reply(due.clone());
+            let Some(done) = entrance.append_in_place(lane, at, entries, placed, applied) else {
+                return Ok(Some(self.take_busy(lane, batch, due)));
+            };
+            done?;
+            self.next = end;
+            for id in unmatched.drain(..) {
+                self.marked += mark_unmatched(&mut self.acks[self.marked..], id);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the messages of a batch that cannot be applied in place. What follows them in the same lane
+    /// would have to wait in the log as well, so it goes there at once, unless an acknowledgement comes
+    /// between.
+    fn take_busy(&mut self, lane: u16, batch: u16, due: Range<usize>) -> ForTheLog {
+        let all = !self.any_batch;
+        let goes = |m: &PendingMessage| m.batch == batch || (all && m.lane == lane);
+        let left = self.messages[self.next..].iter().filter(|m| goes(m));
+        let batches = Batch::all_of(left.map(|m| m.entry(self.who)));
+        // What waits for the log must not be in memory twice.
+        self.messages.drain(..self.next);
+        self.messages.retain(|m| !goes(m));
+        self.messages.shrink_to_fit();
+        self.next = 0;
+        ForTheLog { lane, batches, due }
+    }
+
+    /// Appends to the logs of busy lanes, and in place what comes between. Returns the list for further
+    /// acknowledgements.
+    async fn by_the_log(
+        mut self,
+        mut busy: ForTheLog,
+        entrance: &Entrance,
+    ) -> Result<Vec<PendingAck>, LogError> {
+        loop {
+            let placed = || self.reply(busy.due.clone());
+            entrance
+                .append_to_log(busy.lane, busy.batches, placed)
+                .await?;
+            match self.in_place(entrance)? {
+                Some(next) => busy = next,
+                None => return Ok(self.finish()),
+            }
+        }
+    }
+
+    fn reply(&self, due: Range<usize>) {
+        if let Some(acks @ [_, ..]) = self.acks.get(due) {
+            let reply = |out: &mut Outbound| acks.iter().for_each(|ack| out.reply(&ack.reply));
+            self.outbox.queue(reply);
+        }
+    }
+
+    /// Sends the last acknowledgements. Returns an empty list for further ones.
+    fn finish(mut self) -> Vec<PendingAck> {
+        self.reply(self.sent..self.acks.len());
+        self.acks.clear();
+        self.acks.shrink_to(ACKS_CAPACITY);
+        self.acks
     }
 }
 
@@ -204,6 +318,20 @@ fn due_with(acks: &[PendingAck], number: u16) -> usize {
         }
     }
     due
+}
+
+/// Sets the code of the acknowledgement with this id. Returns how many of `acks` come up to it.
+fn mark_unmatched(acks: &mut [PendingAck], id: PacketId) -> usize {
+    let codes = acks.iter_mut().map(PendingAck::code);
+    for (at, code) in codes.enumerate() {
+        if let Some((of, code @ ReasonCode::Success)) = code
+            && of == id
+        {
+            *code = ReasonCode::NoMatchingSubscribers;
+            return at + 1;
+        }
+    }
+    0
 }
 
 #[cfg(test)]
@@ -297,13 +425,16 @@ mod tests {
         assert!(!pending.is_full());
         pending.add(1, "t");
         pending.add(0, "t");
+        pending.add(0, "t");
         let batches = [
             (0, vec![0, 1, 2]),
             (0, vec![3]),
-            (1, vec![4, 6]),
-            (0, vec![5, 7]),
+            (1, vec![4]),
+            (0, vec![5]),
+            (1, vec![6]),
+            (0, vec![7, 8]),
         ];
-        assert_eq!(pending.batches(), batches, "the last of its lane");
+        assert_eq!(pending.batches(), batches, "in the order of the packets");
     }
 
     #[test]

@@ -35,10 +35,11 @@ pub(super) fn publish(client: &mut Client, mut inbound: Inbound) {
 /// Asks the policy, and resolves aliases in the topic. The answer for the topic of the last PUBLISH is
 /// cached. Returns the lane of the topic.
 fn permit(client: &mut Client, inbound: &mut Inbound) -> Result<u16, Refusal> {
+    let version = client.node.policy.version();
     let cached = client.permit.get_or_insert_default();
     let topic = inbound.topic.as_str();
     // No topic is empty, so a new one is for none.
-    if cached.topic != topic || cached.retain != inbound.retain {
+    if cached.version != version || cached.topic != topic || cached.retain != inbound.retain {
         let node = &client.node;
         let permit = node
             .policy
@@ -46,7 +47,8 @@ fn permit(client: &mut Client, inbound: &mut Inbound) -> Result<u16, Refusal> {
         let resolved = permit.resolved.as_ref().map_or(topic, TopicName::as_str);
         cached.lane = lane_of(resolved, node.lanes);
         topic.clone_into(&mut cached.topic);
-        (cached.retain, cached.resolved) = (inbound.retain, permit.resolved);
+        (cached.version, cached.retain) = (version, inbound.retain);
+        cached.resolved = permit.resolved;
     }
     if let Some(resolved) = &cached.resolved {
         inbound.topic = resolved.clone();

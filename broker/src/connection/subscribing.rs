@@ -39,7 +39,14 @@ pub(super) async fn subscribe(client: &mut Client, subscribe: &Subscribe) -> Res
             Ok((name, grant)) => {
                 codes.push(ReasonCode::Success);
                 names.push((position, name));
-                granted.push((position, *options, grant));
+                // 3.1.1 has no options for this. Without them a bridge sends back what it receives.
+                let bridge = client.outbox.is_bridge() && grant.filter.share_group().is_none();
+                let options = SubscribeOptions {
+                    no_local: options.no_local || bridge,
+                    retain_as_published: options.retain_as_published || bridge,
+                    ..*options
+                };
+                granted.push((position, options, grant));
             }
             Err(refusal) => {
                 codes.push(refusal.code);

@@ -19,19 +19,21 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 /// Applies a batch in place. If an outcome is too large for one turn of the lock, the rest of the batch
-/// is left to the lane's applier.
+/// is left to the lane's applier. `applied` is called after each entry before that: whether its PUBLISH
+/// matched a subscription.
 pub(super) fn apply_in_place<'a>(
     shared: &SharedLane,
     running: &mut Running,
     header: &BatchHeader,
     entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
     (context, to_flush): (&NodeContext, &mut Vec<Arc<Outbox>>),
+    applied: impl FnMut(bool),
 ) {
-    let applied = match running.lane.begin(header) {
-        BatchTurn::Take => running.apply(entries, context, to_flush),
+    let result = match running.lane.begin(header) {
+        BatchTurn::Take => running.apply(entries, context, to_flush, applied),
         _ => Err(BatchError::OutOfTurn(header.number)),
     };
-    settle(shared, running, applied);
+    settle(shared, running, result);
 }
 
 /// Begins a batch of the log; [`go_on`] applies its entries. Returns whether the log is done with it: if

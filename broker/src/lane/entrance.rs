@@ -32,7 +32,7 @@ use super::log::LogError;
 use super::perform::Running;
 use super::replaying::{ReplayBudget, take_turn};
 use super::table::{LaneTable, SharedLane};
-use crate::clock::lane_ms;
+use crate::clock::{Times, lane_ms, times};
 use crate::outbox::Outbox;
 use crate::policy::SessionId;
 use crate::session::{Frame, Tag};
@@ -71,7 +71,7 @@ pub(super) fn next_frames(
     };
     let mut bytes = 0;
     for waiting in lane.waiting(session, after).take(WAITING_MESSAGES) {
-        let frame = waiting_frame(&waiting, outbox.version());
+        let frame = waiting_frame(&waiting, (outbox.version(), outbox.shows_retain()));
         bytes += frame.len();
         let tag = Tag::own(number, waiting.number);
         let since = waiting.message.at;
@@ -129,7 +129,7 @@ impl Entrance {
         lane: u16,
         entries: impl IntoIterator<Item: Borrow<Entry<'a>>> + Clone,
     ) -> impl Future<Output = Result<(), LogError>> {
-        match self.append_in_place(lane, entries.clone(), || {}) {
+        match self.append_in_place(lane, times(), entries.clone(), || {}, |_| {}) {
             Some(done) => Either::Left(ready(done)),
             None => Either::Right(self.append_to_log(lane, Batch::all_of(entries), || {})),
         }
@@ -139,12 +139,15 @@ impl Entrance {
     /// to go by the log.
     ///
     /// Calls `placed` when the entries have their place, before they have any effect. The lane is
-    /// locked, so `placed` must not append.
+    /// locked, so `placed` must not append. Calls `applied` after each entry: whether its PUBLISH matched
+    /// a subscription. `times` are those of the batch: now, or a little earlier.
     pub(crate) fn append_in_place<'a>(
         &self,
         lane: u16,
+        times: Times,
         entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
         placed: impl FnOnce(),
+        applied: impl FnMut(bool),
     ) -> Option<Result<(), LogError>> {
         let shared = match self.lanes.get(lane) {
             Ok(shared) => shared,
@@ -153,7 +156,8 @@ impl Entrance {
         if shared.has_stopped() {
             return Some(Err(LogError::Stopped));
         }
-        self.apply(shared, entries, placed).then_some(Ok(()))
+        self.apply(shared, times, entries, placed, applied)
+            .then_some(Ok(()))
     }
 
     /// The second half of [`append`](Self::append): the entries, encoded. Calls `placed` when they have
@@ -225,8 +229,10 @@ impl Entrance {
     fn apply<'a>(
         &self,
         shared: &SharedLane,
+        times: Times,
         entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
         placed: impl FnOnce(),
+        applied: impl FnMut(bool),
     ) -> bool {
         let _unlocked = shared.unlocked();
         let locked = if shared.sequence.log.is_some() {
@@ -240,14 +246,14 @@ impl Entrance {
         if shared.has_stopped() || running.is_unfinished() {
             return false;
         }
-        let Some(header) = shared.sequence.number_in_place(&running.lane) else {
+        let Some(header) = shared.sequence.number_in_place(&running.lane, times) else {
             return false;
         };
         let _no_half_state = AbortOnPanic;
         placed();
         let mut to_flush = self.flusher.to_flush.lock();
         let node = (&*self.context, &mut *to_flush);
-        apply_in_place(shared, &mut running, &header, entries, node);
+        apply_in_place(shared, &mut running, &header, entries, node, applied);
         if running.is_unfinished() {
             shared.leave_to_applier(&running);
         }

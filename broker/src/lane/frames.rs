@@ -51,11 +51,11 @@ struct Wish<'a> {
 }
 
 impl<'a> Wish<'a> {
-    fn of(target: &Target, forms: &'a Forms, version: Version) -> Self {
+    fn of(target: &Target, forms: &'a Forms, shows_retain: bool) -> Self {
         let (identifiers, mount) = forms.get(target.form);
         Wish {
             qos: target.qos,
-            retain: target.retain && version == Version::V5,
+            retain: target.retain && shows_retain,
             identifiers,
             mount,
         }
@@ -96,9 +96,9 @@ impl<'a> Frames<'a> {
         &mut self,
         target: &Target,
         forms: &Forms,
-        version: Version,
+        (version, shows_retain): (Version, bool),
     ) -> &Frame {
-        self.frame(target.form, &Wish::of(target, forms, version), version)
+        self.frame(target.form, &Wish::of(target, forms, shows_retain), version)
     }
 
     /// Delivers the message to its only receiver without a frame, if that is possible. Returns whether
@@ -110,7 +110,7 @@ impl<'a> Frames<'a> {
         outbox: &Outbox,
     ) -> (bool, bool) {
         let version = outbox.version();
-        let wish = Wish::of(target, forms, version);
+        let wish = Wish::of(target, forms, outbox.shows_retain());
         self.with_parts(&wish, version, |parts| {
             let mut delivered = false;
             let needs_flush = outbox.fill(|out| delivered = out.deliver_alone(version, parts));
@@ -245,7 +245,10 @@ pub(super) fn retained_frame(
 }
 
 /// A message that waits for a session in its lane.
-pub(super) fn waiting_frame(waiting: &WaitingMessage<'_>, version: Version) -> Frame {
+pub(super) fn waiting_frame(
+    waiting: &WaitingMessage<'_>,
+    (version, shows_retain): (Version, bool),
+) -> Frame {
     let message = waiting.message;
     let properties = message.properties.as_deref();
     let user_properties: Vec<UserProperty<'_>> = properties
@@ -257,7 +260,7 @@ pub(super) fn waiting_frame(waiting: &WaitingMessage<'_>, version: Version) -> F
         topic: &shown_topic(&message.topic, waiting.mount),
         payload: &message.payload,
         qos: waiting.qos,
-        retain: waiting.retain && version == Version::V5,
+        retain: waiting.retain && shows_retain,
         dup: false,
         payload_format_indicator: properties.and_then(|p| p.payload_format_indicator),
         message_expiry: properties.and_then(|p| p.message_expiry),

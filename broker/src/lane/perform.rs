@@ -59,7 +59,8 @@ impl Running {
 
     /// Applies the entries of a batch, and performs their outcomes. If one of these is too large for one
     /// turn, the rest of the batch is left for [`go_on`](Self::go_on). Outboxes that have to be flushed
-    /// are added to `to_flush`.
+    /// are added to `to_flush`. `applied` is called after each entry: whether its PUBLISH matched a
+    /// subscription.
     ///
     /// # Errors
     /// The lane must stop: it cannot read its rules.
@@ -68,11 +69,13 @@ impl Running {
         entries: impl IntoIterator<Item = E>,
         context: &NodeContext,
         to_flush: &mut Vec<Arc<Outbox>>,
+        mut applied: impl FnMut(bool),
     ) -> Result<(), BatchError> {
         let mut entries = entries.into_iter();
         while let Some(entry) = entries.next() {
             let mut slice = self.slice;
             self.lane.apply(entry.borrow(), &mut self.outcome);
+            applied(self.outcome.reaches_anybody());
             let is_done = self.perform(entry.borrow(), &mut slice, context, to_flush);
             self.lane.check_rules()?;
             if !is_done {
@@ -321,7 +324,8 @@ impl Performer<'_> {
                     return;
                 }
             }
-            let frame = frames.for_target(target, &self.outcome.forms, outbox.version());
+            let form = (outbox.version(), outbox.shows_retain());
+            let frame = frames.for_target(target, &self.outcome.forms, form);
             let kept = message.number.filter(|_| target.kept);
             let deliver = |out: &mut Outbound| match kept {
                 None => {

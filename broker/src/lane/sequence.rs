@@ -14,7 +14,7 @@
 //! The lane takes each number once, so this does no harm if 5 was only late.
 
 use super::log::{Appender, LogError, Promise};
-use crate::clock;
+use crate::clock::{Times, times};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use roommq_lane::{Batch, BatchHeader, Lane};
@@ -71,13 +71,13 @@ impl Sequence {
     }
 
     /// The header of the batch with this number.
-    fn header(&self, number: u64) -> BatchHeader {
+    fn header(&self, number: u64, times: Times) -> BatchHeader {
         BatchHeader {
             writer: WRITER,
             term: self.term,
             number,
-            at: clock::lane_ms(),
-            wall: clock::wall_time(),
+            at: times.lane,
+            wall: times.wall,
         }
     }
 
@@ -86,13 +86,13 @@ impl Sequence {
     ///
     /// While the lane is locked the batch stays the next: one that comes into the log from now on
     /// has a higher number.
-    pub(super) fn number_in_place(&self, lane: &Lane) -> Option<BatchHeader> {
+    pub(super) fn number_in_place(&self, lane: &Lane, times: Times) -> Option<BatchHeader> {
         let mut numbers = self.numbers.lock();
         if self.keeps() || numbers.last != lane.last_number(WRITER, self.term) {
             return None;
         }
         numbers.last += 1;
-        Some(self.header(numbers.last))
+        Some(self.header(numbers.last, times))
     }
 
     /// Waits until the log has capacity for a batch of so many bytes, and takes it.
@@ -117,7 +117,7 @@ impl Sequence {
     pub(super) fn append(&self, batch: Batch) -> Result<Option<oneshot::Receiver<()>>, LogError> {
         let (promise, link) = self.log.as_ref().ok_or(LogError::Stopped)?;
         let mut numbers = self.numbers.lock();
-        let sealed = batch.seal(&self.header(numbers.last + 1));
+        let sealed = batch.seal(&self.header(numbers.last + 1, times()));
         if *promise == Promise::Volatile {
             link.append(self.lane, sealed)?;
             numbers.last += 1;

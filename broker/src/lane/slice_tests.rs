@@ -92,7 +92,9 @@ fn an_outcome_is_performed_a_slice_at_a_time() {
     }
     let entries = ["1", "2"].map(|text| Entry::Publish(message(None, "t", text.as_bytes(), false)));
     let to_flush = &mut Vec::new();
-    s.running.apply(&entries, &s.context, to_flush).unwrap();
+    s.running
+        .apply(&entries, &s.context, to_flush, |_| {})
+        .unwrap();
     let mut performed = vec![to_flush.len()];
     while s.running.is_unfinished() {
         s.running.go_on(&s.context, to_flush).unwrap();

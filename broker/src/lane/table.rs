@@ -219,6 +219,7 @@ impl LaneTable {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::clock::times;
     use crate::lane::log::{Appender, Follower, Position, Promise};
     use crate::lane::scene::lane_with;
     use crate::lane::sequence::WRITER;
@@ -349,7 +350,7 @@ mod tests {
         let lane = table.get(0).unwrap();
         let in_place = || {
             let mut locked = lane.state.lock();
-            let header = lane.sequence.number_in_place(&locked.lane)?;
+            let header = lane.sequence.number_in_place(&locked.lane, times())?;
             assert_eq!(locked.lane.begin(&header), BatchTurn::Take);
             Some(header.number)
         };

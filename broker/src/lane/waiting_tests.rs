@@ -141,7 +141,7 @@ impl Scene {
     fn apply(&mut self, entry: &Entry<'_>) {
         let to_flush = &mut Vec::new();
         self.running
-            .apply([entry], &self.context, to_flush)
+            .apply([entry], &self.context, to_flush, |_| {})
             .unwrap();
         while self.running.is_unfinished() {
             self.running.go_on(&self.context, to_flush).unwrap();

@@ -74,7 +74,7 @@ pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<BoundListener
     })
 }
 
-/// Checks what [`bind`] needs, without listening. An address that is in use passes: the server that
+/// Checks what `bind` needs, without listening. An address that is in use passes: the server that
 /// is to be replaced may have it.
 pub fn check_listeners(listeners: &[Listener]) -> Vec<BindError> {
     let tls = listeners

@@ -89,6 +89,7 @@ impl Outbox {
         counters: Arc<Counters>,
     ) -> Self {
         Outbox {
+            bridge: AtomicBool::new(false),
             v5: AtomicBool::new(outbound.version() == Version::V5),
             connected: AtomicBool::new(stage == Stage::Connected),
             queued: AtomicBool::new(false),

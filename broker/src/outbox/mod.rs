@@ -60,6 +60,8 @@ const PIECES: usize = 64;
 /// ```
 #[derive(Debug)]
 pub(crate) struct Outbox {
+    /// The client is a bridge.
+    bridge: AtomicBool,
     /// Whether to encode for 5.0: the connection's version, and 5.0 while offline.
     v5: AtomicBool,
     /// Whether the session has a connection. Readable without the lock.
@@ -154,6 +156,22 @@ pub(crate) struct Condition {
 }
 
 impl Outbox {
+    /// Whether the client sees the RETAIN flag as published where its subscription asks for it. 3.1.1 has no such option:
+    /// one that was made by 5.0 counts only for 5.0 [3.1.1 MQTT-3.3.1-9], but that of a bridge counts.
+    pub(crate) fn shows_retain(&self) -> bool {
+        self.v5.load(Ordering::Relaxed) || self.is_bridge()
+    }
+
+    /// Whether the client is a bridge: its subscriptions are "no local" and "retain as published".
+    pub(crate) fn is_bridge(&self) -> bool {
+        self.bridge.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the client of the next connection is a bridge.
+    pub(crate) fn set_bridge(&self, bridge: bool) {
+        self.bridge.store(bridge, Ordering::Relaxed);
+    }
+
     /// The version to encode frames for: the connection's, and 5.0 while offline since it holds all
     /// properties. A frame of the other version is translated when it is sent.
     pub(crate) fn version(&self) -> Version {

@@ -47,8 +47,13 @@ pub trait Policy: Send + Sync + 'static {
         filter: &'a TopicFilter,
     ) -> BoxFuture<'a, Result<SubscribeGrant, Refusal>>;
 
+    /// The version of the rules, which grows when they change.
+    fn version(&self) -> u64 {
+        0
+    }
+
     /// Decides whether `who` may publish to `topic`, without waiting. The caller may reuse a permit for the same topic
-    /// and `retain` as long as the session lives.
+    /// and `retain` as long as the session lives and the [`version`](Self::version) is that from before the call.
     fn publish(
         &self,
         who: &Principal,

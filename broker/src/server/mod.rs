@@ -4,12 +4,14 @@
 //! start.rs     listeners are bound, lanes and nodes are made, background tasks run, sockets are accepted
 //! threads.rs   the threads: `io-0` … serve sockets, `applier-0` … apply the logs of busy lanes
 //! running.rs   the running server: reload and shutdown
+//! lane_rules.rs  the rules that lanes follow, at the start and after a reload
 //! ```
 
+mod lane_rules;
 mod options;
 mod running;
 mod start;
 mod threads;
 
 pub use options::{Options, StartError};
-pub use running::Server;
+pub use running::{NewTls, Server};

@@ -1,21 +1,29 @@
 //! A running server, and its end.
 
+use super::lane_rules::{append_rules, lane_rules};
+use super::options::StartError;
 use super::threads::ApplierThread;
 use crate::lane::LaneTable;
 use crate::listener::SocketFile;
 use crate::node::Node;
 use crate::outbox::Outbox;
+use crate::policy::LaneHooks;
 use crate::sessions::shutting_down;
-use crate::transport::{ListenAddress, Tls};
+use crate::transport::{ListenAddress, Tls, TlsError, log_failure};
 use roommq_config::Limits;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio_rustls::rustls::ServerConfig;
 
 /// Time for the lanes to apply the ends of the last connections.
 const END_LANES_TIME: Duration = Duration::from_millis(100);
+
+/// The TLS files of all listeners, as [`Server::read_tls`] has read them.
+#[derive(Debug)]
+pub struct NewTls(Vec<ServerConfig>);
 
 /// A running server. Dropping it without [`Server::shutdown`] leaves its threads running.
 pub struct Server {
@@ -33,6 +41,8 @@ pub struct Server {
     pub(super) appliers: Vec<ApplierThread>,
     pub(super) lanes: Arc<LaneTable>,
     pub(super) limits: Limits,
+    /// Of the latest rules in the lanes.
+    pub(super) rules_version: u64,
 }
 
 impl Server {
@@ -42,12 +52,35 @@ impl Server {
         &self.addresses
     }
 
-    /// Reads certificates, keys and roots of all listeners again. The server also does so a few seconds after a file
-    /// has changed. Files that cannot be used are logged and change nothing. Blocks while it reads.
-    pub fn reload(&self) {
-        for tls in &self.tls {
-            tls.reload(true);
+    /// Reads certificates, keys and roots of all listeners again, for [`reload`](Self::reload). The server also does so
+    /// a few seconds after a file has changed. Blocks while it reads.
+    ///
+    /// # Errors
+    /// Files that cannot be used, which are logged. Nothing has changed.
+    pub fn read_tls(&self) -> Result<NewTls, TlsError> {
+        let read = |tls: &Arc<Tls>| tls.read().inspect_err(log_failure);
+        let read: Result<Vec<_>, _> = self.tls.iter().map(read).collect();
+        read.map(NewTls)
+    }
+
+    /// Uses these certificates and the rules of `hooks` from now on: each lane judges by them what is appended after
+    /// this. Of `limits`, those of retained messages count.
+    ///
+    /// # Errors
+    /// The rules cannot be encoded, and nothing has changed. Or some lanes have stopped before.
+    pub async fn reload(
+        &mut self,
+        tls: NewTls,
+        limits: &Limits,
+        hooks: &dyn LaneHooks,
+    ) -> Result<(), StartError> {
+        let lanes = self.node.lanes;
+        let body = lane_rules(lanes, limits, hooks)?;
+        for (tls, config) in self.tls.iter().zip(tls.0) {
+            tls.replace(config);
         }
+        self.rules_version += 1;
+        Ok(append_rules(&self.node.entrance, lanes, self.rules_version, &body).await?)
     }
 
     /// Shuts down in order, so that every accepted message reaches its subscribers' sockets. Blocks for

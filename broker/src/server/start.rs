@@ -1,5 +1,6 @@
 //! The start of a server, step by step.
 
+use super::lane_rules::{append_rules, lane_rules};
 use super::options::{Options, StartError};
 use super::running::Server;
 use super::threads::{IoNode, build_runtimes, or_cores, run_io_threads, start_appliers};
@@ -16,7 +17,7 @@ use crate::policy::{LaneHooks, Notice, Policy};
 use crate::sessions::{Sessions, expire_offline_sessions, new_term};
 use crate::sys::SysPublisher;
 use crate::transport::{ListenAddress, Tls, watch_tls_files};
-use roommq_lane::{Entry, Lane, LaneRules, PublishEntry, QueueLimits, RetainedLimits};
+use roommq_lane::{Entry, Lane, PublishEntry};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,8 +68,9 @@ impl Server {
         let first = nodes.first().map(|(_, node)| node.clone());
         let node = first.ok_or_else(|| io::Error::other("no thread for sockets"))?;
 
-        let rules = lane_rules(&options, hooks)?;
-        background.block_on(append_rules(&node.entrance, lanes, &rules))?;
+        let rules = lane_rules(lanes, &options.limits, hooks)?;
+        let rules_version = 1;
+        background.block_on(append_rules(&node.entrance, lanes, rules_version, &rules))?;
 
         // Background tasks. $SYS is among them, so a client that connects finds its topics.
         let (timers, entrance) = (context.timers.clone(), node.entrance.clone());
@@ -123,6 +125,7 @@ impl Server {
             appliers,
             lanes: table,
             limits: options.limits,
+            rules_version,
         })
     }
 }
@@ -143,36 +146,6 @@ fn open_lanes(
 ) -> Result<LaneTable, LogError> {
     let open = |lane| Lane::new(lane, lanes, hooks.open(lane));
     LaneTable::new(term, log, links, (0..lanes).map(open), open(lanes))
-}
-
-/// The rules of each lane by the settings.
-fn lane_rules(options: &Options, hooks: &dyn LaneHooks) -> Result<Vec<u8>, StartError> {
-    let all = RetainedLimits {
-        messages: options.limits.retained,
-        bytes: options.limits.retained_bytes,
-    };
-    let lanes = options.lane_count();
-    let kept = u64::try_from(options.limits.kept_bytes).unwrap_or(u64::MAX);
-    let rules = LaneRules {
-        retained: all.share(lanes),
-        queue: QueueLimits {
-            messages: options.limits.outbox_messages,
-            bytes: u64::try_from(options.limits.outbox_bytes).unwrap_or(u64::MAX),
-            age: u64::try_from(options.limits.queue_age.as_millis()).unwrap_or(u64::MAX),
-        },
-        offline_bytes: kept.div_ceil(u64::from(lanes).max(1)),
-        hook: &hooks.rules(),
-    };
-    rules.to_bytes().map_err(|e| StartError::Log(e.to_string()))
-}
-
-/// Appends these rules to every lane, the lane of the node included. Until then a lane refuses what clients ask for.
-async fn append_rules(entrance: &Entrance, lanes: u16, body: &[u8]) -> Result<(), LogError> {
-    for lane in 0..=lanes {
-        let rules = Entry::Rules { version: 1, body };
-        entrance.append(lane, [&rules]).await?;
-    }
-    Ok(())
 }
 
 /// Makes a node for each runtime, and spawns the task that flushes its outboxes.

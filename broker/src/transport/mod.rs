@@ -19,5 +19,5 @@ pub(crate) use layers::{
 pub(crate) use link::{CLOSE_TIME, Link};
 pub use listen_address::ListenAddress;
 pub(crate) use spoken::Spoken;
-pub(crate) use tls::{CertificateUserError, Tls, watch_tls_files};
+pub(crate) use tls::{CertificateUserError, Tls, log_failure, watch_tls_files};
 pub use tls::{TlsError, key_fault};

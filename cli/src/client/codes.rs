@@ -4,6 +4,9 @@ use rumqttc::v5::mqttbytes::v5::{
     ConnectReturnCode, PubAckReason, PubRecReason, SubscribeReasonCode,
 };
 
+/// No subscriber matched.
+pub(super) const UNMATCHED: u8 = 0x10;
+
 pub(super) fn connack(code: ConnectReturnCode) -> u8 {
     match code {
         ConnectReturnCode::Success => 0,
@@ -53,7 +56,7 @@ macro_rules! publish_reason {
         pub(super) fn $name(reason: $type) -> u8 {
             match reason {
                 $type::Success => 0,
-                $type::NoMatchingSubscribers => 0x10,
+                $type::NoMatchingSubscribers => UNMATCHED,
                 $type::UnspecifiedError => 0x80,
                 $type::ImplementationSpecificError => 0x83,
                 $type::NotAuthorized => 0x87,

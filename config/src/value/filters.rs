@@ -54,8 +54,10 @@ fn check(filter: &str) -> Result<(), &'static str> {
     match filter.split('/').next() {
         Some("rooms") => Err("lies in rooms, which have their own rules: write `[[room]]`"),
         Some("inbox") => Err("lies in the inboxes, which are private: no rule applies there"),
+        Some("$SYS") if filter.starts_with("$SYS/broker/connection/") => Ok(()),
         Some("$SYS") => Err(
-            "is the server's: `sys.read` sets who may subscribe, and no client may publish there",
+            "is the server's: `sys.read` sets who may subscribe, and only bridges may publish there, to \
+             $SYS/broker/connection/<name>/state",
         ),
         Some("$share") => {
             Err("is shared: write the filter alone, it applies to shared subscriptions too")
@@ -71,8 +73,20 @@ mod tests {
     #[test]
     fn filters() {
         for right in [
-            "a", "/", "a//b", "#", "+", "+/#", "a/+/#", "%u/#", "a/%c-x", "$aws/#", "roomsx",
-            "a%2Fb", "x/rooms",
+            "a",
+            "/",
+            "a//b",
+            "#",
+            "+",
+            "+/#",
+            "a/+/#",
+            "%u/#",
+            "a/%c-x",
+            "$aws/#",
+            "roomsx",
+            "a%2Fb",
+            "x/rooms",
+            "$SYS/broker/connection/+/state",
         ] {
             assert_eq!(check(right), Ok(()), "{right}");
         }

@@ -1,9 +1,11 @@
-//! Independent clients that are no Rust crates: Debian's mosquitto clients, paho-mqtt and MQTT.js. `tests/run` installs
+//! Independent clients that are no Rust crates: Debian's mosquitto and its clients, paho-mqtt and MQTT.js. `tests/run` installs
 //! them. The tests in `tests/tests/wire` have rumqttc and rust-mqtt.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code
 
+mod clock;
 mod mosquitto;
+mod mosquitto_bridges;
 mod mosquitto_sessions;
 mod mosquitto_transports;
 mod mqttjs;

@@ -214,6 +214,7 @@ fn join_logs_in_with_a_password() {
         "send",
         "staff-1",
         "x",
+        "--retain",
         "--user",
         "alice",
         "--password-file",

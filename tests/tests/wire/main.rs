@@ -4,6 +4,7 @@
 
 mod access;
 mod authentication;
+mod bridges;
 mod command_line;
 mod command_line_tls;
 mod config_cli;
@@ -16,13 +17,16 @@ mod listeners;
 mod log_output;
 mod offline_memory;
 mod offline_sessions;
+mod order;
 mod outbound;
 mod passwd;
 mod payload_format;
 mod presence;
 mod proxy;
 mod pubsub;
+mod reached;
 mod refusal;
+mod reload;
 mod replays;
 mod retained;
 mod room_limits;

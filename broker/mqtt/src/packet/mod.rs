@@ -116,6 +116,7 @@ pub struct Connect {
     /// Whether the client takes reason strings and user properties in all packets (5.0; true if absent).
     pub request_problem_information: bool,
     /// The protocol level (3.1.2.2): 3 for 3.1, 4 for 3.1.1, 5 for 5.0. The CONNACK of 3.1 has no session present flag.
+    /// A [bridge](Self::is_bridge) adds 0x80.
     pub level: u8,
     /// The method of enhanced authentication (5.0).
     pub authentication_method: Option<ByteString>,
@@ -123,6 +124,18 @@ pub struct Connect {
     pub authentication_data: Option<Bytes>,
     /// User properties (5.0).
     pub user_properties: UserProperties,
+}
+
+impl Connect {
+    /// The bit of the protocol level by which mosquitto's bridges announce themselves, in 3.1 and 3.1.1.
+    pub const BRIDGE: u8 = 0x80;
+
+    /// Whether the client is a 3.1 or 3.1.1 client that joins two servers. It receives no message of its own, and
+    /// RETAIN as it was published.
+    #[must_use]
+    pub fn is_bridge(&self) -> bool {
+        self.level & Self::BRIDGE != 0
+    }
 }
 
 /// The will in a CONNECT: the server publishes it if the connection ends without a normal DISCONNECT.

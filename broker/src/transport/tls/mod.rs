@@ -71,37 +71,46 @@ impl Tls {
         })
     }
 
-    /// Reads the files again if they have changed, if they could not be used the last time, or `always`. The second case
-    /// exists because a file may become complete or readable without a new stamp.
-    ///
-    /// Open connections keep their configuration. Files that cannot be used are logged and change nothing. A new
-    /// configuration accepts no earlier TLS session, so a client that lost its rights cannot resume one.
+    /// Reads the files again if they have changed, or if they could not be used the last time: a file may become
+    /// complete or readable without a new stamp. Files that cannot be used are logged and change nothing.
     ///
     /// Blocks while it reads.
-    pub(crate) fn reload(&self, always: bool) {
-        let mut last = self.last_read.lock();
-        let stamps = stamps(&self.files);
-        let changed = last.stamps != stamps;
-        if !always && !changed && last.failure.is_none() {
+    fn reload(&self) {
+        let (stamps, failure) = {
+            let last = self.last_read.lock();
+            (stamps(&self.files), last.failure.clone())
+        };
+        let changed = self.last_read.lock().stamps != stamps;
+        if !changed && failure.is_none() {
             return;
         }
-        last.stamps = stamps;
-        let certificate = self.files.certificate.display();
-        match server_config(&self.files) {
-            Ok(config) => {
-                *self.current.write() = Arc::new(config);
-                last.failure = None;
-                tracing::info!(%certificate, "TLS files have been read again");
-            }
+        match self.read() {
+            Ok(config) => self.replace(config),
+            // The same error is logged once, and not at each check.
             Err(error) => {
-                let error = error.to_string();
-                // The same error is logged once, and not at each check.
-                if always || changed || last.failure.as_ref() != Some(&error) {
-                    tracing::error!(%error, "TLS files cannot be used; the old ones stay");
+                if changed || failure != Some(error.to_string()) {
+                    log_failure(&error);
                 }
-                last.failure = Some(error);
             }
         }
+    }
+
+    /// Reads the files. Nothing changes until the result is passed to [`replace`](Self::replace).
+    ///
+    /// Blocks while it reads.
+    pub(crate) fn read(&self) -> Result<ServerConfig, TlsError> {
+        let mut last = self.last_read.lock();
+        last.stamps = stamps(&self.files);
+        let read = server_config(&self.files);
+        last.failure = read.as_ref().err().map(ToString::to_string);
+        read
+    }
+
+    /// Uses files that were [read](Self::read). Open connections keep their configuration. A new configuration accepts
+    /// no earlier TLS session, so a client that lost its rights cannot resume one.
+    pub(crate) fn replace(&self, config: ServerConfig) {
+        *self.current.write() = Arc::new(config);
+        tracing::info!(certificate = %self.files.certificate.display(), "TLS files have been read again");
     }
 
     /// Performs the handshake. If it fails, rustls sends the peer an alert.
@@ -139,6 +148,11 @@ fn version_1(error: &io::Error) -> bool {
     error.to_string().contains("UnsupportedCertVersion")
 }
 
+/// Logs that files cannot be used.
+pub(crate) fn log_failure(error: &TlsError) {
+    tracing::error!(%error, "TLS files cannot be used; the old ones stay");
+}
+
 /// Reloads the files that change, and never returns. `all` are the listeners with TLS.
 pub(crate) async fn watch_tls_files(all: Vec<Arc<Tls>>) {
     loop {
@@ -146,7 +160,7 @@ pub(crate) async fn watch_tls_files(all: Vec<Arc<Tls>>) {
         for tls in &all {
             let tls = tls.clone();
             // On a thread of its own, since it blocks.
-            let checked = tokio::task::spawn_blocking(move || tls.reload(false)).await;
+            let checked = tokio::task::spawn_blocking(move || tls.reload()).await;
             if let Err(error) = checked {
                 tracing::error!(%error, "the check of TLS files failed");
             }
@@ -213,13 +227,13 @@ mod tests {
         let tls = Tls::load(&files).unwrap();
         let config = || Arc::as_ptr(&tls.current.read());
         let before = config();
-        tls.reload(false);
+        tls.reload();
         assert_eq!(config(), before, "nothing has changed");
         std::fs::write(&files.key, "nonsense").unwrap();
-        tls.reload(false);
+        tls.reload();
         assert_eq!(config(), before, "the key cannot be used");
         std::fs::write(&files.key, &key).unwrap();
-        tls.reload(true);
+        tls.replace(tls.read().unwrap());
         assert_ne!(config(), before);
     }
 
@@ -237,7 +251,7 @@ mod tests {
             std::fs::write(&files.key, text).unwrap();
             let file = std::fs::File::options().write(true).open(&files.key);
             file.unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-            tls.reload(false);
+            tls.reload();
         };
         write(&"n".repeat(key.len()));
         assert_eq!(config(), before, "the key cannot be used");
@@ -248,7 +262,7 @@ mod tests {
             "the key is complete, and its stamp is the same"
         );
         let good = config();
-        tls.reload(false);
+        tls.reload();
         assert_eq!(config(), good);
     }
 }

@@ -17,20 +17,23 @@ const USER_NAME: u8 = 0b1000_0000;
 
 /// Reads a CONNECT. The error says whether the server answers it, and in which version.
 pub(super) fn connect(first: u8, mut reader: Reader) -> Result<(Level, Connect), DecodeError> {
-    let level = level(&mut reader).map_err(|fault| DecodeError::in_connect(fault, None))?;
-    let connect = check_header(level, first).and_then(|()| fields(level, reader));
+    let (level, bridge) =
+        level(&mut reader).map_err(|fault| DecodeError::in_connect(fault, None))?;
+    let connect = check_header(level, first).and_then(|()| fields(level, bridge, reader));
     let connect = connect.map_err(|fault| DecodeError::in_connect(fault, Some(level.version())))?;
     Ok((level, connect))
 }
 
-/// Reads the protocol name and level [MQTT-3.1.2-1, MQTT-3.1.2-2].
-fn level(reader: &mut Reader) -> Result<Level, Fault> {
+/// Reads the protocol name and level [MQTT-3.1.2-1, MQTT-3.1.2-2], and whether the client is a bridge.
+fn level(reader: &mut Reader) -> Result<(Level, bool), Fault> {
     let name = reader.binary()?;
     let level = reader.byte()?;
     match (&name[..], level) {
-        (b"MQIsdp", 3) => Ok(Level::V31),
-        (b"MQTT", 4) => Ok(Level::V311),
-        (b"MQTT", 5) => Ok(Level::V5),
+        (b"MQIsdp", 3) => Ok((Level::V31, false)),
+        (b"MQTT", 4) => Ok((Level::V311, false)),
+        (b"MQTT", 5) => Ok((Level::V5, false)),
+        (b"MQIsdp", level) if level == 3 | Connect::BRIDGE => Ok((Level::V31, true)),
+        (b"MQTT", level) if level == 4 | Connect::BRIDGE => Ok((Level::V311, true)),
         (b"MQIsdp" | b"MQTT", level) => Err(Fault::UnknownLevel(level)),
         _ => Err(Fault::NotMqtt),
     }
@@ -48,7 +51,7 @@ fn check_header(level: Level, first: u8) -> Result<(), Fault> {
 }
 
 /// Reads all fields after the protocol level.
-fn fields(level: Level, mut reader: Reader) -> Result<Connect, Fault> {
+fn fields(level: Level, bridge: bool, mut reader: Reader) -> Result<Connect, Fault> {
     let version = level.version();
     let mut flags = reader.byte()?;
     if level == Level::V31 {
@@ -69,7 +72,7 @@ fn fields(level: Level, mut reader: Reader) -> Result<Connect, Fault> {
         topic_alias_maximum: 0,
         request_response_information: false,
         request_problem_information: true,
-        level: level.number(),
+        level: level.number() | if bridge { Connect::BRIDGE } else { 0 },
         authentication_method: None,
         authentication_data: None,
         user_properties: UserProperties::new(),

@@ -87,9 +87,9 @@ fn who_gets_a_connack() {
             unsupported,
             Some(Version::V5),
         ),
-        // A bridge's private bit: it falls back when it is told return code 1.
+        // A bridge's bit, which belongs to level 4 here.
         (
-            b"\x10\x0d\x00\x04MQTT\x84\x02\x00<\x00\x01a",
+            b"\x10\x0d\x00\x04MQTT\x83\x02\x00<\x00\x01a",
             unsupported,
             Some(Version::V3),
         ),
@@ -195,5 +195,35 @@ fn what_3_1_says_of_connect() {
         assert_eq!(error.reason(), ReasonCode::ClientIdentifierNotValid);
         assert_eq!(error.connack_version(), Some(Version::V3));
         assert!(error.to_string().contains("1 to 23"), "{error}");
+    }
+}
+
+/// mosquitto's bridges set the highest bit of the level.
+#[test]
+fn the_level_of_a_bridge_has_a_bit_of_its_own() {
+    for (packet, at, bridges) in [
+        (CONNECT, 8, true),
+        (
+            &b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00<\x00\x01a"[..],
+            10,
+            true,
+        ),
+        (
+            &b"\x10\x0e\x00\x04MQTT\x05\x02\x00<\x00\x00\x01a"[..],
+            8,
+            false,
+        ),
+    ] {
+        let bridge = |bits: u8| {
+            let mut bytes = packet.to_vec();
+            bytes[at] |= bits;
+            match Decoder::new(MOST).decode(&mut bytes.into()) {
+                Ok(Some(crate::packet::Packet::Connect(connect))) => Some(connect.is_bridge()),
+                _ => None,
+            }
+        };
+        assert_eq!(bridge(0), Some(false));
+        assert_eq!(bridge(0x80), bridges.then_some(true));
+        assert_eq!(bridge(0x40), None);
     }
 }

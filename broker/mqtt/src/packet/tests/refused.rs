@@ -54,7 +54,7 @@ pub const REFUSED: &[(&str, &str, Version, &[u8], ReasonCode)] = &[
     ("CONNECT with protocol level 3 and the name of 3.1.1", "MQTT-3.1.2-2", V3, b"\x10\x0d\x00\x04MQTT\x03\x02\x00<\x00\x01a", UnsupportedProtocolVersion),
     ("CONNECT with protocol level 4 and the name of 3.1", "MQTT-3.1.2-2", V3, b"\x10\x0f\x00\x06MQIsdp\x04\x02\x00<\x00\x01a", UnsupportedProtocolVersion),
     ("CONNECT with protocol level 0", "MQTT-3.1.2-2", V3, b"\x10\x0d\x00\x04MQTT\x00\x02\x00<\x00\x01a", UnsupportedProtocolVersion),
-    ("CONNECT with a bridge's private bit", "MQTT-3.1.2-2", V3, b"\x10\x0d\x00\x04MQTT\x84\x02\x00<\x00\x01a", UnsupportedProtocolVersion),
+    ("CONNECT with a bridge's bit and the level of another name", "MQTT-3.1.2-2", V3, b"\x10\x0d\x00\x04MQTT\x83\x02\x00<\x00\x01a", UnsupportedProtocolVersion),
     ("CONNECT with a password but no user name in 3.1.1", "MQTT-3.1.2-22", V3, b"\x10\x10\x00\x04MQTT\x04B\x00<\x00\x01a\x00\x01p", MalformedPacket),
     ("CONNECT with an empty client id and a kept session in 3.1.1", "MQTT-3.1.3-8", V3, b"\x10\x0c\x00\x04MQTT\x04\x00\x00<\x00\x00", ClientIdentifierNotValid),
     ("CONNECT with two of session expiry", "3.1.2.11.2", V5, b"\x10\x18\x00\x04MQTT\x05\x02\x00<\x0a\x11\x00\x00\x00\x01\x11\x00\x00\x00\x01\x00\x01a", ProtocolError),
