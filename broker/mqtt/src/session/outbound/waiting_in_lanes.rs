@@ -14,7 +14,7 @@ impl Outbound {
     /// has not been sent what came before, the message waits there. Returns false then.
     pub fn deliver_kept(&mut self, tag: Tag, frame: &Frame, now: u64) -> bool {
         let lanes = self.lanes.get_or_insert_default();
-        if self.offline || lanes.behind.contains(&tag.lane) {
+        if self.offline || lanes.behind.contains_key(&tag.lane) {
             lanes.add(tag.lane, frame.packet.payload_len());
             return false;
         }
@@ -32,7 +32,7 @@ impl Outbound {
         };
         if tag.number > lanes.untold.last_handed(tag.lane) {
             lanes.untold.handed(tag);
-            lanes.subtract(1, frame.packet.payload_len() as u64);
+            lanes.subtract(tag.lane, 1, frame.packet.payload_len() as u64);
             self.send(frame, Some(tag), since, now);
         }
     }
@@ -56,7 +56,7 @@ impl Outbound {
     #[must_use]
     pub fn lanes_behind(&self) -> Vec<u16> {
         let lanes = self.lanes.iter();
-        lanes.flat_map(|l| l.behind.iter().copied()).collect()
+        lanes.flat_map(|l| l.behind.keys().copied()).collect()
     }
 
     /// The last message that a lane has handed over. At a disconnect: all up to this one were sent,
@@ -72,27 +72,21 @@ impl Outbound {
     pub fn caught_up(&mut self, lane: u16) {
         if let Some(lanes) = &mut self.lanes {
             lanes.behind.remove(&lane);
-            if lanes.behind.is_empty() {
-                (lanes.messages, lanes.payload) = (0, 0);
-            }
         }
     }
 
-    /// Whether so much waits for a connected client, here and in queues of lanes, that the oldest
-    /// must be [passed over](Self::pass_over). The client is not closed for what it had no time to read.
+    /// Whether so much waits for a connected client, here and in the queue of a lane, that the oldest
+    /// there must be [passed over](Self::pass_over). The client is not closed for what it had no time to read.
     /// What the client can be sent at once does not wait: messages that the window takes, and as many
     /// bytes again as the limit.
     #[must_use]
-    pub fn is_too_far_behind(&self) -> bool {
-        let Some(lanes) = self
-            .lanes
-            .as_ref()
-            .filter(|_| !self.offline && self.is_behind())
-        else {
+    pub fn is_too_far_behind(&self, lane: u16) -> bool {
+        let lanes = self.lanes.as_ref().filter(|_| !self.offline);
+        let Some((messages, bytes)) = lanes.and_then(|l| l.behind.get(&lane)) else {
             return false;
         };
-        let messages = self.waiting.len() as u64 + lanes.messages;
-        let bytes = self.waiting_bytes as u64 + lanes.payload;
+        let messages = self.waiting.len() as u64 + messages;
+        let bytes = self.waiting_bytes as u64 + bytes;
         let (mut most, mut most_bytes) = (self.limits.messages as u64, self.limits.bytes as u64);
         if self.wants_waiting() {
             let taken = self.in_flight.len() + self.released.len();
@@ -106,15 +100,15 @@ impl Outbound {
     pub fn pass_over(&mut self, tag: Tag, payload: usize) {
         if let Some(lanes) = &mut self.lanes {
             lanes.untold.handed(tag);
-            lanes.subtract(1, payload as u64);
+            lanes.subtract(tag.lane, 1, payload as u64);
         }
         self.drop_for(DropReason::QueueFull, payload, Some(tag));
     }
 
     /// A lane has dropped messages that waited in its queue.
-    pub fn dropped_in_lane(&mut self, reason: DropReason, messages: u64, payload: u64) {
+    pub fn dropped_in_lane(&mut self, lane: u16, reason: DropReason, messages: u64, payload: u64) {
         if let Some(lanes) = &mut self.lanes {
-            lanes.subtract(messages, payload);
+            lanes.subtract(lane, messages, payload);
         }
         let more = u32::try_from(messages).unwrap_or(u32::MAX);
         self.dropped = self.dropped.saturating_add(more);
