@@ -146,14 +146,14 @@ fn too_old_goes_first_and_too_large_is_not_kept() {
     assert_eq!(waiting(&queue, 0), [2], "nothing is dropped for it");
     assert_eq!(
         scene.publish(&mut [&mut queue], 100, &QueueForm::default()),
-        3
+        4
     );
     assert_eq!(
         scene.dropped[2..],
         [(DropReason::QueueFull, 51)],
         "200 bytes"
     );
-    assert_eq!(waiting(&queue, 0), [3]);
+    assert_eq!(waiting(&queue, 0), [4]);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use crate::session::RangeSet;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 
-/// The number of a message in its lane, from 1. The lane numbers only messages that something waits for, without gaps, and
-/// uses no number again. [`MessageNo::NONE`] is before the first.
+/// The number of a message in its lane, from 1. The lane numbers only messages to sessions that may outlive their connection,
+/// and uses no number again. [`MessageNo::NONE`] is before the first.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
