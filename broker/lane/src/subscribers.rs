@@ -53,7 +53,7 @@ impl Subscriber {
     pub(super) fn waits(&self) -> Waits {
         let queue = self.queue.as_ref();
         queue.map_or_else(Waits::default, |queue| Waits {
-            references: queue.len(),
+            references: queue.references(),
             bytes: queue.bytes(),
         })
     }
