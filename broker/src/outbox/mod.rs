@@ -200,7 +200,9 @@ impl Outbox {
             }
             Stage::Connected | Stage::Draining => fill(&mut state.outbound),
         }
-        if self.note_lane_work(&state) && state.outbound.needs_lane_work() {
+        // Once for what can wait: the task looks at its time.
+        let is_known = self.has_lane_work();
+        if self.note_lane_work(&state) && (!is_known || state.outbound.needs_lane_work()) {
             self.changed.notify_one();
         }
         self.close_if_undeliverable(&mut state);

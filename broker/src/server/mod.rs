@@ -13,3 +13,6 @@ mod threads;
 
 pub use options::{Options, StartError};
 pub use running::Server;
+
+#[cfg(test)]
+mod lane_table_tests;
