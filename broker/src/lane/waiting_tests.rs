@@ -271,6 +271,33 @@ impl Scene {
     }
 }
 
+/// The lane is locked while its messages are encoded.
+#[test]
+fn no_more_is_read_of_a_queue_than_the_client_can_be_sent() {
+    let mut scene = Scene::new();
+    for step in [
+        Step::Lose,
+        Step::Hear,
+        Step::Publish(1),
+        Step::Publish(1),
+        Step::Resume,
+    ] {
+        scene.take(step);
+    }
+    let read =
+        |scene: &Scene| next_frames(&scene.running.lane, scene.who().session, &scene.outbox).len();
+    assert_eq!(read(&scene), 2);
+    (0..10).for_each(|_| scene.take(Step::Publish(1)));
+    assert_eq!(read(&scene), usize::from(LIMITS.receive_maximum));
+    scene.catch_up();
+    assert!(scene.outbox.queue(|out| out.is_behind()).unwrap());
+    assert_eq!(
+        read(&scene),
+        1,
+        "the window is closed, and the session has not caught up"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

@@ -46,6 +46,13 @@ impl Outbound {
         !self.offline && self.is_behind() && takes()
     }
 
+    /// How many more messages may be in flight.
+    #[must_use]
+    pub fn window_left(&self) -> usize {
+        let taken = self.in_flight.len() + self.released.len();
+        usize::from(self.limits.receive_maximum).saturating_sub(taken)
+    }
+
     /// Whether messages wait in queues of lanes that the client has not been sent.
     #[must_use]
     pub fn is_behind(&self) -> bool {
@@ -89,8 +96,7 @@ impl Outbound {
         let bytes = self.waiting_bytes as u64 + bytes;
         let (mut most, mut most_bytes) = (self.limits.messages as u64, self.limits.bytes as u64);
         if self.wants_waiting() {
-            let taken = self.in_flight.len() + self.released.len();
-            most += u64::from(self.limits.receive_maximum).saturating_sub(taken as u64);
+            most += self.window_left() as u64;
             most_bytes = most_bytes.saturating_mul(2);
         }
         messages > most || bytes > most_bytes
