@@ -190,7 +190,7 @@ fn a_session_that_is_evicted_while_it_is_resumed_is_not_there() {
         b"\x00\x01wbye",
         "the will of the session that has ended"
     );
-    // What was sent before is not there, and the new session is as good as any.
+    // The messages of before are not there, and the new session is as good as any.
     client.write_all(SUBSCRIBE).unwrap();
     assert_eq!(read(&mut client), b"\x00\x01\x00\x01");
     client.write_all(b"\x32\x07\x00\x01t\x00\x07\x00n").unwrap();

@@ -191,8 +191,8 @@ impl Messages {
         self.offline_bytes
     }
 
-    /// What an offline holder of the open message would make [`offline_bytes`](Self::offline_bytes)
-    /// grow by.
+    /// The bytes by which an offline holder of the open message would make
+    /// [`offline_bytes`](Self::offline_bytes) grow.
     pub(super) fn open_cost(&self) -> u64 {
         let open = self.open.as_ref().filter(|held| held.offline == 0);
         open.map_or(0, |held| held.message.cost())

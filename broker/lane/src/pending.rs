@@ -78,7 +78,7 @@ impl fmt::Debug for Ref {
     }
 }
 
-/// What the subscriptions that a message matched add to it for their session.
+/// The identifiers and the renaming that a session's subscriptions add to a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct QueueForm {
     /// Subscription identifiers [5.0 MQTT-3.3.4-4].
@@ -105,7 +105,7 @@ pub struct QueueLimits {
     pub age: u64,
 }
 
-/// What a queue needs to know of its lane, and whom it tells of dropped messages.
+/// The parts of its lane that a queue needs, and the function that hears of dropped messages.
 pub(super) struct QueueContext<'a> {
     pub messages: &'a mut Messages,
     pub limits: QueueLimits,
@@ -257,8 +257,8 @@ impl Queue {
         self.retain(messages, |reference, _| !done.contains(reference.number()));
     }
 
-    /// Drops the messages that the session may not see any more. What waits counts as forbidden.
-    /// What was sent counts where it is in flight.
+    /// Drops the messages that the session may not see any more. Waiting ones
+    /// count as forbidden. Those that were sent count where they are in flight.
     pub(super) fn purge(
         &mut self,
         cx: &mut QueueContext<'_>,
@@ -283,7 +283,7 @@ impl Queue {
         self.retain(messages, |_, _| false);
     }
 
-    /// What was not sent on an earlier connection, behind this message, in order.
+    /// The messages behind this one that were not sent on an earlier connection, in order.
     pub(super) fn waiting(&self, after: MessageNo) -> impl Iterator<Item = Ref> {
         let first = self.waiting.partition_point(|r| r.number() <= after);
         self.waiting.range(first..).copied()
@@ -304,7 +304,7 @@ impl Queue {
         self.begun_bytes + self.waiting_bytes
     }
 
-    /// What it counts for in the lane's share, as a number of references: its own, and its forms.
+    /// The number of references that it counts for in the lane's share: its own, and its forms.
     pub(super) fn references(&self) -> usize {
         self.len() + self.forms.cost.div_ceil(REF_COST)
     }

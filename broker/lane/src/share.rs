@@ -52,7 +52,7 @@ struct Rank {
     slot: Slot,
 }
 
-/// What the share knows of one offline session. It is kept beside the session's queue, so that a
+/// An offline session, as the share counts it. It is kept beside the session's queue, so that a
 /// message costs no search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {

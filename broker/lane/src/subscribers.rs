@@ -49,7 +49,7 @@ impl Subscriber {
         }
     }
 
-    /// What is in its queue.
+    /// The contents of its queue.
     pub(super) fn waits(&self) -> Waits {
         let queue = self.queue.as_ref();
         queue.map_or_else(Waits::default, |queue| Waits {

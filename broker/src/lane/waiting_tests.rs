@@ -27,7 +27,7 @@ const LIMITS: OutboundLimits = OutboundLimits {
 const VERSIONS: [Version; 2] = [Version::V3, Version::V5];
 const LANES: usize = 2;
 
-/// What happens next.
+/// The next event.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     /// A message of this QoS, 1 or 2, in a lane.

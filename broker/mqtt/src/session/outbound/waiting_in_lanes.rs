@@ -1,4 +1,4 @@
-//! What a session shares with the queues that lanes have for it.
+//! The messages that a session shares with the queues that lanes have for it.
 //!
 //! A lane keeps a reference to each QoS 1 or 2 message of a session that may outlive its connection,
 //! until the session has finished with it. So a message that waits here waits there, too: at the end
@@ -84,7 +84,7 @@ impl Outbound {
 
     /// Whether so much waits for a connected client, here and in the queue of a lane, that the oldest
     /// there must be [passed over](Self::pass_over). The client is not closed for what it had no time to read.
-    /// What the client can be sent at once does not wait: messages that the window takes, and as many
+    /// Messages that the client can be sent at once do not wait: as many as the window takes, and as many
     /// bytes again as the limit.
     #[must_use]
     pub fn is_too_far_behind(&self, lane: u16) -> bool {
