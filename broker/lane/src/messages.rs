@@ -74,8 +74,7 @@ pub(super) enum Presence {
 /// ```text
 ///   let number = messages.open(stored)    the message is being published
 ///   messages.add_reference(number, ..)    for each session and group that waits for it
-///   messages.close()                      stored under its number; if nothing waits for it, the
-///                                         next message gets that number
+///   messages.close()                      stored under its number, if anything waits for it
 /// ```
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Messages {
@@ -98,8 +97,7 @@ struct Held {
 }
 
 impl Messages {
-    /// Begins to publish a message that something may wait for. Returns the number that it has if
-    /// so.
+    /// Begins to publish a message that something may wait for. Returns its number.
     pub(super) fn open(&mut self, message: StoredMessage) -> MessageNo {
         self.open = Some(Held {
             message: Arc::new(message),
@@ -109,13 +107,15 @@ impl Messages {
         self.next()
     }
 
-    /// Stores the open message if anything waits for it.
+    /// Stores the open message if anything waits for it. Its number is used up in any case: sessions
+    /// may have been sent it.
     pub(super) fn close(&mut self) {
-        if let Some(held) = self.open.take_if(|held| held.references > 0) {
+        if let Some(held) = self.open.take() {
             self.last = self.next();
-            self.by_number.insert(self.last, held);
+            if held.references > 0 {
+                self.by_number.insert(self.last, held);
+            }
         }
-        self.open = None;
     }
 
     fn next(&self) -> MessageNo {
@@ -191,8 +191,8 @@ impl Messages {
         self.offline_bytes
     }
 
-    /// What an offline holder of the open message would make [`offline_bytes`](Self::offline_bytes)
-    /// grow by.
+    /// The bytes by which an offline holder of the open message would make
+    /// [`offline_bytes`](Self::offline_bytes) grow.
     pub(super) fn open_cost(&self) -> u64 {
         let open = self.open.as_ref().filter(|held| held.offline == 0);
         open.map_or(0, |held| held.message.cost())
@@ -239,22 +239,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_message_without_references_uses_up_no_number() {
+    fn no_number_is_given_twice() {
         let mut messages = Messages::default();
         assert_eq!(messages.open(message(1)), MessageNo(1));
         messages.close();
-        assert_eq!(messages.open(message(2)), MessageNo(1));
-        messages.add_reference(MessageNo(1), Presence::Connected);
+        assert_eq!(messages.count(), 0, "nothing waits for it");
+        assert_eq!(messages.open(message(2)), MessageNo(2));
+        messages.add_reference(MessageNo(2), Presence::Connected);
         messages.close();
-        assert_eq!(messages.open(message(3)), MessageNo(2));
-        messages.close();
-        messages.remove_reference(MessageNo(1), Presence::Connected);
+        messages.remove_reference(MessageNo(2), Presence::Connected);
         assert_eq!(messages.count(), 0);
-        assert_eq!(
-            messages.open(message(4)),
-            MessageNo(2),
-            "1 is not used again"
-        );
+        assert_eq!(messages.open(message(3)), MessageNo(3));
     }
 
     #[test]

@@ -40,12 +40,14 @@ impl Scene {
 
     fn subscribe(&mut self, session: u64, identifier: u32, filters: &[&str]) {
         let options = SubscribeOptions::of(QoS::AtLeastOnce);
-        self.subscribe_with(session, identifier, filters, options);
+        self.subscribe_with(session, false, identifier, filters, options);
     }
 
+    /// A session that `keeps` may outlive its connection.
     fn subscribe_with(
         &mut self,
         session: u64,
+        keeps: bool,
         identifier: u32,
         filters: &[&str],
         options: SubscribeOptions,
@@ -68,7 +70,7 @@ impl Scene {
                 user: "u",
             },
             request_id: 1,
-            keeps: false,
+            keeps,
             identifier,
             filters: filters.collect(),
         });
@@ -142,6 +144,30 @@ fn a_session_is_linked_before_its_first_answer_and_no_more_once_it_has_no_filter
     else {
         panic!("{acts:?}");
     };
+}
+
+/// More sets of identifiers than a queue can tell apart. The last messages are delivered and are not in
+/// the queue, so that nothing but their numbers tells them apart for the session.
+#[test]
+fn messages_that_no_queue_takes_have_numbers_of_their_own() {
+    let mut s = Scene::new();
+    let mut numbers = std::collections::BTreeSet::new();
+    let last = u32::from(super::super::pending::LAST_FORM) + 2;
+    for n in 1..=last {
+        let topic = format!("t/{n}");
+        s.subscribe_with(1, true, n, &[&topic], SubscribeOptions::of(QoS::AtLeastOnce));
+        let entry = Entry::Publish(PublishEntry {
+            qos: QoS::AtLeastOnce,
+            ..PublishEntry::of_server(&topic, b"m")
+        });
+        s.lane.apply(&entry, &mut s.outcome);
+        let [Act::Deliver { message, .. }, dropped @ ..] = &s.outcome.acts[..] else {
+            panic!("{:?}", s.outcome.acts);
+        };
+        assert!(numbers.insert(message.number), "message {n}");
+        assert_eq!(dropped.len(), usize::from(n > last - 2));
+    }
+    assert_eq!(s.lane.stored_messages(), last as usize - 2);
 }
 
 /// A batch of the writer with this number, at these times.

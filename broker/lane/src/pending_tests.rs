@@ -81,7 +81,7 @@ proptest! {
 
 #[test]
 fn ten_thousand_queues_of_a_hundred_references_take_ten_megabytes() {
-    assert_eq!((size_of::<Ref>(), size_of::<Queue>()), (8, 112));
+    assert_eq!((size_of::<Ref>(), size_of::<Queue>()), (8, 120));
     let mut scene = Scene::default();
     let mut queues = vec![Queue::new(Presence::Connected); 10_000];
     let mut all: Vec<&mut Queue> = queues.iter_mut().collect();
@@ -146,14 +146,14 @@ fn too_old_goes_first_and_too_large_is_not_kept() {
     assert_eq!(waiting(&queue, 0), [2], "nothing is dropped for it");
     assert_eq!(
         scene.publish(&mut [&mut queue], 100, &QueueForm::default()),
-        3
+        4
     );
     assert_eq!(
         scene.dropped[2..],
         [(DropReason::QueueFull, 51)],
         "200 bytes"
     );
-    assert_eq!(waiting(&queue, 0), [3]);
+    assert_eq!(waiting(&queue, 0), [4]);
 }
 
 #[test]
@@ -181,13 +181,39 @@ fn forms_are_used_again() {
         all.map(|r| queue.form(r).map(|f| f.ids[0])).collect()
     };
     assert_eq!(forms(&queue), [Some(5), Some(6), Some(5), Some(7), None]);
-    assert_eq!(queue.forms.0.len(), 3);
+    assert_eq!(queue.forms.places.len(), 3);
     queue.done(&done(2, &[]), &mut scene.messages);
     scene.publish(&mut [&mut queue], 1, &form(8));
     assert_eq!(forms(&queue), [Some(5), Some(7), None, Some(8)]);
-    assert_eq!(queue.forms.0.len(), 3, "8 has the place of 6");
+    assert_eq!(queue.forms.places.len(), 3, "8 has the place of 6");
     queue.done(&done(100, &[]), &mut scene.messages);
     assert_eq!(queue, Queue::default());
+}
+
+/// They are a part of each packet, and of the memory of the queue.
+#[test]
+fn identifiers_count() {
+    let (mut scene, mut queue) = (Scene::default(), Queue::new(Presence::Offline));
+    let many = |first: u32, n: u32| QueueForm {
+        ids: (first..first + n).collect(),
+        mount: None,
+    };
+    scene.publish(&mut [&mut queue], 1, &many(0, 10));
+    scene.publish(&mut [&mut queue], 1, &many(0, 10));
+    let one = stored(0, 1).len() + 40;
+    let references = |ids: usize| (FORM_COST + 4 * ids).div_ceil(REF_COST);
+    assert_eq!(
+        (queue.bytes(), queue.references()),
+        (2 * one, 2 + references(10))
+    );
+    scene.publish(&mut [&mut queue], 1, &many(1, 34));
+    assert_eq!(waiting(&queue, 0), [2, 3], "of 200 bytes");
+    scene.publish(&mut [&mut queue], 1, &many(2, 50));
+    assert_eq!(waiting(&queue, 0), [2, 3], "too large alone");
+    queue.done(&done(2, &[]), &mut scene.messages);
+    assert_eq!(queue.references(), 1 + references(34));
+    queue.done(&done(3, &[]), &mut scene.messages);
+    assert_eq!((queue.bytes(), queue.references()), (0, 0));
 }
 
 #[test]
@@ -197,7 +223,8 @@ fn a_message_is_not_kept_if_all_forms_are_in_use() {
         form: form(n),
         references: 1,
     };
-    forms.0 = (0..u32::from(LAST_FORM)).map(used).collect();
+    forms.places = (0..u32::from(LAST_FORM)).map(used).collect();
+    forms.cost = forms.places.iter().map(UsedForm::cost).sum();
     assert_eq!(forms.add(&form(LAST_FORM.into())), None);
     assert_eq!(forms.add(&form(0)), Some(1));
     forms.release(2);
@@ -272,7 +299,7 @@ proptest! {
                     let (id, payload) = (which.index(3) as u32, payload * (1 + which.index(5)));
                     let form = if id == 0 { QueueForm::default() } else { form(id) };
                     let to: Vec<usize> = (0..3).filter(|n| which.index(8) >> n & 1 == 1).collect();
-                    let len = stored(0, payload).len();
+                    let len = stored(0, payload).len() + form.len() as u64;
                     let mut targets: Vec<&mut Queue> = Vec::new();
                     for (n, queue) in queues.iter_mut().enumerate() {
                         if to.contains(&n) {

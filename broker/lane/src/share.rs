@@ -26,6 +26,7 @@ pub(super) const ENDS_AT_ONCE: usize = 1_000;
 /// | an offline session that the lane knows | [`LANE_COST`] |
 /// | a filter of it | [`FILTER_COST`] and its text |
 /// | a reference of an offline session | [`REF_COST`] |
+/// | a form of such references | [`FORM_COST`](roommq_mqtt::cost::FORM_COST) and its identifiers |
 /// | a message that any of them waits for | its memory, once: [`Messages::offline_bytes`] |
 ///
 /// A message counts for what a session *holds* in full, though others may wait for it as well: what
@@ -51,7 +52,7 @@ struct Rank {
     slot: Slot,
 }
 
-/// What the share knows of one offline session. It is kept beside the session's queue, so that a
+/// An offline session, as the share counts it. It is kept beside the session's queue, so that a
 /// message costs no search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
@@ -64,6 +65,7 @@ pub(super) struct Place {
 /// What waits for an offline session.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waits {
+    /// As [`Queue::references`](super::pending::Queue::references) counts them.
     pub references: usize,
     /// Bytes of their messages, as queues count them.
     pub bytes: u64,

@@ -25,7 +25,7 @@ struct Scene {
 
 fn waits(queue: &Queue) -> Waits {
     Waits {
-        references: queue.len(),
+        references: queue.references(),
         bytes: queue.bytes(),
     }
 }

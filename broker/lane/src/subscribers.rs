@@ -51,11 +51,11 @@ impl Subscriber {
         }
     }
 
-    /// What is in its queue.
+    /// The contents of its queue.
     pub(super) fn waits(&self) -> Waits {
         let queue = self.queue.as_ref();
         queue.map_or_else(Waits::default, |queue| Waits {
-            references: queue.len(),
+            references: queue.references(),
             bytes: queue.bytes(),
         })
     }

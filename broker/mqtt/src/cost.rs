@@ -5,6 +5,7 @@
 //! | [`STRING_COST`] | 64 | string or payload that is kept | `kept_bytes` (wills), `retained_bytes` | estimate: the value has 32, its allocation takes about as many |
 //! | [`MESSAGE_COST`] | 128 | message that offline sessions wait for, once; and message in the outbox of an offline session | `kept_bytes` | 96 for its place, and part of what a queue that doubles leaves free |
 //! | [`REF_COST`] | 16 | message that one offline session waits for, in its lane | `kept_bytes` | 8, in a queue that may be half empty |
+//! | [`FORM_COST`] | 96 | set of subscription identifiers or renaming of messages that one offline session waits for, in its lane, beside 4 for each identifier | `kept_bytes` | 40, in a list that may be half empty, and an allocation |
 //! | [`LEAST_HELD_COST`] | 64 | message held for an answer, at least | `outbox_bytes` | its place has 88, of which a short frame of its own pays for some |
 //! | [`RELEASED_ID_COST`] | 2 | QoS 2 id whose PUBCOMP is awaited | `kept_bytes` | size of the type |
 //! | [`SESSION_COST`] | 1,500 | offline session | `kept_bytes` | 1,400 measured over 50,000 empty sessions (debug build, short names), and slack of the registry |
@@ -26,6 +27,9 @@ pub const MESSAGE_COST: usize = 128;
 
 /// Bytes of a lane's reference to a message that an offline session waits for.
 pub const REF_COST: usize = 16;
+
+/// Bytes of what subscriptions add to messages that an offline session waits for: their identifiers, or a renaming.
+pub const FORM_COST: usize = 96;
 
 /// Bytes that a message held for an answer counts for at least: many short ones must not be free.
 pub const LEAST_HELD_COST: usize = 64;

@@ -185,7 +185,7 @@ async fn resume_in_time(client: &mut Client) -> Result<(), Refusal> {
 /// Registers or resumes the session and sends CONNACK, the first packet to the client
 /// [MQTT-3.2.0-1, 3.1.1 MQTT-3.1.4-4, 5.0 MQTT-3.1.4-5].
 pub(super) async fn open(
-    connect: Box<Connect>,
+    mut connect: Box<Connect>,
     who: Principal,
     authentication: Option<Authentication>,
     connecting: ConnectingPeer<'_>,
@@ -218,7 +218,7 @@ pub(super) async fn open(
     let bridge = connect.is_bridge();
     let session = Session::new(Start {
         version: negotiated.version,
-        will: connect.will,
+        will: connect.will.take(),
         expiry: negotiated.session_expiry,
         expiry_requested: negotiated.requested_expiry > 0,
         alias_maximum: node.limits.topic_aliases,
@@ -249,14 +249,23 @@ pub(super) async fn open(
         ended: false,
     };
     let method = negotiated.connack.authentication.as_ref().map(Method::of);
-    if let Some((who, period)) = resumed
-        && let Err(refusal) = resume_in_time(&mut client).await
-    {
-        client.who = who;
-        tracing::info!(%peer, client = %client.who.client_id, user = %client.who.user, %refusal, "connection refused");
-        restore_offline(&mut client, period).await;
-        connecting.refuse(&refusal).await;
-        return None;
+    if let Some((who, period)) = resumed {
+        let resumed = resume_in_time(&mut client).await;
+        let is_evicted = node.sessions.is_evicted(client.session_id);
+        if resumed.is_err() || is_evicted {
+            let who = std::mem::replace(&mut client.who, who);
+            restore_offline(&mut client, period).await;
+            if let Err(refusal) = resumed {
+                tracing::info!(%peer, client = %client.who.client_id, user = %client.who.user, %refusal, "connection refused");
+                connecting.refuse(&refusal).await;
+                return None;
+            }
+            // That has ended the session. The client finds no session, and so knows that it has
+            // missed something.
+            connect.will = client.session.take_will();
+            let authentication = negotiated.connack.authentication;
+            return Box::pin(open(connect, who, authentication, connecting, listener)).await;
+        }
     }
     let connack = Reply::ConnAck(Box::new(negotiated.connack));
     let keeps = client.keeps;

@@ -45,7 +45,7 @@ use std::sync::Arc;
 /// Bytes of messages that are read from a queue at once.
 const WAITING_BYTES: usize = 64 << 10;
 
-/// The same in messages.
+/// The same in messages, at most.
 const WAITING_MESSAGES: usize = 32;
 
 /// A message that has waited for a session in its lane, encoded for it.
@@ -56,7 +56,7 @@ pub(crate) struct WaitingFrame {
     pub frame: Frame,
 }
 
-/// The next messages that wait for a session. If there are none, the session has caught up: the lane
+/// The next messages that wait for a session, as many as its client can be sent. If there are none, the session has caught up: the lane
 /// is locked, so no live message comes between.
 pub(super) fn next_frames(
     lane: &Lane,
@@ -64,13 +64,14 @@ pub(super) fn next_frames(
     outbox: &Outbox,
 ) -> VecDeque<WaitingFrame> {
     let number = lane.number();
-    let after = outbox.queue(|out| out.last_handed(number));
+    let next = outbox.queue(|out| (out.last_handed(number), out.window_left()));
     let mut frames = VecDeque::new();
-    let Some(after) = after else {
+    let Some((after, window)) = next else {
         return frames;
     };
+    let most = window.clamp(1, WAITING_MESSAGES);
     let mut bytes = 0;
-    for waiting in lane.waiting(session, after).take(WAITING_MESSAGES) {
+    for waiting in lane.waiting(session, after).take(most) {
         let frame = waiting_frame(&waiting, (outbox.version(), outbox.shows_retain()));
         bytes += frame.len();
         let tag = Tag::own(number, waiting.number);

@@ -226,7 +226,8 @@ impl Performer<'_> {
                 payload,
             } => {
                 if let Some(outbox) = self.links.get(slot) {
-                    outbox.fill(|out| out.dropped_in_lane(reason, messages, payload));
+                    let lane = self.lane.number();
+                    outbox.fill(|out| out.dropped_in_lane(lane, reason, messages, payload));
                 }
             }
             Act::Refuse { .. }
@@ -384,10 +385,11 @@ fn next(range: &mut Range<usize>, slice: &mut usize) -> Range<usize> {
 /// A connected client has not been sent so much of what waits for it in the lane that it loses the
 /// oldest.
 fn pass_over(lane: &Lane, slot: Slot, out: &mut Outbound) {
-    while out.is_too_far_behind()
-        && let Some(oldest) = lane.waiting_at(slot, out.last_handed(lane.number())).next()
+    let number = lane.number();
+    while out.is_too_far_behind(number)
+        && let Some(oldest) = lane.waiting_at(slot, out.last_handed(number)).next()
     {
-        let tag = Tag::own(lane.number(), oldest.number);
+        let tag = Tag::own(number, oldest.number);
         out.pass_over(tag, oldest.message.payload.len());
     }
 }

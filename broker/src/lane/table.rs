@@ -208,6 +208,13 @@ impl LaneTable {
         }
     }
 
+    /// How many messages all lanes store for sessions.
+    #[cfg(test)]
+    pub(crate) fn stored_messages(&self) -> usize {
+        let stored = |lane: &SharedLane| lane.state.lock().lane.stored_messages();
+        self.0.iter().map(stored).sum()
+    }
+
     /// The lane with this number.
     pub(super) fn get(&self, number: u16) -> Result<&SharedLane, LogError> {
         let lane = self.0.get(usize::from(number));

@@ -242,9 +242,12 @@ impl Outbox {
     }
 
     /// Keeps [`has_lane_work`](Outbox::has_lane_work) up to date, and wakes the connection's task if
-    /// the work cannot wait.
+    /// the work is new or cannot wait.
     fn wake_for_lanes(&self, state: &mut State) {
-        if self.note_lane_work(state) && (state.outbound.needs_lane_work() || state.wants_replay())
+        // Once for what can wait: the task looks at its time.
+        let is_known = self.has_lane_work();
+        if self.note_lane_work(state)
+            && (!is_known || state.outbound.needs_lane_work() || state.wants_replay())
         {
             self.changed.notify_one();
         }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::metrics::{Counters, Metric};
 use crate::packet::{PublishParts, QoS, Reply, encode_publish};
-use crate::session::{Frame, OutboundLimits};
+use crate::session::{Frame, MessageNo, OutboundLimits, Tag};
+use futures_util::FutureExt;
 use std::sync::Arc;
 
 impl Outbox {
@@ -79,6 +80,29 @@ fn frames_for_an_offline_client_are_encoded_for_5_0() {
     assert_eq!(outbox.version(), Version::V5);
     outbox.connect(None, Version::V3, LIMITS, &Reply::PingResp, 0);
     assert_eq!(outbox.version(), Version::V3);
+}
+
+/// It has to tell the lane, which keeps the message until then.
+#[test]
+fn the_connections_task_hears_once_of_messages_that_cannot_be_sent() {
+    let limits = OutboundLimits {
+        bytes: 1_000,
+        messages: 100,
+        maximum_packet_size: Some(5),
+        ..LIMITS
+    };
+    let outbox = Outbox::connected(Version::V5, limits);
+    let frame = Frame {
+        qos: QoS::AtLeastOnce,
+        packet: encode_publish(Version::V5, &PublishParts::new("t", b"", QoS::AtLeastOnce)),
+        expires: crate::session::NEVER,
+        share: None,
+    };
+    for (number, wakes) in [(1, true), (2, false)] {
+        outbox.fill(|out| assert!(out.deliver_kept(Tag::own(0, MessageNo(number)), &frame, 0)));
+        assert!(outbox.has_lane_work());
+        assert_eq!(outbox.changed().now_or_never().is_some(), wakes);
+    }
 }
 
 #[test]

@@ -15,3 +15,6 @@ mod threads;
 
 pub use options::{Options, StartError};
 pub use running::{NewTls, Server};
+
+#[cfg(test)]
+mod lane_table_tests;

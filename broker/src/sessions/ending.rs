@@ -39,7 +39,7 @@ pub(crate) async fn send_will(
     append_last(node, lane_of(topic, node.lanes), &entry).await;
 }
 
-/// What a session tells its lanes at the end of a connection.
+/// The last report of a session to its lanes at the end of a connection.
 pub(crate) struct LastWords {
     /// Messages that it has finished with.
     done: BTreeMap<u16, Done>,

@@ -79,7 +79,8 @@ pub(super) struct Record {
     pub(super) offline: Option<Box<OfflineSession>>,
     /// The session was offline, and has ended.
     ended: bool,
-    /// A lane has evicted the session before it was registered as offline.
+    /// A lane has evicted the session before it was registered as offline, or while it was being
+    /// resumed.
     evicted: bool,
     /// The session is offline, and its delayed will is being appended to the log. Its client and
     /// its end must wait until that is done; then they are notified.
@@ -206,7 +207,6 @@ impl Sessions {
         let Some(record) = state.by_number.get_mut(&session.n) else {
             return;
         };
-        record.evicted = false;
         if state.shutting_down {
             record.outbox.start_draining();
             record.outbox.close(shutting_down());
@@ -250,7 +250,7 @@ impl Sessions {
     }
 
     /// A lane has evicted a session. It ends if it is offline, or as soon as it is registered as
-    /// offline. If its client returns before that, it stays, without what waited in that lane.
+    /// offline. If its client is returning, see [`is_evicted`](Self::is_evicted).
     pub(crate) fn evict_for_lane(&self, session: SessionId) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -267,6 +267,14 @@ impl Sessions {
             state.evicted.push(due);
             self.due_earlier.notify_one();
         }
+    }
+
+    /// Whether a lane has evicted a session that was offline there until all lanes have resumed it.
+    /// It must go offline then, which ends it.
+    pub(crate) fn is_evicted(&self, session: SessionId) -> bool {
+        let state = self.state.lock();
+        let record = state.by_number.get(&session.n);
+        record.is_some_and(|record| record.evicted)
     }
 
     /// Takes the sessions that lanes have evicted. [`carry_out`](super::carry_out) their ends.

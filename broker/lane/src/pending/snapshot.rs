@@ -18,7 +18,11 @@ impl Queue {
         let Queue {
             begun,
             waiting,
-            forms: QueueForms(forms),
+            forms:
+                QueueForms {
+                    places: forms,
+                    cost: _, // follows from the forms
+                },
             begun_bytes: _, // follow from the messages
             waiting_bytes: _,
             oldest: _,
@@ -79,10 +83,14 @@ impl Queue {
         {
             return Err(damaged);
         }
+        let used = forms.iter().filter(|used| used.references > 0);
         let mut queue = Queue {
             begun: begun.into_owned(),
             waiting: waiting.into(),
-            forms: QueueForms(forms),
+            forms: QueueForms {
+                cost: used.map(UsedForm::cost).sum(),
+                places: forms,
+            },
             ..Queue::new(presence)
         };
         queue.count_bytes(messages);

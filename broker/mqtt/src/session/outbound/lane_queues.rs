@@ -1,32 +1,36 @@
 //! The messages of a session that wait in the queues of lanes.
 
 use crate::session::Untold;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// The messages that wait in the queues of lanes, and those that the lanes have to be told of.
 #[derive(Debug, Default)]
 pub(super) struct LaneQueues {
     pub untold: Untold,
-    /// Lanes whose queues hold messages that the session has not been handed. Live messages of such
-    /// a lane wait behind them.
-    pub behind: BTreeSet<u16>,
-    /// How many messages wait in these queues, and not here.
-    pub messages: u64,
-    /// Bytes of their payloads.
-    pub payload: u64,
+    /// Lanes whose queues hold messages that the session has not been handed, with how many these
+    /// are and the bytes of their payloads. Live messages of such a lane wait behind them.
+    pub behind: BTreeMap<u16, (u64, u64)>,
 }
 
 impl LaneQueues {
     /// A message waits in the queue of its lane only.
     pub(super) fn add(&mut self, lane: u16, payload: usize) {
-        self.behind.insert(lane);
-        self.messages += 1;
-        self.payload += payload as u64;
+        let (messages, bytes) = self.behind.entry(lane).or_default();
+        *messages += 1;
+        *bytes += payload as u64;
     }
 
     /// Some of these messages have been handed over or dropped.
-    pub(super) fn subtract(&mut self, messages: u64, payload: u64) {
-        self.messages = self.messages.saturating_sub(messages);
-        self.payload = self.payload.saturating_sub(payload);
+    pub(super) fn subtract(&mut self, lane: u16, messages: u64, payload: u64) {
+        if let Some((waiting, bytes)) = self.behind.get_mut(&lane) {
+            *waiting = waiting.saturating_sub(messages);
+            *bytes = bytes.saturating_sub(payload);
+        }
+    }
+
+    /// How many messages wait in all these queues, and the bytes of their payloads.
+    pub(super) fn waiting(&self) -> (u64, u64) {
+        let all = self.behind.values();
+        all.fold((0, 0), |(n, b), (more, bytes)| (n + more, b + bytes))
     }
 }

@@ -168,7 +168,7 @@ impl Outbound {
     #[must_use]
     pub fn backlog(&self) -> Backlog {
         let lanes = self.lanes.as_ref();
-        let (messages, payload) = lanes.map_or((0, 0), |l| (l.messages, l.payload));
+        let (messages, payload) = lanes.map_or((0, 0), |lanes| lanes.waiting());
         Backlog {
             messages: (self.in_flight.len() + self.waiting.len()) as u64 + messages,
             payload: self.held_payload as u64 + payload,

@@ -8,8 +8,8 @@ use crate::session::RangeSet;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 
-/// The number of a message in its lane, from 1. The lane numbers only messages that something waits for, without gaps, and
-/// uses no number again. [`MessageNo::NONE`] is before the first.
+/// The number of a message in its lane, from 1. The lane numbers only messages to sessions that may outlive their connection,
+/// and uses no number again. [`MessageNo::NONE`] is before the first.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -47,7 +47,8 @@ impl Tag {
     }
 }
 
-/// What a lane is told of one holder's messages: it drops the references to them. The lane may hear the same twice, and late.
+/// A report to a lane of messages that one holder has finished with: the lane drops its references to them. It may hear the same
+/// twice, and late.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// All messages up to this one are done.
@@ -64,7 +65,7 @@ impl Done {
     }
 }
 
-/// What a session has to tell its lanes.
+/// The reports that a session has to make to its lanes.
 ///
 /// ```text
 ///  handed ────► in flight, waiting or held back ────► finished ────► told

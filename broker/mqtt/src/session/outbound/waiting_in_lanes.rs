@@ -1,4 +1,4 @@
-//! What a session shares with the queues that lanes have for it.
+//! The messages that a session shares with the queues that lanes have for it.
 //!
 //! A lane keeps a reference to each QoS 1 or 2 message of a session that may outlive its connection,
 //! until the session has finished with it. So a message that waits here waits there, too: at the end
@@ -18,7 +18,7 @@ impl Outbound {
         if tag.number <= lanes.untold.last_handed(tag.lane) {
             return true;
         }
-        if self.offline || lanes.behind.contains(&tag.lane) {
+        if self.offline || lanes.behind.contains_key(&tag.lane) {
             lanes.add(tag.lane, frame.packet.payload_len());
             return false;
         }
@@ -36,7 +36,7 @@ impl Outbound {
         };
         if tag.number > lanes.untold.last_handed(tag.lane) {
             lanes.untold.handed(tag);
-            lanes.subtract(1, frame.packet.payload_len() as u64);
+            lanes.subtract(tag.lane, 1, frame.packet.payload_len() as u64);
             self.send(frame, Some(tag), since, now);
         }
     }
@@ -50,6 +50,13 @@ impl Outbound {
         !self.offline && self.is_behind() && self.replaying().is_none() && takes()
     }
 
+    /// How many more messages may be in flight.
+    #[must_use]
+    pub fn window_left(&self) -> usize {
+        let taken = self.in_flight.len() + self.released.len();
+        usize::from(self.limits.receive_maximum).saturating_sub(taken)
+    }
+
     /// Whether messages wait in queues of lanes that the client has not been sent.
     #[must_use]
     pub fn is_behind(&self) -> bool {
@@ -60,7 +67,7 @@ impl Outbound {
     #[must_use]
     pub fn lanes_behind(&self) -> Vec<u16> {
         let lanes = self.lanes.iter();
-        lanes.flat_map(|l| l.behind.iter().copied()).collect()
+        lanes.flat_map(|l| l.behind.keys().copied()).collect()
     }
 
     /// The last message that a lane has handed over. At a disconnect: all up to this one were sent,
@@ -76,31 +83,24 @@ impl Outbound {
     pub fn caught_up(&mut self, lane: u16) {
         if let Some(lanes) = &mut self.lanes {
             lanes.behind.remove(&lane);
-            if lanes.behind.is_empty() {
-                (lanes.messages, lanes.payload) = (0, 0);
-            }
         }
     }
 
-    /// Whether so much waits for a connected client, here and in queues of lanes, that the oldest
-    /// must be [passed over](Self::pass_over). The client is not closed for what it had no time to read.
-    /// What the client can be sent at once does not wait: messages that the window takes, and as many
+    /// Whether so much waits for a connected client, here and in the queue of a lane, that the oldest
+    /// there must be [passed over](Self::pass_over). The client is not closed for what it had no time to read.
+    /// Messages that the client can be sent at once do not wait: as many as the window takes, and as many
     /// bytes again as the limit.
     #[must_use]
-    pub fn is_too_far_behind(&self) -> bool {
-        let Some(lanes) = self
-            .lanes
-            .as_ref()
-            .filter(|_| !self.offline && self.is_behind())
-        else {
+    pub fn is_too_far_behind(&self, lane: u16) -> bool {
+        let lanes = self.lanes.as_ref().filter(|_| !self.offline);
+        let Some((messages, bytes)) = lanes.and_then(|l| l.behind.get(&lane)) else {
             return false;
         };
-        let messages = self.waiting.len() as u64 + lanes.messages;
-        let bytes = self.waiting_bytes as u64 + lanes.payload;
+        let messages = self.waiting.len() as u64 + messages;
+        let bytes = self.waiting_bytes as u64 + bytes;
         let (mut most, mut most_bytes) = (self.limits.messages as u64, self.limits.bytes as u64);
         if self.wants_waiting() {
-            let taken = self.in_flight.len() + self.released.len();
-            most += u64::from(self.limits.receive_maximum).saturating_sub(taken as u64);
+            most += self.window_left() as u64;
             most_bytes = most_bytes.saturating_mul(2);
         }
         messages > most || bytes > most_bytes
@@ -110,15 +110,15 @@ impl Outbound {
     pub fn pass_over(&mut self, tag: Tag, payload: usize) {
         if let Some(lanes) = &mut self.lanes {
             lanes.untold.handed(tag);
-            lanes.subtract(1, payload as u64);
+            lanes.subtract(tag.lane, 1, payload as u64);
         }
         self.drop_for(DropReason::QueueFull, payload, Some(tag));
     }
 
     /// A lane has dropped messages that waited in its queue.
-    pub fn dropped_in_lane(&mut self, reason: DropReason, messages: u64, payload: u64) {
+    pub fn dropped_in_lane(&mut self, lane: u16, reason: DropReason, messages: u64, payload: u64) {
         if let Some(lanes) = &mut self.lanes {
-            lanes.subtract(messages, payload);
+            lanes.subtract(lane, messages, payload);
         }
         let more = u32::try_from(messages).unwrap_or(u32::MAX);
         self.dropped = self.dropped.saturating_add(more);

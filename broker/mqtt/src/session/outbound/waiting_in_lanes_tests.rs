@@ -106,6 +106,34 @@ fn messages_that_are_given_up_are_told() {
     assert_eq!(out.take_untold(), told(0, &numbers));
 }
 
+/// Each lane limits its own queue.
+#[test]
+fn a_lane_drops_nothing_for_what_waits_in_another() {
+    let mut out = session();
+    out.disconnect(0);
+    let most = LIMITS.messages as u64;
+    let deliver = |out: &mut Outbound, lane, number| {
+        let tag = Tag::own(lane, MessageNo(number));
+        out.deliver_kept(tag, &frame(QoS::AtLeastOnce, b"x"), 0)
+    };
+    // Two wait in the first lane already.
+    for number in 1..=most {
+        assert!(number < 3 || !deliver(&mut out, LANE, 2 + number));
+        assert!(!deliver(&mut out, LANE + 1, number));
+    }
+    reconnect(&mut out, LIMITS);
+    out.acked(id(1), 0).unwrap();
+    assert!(!deliver(&mut out, LANE, 3 + most));
+    assert!(!out.is_too_far_behind(LANE) && !out.is_too_far_behind(LANE + 1));
+    assert_eq!(out.backlog().messages, 1 + 2 * most + 1);
+    out.dropped_in_lane(LANE + 1, DropReason::TooOld, most, most);
+    out.caught_up(LANE + 1);
+    assert_eq!(
+        (out.lanes_behind(), out.backlog().messages),
+        (vec![LANE], 1 + most + 1)
+    );
+}
+
 #[test]
 fn a_client_that_is_too_far_behind_loses_the_oldest() {
     let mut out = session();
@@ -113,7 +141,7 @@ fn a_client_that_is_too_far_behind_loses_the_oldest() {
     reconnect(&mut out, LIMITS);
     for number in 5.. {
         assert!(!out.deliver_kept(tag(number), &frame(QoS::AtLeastOnce, b"x"), 0));
-        if out.is_too_far_behind() {
+        if out.is_too_far_behind(LANE) {
             break;
         }
     }
@@ -122,7 +150,7 @@ fn a_client_that_is_too_far_behind_loses_the_oldest() {
     let most = LIMITS.messages as u64 + u64::from(LIMITS.receive_maximum);
     assert_eq!(before, most + 1);
     out.pass_over(tag(3), 1);
-    assert!(!out.is_too_far_behind() && !out.overflowed());
+    assert!(!out.is_too_far_behind(LANE) && !out.overflowed());
     assert_eq!((out.backlog().messages, out.dropped()), (before - 1, 1));
     assert_eq!(out.take_untold(), told(0, &[3]));
     assert_eq!(out.last_handed(LANE), MessageNo(3));
