@@ -149,7 +149,7 @@ fn a_cursor_is_made_if_a_filter_wants_retained_messages() {
     let mut options = SubscribeOptions::of(QoS::AtMostOnce);
     options.retain_handling = RetainHandling::SendIfNew;
     for is_new in [true, false] {
-        s.subscribe_with(1, 0, &["a"], options);
+        s.subscribe_with(1, false, 0, &["a"], options);
         assert_eq!(s.cursor().is_some(), is_new);
     }
 }

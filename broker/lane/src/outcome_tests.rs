@@ -155,7 +155,13 @@ fn messages_that_no_queue_takes_have_numbers_of_their_own() {
     let last = u32::from(super::super::pending::LAST_FORM) + 2;
     for n in 1..=last {
         let topic = format!("t/{n}");
-        s.subscribe_with(1, true, n, &[&topic], SubscribeOptions::of(QoS::AtLeastOnce));
+        s.subscribe_with(
+            1,
+            true,
+            n,
+            &[&topic],
+            SubscribeOptions::of(QoS::AtLeastOnce),
+        );
         let entry = Entry::Publish(PublishEntry {
             qos: QoS::AtLeastOnce,
             ..PublishEntry::of_server(&topic, b"m")
