@@ -296,7 +296,7 @@ impl Scene {
                     && let Some(next) = head.pop_front()
                 {
                     let deliver = |out: &mut Outbound| {
-                        out.deliver_waiting(next.tag, &next.frame, next.since, 0)
+                        out.deliver_waiting(next.tag, &next.frame, next.since, 0);
                     };
                     self.outbox.queue(deliver);
                 }
