@@ -70,8 +70,7 @@ type FilterTest<'a> = fn(FilledLevels<'a>, &str) -> bool;
 /// The user and the client id of a request, as in topic levels.
 struct Requester<'a> {
     user: &'a str,
-    /// None if it is not known, as in a lane, or too long for a level: two long ids could be
-    /// shortened to the same level.
+    /// None if it is not known, as in a lane, or if its level has more than 128 bytes.
     client: Option<String>,
 }
 
@@ -81,7 +80,7 @@ impl<'a> Requester<'a> {
         let level = (id.len() <= topics::USER_NAME_BYTES).then(|| topics::user_level(id));
         Requester {
             user: &who.user,
-            client: level.filter(|level| topics::name_of_level(level) == id),
+            client: level.filter(|level| level.len() <= topics::USER_NAME_BYTES),
         }
     }
 }

@@ -46,7 +46,8 @@ pub(crate) fn connect<'a>(
             "a password needs a user name",
         )),
         (None, false) if anonymous => {
-            let user = topics::anonymous_level(client_id);
+            let user = topics::anonymous_level(client_id)
+                .map_err(|bad| refused(ReasonCode::ClientIdentifierNotValid, bad.to_string()))?;
             Ok(ClaimedIdentity::Anonymous(Principal::new(user, false)))
         }
         (None, false) => Err(not_authorized(

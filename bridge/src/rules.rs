@@ -229,7 +229,7 @@ pub(crate) mod tests {
         let rules = Rules::new(&settings()).rooms;
         let staff = rules.of("staff-1");
         assert!(staff.admits(&topics::user_level("a/b")));
-        assert!(staff.admits(&topics::anonymous_level("probe")));
+        assert!(staff.admits("~probe"));
         assert!(!staff.admits("probe"));
     }
 

@@ -64,6 +64,30 @@ async fn an_unknown_user_and_a_wrong_password_get_the_same_answer() {
 }
 
 #[tokio::test]
+async fn names_that_are_too_long_for_a_topic_are_refused() {
+    let bridge = bridge_with_al();
+    let (longest, longer) = ("x".repeat(128), "x".repeat(129));
+    let refusal = |user_name, client_id: &str| {
+        let request = ConnectRequest {
+            client_id: client_id.to_owned(),
+            ..request(user_name, user_name.map(|_| &b"pw"[..]))
+        };
+        bridge.connect(request)
+    };
+    let long_name = refusal(Some(&longer), "c").await.unwrap_err();
+    assert_eq!(long_name.code, ReasonCode::BadUserNameOrPassword);
+    assert!(
+        long_name.reason.contains("this one has 129"),
+        "{long_name:?}"
+    );
+    let wrong = refusal(Some(&longest), "c").await.unwrap_err();
+    assert_eq!(wrong, authorize::wrong_credentials());
+    let long_id = refusal(None, &longest).await.unwrap_err();
+    assert_eq!(long_id.code, ReasonCode::ClientIdentifierNotValid);
+    assert!(refusal(None, &longest[1..]).await.is_ok());
+}
+
+#[tokio::test]
 async fn anonymous_clients_are_refused_if_the_settings_say_so() {
     let mut settings = Settings::default();
     settings.auth.anonymous = false;

@@ -38,11 +38,12 @@ pub(crate) fn credentials(login: &LoginArgs) -> anyhow::Result<Option<(String, S
     Ok(Some((user.clone(), password)))
 }
 
-/// The user's name as other users see it. A server may name the user otherwise.
+/// The user's name as other users see it. A server may name the user otherwise, and refuses names that are
+/// too long for a topic.
 pub(crate) fn own_name(options: &ConnectOptions) -> String {
     match &options.credentials {
         Some((user, _)) => roommq_bridge::topics::user_level(user),
-        None => roommq_bridge::topics::anonymous_level(&options.client_id),
+        None => roommq_bridge::topics::user_level(&["~", &options.client_id].concat()),
     }
 }
 

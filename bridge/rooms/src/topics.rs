@@ -3,16 +3,14 @@
 //! Parsing runs for each message, so it does not allocate and reads a topic once.
 
 use percent_encoding::percent_decode_str;
-use roommq_mqtt::hash::fnv1a;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// The most bytes of a room name.
 pub const ROOM_NAME_BYTES: usize = 64;
-/// The most bytes of a user name in a topic level. A longer name is shortened and gets a hash.
+/// The most bytes of a user name as a topic level. Longer names are refused, never shortened: two names
+/// must not become the same level.
 pub const USER_NAME_BYTES: usize = 128;
-/// The bytes that are left of a shortened name.
-const KEPT_BYTES: usize = 100;
 
 /// A level under `rooms/` that is not a room name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,8 +21,23 @@ pub struct BadRoomName(pub String);
 
 /// A user name that is not allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a user name is not empty, does not start with `~` or `_`, and is not `me`")]
-pub struct BadUserName;
+pub enum BadUserName {
+    /// It is empty, or has a meaning of its own.
+    #[error("a user name is not empty, does not start with `~` or `_`, and is not `me`")]
+    Reserved,
+    /// Its topic level has this many bytes.
+    #[error(
+        "a user name has at most 128 bytes in a topic, where each of / + # % and control characters counts 3 or more; this one has {0}"
+    )]
+    TooLong(usize),
+}
+
+/// The client id of an anonymous client whose topic level, `~<client id>`, would have this many bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "without a user name the client id has at most 127 bytes in a topic, where each of / + # % and control characters counts 3 or more; this one has {0}"
+)]
+pub struct LongClientId(pub usize);
 
 /// The kind of a topic. Room and user are the second level, unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,58 +208,61 @@ pub fn is_request(level: &str) -> bool {
 ///
 /// # Errors
 /// The name is empty or reserved: `~` starts the names of anonymous users, `_` those of the server, and
-/// `me` is the user itself in `inbox/me`.
+/// `me` is the user itself in `inbox/me`. Or its level has more than [`USER_NAME_BYTES`].
 pub fn user_name(name: &str) -> Result<&str, BadUserName> {
     if name.is_empty() || name == "me" || name.starts_with(['~', '_']) {
-        Err(BadUserName)
-    } else {
-        Ok(name)
+        return Err(BadUserName::Reserved);
+    }
+    match level_bytes(name) {
+        0..=USER_NAME_BYTES => Ok(name),
+        bytes => Err(BadUserName::TooLong(bytes)),
     }
 }
 
-/// The topic level of a user's name. Characters that a level cannot contain are percent-encoded. A
-/// level of more than [`USER_NAME_BYTES`] is cut and gets a hash of the whole.
-///
-/// The result is the same in every run: `a/b` becomes `a%2Fb`.
+/// Whether `c` is percent-encoded in the level of a user.
+fn is_encoded(c: char) -> bool {
+    c.is_control() || matches!(c, '/' | '+' | '#' | '%')
+}
+
+/// The bytes of [`user_level`].
+fn level_bytes(name: &str) -> usize {
+    let bytes = |c: char| c.len_utf8() * if is_encoded(c) { 3 } else { 1 };
+    name.chars().map(bytes).sum()
+}
+
+/// The topic level of a user's name. Characters that a level cannot contain are percent-encoded: `a/b`
+/// becomes `a%2Fb`. Different names have different levels. The level is as long as the name makes it:
+/// [`user_name`] and [`anonymous_level`] refuse long ones.
 #[must_use]
 pub fn user_level(name: &str) -> String {
-    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b'+' | b'#' | b'%');
-    if name.len() <= KEPT_BYTES && name.bytes().all(plain) {
-        return name.to_owned();
-    }
-    let mut level = String::with_capacity(name.len());
-    // The last place to cut the level without splitting a character.
-    let mut cut = 0;
+    let mut level = String::with_capacity(level_bytes(name));
     for c in name.chars() {
-        if c.is_control() || matches!(c, '/' | '+' | '#' | '%') {
+        if is_encoded(c) {
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                 let _ = write!(level, "%{byte:02X}"); // writing to a String cannot fail
             }
         } else {
             level.push(c);
         }
-        if level.len() <= KEPT_BYTES {
-            cut = level.len();
-        }
-    }
-    if level.len() > USER_NAME_BYTES {
-        let hash = fnv1a(level.bytes());
-        level.truncate(cut);
-        let _ = write!(level, "-{hash:016x}");
     }
     level
 }
 
-/// The name that [`user_level`] encoded. Of a shortened name: the part that is left.
+/// The name that [`user_level`] encoded.
 #[must_use]
 pub fn name_of_level(level: &str) -> Cow<'_, str> {
     percent_decode_str(level).decode_utf8_lossy()
 }
 
-/// The topic level of an anonymous user.
-#[must_use]
-pub fn anonymous_level(client_id: &str) -> String {
-    user_level(&["~", client_id].concat())
+/// The topic level of an anonymous user, `~<client id>`.
+///
+/// # Errors
+/// The level would have more than [`USER_NAME_BYTES`].
+pub fn anonymous_level(client_id: &str) -> Result<String, LongClientId> {
+    match level_bytes(client_id) + 1 {
+        0..=USER_NAME_BYTES => Ok(user_level(&["~", client_id].concat())),
+        bytes => Err(LongClientId(bytes - 1)),
+    }
 }
 
 /// Whether a user (as in a topic level) is anonymous.

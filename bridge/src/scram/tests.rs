@@ -173,7 +173,10 @@ fn names_must_agree() {
     assert_eq!(with(other, None), Err(ScramError::OtherIdentity));
     for reserved in ["me", "~x", "_x"] {
         let first = format!("n,,n={reserved},r=abc");
-        assert_eq!(with(&first, None), Err(ScramError::BadName(BadUserName)));
+        assert_eq!(
+            with(&first, None),
+            Err(ScramError::BadName(BadUserName::Reserved))
+        );
     }
 }
 

@@ -174,9 +174,41 @@ fn a_malformed_connect_is_closed() {
 }
 
 #[test]
+fn names_that_are_too_long_for_a_topic_are_refused() {
+    let server = Broker::with_users(USERS, &[("alice", "pw")]);
+    for (id, fits) in [
+        ("x".repeat(127), true),
+        ("x".repeat(128), false),
+        ("é".repeat(63), true),
+        ("é".repeat(64), false),
+        ("/".repeat(42), true),
+        ("/".repeat(43), false),
+        ("x".repeat(65_535), false),
+    ] {
+        for (version, code, user_code) in [(Version::V311, 2, 4), (Version::V5, 0x85, 0x86)] {
+            let connect = Connect::new(version, &id);
+            if fits {
+                connect.to(server.address()).ping();
+            } else {
+                connect.refused(server.address(), code);
+            }
+            // With a user name the client id is no topic level, but the user name is.
+            let named = Connect::new(version, &id).user("alice", "pw");
+            named.to(server.address()).ping();
+            let name = format!("x{id}");
+            let connect = Connect::new(version, "c").user(&name[..name.len().min(65_535)], "pw");
+            let reason = connect.refused(server.address(), user_code);
+            if version == Version::V5 {
+                assert_eq!(reason.reason().contains("at most 128 bytes"), !fits);
+            }
+        }
+    }
+}
+
+#[test]
 fn client_ids_of_any_form_are_accepted_repeatedly() {
     let server = Broker::start();
-    let long = "x".repeat(1_000);
+    let long = "x".repeat(127);
     for id in [
         "a/b", "+", "#", "$share/x", "ä", "日本", "a b", "%2F", &long,
     ] {

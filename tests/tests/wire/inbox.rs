@@ -1,7 +1,7 @@
 //! `inbox/me`, and messages from user to user.
 
 use roommq_tests::broker::Broker;
-use roommq_tests::wire::{BOTH, Connect, Message, Packet, Value, property};
+use roommq_tests::wire::{BOTH, Connect, Message, Packet, Value, Version, property};
 
 #[test]
 fn inbox_me_is_the_users_own_inbox() {
@@ -24,6 +24,39 @@ fn inbox_me_is_the_users_own_inbox() {
             (got.topic.as_str(), got.text()),
             ("inbox/me/dm/~bob", "for alice")
         );
+    }
+}
+
+/// Before, a long name became its first 100 bytes, a `-` and a hash. That text is a legal name, too.
+#[test]
+fn no_other_name_leads_to_the_inbox_of_a_long_one() {
+    let server = Broker::start();
+    for version in BOTH {
+        let victim = "v".repeat(127);
+        let mut owner = Connect::new(version, &victim).to(server.address());
+        assert_eq!(owner.subscribe("inbox/me/#", 1), 1);
+        let twin = format!("{}-8274f1fc2ce5c9a1", "v".repeat(99));
+        for (id, code) in [
+            (format!("{victim}v"), None),
+            (format!("{victim}vv"), None),
+            (twin, Some(1)),
+            (victim[1..].to_owned(), Some(1)),
+        ] {
+            let connect = Connect::new(version, &id);
+            let Some(granted) = code else {
+                let code = if version == Version::V5 { 0x85 } else { 2 };
+                connect.refused(server.address(), code);
+                continue;
+            };
+            let mut other = connect.to(server.address());
+            assert_eq!(other.subscribe("inbox/me/#", 1), granted);
+            let own = format!("inbox/~{victim}/dm/~{victim}");
+            owner.publish(&Message::new(&own, "secret").qos(1));
+            assert_eq!(owner.message().text(), "secret");
+            let own = format!("inbox/~{id}/dm/~{id}");
+            other.publish(&Message::new(&own, "end").qos(1));
+            assert_eq!(other.messages_until("end"), []);
+        }
     }
 }
 

@@ -71,7 +71,7 @@ fn room_names_are_what_the_protocol_allows() {
 #[test]
 fn reserved_user_names_are_refused() {
     for bad in ["", "me", "~a", "_a"] {
-        assert_eq!(user_name(bad), Err(BadUserName));
+        assert_eq!(user_name(bad), Err(BadUserName::Reserved));
     }
     for good in ["alice", "mel", "a/b", "Zoë", "a~"] {
         assert_eq!(user_name(good), Ok(good));
@@ -83,24 +83,24 @@ fn characters_that_a_level_cannot_contain_are_encoded() {
     assert_eq!(user_level("Zoë b"), "Zoë b");
     assert_eq!(user_level("a/b+c#d%e\n"), "a%2Fb%2Bc%23d%25e%0A");
     assert_eq!(user_level("\u{85}"), "%C2%85");
-    assert_eq!(anonymous_level("x/1"), "~x%2F1");
-    assert!(is_anonymous(&anonymous_level("x")));
+    assert_eq!(anonymous_level("x/1").as_deref(), Ok("~x%2F1"));
+    assert!(is_anonymous("~x") && !is_anonymous("x~"));
 }
 
 #[test]
-fn long_names_are_cut_between_characters_and_stay_different() {
-    let at_limit = "a".repeat(128);
-    assert_eq!(user_level(&at_limit), at_limit);
-    let one = user_level(&"a".repeat(129));
-    assert_eq!(one, format!("{}-ba20d66a82fdb40c", "a".repeat(100)));
-    assert_ne!(one, user_level(&"a".repeat(130)));
-    let wide = user_level(&format!("{}{}", "a".repeat(99), "é".repeat(40)));
-    assert!(wide.starts_with(&format!("{}-", "a".repeat(99))), "{wide}");
-    let encoded = user_level(&format!("{}{}", "a".repeat(98), "/".repeat(40)));
-    assert!(
-        encoded.starts_with(&format!("{}-", "a".repeat(98))),
-        "{encoded}"
-    );
+fn names_that_are_too_long_for_a_level_are_refused() {
+    for (c, bytes, most) in [("a", 1, 128), ("é", 2, 64), ("/", 3, 42)] {
+        let (longest, longer) = (c.repeat(most), c.repeat(most + 1));
+        assert_eq!(user_name(&longest), Ok(&*longest));
+        assert_eq!(user_level(&longest).len(), most * bytes);
+        let too_long = BadUserName::TooLong((most + 1) * bytes);
+        assert_eq!(user_name(&longer), Err(too_long));
+        // The `~` of an anonymous user counts.
+        let most = (USER_NAME_BYTES - 1) / bytes;
+        assert!(anonymous_level(&c.repeat(most)).is_ok());
+        let refused = anonymous_level(&c.repeat(most + 1));
+        assert_eq!(refused, Err(LongClientId((most + 1) * bytes)));
+    }
 }
 
 #[test]
@@ -117,15 +117,15 @@ fn me_is_the_callers_own_inbox() {
 
 proptest! {
     #[test]
-    fn a_user_level_is_one_level_of_bounded_length(name in any::<String>()) {
+    fn a_user_level_is_one_level_of_known_length(name in any::<String>()) {
         let level = user_level(&name);
-        prop_assert!(level.len() <= USER_NAME_BYTES);
+        prop_assert_eq!(level.len(), level_bytes(&name));
         prop_assert!(!level.contains(['/', '+', '#', '\0']));
         prop_assert!(!level.chars().any(char::is_control));
     }
 
     #[test]
-    fn short_user_levels_stay_different(a in "[ab/%+25F]{0,8}", b in "[ab/%+25F]{0,8}") {
+    fn user_levels_stay_different(a in "[ab/%+25F]{0,8}", b in "[ab/%+25F]{0,8}") {
         prop_assert_eq!(a == b, user_level(&a) == user_level(&b));
     }
 
@@ -147,8 +147,6 @@ proptest! {
     #[test]
     fn names_are_decoded_from_their_levels(name in any::<String>()) {
         let level = user_level(&name);
-        if level.len() < USER_NAME_BYTES {
-            prop_assert_eq!(name_of_level(&level), name);
-        }
+        prop_assert_eq!(name_of_level(&level), name);
     }
 }
