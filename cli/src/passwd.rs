@@ -58,7 +58,7 @@ fn import(file: &Path, from: &Path, json: bool, out: &mut impl Write) -> anyhow:
     }
     writeln!(
         out,
-        "{} users were imported into {}; a running server reads it when it is started again",
+        "{} users were imported into {}; a running server reads it within seconds",
         added.len(),
         file.display()
     )?;
@@ -89,7 +89,7 @@ fn set(args: &PasswdArgs, user: &str, json: bool, out: &mut impl Write) -> anyho
         let file = args.file.display();
         writeln!(
             out,
-            "{user} has a new password in {file}; a running server reads it when it is started again"
+            "{user} has a new password in {file}; a running server reads it within seconds"
         )?;
     }
     Ok(())

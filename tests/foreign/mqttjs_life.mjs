@@ -2,7 +2,7 @@
 //
 // usage: mqttjs_life.mjs VERSION TRANSPORT URL CA
 //
-// VERSION is 3.1.1 or 5.0. Ends with 0 where each client saw what docs/protocol.md promises, and with a message and
+// VERSION is 3.1.1 or 5.0. Ends with 0 where each client saw what docs/reference promises, and with a message and
 // 1 where not. The server has a room, staff, that nobody here may join, and a short grace period.
 
 import assert from 'node:assert/strict';

@@ -2,7 +2,7 @@
 
 usage: paho_life.py VERSION TRANSPORT HOST PORT CA
 
-VERSION is 3.1.1 or 5.0, TRANSPORT is tcp, tls, ws or wss. Ends with 0 where each client saw what docs/protocol.md
+VERSION is 3.1.1 or 5.0, TRANSPORT is tcp, tls, ws or wss. Ends with 0 where each client saw what docs/reference
 promises, and with a message and 1 where not. The server has a room, staff, that nobody here may join, and a short
 grace period.
 """

@@ -2,7 +2,7 @@
 //! byte by byte.
 //!
 //! Architecture invariant: nothing here uses the codec, the topics or the types of the server. The
-//! expectations are written a second time, by hand, from the standard and from `docs/protocol.md`.
+//! expectations are written a second time, by hand, from the standard and from `docs/reference`.
 
 // All of this crate is test code, which reports by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]

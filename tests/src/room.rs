@@ -1,4 +1,4 @@
-//! The messages that a member of a room receives, from `docs/protocol.md`.
+//! The messages that a member of a room receives, from `docs/reference`.
 
 use crate::wire::{Client, Message};
 use serde_json::Value as Json;

@@ -15,7 +15,7 @@
 //! | [`BATCH_COST`] | 16 | batch in a lane's log | `lanes.credit_bytes` | rumqttd counts its topic and 4 bytes; rounded up |
 //!
 //! The numbers are constants near a measurement and not sums, so that a limit means the same on every machine. A text that is
-//! stored twice is counted twice by its user. Operators find them in `docs/operations.md`, the reasons in
+//! stored twice is counted twice by its user. Operators find them in `docs/operate/memory.md`, the reasons in
 //! `docs/decisions/0008-kept-sessions.md`.
 
 /// Bytes of a string or payload with memory of its own, beside its length: the value and the allocation.

@@ -7,6 +7,7 @@ mod page;
 mod stage;
 
 use page::{Block, blocks};
+use roommq_tests::program::roommq;
 use roommq_tests::workspace::{files, has_extension, root};
 use stage::Stage;
 
@@ -42,32 +43,96 @@ pages! {
     the_messages_while_away_run: "docs/guide/offline.md",
     the_guide_from_flask_socketio_runs: "docs/guide/from-flask-socketio.md",
     the_guide_from_mosquitto_runs: "docs/guide/from-mosquitto.md",
+    the_transcript_runs: "docs/reference/transcript.md",
+    the_configuration_page_runs: "docs/reference/configuration.md",
+    the_command_line_runs: "docs/reference/command-line.md",
+    the_page_on_sys_runs: "docs/reference/sys.md",
+    the_page_on_the_service_runs: "docs/operate/service.md",
+    the_page_on_monitoring_runs: "docs/operate/monitoring.md",
+    the_page_on_log_lines_runs: "docs/operate/log-lines.md",
 }
 
+/// Pages for users: each block of a language runs, and none hides from that by its indentation.
 #[test]
-fn every_guide_runs() {
+fn no_example_of_a_page_is_left_out() {
+    let folders = ["docs/guide/", "docs/reference/", "docs/operate/"];
+    let mut wrong = Vec::new();
     for file in files() {
-        let runs = file.path.starts_with("docs/guide/")
-            && has_extension(&file.path, "md")
-            && !file.path.ends_with("/README.md");
-        assert!(
-            !runs || PAGES.contains(&file.path.as_str()),
-            "{} does not run",
-            file.path
-        );
+        let is_page = folders.iter().any(|folder| file.path.starts_with(folder))
+            || ["README.md", "docs/mqtt.md"].contains(&file.path.as_str());
+        if !is_page || !has_extension(&file.path, "md") {
+            continue;
+        }
+        let page = &file.path;
+        let runs = PAGES.contains(&page.as_str());
+        match blocks(&file.text) {
+            Ok(all) if runs => {
+                let console = |block: &Block| matches!(block, Block::Console { .. });
+                if !all.iter().any(console) {
+                    wrong.push(format!("{page}: nothing runs"));
+                }
+            }
+            Ok(all) if all.is_empty() => {
+                if page.starts_with("docs/guide/") && !page.ends_with("/README.md") {
+                    wrong.push(format!("{page}: a guide without examples"));
+                }
+            }
+            Ok(_) => wrong.push(format!("{page}: its examples do not run")),
+            Err(error) => wrong.push(format!("{page}: {error}")),
+        }
+        if page.starts_with("docs/") {
+            let hidden = hidden_code(&file.text);
+            wrong.extend(hidden.map(|line| format!("{page}: {line:?} is in no fence")));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Code that a reader might paste runs: each block of a language has a file's name or is a console.
+/// Lines of code that are indented and not fenced, each with an empty line before it.
+fn hidden_code(text: &str) -> impl Iterator<Item = &str> {
+    let (mut fenced, mut empty) = (false, true);
+    text.lines().filter(move |line| {
+        fenced ^= line.starts_with("```");
+        let hidden = !fenced && empty && line.starts_with("    ");
+        empty = line.is_empty();
+        hidden
+    })
+}
+
 #[test]
-fn no_code_of_a_guide_is_left_out() {
-    for page in PAGES {
-        let text = std::fs::read_to_string(root().join(page)).expect(page);
-        let all = blocks(&text).unwrap_or_else(|error| panic!("{page}: {error}"));
-        assert!(
-            all.iter()
-                .any(|block| matches!(block, Block::Console { .. })),
-            "{page}: nothing runs"
-        );
+fn code_without_a_fence_is_found() {
+    let page = "a\n\n    code\n- list\n    more of it\n```json\n\n    {}\n```\n";
+    assert_eq!(hidden_code(page).collect::<Vec<_>>(), ["    code"]);
+}
+
+/// Each command and each of its options is in the reference.
+#[test]
+fn the_command_line_lists_every_option() {
+    let page = std::fs::read_to_string(root().join("docs/reference/command-line.md")).unwrap();
+    let help = |command: &[&str]| {
+        let output = roommq().args(command).arg("--help").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let commands = help(&[]);
+    let commands: Vec<&str> = commands
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .map_while(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.len() >= 8, "{commands:?}");
+    for command in commands {
+        assert!(page.contains(&format!("`roommq {command}")), "{command}");
+        if command == "bench" {
+            // The page leaves these options to the command's own help.
+            continue;
+        }
+        let help = help(&[command]);
+        let options = help.split([' ', '\n', ',', '[', '`']);
+        for option in options.filter(|word| word.starts_with("--")) {
+            let listed = page.contains(&format!("`{option}"));
+            assert!(listed, "roommq {command} {option} is not in the page");
+        }
     }
 }

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// The ports that pages name: MQTT, TLS, WebSocket, secure WebSocket, a web server.
-const PORTS: [&str; 5] = ["1883", "8883", "8083", "8084", "8000"];
+/// The ports that pages name: MQTT, TLS, WebSocket, secure WebSocket, a web server, another broker.
+const PORTS: [&str; 6] = ["1883", "8883", "8083", "8084", "8000", "1884"];
 
 /// Where a page runs.
 pub struct Stage {

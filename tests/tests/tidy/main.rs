@@ -5,6 +5,7 @@
 mod circles;
 mod documents;
 mod links;
+mod log_lines;
 mod manifests;
 mod modules;
 mod names;

@@ -238,7 +238,7 @@ fn the_first_filter_joins_and_the_last_leaves() {
 }
 
 #[test]
-fn payloads_are_as_in_protocol_md() {
+fn payloads_are_as_in_the_reference() {
     let mut lane = open();
     let effects = lane.join(who("al", 1, 1), &["rooms/duo"]);
     let text = |n: usize| match &effects[n] {

@@ -92,7 +92,7 @@ fn tree(server: &Broker, filter: &str) -> Vec<Message> {
 fn a_subscriber_gets_all_sys_topics_and_the_manual_lists_them() {
     let server = Broker::with(&[ONE_LANE, SELDOM].concat());
     let tree = tree(&server, "$SYS/#");
-    let manual = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let manual = std::fs::read_to_string(root().join("docs/reference/sys.md")).unwrap();
     for message in &tree {
         assert_eq!((message.qos, message.retain), (2, true), "as mosquitto's");
         let topic = message.topic.strip_prefix("$SYS/broker/").unwrap();
@@ -105,7 +105,7 @@ fn a_subscriber_gets_all_sys_topics_and_the_manual_lists_them() {
             line.starts_with('|')
                 && (line.contains(&format!("`{name}`")) || line.contains(&format!("`{name}/+`")))
         });
-        assert!(told, "{topic} is not in docs/operations.md");
+        assert!(told, "{topic} is not in docs/reference/sys.md");
     }
     let value = |topic: &str| {
         let found = tree
