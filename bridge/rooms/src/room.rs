@@ -18,6 +18,29 @@ pub(crate) mod snapshot;
 /// A room. It has members (online, or lost within the grace period) or retained messages of the
 /// application. Without either it is idle, and the lane removes it. Without members it is empty, and
 /// ends some time later.
+///
+/// ```text
+///              join                session_ended (lost)          grace_ended
+/// no member ---------> online ----------------------------> lost ------------> no member
+///                       |  ^                                 |
+///                       |  '---------------- join -----------'
+///                       '-- leave, session_ended (orderly) --> no member
+/// ```
+///
+/// Each call pushes the messages that members receive as effects:
+///
+/// | call | `_presence/<user>` | `_events` | `_info` |
+/// |---|---|---|---|
+/// | [`join`](Room::join), first device | online | joined | yes |
+/// | `join`, further device | online, more devices | | |
+/// | `join` of a lost member | online | back | |
+/// | [`leave`](Room::leave) or orderly end, last device | empty | left | yes |
+/// | the same, not the last device | online, fewer devices | | |
+/// | [`session_ended`](Room::session_ended) by a loss, last device | lost, with the reason | lost | |
+/// | [`grace_ended`](Room::grace_ended) | empty | left | yes |
+/// | [`publish`](Room::publish) | | | |
+///
+/// `publish` gives the message the next offset, or refuses it.
 #[derive(Debug)]
 pub(crate) struct Room {
     name: Arc<str>,

@@ -66,6 +66,18 @@ pub struct Close {
 
 /// The receiving half of a session: what a packet means after all that came before it on this connection and, for
 /// QoS 2, on earlier ones.
+///
+/// ```text
+/// packet                        step                              the caller's part
+/// PUBLISH QoS 2, id 5           Publish; 5 waits for PUBREL       append it, then PUBREC
+/// PUBLISH QoS 2, id 5, DUP      Duplicate(5)                      PUBREC
+/// PUBREL 5                      Released(5, Success); 5 is free   PUBCOMP
+/// PUBREL 5                      Released(5, 0x92)                 PUBCOMP 0x92
+/// PUBLISH alias 3, no topic     Publish with the topic of 3, or   append it, or
+///                               Err(Close 0x94)                   DISCONNECT 0x94
+/// ```
+///
+/// The [crate] has an example, and the order of calls.
 #[derive(Debug)]
 pub struct Session {
     version: Version,
