@@ -88,6 +88,7 @@ impl Default for Limits {
             inflight: 1_000,
             subscriptions: 10_000,
             subscription_bytes: 1 << 20,
+            topic_levels: 128,
             retained: 1_000_000,
             retained_bytes: 1 << 30,
             topic_aliases: 10,

@@ -42,6 +42,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!(limits.inflight: number, 1..=65_535),
     key!(limits.subscriptions: number, 1..=65_535),
     key!(limits.subscription_bytes: size, KIB..=16 * GIB),
+    key!(limits.topic_levels: number, 2..=65_536),
     key!(limits.retained: number, 1..=1_000_000_000),
     key!(limits.retained_bytes: size, KIB..=1_024 * GIB),
     key!(limits.topic_aliases: number, 0..=65_535),

@@ -179,6 +179,8 @@ pub struct Limits {
     pub subscriptions: usize,
     /// Bytes of the topic filters of one session.
     pub subscription_bytes: usize,
+    /// Levels of a topic or filter.
+    pub topic_levels: usize,
     /// Retained messages outside rooms. Each lane has an equal share.
     pub retained: usize,
     /// Bytes of their topics, payloads and properties. Each lane has an equal share.

@@ -6,6 +6,7 @@ use super::authentication::authenticate_connect;
 use super::connecting::ConnectingPeer;
 use super::intake::Intake;
 use super::opening::open;
+use super::peer_limits::check_levels;
 use super::publishing::check_payload_format;
 use crate::node::Node;
 use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
@@ -172,9 +173,10 @@ async fn admit(
     };
     who.client_id = client_id;
     if let Some(will) = &connect.will {
-        let permit = policy.publish(&who, &will.topic, will.retain);
-        let checked =
-            permit.and_then(|_| check_payload_format(Some(&will.properties), &will.payload));
+        let code = ReasonCode::TopicNameInvalid;
+        let checked = check_levels(will.topic.as_str(), code, node)
+            .and_then(|()| policy.publish(&who, &will.topic, will.retain))
+            .and_then(|_| check_payload_format(Some(&will.properties), &will.payload));
         checked.map_err(|r| Refusal::new(r.code, format!("will: {}", r.reason)))?;
     }
     Ok((who, authentication))

@@ -21,6 +21,7 @@ mod handshake;
 mod intake;
 mod opening;
 mod packets;
+mod peer_limits;
 mod pending;
 mod publishing;
 mod resume;

@@ -64,7 +64,7 @@ impl Connection {
                 // No acknowledgement: the client knows that the server has not accepted it.
                 Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if client.draining => {
                 }
-                Step::Publish(inbound) => publish(client, inbound),
+                Step::Publish(inbound) => publish(client, inbound)?,
                 Step::Duplicate(id) => client.pending.acknowledge_again(id),
                 Step::Released(id, code) => {
                     let text = code.is_error().then_some(UNKNOWN_ID).map(Into::into);

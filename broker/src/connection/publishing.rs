@@ -1,9 +1,12 @@
 //! A PUBLISH: asks the policy, adds a message for the topic's lane, and acknowledges.
 
 use super::client::Client;
-use crate::packet::{PacketId, PublishProperties, QoS, ReasonCode, Reply, TopicName, Version};
+use super::peer_limits::check_levels;
+use crate::packet::{
+    PacketId, PublishProperties, QoS, ReasonCode, Reply, TopicName, Version, has_more_levels,
+};
 use crate::policy::{Attempt, Refusal};
-use crate::session::Inbound;
+use crate::session::{Close, Inbound};
 use roommq_lane::lane_of;
 
 /// Bytes of a reason string in PUBACK or PUBREC, at most. A reason may name a topic of 64 KiB,
@@ -11,7 +14,10 @@ use roommq_lane::lane_of;
 const REASON_BYTES: usize = 256;
 
 /// Handles a PUBLISH. A refused one is acknowledged too, and adds no message.
-pub(super) fn publish(client: &mut Client, mut inbound: Inbound) {
+///
+/// # Errors
+/// A 3.1.1 client names a topic of too many levels, which its acknowledgement cannot refuse.
+pub(super) fn publish(client: &mut Client, mut inbound: Inbound) -> Result<(), Close> {
     let lane = permit(client, &mut inbound).and_then(|lane| {
         check_payload_format(inbound.properties.as_deref(), &inbound.payload)?;
         Ok(lane)
@@ -22,14 +28,19 @@ pub(super) fn publish(client: &mut Client, mut inbound: Inbound) {
             let user = &client.who.user;
             if qos == QoS::ExactlyOnce && !client.filters.is_empty() {
                 client.pending.push_qos2(lane, inbound, user);
-                return;
+                return Ok(());
             }
             client.pending.push(lane, inbound, user);
             None
         }
+        Err(refusal) if is_too_deep(client, &inbound) => {
+            let (reason, text) = (refusal.code, refusal.reason);
+            return Err(Close { reason, text });
+        }
         Err(refusal) => refuse(client, &inbound, refusal),
     };
     acknowledge(client, qos, id, refusal);
+    Ok(())
 }
 
 /// Asks the policy, and resolves aliases in the topic. The answer for the topic of the last PUBLISH is
@@ -41,6 +52,7 @@ fn permit(client: &mut Client, inbound: &mut Inbound) -> Result<u16, Refusal> {
     // No topic is empty, so a new one is for none.
     if cached.version != version || cached.topic != topic || cached.retain != inbound.retain {
         let node = &client.node;
+        check_levels(topic, ReasonCode::TopicNameInvalid, node)?;
         let permit = node
             .policy
             .publish(&client.who, &inbound.topic, inbound.retain)?;
@@ -54,6 +66,12 @@ fn permit(client: &mut Client, inbound: &mut Inbound) -> Result<u16, Refusal> {
         inbound.topic = resolved.clone();
     }
     Ok(cached.lane)
+}
+
+/// Whether the topic of a 3.1.1 client has more than `limits.topic_levels`.
+fn is_too_deep(client: &Client, inbound: &Inbound) -> bool {
+    let most = client.node.limits.topic_levels;
+    client.session.version() == Version::V3 && has_more_levels(inbound.topic.as_str(), most)
 }
 
 /// Returns the refusal if the acknowledgement of the message carries it, which 5.0 has. 3.1.1 and

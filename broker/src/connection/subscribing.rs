@@ -6,6 +6,7 @@
 
 use super::client::Client;
 use super::filters_by_lane::FiltersByLane;
+use super::peer_limits::check_levels;
 use crate::fairness::{FILTERS, Turn, others_first};
 use crate::packet::{
     NameError, ReasonCode, Subscribe, SubscribeOptions, TopicFilter, Unsubscribe, Version,
@@ -168,6 +169,8 @@ async fn grant(
 ) -> Result<(ByteString, SubscribeGrant), Refusal> {
     let invalid = |e: &NameError| Refusal::new(ReasonCode::TopicFilterInvalid, e.to_string());
     let filter = filter.as_ref().map_err(invalid)?;
+    let code = ReasonCode::TopicFilterInvalid;
+    check_levels(filter.inner(), code, &client.node)?;
     let limits = FilterLimits {
         number: client.node.limits.subscriptions,
         bytes: client.node.limits.subscription_bytes,

@@ -217,7 +217,7 @@ fn many_half_open_connections_delay_no_other_client() {
 
 #[test]
 fn filters_of_thousands_of_levels_cost_memory_by_their_length() {
-    let server = Broker::start();
+    let server = Broker::with("[limits]\ntopic_levels = 65536\n");
     let before = resident_bytes(server.id());
     let deep = "/".repeat(60_000);
     for version in BOTH {

@@ -21,6 +21,7 @@ mod order;
 mod outbound;
 mod passwd;
 mod payload_format;
+mod peer_limits;
 mod presence;
 mod proxy;
 mod pubsub;

@@ -21,7 +21,7 @@ pub use encode::encode;
 pub(crate) use publish::PublishLengths;
 pub use publish::{Patch, PublishFrame, PublishParts, TopicAlias, encode_publish};
 pub use reason::ReasonCode;
-pub use topic::{NameError, TopicFilter, TopicName, levels};
+pub use topic::{NameError, TopicFilter, TopicName, has_more_levels, levels};
 
 use bytes::Bytes;
 use bytestring::ByteString;

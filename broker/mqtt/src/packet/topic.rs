@@ -195,6 +195,12 @@ pub fn levels(text: &str) -> impl Iterator<Item = &str> {
     text.split('/')
 }
 
+/// Whether a name or filter has more than `most` levels. Reads no more than these.
+#[must_use]
+pub fn has_more_levels(text: &str, most: usize) -> bool {
+    levels(text).nth(most).is_some()
+}
+
 fn is_wildcard(level: &str) -> bool {
     level == "+" || level == "#"
 }
