@@ -89,6 +89,8 @@ impl Default for Limits {
             subscriptions: 10_000,
             subscription_bytes: 1 << 20,
             topic_levels: 128,
+            user_properties: 100,
+            will_bytes: 128 << 10,
             retained: 1_000_000,
             retained_bytes: 1 << 30,
             topic_aliases: 10,

@@ -181,6 +181,10 @@ pub struct Limits {
     pub subscription_bytes: usize,
     /// Levels of a topic or filter.
     pub topic_levels: usize,
+    /// User properties of one packet, and of one will.
+    pub user_properties: u16,
+    /// Bytes of a will: topic, payload and properties, with their overhead.
+    pub will_bytes: usize,
     /// Retained messages outside rooms. Each lane has an equal share.
     pub retained: usize,
     /// Bytes of their topics, payloads and properties. Each lane has an equal share.

@@ -6,7 +6,7 @@ use super::authentication::authenticate_connect;
 use super::connecting::ConnectingPeer;
 use super::intake::Intake;
 use super::opening::open;
-use super::peer_limits::check_levels;
+use super::peer_limits::{check_levels, check_will_bytes, note_user_properties};
 use super::publishing::check_payload_format;
 use crate::node::Node;
 use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
@@ -30,7 +30,8 @@ pub(super) async fn accept(
         link: established.link,
         outlet: established.outlet,
         intake,
-        decoder: Decoder::new(listener.layers.packet_bytes),
+        decoder: Decoder::new(listener.layers.packet_bytes)
+            .with_user_properties(node.limits.user_properties),
         peer: established.peer,
         node,
         version: Version::V5,
@@ -52,6 +53,7 @@ pub(super) async fn accept(
             return None;
         }
         Ok(Err(Some(error))) => {
+            note_user_properties(&error, &node.limit_counts);
             let layers = &listener.layers;
             if let Some(spoken @ (Spoken::Tls | Spoken::Http | Spoken::Proxy)) = connecting.spoken
                 && layers.websocket.is_none()
@@ -142,6 +144,9 @@ async fn admit(
     let nameless =
         |error: CertificateUserError| Refusal::new(ReasonCode::NotAuthorized, error.to_string());
     let certificate_user = certificate_user.map_err(nameless)?;
+    if let Some(will) = &connect.will {
+        check_will_bytes(will, node)?;
+    }
     let client_id = if connect.client_id.is_empty() {
         if connect.version == Version::V3 && !connect.clean {
             let reason = "an empty client id needs clean session [MQTT-3.1.3-8]";

@@ -218,7 +218,8 @@ pub(super) async fn open(
     let bridge = connect.is_bridge();
     let session = Session::new(Start {
         version: negotiated.version,
-        will: connect.will.take(),
+        // A copy: the will of the CONNECT is a slice that holds the whole packet in memory.
+        will: connect.will.take().map(|will| will.detached()),
         expiry: negotiated.session_expiry,
         expiry_requested: negotiated.requested_expiry > 0,
         alias_maximum: node.limits.topic_aliases,

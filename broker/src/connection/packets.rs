@@ -4,9 +4,11 @@ use super::Connection;
 use super::authentication::reauthenticate;
 use super::ending::Ending;
 use super::intake::Intake;
+use super::peer_limits::note_user_properties;
 use super::publishing::publish;
 use super::subscribing::{subscribe, unsubscribe};
 use crate::clock::lane_ms;
+use crate::limit_counts::LimitCounts;
 use crate::packet::{Decoder, PacketId, ReasonCode, Reply};
 use crate::session::{Close, Outbound, Session, Step, UNKNOWN_ID, WrongKind};
 use futures_util::future::BoxFuture;
@@ -87,6 +89,7 @@ impl Connection {
             &mut self.intake,
             &mut self.decoder,
             &mut self.client.session,
+            &self.client.node.limit_counts,
         )
     }
 
@@ -97,10 +100,11 @@ impl Connection {
     /// 0x82 if an acknowledgement is of the wrong kind for the QoS of its message. Or the
     /// connection ends with the next packet.
     fn take_acks(&mut self, first: Step, now: u64) -> Result<Option<Step>, Ending> {
-        let (intake, decoder, session) = (
+        let (intake, decoder, session, counts) = (
             &mut self.intake,
             &mut self.decoder,
             &mut self.client.session,
+            &self.client.node.limit_counts,
         );
         let taken = self.client.outbox.queue(|out| {
             let mut next = Some(first);
@@ -109,7 +113,7 @@ impl Connection {
                     break;
                 };
                 (ack.take)(out, ack.id, now).map_err(wrong_kind)?;
-                next = next_step(intake, decoder, session)?;
+                next = next_step(intake, decoder, session, counts)?;
             }
             Ok(next)
         });
@@ -166,9 +170,13 @@ fn next_step(
     intake: &mut Intake,
     decoder: &mut Decoder,
     session: &mut Session,
+    counts: &LimitCounts,
 ) -> Result<Option<Step>, Ending> {
     let packet = intake.next(decoder);
-    let packet = packet.map_err(|error| Ending::bad_packet(&error))?;
+    let packet = packet.map_err(|error| {
+        note_user_properties(&error, counts);
+        Ending::bad_packet(&error)
+    })?;
     Ok(packet.map(|packet| session.step(packet)).transpose()?)
 }
 

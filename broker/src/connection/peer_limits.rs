@@ -1,7 +1,8 @@
 //! Limits on what one packet of a peer may bring. Each is counted in `$SYS` by its setting's name.
 
+use crate::limit_counts::LimitCounts;
 use crate::node::Node;
-use crate::packet::{ReasonCode, has_more_levels};
+use crate::packet::{DecodeError, ReasonCode, Will, has_more_levels};
 use crate::policy::Refusal;
 
 /// Refuses, by `code`, a topic or filter with more than `limits.topic_levels` levels.
@@ -13,4 +14,22 @@ pub(super) fn check_levels(text: &str, code: ReasonCode, node: &Node) -> Result<
     node.limit_counts.count("topic_levels");
     let text = format!("a topic or filter may have {most} levels here");
     Err(Refusal::new(code, text))
+}
+
+/// Refuses, by 0x97, a will of more than `limits.will_bytes`: topic, payload and properties, with their overhead.
+pub(super) fn check_will_bytes(will: &Will, node: &Node) -> Result<(), Refusal> {
+    let (bytes, most) = (will.cost(), node.limits.will_bytes);
+    if bytes <= most {
+        return Ok(());
+    }
+    node.limit_counts.count("will_bytes");
+    let text = format!("will: {bytes} bytes with its properties; it may have {most} here");
+    Err(Refusal::new(ReasonCode::QuotaExceeded, text))
+}
+
+/// Counts a packet that was refused for `limits.user_properties`.
+pub(super) fn note_user_properties(error: &DecodeError, counts: &LimitCounts) {
+    if error.has_too_many_user_properties() {
+        counts.count("user_properties");
+    }
 }

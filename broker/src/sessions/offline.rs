@@ -27,7 +27,7 @@ pub(crate) struct OfflineSession {
     cost: OfflineCost,
 }
 
-/// A will that is not due yet. It owns its memory: it is no slice of what was read with CONNECT.
+/// A will that is not due yet.
 #[derive(Debug)]
 pub(crate) struct DelayedWill {
     pub will: Will,
@@ -63,7 +63,7 @@ impl OfflineSession {
             expires: period.expires,
             will: period.will.map(|(will, due)| DelayedWill {
                 cost: OfflineCost::of_will(&will, counters),
-                will: will.detached(),
+                will,
                 due,
             }),
         }

@@ -119,10 +119,14 @@ impl Subscribe {
 
     /// With a subscription identifier (5.0).
     #[must_use]
-    pub fn identifier(mut self, identifier: usize) -> Subscribe {
-        self.properties
-            .0
-            .push((property::SUBSCRIPTION_IDENTIFIER, Value::Varint(identifier)));
+    pub fn identifier(self, identifier: usize) -> Subscribe {
+        self.property(property::SUBSCRIPTION_IDENTIFIER, Value::Varint(identifier))
+    }
+
+    /// With a property (5.0).
+    #[must_use]
+    pub fn property(mut self, id: u8, value: Value) -> Subscribe {
+        self.properties.0.push((id, value));
         self
     }
 

@@ -1,7 +1,9 @@
 //! Limits on what one peer may send and hold, in both versions: the answer, and the counter in `$SYS`.
 
 use roommq_tests::broker::Broker;
-use roommq_tests::wire::{BOTH, Client, Connect, Message, Packet, Version};
+use roommq_tests::wire::{
+    BOTH, Client, Connect, Message, Packet, Subscribe, Value, Version, property,
+};
 
 /// Waits until `$SYS` says that a limit has acted so often.
 fn counted(server: &Broker, limit: &str, times: u64) {
@@ -65,4 +67,53 @@ fn a_topic_or_filter_has_128_levels_at_most() {
             .refused(server.address(), code);
     }
     counted(&server, "topic_levels", 9);
+}
+
+#[test]
+fn a_will_has_128_kib_at_most() {
+    let server = server("");
+    for version in BOTH {
+        let connect = Connect::new(version, "willing");
+        let will = Message::new("t", vec![b'x'; 65_535]);
+        connect.will(will).to(server.address()).disconnect(0);
+        let code = if version == Version::V5 { 0x97 } else { 3 };
+        let will = Message::new(&"t".repeat(65_535), vec![b'x'; 65_535]);
+        let connect = Connect::new(version, "willing").will(will);
+        connect.refused(server.address(), code);
+    }
+    counted(&server, "will_bytes", 2);
+}
+
+#[test]
+fn a_packet_or_will_has_100_user_properties_at_most() {
+    let server = server("");
+    let pair = || Value::Pair(String::new(), String::new());
+    let will = |pairs| (0..pairs).fold(Message::new("w", "x"), |m, _| m.user("", ""));
+    let connect = |pairs| {
+        let connect = Connect::v5("many");
+        (0..pairs).fold(connect, |c, _| c.property(property::USER, pair()))
+    };
+    let mut client = connect(100).will(will(100)).to(server.address());
+    assert_eq!(client.publish(&will(100).qos(1)).0, 0x10);
+    client.start_publish(&will(101).qos(1));
+    assert_eq!(client.closed(), Some(0x97));
+    // 1 MiB of CONNECT.
+    connect(0)
+        .will(will(209_000))
+        .refused(server.address(), 0x97);
+    connect(101).refused(server.address(), 0x97);
+    let mut subscriber = Connect::v5("subscriber").to(server.address());
+    let subscribe = Subscribe::to("w", 0);
+    let subscribe = (0..101).fold(subscribe, |s, _| s.property(property::USER, pair()));
+    let id = subscriber.packet_id();
+    subscriber.send(&subscribe.bytes(id, Version::V5));
+    assert_eq!(subscriber.closed(), Some(0x97));
+    counted(&server, "user_properties", 4);
+    // 3.1.1 has no properties. It receives the message without them.
+    let mut old = Connect::v311("old").to(server.address());
+    old.subscribe("w", 0);
+    Connect::v5("sender")
+        .to(server.address())
+        .publish(&will(100).qos(1));
+    assert_eq!(old.message().text(), "x");
 }

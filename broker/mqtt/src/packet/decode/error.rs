@@ -20,9 +20,16 @@ impl DecodeError {
             Fault::Protocol { .. } => ReasonCode::ProtocolError,
             Fault::TopicAliasZero => ReasonCode::TopicAliasInvalid,
             Fault::TooLarge { .. } => ReasonCode::PacketTooLarge,
+            Fault::TooManyUserProperties(_) => ReasonCode::QuotaExceeded,
             Fault::UnknownLevel(_) | Fault::NotMqtt => ReasonCode::UnsupportedProtocolVersion,
             Fault::ClientIdMissing | Fault::ClientIdEmpty => ReasonCode::ClientIdentifierNotValid,
         }
+    }
+
+    /// Whether the packet is well formed, but has more user properties than the decoder's limit.
+    #[must_use]
+    pub fn has_too_many_user_properties(&self) -> bool {
+        matches!(self.fault, Fault::TooManyUserProperties(_))
     }
 
     /// The version of the CONNACK that the server sends before it closes the connection. None if it sends
@@ -76,6 +83,8 @@ pub(super) enum Fault {
     TopicAliasZero,
     #[error("a packet of {bytes} bytes; the limit is {most}")]
     TooLarge { bytes: usize, most: u32 },
+    #[error("more than {0} user properties in one packet or will")]
+    TooManyUserProperties(u16),
     #[error("protocol level {0}; 3 (MQIsdp), 4 and 5 (MQTT) are spoken here [MQTT-3.1.2-2]")]
     UnknownLevel(u8),
     #[error("the CONNECT is not one of MQTT [MQTT-3.1.2-1]")]

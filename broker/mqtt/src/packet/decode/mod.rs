@@ -36,6 +36,7 @@ use reader::Reader;
 #[derive(Debug, Clone)]
 pub struct Decoder {
     max_packet_bytes: u32,
+    max_user_properties: u16,
     level: Option<Level>,
 }
 
@@ -68,7 +69,18 @@ impl Decoder {
     pub fn new(max_packet_bytes: u32) -> Decoder {
         Decoder {
             max_packet_bytes,
+            max_user_properties: u16::MAX,
             level: None,
+        }
+    }
+
+    /// Refuses, by 0x97, packets and wills with more than `most` user properties (5.0); 65,535 without this call. The
+    /// decoder counts them as it reads: it stores no more than `most`.
+    #[must_use]
+    pub fn with_user_properties(self, most: u16) -> Decoder {
+        Decoder {
+            max_user_properties: most,
+            ..self
         }
     }
 
@@ -93,14 +105,18 @@ impl Decoder {
         body.advance(header.len);
         match self.version() {
             None => {
-                let (level, connect) = connect::connect(header.first, copied(&body))?;
+                let reader = copied(&body, self.max_user_properties);
+                let (level, connect) = connect::connect(header.first, reader)?;
                 if level == Level::V5 {
                     header.check_shortest().map_err(DecodeError::from)?;
                 }
                 self.level = Some(level);
                 Ok(Some(Packet::Connect(Box::new(connect))))
             }
-            Some(version) => Ok(Some(packet(version, header.first, body)?)),
+            Some(version) => {
+                let most = self.max_user_properties;
+                Ok(Some(packet(version, header.first, body, most)?))
+            }
         }
     }
 
@@ -191,19 +207,19 @@ impl Decoder {
 
 /// Reads a packet other than CONNECT.
 #[inline]
-fn packet(version: Version, first: u8, body: Bytes) -> Result<Packet, Fault> {
+fn packet(version: Version, first: u8, body: Bytes, most: u16) -> Result<Packet, Fault> {
     match first >> 4 {
-        PUBLISH => publish::publish(version, first, body).map(Packet::Publish),
+        PUBLISH => publish::publish(version, first, Reader::new(body, most)).map(Packet::Publish),
         kind @ PUBACK..=PUBCOMP if body.len() == 2 => ack::success(kind, &body),
         PINGREQ if body.is_empty() => Ok(Packet::PingReq),
-        kind => rare_packet(version, kind, copied(&body)),
+        kind => rare_packet(version, kind, copied(&body, most)),
     }
 }
 
 /// A reader of a copy. The session may store the filters, wills and names of these rare packets for long; slices of
 /// `body` would hold the connection's whole read buffer in memory.
-fn copied(body: &Bytes) -> Reader {
-    Reader::new(Bytes::copy_from_slice(body))
+fn copied(body: &Bytes, user_properties: u16) -> Reader {
+    Reader::new(Bytes::copy_from_slice(body), user_properties)
 }
 
 fn rare_packet(version: Version, kind: u8, mut reader: Reader) -> Result<Packet, Fault> {

@@ -50,6 +50,8 @@ pub(super) struct Properties {
     carrier: Carriers,
     /// Bit n is set if property n has been read.
     seen: u64,
+    /// User properties that may still come.
+    user_left: u16,
 }
 
 impl Properties {
@@ -57,9 +59,10 @@ impl Properties {
     pub(super) fn of(carrier: Carriers, reader: &mut Reader) -> Result<Properties, Fault> {
         let len = reader.variable()?; // [5.0 MQTT-2.2.2-1]
         Ok(Properties {
-            reader: Reader::new(reader.take(len as usize)?),
+            reader: Reader::new(reader.take(len as usize)?, reader.user_properties),
             carrier,
             seen: 0,
+            user_left: reader.user_properties,
         })
     }
 
@@ -90,7 +93,13 @@ impl Properties {
             0x1C => DISCONNECT,
             0x1F => Carriers(ACK.0 | DISCONNECT.0 | AUTH.0),
             0x23 => PUBLISH,
-            0x26 => return Ok(()), // user property: in every packet, any number of times
+            // User property: in every packet, several times.
+            0x26 => {
+                let most = self.reader.user_properties;
+                let left = self.user_left.checked_sub(1);
+                self.user_left = left.ok_or(Fault::TooManyUserProperties(most))?;
+                return Ok(());
+            }
             _ => Carriers(0),
         };
         if carriers.0 & self.carrier.0 == 0 {

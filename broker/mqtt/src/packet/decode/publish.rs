@@ -6,12 +6,11 @@ use super::properties::{self, Properties, Property};
 use super::reader::Reader;
 use crate::packet::kind::DUP;
 use crate::packet::{Publish, PublishProperties, QoS, TopicName, Version};
-use bytes::Bytes;
 use std::num::NonZeroU16;
 
 /// Reads a PUBLISH of `version`; `first` is the first byte of the fixed header.
 #[inline] // a PUBLISH is large to move
-pub(super) fn publish(version: Version, first: u8, body: Bytes) -> Result<Publish, Fault> {
+pub(super) fn publish(version: Version, first: u8, mut reader: Reader) -> Result<Publish, Fault> {
     let dup = first & DUP != 0;
     let qos = QoS::from_u8((first >> 1) & 0b11)
         .ok_or(Fault::malformed("PUBLISH with QoS 3", "MQTT-3.3.1-4"))?;
@@ -19,7 +18,6 @@ pub(super) fn publish(version: Version, first: u8, body: Bytes) -> Result<Publis
         return Err(Fault::malformed("DUP with QoS 0", "MQTT-3.3.1-2"));
     }
 
-    let mut reader = Reader::new(body);
     let topic = reader.utf8()?; // [MQTT-3.3.2-1]
     let packet_id = match qos {
         QoS::AtMostOnce => None, // [3.1.1 MQTT-2.3.1-5, 5.0 MQTT-2.2.1-2]

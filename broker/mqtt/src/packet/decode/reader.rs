@@ -6,7 +6,11 @@ use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 
 /// The unread rest of a packet's body.
-pub(super) struct Reader(Bytes);
+pub(super) struct Reader {
+    rest: Bytes,
+    /// The limit on the user properties of the packet.
+    pub(super) user_properties: u16,
+}
 
 const CUT_OFF: Fault = Fault::Malformed {
     what: "a field goes past the end of the packet",
@@ -14,33 +18,36 @@ const CUT_OFF: Fault = Fault::Malformed {
 };
 
 impl Reader {
-    pub(super) fn new(body: Bytes) -> Reader {
-        Reader(body)
+    pub(super) fn new(body: Bytes, user_properties: u16) -> Reader {
+        Reader {
+            rest: body,
+            user_properties,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rest.is_empty()
     }
 
     /// The next byte, which stays unread.
     pub(super) fn first(&self) -> Option<u8> {
-        self.0.first().copied()
+        self.rest.first().copied()
     }
 
     pub(super) fn rest(self) -> Bytes {
-        self.0
+        self.rest
     }
 
     pub(super) fn byte(&mut self) -> Result<u8, Fault> {
-        self.0.try_get_u8().map_err(|_| CUT_OFF)
+        self.rest.try_get_u8().map_err(|_| CUT_OFF)
     }
 
     pub(super) fn two_bytes(&mut self) -> Result<u16, Fault> {
-        self.0.try_get_u16().map_err(|_| CUT_OFF)
+        self.rest.try_get_u16().map_err(|_| CUT_OFF)
     }
 
     pub(super) fn four_bytes(&mut self) -> Result<u32, Fault> {
-        self.0.try_get_u32().map_err(|_| CUT_OFF)
+        self.rest.try_get_u32().map_err(|_| CUT_OFF)
     }
 
     /// Reads a Variable Byte Integer (5.0 1.5.5).
@@ -66,10 +73,10 @@ impl Reader {
     }
 
     pub(super) fn take(&mut self, len: usize) -> Result<Bytes, Fault> {
-        if self.0.len() < len {
+        if self.rest.len() < len {
             return Err(CUT_OFF);
         }
-        Ok(self.0.split_to(len))
+        Ok(self.rest.split_to(len))
     }
 
     /// Reads Binary Data (5.0 1.5.6), or a string without its checks.
