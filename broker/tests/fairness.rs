@@ -204,11 +204,12 @@ fn other_clients_are_served_between_the_filters_of_one_packet() {
     for listener in &mut listeners {
         listener.at = Endpoint::Address(([127, 0, 0, 1], 0).into());
     }
-    let mut lanes = settings.lanes;
+    let (mut lanes, mut limits) = (settings.lanes, settings.limits);
     (lanes.count, lanes.io_threads) = (1, 1);
+    limits.subscriptions = FILTERS;
     let options = Options {
         listeners,
-        limits: settings.limits,
+        limits,
         lanes,
         sys_interval: Duration::ZERO,
     };

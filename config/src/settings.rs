@@ -177,6 +177,10 @@ pub struct Limits {
     pub inflight: u16,
     /// Subscriptions of one session.
     pub subscriptions: usize,
+    /// Filters of one session with a wildcard in their first two levels.
+    pub spanning_subscriptions: usize,
+    /// Shared subscriptions of one session.
+    pub shared_subscriptions: usize,
     /// Bytes of the topic filters of one session.
     pub subscription_bytes: usize,
     /// Levels of a topic or filter.

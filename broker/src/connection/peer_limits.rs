@@ -2,8 +2,9 @@
 
 use crate::limit_counts::LimitCounts;
 use crate::node::Node;
-use crate::packet::{DecodeError, ReasonCode, Will, has_more_levels};
+use crate::packet::{DecodeError, ReasonCode, TopicFilter, Will, has_more_levels};
 use crate::policy::Refusal;
+use crate::session::{FilterLimits, Filters};
 
 /// Refuses, by `code`, a topic or filter with more than `limits.topic_levels` levels.
 pub(super) fn check_levels(text: &str, code: ReasonCode, node: &Node) -> Result<(), Refusal> {
@@ -14,6 +15,20 @@ pub(super) fn check_levels(text: &str, code: ReasonCode, node: &Node) -> Result<
     node.limit_counts.count("topic_levels");
     let text = format!("a topic or filter may have {most} levels here");
     Err(Refusal::new(code, text))
+}
+
+/// Refuses a filter that a session may not hold beside those it `held`.
+pub(super) fn check_filters(held: &Filters, new: &TopicFilter, node: &Node) -> Result<(), Refusal> {
+    let limits = FilterLimits {
+        number: node.limits.subscriptions,
+        bytes: node.limits.subscription_bytes,
+        spanning: node.limits.spanning_subscriptions,
+        shared: node.limits.shared_subscriptions,
+    };
+    held.check_limits(new.as_str(), limits).map_err(|exceeded| {
+        node.limit_counts.count(exceeded.setting);
+        exceeded.refusal
+    })
 }
 
 /// Refuses, by 0x97, a will of more than `limits.will_bytes`: topic, payload and properties, with their overhead.

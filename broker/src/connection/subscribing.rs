@@ -6,13 +6,13 @@
 
 use super::client::Client;
 use super::filters_by_lane::FiltersByLane;
-use super::peer_limits::check_levels;
+use super::peer_limits::{check_filters, check_levels};
 use crate::fairness::{FILTERS, Turn, others_first};
 use crate::packet::{
     NameError, ReasonCode, Subscribe, SubscribeOptions, TopicFilter, Unsubscribe, Version,
 };
 use crate::policy::{Attempt, Refusal, SubscribeGrant};
-use crate::session::{Answer, Close, FilterLimits, Outbound};
+use crate::session::{Answer, Close, Outbound};
 use bytestring::ByteString;
 use roommq_lane::{Entry, FilterEntry, SubscribeEntry, UnsubscribeEntry};
 
@@ -171,11 +171,7 @@ async fn grant(
     let filter = filter.as_ref().map_err(invalid)?;
     let code = ReasonCode::TopicFilterInvalid;
     check_levels(filter.inner(), code, &client.node)?;
-    let limits = FilterLimits {
-        number: client.node.limits.subscriptions,
-        bytes: client.node.limits.subscription_bytes,
-    };
-    client.filters.check_limits(filter.as_str(), limits)?;
+    check_filters(&client.filters, filter, &client.node)?;
     let grant = client.node.policy.subscribe(&client.who, filter).await?;
     let name = ByteString::from(filter.as_str());
     client.filters.insert(name.clone());

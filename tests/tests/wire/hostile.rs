@@ -250,7 +250,8 @@ fn filters_of_thousands_of_levels_cost_memory_by_their_length() {
 
 #[test]
 fn all_wildcard_forms_of_a_topic_cost_memory_by_their_number() {
-    let server = Broker::start();
+    let limits = "[limits]\nsubscriptions = 2000\nspanning_subscriptions = 2000\n";
+    let server = Broker::with(limits);
     let mut client = Connect::v5("ways").to(server.address());
     let ways = (0..1_u32 << 10).map(|bits| {
         let levels = (0..10).map(|at| if bits >> at & 1 == 0 { "a" } else { "+" });

@@ -117,3 +117,42 @@ fn a_packet_or_will_has_100_user_properties_at_most() {
         .publish(&will(100).qos(1));
     assert_eq!(old.message().text(), "x");
 }
+
+#[test]
+fn a_session_holds_1000_filters_100_spanning_and_100_shared_ones() {
+    let server = server("");
+    for version in BOTH {
+        let connect = Connect::new(version, "holder");
+        let mut client = hearing_errors(connect.to(server.address()));
+        let mut told = false;
+        let mut taken = |of: &dyn Fn(u32) -> String, filters: u32| {
+            let mut all = Subscribe::default();
+            for n in 0..filters {
+                all = all.and(&of(n), 0);
+            }
+            let (codes, properties) = client.subscribe_with(&all);
+            let (mut more, all) = (codes.clone(), codes.len());
+            more.retain(|code| *code != 0);
+            assert!(more.iter().all(|c| *c == refused(version, 0x97)));
+            if version == Version::V5 {
+                assert!(properties.reason().starts_with("a session may hold"));
+            } else if !told {
+                // Once a second.
+                assert_eq!(client.message().field("error"), "full");
+                told = true;
+            }
+            all - more.len()
+        };
+        assert_eq!(taken(&|n| format!("+/{n}"), 110), 100);
+        assert_eq!(taken(&|n| format!("$share/g{n}/a/b"), 110), 100);
+        // One filter is that of the inbox.
+        assert_eq!(taken(&|n| format!("a/b/{n}/#"), 810), 799);
+        // A filter that the session holds counts once.
+        assert_eq!(client.subscribe("a/b/1/#", 1), 1);
+        client.unsubscribe("+/1");
+        assert_eq!(client.subscribe("a/+", 0), 0);
+    }
+    counted(&server, "spanning_subscriptions", 20);
+    counted(&server, "shared_subscriptions", 20);
+    counted(&server, "subscriptions", 22);
+}

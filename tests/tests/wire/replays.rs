@@ -69,7 +69,7 @@ fn more_retained_messages_than_the_queue_takes_arrive() {
 #[test]
 fn thousands_of_subscribes_in_a_row_bring_all_retained_messages() {
     const FILTERS: usize = 3_000;
-    let server = Broker::start();
+    let server = Broker::with("[limits]\nsubscriptions = 3000\n");
     retain(server.address(), "each", FILTERS, 100);
     for (version, qos) in [(Version::V311, 0), (Version::V5, 1)] {
         let mut client = Connect::new(version, "reader").to(server.address());

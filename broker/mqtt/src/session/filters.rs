@@ -1,6 +1,6 @@
 //! The filters of a session as the client wrote them, and their limits.
 
-use crate::packet::ReasonCode;
+use crate::packet::{ReasonCode, levels};
 use crate::refusal::Refusal;
 use bytestring::ByteString;
 use std::collections::HashSet;
@@ -11,10 +11,50 @@ pub struct Filters {
     /// One of them. Most sessions have no other, and a set of one takes 160 bytes more.
     one: Option<ByteString>,
     /// The others, boxed for the same reason.
-    #[allow(clippy::box_collection)] // an empty set takes 48 bytes
-    others: Option<Box<HashSet<ByteString>>>,
+    others: Option<Box<OtherFilters>>,
     /// Bytes of all names.
     bytes: usize,
+}
+
+/// All filters of a session but one.
+#[derive(Debug, Default)]
+struct OtherFilters {
+    names: HashSet<ByteString>,
+    kinds: KindCounts,
+}
+
+/// How many filters are of the kinds that have limits of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct KindCounts {
+    spanning: usize,
+    shared: usize,
+}
+
+impl KindCounts {
+    /// The counts of one filter. It spans lanes if its first two levels have a wildcard.
+    fn of(name: &str) -> KindCounts {
+        let group = name.strip_prefix("$share/");
+        let inner = group.map_or(name, |rest| {
+            rest.split_once('/').map_or("", |(_, inner)| inner)
+        });
+        let spans = levels(inner)
+            .take(2)
+            .any(|level| matches!(level, "+" | "#"));
+        KindCounts {
+            spanning: spans.into(),
+            shared: group.is_some().into(),
+        }
+    }
+
+    fn add(&mut self, other: KindCounts) {
+        self.spanning += other.spanning;
+        self.shared += other.shared;
+    }
+
+    fn subtract(&mut self, other: KindCounts) {
+        self.spanning -= other.spanning;
+        self.shared -= other.shared;
+    }
 }
 
 /// Limits of one session's filters.
@@ -24,26 +64,67 @@ pub struct FilterLimits {
     pub number: usize,
     /// Bytes of all filters together, as the client wrote them.
     pub bytes: usize,
+    /// How many filters with a wildcard in their first two levels, behind `$share/<group>/`.
+    pub spanning: usize,
+    /// How many shared subscriptions.
+    pub shared: usize,
+}
+
+/// The limit that a filter would exceed, and the refusal: 0x97 (quota exceeded), with a text that names the limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExceededLimit {
+    /// The name of the setting, without its section.
+    pub setting: &'static str,
+    /// What the client is told.
+    pub refusal: Refusal,
 }
 
 impl Filters {
     /// Whether a filter of this name fits. A filter that the session holds already always fits.
     ///
     /// # Errors
-    /// 0x97 (quota exceeded) at the number or at the bytes of `limits`; the text names the limit.
-    pub fn check_limits(&self, name: &str, limits: FilterLimits) -> Result<(), Refusal> {
-        let FilterLimits { number, bytes } = limits;
-        let reason = if self.contains(name) {
+    /// One of the `limits` is reached.
+    pub fn check_limits(&self, name: &str, limits: FilterLimits) -> Result<(), ExceededLimit> {
+        if self.contains(name) {
             return Ok(());
-        } else if self.len() >= number {
-            format!("a session may hold {number} filters")
+        }
+        let FilterLimits {
+            number,
+            bytes,
+            spanning,
+            shared,
+        } = limits;
+        let (new, held) = (KindCounts::of(name), self.kinds());
+        let (setting, reason) = if self.len() >= number {
+            let reason = format!("a session may hold {number} filters");
+            ("subscriptions", reason)
         } else if self.bytes + name.len() > bytes {
-            format!("a session may hold filters of {bytes} bytes together")
+            let reason = format!("a session may hold filters of {bytes} bytes together");
+            ("subscription_bytes", reason)
+        } else if new.spanning > 0 && held.spanning >= spanning {
+            let reason = format!(
+                "a session may hold {spanning} filters with a wildcard in the first two levels"
+            );
+            ("spanning_subscriptions", reason)
+        } else if new.shared > 0 && held.shared >= shared {
+            let reason = format!("a session may hold {shared} shared subscriptions");
+            ("shared_subscriptions", reason)
         } else {
             return Ok(());
         };
-        let code = ReasonCode::QuotaExceeded;
-        Err(Refusal { code, reason })
+        let refusal = Refusal::new(ReasonCode::QuotaExceeded, reason);
+        Err(ExceededLimit { setting, refusal })
+    }
+
+    fn kinds(&self) -> KindCounts {
+        let mut kinds = self
+            .others
+            .as_ref()
+            .map_or_else(KindCounts::default, |o| o.kinds);
+        if let Some(one) = &self.one {
+            kinds.add(KindCounts::of(one));
+        }
+        kinds
     }
 
     /// Adds a filter. A name that is there is counted once.
@@ -52,11 +133,12 @@ impl Filters {
             return;
         }
         self.bytes += name.len();
-        match &self.one {
-            None => self.one = Some(name),
-            Some(_) => {
-                self.others.get_or_insert_default().insert(name);
-            }
+        if self.one.is_none() {
+            self.one = Some(name);
+        } else {
+            let others = self.others.get_or_insert_default();
+            others.kinds.add(KindCounts::of(&name));
+            others.names.insert(name);
         }
     }
 
@@ -79,13 +161,14 @@ impl Filters {
     /// Gives unused memory back.
     pub fn shrink_to_fit(&mut self) {
         if let Some(others) = &mut self.others {
-            others.shrink_to_fit();
+            others.names.shrink_to_fit();
         }
     }
 
     /// All filters, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &ByteString> {
-        self.one.iter().chain(self.others.iter().flat_map(|o| &**o))
+        let others = self.others.iter().flat_map(|others| &others.names);
+        self.one.iter().chain(others)
     }
 
     /// Whether the session holds the filter.
@@ -93,11 +176,21 @@ impl Filters {
     pub fn contains(&self, name: &str) -> bool {
         let others = self.others.as_ref();
         self.one.as_ref().is_some_and(|one| *one == name)
-            || others.is_some_and(|others| others.contains(name))
+            || others.is_some_and(|others| others.names.contains(name))
     }
 
     fn len(&self) -> usize {
-        usize::from(self.one.is_some()) + self.others.as_ref().map_or(0, |o| o.len())
+        usize::from(self.one.is_some()) + self.others.as_ref().map_or(0, |o| o.names.len())
+    }
+}
+
+impl OtherFilters {
+    fn remove(&mut self, name: &str) -> bool {
+        let removed = self.names.remove(name);
+        if removed {
+            self.kinds.subtract(KindCounts::of(name));
+        }
+        removed
     }
 }
 
@@ -118,9 +211,15 @@ mod tests {
         let limits = FilterLimits {
             number: 2,
             bytes: 8,
+            spanning: 1,
+            shared: 1,
         };
         let mut held: Filters = ["a/#".into()].into_iter().collect();
-        let why = |held: &Filters, name| held.check_limits(name, limits).err().map(|r| r.reason);
+        let why = |held: &Filters, name| {
+            held.check_limits(name, limits)
+                .err()
+                .map(|e| e.refusal.reason)
+        };
         held.insert("a/#".into());
         assert_eq!(why(&held, "12345"), None);
         assert!(why(&held, "123456").is_some_and(|r| r.contains("8 bytes together")));
@@ -131,5 +230,40 @@ mod tests {
         assert_eq!((why(&held, "abc"), held.iter().count()), (None, 1));
         held.remove("12345");
         assert_eq!(held.bytes, 0);
+    }
+
+    #[test]
+    fn filters_that_span_lanes_and_shared_ones_have_limits_of_their_own() {
+        let limits = FilterLimits {
+            number: 100,
+            bytes: 1_000,
+            spanning: 2,
+            shared: 2,
+        };
+        let mut held: Filters = ["+/a", "$share/g/a/#", "$share/g/a/b/#", "a/b/#"]
+            .map(Into::into)
+            .into_iter()
+            .collect();
+        let exceeded =
+            |held: &Filters, name| held.check_limits(name, limits).err().map(|e| e.setting);
+        for name in ["#", "a/+", "$share/g/#"] {
+            assert_eq!(exceeded(&held, name), Some("spanning_subscriptions"));
+        }
+        assert_eq!(
+            exceeded(&held, "$share/h/a/b"),
+            Some("shared_subscriptions")
+        );
+        assert_eq!(
+            (exceeded(&held, "a/c/#"), exceeded(&held, "+/a")),
+            (None, None)
+        );
+        assert!(held.remove("$share/g/a/#") && held.remove("+/a"));
+        assert_eq!(
+            (exceeded(&held, "#"), exceeded(&held, "$share/h/a/b")),
+            (None, None)
+        );
+        let all: Vec<_> = held.iter().cloned().collect();
+        assert!(all.iter().all(|name| held.remove(name)));
+        assert_eq!(held.kinds(), KindCounts::default());
     }
 }
