@@ -102,6 +102,7 @@ impl Default for Limits {
             packet_time: Duration::from_secs(10),
             packet_pace: 512,
             packet_longest: Duration::from_mins(10),
+            write_pace: 512,
             write_stall: Duration::from_secs(10),
             keep_alive: Duration::from_secs(65_535),
             session_expiry: None,

@@ -56,6 +56,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!(limits.packet_time: time, 10 * MILLISECOND..=HOUR),
     key!(limits.packet_pace: number, 1..=1_000_000),
     key!(limits.packet_longest: time, SECOND..=HOUR),
+    key!(limits.write_pace: number, 1..=1_000_000),
     key!(limits.write_stall: time, 10 * MILLISECOND..=HOUR),
     key!(limits.keep_alive: time::seconds, SECOND..=LONGEST_KEEP_ALIVE),
     key!(limits.session_expiry: time::seconds_or_never, Duration::ZERO..=LONGEST_EXPIRY),

@@ -207,7 +207,9 @@ pub struct Limits {
     pub packet_pace: u32,
     /// An incomplete packet that keeps the pace suspends the keep-alive for this time at most.
     pub packet_longest: Duration,
-    /// The server closes a socket that accepts no bytes for this time.
+    /// The least bytes a second that a client must read while bytes wait for its socket.
+    pub write_pace: u32,
+    /// The time over which that pace is averaged.
     pub write_stall: Duration,
     /// The longest keep alive granted. A client's 0 (none) becomes this.
     pub keep_alive: Duration,

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | send a packet | 1.5 x keep-alive | 0x8D keep alive timeout |
 //! | bring `limits.packet_pace` bytes a second of a packet or frame that it has begun | `limits.packet_time` | 0x82 protocol error |
-//! | read something while its socket is full | `limits.write_stall` | 0x97 quota exceeded |
+//! | take `limits.write_pace` bytes a second while its socket is full | `limits.write_stall` | 0x97 quota exceeded |
 //! | take what is left in a shutdown | half of `limits.shutdown_time` | 0x8B server shutting down |
 
 use super::intake::Partial;
@@ -49,6 +49,8 @@ pub(super) struct Deadlines {
     packet_pace: u32,
     packet_longest: Millis,
     write_stall: Millis,
+    /// Bytes a second.
+    write_pace: u32,
     /// When the last packet was complete. Bytes of an incomplete one do not count, or a peer could
     /// live on a byte now and then.
     last_packet: Instant,
@@ -57,8 +59,9 @@ pub(super) struct Deadlines {
     partial: Option<Box<PartialPacket>>,
     /// The server does not read, so the peer's silence does not count.
     paused: bool,
-    /// Since when the socket has taken nothing, and the bytes that it had taken by then.
-    blocked: Option<(Instant, u64)>,
+    /// The socket, if it is full.
+    /// Boxed, since most sockets are not full.
+    blocked: Option<Box<FullSocket>>,
     /// The end of a shutdown. Boxed, since a connection needs it once.
     finish_by: Option<Box<Instant>>,
     checked: Instant,
@@ -67,30 +70,52 @@ pub(super) struct Deadlines {
     tell_at: Option<Box<Instant>>,
 }
 
+/// The bytes that have passed since a time, to compare with a pace.
+#[derive(Debug, Clone, Copy)]
+struct PaceWindow {
+    start: Instant,
+    /// The bytes that had passed before.
+    before: u64,
+}
+
+impl PaceWindow {
+    /// The bytes of this window, if `total` have passed by now.
+    fn bytes(&self, total: u64) -> u64 {
+        total.saturating_sub(self.before)
+    }
+
+    /// Whether at least `pace` bytes a second have passed.
+    fn keeps(&self, now: Instant, total: u64, pace: u32) -> bool {
+        let time = now.saturating_duration_since(self.start).as_millis();
+        u128::from(self.bytes(total)) * 1_000 >= u128::from(pace) * time
+    }
+}
+
+/// A socket that does not take all bytes that wait for it.
+#[derive(Debug, Clone, Copy)]
+struct FullSocket {
+    window: PaceWindow,
+    /// All bytes that it has taken.
+    written: u64,
+}
+
 /// A packet or frame that is incomplete.
 #[derive(Debug, Clone)]
 struct PartialPacket {
     begun: Instant,
-    /// Since when its bytes are counted, and those that were read since.
-    window: Instant,
+    window: PaceWindow,
+    /// Bytes that were read since it has begun.
     read: u64,
-    /// Bytes of the link that could not be read at the start of the window.
-    pending: u64,
 }
 
 impl PartialPacket {
     fn new(now: Instant, read: u64) -> PartialPacket {
+        let (start, before) = (now, 0);
         PartialPacket {
             begun: now,
-            window: now,
+            window: PaceWindow { start, before },
             read,
-            pending: 0,
         }
-    }
-
-    /// The bytes of this window. `pending` are those that cannot be read yet.
-    fn bytes(&self, pending: u64) -> u64 {
-        (self.read + pending).saturating_sub(self.pending)
     }
 }
 
@@ -102,6 +127,7 @@ impl Deadlines {
             packet_pace: limits.packet_pace,
             packet_longest: Millis::of(limits.packet_longest),
             write_stall: Millis::of(limits.write_stall),
+            write_pace: limits.write_pace,
             last_packet: now,
             partial: None,
             paused: false,
@@ -157,8 +183,8 @@ impl Deadlines {
 
     /// Whether an incomplete packet brings enough bytes. `pending` are those that cannot be read yet.
     fn keeps_pace(&self, now: Instant, partial: &PartialPacket, pending: u64) -> bool {
-        let time = now.saturating_duration_since(partial.window).as_millis();
-        u128::from(partial.bytes(pending)) * 1_000 >= u128::from(self.packet_pace) * time
+        let total = partial.read + pending;
+        partial.window.keeps(now, total, self.packet_pace)
     }
 
     /// The end of the keep-alive. An incomplete packet suspends it once it was seen to keep the pace.
@@ -172,13 +198,24 @@ impl Deadlines {
         }
     }
 
-    /// Notes that the socket is full after `written` bytes, or (none) that it takes bytes again.
+    /// Notes that the socket is full after `written` bytes, or (none) that it has taken all.
     pub(super) fn blocked(&mut self, now: Instant, written: Option<u64>) {
-        self.blocked = match (self.blocked, written) {
-            (_, None) => None,
-            (Some((since, before)), Some(written)) if before == written => Some((since, written)),
-            (_, Some(written)) => Some((now, written)),
-        };
+        match (written, &mut self.blocked) {
+            (None, blocked) => *blocked = None,
+            (Some(written), Some(socket)) => socket.written = written,
+            (Some(written), none) => {
+                let (start, before) = (now, written);
+                let window = PaceWindow { start, before };
+                *none = Some(Box::new(FullSocket { window, written }));
+            }
+        }
+    }
+
+    /// Whether the pace of a full socket is to be checked now. The caller should try to write before: the
+    /// system reports a full socket as writable late.
+    pub(super) fn is_write_due(&self, now: Instant) -> bool {
+        let window = self.blocked.as_ref().map(|socket| socket.window);
+        window.is_some_and(|window| now >= window.start + self.write_stall.time())
     }
 
     /// Notes the condition of the outbox, and whether the link still holds bytes to write. Returns
@@ -216,8 +253,10 @@ impl Deadlines {
         let (_, partial) = self.receiving();
         let times = [
             self.silence_ends(),
-            partial.map(|partial| partial.window + self.packet_time.time()),
-            self.blocked.map(|(s, _)| s + self.write_stall.time()),
+            partial.map(|partial| partial.window.start + self.packet_time.time()),
+            self.blocked
+                .as_ref()
+                .map(|socket| socket.window.start + self.write_stall.time()),
             self.finish_by.as_deref().copied(),
             self.tell_at.as_deref().copied(),
         ];
@@ -235,23 +274,40 @@ impl Deadlines {
         let keeps_pace = partial.is_none_or(|partial| self.keeps_pace(now, partial, pending));
         let suspends = |partial: &PartialPacket| !over(partial.begun, self.packet_longest);
         let suspended = keeps_pace && partial.is_some_and(suspends);
-        let is_due = partial.is_some_and(|partial| over(partial.window, self.packet_time));
+        let is_due = partial.is_some_and(|partial| over(partial.window.start, self.packet_time));
+        let stalled = self
+            .blocked
+            .as_deref()
+            .filter(|FullSocket { window, written }| {
+                over(window.start, self.write_stall)
+                    && !window.keeps(now, *written, self.write_pace)
+            });
         let (reason, text) = if is_silent && !suspended {
             (ReasonCode::KeepAliveTimeout, "keep-alive passed".to_owned())
         } else if is_due && !keeps_pace {
-            let bytes = partial.map_or(0, |partial| partial.bytes(pending));
+            let bytes = partial.map_or(0, |p| p.window.bytes(p.read + pending));
             let (time, pace) = (self.packet_time.time(), self.packet_pace);
             let text = format!(
                 "a packet was not whole after {time:?}: {bytes} bytes of it came, and {pace} a second are the least"
             );
             (ReasonCode::ProtocolError, text)
-        } else if self.blocked.is_some_and(|(s, _)| over(s, self.write_stall)) {
-            let text = format!("the client reads nothing for {:?}", self.write_stall.time());
+        } else if let Some(FullSocket { window, written }) = stalled {
+            let (time, pace) = (self.write_stall.time(), self.write_pace);
+            let bytes = window.bytes(*written);
+            let text = format!(
+                "the client reads too slowly: {bytes} bytes in {time:?}, and {pace} a second are the least"
+            );
             (ReasonCode::QuotaExceeded, text)
         } else {
+            let write_is_due = self.is_write_due(now);
             self.checked = now;
             if let Some(partial) = self.partial.as_mut().filter(|_| is_due) {
-                (partial.window, partial.read, partial.pending) = (now, 0, pending);
+                let (start, before) = (now, partial.read + pending);
+                partial.window = PaceWindow { start, before };
+            }
+            if let Some(socket) = self.blocked.as_mut().filter(|_| write_is_due) {
+                let (start, before) = (now, socket.written);
+                socket.window = PaceWindow { start, before };
             }
             let is_over = self.finish_by.as_ref().is_some_and(|l| now >= **l);
             return is_over.then(shutting_down);
@@ -303,14 +359,14 @@ mod tests {
         d.blocked(start + seconds(7), Some(100));
         d.blocked(start + seconds(9), Some(100));
         assert_eq!(d.next(), start + seconds(7) + limits.write_stall);
-        d.blocked(start + seconds(12), Some(101));
+        d.blocked(start + seconds(12), Some(100 + 5_120));
+        assert_eq!(d.passed(start + seconds(17), 0), None, "512 bytes a second");
+        assert_eq!(d.next(), start + seconds(17) + limits.write_stall);
+        d.blocked(start + seconds(26), Some(100 + 5_120 + 5_119));
+        assert!(!d.is_write_due(start + seconds(26)));
+        assert!(d.is_write_due(start + seconds(27)));
         assert_eq!(
-            d.passed(start + seconds(18), 0),
-            None,
-            "it made progress at 12"
-        );
-        assert_eq!(
-            reason(d.passed(start + seconds(22), 0)),
+            reason(d.passed(start + seconds(27), 0)),
             Some(ReasonCode::QuotaExceeded)
         );
         d.blocked(start + seconds(22), None);

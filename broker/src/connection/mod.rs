@@ -156,6 +156,11 @@ impl Connection {
                     }
                 }
                 () = &mut timer => {
+                    if self.deadlines.is_write_due(Instant::now()) {
+                        self.client.outbox.unblock();
+                        let condition = self.client.outbox.condition();
+                        (blocked, pause_reading) = self.deadlines.observe(Instant::now(), &condition, self.link.holds_bytes());
+                    }
                     let mut passed = self.deadlines.passed(Instant::now(), self.link.pending());
                     if passed.as_ref().is_some_and(is_receive_timeout) {
                         match Box::pin(self.recheck_deadlines()).await {
@@ -164,6 +169,9 @@ impl Connection {
                         }
                     }
                     if let Some(close) = passed {
+                        if close.reason == ReasonCode::QuotaExceeded {
+                            self.client.node.limit_counts.count("write_pace");
+                        }
                         return Ending::Closed(self.closing.take().map_or(close, |closing| *closing));
                     }
                     timer.as_mut().reset(self.deadlines.next());

@@ -88,7 +88,7 @@ fn a_peer_that_stops_reading_is_closed_and_delays_no_other() {
                     && entry.field("state") == "lost";
             }
         }
-        server.log().line_with("reads nothing");
+        server.log().line_with("reads too slowly");
         drop(stuck);
     }
     bystanders.were_undisturbed();

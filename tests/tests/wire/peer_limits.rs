@@ -4,6 +4,9 @@ use roommq_tests::broker::Broker;
 use roommq_tests::wire::{
     BOTH, Client, Connect, Message, Packet, Subscribe, Value, Version, property,
 };
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 /// Waits until `$SYS` says that a limit has acted so often.
 fn counted(server: &Broker, limit: &str, times: u64) {
@@ -155,4 +158,39 @@ fn a_session_holds_1000_filters_100_spanning_and_100_shared_ones() {
     counted(&server, "spanning_subscriptions", 20);
     counted(&server, "shared_subscriptions", 20);
     counted(&server, "subscriptions", 22);
+}
+
+/// It reads 64 KiB four times a second: its socket takes bytes again and again.
+#[test]
+fn a_reader_below_the_write_pace_is_closed() {
+    let server = server("write_pace = 1000000\nwrite_stall = \"1s\"\n");
+    for version in BOTH {
+        let name = format!("slow {version:?}");
+        let mut slow = Connect::new(version, &name).to(server.address());
+        slow.subscribe("t", 0);
+        let mut fast = Connect::new(version, "fast").to(server.address());
+        fast.subscribe("t", 0);
+        let mut speaker = Connect::v5("speaker").to(server.address());
+        let (closed, is_closed) = mpsc::sync_channel(1);
+        let reading = thread::spawn(move || {
+            let mut scrap = vec![0; 64 << 10];
+            let pause = Duration::from_millis(250);
+            while is_closed.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                let read = slow.stream().read(&mut scrap);
+                assert!(read.unwrap() > 0, "it is closed later");
+            }
+        });
+        // More than the sockets of both ends hold.
+        for n in 0..1_000 {
+            speaker.publish(&Message::new("t", vec![7; 16_000]).qos(1));
+            assert_eq!(fast.message().payload.len(), 16_000, "{n}");
+        }
+        server
+            .log()
+            .line(|line| line.contains(&name) && line.contains("reads too slowly"));
+        closed.send(()).unwrap();
+        reading.join().unwrap();
+        fast.ping();
+    }
+    counted(&server, "write_pace", 2);
 }
