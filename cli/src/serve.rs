@@ -133,8 +133,14 @@ fn announce_aside(
     json: bool,
 ) -> std::io::Result<()> {
     let announce = move || {
-        let mut out = std::io::stdout();
-        if let Err(error) = announce(&mut out, &listeners, fd_limit, anonymous, json) {
+        // One write, so that no line of the log comes between.
+        let mut text = Vec::new();
+        let written = announce(&mut text, &listeners, fd_limit, anonymous, json).and_then(|()| {
+            let mut out = std::io::stdout();
+            out.write_all(&text)?;
+            out.flush()
+        });
+        if let Err(error) = written {
             // The server also runs if nobody reads its stdout.
             tracing::warn!(%error, "stdout cannot be written");
         }
