@@ -172,6 +172,26 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_lists_the_words_of_the_codes() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/errors.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let codes = [
+            ReasonCode::UnspecifiedError,
+            ReasonCode::NotAuthorized,
+            ReasonCode::TopicFilterInvalid,
+            ReasonCode::TopicNameInvalid,
+            ReasonCode::QuotaExceeded,
+            ReasonCode::PayloadFormatInvalid,
+            ReasonCode::RetainNotSupported,
+            ReasonCode::SharedSubscriptionsNotSupported,
+        ];
+        for code in codes {
+            let row = format!("| 0x{:02X} | `{}` | ", code as u8, word(code));
+            assert!(page.contains(&row), "no row {row}");
+        }
+    }
+
+    #[test]
     fn errors_are_limited_by_user_kind_room_and_code() {
         let (full, not) = (ReasonCode::QuotaExceeded, ReasonCode::NotAuthorized);
         let (join, send) = (Attempt::Subscribe("rooms/a/#"), Attempt::Publish("rooms/a"));

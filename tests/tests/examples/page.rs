@@ -39,8 +39,8 @@ pub enum Line {
 }
 
 /// Languages whose blocks have to run or to be a file.
-const CODE: [&str; 8] = [
-    "sh", "shell", "bash", "js", "python", "html", "rust", "toml",
+const CODE: [&str; 9] = [
+    "sh", "shell", "bash", "js", "python", "html", "rust", "toml", "conf",
 ];
 
 /// All blocks that run, in their order. A block without a language, or with `text` or `json`, only shows something.
