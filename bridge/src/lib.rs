@@ -2,7 +2,7 @@
 //!
 //! The crate implements two traits of the broker. The broker asks [`Policy`] before it appends an
 //! entry, and [`LaneHooks`] in the order of a lane. Only `credentials`, `random`,
-//! `users` and `locked_file` use a runtime, the operating system or files.
+//! `users`, `jwt/keys`, `jwt/sign` and `locked_file` use a runtime, the operating system or files.
 //!
 //! The folder `rooms` knows only rooms, and no settings, users or locks.
 
@@ -11,6 +11,7 @@ mod authorize;
 mod credentials;
 mod filters;
 mod inbox_error;
+mod jwt;
 mod locked_file;
 mod login;
 mod mosquitto_hash;
@@ -19,12 +20,14 @@ mod rules;
 mod scram;
 mod users;
 
+pub use jwt::{SignError, TokenKeys, TokenKeysError, load_token_keys, new_token_key, sign_token};
 pub use roommq_rooms::{EventKind, PresenceState, RoomEvent, RoomInfo, RosterEntry, topics};
 pub use users::{Imported, Users, UsersError, import_passwords, load_users, set_password};
 
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
 use inbox_error::ErrorLimiters;
+use jwt::TokenVerifier;
 use parking_lot::{Mutex, RwLock};
 use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
@@ -53,34 +56,56 @@ pub struct Bridge {
     errors: Mutex<ErrorLimiters>,
 }
 
+/// What clients prove their identity by. It comes from files, and a reload replaces it.
+#[derive(Debug, Default)]
+pub struct Credentials {
+    /// Users and their passwords.
+    pub users: Users,
+    /// The keys of tokens.
+    pub token_keys: TokenKeys,
+}
+
+impl From<Users> for Credentials {
+    fn from(users: Users) -> Credentials {
+        Credentials {
+            users,
+            token_keys: TokenKeys::default(),
+        }
+    }
+}
+
 /// The settings and the users that a reload replaces.
 #[derive(Debug)]
 struct Current {
     rules: Rules,
     anonymous: bool,
     users: Arc<Users>,
+    tokens: TokenVerifier,
     /// None: there is no decoy key.
     verifiers: Option<Arc<Verifiers>>,
 }
 
 impl Current {
-    fn new(settings: &Settings, users: Users, decoy: Option<DecoyKey>) -> Arc<Current> {
+    fn new(settings: &Settings, credentials: Credentials, decoy: Option<DecoyKey>) -> Arc<Current> {
+        let Credentials { users, token_keys } = credentials;
+        let jwt = &settings.jwt;
         let verifiers = |key| users.verifiers(key, settings.auth.scram_iterations);
         Arc::new(Current {
             rules: Rules::new(settings),
             anonymous: settings.auth.anonymous,
             verifiers: decoy.map(verifiers).map(Arc::new),
             users: Arc::new(users),
+            tokens: TokenVerifier::new(token_keys, jwt.issuer.clone(), jwt.audience.clone()),
         })
     }
 }
 
 impl Bridge {
-    /// Rooms by the rules of `settings`, for `users`, and for anonymous clients if the settings
-    /// allow.
-    pub fn new(settings: &Settings, users: Users) -> Arc<Bridge> {
+    /// Rooms by the rules of `settings`, for clients with these credentials, and for anonymous
+    /// clients if the settings allow.
+    pub fn new(settings: &Settings, credentials: impl Into<Credentials>) -> Arc<Bridge> {
         let decoy = random_bytes().ok().map(DecoyKey);
-        let current = Current::new(settings, users, decoy);
+        let current = Current::new(settings, credentials.into(), decoy);
         Arc::new(Bridge {
             lane_rules: Arc::new(RulesMemo::new(&current.rules)),
             current: RwLock::new(current),
@@ -91,10 +116,10 @@ impl Bridge {
         })
     }
 
-    /// Answers by these users, and by the rules of these settings, from now on. Lanes follow the rules
+    /// Answers by these credentials, and by the rules of these settings, from now on. Lanes follow the rules
     /// once the server has appended them.
-    pub fn reload(&self, settings: &Settings, users: Users) {
-        *self.current.write() = Current::new(settings, users, self.decoy);
+    pub fn reload(&self, settings: &Settings, credentials: impl Into<Credentials>) {
+        *self.current.write() = Current::new(settings, credentials.into(), self.decoy);
         self.version.fetch_add(1, Ordering::Release);
     }
 
@@ -109,6 +134,13 @@ impl Policy for Bridge {
             let current = self.current();
             // Devices with fixed flags send both fields empty, and mean that they have none.
             let user_name = request.user_name.as_deref().filter(|name| !name.is_empty());
+            let token = request.password.as_deref().filter(|text| !text.is_empty());
+            if let (None, Some(token)) = (&request.certificate_user, token)
+                && current.tokens.is_on()
+                && jwt::login::is_token(user_name, token)
+            {
+                return jwt::login::principal(&current.tokens, user_name, token, request.now);
+            }
             let claim = match &request.certificate_user {
                 Some(certificate) => authorize::certified(certificate, user_name)?,
                 None => authorize::connect(

@@ -12,6 +12,7 @@ fn request(user_name: Option<&str>, password: Option<&'static [u8]>) -> ConnectR
         password: password.map(Bytes::from_static),
         certificate_user: None,
         peer: std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(),
+        now: WallTime(0),
     }
 }
 

@@ -21,7 +21,7 @@ const LONG_VERSION: &str = concat!(
     env!("BUILD_COMMIT"),
     ")\nprotocols: MQTT 5.0, MQTT 3.1.1, MQTT 3.1\n",
     "transports: TCP, TLS 1.3, TLS 1.2, WebSocket, Unix sockets, PROXY protocol v1 and v2\n",
-    "logins: password, SCRAM-SHA-256, client certificates",
+    "logins: password, token (JWT), SCRAM-SHA-256, client certificates",
 );
 
 /// An MQTT broker in which rooms/NAME is a room. Without a command: serve.

@@ -1,7 +1,7 @@
 //! `roommq config`: shows the settings in effect, and checks a settings file.
 
+use crate::credentials::load_credentials;
 use crate::options::SettingsArgs;
-use crate::users_file::load_users;
 use crate::{bind_error, logging, shown, table};
 use anyhow::Result;
 use clap::Subcommand;
@@ -77,9 +77,9 @@ pub fn check(sources: &Sources, json: bool, out: &mut impl Write) -> Result<bool
 
 /// What the settings name and a server cannot use.
 fn unusable(settings: &Settings) -> Vec<String> {
-    let users = load_users(settings).err();
+    let credentials = load_credentials(settings).err();
     let listeners = roommq_broker::check_listeners(&settings.listeners);
-    let problems = users.iter().map(ToString::to_string);
+    let problems = credentials.iter().map(ToString::to_string);
     let log = settings.log.file.as_deref();
     let log = log.and_then(|file| logging::check_file(file).err());
     problems

@@ -10,6 +10,7 @@ mod bind_error;
 mod client;
 mod config_command;
 mod connect;
+mod credentials;
 mod join;
 mod json_lines;
 mod log_writer;
@@ -28,7 +29,6 @@ mod signals;
 mod table;
 mod tls;
 mod typed;
-mod users_file;
 mod who;
 
 pub use args::Cli;

@@ -2,11 +2,11 @@
 //!
 //! All or nothing: everything is read and checked first. A problem leaves the server as it was.
 
+use crate::credentials::{credential_files, load_credentials};
 use crate::logging::{Log, filter};
-use crate::users_file::load_users;
 use roommq_bridge::Bridge;
 use roommq_broker::Server;
-use roommq_config::{Loaded, Sources, load};
+use roommq_config::{Loaded, Settings, Sources, load};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,8 @@ pub(crate) struct Reloader {
     sources: Sources,
     /// As in effect: of what cannot change while the server runs, the values of the start.
     loaded: Loaded,
-    users: Option<u64>,
+    /// Digests of the [`credential_files`].
+    digests: [Option<u64>; 2],
     bridge: Arc<Bridge>,
     watch: FileWatch,
 }
@@ -33,12 +34,10 @@ impl Reloader {
         mut watch: FileWatch,
         bridge: Arc<Bridge>,
     ) -> Reloader {
-        watch
-            .users_file
-            .clone_from(&loaded.settings.auth.users_file);
+        watch.name_credentials(&loaded.settings);
         watch.read_stamps();
         Reloader {
-            users: users_digest(&loaded),
+            digests: digests(&loaded.settings),
             sources,
             loaded,
             bridge,
@@ -74,21 +73,23 @@ impl Reloader {
         log: &Log,
     ) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         let new = load(&self.sources)?;
-        let users = load_users(&new.settings)?;
-        let users_digest = users_digest(&new);
+        let credentials = load_credentials(&new.settings)?;
+        let digests = digests(&new.settings);
         let filter = filter(&new.settings.log.level)?;
         let tls = server.read_tls()?;
         let difference = self.loaded.changes(&new);
         let mut changed: Vec<String> = difference.live.into_iter().collect();
-        if users_digest != self.users {
-            changed.push("users".to_owned());
+        for (name, number) in [("users", 0), ("token keys", 1)] {
+            if digests[number] != self.digests[number] {
+                changed.push(name.to_owned());
+            }
         }
         // From here on nothing is refused.
-        self.users = users_digest;
+        self.digests = digests;
         self.loaded.take_live(new);
         let settings = &self.loaded.settings;
-        self.watch.users_file.clone_from(&settings.auth.users_file);
-        self.bridge.reload(settings, users);
+        self.watch.name_credentials(settings);
+        self.bridge.reload(settings, credentials);
         let reloaded = server.reload(tls, &settings.limits, &*self.bridge).await;
         if let Err(error) = reloaded {
             tracing::error!(%error, "a part of the server has stopped before, and does not follow the new settings");
@@ -99,46 +100,54 @@ impl Reloader {
     }
 }
 
-/// A digest of the users file, to tell whether it has changed. None: there is none.
-fn users_digest(loaded: &Loaded) -> Option<u64> {
-    let bytes = std::fs::read(loaded.settings.auth.users_file.as_ref()?).ok()?;
-    let mut digest = DefaultHasher::new();
-    bytes.hash(&mut digest);
-    Some(digest.finish())
+/// Digests of the [`credential_files`], to tell whether they have changed. None: there is no such file.
+fn digests(settings: &Settings) -> [Option<u64>; 2] {
+    credential_files(settings).map(|path| {
+        let bytes = std::fs::read(path?).ok()?;
+        let mut digest = DefaultHasher::new();
+        bytes.hash(&mut digest);
+        Some(digest.finish())
+    })
 }
 
 /// Shows whether a file has changed: its time, length and inode.
 type WatchedStamp = (SystemTime, u64, u64);
 
-/// Watches the settings file and the users file. The files of TLS are watched by the server.
+/// Watches the settings file, the users file and the keys of tokens. The files of TLS are watched by the server.
 #[derive(Debug)]
 pub(crate) struct FileWatch {
     config: Option<PathBuf>,
-    users_file: Option<PathBuf>,
+    /// The [`credential_files`].
+    credentials: [Option<PathBuf>; 2],
     /// When the files were read.
-    read: [Option<WatchedStamp>; 2],
+    read: [Option<WatchedStamp>; 3],
     /// At the last look.
-    seen: [Option<WatchedStamp>; 2],
+    seen: [Option<WatchedStamp>; 3],
 }
 
 impl FileWatch {
     pub(crate) fn new(sources: &Sources) -> FileWatch {
         let mut watch = FileWatch {
             config: sources.file_path(),
-            users_file: None,
-            read: [None; 2],
-            seen: [None; 2],
+            credentials: [None, None],
+            read: [None; 3],
+            seen: [None; 3],
         };
         watch.read_stamps();
         watch
     }
 
-    fn stamps(&self) -> [Option<WatchedStamp>; 2] {
+    fn name_credentials(&mut self, settings: &Settings) {
+        self.credentials = credential_files(settings).map(|path| path.map(Path::to_owned));
+    }
+
+    fn stamps(&self) -> [Option<WatchedStamp>; 3] {
         let stamp = |path: &Path| {
             let file = std::fs::metadata(path).ok()?;
             Some((file.modified().ok()?, file.len(), file.ino()))
         };
-        [&self.config, &self.users_file].map(|path| stamp(path.as_deref()?))
+        let [users, keys] = &self.credentials;
+        [&self.config, users, keys].map(|path| stamp(path.as_deref()?))
     }
 
     fn read_stamps(&mut self) {

@@ -1,11 +1,11 @@
 //! `roommq serve`: connects settings, users, the bridge and the broker.
 
 use crate::bind_error;
+use crate::credentials::load_credentials;
 use crate::logging::{self, Log};
 use crate::options::SettingsArgs;
 use crate::reloading::{FileWatch, Reloader};
 use crate::signals::{SignalAction, Signals};
-use crate::users_file::load_users;
 use anyhow::{Context, anyhow, bail};
 use roommq_bridge::Bridge;
 use roommq_broker::policy::Policy;
@@ -34,7 +34,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<Server> {
 
 /// The same with the policy of the server, which [`Reloader`] changes.
 fn start_with(settings: &Settings) -> anyhow::Result<(Server, Arc<Bridge>)> {
-    let bridge = Bridge::new(settings, load_users(settings)?);
+    let bridge = Bridge::new(settings, load_credentials(settings)?);
     let options = Options {
         listeners: settings.listeners.clone(),
         limits: settings.limits.clone(),

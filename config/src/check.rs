@@ -182,7 +182,8 @@ pub(crate) fn auth(
         let tls = one.listener.tls.as_ref();
         tls.is_some_and(|tls| tls.user_from != UserFrom::Nothing)
     });
-    if !auth.anonymous && auth.users_file.is_none() && !by_certificate {
+    let by_token = table.values.jwt.keys.is_some();
+    if !auth.anonymous && auth.users_file.is_none() && !by_certificate && !by_token {
         let made = "made by `roommq passwd`";
         problems.push(match &location {
             Location::Flag(flag) => Problem::Conflict {

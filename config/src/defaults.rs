@@ -1,9 +1,9 @@
 //! Built-in defaults as values. `default.toml` has the same ones; a test compares the two.
 
 use crate::settings::{
-    AuthSettings, Endpoint, Lanes, Limits, Listener, ListenerLimits, LogFormat, LogSettings,
-    Permission, PresenceSettings, RoomCreation, RoomSettings, Settings, SysReaders, SysSettings,
-    TopicSettings,
+    AuthSettings, Endpoint, JwtSettings, Lanes, Limits, Listener, ListenerLimits, LogFormat,
+    LogSettings, Permission, PresenceSettings, RoomCreation, RoomSettings, Settings, SysReaders,
+    SysSettings, TopicSettings,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,6 +14,7 @@ impl Default for Settings {
         Settings {
             listeners: vec![Listener::default()],
             auth: AuthSettings::default(),
+            jwt: JwtSettings::default(),
             topics: TopicSettings::default(),
             access_rules: Vec::new(),
             room_rules: Vec::new(),

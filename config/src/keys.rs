@@ -27,6 +27,9 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!(auth.anonymous: switch),
     key!(auth.users_file?: path),
     key!(auth.scram_iterations: number, 4_096..=10_000_000),
+    key!(jwt.keys?: path),
+    key!(jwt.issuer?: name),
+    key!(jwt.audience?: name),
     key!(topics.outside_rooms: word),
     key!(topics.dollar: word),
     key!(rooms.create: word),
@@ -99,7 +102,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// some may not be open to anonymous clients by mere default.
 pub(crate) fn is_live(name: &str) -> bool {
     match section(name) {
-        "topics" | "access" | "room" | "rooms" | "presence" => true,
+        "jwt" | "topics" | "access" | "room" | "rooms" | "presence" => true,
         _ => LIVE.contains(&name),
     }
 }

@@ -146,6 +146,7 @@ impl Loader<'_> {
             "auth.users_file",
             &mut entry.values.auth.users_file,
         );
+        self.resolve(locations, "jwt.keys", &mut entry.values.jwt.keys);
         self.resolve(locations, "log.file", &mut entry.values.log.file);
         self.record(keys::SETTINGS, &entry);
         let access = self.list("access", keys::ACCESS, tree, |_, _| {});

@@ -56,6 +56,7 @@ impl Settings {
     fn take_live(&mut self, new: Settings) {
         let Settings {
             auth,
+            jwt,
             topics,
             access_rules,
             room_rules,
@@ -68,6 +69,7 @@ impl Settings {
         } = new;
         self.auth.users_file = auth.users_file;
         self.auth.scram_iterations = auth.scram_iterations;
+        self.jwt = jwt;
         self.topics = topics;
         self.access_rules = access_rules;
         self.room_rules = room_rules;

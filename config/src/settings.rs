@@ -21,6 +21,8 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     /// Who may connect.
     pub auth: AuthSettings,
+    /// Tokens as passwords.
+    pub jwt: JwtSettings,
     /// Topics outside rooms and inboxes.
     pub topics: TopicSettings,
     /// Rules for topics outside rooms and inboxes. The first that applies wins.
@@ -50,6 +52,17 @@ pub struct AuthSettings {
     pub users_file: Option<PathBuf>,
     /// Iterations of PBKDF2 for a password of SCRAM-SHA-256, at least 4,096.
     pub scram_iterations: u32,
+}
+
+/// JSON Web Tokens that clients send as passwords.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JwtSettings {
+    /// The keys that sign them: a JWK Set, a JWK, or a public key as PEM. None: no token is valid.
+    pub keys: Option<PathBuf>,
+    /// The `iss` that they must have. None: any, or none.
+    pub issuer: Option<String>,
+    /// The `aud` that they must have. None: they must have none.
+    pub audience: Option<String>,
 }
 
 /// Topics besides `rooms/` and `inbox/`.

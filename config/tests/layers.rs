@@ -313,6 +313,7 @@ fn the_shipped_defaults_are_the_defaults() {
         unnamed
             .iter()
             .all(|o| ["auth.users_file", "log.file"].contains(&&*o.key)
+                || o.key.starts_with("jwt.")
                 || o.key.starts_with("listener[0].")),
         "{unnamed:?}"
     );

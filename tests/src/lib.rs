@@ -14,6 +14,7 @@ pub mod everywhere;
 pub mod program;
 pub mod room;
 pub mod tls;
+pub mod token;
 pub mod wire;
 pub mod workspace;
 

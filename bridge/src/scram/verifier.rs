@@ -67,7 +67,7 @@ impl Verifier {
     pub fn proves(&self, signed: &[u8], proof: &[u8; 32]) -> bool {
         let mut key = hmac(&self.stored_key, signed);
         key.iter_mut().zip(proof).for_each(|(a, b)| *a ^= b);
-        Sha256::digest(key).ct_eq(&self.stored_key).into()
+        Sha256::digest(key)[..].ct_eq(&self.stored_key[..]).into()
     }
 
     /// The signature that proves the server to the client.

@@ -4,6 +4,7 @@
 
 use super::client::Client;
 use super::connecting::ConnectingPeer;
+use crate::clock::wall_time;
 use crate::packet::{Auth, Authentication, Connect, Packet, ReasonCode, Reply};
 use crate::policy::{AuthExchange, AuthStep, ConnectRequest, Policy, Principal, Refusal};
 use crate::session::Close;
@@ -107,6 +108,7 @@ pub(super) async fn reauthenticate(
                 // The user must be the one of before.
                 certificate_user: None,
                 peer: client.peer,
+                now: wall_time(),
             };
             let begun = client.node.policy.authenticate(&method.name, request);
             begun.map_err(|refusal| failed(&refusal.reason))?

@@ -8,6 +8,7 @@ use super::intake::Intake;
 use super::opening::open;
 use super::peer_limits::{check_levels, check_will_bytes, note_user_properties};
 use super::publishing::check_payload_format;
+use crate::clock::wall_time;
 use crate::node::Node;
 use crate::packet::{Authentication, Connect, Decoder, ReasonCode, Version};
 use crate::policy::{ConnectRequest, Principal, Refusal};
@@ -166,6 +167,7 @@ async fn admit(
         password: connect.password.clone(),
         certificate_user,
         peer: connecting.peer,
+        now: wall_time(),
     };
     let policy = &*node.policy;
     let (mut who, authentication) = match &connect.authentication_method {

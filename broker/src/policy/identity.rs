@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use roommq_lane::{Actor, SessionId};
+use roommq_lane::{Actor, SessionId, WallTime};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,6 +51,8 @@ pub struct ConnectRequest {
     pub certificate_user: Option<String>,
     /// The other end of the connection.
     pub peer: Peer,
+    /// The time of the packet, for credentials that end.
+    pub now: WallTime,
 }
 
 /// The other end of a connection.

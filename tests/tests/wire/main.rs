@@ -11,6 +11,7 @@ mod config_cli;
 mod connect;
 mod hostile;
 mod inbox;
+mod jwt;
 mod keep_alive;
 mod limits;
 mod listeners;
