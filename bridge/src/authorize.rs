@@ -4,6 +4,7 @@
 //! file travel to the lane as a proof in the entry.
 
 use crate::filters::starts_wild;
+use crate::jwt::TokenRights;
 use crate::rules::Rules;
 use roommq_broker::packet::{ReasonCode, TopicFilter, TopicName};
 use roommq_broker::policy::{Mount, Principal, PublishPermit, Refusal, SubscribeGrant};
@@ -103,7 +104,22 @@ pub(crate) fn subscribe(
             proof,
         })
     };
+    let rights = TokenRights::of(who);
+    let said = rights.and_then(|rights| rights.subscribe(inner));
     match topics::scope(inner) {
+        FilterScope::Outside if said == Some(true) && !topics::is_sys(inner) => {
+            granted(false, Vec::new())
+        }
+        // A lane knows the rules of the server, and no token: a filter that spans rooms is refused if
+        // the token denies a part of it.
+        FilterScope::Outside | FilterScope::Spanning if said == Some(false) => {
+            Err(not_by_token("subscribe to this filter"))
+        }
+        FilterScope::Outside | FilterScope::Spanning
+            if rights.is_some_and(|rights| rights.only) =>
+        {
+            Err(not_by_token("subscribe to this filter; name one room"))
+        }
         FilterScope::Outside if topics::is_sys(inner) => {
             read_sys(rules.sys, who)?;
             granted(false, Vec::new())
@@ -189,6 +205,10 @@ pub(crate) fn publish(
                 return Err(reserved(level));
             }
             admit(rules, who, room)?;
+            let granted = TokenRights::of(who).and_then(|rights| rights.room(room));
+            if granted.is_some_and(|grant| !grant.publish) {
+                return Err(not_by_token("publish in this room"));
+            }
             permit(None)
         }
         TopicKind::Inbox { user, rest } => {
@@ -217,7 +237,17 @@ pub(crate) fn publish(
             format!("`{topic}` alone names nothing; PUBLISH to rooms/<room>"),
         )),
         TopicKind::Outside => {
-            rules.access.publish(who, topic)?;
+            let rights = TokenRights::of(who);
+            let said = rights.and_then(|rights| rights.publish(topic.as_str()));
+            match said {
+                // What the server writes itself is nobody's to grant.
+                Some(true) if !topics::is_reserved(topic.as_str()) => {}
+                Some(false) => return Err(not_by_token("publish to this topic")),
+                None if rights.is_some_and(|rights| rights.only) => {
+                    return Err(not_by_token("publish to this topic"));
+                }
+                _ => rules.access.publish(who, topic)?,
+            }
             permit(None)
         }
     }
@@ -226,7 +256,12 @@ pub(crate) fn publish(
 /// May `who` join `room` and publish into it, by the rules alone?
 fn admit(rules: &Rules, who: &Principal, room: &str) -> Result<JoinProof, Refusal> {
     let policy = rules.rooms.of(room);
-    if !policy.admits(&who.user) {
+    let rights = TokenRights::of(who);
+    let granted = rights.and_then(|rights| rights.room(room));
+    if granted.is_none() && rights.is_some_and(|rights| rights.only) {
+        return Err(not_by_token(&format!("enter {room}")));
+    }
+    if granted.is_none() && !policy.admits(&who.user) {
         return Err(not_authorized(format!(
             "{room} is for its members; ask the server's operator to add you"
         )));
@@ -237,6 +272,10 @@ fn admit(rules: &Rules, who: &Principal, room: &str) -> Result<JoinProof, Refusa
     Ok(JoinProof {
         may_create: policy.may_create(who.authenticated),
     })
+}
+
+fn not_by_token(what: &str) -> Refusal {
+    not_authorized(format!("your token does not let you {what}"))
 }
 
 fn reserved(level: &str) -> Refusal {

@@ -10,12 +10,16 @@
 
 mod claims;
 mod error;
+mod exchange;
 mod keys;
 pub(crate) mod login;
+mod rights;
 mod sign;
 mod verify;
 
+pub(crate) use exchange::{METHOD, TokenExchange};
 pub use keys::{TokenKeys, TokenKeysError, load_token_keys};
+pub(crate) use rights::TokenRights;
 pub use sign::{SignError, new_token_key, sign_token};
 pub(crate) use verify::TokenVerifier;
 

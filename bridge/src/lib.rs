@@ -27,7 +27,7 @@ pub use users::{Imported, Users, UsersError, import_passwords, load_users, set_p
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
 use inbox_error::ErrorLimiters;
-use jwt::TokenVerifier;
+use jwt::{TokenExchange, TokenVerifier};
 use parking_lot::{Mutex, RwLock};
 use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
@@ -80,7 +80,7 @@ struct Current {
     rules: Rules,
     anonymous: bool,
     users: Arc<Users>,
-    tokens: TokenVerifier,
+    tokens: Arc<TokenVerifier>,
     /// None: there is no decoy key.
     verifiers: Option<Arc<Verifiers>>,
 }
@@ -95,7 +95,11 @@ impl Current {
             anonymous: settings.auth.anonymous,
             verifiers: decoy.map(verifiers).map(Arc::new),
             users: Arc::new(users),
-            tokens: TokenVerifier::new(token_keys, jwt.issuer.clone(), jwt.audience.clone()),
+            tokens: Arc::new(TokenVerifier::new(
+                token_keys,
+                jwt.issuer.clone(),
+                jwt.audience.clone(),
+            )),
         })
     }
 }
@@ -175,12 +179,11 @@ impl Policy for Bridge {
         method: &str,
         request: ConnectRequest,
     ) -> Result<Box<dyn AuthExchange>, Refusal> {
-        login::check_method(method)?;
-        let verifiers = self.current.read().verifiers.clone();
-        let (Some(verifiers), Ok(nonce)) = (verifiers, random_bytes()) else {
-            tracing::error!("SCRAM: the system gives no random bytes");
-            return Err(login::no_random_bytes());
-        };
+        let tokens = self.current.read().tokens.clone();
+        let by_token = method == jwt::METHOD && tokens.is_on();
+        if !by_token {
+            login::check_method(method)?;
+        }
         // A client with a certificate can only be the user of that certificate.
         let expected = match request.certificate_user {
             Some(certificate) => {
@@ -189,6 +192,14 @@ impl Policy for Bridge {
                 Some(certificate)
             }
             None => request.user_name.filter(|name| !name.is_empty()),
+        };
+        if by_token {
+            return Ok(Box::new(TokenExchange::new(tokens, expected, request.now)));
+        }
+        let verifiers = self.current.read().verifiers.clone();
+        let (Some(verifiers), Ok(nonce)) = (verifiers, random_bytes()) else {
+            tracing::error!("SCRAM: the system gives no random bytes");
+            return Err(login::no_random_bytes());
         };
         let exchange = Exchange::new(verifiers, expected, nonce);
         Ok(Box::new(exchange))

@@ -13,7 +13,7 @@ pub(crate) fn check_method(method: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     let reason = format!(
-        "{METHOD} is the one authentication method here; or name none, and give a password"
+        "{METHOD} is the authentication method here, and JWT if the server has keys for tokens; or name none, and give a password"
     );
     Err(refused(ReasonCode::BadAuthenticationMethod, reason))
 }

@@ -1,6 +1,7 @@
 //! What a token claims.
 
 use super::error::TokenError;
+use super::rights::RightsClaims;
 use serde::Deserialize;
 use serde_json::Number;
 
@@ -18,6 +19,8 @@ pub(crate) struct Claims {
     pub aud: Option<Audience>,
     /// The token's own id, for the log.
     pub jti: Option<String>,
+    #[serde(flatten)]
+    pub rights: RightsClaims,
 }
 
 /// One audience, or several.

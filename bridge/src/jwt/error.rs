@@ -18,7 +18,7 @@ pub(crate) enum TokenError {
     Algorithm,
     #[error("the signature of the token is wrong")]
     Signature,
-    #[error("the claim `{0}` of the token is missing or of the wrong type")]
+    #[error("the claim `{0}` of the token is missing or not valid")]
     Claim(&'static str),
     #[error("the claims of the token are no object with the right types")]
     Claims,

@@ -4,9 +4,10 @@ use super::error::TokenError;
 use super::verify::TokenVerifier;
 use crate::authorize;
 use roommq_broker::packet::ReasonCode;
-use roommq_broker::policy::{Principal, Refusal, WallTime};
+use roommq_broker::policy::{Credential, Principal, Refusal, WallTime};
 use roommq_rooms::refused;
 use roommq_rooms::topics;
+use std::sync::Arc;
 
 /// The user name of a client that must send one and leaves it to the token who it is, as 3.1.1
 /// needs it [3.1.1 MQTT-3.1.2-22].
@@ -65,5 +66,12 @@ pub(crate) fn principal(
         expires = accepted.expires,
         "token accepted"
     );
-    Ok(authorize::principal(subject))
+    let mut who = authorize::principal(subject);
+    let rights = accepted.claims.rights.check();
+    let rights = rights.map_err(|error| wrong(error.to_string()))?;
+    who.credential = Some(Arc::new(Credential {
+        expires: Some(WallTime(accepted.expires.saturating_mul(1000))),
+        claims: Box::new(rights),
+    }));
+    Ok(who)
 }

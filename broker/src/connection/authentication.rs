@@ -139,7 +139,10 @@ pub(super) async fn reauthenticate(
         Ok(Ok(AuthStep::Done(who, _))) if who.user != client.who.user => {
             Err(failed("the user is another one"))
         }
-        Ok(Ok(AuthStep::Done(_, data))) => {
+        Ok(Ok(AuthStep::Done(who, data))) => {
+            client.who.credential = who.credential;
+            // It was given for the old credentials.
+            client.permit = None;
             tracing::debug!(user = %client.who.user, client = %client.who.client_id, "client re-authenticated");
             let reply = reply(ReasonCode::Success, &method.name, data);
             client.pending.acknowledge(reply);

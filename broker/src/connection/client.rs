@@ -3,6 +3,7 @@
 //! The steps of a packet (`publishing`, `subscribing`, `ending` and so on) are functions on a
 //! [`Client`].
 
+use super::deadlines::Deadlines;
 use super::pending::Pending;
 use crate::clock;
 use crate::fairness::{FILTERS, others_first};
@@ -15,6 +16,8 @@ use crate::session::{Answer, Close, Filters, Outbound, Session};
 use roommq_lane::Entry;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Notices for which memory stays allocated after a read: a burst must not cost memory for the rest
 /// of the connection.
@@ -80,6 +83,22 @@ pub(super) struct CachedPermit {
 }
 
 impl Client {
+    /// The deadlines of a connection that begins now. `keep_alive` is in seconds.
+    pub(super) fn deadlines(&self, keep_alive: u16) -> Deadlines {
+        let now = Instant::now();
+        let mut deadlines = Deadlines::new(keep_alive, &self.node.limits, now);
+        deadlines.expire_in(now, self.credentials_left());
+        deadlines
+    }
+
+    /// The time until the client's credentials end. None: they do not.
+    pub(super) fn credentials_left(&self) -> Option<Duration> {
+        let end = self.who.credential.as_ref()?.expires?;
+        Some(Duration::from_millis(
+            end.0.saturating_sub(clock::wall_time().0),
+        ))
+    }
+
     /// Appends the messages collected so far to their lanes, then acknowledges them.
     pub(super) fn append_all(&mut self) -> impl Future<Output = Result<(), LogError>> {
         let who = self.who.actor(self.session_id, self.connection);

@@ -5,6 +5,7 @@
 //! | send a packet | 1.5 x keep-alive | 0x8D keep alive timeout |
 //! | bring `limits.packet_pace` bytes a second of a packet or frame that it has begun | `limits.packet_time` | 0x82 protocol error |
 //! | take `limits.write_pace` bytes a second while its socket is full | `limits.write_stall` | 0x97 quota exceeded |
+//! | renew credentials that end | their end | 0xA0 maximum connect time |
 //! | take what is left in a shutdown | half of `limits.shutdown_time` | 0x8B server shutting down |
 
 use super::intake::Partial;
@@ -65,6 +66,8 @@ pub(super) struct Deadlines {
     /// The end of a shutdown. Boxed, since a connection needs it once.
     finish_by: Option<Box<Instant>>,
     checked: Instant,
+    /// When the client's credentials end. Boxed, since most do not.
+    expires: Option<Box<Instant>>,
     /// When the lanes are to be told of messages that the session has finished with. Boxed, since
     /// most sessions end with their connection and never need it.
     tell_at: Option<Box<Instant>>,
@@ -134,6 +137,7 @@ impl Deadlines {
             blocked: None,
             finish_by: None,
             checked: now,
+            expires: None,
             tell_at: None,
         }
     }
@@ -237,6 +241,13 @@ impl Deadlines {
         self.finish_by.get_or_insert_with(|| Box::new(end));
     }
 
+    /// Sets the time that is left until the client's credentials end. None: they do not.
+    pub(super) fn expire_in(&mut self, now: Instant, left: Option<Duration>) {
+        // A time that is too far ahead for the clock never comes.
+        let end = left.and_then(|left| now.checked_add(left));
+        self.expires = end.map(Box::new);
+    }
+
     /// Whether lanes must be told now: they wait for [`TELL_INTERVAL`] from the first call on.
     pub(super) fn must_tell(&mut self, now: Instant) -> bool {
         let first = || Box::new(now + TELL_INTERVAL);
@@ -259,6 +270,10 @@ impl Deadlines {
                 .map(|socket| socket.window.start + self.write_stall.time()),
             self.finish_by.as_deref().copied(),
             self.tell_at.as_deref().copied(),
+            // The timer does not take any time.
+            self.expires
+                .as_deref()
+                .map(|end| (self.checked + LONGEST_WAIT).min(*end)),
         ];
         let first = times.into_iter().flatten().min();
         first.unwrap_or(self.checked + LONGEST_WAIT)
@@ -282,7 +297,11 @@ impl Deadlines {
                 over(window.start, self.write_stall)
                     && !window.keeps(now, *written, self.write_pace)
             });
-        let (reason, text) = if is_silent && !suspended {
+        let expired = self.expires.as_ref().is_some_and(|end| now >= **end);
+        let (reason, text) = if expired {
+            let text = "the credentials of the client have expired".to_owned();
+            (ReasonCode::MaximumConnectTime, text)
+        } else if is_silent && !suspended {
             (ReasonCode::KeepAliveTimeout, "keep-alive passed".to_owned())
         } else if is_due && !keeps_pace {
             let bytes = partial.map_or(0, |p| p.window.bytes(p.read + pending));
@@ -371,6 +390,26 @@ mod tests {
         );
         d.blocked(start + seconds(22), None);
         assert_eq!(d.passed(start + seconds(60), 0), None);
+    }
+
+    #[test]
+    fn credentials_end_at_their_time_unless_they_are_renewed() {
+        let start = Instant::now();
+        let mut d = Deadlines::new(0, &Limits::default(), start);
+        let over = |d: &mut Deadlines, n| d.passed(start + seconds(n), 0).map(|close| close.reason);
+        d.expire_in(start, Some(seconds(100)));
+        assert_eq!(d.next(), start + seconds(100));
+        assert_eq!(over(&mut d, 99), None);
+        d.expire_in(start + seconds(99), Some(seconds(100)));
+        assert_eq!(over(&mut d, 198), None);
+        assert_eq!(over(&mut d, 199), Some(ReasonCode::MaximumConnectTime));
+        d.expire_in(start, Some(Duration::from_secs(1 << 40)));
+        assert!(
+            d.next() <= start + seconds(199) + LONGEST_WAIT,
+            "the timer takes it"
+        );
+        d.expire_in(start, Some(Duration::MAX));
+        assert_eq!(over(&mut d, 1_000_000), None);
     }
 
     #[test]

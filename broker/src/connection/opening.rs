@@ -4,7 +4,6 @@ use super::Connection;
 use super::authentication::Method;
 use super::client::Client;
 use super::connecting::ConnectingPeer;
-use super::deadlines::Deadlines;
 use super::ending::restore_offline;
 use super::intake::Intake;
 use super::pending::Pending;
@@ -20,7 +19,6 @@ use crate::transport::ListenerContext;
 use bytestring::ByteString;
 use roommq_config::Limits;
 use std::sync::Arc;
-use tokio::time::Instant;
 
 /// Topic aliases that the server sets, at most, if the client accepts as many. Each holds a topic
 /// of up to 64 KiB for the life of the connection. `limits.topic_aliases` bounds those that a
@@ -281,6 +279,7 @@ pub(super) async fn open(
     );
     node.sessions.on_connected(client.session_id);
     tracing::debug!(user = %client.who.user, client = %client.who.client_id, %peer, version = ?negotiated.version, "client connected");
+    let deadlines = client.deadlines(negotiated.keep_alive);
     let (connected, reading) = (node.connected.enter(), node.reading.enter());
     // A shutdown may have begun before the gates counted this connection.
     client.draining = client.outbox.condition().draining;
@@ -289,7 +288,7 @@ pub(super) async fn open(
         link: connecting.link,
         intake: Intake::default(),
         decoder: connecting.decoder,
-        deadlines: Deadlines::new(negotiated.keep_alive, &node.limits, Instant::now()),
+        deadlines,
         method,
         reading: Some(reading),
         closing: None,

@@ -12,6 +12,7 @@ use crate::limit_counts::LimitCounts;
 use crate::packet::{Decoder, PacketId, ReasonCode, Reply};
 use crate::session::{Close, Outbound, Session, Step, UNKNOWN_ID, WrongKind};
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 /// Acknowledgements that are taken under one lock, at most: lanes may wait for it.
 const ACKS: usize = 32;
@@ -124,13 +125,22 @@ impl Connection {
     /// Carries out a packet that may wait for the policy or for lanes. Boxed, since it is rare and
     /// needs much memory.
     fn request(&mut self, step: Step) -> BoxFuture<'_, Result<(), Close>> {
-        let Connection { client, method, .. } = self;
+        let Connection {
+            client,
+            method,
+            deadlines,
+            ..
+        } = self;
         match step {
             Step::Subscribe(packet) => Box::pin(async move { subscribe(client, &packet).await }),
             Step::Unsubscribe(packet) => {
                 Box::pin(async move { unsubscribe(client, &packet).await })
             }
-            Step::Auth(auth) => Box::pin(reauthenticate(client, method, auth)),
+            Step::Auth(auth) => Box::pin(async move {
+                reauthenticate(client, method, auth).await?;
+                deadlines.expire_in(Instant::now(), client.credentials_left());
+                Ok(())
+            }),
             _ => Box::pin(std::future::ready(Ok(()))),
         }
     }

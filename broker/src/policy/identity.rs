@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 use roommq_lane::{Actor, SessionId, WallTime};
+use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,27 @@ pub struct Principal {
     pub client_id: ByteString,
     /// Whether the client proved its identity with credentials.
     pub authenticated: bool,
+    /// What its credentials say beside that. None: they last for ever, and say nothing.
+    pub credential: Option<Arc<Credential>>,
 }
+
+/// What a policy remembers of a client's credentials.
+#[derive(Debug)]
+pub struct Credential {
+    /// When they end. The server then ends the connection with 0xA0. None: never.
+    pub expires: Option<WallTime>,
+    /// Facts for the policy alone; the broker does not read them.
+    pub claims: Box<dyn Any + Send + Sync>,
+}
+
+/// One credential is equal only to itself.
+impl PartialEq for Credential {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Credential {}
 
 impl Principal {
     /// A principal without a client id, which the broker fills in.
@@ -25,6 +46,7 @@ impl Principal {
             user: user.into(),
             client_id: ByteString::new(),
             authenticated,
+            credential: None,
         }
     }
 

@@ -15,7 +15,7 @@ mod identity;
 pub use access::{
     Attempt, AuthExchange, AuthStep, BoxFuture, Policy, PublishPermit, SubscribeGrant,
 };
-pub use identity::{ConnectRequest, Peer, Principal};
+pub use identity::{ConnectRequest, Credential, Peer, Principal};
 pub use roommq_lane::{
     Actor, AllowAll, Effect, EndReason, HookContext, LaneHook, LaneHooks, Limit, Mark, Message,
     Mount, Notice, Refusal, Request, RestoreError, RulesError, SessionId, Stamps, Verdict,

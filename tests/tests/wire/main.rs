@@ -12,6 +12,7 @@ mod connect;
 mod hostile;
 mod inbox;
 mod jwt;
+mod jwt_rights;
 mod keep_alive;
 mod limits;
 mod listeners;

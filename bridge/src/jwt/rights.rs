@@ -1,0 +1,174 @@
+//! What a token lets its user do, beside or instead of what the rules of the server say.
+//!
+//! The seam for roles: [`TokenRights::room`] gives the role that a token grants in a room. Access by
+//! lists knows only members, so every role above guest joins and publishes as one.
+
+use super::error::TokenError;
+use crate::filters::{covers, levels, overlaps};
+use globset::{Glob, GlobMatcher};
+use roommq_broker::packet::TopicFilter;
+use roommq_broker::policy::Principal;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The claims about rights, as they come. A restriction that this version does not know makes a token
+/// invalid: it must not be ignored.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct RightsClaims {
+    #[serde(default)]
+    rooms: BTreeMap<String, RoomClaim>,
+    #[serde(default)]
+    only: bool,
+    #[serde(default)]
+    acl: Vec<TopicClaim>,
+}
+
+/// `"member"`, or `{"role": "member", "publish": false}`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum RoomClaim {
+    Role(TokenRole),
+    Grant(RoomGrant),
+}
+
+/// What a token grants in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RoomGrant {
+    #[serde(default)]
+    pub role: TokenRole,
+    /// Whether the user may publish there.
+    #[serde(default = "yes")]
+    pub publish: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The roles that a token can grant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TokenRole {
+    Guest,
+    #[default]
+    Member,
+    Moderator,
+    Owner,
+}
+
+/// `{"permission": "allow", "action": "publish", "topic": "a/#"}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TopicClaim {
+    permission: TokenPermission,
+    action: TokenAction,
+    topic: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TokenPermission {
+    Allow,
+    Deny,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TokenAction {
+    Publish,
+    Subscribe,
+    All,
+}
+
+/// The rights of one token.
+#[derive(Debug, Default)]
+pub(crate) struct TokenRights {
+    /// By name, and by glob from the longest to the shortest.
+    names: BTreeMap<String, RoomGrant>,
+    globs: Vec<(GlobMatcher, RoomGrant)>,
+    /// The token grants all that its user may do, beside the user's inbox.
+    pub only: bool,
+    acl: Vec<TopicClaim>,
+}
+
+impl RightsClaims {
+    /// The rights, if every pattern and filter is valid.
+    pub fn check(self) -> Result<TokenRights, TokenError> {
+        let mut rights = TokenRights {
+            only: self.only,
+            ..TokenRights::default()
+        };
+        let mut rooms: Vec<_> = self.rooms.into_iter().collect();
+        rooms.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.len()));
+        for (pattern, claim) in rooms {
+            let grant = match claim {
+                RoomClaim::Grant(grant) => grant,
+                RoomClaim::Role(role) => RoomGrant {
+                    role,
+                    publish: true,
+                },
+            };
+            if pattern.contains(['*', '?', '[', '{', '\\']) {
+                let glob = Glob::new(&pattern).map_err(|_| TokenError::Claim("rooms"))?;
+                rights.globs.push((glob.compile_matcher(), grant));
+            } else {
+                rights.names.insert(pattern, grant);
+            }
+        }
+        for rule in &self.acl {
+            // Of EMQX, but not served here: the placeholders, and `eq ` before a topic.
+            let other = rule.topic.contains("${") || rule.topic.starts_with("eq ");
+            let filter = TopicFilter::new(rule.topic.as_str().into());
+            if other || filter.is_ok_and(|filter| filter.share_group().is_some()) {
+                return Err(TokenError::Claim("acl"));
+            }
+            TopicFilter::new(rule.topic.as_str().into()).map_err(|_| TokenError::Claim("acl"))?;
+        }
+        rights.acl = self.acl;
+        Ok(rights)
+    }
+}
+
+impl TokenRights {
+    /// The rights of the token by which `who` has logged in. None: it was no token.
+    pub fn of(who: &Principal) -> Option<&TokenRights> {
+        who.credential.as_ref()?.claims.downcast_ref()
+    }
+
+    /// What the token grants in `room`: by its name, else by the longest pattern that matches.
+    pub fn room(&self, room: &str) -> Option<RoomGrant> {
+        let by_glob = || {
+            let mut globs = self.globs.iter();
+            globs
+                .find(|(glob, _)| glob.is_match(room))
+                .map(|(_, grant)| *grant)
+        };
+        self.names.get(room).copied().or_else(by_glob)
+    }
+
+    /// Whether the user may publish to `topic`, outside rooms and inboxes. None: the token does not
+    /// say.
+    pub fn publish(&self, topic: &str) -> Option<bool> {
+        let applies = |rule: &&TopicClaim| covers(levels(&rule.topic), topic);
+        self.decided(TokenAction::Publish, applies)
+    }
+
+    /// Whether the user may subscribe to all that `filter` matches outside rooms and inboxes. None:
+    /// the token does not say. A rule that denies a part denies the filter.
+    pub fn subscribe(&self, filter: &str) -> Option<bool> {
+        let applies = |rule: &&TopicClaim| match rule.permission {
+            TokenPermission::Allow => covers(levels(&rule.topic), filter),
+            TokenPermission::Deny => overlaps(levels(&rule.topic), filter),
+        };
+        self.decided(TokenAction::Subscribe, applies)
+    }
+
+    /// The permission of the first rule for `action` that applies.
+    fn decided(&self, action: TokenAction, applies: impl Fn(&&TopicClaim) -> bool) -> Option<bool> {
+        let is_for = |rule: &&TopicClaim| [action, TokenAction::All].contains(&rule.action);
+        let mut rules = self.acl.iter().filter(is_for);
+        let first = rules.find(applies)?;
+        Some(first.permission == TokenPermission::Allow)
+    }
+}
