@@ -7,7 +7,7 @@ use crate::options::{ClientArgs, room};
 use crate::room_view::RoomView;
 use crate::signals::Signals;
 use crate::typed::{InputLines, Printer, TerminalGuard};
-use crate::{connect, typed};
+use crate::{chat, connect, typed};
 use anyhow::{Context, bail};
 use clap::Args;
 use jiff::{Timestamp, tz::TimeZone};
@@ -23,14 +23,18 @@ const ROSTER_TIME: Duration = Duration::from_secs(1);
 /// `roommq join`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "On a terminal: type lines; /who shows who is here, /quit or Ctrl-D leaves.\n\
+    after_help = "On a terminal it takes the whole screen, with a tab for each room; /help shows the commands.\n\
+    With --plain, or if TERM is dumb: type lines; /who shows who is here, /quit or Ctrl-D leaves.\n\
     Otherwise: what happens in the room is written to stdout, a line each; lines of a piped stdin are sent.\n\
     After the end of stdin it stays in the room until it is interrupted, unless --leave-at-eof is given."
 )]
 pub(crate) struct JoinArgs {
-    /// The room
-    #[arg(value_parser = room)]
-    pub room: String,
+    /// The room; on a whole screen, several
+    #[arg(value_parser = room, required = true, value_name = "ROOM")]
+    pub rooms: Vec<String>,
+    /// On a terminal: write lines, and do not take the whole screen
+    #[arg(long)]
+    pub plain: bool,
     /// Leave when stdin has ended and the server has acknowledged all lines
     #[arg(long)]
     pub leave_at_eof: bool,
@@ -39,9 +43,19 @@ pub(crate) struct JoinArgs {
 }
 
 pub(crate) fn run(args: &JoinArgs, json: bool) -> anyhow::Result<()> {
-    let room = args.room.as_str();
     let options = connect::options(&args.client)?;
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !json;
+    if interactive && !args.plain && !is_dumb() {
+        return connect::block_on(async {
+            let stop = Signals::listen(false).context("signals cannot be handled")?;
+            let client = MqttClient::connect(&options).await?;
+            let qos = args.client.qos.unwrap_or(1);
+            chat::stay(client, &options, &args.rooms, qos, stop).await
+        });
+    }
+    let [room] = args.rooms.as_slice() else {
+        bail!("without a whole screen `join` takes one room: run it once for each");
+    };
     let _found = interactive.then(TerminalGuard::remember);
     connect::block_on(async {
         // From here on a signal leaves the room in order.
@@ -63,6 +77,11 @@ pub(crate) fn run(args: &JoinArgs, json: bool) -> anyhow::Result<()> {
         visit.client.disconnect().await;
         outcome
     })
+}
+
+/// Whether the terminal can only write lines.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
 /// Where lines are written to.
@@ -110,10 +129,16 @@ impl Visit<'_> {
             self.screen.show(&line)?;
         }
         let mut lines = if interactive {
-            let (lines, printer) = typed::edited(format!("{}> ", self.name), |line| {
-                command(line) == LineCommand::Quit
-            })?;
-            self.screen = Screen::Edited(printer);
+            // A line cannot be edited on a dumb terminal.
+            let lines = if is_dumb() {
+                typed::piped()
+            } else {
+                let (lines, printer) = typed::edited(format!("{}> ", self.name), |line| {
+                    command(line) == LineCommand::Quit
+                })?;
+                self.screen = Screen::Edited(printer);
+                lines
+            };
             self.screen.show(&format!(
                 "* you are in {} on {}; /who, /quit or Ctrl-D",
                 self.name, options.server

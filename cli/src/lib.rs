@@ -7,6 +7,7 @@ mod address;
 mod args;
 mod bench;
 mod bind_error;
+mod chat;
 mod client;
 mod config_command;
 mod connect;

@@ -10,6 +10,70 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+/// What a line shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineKind {
+    /// A message of a user to the room.
+    Message,
+    /// A message of a user to this user alone.
+    Private,
+    /// What happened in the room.
+    Notice,
+    /// What was refused or went wrong.
+    Error,
+}
+
+/// One line that a person sees. Its texts are safe for a terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RoomLine {
+    pub kind: LineKind,
+    /// When the server got it, in RFC 3339.
+    pub at: String,
+    /// The user who sent it. None: the server, or this program.
+    pub speaker: Option<String>,
+    /// The levels below the room's topic.
+    pub below: Option<String>,
+    pub text: String,
+    /// It was sent before the subscription: a retained message.
+    pub retained: bool,
+}
+
+impl RoomLine {
+    /// A line of this program.
+    pub(crate) fn own(kind: LineKind, text: impl Into<String>, now: Timestamp) -> RoomLine {
+        RoomLine {
+            kind,
+            at: now.to_string(),
+            speaker: None,
+            below: None,
+            text: text.into(),
+            retained: false,
+        }
+    }
+
+    /// The line as text: `12:03:04 alice: hello`, `* alice joined`, `! rooms/x: refused`.
+    pub(crate) fn plain(&self, zone: &TimeZone) -> String {
+        let mut line = match self.kind {
+            LineKind::Notice => "* ".to_owned(),
+            LineKind::Error => "! ".to_owned(),
+            LineKind::Message | LineKind::Private => shown::clock(&self.at, zone) + " ",
+        };
+        if let Some(speaker) = &self.speaker {
+            line += speaker;
+        }
+        if let Some(below) = &self.below {
+            // Writing to a String cannot fail.
+            let _ = write!(line, " [{below}]");
+        }
+        match self.kind {
+            LineKind::Message => line += ": ",
+            LineKind::Private => line += " (to you): ",
+            LineKind::Notice | LineKind::Error => {}
+        }
+        line + &self.text
+    }
+}
+
 /// One room as one member sees it.
 pub(crate) struct RoomView {
     room: String,
@@ -48,25 +112,39 @@ impl RoomView {
 
     /// The lines to show for a message. `now` is used if the server added no time.
     pub(crate) fn take(&mut self, message: &ReceivedMessage, now: Timestamp) -> Vec<String> {
-        let kind = self.kind_of(&message.topic);
         if self.json {
+            let kind = self.kind_of(&message.topic);
             return vec![self.as_json(&kind, message).to_string()];
         }
+        let private = matches!(self.kind_of(&message.topic), MessageKind::Private { .. });
+        let line = self.line(message, now);
         let mut lines = Vec::new();
-        let private = matches!(kind, MessageKind::Private { .. });
-        if let MessageKind::Presence { user } = kind {
-            self.note(user.to_owned(), &message.payload);
-        }
         if !message.retain && !private {
             lines.extend(self.settle());
         }
-        lines.extend(match kind {
-            MessageKind::Application { below } => Some(self.application(below, message, now)),
-            MessageKind::Notice => self.notice(&message.payload),
-            MessageKind::Private { rest } => Some(self.private(rest, message, now)),
-            MessageKind::Presence { .. } | MessageKind::Info | MessageKind::Other => None,
-        });
+        lines.extend(line.map(|line| line.plain(&self.zone)));
         lines
+    }
+
+    /// Notes who is here, and returns the line to show for a message, if there is one.
+    pub(crate) fn line(&mut self, message: &ReceivedMessage, now: Timestamp) -> Option<RoomLine> {
+        match self.kind_of(&message.topic) {
+            MessageKind::Application { below } => Some(application(below, message, now)),
+            MessageKind::Notice => self.notice(message, now),
+            MessageKind::Private { rest } => Some(private(rest, message, now)),
+            MessageKind::Presence { user } => {
+                self.note(user.to_owned(), &message.payload);
+                None
+            }
+            MessageKind::Info | MessageKind::Other => None,
+        }
+    }
+
+    /// The users who are here, each with a state such as `online` or `lost`.
+    pub(crate) fn roster(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.roster
+            .iter()
+            .map(|(user, state)| (user.as_str(), state.as_str()))
     }
 
     /// The roster line, unless it has been shown. The caller also calls it when no live message has
@@ -132,23 +210,8 @@ impl RoomView {
         }
     }
 
-    fn application(
-        &self,
-        below: Option<&str>,
-        message: &ReceivedMessage,
-        now: Timestamp,
-    ) -> String {
-        let from = property(message, "from").unwrap_or("?");
-        let mut line = format!("{} {}", self.clock(message, now), shown::line(from));
-        if let Some(below) = below {
-            // Writing to a String cannot fail.
-            let _ = write!(line, " [{}]", shown::line(below));
-        }
-        line + ": " + &shown::bytes(&message.payload)
-    }
-
-    fn notice(&self, payload: &[u8]) -> Option<String> {
-        let notice = object(payload)?;
+    fn notice(&self, message: &ReceivedMessage, now: Timestamp) -> Option<RoomLine> {
+        let notice = object(&message.payload)?;
         let event = text(&notice, "event")?;
         let user = text(&notice, "user").unwrap_or_default();
         let own = user == self.me && matches!(event, "joined" | "back");
@@ -159,45 +222,15 @@ impl RoomView {
             "back" => "is back",
             other => &shown::line(other),
         };
-        let mut line = format!("* {} {what}", shown::line(user));
+        let mut line = format!("{} {what}", shown::line(user));
         // The reason of a loss was shown when the connection was lost.
         if let Some(reason) = text(&notice, "reason").filter(|_| event != "left") {
             let _ = write!(line, " ({})", shown::line(reason));
         }
-        Some(line)
-    }
-
-    fn private(&self, rest: &str, message: &ReceivedMessage, now: Timestamp) -> String {
-        if let Some(from) = rest.strip_prefix("dm/") {
-            let clock = self.clock(message, now);
-            return format!(
-                "{clock} {} (to you): {}",
-                shown::line(from),
-                shown::bytes(&message.payload)
-            );
-        }
-        let Some(error) = object(&message.payload).filter(|_| rest == "error") else {
-            return format!(
-                "! {}: {}",
-                shown::line(rest),
-                shown::bytes(&message.payload)
-            );
-        };
-        let about = text(&error, "topic").or_else(|| text(&error, "filter"));
-        let reason = text(&error, "reason")
-            .or_else(|| text(&error, "error"))
-            .unwrap_or("refused");
-        match about {
-            Some(about) => format!("! {}: {}", shown::line(about), shown::line(reason)),
-            None => format!("! {}", shown::line(reason)),
-        }
-    }
-
-    fn clock(&self, message: &ReceivedMessage, now: Timestamp) -> String {
-        match property(message, "at") {
-            Some(at) => shown::clock(at, &self.zone),
-            None => shown::clock(&now.to_string(), &self.zone),
-        }
+        Some(RoomLine {
+            at: time(message, now),
+            ..RoomLine::own(LineKind::Notice, line, now)
+        })
     }
 
     fn as_json(&self, kind: &MessageKind<'_>, message: &ReceivedMessage) -> Value {
@@ -235,6 +268,51 @@ impl RoomView {
         set(key, value);
         Value::Object(line)
     }
+}
+
+fn application(below: Option<&str>, message: &ReceivedMessage, now: Timestamp) -> RoomLine {
+    let from = property(message, "from").unwrap_or("?");
+    RoomLine {
+        kind: LineKind::Message,
+        at: time(message, now),
+        speaker: Some(shown::line(from).into_owned()),
+        below: below.map(|below| shown::line(below).into_owned()),
+        text: shown::bytes(&message.payload),
+        retained: message.retain,
+    }
+}
+
+/// A message to the inbox: of another user, or what the server refused.
+fn private(rest: &str, message: &ReceivedMessage, now: Timestamp) -> RoomLine {
+    if let Some(from) = rest.strip_prefix("dm/") {
+        return RoomLine {
+            kind: LineKind::Private,
+            below: None,
+            speaker: Some(shown::line(from).into_owned()),
+            ..application(None, message, now)
+        };
+    }
+    let error = |text: String| RoomLine {
+        at: time(message, now),
+        ..RoomLine::own(LineKind::Error, text, now)
+    };
+    let Some(object) = object(&message.payload).filter(|_| rest == "error") else {
+        let payload = shown::bytes(&message.payload);
+        return error(format!("{}: {payload}", shown::line(rest)));
+    };
+    let about = text(&object, "topic").or_else(|| text(&object, "filter"));
+    let reason = text(&object, "reason")
+        .or_else(|| text(&object, "error"))
+        .unwrap_or("refused");
+    error(match about {
+        Some(about) => format!("{}: {}", shown::line(about), shown::line(reason)),
+        None => shown::line(reason).into_owned(),
+    })
+}
+
+/// The time that the server stamped on a message, else `now`.
+fn time(message: &ReceivedMessage, now: Timestamp) -> String {
+    property(message, "at").map_or_else(|| now.to_string(), str::to_owned)
 }
 
 /// The payload for JSON output. JSON of the server becomes `value`, other text becomes `text`, and

@@ -81,7 +81,7 @@ impl Lines {
     }
 
     /// Waits until `wanted` accepts all lines so far. False if it does not before the end.
-    pub fn until(&self, wanted: impl Fn(&[String]) -> bool) -> bool {
+    pub fn until(&self, mut wanted: impl FnMut(&[String]) -> bool) -> bool {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.state.lock().unwrap();
         loop {

@@ -301,6 +301,12 @@ pub fn info(room: &str) -> String {
     ["rooms/", room, "/_info"].concat()
 }
 
+/// The topic of messages from one user to another alone. Both names are as in a topic level.
+#[must_use]
+pub fn inbox_dm(to: &str, from: &str) -> String {
+    ["inbox/", to, "/dm/", from].concat()
+}
+
 /// The topic of a user's error messages.
 #[must_use]
 pub fn inbox_error(user: &str) -> String {

@@ -48,6 +48,28 @@ pub(crate) enum ClientError {
     QosTooHigh { limit: u8 },
 }
 
+impl ClientError {
+    /// Whether a later attempt to connect may succeed, and harms nobody: a client that was replaced by
+    /// another with its client id would replace that one in turn.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            ClientError::NoBroker(_)
+            | ClientError::Unreachable(..)
+            | ClientError::Silent(_)
+            | ClientError::NoAnswer(_)
+            | ClientError::Lost(_) => true,
+            ClientError::Refused(refusal) | ClientError::Ended(refusal) => {
+                // Server unavailable, busy, shutting down, keep alive timeout, quota, use another server.
+                matches!(refusal.code, 0x88 | 0x89 | 0x8b | 0x8d | 0x97 | 0x9f)
+            }
+            ClientError::NoTls(..)
+            | ClientError::NoMqtt(_)
+            | ClientError::TooLarge { .. }
+            | ClientError::QosTooHigh { .. } => false,
+        }
+    }
+}
+
 fn silent_hint(at: &ServerAddress) -> &'static str {
     if at.is_tls() {
         ", and does it want a certificate of yours (--cert and --key)?"

@@ -1,5 +1,5 @@
 //! Independent clients that are no Rust crates: Debian's mosquitto and its clients, paho-mqtt and MQTT.js. `tests/run` installs
-//! them. The tests in `tests/tests/wire` have rumqttc and rust-mqtt.
+//! them, and tmux. The tests in `tests/tests/wire` have rumqttc and rust-mqtt.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code
 
@@ -10,6 +10,7 @@ mod mosquitto_sessions;
 mod mosquitto_transports;
 mod mqttjs;
 mod paho;
+mod terminal;
 
 use roommq_tests::PATIENCE;
 use roommq_tests::broker::Broker;

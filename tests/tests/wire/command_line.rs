@@ -77,7 +77,7 @@ fn join_on_a_terminal_sends_lines_and_shows_the_room() {
     let server = Broker::start();
     let mut bob = Connect::v311("bob").to(server.address());
     bob.subscribe("rooms/lobby/#", 0);
-    let mut command = server.command(&["join", "lobby", "--client-id", "alice"]);
+    let mut command = server.command(&["join", "lobby", "--plain", "--client-id", "alice"]);
     let mut alice = Program::on_terminal(&mut command);
     alice.stdout.line_with("* you are in lobby on ");
     // At once, like pasted text: each line is sent, and none is lost.
