@@ -2,7 +2,7 @@
 
 use super::entry::PublishEntry;
 use super::lane::Lane;
-use super::outcome::{Act, Outcome, Outgoing, Target};
+use super::outcome::{Act, DELIVERY_WORK, Outcome, Outgoing, Target};
 use super::subscription::Subscription;
 use roommq_mqtt::packet::QoS;
 
@@ -25,10 +25,13 @@ impl Lane {
             targets,
             groups,
             forms,
+            work,
             ..
         } = outcome;
         let mut any_kept = false;
+        let mut found_work = 0;
         let found = |s: &Subscription| {
+            found_work += 1;
             if s.options.no_local || s.guarded {
                 let Some(subscriber) = self.subscribers.get(s.slot) else {
                     return;
@@ -53,11 +56,12 @@ impl Lane {
             });
         };
         let mut may_share = None;
-        self.subscriptions.matches(entry.topic, found, |group| {
+        *work += self.subscriptions.matches(entry.topic, found, |group| {
             if *may_share.get_or_insert_with(|| self.hook.may_share(entry.topic)) {
                 groups.push(group.slot);
             }
         });
+        *work += found_work;
         if self.subscriptions.may_overlap() {
             outcome.merge_targets(first);
         }
@@ -67,6 +71,7 @@ impl Lane {
         }
         let targets = first..outcome.targets.len();
         let groups = first_group..outcome.groups.len();
+        outcome.work += DELIVERY_WORK * (targets.len() + groups.len());
         if !targets.is_empty() || !groups.is_empty() {
             outcome.acts.push(Act::Deliver {
                 message,

@@ -96,14 +96,16 @@ impl Index {
     }
 
     /// Calls `found` with every subscription whose filter matches `topic`, compared byte by byte
-    /// [MQTT-4.7.3-4]. A slot with several such filters is found several times.
-    pub fn matches<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a Subscription)) {
+    /// [MQTT-4.7.3-4]. A slot with several such filters is found several times. Returns how many places
+    /// it visited.
+    pub fn matches<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a Subscription)) -> usize {
         if let Some(list) = self.literal.get(topic) {
             list.iter().for_each(&mut found);
         }
-        if self.wild_count > 0 {
-            self.wild.matches(topic, &mut found);
+        if self.wild_count == 0 {
+            return 1;
         }
+        1 + self.wild.matches(topic, &mut found)
     }
 }
 

@@ -142,20 +142,20 @@ impl Subscriptions {
     }
 
     /// Calls `found` with every single session's subscription that matches `topic`, and `group`
-    /// with every shared group that does.
+    /// with every shared group that does. Returns how many places of the index it visited.
     pub fn matches<'a>(
         &'a self,
         topic: &str,
         mut found: impl FnMut(&'a Subscription),
         mut group: impl FnMut(&'a Group),
-    ) {
+    ) -> usize {
         self.index.matches(topic, |s| {
             if s.slot < FIRST_GROUP_SLOT {
                 found(s);
             } else if let Some(shared) = self.groups.get(&s.slot) {
                 group(shared);
             }
-        });
+        })
     }
 
     /// The group of a shared filter, `$share/` included.

@@ -1,6 +1,7 @@
 //! Messages and acknowledgements that one read has brought and that are not appended and sent yet.
 
 use crate::clock::times;
+use crate::fairness::{ENTRIES_WORK, others_first_after_a_turn};
 use crate::lane::{Entrance, LogError};
 use crate::outbox::Outbox;
 use crate::packet::{PacketId, ReasonCode, Reply};
@@ -16,6 +17,12 @@ const ACKS: usize = 256;
 /// Acknowledgements for which memory stays allocated after a read: a burst must not cost memory for
 /// the rest of the connection.
 const ACKS_CAPACITY: usize = 8;
+
+/// The most messages of a batch. A read ends before.
+const BATCH_CAPACITY: u16 = u16::MAX;
+
+/// The most further messages of a batch after one whose PUBREC is sent with it: it is applied in one turn.
+const QOS2_CAPACITY: u16 = 15;
 
 /// Bytes of an encoded entry beside its texts and its payload, roughly.
 const ENTRY_BYTES: usize = 40;
@@ -53,6 +60,8 @@ pub(super) struct Pending {
     bytes: u32,
     /// Each has at least one message.
     batches: u16,
+    /// How many more messages the last one may have.
+    capacity: u16,
 }
 
 /// A message that the policy has permitted.
@@ -102,9 +111,10 @@ impl Pending {
         self.push_to(batch, lane, message, user);
     }
 
-    /// The last batch, if it is of this lane.
+    /// The last batch, if it is of this lane and not full.
     fn last_of(&self, lane: u16) -> Option<u16> {
-        let last = self.messages.last().filter(|m| m.lane == lane);
+        let last = self.messages.last();
+        let last = last.filter(|m| m.lane == lane && self.capacity > 0);
         last.map(|m| m.batch)
     }
 
@@ -114,7 +124,11 @@ impl Pending {
         let bytes = ENTRY_BYTES + texts + message.payload.len() + properties;
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.bytes = self.bytes.saturating_add(bytes);
-        self.batches = self.batches.max(batch + 1);
+        if batch == self.batches {
+            self.batches += 1;
+            self.capacity = BATCH_CAPACITY;
+        }
+        self.capacity = self.capacity.saturating_sub(1);
         self.messages.push(PendingMessage {
             lane,
             batch,
@@ -147,6 +161,7 @@ impl Pending {
             batch: Some(batch),
         }));
         self.push_to(batch, lane, message, user);
+        self.capacity = self.capacity.min(QOS2_CAPACITY);
     }
 
     /// Whether so much is collected that the caller should append it now, and yield to the other
@@ -182,10 +197,10 @@ impl Pending {
             outbox,
         };
         match appending.in_place(entrance) {
-            Ok(None) => self.acks = appending.finish(),
-            Ok(Some(busy)) => {
+            Ok(InPlace::All) => self.acks = appending.finish(),
+            Ok(step) => {
                 let rest = async move {
-                    self.acks = appending.by_the_log(busy, entrance).await?;
+                    self.acks = appending.go_on(step, entrance).await?;
                     Ok(())
                 };
                 return Either::Right(Box::pin(rest));
@@ -194,6 +209,15 @@ impl Pending {
         }
         Either::Left(ready(Ok(())))
     }
+}
+
+/// How far messages could be appended in place.
+enum InPlace {
+    All,
+    /// The work of a turn is done: others are served first.
+    Turn,
+    /// The next lane is busy.
+    Busy(ForTheLog),
 }
 
 /// What goes to the log of a busy lane.
@@ -221,8 +245,9 @@ struct Appending<'a> {
 }
 
 impl Appending<'_> {
-    /// Appends what can be applied in place, up to a lane that is busy.
-    fn in_place(&mut self, entrance: &Entrance) -> Result<Option<ForTheLog>, LogError> {
+    /// Appends what can be applied in place, up to a lane that is busy, and for one turn.
+    fn in_place(&mut self, entrance: &Entrance) -> Result<InPlace, LogError> {
+        let mut work = ENTRIES_WORK;
         // Read once: each message may be a batch of its own.
         let mut now = None;
         // Packet ids of messages that reached nobody.
@@ -238,22 +263,35 @@ impl Appending<'_> {
             let end = self.next + of_batch.clone().count();
             let mut ids = of_batch.clone().map(|m| m.message.packet_id);
             let entries = of_batch.map(|m| m.entry(self.who));
+            let mut taken = 0;
             let applied = |matched: bool| {
+                taken += 1;
                 let id = ids.next().flatten();
                 unmatched.extend(id.filter(|_| !matched));
             };
             let at = *now.get_or_insert_with(times);
             let placed = || self.reply(due.clone());
-            let Some(done) = entrance.append_in_place(lane, at, entries, placed, applied) else {
-                return Ok(Some(self.take_busy(lane, batch, due)));
+            // What has been acknowledged must have its place.
+            let mut unlimited = usize::MAX;
+            let limit = if due.is_empty() {
+                &mut work
+            } else {
+                &mut unlimited
             };
-            done?;
-            self.next = end;
+            let Some(done) = entrance.append_in_place(lane, at, (entries, limit), placed, applied)
+            else {
+                return Ok(InPlace::Busy(self.take_busy(lane, batch, due)));
+            };
+            self.next = if done? { end } else { self.next + taken };
+            work = work.saturating_sub(usize::MAX - unlimited);
             for id in unmatched.drain(..) {
                 self.marked += mark_unmatched(&mut self.acks[self.marked..], id);
             }
+            if work == 0 && self.next < self.messages.len() {
+                return Ok(InPlace::Turn);
+            }
         }
-        Ok(None)
+        Ok(InPlace::All)
     }
 
     /// Takes the messages of a batch that cannot be applied in place. What follows them in the same lane
@@ -272,22 +310,23 @@ impl Appending<'_> {
         ForTheLog { lane, batches, due }
     }
 
-    /// Appends to the logs of busy lanes, and in place what comes between. Returns the list for further
-    /// acknowledgements.
-    async fn by_the_log(
+    /// Appends the rest: to the logs of busy lanes, and in place what comes between, turn by turn. Returns
+    /// the list for further acknowledgements.
+    async fn go_on(
         mut self,
-        mut busy: ForTheLog,
+        mut step: InPlace,
         entrance: &Entrance,
     ) -> Result<Vec<PendingAck>, LogError> {
         loop {
-            let placed = || self.reply(busy.due.clone());
-            entrance
-                .append_to_log(busy.lane, busy.batches, placed)
-                .await?;
-            match self.in_place(entrance)? {
-                Some(next) => busy = next,
-                None => return Ok(self.finish()),
+            match step {
+                InPlace::All => return Ok(self.finish()),
+                InPlace::Turn => others_first_after_a_turn().await,
+                InPlace::Busy(ForTheLog { lane, batches, due }) => {
+                    let placed = || self.reply(due);
+                    entrance.append_to_log(lane, batches, placed).await?;
+                }
             }
+            step = self.in_place(entrance)?;
         }
     }
 

@@ -20,20 +20,22 @@ use std::sync::Arc;
 
 /// Applies a batch in place. If an outcome is too large for one turn of the lock, the rest of the batch
 /// is left to the lane's applier. `applied` is called after each entry before that: whether its PUBLISH
-/// matched a subscription.
+/// matched a subscription. Returns false if the steps in `work` are used up and entries are left over
+/// that are in no batch.
 pub(super) fn apply_in_place<'a>(
     shared: &SharedLane,
     running: &mut Running,
     header: &BatchHeader,
     entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
-    (context, to_flush): (&NodeContext, &mut Vec<Arc<Outbox>>),
+    node: (&NodeContext, &mut Vec<Arc<Outbox>>),
+    work: &mut usize,
     applied: impl FnMut(bool),
-) {
+) -> bool {
     let result = match running.lane.begin(header) {
-        BatchTurn::Take => running.apply(entries, context, to_flush, applied),
+        BatchTurn::Take => running.apply(entries, node, work, applied),
         _ => Err(BatchError::OutOfTurn(header.number)),
     };
-    settle(shared, running, result);
+    settle(shared, running, result).unwrap_or(true)
 }
 
 /// Begins a batch of the log; [`go_on`] applies its entries. Returns whether the log is done with it: if

@@ -130,14 +130,18 @@ impl Entrance {
         lane: u16,
         entries: impl IntoIterator<Item: Borrow<Entry<'a>>> + Clone,
     ) -> impl Future<Output = Result<(), LogError>> {
-        match self.append_in_place(lane, times(), entries.clone(), || {}, |_| {}) {
-            Some(done) => Either::Left(ready(done)),
+        let all = &mut usize::MAX.clone();
+        match self.append_in_place(lane, times(), (entries.clone(), all), || {}, |_| {}) {
+            Some(done) => Either::Left(ready(done.map(|_| ()))),
             None => Either::Right(self.append_to_log(lane, Batch::all_of(entries), || {})),
         }
     }
 
     /// The first half of [`append`](Self::append). None, and nothing has happened, if the entries have
     /// to go by the log.
+    ///
+    /// Takes the steps of the entries off `work`. False if none is left, and not all entries have been
+    /// appended: as many have as `applied` was called.
     ///
     /// Calls `placed` when the entries have their place, before they have any effect. The lane is
     /// locked, so `placed` must not append. Calls `applied` after each entry: whether its PUBLISH matched
@@ -146,10 +150,10 @@ impl Entrance {
         &self,
         lane: u16,
         times: Times,
-        entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
+        (entries, work): (impl IntoIterator<Item: Borrow<Entry<'a>>>, &mut usize),
         placed: impl FnOnce(),
         applied: impl FnMut(bool),
-    ) -> Option<Result<(), LogError>> {
+    ) -> Option<Result<bool, LogError>> {
         let shared = match self.lanes.get(lane) {
             Ok(shared) => shared,
             Err(error) => return Some(Err(error)),
@@ -157,8 +161,8 @@ impl Entrance {
         if shared.has_stopped() {
             return Some(Err(LogError::Stopped));
         }
-        self.apply(shared, times, entries, placed, applied)
-            .then_some(Ok(()))
+        self.apply(shared, times, (entries, work), placed, applied)
+            .map(Ok)
     }
 
     /// The second half of [`append`](Self::append): the entries, encoded. Calls `placed` when they have
@@ -224,44 +228,40 @@ impl Entrance {
         Ok(shared.locked_soon(give).await)
     }
 
-    /// Applies the entries in place, as one batch, whose rest may be left to the applier. False, and
-    /// nothing has happened, if the lane has stopped, or if it has a log and is not idle or must not be
+    /// Applies the entries in place, as one batch, whose rest may be left to the applier; see
+    /// [`append_in_place`](Self::append_in_place). None, and nothing has happened, if the lane has stopped, or if it has a log and is not idle or must not be
     /// applied in place.
     fn apply<'a>(
         &self,
         shared: &SharedLane,
         times: Times,
-        entries: impl IntoIterator<Item: Borrow<Entry<'a>>>,
+        (entries, work): (impl IntoIterator<Item: Borrow<Entry<'a>>>, &mut usize),
         placed: impl FnOnce(),
         applied: impl FnMut(bool),
-    ) -> bool {
+    ) -> Option<bool> {
         let _unlocked = shared.unlocked();
         let locked = if shared.sequence.log.is_some() {
             shared.state.try_lock()
         } else {
             Some(shared.state.lock())
         };
-        let Some(mut running) = locked else {
-            return false;
-        };
+        let mut running = locked?;
         if shared.has_stopped() || running.is_unfinished() {
-            return false;
+            return None;
         }
-        let Some(header) = shared.sequence.number_in_place(&running.lane, times) else {
-            return false;
-        };
+        let header = shared.sequence.number_in_place(&running.lane, times)?;
         let _no_half_state = AbortOnPanic;
         placed();
         let mut to_flush = self.flusher.to_flush.lock();
         let node = (&*self.context, &mut *to_flush);
-        apply_in_place(shared, &mut running, &header, entries, node, applied);
+        let all = apply_in_place(shared, &mut running, &header, entries, node, work, applied);
         if running.is_unfinished() {
             shared.leave_to_applier(&running);
         }
         if !to_flush.is_empty() {
             self.flusher.wake.notify_one();
         }
-        true
+        Some(all)
     }
 }
 
@@ -270,6 +270,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::kept::{Fault, Kept};
     use super::super::scene::{CLIENT, Scene, TERM, append, message};
+    use crate::clock::times;
     use crate::lane::{Embedded, LaneLog};
     use futures_util::FutureExt;
     use roommq_lane::Batch;
@@ -328,6 +329,32 @@ mod tests {
         for client in 0..3 {
             assert!(scene.applied(client) == expected, "client {client}");
         }
+    }
+
+    /// One read may bring thousands of messages, each of which reaches many: others come in between.
+    #[test]
+    fn a_batch_ends_when_the_work_of_a_turn_is_done() {
+        let log = Embedded::start(1, 4 << 10);
+        let scene = Scene::new(&log);
+        let _hearers = [1, 2, 3].map(|n| scene.hearer(n));
+        let entrance = scene.entrance();
+        let numbers: Vec<_> = (0..200_u32).map(u32::to_be_bytes).collect();
+        let (mut next, mut turns) = (0, 0);
+        while next < numbers.len() {
+            let entries = numbers[next..].iter().map(|n| message(CLIENT, n));
+            let (mut work, mut taken) = (500, 0);
+            let entries = (entries, &mut work);
+            let done = entrance.append_in_place(0, times(), entries, || {}, |_| taken += 1);
+            assert!(taken > 0);
+            next += taken;
+            let all = done.unwrap().unwrap();
+            assert_eq!(all, next == numbers.len() && work > 0);
+            turns += 1;
+        }
+        // A message to three costs some 20 steps.
+        assert!((5..=20).contains(&turns), "{turns} turns");
+        let expected: Vec<u32> = (0..200).collect();
+        assert_eq!(scene.applied(CLIENT), expected);
     }
 
     /// Each message has three receivers, and one of them is served in a turn of the lock. So each that is

@@ -5,6 +5,7 @@ use super::context::NodeContext;
 use super::frames::Frames;
 use super::links::Links;
 use super::replaying::{ReplayBudget, at_first, take_turn};
+use crate::fairness::{ENTRIES_WORK, ENTRY_WORK};
 use crate::outbox::Outbox;
 use crate::packet::{QoS, ReasonCode, Version};
 use crate::policy::{Attempt, Refusal, SessionId};
@@ -62,19 +63,23 @@ impl Running {
     /// are added to `to_flush`. `applied` is called after each entry: whether its PUBLISH matched a
     /// subscription.
     ///
+    /// Takes the steps of each entry off `work`. When none is left it takes no further entry, and returns
+    /// false: the caller puts those into another batch.
+    ///
     /// # Errors
     /// The lane must stop: it cannot read its rules.
     pub(super) fn apply<'a, E: Borrow<Entry<'a>>>(
         &mut self,
         entries: impl IntoIterator<Item = E>,
-        context: &NodeContext,
-        to_flush: &mut Vec<Arc<Outbox>>,
+        (context, to_flush): (&NodeContext, &mut Vec<Arc<Outbox>>),
+        work: &mut usize,
         mut applied: impl FnMut(bool),
-    ) -> Result<(), BatchError> {
+    ) -> Result<bool, BatchError> {
         let mut entries = entries.into_iter();
         while let Some(entry) = entries.next() {
             let mut slice = self.slice;
             self.lane.apply(entry.borrow(), &mut self.outcome);
+            *work = work.saturating_sub(ENTRY_WORK + self.outcome.work);
             applied(self.outcome.reaches_anybody());
             let is_done = self.perform(entry.borrow(), &mut slice, context, to_flush);
             self.lane.check_rules()?;
@@ -87,8 +92,11 @@ impl Running {
                 });
                 break;
             }
+            if *work == 0 {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Leaves all entries of a batch for [`go_on`](Self::go_on).
@@ -112,10 +120,12 @@ impl Running {
             return Ok(());
         };
         let mut slice = self.slice;
+        let mut work = ENTRIES_WORK;
         while !rest.entries.is_empty() {
             let (entry, behind) = Entry::decode(&rest.entries)?;
             if !std::mem::replace(&mut rest.is_applied, true) {
                 self.lane.apply(&entry, &mut self.outcome);
+                work = work.saturating_sub(ENTRY_WORK + self.outcome.work);
             }
             let is_done = self.perform(&entry, &mut slice, context, to_flush);
             self.lane.check_rules()?;
@@ -126,6 +136,10 @@ impl Running {
             let read = rest.entries.len() - behind.len();
             rest.entries.advance(read);
             rest.is_applied = false;
+            if work == 0 && !rest.entries.is_empty() {
+                self.unfinished = Some(rest);
+                break;
+            }
         }
         Ok(())
     }

@@ -186,7 +186,11 @@ impl Scene {
     fn apply(&mut self, entry: &Entry<'_>) {
         let to_flush = &mut Vec::new();
         // Rules that cannot be read are an error.
-        let mut applied = self.running.apply([entry], &self.context, to_flush, |_| {});
+        let node = (&self.context, &mut *to_flush);
+        let applied = self
+            .running
+            .apply([entry], node, &mut usize::MAX.clone(), |_| {});
+        let mut applied = applied.map(|_| ());
         while applied.is_ok() && self.running.is_unfinished() {
             applied = self.running.go_on(&self.context, to_flush);
         }
@@ -371,7 +375,12 @@ fn a_message_of_one_receiver_is_flushed_whatever_its_size() {
         s.outbox(BOB).take_bytes();
         let (entry, mut to_flush) = (message(None, "t", payload, false), Vec::new());
         s.running
-            .apply([Entry::Publish(entry)], &s.context, &mut to_flush, |_| {})
+            .apply(
+                [Entry::Publish(entry)],
+                (&s.context, &mut to_flush),
+                &mut usize::MAX.clone(),
+                |_| {},
+            )
             .unwrap();
         assert_eq!(to_flush.len(), 1, "{} bytes", payload.len());
         assert!(s.outbox(BOB).take_bytes().ends_with(payload));

@@ -93,7 +93,12 @@ fn an_outcome_is_performed_a_slice_at_a_time() {
     let entries = ["1", "2"].map(|text| Entry::Publish(message(None, "t", text.as_bytes(), false)));
     let to_flush = &mut Vec::new();
     s.running
-        .apply(&entries, &s.context, to_flush, |_| {})
+        .apply(
+            &entries,
+            (&s.context, to_flush),
+            &mut usize::MAX.clone(),
+            |_| {},
+        )
         .unwrap();
     let mut performed = vec![to_flush.len()];
     while s.running.is_unfinished() {

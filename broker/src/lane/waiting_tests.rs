@@ -187,7 +187,12 @@ impl Scene {
     fn apply(&mut self, lane: usize, entry: &Entry<'_>) {
         let (running, to_flush) = (&mut self.lanes[lane], &mut Vec::new());
         running
-            .apply([entry], &self.context, to_flush, |_| {})
+            .apply(
+                [entry],
+                (&self.context, to_flush),
+                &mut usize::MAX.clone(),
+                |_| {},
+            )
             .unwrap();
         while running.is_unfinished() {
             running.go_on(&self.context, to_flush).unwrap();
