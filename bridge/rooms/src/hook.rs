@@ -477,6 +477,18 @@ impl LaneHook for LaneRooms {
         }
     }
 
+    fn audience(&self, topic: &str, most: usize, each: &mut dyn FnMut(SessionId)) -> bool {
+        match topics::kind(topic) {
+            // Others may see the card of an open room.
+            TopicKind::Room { rest, .. } if rest.is_some_and(topics::is_info) => false,
+            TopicKind::Room { room, .. } => match self.rooms.get(room) {
+                Some(room) => room.for_each_session(most, each),
+                None => true,
+            },
+            _ => false,
+        }
+    }
+
     fn may_share(&self, topic: &str) -> bool {
         matches!(topics::kind(topic), TopicKind::Outside)
     }

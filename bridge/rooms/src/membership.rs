@@ -55,7 +55,7 @@ pub(crate) enum LeaveOutcome {
     LastDevice,
 }
 
-/// The members of one room. The map is never iterated, so its order has no effect.
+/// The members of one room. The order of the map has no effect: whoever iterates it sorts.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     users: HashMap<Box<str>, Member, RandomState>,
@@ -103,6 +103,16 @@ impl Members {
     /// Whether this session is a device in the room, by any of its connections.
     pub fn has_session(&self, who: Actor<'_>) -> bool {
         self.device(who).is_some()
+    }
+
+    /// Calls `each` with all devices' sessions, in no order. False if there are more than `most` users.
+    pub fn for_each_session(&self, most: usize, each: &mut dyn FnMut(SessionId)) -> bool {
+        if self.users.len() > most {
+            return false;
+        }
+        let devices = self.users.values().flat_map(|member| &member.devices);
+        devices.for_each(|device| each(device.session));
+        true
     }
 
     fn device(&self, who: Actor<'_>) -> Option<&Device> {

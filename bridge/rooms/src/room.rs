@@ -8,7 +8,9 @@ use super::refusal::{not_authorized, refused};
 use super::room_policy::{RoomLimits, RoomPolicies, RoomPolicy};
 use super::topics;
 use bytes::Bytes;
-use roommq_lane::{Actor, Effect, EndReason, HookContext, Limit, Message, Refusal, Verdict};
+use roommq_lane::{
+    Actor, Effect, EndReason, HookContext, Limit, Message, Refusal, SessionId, Verdict,
+};
 use roommq_mqtt::packet::ReasonCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -210,6 +212,11 @@ impl Room {
     /// Whether this session is a device in the room, by this connection.
     pub fn has_device(&self, who: Actor<'_>) -> bool {
         self.members.has_device(who)
+    }
+
+    /// Calls `each` with all sessions in the room, in no order. False if they have more than `most` users.
+    pub fn for_each_session(&self, most: usize, each: &mut dyn FnMut(SessionId)) -> bool {
+        self.members.for_each_session(most, each)
     }
 
     /// Whether this session is a device in the room, by any of its connections.

@@ -30,17 +30,12 @@ impl Lane {
         } = outcome;
         let mut any_kept = false;
         let mut found_work = 0;
-        let found = |s: &Subscription| {
+        let mut found = |s: &Subscription| {
             found_work += 1;
-            if s.options.no_local || s.guarded {
-                let Some(subscriber) = self.subscribers.get(s.slot) else {
-                    return;
-                };
-                // With "no local", a client does not receive its own messages [MQTT-3.8.3-3].
-                if s.options.no_local && Some(subscriber.session) == sender {
-                    return;
-                }
-                if s.guarded && !self.hook.may_see(subscriber.actor(), entry.topic) {
+            // With "no local", a client does not receive its own messages [MQTT-3.8.3-3].
+            if s.options.no_local {
+                let subscriber = self.subscribers.get(s.slot);
+                if subscriber.is_none_or(|own| Some(own.session) == sender) {
                     return;
                 }
             }
@@ -56,11 +51,14 @@ impl Lane {
             });
         };
         let mut may_share = None;
-        *work += self.subscriptions.matches(entry.topic, found, |group| {
-            if *may_share.get_or_insert_with(|| self.hook.may_share(entry.topic)) {
-                groups.push(group.slot);
-            }
-        });
+        *work += self
+            .subscriptions
+            .matches(entry.topic, &mut found, |group| {
+                if *may_share.get_or_insert_with(|| self.hook.may_share(entry.topic)) {
+                    groups.push(group.slot);
+                }
+            });
+        *work += self.match_guarded(entry.topic, found);
         *work += found_work;
         if self.subscriptions.may_overlap() {
             outcome.merge_targets(first);
@@ -81,5 +79,38 @@ impl Lane {
         }
         // Behind the delivery, since the message itself may be among them.
         outcome.acts.append(&mut dropped);
+    }
+
+    /// Calls `found` with every guarded subscription that matches a topic which its session may see.
+    /// Returns the steps of work.
+    fn match_guarded(&self, topic: &str, mut found: impl FnMut(&Subscription)) -> usize {
+        let guarded = self.subscriptions.guarded();
+        if guarded.sessions() == 0 {
+            return 0;
+        }
+        let mut slots = Vec::new();
+        let mut each = |session| slots.extend(self.subscribers.slot_of(session));
+        if self.hook.audience(topic, guarded.sessions(), &mut each) {
+            // The hook knows no order, and outcomes have one.
+            slots.sort_unstable();
+            slots.dedup();
+        } else {
+            slots.extend(guarded.slots());
+        }
+        let mut work = slots.len();
+        for slot in slots {
+            let filters = guarded.of(slot);
+            let Some(subscriber) = self.subscribers.get(slot).filter(|_| !filters.is_empty())
+            else {
+                continue;
+            };
+            if !self.hook.may_see(subscriber.actor(), topic) {
+                continue;
+            }
+            work += filters.len();
+            let matching = filters.iter().filter(|(filter, _)| filter.matches(topic));
+            matching.for_each(|(_, subscription)| found(subscription));
+        }
+        work
     }
 }

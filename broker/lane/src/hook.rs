@@ -1,6 +1,6 @@
 //! The owner of a lane's rules: it sees each entry in the lane's order and answers with effects.
 
-use super::actor::Actor;
+use super::actor::{Actor, SessionId};
 use super::errors::{RestoreError, RulesError};
 use super::wall_time::WallTime;
 use bytes::Bytes;
@@ -63,6 +63,13 @@ pub trait LaneHook: Send {
 
     /// Decides whether the holder of a guarded subscription may see a message of this topic now.
     fn may_see(&self, who: Actor<'_>, topic: &str) -> bool;
+
+    /// Calls `each` with every session whose actor [may see](Self::may_see) messages of this topic now, and perhaps
+    /// with others, in any order. False, and `each` was not called, if the hook does not know them, or if they are
+    /// more than `most`: then the lane asks for each session that has a guarded subscription.
+    fn audience(&self, _topic: &str, _most: usize, _each: &mut dyn FnMut(SessionId)) -> bool {
+        false
+    }
 
     /// Decides whether shared subscriptions receive messages of this topic. If not, their groups get none.
     fn may_share(&self, _topic: &str) -> bool {

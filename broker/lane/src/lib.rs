@@ -28,6 +28,7 @@ mod cursor;
 mod entry;
 mod errors;
 mod fanout;
+mod guarded;
 mod hook;
 mod index;
 mod judge;

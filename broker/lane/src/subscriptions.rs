@@ -10,6 +10,7 @@
 //!                                                     members: slots 2, 3
 //! ```
 
+use super::guarded::Guarded;
 use super::index::Index;
 use super::lane_of::spans_lanes;
 use super::subscription::{Slot, Subscription};
@@ -26,6 +27,7 @@ const FIRST_GROUP_SLOT: Slot = 1 << 31;
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     index: Index,
+    guarded: Guarded,
     /// By the whole filter.
     group_slots: HashMap<Arc<str>, Slot>,
     groups: HashMap<Slot, Group>,
@@ -59,7 +61,7 @@ impl Subscriptions {
     /// [`insert`](Self::insert) without counting.
     fn put(&mut self, filter: &str, subscription: Subscription) -> bool {
         let Some(inner) = shared_inner(filter) else {
-            return self.index.insert(filter, subscription);
+            return self.put_own(filter, subscription);
         };
         let known = self.group_slots.get(filter);
         if let Some(group) = known.and_then(|slot| self.groups.get_mut(slot)) {
@@ -84,6 +86,18 @@ impl Subscriptions {
         self.index.insert(&inner, Subscription::placeholder(slot))
     }
 
+    /// The same for a subscription of a single session. Other rules may guard what others before did not.
+    fn put_own(&mut self, filter: &str, subscription: Subscription) -> bool {
+        let slot = subscription.slot;
+        if subscription.guarded {
+            let had = self.index.remove(filter, slot);
+            self.guarded.insert(filter, subscription) && !had
+        } else {
+            let had = self.guarded.remove(filter, slot);
+            self.index.insert(filter, subscription) && !had
+        }
+    }
+
     /// A slot that no group has.
     fn free_group(&mut self) -> Slot {
         loop {
@@ -97,7 +111,7 @@ impl Subscriptions {
     /// Removes the slot's subscription to exactly this filter. True if there was one.
     pub fn remove(&mut self, filter: &str, slot: Slot) -> bool {
         let had = match shared_inner(filter) {
-            None => self.index.remove(filter, slot),
+            None => self.guarded.remove(filter, slot) || self.index.remove(filter, slot),
             Some(inner) => self.leave(filter, &inner, slot).is_some(),
         };
         self.count[kind(filter)] -= u64::from(had);
@@ -129,19 +143,25 @@ impl Subscriptions {
     #[must_use]
     pub fn find(&self, filter: &str, slot: Slot) -> Option<&Subscription> {
         if !is_shared(filter) {
-            return self.index.find(filter, slot);
+            let guarded = self.guarded.find(filter, slot);
+            return guarded.or_else(|| self.index.find(filter, slot));
         }
         let group = self.group(filter)?;
         group.members.iter().find(|m| m.slot == slot)
     }
 
-    /// Whether [`matches`](Self::matches) may find one slot twice.
+    /// Whether one slot may have several subscriptions that match a topic.
     #[must_use]
     pub fn may_overlap(&self) -> bool {
-        self.index.may_overlap()
+        self.index.may_overlap() || self.guarded.sessions() > 0
     }
 
-    /// Calls `found` with every single session's subscription that matches `topic`, and `group`
+    /// Those of single sessions that are guarded. [`matches`](Self::matches) does not find them.
+    pub(super) fn guarded(&self) -> &Guarded {
+        &self.guarded
+    }
+
+    /// Calls `found` with every single session's subscription that matches `topic` and is not guarded, and `group`
     /// with every shared group that does. Returns how many places of the index it visited.
     pub fn matches<'a>(
         &'a self,

@@ -43,17 +43,21 @@ impl Subscriptions {
     pub(crate) fn snapshot(&self) -> SubscriptionsImage<'_> {
         let Subscriptions {
             index,
+            guarded,
             group_slots: _, // follow from the groups
             groups,
             last_group_slot,
             count: _, // follows from the subscriptions
         } = self;
-        let own = index.sorted().into_iter();
-        let own = own.filter(|(_, subscription)| subscription.slot < FIRST_GROUP_SLOT);
+        let mut own = index.sorted();
+        own.retain(|(_, subscription)| subscription.slot < FIRST_GROUP_SLOT);
+        own.extend(guarded.iter().map(|(filter, s)| (filter.into(), s)));
+        own.sort_unstable_by(|(a, first), (b, second)| (a, first.slot).cmp(&(b, second.slot)));
         let mut groups: Vec<_> = groups.values().map(Group::image).collect();
         groups.sort_unstable_by_key(|group| group.key);
         SubscriptionsImage {
             own: own
+                .into_iter()
                 .map(|(filter, s)| (filter, SubscriptionImage::of(s)))
                 .collect(),
             last_group_slot: *last_group_slot,
