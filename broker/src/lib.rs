@@ -54,6 +54,7 @@ pub mod rate_limiter;
 mod server;
 mod sessions;
 mod sys;
+mod token_bucket;
 mod transport;
 
 pub use roommq_mqtt::packet;

@@ -105,6 +105,8 @@ impl Default for Limits {
             packet_longest: Duration::from_mins(10),
             write_pace: 512,
             write_stall: Duration::from_secs(10),
+            message_rate: 0,
+            byte_rate: 0,
             keep_alive: Duration::from_secs(65_535),
             session_expiry: None,
             kept_sessions: 100_000,

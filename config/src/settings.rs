@@ -224,6 +224,10 @@ pub struct Limits {
     pub write_pace: u32,
     /// The time over which that pace is averaged.
     pub write_stall: Duration,
+    /// PUBLISH packets a second of one client. 0: no limit.
+    pub message_rate: u32,
+    /// Bytes a second of one client. 0: no limit.
+    pub byte_rate: u32,
     /// The longest keep alive granted. A client's 0 (none) becomes this.
     pub keep_alive: Duration,
     /// The longest session expiry interval granted. 0: no session outlives its connection. None: as

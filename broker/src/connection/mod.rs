@@ -27,6 +27,7 @@ mod publishing;
 mod resume;
 mod serve;
 mod subscribing;
+mod throttle;
 
 pub(crate) use serve::serve;
 
@@ -41,6 +42,7 @@ use deadlines::{Deadlines, is_receive_timeout};
 use ending::{Ending, end};
 use futures_util::FutureExt;
 use intake::{Intake, LinkEvent, Partial, READ};
+use throttle::Throttle;
 use tokio::time::Instant;
 
 /// Reads at the end of a connection, at most: 8 MiB, more than the kernel buffers.
@@ -54,6 +56,8 @@ struct Connection {
     intake: Intake,
     decoder: Decoder,
     deadlines: Deadlines,
+    /// The rate of what the client sends, if it has a limit.
+    throttle: Option<Box<Throttle>>,
     /// The authentication method, if CONNECT names one.
     method: Option<Box<Method>>,
     /// Counts the connection as one that may still bring messages, until a shutdown.
@@ -77,6 +81,20 @@ impl Connection {
     fn note_read(&mut self, bytes: usize) {
         let (now, rest) = (Instant::now(), self.intake.partial());
         self.deadlines.read(now, bytes as u64, rest);
+        if let Some(throttle) = &mut self.throttle
+            && throttle.note_bytes(bytes, now)
+        {
+            self.client.node.limit_counts.count("byte_rate");
+        }
+    }
+
+    /// Notes the state of the outbox for the deadlines. Returns whether the connection is blocked, and whether it
+    /// must not read.
+    fn observe(&mut self) -> (bool, bool) {
+        let condition = self.client.outbox.condition();
+        let holds_bytes = self.link.holds_bytes();
+        self.deadlines
+            .observe(Instant::now(), &condition, holds_bytes)
     }
 
     /// Reads until there is a reason to end.
@@ -99,6 +117,13 @@ impl Connection {
             {
                 return ending;
             }
+            let mut reads = !pause_reading;
+            if self.throttle.is_some() {
+                match Box::pin(self.is_throttled()).await {
+                    Ok(throttled) => reads &= !throttled,
+                    Err(ending) => return ending,
+                }
+            }
             if self.deadlines.next() < timer.deadline() {
                 timer.as_mut().reset(self.deadlines.next());
             }
@@ -106,7 +131,7 @@ impl Connection {
                 return Ending::Closed(*close);
             }
             tokio::select! {
-                event = self.intake.wait(&mut self.link, blocked.then_some(&*self.client.outbox), !pause_reading) => match event {
+                event = self.intake.wait(&mut self.link, blocked.then_some(&*self.client.outbox), reads) => match event {
                     Ok(LinkEvent::Read(0)) => return Ending::without_disconnect(),
                     Ok(LinkEvent::Read(n)) => {
                         if let Err(ending) = self.take_packets().await {
@@ -122,10 +147,7 @@ impl Connection {
                             others_first().await;
                         }
                     }
-                    Ok(LinkEvent::Wrote) => {
-                        let condition = self.client.outbox.condition();
-                        (blocked, pause_reading) = self.deadlines.observe(Instant::now(), &condition, self.link.holds_bytes());
-                    }
+                    Ok(LinkEvent::Wrote) => (blocked, pause_reading) = self.observe(),
                     Ok(LinkEvent::Partial(held)) => self.deadlines.partial(Instant::now(), held, self.intake.partial()),
                     Ok(LinkEvent::Broken(kind)) => {
                         return Box::pin(self.unwritable(Ending::lost_with(kind))).await;
@@ -158,8 +180,7 @@ impl Connection {
                 () = &mut timer => {
                     if self.deadlines.is_write_due(Instant::now()) {
                         self.client.outbox.unblock();
-                        let condition = self.client.outbox.condition();
-                        (blocked, pause_reading) = self.deadlines.observe(Instant::now(), &condition, self.link.holds_bytes());
+                        (blocked, pause_reading) = self.observe();
                     }
                     let mut passed = self.deadlines.passed(Instant::now(), self.link.pending());
                     if passed.as_ref().is_some_and(is_receive_timeout) {
@@ -177,6 +198,21 @@ impl Connection {
                     timer.as_mut().reset(self.deadlines.next());
                 }
             }
+        }
+    }
+
+    /// Whether the client sends faster than it may, so that the server does not read from it now. Takes the
+    /// packets that have waited for the rate.
+    async fn is_throttled(&mut self) -> Result<bool, Ending> {
+        loop {
+            let now = Instant::now();
+            let until = self.throttle.as_mut().and_then(|t| t.until(now));
+            let reads_on = self.deadlines.throttle(now, until);
+            if until.is_some() || !reads_on {
+                return Ok(until.is_some());
+            }
+            self.take_packets().await?;
+            self.note_read(0);
         }
     }
 

@@ -8,6 +8,7 @@ use super::ending::restore_offline;
 use super::intake::Intake;
 use super::pending::Pending;
 use super::resume::resume;
+use super::throttle::Throttle;
 use crate::clock::lane_ms;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -289,6 +290,7 @@ pub(super) async fn open(
         intake: Intake::default(),
         decoder: connecting.decoder,
         deadlines,
+        throttle: Throttle::new(&node.limits, Instant::now()),
         method,
         reading: Some(reading),
         closing: None,

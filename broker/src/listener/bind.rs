@@ -1,8 +1,8 @@
 //! From a listener's settings to a socket that clients can connect to.
 
 use super::socket::{self, ListeningSocket, SocketFile};
-use super::token_bucket::TokenBucket;
 use crate::gate::Gate;
+use crate::token_bucket::TokenBucket;
 use crate::transport::{ListenAddress, ListenerContext, Tls, TlsError, TransportLayers};
 use roommq_config::{Endpoint, Limits, Listener};
 use std::io;

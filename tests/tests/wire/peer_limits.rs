@@ -6,7 +6,7 @@ use roommq_tests::wire::{
 };
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Waits until `$SYS` says that a limit has acted so often.
 fn counted(server: &Broker, limit: &str, times: u64) {
@@ -193,4 +193,45 @@ fn a_reader_below_the_write_pace_is_closed() {
         fast.ping();
     }
     counted(&server, "write_pace", 2);
+}
+
+#[test]
+fn the_server_reads_no_faster_than_the_message_rate_and_drops_nothing() {
+    let server = server("message_rate = 10\n");
+    for (version, throttled) in BOTH.into_iter().zip([10, 20]) {
+        let mut hearer = Connect::v5("hearer").to(server.address());
+        hearer.subscribe("t", 0);
+        // The keep-alive of one second is shorter than the server's pause.
+        let mut fast = Connect::new(version, "fast")
+            .keep_alive(1)
+            .to(server.address());
+        let all = (0..20).flat_map(|n: u8| Message::new("t", [n]).bytes(version));
+        let start = Instant::now();
+        fast.send(&all.chain([0xC0, 0]).collect::<Vec<u8>>());
+        for n in 0..20 {
+            assert_eq!(hearer.message().payload, [n]);
+        }
+        assert!(start.elapsed() >= Duration::from_millis(900));
+        assert!(matches!(fast.packet(), Packet::PingResp));
+        counted(&server, "message_rate", throttled);
+    }
+}
+
+#[test]
+fn the_server_reads_no_faster_than_the_byte_rate() {
+    let server = server("byte_rate = 50000\n");
+    for version in BOTH {
+        let mut hearer = Connect::v5("hearer").to(server.address());
+        hearer.subscribe("t", 0);
+        let mut fast = Connect::new(version, "fast").to(server.address());
+        let start = Instant::now();
+        for n in 0..10 {
+            fast.start_publish(&Message::new("t", vec![n; 10_000]));
+        }
+        for n in 0..10 {
+            assert_eq!(hearer.message().payload[0], n);
+        }
+        fast.ping();
+        assert!(start.elapsed() >= Duration::from_millis(900));
+    }
 }
