@@ -35,6 +35,7 @@ impl Default for Listener {
             tls: None,
             websocket: None,
             proxy_protocol: false,
+            trusted_proxies: None,
             limits: ListenerLimits::default(),
         }
     }
@@ -107,6 +108,7 @@ impl Default for Limits {
             write_stall: Duration::from_secs(10),
             message_rate: 0,
             byte_rate: 0,
+            keep_alive_default: Duration::ZERO,
             keep_alive: Duration::from_secs(65_535),
             session_expiry: None,
             kept_sessions: 100_000,

@@ -63,6 +63,7 @@ pub(crate) static SETTINGS: &[Key<Settings>] = &[
     key!(limits.write_stall: time, 10 * MILLISECOND..=HOUR),
     key!(limits.message_rate: number, 0..=10_000_000),
     key!(limits.byte_rate: number, 0..=1_000_000_000),
+    key!(limits.keep_alive_default: time::seconds, Duration::ZERO..=LONGEST_KEEP_ALIVE),
     key!(limits.keep_alive: time::seconds, SECOND..=LONGEST_KEEP_ALIVE),
     key!(limits.session_expiry: time::seconds_or_never, Duration::ZERO..=LONGEST_EXPIRY),
     key!(limits.kept_sessions: number, 0..=100_000_000),

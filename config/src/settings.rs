@@ -2,11 +2,14 @@
 
 mod access;
 mod listener;
+mod network;
 
 pub use access::{AccessRule, Permission};
 pub use listener::{
     ClientCertificates, Endpoint, Listener, ListenerLimits, Tls, Transport, UserFrom, WebSocket,
 };
+
+pub use network::IpNetwork;
 
 use globset::{GlobBuilder, GlobMatcher};
 use std::collections::BTreeSet;
@@ -228,6 +231,8 @@ pub struct Limits {
     pub message_rate: u32,
     /// Bytes a second of one client. 0: no limit.
     pub byte_rate: u32,
+    /// The keep alive of a client that asks for none. 0: none.
+    pub keep_alive_default: Duration,
     /// The longest keep alive granted. A client's 0 (none) becomes this.
     pub keep_alive: Duration,
     /// The longest session expiry interval granted. 0: no session outlives its connection. None: as

@@ -20,6 +20,8 @@ use crate::transport::ListenerContext;
 use bytestring::ByteString;
 use roommq_config::Limits;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Topic aliases that the server sets, at most, if the client accepts as many. Each holds a topic
 /// of up to 64 KiB for the life of the connection. `limits.topic_aliases` bounds those that a
@@ -47,12 +49,7 @@ impl Negotiated {
         limits: &Limits,
     ) -> Self {
         let version = connect.version;
-        let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        // Only 5.0 can tell the client of another keep-alive [5.0 MQTT-3.1.2-21, MQTT-3.2.2-22].
-        let shorter = version == Version::V5
-            && longest < u16::MAX
-            && (connect.keep_alive == 0 || connect.keep_alive > longest);
-        let keep_alive = if shorter { longest } else { connect.keep_alive };
+        let keep_alive = keep_alive(connect, limits);
         let requested_expiry = match version {
             // 3.1.1 has no interval: the session lasts as long as the server allows
             // [3.1.1 MQTT-3.1.2-4].
@@ -84,11 +81,32 @@ impl Negotiated {
                 assigned_client_id: connect.client_id.is_empty().then(|| client_id.clone()),
                 // 0 is not encoded: the client may set no alias then (3.2.2.3.8).
                 topic_alias_maximum: limits.topic_aliases,
-                server_keep_alive: shorter.then_some(longest),
+                // Sent only if it differs from the request [5.0 MQTT-3.1.2-21, MQTT-3.2.2-22].
+                server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
                 ..ConnAck::new(ReasonCode::Success)
             },
         }
     }
+}
+
+/// The keep-alive in seconds; 0: none. Only 5.0 can tell the client of a shorter one than it asks for. One that asks
+/// for none gets `limits.keep_alive_default` in both versions.
+fn keep_alive(connect: &Connect, limits: &Limits) -> u16 {
+    let seconds = |time: Duration| u16::try_from(time.as_secs()).unwrap_or(u16::MAX);
+    let (longest, default) = (
+        seconds(limits.keep_alive),
+        seconds(limits.keep_alive_default),
+    );
+    let asked = if connect.keep_alive == 0 {
+        default
+    } else {
+        connect.keep_alive
+    };
+    let exceeds = asked == 0 || asked > longest;
+    if connect.version == Version::V5 && longest < u16::MAX && exceeds {
+        return longest;
+    }
+    asked
 }
 
 /// The session of this connection, as registered.

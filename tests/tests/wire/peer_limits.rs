@@ -235,3 +235,23 @@ fn the_server_reads_no_faster_than_the_byte_rate() {
         assert!(start.elapsed() >= Duration::from_millis(900));
     }
 }
+
+#[test]
+fn a_client_without_a_keep_alive_gets_the_default_one() {
+    let server = server("keep_alive_default = \"1s\"\n");
+    for version in BOTH {
+        let connect = Connect::new(version, "silent").keep_alive(0);
+        let (mut silent, connack) = connect.attempt(server.address());
+        let talking = Connect::new(version, "talking").keep_alive(60);
+        let mut talking = talking.to(server.address());
+        if version == Version::V5 {
+            let Packet::ConnAck { properties, .. } = connack else {
+                panic!("{connack:?}");
+            };
+            assert_eq!(properties.number(property::SERVER_KEEP_ALIVE), Some(1));
+        }
+        let code = (version == Version::V5).then_some(0x8D);
+        assert_eq!(silent.closed(), code);
+        talking.ping();
+    }
+}
