@@ -39,6 +39,12 @@ impl TokenBucket {
         Duration::try_from_secs_f64(-self.tokens / self.rate).unwrap_or_default()
     }
 
+    /// Whether it holds all the tokens that it can.
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.tokens >= self.rate
+    }
+
     fn refill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.refilled).as_secs_f64();
         self.tokens = (self.tokens + passed * self.rate).min(self.rate);

@@ -84,6 +84,11 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             connections: 1_000_000,
+            connections_per_address: 0,
+            connections_per_user: 0,
+            connects_per_address: 0,
+            connects_per_user: 0,
+            flapping: 0,
             packet_bytes: 1 << 20,
             outbox_bytes: 4 << 20,
             outbox_messages: 10_000,

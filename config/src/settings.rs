@@ -182,6 +182,16 @@ pub struct PresenceSettings {
 pub struct Limits {
     /// Open connections of all listeners.
     pub connections: usize,
+    /// Connections of one address at one time. 0: no limit.
+    pub connections_per_address: u32,
+    /// Connections of one user at one time. 0: no limit.
+    pub connections_per_user: u32,
+    /// Connects a second of one address. 0: no limit.
+    pub connects_per_address: u32,
+    /// Connects a second of one user. 0: no limit.
+    pub connects_per_user: u32,
+    /// Connects a minute of one client. 0: no limit.
+    pub flapping: u32,
     /// The largest packet accepted, in bytes, with its fixed header.
     pub packet_bytes: u32,
     /// Bytes that may be queued for one session, connected or offline.

@@ -59,8 +59,8 @@ pub(super) struct Deadlines {
     partial: Option<Box<PartialPacket>>,
     /// The server does not read, so the peer's silence does not count.
     paused: bool,
-    /// The same, until this time, since the client sends faster than it may. Boxed, since it is rare.
-    throttled_until: Option<Box<Instant>>,
+    /// The same, since the client sends faster than it may.
+    throttled: bool,
     /// The socket, if it is full.
     /// Boxed, since most sockets are not full.
     blocked: Option<Box<FullSocket>>,
@@ -135,7 +135,7 @@ impl Deadlines {
             last_packet: now,
             partial: None,
             paused: false,
-            throttled_until: None,
+            throttled: false,
             blocked: None,
             finish_by: None,
             checked: now,
@@ -181,11 +181,11 @@ impl Deadlines {
         self.paused = paused;
     }
 
-    /// Notes until when the server does not read since the client sends too fast. Returns whether it reads again
+    /// Notes whether the server does not read since the client sends too fast. Returns whether it reads again
     /// with this call.
-    pub(super) fn throttle(&mut self, now: Instant, until: Option<Instant>) -> bool {
-        let reads_again = self.throttled_until.is_some() && until.is_none();
-        self.throttled_until = until.map(Box::new);
+    pub(super) fn throttle(&mut self, now: Instant, throttled: bool) -> bool {
+        let reads_again = self.throttled && !throttled;
+        self.throttled = throttled;
         if reads_again {
             self.restart(now);
         }
@@ -202,7 +202,7 @@ impl Deadlines {
 
     /// Since when the server waits for a packet, and the incomplete one.
     fn receiving(&self) -> (Option<Instant>, Option<&PartialPacket>) {
-        if self.paused || self.throttled_until.is_some() {
+        if self.paused || self.throttled {
             return (None, None);
         }
         (Some(self.last_packet), self.partial.as_deref())
@@ -292,7 +292,6 @@ impl Deadlines {
                 .as_ref()
                 .map(|socket| socket.window.start + self.write_stall.time()),
             self.finish_by.as_deref().copied(),
-            self.throttled_until.as_deref().copied(),
             self.tell_at.as_deref().copied(),
             // The timer does not take any time.
             self.expires

@@ -38,10 +38,12 @@ use crate::session::Close;
 use crate::transport::Link;
 use authentication::Method;
 use client::Client;
+use connecting::ConnectGuards;
 use deadlines::{Deadlines, is_receive_timeout};
 use ending::{Ending, end};
 use futures_util::FutureExt;
 use intake::{Intake, LinkEvent, Partial, READ};
+use roommq_config::Limits;
 use throttle::Throttle;
 use tokio::time::Instant;
 
@@ -56,8 +58,8 @@ struct Connection {
     intake: Intake,
     decoder: Decoder,
     deadlines: Deadlines,
-    /// The rate of what the client sends, if it has a limit.
-    throttle: Option<Box<Throttle>>,
+    /// What the limits of this client need, if it has any.
+    limited: Option<Box<Limited>>,
     /// The authentication method, if CONNECT names one.
     method: Option<Box<Method>>,
     /// Counts the connection as one that may still bring messages, until a shutdown.
@@ -68,11 +70,40 @@ struct Connection {
     _connected: GateGuard,
 }
 
+/// What the limits of one client need. Boxed, since they are off by default.
+struct Limited {
+    /// The rate of what the client sends.
+    throttle: Option<Throttle>,
+    /// Count the connection for the limits of its address and its user.
+    _guards: ConnectGuards,
+}
+
+impl Limited {
+    /// None: the client has no such limit.
+    fn new(limits: &Limits, guards: ConnectGuards) -> Option<Box<Limited>> {
+        let throttle = Throttle::new(limits, Instant::now());
+        let is_limited = throttle.is_some() || guards.address.is_some() || guards.user.is_some();
+        is_limited.then(|| {
+            Box::new(Limited {
+                throttle,
+                _guards: guards,
+            })
+        })
+    }
+}
+
+/// The throttle of a client, if it has one.
+fn throttle(limited: &mut Option<Box<Limited>>) -> Option<&mut Throttle> {
+    limited.as_mut()?.throttle.as_mut()
+}
+
 impl Connection {
     /// Serves the client until the connection has ended.
     async fn run(mut self: Box<Self>) {
         let ending = self.read_until_end().await;
         self.reading = None;
+        // A connection that takes over finds its place free.
+        self.limited = None;
         // Boxed: the end is short and needs much memory.
         Box::pin(end(&mut self.client, ending, &mut self.link)).await;
     }
@@ -81,11 +112,21 @@ impl Connection {
     fn note_read(&mut self, bytes: usize) {
         let (now, rest) = (Instant::now(), self.intake.partial());
         self.deadlines.read(now, bytes as u64, rest);
-        if let Some(throttle) = &mut self.throttle
+        if let Some(throttle) = throttle(&mut self.limited)
             && throttle.note_bytes(bytes, now)
         {
             self.client.node.limit_counts.count("byte_rate");
         }
+    }
+
+    /// When to check deadlines again, or to read on.
+    fn next_deadline(&self) -> Instant {
+        let reads_on = self
+            .limited
+            .as_ref()
+            .and_then(|limited| limited.throttle.as_ref()?.until());
+        let next = self.deadlines.next();
+        reads_on.map_or(next, |reads_on| next.min(reads_on))
     }
 
     /// Notes the state of the outbox for the deadlines. Returns whether the connection is blocked, and whether it
@@ -118,14 +159,14 @@ impl Connection {
                 return ending;
             }
             let mut reads = !pause_reading;
-            if self.throttle.is_some() {
+            if self.limited.is_some() {
                 match Box::pin(self.is_throttled()).await {
                     Ok(throttled) => reads &= !throttled,
                     Err(ending) => return ending,
                 }
             }
-            if self.deadlines.next() < timer.deadline() {
-                timer.as_mut().reset(self.deadlines.next());
+            if self.next_deadline() < timer.deadline() {
+                timer.as_mut().reset(self.next_deadline());
             }
             if let Some(close) = self.closing.take_if(|_| self.client.outbox.has_sent_all()) {
                 return Ending::Closed(*close);
@@ -195,7 +236,7 @@ impl Connection {
                         }
                         return Ending::Closed(self.closing.take().map_or(close, |closing| *closing));
                     }
-                    timer.as_mut().reset(self.deadlines.next());
+                    timer.as_mut().reset(self.next_deadline());
                 }
             }
         }
@@ -206,10 +247,11 @@ impl Connection {
     async fn is_throttled(&mut self) -> Result<bool, Ending> {
         loop {
             let now = Instant::now();
-            let until = self.throttle.as_mut().and_then(|t| t.until(now));
-            let reads_on = self.deadlines.throttle(now, until);
-            if until.is_some() || !reads_on {
-                return Ok(until.is_some());
+            let throttle = throttle(&mut self.limited);
+            let is_throttled = throttle.is_some_and(|throttle| throttle.is_waiting(now));
+            let reads_on = self.deadlines.throttle(now, is_throttled);
+            if is_throttled || !reads_on {
+                return Ok(is_throttled);
             }
             self.take_packets().await?;
             self.note_read(0);

@@ -1,6 +1,5 @@
 //! From an accepted CONNECT to CONNACK: negotiates settings, and registers or resumes the session.
 
-use super::Connection;
 use super::authentication::Method;
 use super::client::Client;
 use super::connecting::ConnectingPeer;
@@ -8,7 +7,7 @@ use super::ending::restore_offline;
 use super::intake::Intake;
 use super::pending::Pending;
 use super::resume::resume;
-use super::throttle::Throttle;
+use super::{Connection, Limited};
 use crate::clock::lane_ms;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -21,7 +20,6 @@ use bytestring::ByteString;
 use roommq_config::Limits;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Topic aliases that the server sets, at most, if the client accepts as many. Each holds a topic
 /// of up to 64 KiB for the life of the connection. `limits.topic_aliases` bounds those that a
@@ -232,10 +230,8 @@ pub(super) async fn open(
     let (state, resumed) = (registered.state, registered.resumed);
     // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
     negotiated.connack.session_present = resumed.is_some() && connect.level & !Connect::BRIDGE > 3;
-    let bridge = connect.is_bridge();
     let session = Session::new(Start {
         version: negotiated.version,
-        // A copy: the will of the CONNECT is a slice that holds the whole packet in memory.
         will: connect.will.take().map(|will| will.detached()),
         expiry: negotiated.session_expiry,
         expiry_requested: negotiated.requested_expiry > 0,
@@ -285,9 +281,8 @@ pub(super) async fn open(
             return Box::pin(open(connect, who, authentication, connecting, listener)).await;
         }
     }
-    let connack = Reply::ConnAck(Box::new(negotiated.connack));
-    let keeps = client.keeps;
-    client.outbox.set_bridge(bridge);
+    let (connack, keeps) = (Reply::ConnAck(Box::new(negotiated.connack)), client.keeps);
+    client.outbox.set_bridge(connect.is_bridge());
     client.outbox.queue(|out| out.set_resumable(keeps));
     client.outbox.connect(
         Some(connecting.outlet),
@@ -308,7 +303,7 @@ pub(super) async fn open(
         intake: Intake::default(),
         decoder: connecting.decoder,
         deadlines,
-        throttle: Throttle::new(&node.limits, Instant::now()),
+        limited: Limited::new(&node.limits, *connecting.guards),
         method,
         reading: Some(reading),
         closing: None,

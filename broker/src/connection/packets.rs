@@ -1,12 +1,12 @@
 //! The packets of one read: `take_packets` handles all of them, `take_ready` those that need not wait.
 
-use super::Connection;
 use super::authentication::reauthenticate;
 use super::ending::Ending;
 use super::intake::Intake;
 use super::peer_limits::note_user_properties;
 use super::publishing::publish;
 use super::subscribing::{subscribe, unsubscribe};
+use super::{Connection, throttle};
 use crate::clock::lane_ms;
 use crate::limit_counts::LimitCounts;
 use crate::packet::{Decoder, PacketId, ReasonCode, Reply};
@@ -69,7 +69,7 @@ impl Connection {
                 }
                 Step::Publish(inbound) => {
                     publish(client, inbound)?;
-                    if let Some(throttle) = &mut self.throttle
+                    if let Some(throttle) = throttle(&mut self.limited)
                         && throttle.note_message(Instant::now())
                     {
                         client.node.limit_counts.count("message_rate");

@@ -16,17 +16,15 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// None: there is no limit. Boxed, since most connections have none.
-    pub(super) fn new(limits: &Limits, now: Instant) -> Option<Box<Throttle>> {
+    /// None: there is no limit.
+    pub(super) fn new(limits: &Limits, now: Instant) -> Option<Throttle> {
         let now = now.into_std();
         let bucket = |rate| NonZeroU32::new(rate).map(|rate| TokenBucket::new(rate.get(), now));
         let (messages, bytes) = (bucket(limits.message_rate), bucket(limits.byte_rate));
-        (messages.is_some() || bytes.is_some()).then(|| {
-            Box::new(Throttle {
-                messages,
-                bytes,
-                until: None,
-            })
+        (messages.is_some() || bytes.is_some()).then_some(Throttle {
+            messages,
+            bytes,
+            until: None,
         })
     }
 
@@ -52,9 +50,14 @@ impl Throttle {
         !time.is_zero()
     }
 
-    /// Until when the server does not read. None: it reads.
-    pub(super) fn until(&mut self, now: Instant) -> Option<Instant> {
+    /// Whether the server does not read now.
+    pub(super) fn is_waiting(&mut self, now: Instant) -> bool {
         self.until.take_if(|until| *until <= now);
+        self.until.is_some()
+    }
+
+    /// Until when the server does not read. None: it reads.
+    pub(super) fn until(&self) -> Option<Instant> {
         self.until
     }
 }
@@ -77,14 +80,14 @@ mod tests {
         let mut throttle = Throttle::new(&limits, start).unwrap();
         assert!(!throttle.note_message(start) && !throttle.note_message(start));
         assert!(!throttle.note_bytes(1_000, start));
-        assert_eq!(throttle.until(start), None);
+        assert!(!throttle.is_waiting(start));
         assert!(throttle.note_message(start));
-        assert_eq!(
-            throttle.until(start),
-            Some(start + Duration::from_millis(500))
-        );
+        let after = |seconds| Some(start + Duration::from_secs_f64(seconds));
+        assert_eq!(throttle.until(), after(0.5));
         assert!(throttle.note_bytes(2_000, start));
-        assert_eq!(throttle.until(start), Some(start + Duration::from_secs(2)));
-        assert_eq!(throttle.until(start + Duration::from_secs(2)), None);
+        assert_eq!(throttle.until(), after(2.0));
+        assert!(throttle.is_waiting(start + Duration::from_secs(1)));
+        assert!(!throttle.is_waiting(start + Duration::from_secs(2)));
+        assert_eq!(throttle.until(), None);
     }
 }

@@ -11,9 +11,14 @@ use std::time::{Duration, Instant};
 /// Waits until `$SYS` says that a limit has acted so often.
 fn counted(server: &Broker, limit: &str, times: u64) {
     let mut watcher = Connect::v5("watcher").to(server.address());
+    counted_by(&mut watcher, limit, times);
+}
+
+/// The same, by a client that is connected.
+fn counted_by(watcher: &mut Client, limit: &str, times: u64) {
     let topic = format!("$SYS/broker/limits/{limit}");
     watcher.subscribe(&topic, 0);
-    let enough = |m: &Message| m.text().parse::<u64>().unwrap() >= times;
+    let enough = |m: &Message| m.topic == topic && m.text().parse::<u64>().unwrap() >= times;
     let last = watcher.message_where(enough);
     assert_eq!(last.text(), times.to_string(), "{limit}");
 }
@@ -254,4 +259,86 @@ fn a_client_without_a_keep_alive_gets_the_default_one() {
         assert_eq!(silent.closed(), code);
         talking.ping();
     }
+}
+
+/// The code of a CONNACK that refuses.
+fn connack(version: Version, code: u8) -> u8 {
+    if version == Version::V5 { code } else { 3 }
+}
+
+#[test]
+fn an_address_and_a_user_have_so_many_connections() {
+    let limits = "connections_per_address = 5\nconnections_per_user = 2\n";
+    let config =
+        format!("[auth]\nusers_file = \"@users@\"\n[sys]\ninterval = \"50ms\"\n[limits]\n{limits}");
+    let users = [("al", "secret"), ("bo", "secret")];
+    let user = |version, id: &str, name| Connect::new(version, id).user(name, "secret");
+    for version in BOTH {
+        let server = Broker::with_users(&config, &users);
+        let code = connack(version, 0x97);
+        let [_phone, mut desk] =
+            ["phone", "desk"].map(|id| user(version, id, "al").to(server.address()));
+        user(version, "third", "al").refused(server.address(), code);
+        let mut sys = user(version, "sys", "bo").to(server.address());
+        counted_by(&mut sys, "connections_per_user", 1);
+        // A takeover is no further connection of the user.
+        let _taken = user(version, "desk", "al").to(server.address());
+        desk.closed();
+        let mut others = Vec::new();
+        loop {
+            let connect = Connect::new(version, &format!("other {}", others.len()));
+            match connect.attempt(server.address()) {
+                (other, Packet::ConnAck { code: 0, .. }) => others.push(other),
+                (_, Packet::ConnAck { code: refused, .. }) => {
+                    assert_eq!(refused, code);
+                    break;
+                }
+                (_, other) => panic!("{other:?}"),
+            }
+        }
+        // With three others. A refused one may not have ended yet.
+        assert!(others.len() <= 2, "{}", others.len());
+        counted_by(&mut sys, "connections_per_address", 1);
+    }
+}
+
+#[test]
+fn an_address_and_a_user_connect_so_often_a_second() {
+    for (limit, code) in [("connects_per_address", 0x9F), ("connects_per_user", 0x9F)] {
+        let server = server(&format!("{limit} = 2\n"));
+        for version in BOTH {
+            let connect = Connect::new(version, "often");
+            let start = Instant::now();
+            let mut codes = Vec::new();
+            while !codes.contains(&connack(version, code)) {
+                let (_, packet) = connect.attempt(server.address());
+                let Packet::ConnAck { code, .. } = packet else {
+                    panic!("{packet:?}");
+                };
+                codes.push(code);
+            }
+            let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
+            let accepted = codes.len() - 1;
+            assert!(accepted <= 2 * (seconds + 2), "{codes:?}");
+            assert!(codes[..accepted].iter().all(|code| *code == 0), "{codes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_flaps_is_refused() {
+    let server = server("flapping = 3\n");
+    for version in BOTH {
+        let connect = Connect::new(version, &format!("flaps {version:?}"));
+        for _ in 0..3 {
+            connect.to(server.address()).disconnect(0);
+        }
+        for _ in 0..2 {
+            connect.refused(server.address(), connack(version, 0x97));
+        }
+        Connect::new(version, &format!("calm {version:?}"))
+            .to(server.address())
+            .ping();
+    }
+    counted(&server, "flapping", 4);
 }
