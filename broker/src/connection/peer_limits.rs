@@ -9,6 +9,9 @@ use crate::policy::{Principal, Refusal};
 use crate::session::{FilterLimits, Filters};
 use std::time::Instant;
 
+/// A filter that spans lanes counts for so many of them at most: with thousands of lanes it could not be long.
+const COPIES: usize = 16;
+
 /// Refuses, by `code`, a topic or filter with more than `limits.topic_levels` levels.
 pub(super) fn check_levels(text: &str, code: ReasonCode, node: &Node) -> Result<(), Refusal> {
     let most = node.limits.topic_levels;
@@ -25,6 +28,7 @@ pub(super) fn check_filters(held: &Filters, new: &TopicFilter, node: &Node) -> R
     let limits = FilterLimits {
         number: node.limits.subscriptions,
         bytes: node.limits.subscription_bytes,
+        copies: usize::from(node.lanes).min(COPIES),
         spanning: node.limits.spanning_subscriptions,
         shared: node.limits.shared_subscriptions,
     };

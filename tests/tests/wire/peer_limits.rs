@@ -1,5 +1,6 @@
 //! Limits on what one peer may send and hold, in both versions: the answer, and the counter in `$SYS`.
 
+use crate::hostile::resident_bytes;
 use roommq_tests::broker::Broker;
 use roommq_tests::wire::{
     BOTH, Client, Connect, Message, Packet, Subscribe, Value, Version, property,
@@ -341,4 +342,25 @@ fn a_client_that_flaps_is_refused() {
             .ping();
     }
     counted(&server, "flapping", 4);
+}
+
+/// 1 MiB of filters that are stored in each of 16 lanes.
+#[test]
+fn long_spanning_filters_of_one_session_take_little_memory() {
+    let server = server("");
+    let before = resident_bytes(server.id());
+    for version in BOTH {
+        let mut client = Connect::new(version, "greedy").to(server.address());
+        let mut all = Subscribe::default();
+        for n in 0..100 {
+            all = all.and(&format!("+/{}/{n}", "x".repeat(10_000)), 0);
+        }
+        let (codes, _) = client.subscribe_with(&all);
+        let granted = codes
+            .iter()
+            .position(|code| *code == refused(version, 0x97));
+        assert_eq!(granted, Some(6), "64 KiB");
+    }
+    let grown = resident_bytes(server.id()).saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes more");
 }
