@@ -39,6 +39,7 @@
 //! 6. **Write**: `outbox/mod.rs` writes to the sockets, many messages in one call and without blocking.
 
 mod clock;
+mod connect_limits;
 mod connection;
 mod fairness;
 mod gate;
@@ -54,6 +55,7 @@ pub mod rate_limiter;
 mod server;
 mod sessions;
 mod sys;
+mod token_bucket;
 mod transport;
 
 pub use roommq_mqtt::packet;

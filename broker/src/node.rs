@@ -1,5 +1,6 @@
 //! The parts of the server that every connection of one thread uses.
 
+use crate::connect_limits::ConnectLimits;
 use crate::fairness::HandshakePacer;
 use crate::gate::Gate;
 use crate::lane::{Entrance, Mailboxes};
@@ -17,6 +18,8 @@ pub(crate) struct Node {
     pub sessions: Arc<Sessions>,
     pub mailboxes: Mailboxes,
     pub counters: Arc<Counters>,
+    /// Limits on the connections of an address, a user and a client.
+    pub connect_limits: Arc<ConnectLimits>,
     /// How often each limit has acted.
     pub limit_counts: Arc<LimitCounts>,
     pub entrance: Arc<Entrance>,

@@ -35,6 +35,7 @@ impl Default for Listener {
             tls: None,
             websocket: None,
             proxy_protocol: false,
+            trusted_proxies: None,
             limits: ListenerLimits::default(),
         }
     }
@@ -83,6 +84,11 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             connections: 1_000_000,
+            connections_per_address: 0,
+            connections_per_user: 0,
+            connects_per_address: 0,
+            connects_per_user: 0,
+            flapping: 0,
             packet_bytes: 1 << 20,
             outbox_bytes: 4 << 20,
             outbox_messages: 10_000,
@@ -105,6 +111,9 @@ impl Default for Limits {
             packet_longest: Duration::from_mins(10),
             write_pace: 512,
             write_stall: Duration::from_secs(10),
+            message_rate: 0,
+            byte_rate: 0,
+            keep_alive_default: Duration::ZERO,
             keep_alive: Duration::from_secs(65_535),
             session_expiry: None,
             kept_sessions: 100_000,

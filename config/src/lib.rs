@@ -25,7 +25,7 @@ pub use load::{EffectiveValue, Loaded, load};
 pub use problem::{ConfigError, Location, Problem};
 pub use reload::Changes;
 pub use settings::{
-    AccessRule, AuthSettings, ClientCertificates, Endpoint, Lanes, Limits, Listener,
+    AccessRule, AuthSettings, ClientCertificates, Endpoint, IpNetwork, Lanes, Limits, Listener,
     ListenerLimits, LogFormat, LogSettings, NamePattern, Permission, PresenceSettings, PublishRule,
     RoomAccess, RoomCreation, RoomRule, RoomSettings, Settings, SysReaders, SysSettings, Tls,
     TopicSettings, Transport, UserFrom, WebSocket,

@@ -2,11 +2,14 @@
 
 mod access;
 mod listener;
+mod network;
 
 pub use access::{AccessRule, Permission};
 pub use listener::{
     ClientCertificates, Endpoint, Listener, ListenerLimits, Tls, Transport, UserFrom, WebSocket,
 };
+
+pub use network::IpNetwork;
 
 use globset::{GlobBuilder, GlobMatcher};
 use std::collections::BTreeSet;
@@ -179,6 +182,16 @@ pub struct PresenceSettings {
 pub struct Limits {
     /// Open connections of all listeners.
     pub connections: usize,
+    /// Connections of one address at one time. 0: no limit.
+    pub connections_per_address: u32,
+    /// Connections of one user at one time. 0: no limit.
+    pub connections_per_user: u32,
+    /// Connects a second of one address. 0: no limit.
+    pub connects_per_address: u32,
+    /// Connects a second of one user. 0: no limit.
+    pub connects_per_user: u32,
+    /// Connects a minute of one client. 0: no limit.
+    pub flapping: u32,
     /// The largest packet accepted, in bytes, with its fixed header.
     pub packet_bytes: u32,
     /// Bytes that may be queued for one session, connected or offline.
@@ -224,6 +237,12 @@ pub struct Limits {
     pub write_pace: u32,
     /// The time over which that pace is averaged.
     pub write_stall: Duration,
+    /// PUBLISH packets a second of one client. 0: no limit.
+    pub message_rate: u32,
+    /// Bytes a second of one client. 0: no limit.
+    pub byte_rate: u32,
+    /// The keep alive of a client that asks for none. 0: none.
+    pub keep_alive_default: Duration,
     /// The longest keep alive granted. A client's 0 (none) becomes this.
     pub keep_alive: Duration,
     /// The longest session expiry interval granted. 0: no session outlives its connection. None: as

@@ -1,6 +1,7 @@
 //! Reads from and writes to a peer that has no session yet, and therefore no outbox.
 
 use super::intake::{Intake, LinkEvent};
+use crate::connect_limits::ConnectGuard;
 use crate::node::Node;
 use crate::outbox::Outlet;
 use crate::packet::{ConnAck, Connect, DecodeError, Decoder, Packet, Reply, Version, encode};
@@ -25,6 +26,15 @@ pub(super) struct ConnectingPeer<'a> {
     pub awaits_packet: bool,
     /// The protocol of the bytes of the packet that is read.
     pub spoken: Option<Spoken>,
+    /// Count the connection for the limits of its address and its user.
+    pub guards: Box<ConnectGuards>,
+}
+
+/// What counts a connection for limits until it ends.
+#[derive(Debug, Default)]
+pub(super) struct ConnectGuards {
+    pub address: Option<ConnectGuard>,
+    pub user: Option<ConnectGuard>,
 }
 
 impl ConnectingPeer<'_> {

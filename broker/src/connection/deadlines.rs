@@ -42,9 +42,8 @@ impl Millis {
 /// The deadlines of one connection.
 #[derive(Debug)]
 pub(super) struct Deadlines {
-    /// 1.5 times the keep-alive [MQTT-3.1.2-22 (5.0), MQTT-3.1.2-24 (3.1.1)]; none for keep-alive
-    /// 0.
-    keep_alive: Option<Millis>,
+    /// Seconds; 0: none.
+    keep_alive: u16,
     packet_time: Millis,
     /// Bytes a second.
     packet_pace: u32,
@@ -60,6 +59,8 @@ pub(super) struct Deadlines {
     partial: Option<Box<PartialPacket>>,
     /// The server does not read, so the peer's silence does not count.
     paused: bool,
+    /// The same, since the client sends faster than it may.
+    throttled: bool,
     /// The socket, if it is full.
     /// Boxed, since most sockets are not full.
     blocked: Option<Box<FullSocket>>,
@@ -125,7 +126,7 @@ impl PartialPacket {
 impl Deadlines {
     pub(super) fn new(keep_alive: u16, limits: &Limits, now: Instant) -> Self {
         Deadlines {
-            keep_alive: (keep_alive > 0).then(|| Millis(u32::from(keep_alive) * 1500)),
+            keep_alive,
             packet_time: Millis::of(limits.packet_time),
             packet_pace: limits.packet_pace,
             packet_longest: Millis::of(limits.packet_longest),
@@ -134,12 +135,18 @@ impl Deadlines {
             last_packet: now,
             partial: None,
             paused: false,
+            throttled: false,
             blocked: None,
             finish_by: None,
             checked: now,
             expires: None,
             tell_at: None,
         }
+    }
+
+    /// 1.5 times the keep-alive [MQTT-3.1.2-22 (5.0), MQTT-3.1.2-24 (3.1.1)].
+    fn longest_silence(&self) -> Option<Millis> {
+        (self.keep_alive > 0).then(|| Millis(u32::from(self.keep_alive) * 1500))
     }
 
     /// Notes a read of `bytes` bytes, which end with `rest`.
@@ -169,17 +176,33 @@ impl Deadlines {
     /// Notes that the server stops reading, or reads again.
     pub(super) fn pause(&mut self, now: Instant, paused: bool) {
         if self.paused && !paused {
-            self.last_packet = now;
-            if let Some(partial) = &mut self.partial {
-                **partial = PartialPacket::new(now, 0);
-            }
+            self.restart(now);
         }
         self.paused = paused;
     }
 
+    /// Notes whether the server does not read since the client sends too fast. Returns whether it reads again
+    /// with this call.
+    pub(super) fn throttle(&mut self, now: Instant, throttled: bool) -> bool {
+        let reads_again = self.throttled && !throttled;
+        self.throttled = throttled;
+        if reads_again {
+            self.restart(now);
+        }
+        reads_again
+    }
+
+    /// The time in which the server did not read does not count.
+    fn restart(&mut self, now: Instant) {
+        self.last_packet = now;
+        if let Some(partial) = &mut self.partial {
+            **partial = PartialPacket::new(now, 0);
+        }
+    }
+
     /// Since when the server waits for a packet, and the incomplete one.
     fn receiving(&self) -> (Option<Instant>, Option<&PartialPacket>) {
-        if self.paused {
+        if self.paused || self.throttled {
             return (None, None);
         }
         (Some(self.last_packet), self.partial.as_deref())
@@ -194,7 +217,7 @@ impl Deadlines {
     /// The end of the keep-alive. An incomplete packet suspends it once it was seen to keep the pace.
     fn silence_ends(&self) -> Option<Instant> {
         let (last_packet, partial) = self.receiving();
-        let end = last_packet? + self.keep_alive?.time();
+        let end = last_packet? + self.longest_silence()?.time();
         let longest = |partial: &PartialPacket| partial.begun + self.packet_longest.time();
         match partial {
             Some(partial) if self.checked >= end => Some(longest(partial).max(end)),
@@ -284,7 +307,7 @@ impl Deadlines {
     pub(super) fn passed(&mut self, now: Instant, pending: u64) -> Option<Close> {
         let (last_packet, partial) = self.receiving();
         let over = |since: Instant, limit: Millis| now >= since + limit.time();
-        let is_silent = self.keep_alive.zip(last_packet);
+        let is_silent = self.longest_silence().zip(last_packet);
         let is_silent = is_silent.is_some_and(|(limit, since)| over(since, limit));
         let keeps_pace = partial.is_none_or(|partial| self.keeps_pace(now, partial, pending));
         let suspends = |partial: &PartialPacket| !over(partial.begun, self.packet_longest);

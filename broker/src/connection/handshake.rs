@@ -6,7 +6,9 @@ use super::authentication::authenticate_connect;
 use super::connecting::ConnectingPeer;
 use super::intake::Intake;
 use super::opening::open;
-use super::peer_limits::{check_levels, check_will_bytes, note_user_properties};
+use super::peer_limits::{
+    check_flapping, check_levels, check_will_bytes, enter_address, enter_user, note_user_properties,
+};
 use super::publishing::check_payload_format;
 use crate::clock::wall_time;
 use crate::node::Node;
@@ -39,8 +41,10 @@ pub(super) async fn accept(
         maximum_packet_size: None,
         awaits_packet: false,
         spoken: None,
+        guards: Box::default(),
     };
     let peer = connecting.peer;
+    let entered = enter_address(&mut connecting);
     let connect = match tokio::time::timeout_at(until, connecting.read_connect()).await {
         Err(_) => {
             let limit = listener.handshake_time;
@@ -80,6 +84,12 @@ pub(super) async fn accept(
         tracing::warn!(%peer, client = %connect.client_id, user = user(&connect), listener = listener.address(), "connection refused: {limit} connections are open");
         let text = format!("the limit of {limit} connections is reached");
         let refusal = Refusal::new(ReasonCode::ServerBusy, text);
+        connecting.refuse(&refusal).await;
+        return None;
+    }
+    let flapping = entered.and_then(|()| check_flapping(&connect, node));
+    if let Err(refusal) = flapping {
+        tracing::info!(%peer, client = %connect.client_id, user = user(&connect), %refusal, "connection refused");
         connecting.refuse(&refusal).await;
         return None;
     }
@@ -186,5 +196,6 @@ async fn admit(
             .and_then(|_| check_payload_format(Some(&will.properties), &will.payload));
         checked.map_err(|r| Refusal::new(r.code, format!("will: {}", r.reason)))?;
     }
+    enter_user(connect, &who, connecting)?;
     Ok((who, authentication))
 }

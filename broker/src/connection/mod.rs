@@ -27,6 +27,7 @@ mod publishing;
 mod resume;
 mod serve;
 mod subscribing;
+mod throttle;
 
 pub(crate) use serve::serve;
 
@@ -37,10 +38,13 @@ use crate::session::Close;
 use crate::transport::Link;
 use authentication::Method;
 use client::Client;
+use connecting::ConnectGuards;
 use deadlines::{Deadlines, is_receive_timeout};
 use ending::{Ending, end};
 use futures_util::FutureExt;
 use intake::{Intake, LinkEvent, Partial, READ};
+use roommq_config::Limits;
+use throttle::Throttle;
 use tokio::time::Instant;
 
 /// Reads at the end of a connection, at most: 8 MiB, more than the kernel buffers.
@@ -54,6 +58,8 @@ struct Connection {
     intake: Intake,
     decoder: Decoder,
     deadlines: Deadlines,
+    /// What the limits of this client need, if it has any.
+    limited: Option<Box<Limited>>,
     /// The authentication method, if CONNECT names one.
     method: Option<Box<Method>>,
     /// Counts the connection as one that may still bring messages, until a shutdown.
@@ -64,11 +70,40 @@ struct Connection {
     _connected: GateGuard,
 }
 
+/// What the limits of one client need. Boxed, since they are off by default.
+struct Limited {
+    /// The rate of what the client sends.
+    throttle: Option<Throttle>,
+    /// Count the connection for the limits of its address and its user.
+    _guards: ConnectGuards,
+}
+
+impl Limited {
+    /// None: the client has no such limit.
+    fn new(limits: &Limits, guards: ConnectGuards) -> Option<Box<Limited>> {
+        let throttle = Throttle::new(limits, Instant::now());
+        let is_limited = throttle.is_some() || guards.address.is_some() || guards.user.is_some();
+        is_limited.then(|| {
+            Box::new(Limited {
+                throttle,
+                _guards: guards,
+            })
+        })
+    }
+}
+
+/// The throttle of a client, if it has one.
+fn throttle(limited: &mut Option<Box<Limited>>) -> Option<&mut Throttle> {
+    limited.as_mut()?.throttle.as_mut()
+}
+
 impl Connection {
     /// Serves the client until the connection has ended.
     async fn run(mut self: Box<Self>) {
         let ending = self.read_until_end().await;
         self.reading = None;
+        // A connection that takes over finds its place free.
+        self.limited = None;
         // Boxed: the end is short and needs much memory.
         Box::pin(end(&mut self.client, ending, &mut self.link)).await;
     }
@@ -77,6 +112,30 @@ impl Connection {
     fn note_read(&mut self, bytes: usize) {
         let (now, rest) = (Instant::now(), self.intake.partial());
         self.deadlines.read(now, bytes as u64, rest);
+        if let Some(throttle) = throttle(&mut self.limited)
+            && throttle.note_bytes(bytes, now)
+        {
+            self.client.node.limit_counts.count("byte_rate");
+        }
+    }
+
+    /// When to check deadlines again, or to read on.
+    fn next_deadline(&self) -> Instant {
+        let reads_on = self
+            .limited
+            .as_ref()
+            .and_then(|limited| limited.throttle.as_ref()?.until());
+        let next = self.deadlines.next();
+        reads_on.map_or(next, |reads_on| next.min(reads_on))
+    }
+
+    /// Notes the state of the outbox for the deadlines. Returns whether the connection is blocked, and whether it
+    /// must not read.
+    fn observe(&mut self) -> (bool, bool) {
+        let condition = self.client.outbox.condition();
+        let holds_bytes = self.link.holds_bytes();
+        self.deadlines
+            .observe(Instant::now(), &condition, holds_bytes)
     }
 
     /// Reads until there is a reason to end.
@@ -99,14 +158,21 @@ impl Connection {
             {
                 return ending;
             }
-            if self.deadlines.next() < timer.deadline() {
-                timer.as_mut().reset(self.deadlines.next());
+            let mut reads = !pause_reading;
+            if self.limited.is_some() {
+                match Box::pin(self.is_throttled()).await {
+                    Ok(throttled) => reads &= !throttled,
+                    Err(ending) => return ending,
+                }
+            }
+            if self.next_deadline() < timer.deadline() {
+                timer.as_mut().reset(self.next_deadline());
             }
             if let Some(close) = self.closing.take_if(|_| self.client.outbox.has_sent_all()) {
                 return Ending::Closed(*close);
             }
             tokio::select! {
-                event = self.intake.wait(&mut self.link, blocked.then_some(&*self.client.outbox), !pause_reading) => match event {
+                event = self.intake.wait(&mut self.link, blocked.then_some(&*self.client.outbox), reads) => match event {
                     Ok(LinkEvent::Read(0)) => return Ending::without_disconnect(),
                     Ok(LinkEvent::Read(n)) => {
                         if let Err(ending) = self.take_packets().await {
@@ -122,10 +188,7 @@ impl Connection {
                             others_first().await;
                         }
                     }
-                    Ok(LinkEvent::Wrote) => {
-                        let condition = self.client.outbox.condition();
-                        (blocked, pause_reading) = self.deadlines.observe(Instant::now(), &condition, self.link.holds_bytes());
-                    }
+                    Ok(LinkEvent::Wrote) => (blocked, pause_reading) = self.observe(),
                     Ok(LinkEvent::Partial(held)) => self.deadlines.partial(Instant::now(), held, self.intake.partial()),
                     Ok(LinkEvent::Broken(kind)) => {
                         return Box::pin(self.unwritable(Ending::lost_with(kind))).await;
@@ -158,8 +221,7 @@ impl Connection {
                 () = &mut timer => {
                     if self.deadlines.is_write_due(Instant::now()) {
                         self.client.outbox.unblock();
-                        let condition = self.client.outbox.condition();
-                        (blocked, pause_reading) = self.deadlines.observe(Instant::now(), &condition, self.link.holds_bytes());
+                        (blocked, pause_reading) = self.observe();
                     }
                     let mut passed = self.deadlines.passed(Instant::now(), self.link.pending());
                     if passed.as_ref().is_some_and(is_receive_timeout) {
@@ -174,9 +236,25 @@ impl Connection {
                         }
                         return Ending::Closed(self.closing.take().map_or(close, |closing| *closing));
                     }
-                    timer.as_mut().reset(self.deadlines.next());
+                    timer.as_mut().reset(self.next_deadline());
                 }
             }
+        }
+    }
+
+    /// Whether the client sends faster than it may, so that the server does not read from it now. Takes the
+    /// packets that have waited for the rate.
+    async fn is_throttled(&mut self) -> Result<bool, Ending> {
+        loop {
+            let now = Instant::now();
+            let throttle = throttle(&mut self.limited);
+            let is_throttled = throttle.is_some_and(|throttle| throttle.is_waiting(now));
+            let reads_on = self.deadlines.throttle(now, is_throttled);
+            if is_throttled || !reads_on {
+                return Ok(is_throttled);
+            }
+            self.take_packets().await?;
+            self.note_read(0);
         }
     }
 

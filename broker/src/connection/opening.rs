@@ -1,6 +1,5 @@
 //! From an accepted CONNECT to CONNACK: negotiates settings, and registers or resumes the session.
 
-use super::Connection;
 use super::authentication::Method;
 use super::client::Client;
 use super::connecting::ConnectingPeer;
@@ -8,6 +7,7 @@ use super::ending::restore_offline;
 use super::intake::Intake;
 use super::pending::Pending;
 use super::resume::resume;
+use super::{Connection, Limited};
 use crate::clock::lane_ms;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -19,6 +19,7 @@ use crate::transport::ListenerContext;
 use bytestring::ByteString;
 use roommq_config::Limits;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Topic aliases that the server sets, at most, if the client accepts as many. Each holds a topic
 /// of up to 64 KiB for the life of the connection. `limits.topic_aliases` bounds those that a
@@ -46,12 +47,7 @@ impl Negotiated {
         limits: &Limits,
     ) -> Self {
         let version = connect.version;
-        let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        // Only 5.0 can tell the client of another keep-alive [5.0 MQTT-3.1.2-21, MQTT-3.2.2-22].
-        let shorter = version == Version::V5
-            && longest < u16::MAX
-            && (connect.keep_alive == 0 || connect.keep_alive > longest);
-        let keep_alive = if shorter { longest } else { connect.keep_alive };
+        let keep_alive = keep_alive(connect, limits);
         let requested_expiry = match version {
             // 3.1.1 has no interval: the session lasts as long as the server allows
             // [3.1.1 MQTT-3.1.2-4].
@@ -83,11 +79,32 @@ impl Negotiated {
                 assigned_client_id: connect.client_id.is_empty().then(|| client_id.clone()),
                 // 0 is not encoded: the client may set no alias then (3.2.2.3.8).
                 topic_alias_maximum: limits.topic_aliases,
-                server_keep_alive: shorter.then_some(longest),
+                // Sent only if it differs from the request [5.0 MQTT-3.1.2-21, MQTT-3.2.2-22].
+                server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
                 ..ConnAck::new(ReasonCode::Success)
             },
         }
     }
+}
+
+/// The keep-alive in seconds; 0: none. Only 5.0 can tell the client of a shorter one than it asks for. One that asks
+/// for none gets `limits.keep_alive_default` in both versions.
+fn keep_alive(connect: &Connect, limits: &Limits) -> u16 {
+    let seconds = |time: Duration| u16::try_from(time.as_secs()).unwrap_or(u16::MAX);
+    let (longest, default) = (
+        seconds(limits.keep_alive),
+        seconds(limits.keep_alive_default),
+    );
+    let asked = if connect.keep_alive == 0 {
+        default
+    } else {
+        connect.keep_alive
+    };
+    let exceeds = asked == 0 || asked > longest;
+    if connect.version == Version::V5 && longest < u16::MAX && exceeds {
+        return longest;
+    }
+    asked
 }
 
 /// The session of this connection, as registered.
@@ -213,10 +230,8 @@ pub(super) async fn open(
     let (state, resumed) = (registered.state, registered.resumed);
     // [MQTT-3.2.2-2, MQTT-3.2.2-3, 3.1.1 MQTT-3.2.2-1]
     negotiated.connack.session_present = resumed.is_some() && connect.level & !Connect::BRIDGE > 3;
-    let bridge = connect.is_bridge();
     let session = Session::new(Start {
         version: negotiated.version,
-        // A copy: the will of the CONNECT is a slice that holds the whole packet in memory.
         will: connect.will.take().map(|will| will.detached()),
         expiry: negotiated.session_expiry,
         expiry_requested: negotiated.requested_expiry > 0,
@@ -266,9 +281,8 @@ pub(super) async fn open(
             return Box::pin(open(connect, who, authentication, connecting, listener)).await;
         }
     }
-    let connack = Reply::ConnAck(Box::new(negotiated.connack));
-    let keeps = client.keeps;
-    client.outbox.set_bridge(bridge);
+    let (connack, keeps) = (Reply::ConnAck(Box::new(negotiated.connack)), client.keeps);
+    client.outbox.set_bridge(connect.is_bridge());
     client.outbox.queue(|out| out.set_resumable(keeps));
     client.outbox.connect(
         Some(connecting.outlet),
@@ -289,6 +303,7 @@ pub(super) async fn open(
         intake: Intake::default(),
         decoder: connecting.decoder,
         deadlines,
+        limited: Limited::new(&node.limits, *connecting.guards),
         method,
         reading: Some(reading),
         closing: None,

@@ -1,12 +1,12 @@
 //! The packets of one read: `take_packets` handles all of them, `take_ready` those that need not wait.
 
-use super::Connection;
 use super::authentication::reauthenticate;
 use super::ending::Ending;
 use super::intake::Intake;
 use super::peer_limits::note_user_properties;
 use super::publishing::publish;
 use super::subscribing::{subscribe, unsubscribe};
+use super::{Connection, throttle};
 use crate::clock::lane_ms;
 use crate::limit_counts::LimitCounts;
 use crate::packet::{Decoder, PacketId, ReasonCode, Reply};
@@ -67,7 +67,16 @@ impl Connection {
                 // No acknowledgement: the client knows that the server has not accepted it.
                 Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe(_) if client.draining => {
                 }
-                Step::Publish(inbound) => publish(client, inbound)?,
+                Step::Publish(inbound) => {
+                    publish(client, inbound)?;
+                    if let Some(throttle) = throttle(&mut self.limited)
+                        && throttle.note_message(Instant::now())
+                    {
+                        client.node.limit_counts.count("message_rate");
+                        // The other packets wait.
+                        return Ok(Ready::All);
+                    }
+                }
                 Step::Duplicate(id) => client.pending.acknowledge_again(id),
                 Step::Released(id, code) => {
                     let text = code.is_error().then_some(UNKNOWN_ID).map(Into::into);
@@ -148,7 +157,7 @@ impl Connection {
 
 /// What [`Connection::take_ready`] has found.
 enum Ready<'a> {
-    /// No complete packet is left.
+    /// No complete packet is left, or the rest waits for the client's rate.
     All,
     /// So much is pending that it must be appended.
     Full,

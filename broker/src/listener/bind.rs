@@ -1,8 +1,8 @@
 //! From a listener's settings to a socket that clients can connect to.
 
 use super::socket::{self, ListeningSocket, SocketFile};
-use super::token_bucket::TokenBucket;
 use crate::gate::Gate;
+use crate::token_bucket::TokenBucket;
 use crate::transport::{ListenAddress, ListenerContext, Tls, TlsError, TransportLayers};
 use roommq_config::{Endpoint, Limits, Listener};
 use std::io;
@@ -53,6 +53,7 @@ pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<BoundListener
     let connections = own.connections.map(|n| usize::try_from(u32::from(n)));
     let layers = TransportLayers {
         proxy: listener.proxy_protocol,
+        trusted_proxies: listener.trusted_proxies.clone(),
         tls: tls.map(Arc::new),
         websocket: listener.websocket.clone(),
         packet_bytes: own.packet_bytes.map_or(limits.packet_bytes, u32::from),

@@ -4,7 +4,6 @@
 mod accept;
 mod bind;
 mod socket;
-mod token_bucket;
 
 pub(crate) use accept::{ConnectionLimit, IoThread, accept};
 pub use bind::{BindError, check_listeners};

@@ -4,6 +4,7 @@ use super::lane_rules::{append_rules, lane_rules};
 use super::options::{Options, StartError};
 use super::running::Server;
 use super::threads::{IoNode, build_runtimes, or_cores, run_io_threads, start_appliers};
+use crate::connect_limits::ConnectLimits;
 use crate::connection::serve;
 use crate::fairness::HandshakePacer;
 use crate::gate::Gate;
@@ -157,6 +158,7 @@ fn build_nodes(
     counters: &Arc<Counters>,
 ) -> Vec<IoNode> {
     let (reading, connected, connections) = (Gate::default(), Gate::default(), Gate::default());
+    let connect_limits = Arc::new(ConnectLimits::new(&options.limits));
     let build = |runtime: &Runtime| {
         let entrance = Entrance::new(table.clone(), context.clone());
         let flusher = entrance.flusher();
@@ -165,6 +167,7 @@ fn build_nodes(
             policy: context.policy.clone(),
             sessions: context.sessions.clone(),
             mailboxes: context.mailboxes.clone(),
+            connect_limits: connect_limits.clone(),
             limit_counts: context.limits.clone(),
             counters: counters.clone(),
             entrance: Arc::new(entrance),

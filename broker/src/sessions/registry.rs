@@ -199,6 +199,14 @@ impl Sessions {
         Ok(registration)
     }
 
+    /// Whether a client has a connection, which a further one would take over from.
+    pub(crate) fn is_connected(&self, user: &Arc<str>, client_id: &ByteString) -> bool {
+        let state = self.state.lock();
+        let number = state.find(&(user.clone(), client_id.clone()));
+        let record = number.and_then(|number| state.by_number.get(&number));
+        record.is_some_and(|record| record.offline.is_none())
+    }
+
     /// Call it after [`Outbox::connect`]. Closes the connection if a newcomer waits for it, or if
     /// the server is shutting down: before `connect` there was no connection to close.
     pub(crate) fn on_connected(&self, session: SessionId) {

@@ -2,7 +2,7 @@
 
 use super::link::{FramedStream, Link};
 use super::listen_address::ListenAddress;
-use super::proxy;
+use super::proxy::{self, ProxyError};
 use super::spoken::{Spoken, wrong_protocol};
 use super::tls::{CertificateUserError, Tls};
 use super::upgrade::{self, UpgradeError};
@@ -11,7 +11,7 @@ use crate::fairness::HandshakePacer;
 use crate::gate::Gate;
 use crate::outbox::Outlet;
 use crate::policy::Peer;
-use roommq_config::WebSocket;
+use roommq_config::{IpNetwork, WebSocket};
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -94,6 +94,8 @@ impl ListenerContext {
 pub(crate) struct TransportLayers {
     /// Whether each connection begins with a PROXY header.
     pub proxy: bool,
+    /// The addresses that may connect then. None: all.
+    pub trusted_proxies: Option<Vec<IpNetwork>>,
     pub tls: Option<Arc<Tls>>,
     pub websocket: Option<WebSocket>,
     /// The limit on MQTT packets from clients, in bytes.
@@ -104,7 +106,7 @@ pub(crate) struct TransportLayers {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransportError {
     #[error("PROXY header: {0}")]
-    Proxy(#[from] proxy::ProxyError),
+    Proxy(#[from] ProxyError),
     #[error("TLS: {0}")]
     Tls(io::Error),
     /// The peer speaks something else, within TLS or without.
@@ -120,6 +122,16 @@ impl TransportLayers {
         !self.proxy && self.tls.is_none() && self.websocket.is_none()
     }
 
+    /// Whether the peer may send a PROXY header. The file of a Unix socket has access rights of its own.
+    fn trusts(&self, peer: Peer) -> bool {
+        match (&self.trusted_proxies, peer) {
+            (Some(trusted), Peer::Address(address)) => {
+                trusted.iter().any(|network| network.contains(address.ip()))
+            }
+            (None, _) | (_, Peer::Local) => true,
+        }
+    }
+
     /// Establishes all layers. The caller limits the time.
     pub(crate) async fn establish(
         &self,
@@ -128,6 +140,9 @@ impl TransportLayers {
         pacer: &HandshakePacer,
     ) -> Result<EstablishedTransport, TransportError> {
         if self.proxy {
+            if !self.trusts(peer) {
+                return Err(ProxyError::Untrusted.into());
+            }
             let reported = match &mut socket {
                 Socket::Tcp(socket) => proxy::read(socket).await?,
                 Socket::Unix(socket) => proxy::read(socket).await?,

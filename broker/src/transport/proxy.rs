@@ -31,6 +31,8 @@ pub(crate) enum ProxyError {
         "missing, and this listener requires one; connect through the proxy, or set `proxy_protocol = false`"
     )]
     Missing,
+    #[error("the peer's address is not in `trusted_proxies` of this listener")]
+    Untrusted,
     #[error("longer than {0} bytes")]
     Long(usize),
     #[error("{0}")]

@@ -126,6 +126,18 @@ fn listener(table: &ParsedTable<ListenerDraft>) -> Checked<Listener> {
         let keys = ["ws_path", "allowed_origins", "ws_ping"];
         problems.extend(without(table, &keys, "`ws` or `wss`"));
     }
+    if !draft.proxy_protocol
+        && let Some(location) = table.locations.get("listener.trusted_proxies")
+    {
+        problems.push(Problem::Conflict {
+            location: location.clone(),
+            text: format!(
+                "`{0}.trusted_proxies` in {location} says nothing here: write `proxy_protocol = true` beside it, \
+                 or remove it",
+                table.name
+            ),
+        });
+    }
     let misplaced = problems.is_empty().then_some(()).ok_or(problems);
     let tls = tls.then(|| encryption(table)).transpose();
     let ((at, tls), ()) = both(both(endpoint(table), tls), misplaced)?;
@@ -141,6 +153,7 @@ fn listener(table: &ParsedTable<ListenerDraft>) -> Checked<Listener> {
             ping: draft.ws_ping.unwrap_or(WS_PING),
         }),
         proxy_protocol: draft.proxy_protocol,
+        trusted_proxies: draft.trusted_proxies.clone(),
         limits: draft.limits.clone(),
     })
 }

@@ -1,7 +1,9 @@
 //! Keys of a `[[listener]]`.
 
 use super::key::{Key, LARGEST_PACKET, SMALLEST_PACKET, key};
-use crate::settings::{ClientCertificates, Endpoint, ListenerLimits, Transport, UserFrom};
+use crate::settings::{
+    ClientCertificates, Endpoint, IpNetwork, ListenerLimits, Transport, UserFrom,
+};
 use crate::value::time::{HOUR, MILLISECOND};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +25,7 @@ pub(crate) struct ListenerDraft {
     pub allowed_origins: Option<Vec<String>>,
     pub ws_ping: Option<Duration>,
     pub proxy_protocol: bool,
+    pub trusted_proxies: Option<Vec<IpNetwork>>,
     pub limits: ListenerLimits,
 }
 
@@ -41,6 +44,7 @@ pub(crate) static LISTENER: &[Key<ListenerDraft>] = &[
     key!("listener.allowed_origins" => allowed_origins?: origin),
     key!("listener.ws_ping" => ws_ping?: time, Duration::ZERO..=HOUR),
     key!("listener.proxy_protocol" => proxy_protocol: switch),
+    key!("listener.trusted_proxies" => trusted_proxies?: networks),
     key!("listener.connections" => limits.connections?: number, 1..=10_000_000),
     key!("listener.connect_rate" => limits.connect_rate?: number, 1..=1_000_000),
     key!("listener.handshake_time" => limits.handshake_time?: time, 10 * MILLISECOND..=HOUR),

@@ -1,5 +1,6 @@
 //! Listeners.
 
+use super::IpNetwork;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -15,8 +16,10 @@ pub struct Listener {
     /// WebSocket. None: MQTT comes without WebSocket frames.
     pub websocket: Option<WebSocket>,
     /// Whether each connection begins with a PROXY header (v1 or v2), before anything else. Every
-    /// peer that can reach such a listener can claim any address.
+    /// peer that may connect to such a listener can claim any address.
     pub proxy_protocol: bool,
+    /// The addresses that may connect to such a listener. None: all.
+    pub trusted_proxies: Option<Vec<IpNetwork>>,
     /// The limits of its clients.
     pub limits: ListenerLimits,
 }

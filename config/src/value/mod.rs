@@ -17,6 +17,7 @@ pub(crate) mod glob;
 pub(crate) mod level;
 pub(crate) mod mode;
 pub(crate) mod name;
+pub(crate) mod networks;
 pub(crate) mod number;
 pub(crate) mod origin;
 pub(crate) mod path;

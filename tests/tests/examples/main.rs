@@ -50,6 +50,7 @@ pages! {
     the_command_line_runs: "docs/reference/command-line.md",
     the_page_on_sys_runs: "docs/reference/sys.md",
     the_page_on_the_service_runs: "docs/operate/service.md",
+    the_page_on_public_servers_runs: "docs/operate/public-server.md",
     the_page_on_monitoring_runs: "docs/operate/monitoring.md",
     the_page_on_log_lines_runs: "docs/operate/log-lines.md",
 }

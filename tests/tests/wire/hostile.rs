@@ -165,7 +165,7 @@ fn a_packet_of_256_megabytes_is_refused_by_its_length() {
 }
 
 /// Bytes of memory that a process uses, from /proc.
-fn resident_bytes(process: u32) -> u64 {
+pub(crate) fn resident_bytes(process: u32) -> u64 {
     status_bytes(process, "VmRSS:")
 }
 

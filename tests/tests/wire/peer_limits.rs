@@ -1,19 +1,25 @@
 //! Limits on what one peer may send and hold, in both versions: the answer, and the counter in `$SYS`.
 
+use crate::hostile::resident_bytes;
 use roommq_tests::broker::Broker;
 use roommq_tests::wire::{
     BOTH, Client, Connect, Message, Packet, Subscribe, Value, Version, property,
 };
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Waits until `$SYS` says that a limit has acted so often.
 fn counted(server: &Broker, limit: &str, times: u64) {
     let mut watcher = Connect::v5("watcher").to(server.address());
+    counted_by(&mut watcher, limit, times);
+}
+
+/// The same, by a client that is connected.
+fn counted_by(watcher: &mut Client, limit: &str, times: u64) {
     let topic = format!("$SYS/broker/limits/{limit}");
     watcher.subscribe(&topic, 0);
-    let enough = |m: &Message| m.text().parse::<u64>().unwrap() >= times;
+    let enough = |m: &Message| m.topic == topic && m.text().parse::<u64>().unwrap() >= times;
     let last = watcher.message_where(enough);
     assert_eq!(last.text(), times.to_string(), "{limit}");
 }
@@ -193,4 +199,168 @@ fn a_reader_below_the_write_pace_is_closed() {
         fast.ping();
     }
     counted(&server, "write_pace", 2);
+}
+
+#[test]
+fn the_server_reads_no_faster_than_the_message_rate_and_drops_nothing() {
+    let server = server("message_rate = 10\n");
+    for (version, throttled) in BOTH.into_iter().zip([10, 20]) {
+        let mut hearer = Connect::v5("hearer").to(server.address());
+        hearer.subscribe("t", 0);
+        // The keep-alive of one second is shorter than the server's pause.
+        let mut fast = Connect::new(version, "fast")
+            .keep_alive(1)
+            .to(server.address());
+        let all = (0..20).flat_map(|n: u8| Message::new("t", [n]).bytes(version));
+        let start = Instant::now();
+        fast.send(&all.chain([0xC0, 0]).collect::<Vec<u8>>());
+        for n in 0..20 {
+            assert_eq!(hearer.message().payload, [n]);
+        }
+        assert!(start.elapsed() >= Duration::from_millis(900));
+        assert!(matches!(fast.packet(), Packet::PingResp));
+        counted(&server, "message_rate", throttled);
+    }
+}
+
+#[test]
+fn the_server_reads_no_faster_than_the_byte_rate() {
+    let server = server("byte_rate = 50000\n");
+    for version in BOTH {
+        let mut hearer = Connect::v5("hearer").to(server.address());
+        hearer.subscribe("t", 0);
+        let mut fast = Connect::new(version, "fast").to(server.address());
+        let start = Instant::now();
+        for n in 0..10 {
+            fast.start_publish(&Message::new("t", vec![n; 10_000]));
+        }
+        for n in 0..10 {
+            assert_eq!(hearer.message().payload[0], n);
+        }
+        fast.ping();
+        assert!(start.elapsed() >= Duration::from_millis(900));
+    }
+}
+
+#[test]
+fn a_client_without_a_keep_alive_gets_the_default_one() {
+    let server = server("keep_alive_default = \"1s\"\n");
+    for version in BOTH {
+        let connect = Connect::new(version, "silent").keep_alive(0);
+        let (mut silent, connack) = connect.attempt(server.address());
+        let talking = Connect::new(version, "talking").keep_alive(60);
+        let mut talking = talking.to(server.address());
+        if version == Version::V5 {
+            let Packet::ConnAck { properties, .. } = connack else {
+                panic!("{connack:?}");
+            };
+            assert_eq!(properties.number(property::SERVER_KEEP_ALIVE), Some(1));
+        }
+        let code = (version == Version::V5).then_some(0x8D);
+        assert_eq!(silent.closed(), code);
+        talking.ping();
+    }
+}
+
+/// The code of a CONNACK that refuses.
+fn connack(version: Version, code: u8) -> u8 {
+    if version == Version::V5 { code } else { 3 }
+}
+
+#[test]
+fn an_address_and_a_user_have_so_many_connections() {
+    let limits = "connections_per_address = 5\nconnections_per_user = 2\n";
+    let config =
+        format!("[auth]\nusers_file = \"@users@\"\n[sys]\ninterval = \"50ms\"\n[limits]\n{limits}");
+    let users = [("al", "secret"), ("bo", "secret")];
+    let user = |version, id: &str, name| Connect::new(version, id).user(name, "secret");
+    for version in BOTH {
+        let server = Broker::with_users(&config, &users);
+        let code = connack(version, 0x97);
+        let [_phone, mut desk] =
+            ["phone", "desk"].map(|id| user(version, id, "al").to(server.address()));
+        user(version, "third", "al").refused(server.address(), code);
+        let mut sys = user(version, "sys", "bo").to(server.address());
+        counted_by(&mut sys, "connections_per_user", 1);
+        // A takeover is no further connection of the user.
+        let _taken = user(version, "desk", "al").to(server.address());
+        desk.closed();
+        let mut others = Vec::new();
+        loop {
+            let connect = Connect::new(version, &format!("other {}", others.len()));
+            match connect.attempt(server.address()) {
+                (other, Packet::ConnAck { code: 0, .. }) => others.push(other),
+                (_, Packet::ConnAck { code: refused, .. }) => {
+                    assert_eq!(refused, code);
+                    break;
+                }
+                (_, other) => panic!("{other:?}"),
+            }
+        }
+        // With three others. A refused one may not have ended yet.
+        assert!(others.len() <= 2, "{}", others.len());
+        counted_by(&mut sys, "connections_per_address", 1);
+    }
+}
+
+#[test]
+fn an_address_and_a_user_connect_so_often_a_second() {
+    for (limit, code) in [("connects_per_address", 0x9F), ("connects_per_user", 0x9F)] {
+        let server = server(&format!("{limit} = 2\n"));
+        for version in BOTH {
+            let connect = Connect::new(version, "often");
+            let start = Instant::now();
+            let mut codes = Vec::new();
+            while !codes.contains(&connack(version, code)) {
+                let (_, packet) = connect.attempt(server.address());
+                let Packet::ConnAck { code, .. } = packet else {
+                    panic!("{packet:?}");
+                };
+                codes.push(code);
+            }
+            let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
+            let accepted = codes.len() - 1;
+            assert!(accepted <= 2 * (seconds + 2), "{codes:?}");
+            assert!(codes[..accepted].iter().all(|code| *code == 0), "{codes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_flaps_is_refused() {
+    let server = server("flapping = 3\n");
+    for version in BOTH {
+        let connect = Connect::new(version, &format!("flaps {version:?}"));
+        for _ in 0..3 {
+            connect.to(server.address()).disconnect(0);
+        }
+        for _ in 0..2 {
+            connect.refused(server.address(), connack(version, 0x97));
+        }
+        Connect::new(version, &format!("calm {version:?}"))
+            .to(server.address())
+            .ping();
+    }
+    counted(&server, "flapping", 4);
+}
+
+/// 1 MiB of filters that are stored in each of 16 lanes.
+#[test]
+fn long_spanning_filters_of_one_session_take_little_memory() {
+    let server = server("");
+    let before = resident_bytes(server.id());
+    for version in BOTH {
+        let mut client = Connect::new(version, "greedy").to(server.address());
+        let mut all = Subscribe::default();
+        for n in 0..100 {
+            all = all.and(&format!("+/{}/{n}", "x".repeat(10_000)), 0);
+        }
+        let (codes, _) = client.subscribe_with(&all);
+        let granted = codes
+            .iter()
+            .position(|code| *code == refused(version, 0x97));
+        assert_eq!(granted, Some(6), "64 KiB");
+    }
+    let grown = resident_bytes(server.id()).saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes more");
 }

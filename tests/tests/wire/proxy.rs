@@ -127,3 +127,20 @@ fn the_proxy_header_precedes_tls_and_websocket() {
         .line(|l| l.contains("inside") && l.contains("connected"));
     assert!(line.contains("peer=203.0.113.9:4660"), "{line}");
 }
+
+#[test]
+fn only_trusted_proxies_are_believed() {
+    let trusting =
+        |networks: &str| Broker::listening(&format!("{PROXY}trusted_proxies = {networks}\n"), &[]);
+    let server = trusting("['192.0.2.0/24', '127.0.0.0/8']");
+    Connect::v311("behind")
+        .over(Box::new(behind(&server, V2)))
+        .ping();
+    let server = trusting("'192.0.2.0/24'");
+    for version in [Version::V311, Version::V5] {
+        let mut client = Client::on(Box::new(behind(&server, V2)), version);
+        assert_eq!(client.closed(), None);
+        let line = server.log().line_with("trusted_proxies");
+        assert!(line.contains("peer=127.0.0.1:"), "{line}");
+    }
+}

@@ -27,6 +27,8 @@ struct OtherFilters {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct KindCounts {
     spanning: usize,
+    /// Bytes of the spanning ones.
+    spanning_bytes: usize,
     shared: usize,
 }
 
@@ -42,17 +44,20 @@ impl KindCounts {
             .any(|level| matches!(level, "+" | "#"));
         KindCounts {
             spanning: spans.into(),
+            spanning_bytes: if spans { name.len() } else { 0 },
             shared: group.is_some().into(),
         }
     }
 
     fn add(&mut self, other: KindCounts) {
         self.spanning += other.spanning;
+        self.spanning_bytes += other.spanning_bytes;
         self.shared += other.shared;
     }
 
     fn subtract(&mut self, other: KindCounts) {
         self.spanning -= other.spanning;
+        self.spanning_bytes -= other.spanning_bytes;
         self.shared -= other.shared;
     }
 }
@@ -62,8 +67,11 @@ impl KindCounts {
 pub struct FilterLimits {
     /// How many filters.
     pub number: usize,
-    /// Bytes of all filters together, as the client wrote them.
+    /// Bytes of all filters together, as the client wrote them, and of the spanning ones so often as
+    /// `copies` says.
     pub bytes: usize,
+    /// In how many places the text of a filter is stored that spans lanes, at least 1.
+    pub copies: usize,
     /// How many filters with a wildcard in their first two levels, behind `$share/<group>/`.
     pub spanning: usize,
     /// How many shared subscriptions.
@@ -91,14 +99,16 @@ impl Filters {
         let FilterLimits {
             number,
             bytes,
+            copies,
             spanning,
             shared,
         } = limits;
         let (new, held) = (KindCounts::of(name), self.kinds());
+        let more_copies = (held.spanning_bytes + new.spanning_bytes) * copies.saturating_sub(1);
         let (setting, reason) = if self.len() >= number {
             let reason = format!("a session may hold {number} filters");
             ("subscriptions", reason)
-        } else if self.bytes + name.len() > bytes {
+        } else if self.bytes + name.len() + more_copies > bytes {
             let reason = format!("a session may hold filters of {bytes} bytes together");
             ("subscription_bytes", reason)
         } else if new.spanning > 0 && held.spanning >= spanning {
@@ -211,6 +221,7 @@ mod tests {
         let limits = FilterLimits {
             number: 2,
             bytes: 8,
+            copies: 1,
             spanning: 1,
             shared: 1,
         };
@@ -237,6 +248,7 @@ mod tests {
         let limits = FilterLimits {
             number: 100,
             bytes: 1_000,
+            copies: 4,
             spanning: 2,
             shared: 2,
         };
@@ -265,5 +277,24 @@ mod tests {
         let all: Vec<_> = held.iter().cloned().collect();
         assert!(all.iter().all(|name| held.remove(name)));
         assert_eq!(held.kinds(), KindCounts::default());
+    }
+
+    #[test]
+    fn a_filter_that_spans_lanes_counts_once_for_each_copy() {
+        let limits = FilterLimits {
+            number: 100,
+            bytes: 100,
+            copies: 4,
+            spanning: 100,
+            shared: 100,
+        };
+        let mut held = Filters::default();
+        let fits = |held: &Filters, name: &str| held.check_limits(name, limits).is_ok();
+        let of = |wildcard: &str, bytes: usize| format!("{wildcard}/{}", "x".repeat(bytes - 2));
+        assert!(fits(&held, &of("+", 25)) && !fits(&held, &of("+", 26)));
+        assert!(fits(&held, &of("a", 100)) && !fits(&held, &of("a", 101)));
+        held.insert(of("+", 20).into());
+        assert!(fits(&held, &of("+", 5)) && !fits(&held, &of("+", 6)));
+        assert!(fits(&held, &of("a", 20)) && !fits(&held, &of("a", 21)));
     }
 }
