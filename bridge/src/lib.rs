@@ -22,7 +22,10 @@ mod users;
 
 pub use jwt::{SignError, TokenKeys, TokenKeysError, load_token_keys, new_token_key, sign_token};
 pub use roommq_rooms::{EventKind, PresenceState, RoomEvent, RoomInfo, RosterEntry, topics};
-pub use users::{Imported, Users, UsersError, import_passwords, load_users, set_password};
+pub use users::{
+    Imported, ListedUser, Users, UsersError, delete_user, import_passwords, list_users, load_users,
+    set_password,
+};
 
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
