@@ -52,7 +52,7 @@ pub struct Users {
 }
 
 /// A hash in a users file.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum StoredHash {
     /// Made by `roommq passwd`, and by mosquitto from 2.1 on.
     Argon2(Box<PasswordHash>),
@@ -167,6 +167,28 @@ impl Users {
     pub fn count(&self) -> usize {
         let by_scram_alone = |name: &&String| !self.hashes.contains_key(*name);
         self.hashes.len() + self.verifiers.keys().filter(by_scram_alone).count()
+    }
+
+    /// The users whose password is another one in `new`, or that are not there. A hash that a login has
+    /// replaced is of the same password.
+    pub(crate) fn changed(&self, new: &Users) -> Vec<String> {
+        let replaced = self.replaced.lock();
+        let same = |user: &String| {
+            let hashes = match (self.hashes.get(user), new.hashes.get(user)) {
+                (Some(StoredHash::Mosquitto(_)), Some(StoredHash::Argon2(_))) => {
+                    replaced.contains(user)
+                }
+                (old, new) => old == new,
+            };
+            hashes && self.verifiers.get(user) == new.verifiers.get(user)
+        };
+        let by_scram = self.verifiers.keys();
+        let names: BTreeSet<&String> = self.hashes.keys().chain(by_scram).collect();
+        names
+            .into_iter()
+            .filter(|user| !same(user))
+            .cloned()
+            .collect()
     }
 
     /// The verifiers for SCRAM. `decoy` is used if the file has no key, `iterations` if it has no

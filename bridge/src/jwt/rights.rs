@@ -4,6 +4,7 @@
 //! lists knows only members, so every role above guest joins and publishes as one.
 
 use super::error::TokenError;
+use super::keys::KeyDigest;
 use crate::filters::{covers, levels, overlaps};
 use globset::{Glob, GlobMatcher};
 use roommq_broker::packet::TopicFilter;
@@ -84,6 +85,8 @@ enum TokenAction {
 /// The rights of one token.
 #[derive(Debug, Default)]
 pub(crate) struct TokenRights {
+    /// The key that has signed the token.
+    pub key: KeyDigest,
     /// By name, and by glob from the longest to the shortest.
     names: BTreeMap<String, RoomGrant>,
     globs: Vec<(GlobMatcher, RoomGrant)>,
@@ -94,8 +97,9 @@ pub(crate) struct TokenRights {
 
 impl RightsClaims {
     /// The rights, if every pattern and filter is valid.
-    pub fn check(self) -> Result<TokenRights, TokenError> {
+    pub fn check(self, key: KeyDigest) -> Result<TokenRights, TokenError> {
         let mut rights = TokenRights {
+            key,
             only: self.only,
             ..TokenRights::default()
         };

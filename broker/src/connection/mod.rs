@@ -24,6 +24,7 @@ mod packets;
 mod peer_limits;
 mod pending;
 mod publishing;
+mod recheck;
 mod resume;
 mod serve;
 mod subscribing;
@@ -41,6 +42,7 @@ use deadlines::{Deadlines, is_receive_timeout};
 use ending::{Ending, end};
 use futures_util::FutureExt;
 use intake::{Intake, LinkEvent, Partial, READ};
+use recheck::recheck;
 use tokio::time::Instant;
 
 /// Reads at the end of a connection, at most: 8 MiB, more than the kernel buffers.
@@ -67,6 +69,10 @@ struct Connection {
 impl Connection {
     /// Serves the client until the connection has ended.
     async fn run(mut self: Box<Self>) {
+        // The rules may have changed since the policy was asked.
+        if self.client.who.generation != self.client.node.policy.version() {
+            self.client.outbox.recheck();
+        }
         let ending = self.read_until_end().await;
         self.reading = None;
         // Boxed: the end is short and needs much memory.
@@ -141,6 +147,11 @@ impl Connection {
                     if self.client.outbox.is_broken() {
                         let ending = Ending::lost("a write to the socket failed");
                         return Box::pin(self.unwritable(ending)).await;
+                    }
+                    if self.client.outbox.take_recheck()
+                        && let Err(close) = Box::pin(recheck(&mut self.client)).await
+                    {
+                        return Ending::Closed(close);
                     }
                     (blocked, pause_reading) = self.deadlines.observe(Instant::now(), &condition, self.link.holds_bytes());
                     match condition.closing {
