@@ -24,7 +24,7 @@ pub(crate) struct TokenArgs {
     /// How long the token is valid: 30m, 12h, 7days
     #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
     pub for_time: Duration,
-    /// Let the user join this room, or the rooms that a glob matches; again for more
+    /// Let the user join this room, or the rooms that a pattern with * and ? matches; again for more
     #[arg(long, value_name = "ROOM")]
     pub room: Vec<String>,
     /// The same, without publishing

@@ -141,7 +141,6 @@ pub(super) async fn reauthenticate(
         }
         Ok(Ok(AuthStep::Done(who, data))) => {
             client.who.credential = who.credential;
-            client.who.generation = client.node.policy.version();
             // It was given for the old credentials.
             client.permit = None;
             tracing::debug!(user = %client.who.user, client = %client.who.client_id, "client re-authenticated");
