@@ -29,6 +29,13 @@ pub(crate) fn wrong_credentials() -> Refusal {
     refused(code, "the user name or the password is wrong")
 }
 
+/// The reason to end a connection whose user, password or key is not valid any more.
+pub(crate) fn login_revoked() -> Refusal {
+    not_authorized(
+        "the user, its password or the key of its token has been removed or changed; log in again",
+    )
+}
+
 /// The identity that a CONNECT claims. A CONNECT with a user name is never anonymous.
 pub(crate) fn connect<'a>(
     anonymous: bool,

@@ -22,23 +22,27 @@ mod users;
 
 pub use jwt::{SignError, TokenKeys, TokenKeysError, load_token_keys, new_token_key, sign_token};
 pub use roommq_rooms::{EventKind, PresenceState, RoomEvent, RoomInfo, RosterEntry, topics};
-pub use users::{Imported, Users, UsersError, import_passwords, load_users, set_password};
+pub use users::{
+    Imported, ListedUser, Users, UsersError, delete_user, import_passwords, list_users, load_users,
+    set_password,
+};
 
 use authorize::ClaimedIdentity;
 use credentials::PasswordChecks;
 use inbox_error::ErrorLimiters;
-use jwt::{TokenExchange, TokenVerifier};
+use jwt::{TokenExchange, TokenRights, TokenVerifier};
 use parking_lot::{Mutex, RwLock};
 use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
 use roommq_broker::policy::{
-    Attempt, AuthExchange, BoxFuture, ConnectRequest, LaneHook, LaneHooks, Notice, Policy,
-    Principal, PublishPermit, Refusal, SubscribeGrant, WallTime,
+    Attempt, AuthExchange, BoxFuture, ConnectRequest, Credential, LaneHook, LaneHooks, Notice,
+    Policy, Principal, PublishPermit, Refusal, SubscribeGrant, WallTime,
 };
 use roommq_config::Settings;
 use roommq_rooms::LaneRooms;
 use rules::{Rules, RulesMemo};
 use scram::{DecoyKey, Exchange, Verifiers};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -52,6 +56,8 @@ pub struct Bridge {
     passwords: PasswordChecks,
     /// None: the operating system gave no random bytes for it.
     decoy: Option<DecoyKey>,
+    /// By user, as in a topic level: the version since which its earlier logins by password do not count.
+    revoked: RwLock<HashMap<String, u64>>,
     /// Limits the error messages to inboxes.
     errors: Mutex<ErrorLimiters>,
 }
@@ -116,6 +122,7 @@ impl Bridge {
             version: AtomicU64::new(0),
             passwords: PasswordChecks::new(settings.limits.password_checks),
             decoy,
+            revoked: RwLock::default(),
             errors: Mutex::default(),
         })
     }
@@ -123,7 +130,14 @@ impl Bridge {
     /// Answers by these credentials, and by the rules of these settings, from now on. Lanes follow the rules
     /// once the server has appended them.
     pub fn reload(&self, settings: &Settings, credentials: impl Into<Credentials>) {
-        *self.current.write() = Current::new(settings, credentials.into(), self.decoy);
+        let new = Current::new(settings, credentials.into(), self.decoy);
+        let changed = self.current().users.changed(&new.users);
+        let version = self.version.load(Ordering::Acquire) + 1;
+        let levels = changed.iter().map(|name| topics::user_level(name));
+        self.revoked
+            .write()
+            .extend(levels.map(|level| (level, version)));
+        *self.current.write() = new;
         self.version.fetch_add(1, Ordering::Release);
     }
 
@@ -158,7 +172,13 @@ impl Policy for Bridge {
                 )?,
             };
             match claim {
-                ClaimedIdentity::Anonymous(principal) | ClaimedIdentity::Certificate(principal) => {
+                ClaimedIdentity::Anonymous(principal) => Ok(principal),
+                ClaimedIdentity::Certificate(mut principal) => {
+                    // The users file does not decide about it.
+                    principal.credential = Some(Arc::new(Credential {
+                        expires: None,
+                        claims: Box::new(()),
+                    }));
                     Ok(principal)
                 }
                 ClaimedIdentity::Password(name) => {
@@ -223,6 +243,23 @@ impl Policy for Bridge {
             who,
             filter,
         )))
+    }
+
+    fn recheck(&self, who: &Principal) -> Result<(), Refusal> {
+        let is_gone = match TokenRights::of(who) {
+            Some(rights) => !self.current.read().tokens.has_key(rights.key),
+            // Logged in by password.
+            None if who.authenticated && who.credential.is_none() => {
+                let revoked = self.revoked.read();
+                let since = revoked.get(&*who.user);
+                since.is_some_and(|since| who.generation < *since)
+            }
+            None => false,
+        };
+        if is_gone {
+            return Err(authorize::login_revoked());
+        }
+        Ok(())
     }
 
     fn version(&self) -> u64 {

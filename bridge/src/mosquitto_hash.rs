@@ -15,7 +15,7 @@ const SALT_BYTES: usize = 256;
 const MOST_ITERATIONS: u32 = 1_000_000;
 
 /// One hash. `mosquitto_passwd` has made it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct MosquittoHash {
     /// As it was written.
     pub text: String,

@@ -52,7 +52,7 @@ pub struct Users {
 }
 
 /// A hash in a users file.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum StoredHash {
     /// Made by `roommq passwd`, and by mosquitto from 2.1 on.
     Argon2(Box<PasswordHash>),
@@ -155,12 +155,40 @@ struct UsersFile {
     scram: BTreeMap<String, String>,
 }
 
+impl UsersFile {
+    fn has(&self, user: &str) -> bool {
+        self.users.contains_key(user) || self.scram.contains_key(user)
+    }
+}
+
 impl Users {
     /// The number of users.
     #[must_use]
     pub fn count(&self) -> usize {
         let by_scram_alone = |name: &&String| !self.hashes.contains_key(*name);
         self.hashes.len() + self.verifiers.keys().filter(by_scram_alone).count()
+    }
+
+    /// The users whose password is another one in `new`, or that are not there. A hash that a login has
+    /// replaced is of the same password.
+    pub(crate) fn changed(&self, new: &Users) -> Vec<String> {
+        let replaced = self.replaced.lock();
+        let same = |user: &String| {
+            let hashes = match (self.hashes.get(user), new.hashes.get(user)) {
+                (Some(StoredHash::Mosquitto(_)), Some(StoredHash::Argon2(_))) => {
+                    replaced.contains(user)
+                }
+                (old, new) => old == new,
+            };
+            hashes && self.verifiers.get(user) == new.verifiers.get(user)
+        };
+        let by_scram = self.verifiers.keys();
+        let names: BTreeSet<&String> = self.hashes.keys().chain(by_scram).collect();
+        names
+            .into_iter()
+            .filter(|user| !same(user))
+            .cloned()
+            .collect()
     }
 
     /// The verifiers for SCRAM. `decoy` is used if the file has no key, `iterations` if it has no
@@ -245,12 +273,8 @@ impl std::fmt::Debug for Users {
 /// The file cannot be read, is not TOML, or has an unknown table or key, a user name that is not allowed,
 /// or a value that is neither an argon2 PHC string nor a verifier.
 pub fn load_users(path: &Path) -> Result<Users, UsersError> {
-    let text = std::fs::read_to_string(path).map_err(|source| UsersError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let file = read_file(path)?;
     warn_if_readable_by_others(path);
-    let file = parse(path, &text)?;
     let mut hashes = HashMap::with_capacity(file.users.len());
     for (user, phc) in file.users {
         check_name(path, &user)?;
@@ -363,6 +387,59 @@ fn change(
     edit(&mut users)?;
     let text = toml::to_string(&users).map_err(|error| file(std::io::Error::other(error)))?;
     locked.replace(&[HEADER, &text].concat()).map_err(file)
+}
+
+/// Deletes `user` from the users file at `path`. False: the file has no such user.
+///
+/// # Errors
+/// The file cannot be read, parsed or written.
+pub fn delete_user(path: &Path, user: &str) -> Result<bool, UsersError> {
+    // Not made, as by a change, if there is none.
+    if !read_file(path)?.has(user) {
+        return Ok(false);
+    }
+    let mut deleted = false;
+    change(path, |users| {
+        deleted = users.has(user);
+        users.users.remove(user);
+        users.scram.remove(user);
+        Ok(())
+    })?;
+    Ok(deleted)
+}
+
+/// A user of a users file, and how it can log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedUser {
+    /// The user's name.
+    pub name: String,
+    /// By a password that it sends.
+    pub by_password: bool,
+    /// By SCRAM-SHA-256.
+    pub by_scram: bool,
+}
+
+/// The users of the file at `path`, by name.
+///
+/// # Errors
+/// The file cannot be read or parsed.
+pub fn list_users(path: &Path) -> Result<Vec<ListedUser>, UsersError> {
+    let file = read_file(path)?;
+    let names: BTreeSet<&String> = file.users.keys().chain(file.scram.keys()).collect();
+    let listed = names.into_iter().map(|name| ListedUser {
+        name: name.clone(),
+        by_password: file.users.contains_key(name),
+        by_scram: file.scram.contains_key(name),
+    });
+    Ok(listed.collect())
+}
+
+fn read_file(path: &Path) -> Result<UsersFile, UsersError> {
+    let text = std::fs::read_to_string(path).map_err(|source| UsersError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(path, &text)
 }
 
 /// What [`import_passwords`] has done.

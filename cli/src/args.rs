@@ -7,6 +7,7 @@ use crate::options::{LoginArgs, ServeArgs};
 use crate::passwd::PasswdArgs;
 use crate::rooms::RoomsArgs;
 use crate::send::SendArgs;
+use crate::token::TokenArgs;
 use crate::who::WhoArgs;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -52,8 +53,10 @@ pub(crate) enum Command {
     Who(WhoArgs),
     /// List the rooms that you may see
     Rooms(RoomsArgs),
-    /// Set a user's password in a users file
+    /// Set, delete or list the passwords of a users file
     Passwd(PasswdArgs),
+    /// Make a token that a client sends as its password, or a key for tokens
+    Token(TokenArgs),
     /// Show or check settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -97,7 +100,7 @@ impl Command {
             Command::Who(args) => Some(&args.client.login),
             Command::Rooms(args) => Some(&args.client.login),
             Command::Bench(args) => Some(&args.login),
-            Command::Serve(_) | Command::Passwd(_) | Command::Config(_) => None,
+            Command::Serve(_) | Command::Passwd(_) | Command::Token(_) | Command::Config(_) => None,
         }
     }
 }
@@ -208,6 +211,13 @@ mod tests {
             "roommq send lobby --qos 3 x",
             "roommq who lobby --password-file p",
             "roommq passwd users.toml",
+            "roommq passwd users.toml al --delete --list",
+            "roommq passwd users.toml al --list",
+            "roommq passwd users.toml --delete",
+            "roommq token key.json",
+            "roommq token key.json ~x",
+            "roommq token key.json al --new-key",
+            "roommq token key.json al --for never",
             "roommq config",
             "roommq join no/room",
             "roommq join _room",

@@ -29,6 +29,7 @@ mod shown;
 mod signals;
 mod table;
 mod tls;
+mod token;
 mod typed;
 mod who;
 
@@ -106,6 +107,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Who(who)) => who::run(&who, json, &mut out)?,
         Some(Command::Rooms(rooms)) => rooms::run(&rooms, json, &mut out)?,
         Some(Command::Passwd(passwd)) => passwd::run(&passwd, json, &mut out)?,
+        Some(Command::Token(token)) => token::run(&token, json, &mut out)?,
         Some(Command::Bench(bench)) => bench::run(bench, json)?,
         Some(Command::Config(ConfigCommand::Show(source))) => {
             config_command::show(&source.sources(), json, &mut out)?;

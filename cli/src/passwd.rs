@@ -1,12 +1,12 @@
-//! `roommq passwd`: sets a user's password in a users file.
+//! `roommq passwd`: sets, deletes and lists passwords of a users file.
 
 use crate::options::SettingsArgs;
-use crate::shown;
+use crate::{shown, table};
 use anyhow::{Context, bail};
 use clap::Args;
-use roommq_bridge::Imported;
 use roommq_bridge::topics::{self, BadUserName};
-use serde_json::json;
+use roommq_bridge::{Imported, ListedUser};
+use serde_json::{Value, json};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -22,8 +22,14 @@ pub(crate) struct PasswdArgs {
     /// The users file; it is created if it does not exist
     pub file: PathBuf,
     /// The user
-    #[arg(value_parser = user, required_unless_present = "import")]
+    #[arg(value_parser = user, required_unless_present_any = ["import", "list"])]
     pub user: Option<String>,
+    /// Delete the user
+    #[arg(long, conflicts_with_all = ["import", "list", "no_scram", "config"])]
+    pub delete: bool,
+    /// List the users, and how each can log in
+    #[arg(long, conflicts_with_all = ["user", "import", "no_scram", "config"])]
+    pub list: bool,
     /// Add the users of this password file of mosquitto, with their passwords
     #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "no_scram", "config"])]
     pub import: Option<PathBuf>,
@@ -39,6 +45,8 @@ pub(crate) struct PasswdArgs {
 pub(crate) fn run(args: &PasswdArgs, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     match (&args.import, &args.user) {
         (Some(from), _) => import(&args.file, from, json, out)?,
+        (None, None) if args.list => list(&args.file, json, out)?,
+        (None, Some(user)) if args.delete => delete(&args.file, user, json, out)?,
         (None, Some(user)) => set(args, user, json, out)?,
         (None, None) => bail!("name a user"),
     }
@@ -70,6 +78,41 @@ fn import(file: &Path, from: &Path, json: bool, out: &mut impl Write) -> anyhow:
         )?;
     }
     Ok(())
+}
+
+fn delete(file: &Path, user: &str, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    if !roommq_bridge::delete_user(file, user)? {
+        bail!("{} has no user {user}", file.display());
+    }
+    if json {
+        let file = file.to_string_lossy();
+        writeln!(out, "{}", json!({"file": file, "deleted": user}))?;
+    } else {
+        let file = file.display();
+        writeln!(
+            out,
+            "{user} is deleted from {file}; a running server reads it within seconds"
+        )?;
+    }
+    Ok(())
+}
+
+fn list(file: &Path, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    let users = roommq_bridge::list_users(file)?;
+    if json {
+        let users = users.iter().map(
+            |one| json!({"user": one.name, "password": one.by_password, "scram": one.by_scram}),
+        );
+        let users: Value = users.collect();
+        return Ok(writeln!(out, "{users}")?);
+    }
+    let yes = |can: bool| if can { "yes" } else { "no" }.to_owned();
+    let row = |one: ListedUser| [one.name, yes(one.by_password), yes(one.by_scram)];
+    Ok(table::write(
+        out,
+        ["USER", "PASSWORD", "SCRAM"],
+        users.into_iter().map(row),
+    )?)
 }
 
 fn set(args: &PasswdArgs, user: &str, json: bool, out: &mut impl Write) -> anyhow::Result<()> {

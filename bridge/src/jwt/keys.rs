@@ -4,8 +4,9 @@
 //! never taken for a shared secret.
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -52,11 +53,34 @@ pub(super) struct TokenKey {
     pub key: DecodingKey,
 }
 
+/// A digest of a key, to find it again in other keys.
+pub(crate) type KeyDigest = [u8; 32];
+
+impl TokenKey {
+    pub fn digest(&self) -> KeyDigest {
+        let mut digest = Sha256::new();
+        digest.update([self.algorithm as u8]);
+        match self.key.kind() {
+            DecodingKeyKind::SecretOrDer(bytes) => digest.update(bytes),
+            DecodingKeyKind::RsaModulusExponent { n, e } => {
+                digest.update(n);
+                digest.update(e);
+            }
+        }
+        digest.finalize().into()
+    }
+}
+
 impl TokenKeys {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether one of them has this digest.
+    pub(super) fn contains(&self, digest: KeyDigest) -> bool {
+        self.0.iter().any(|key| key.digest() == digest)
     }
 
     /// The key that a token names, or the only one of its algorithm if it names none. A name does

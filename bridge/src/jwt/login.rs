@@ -67,7 +67,7 @@ pub(crate) fn principal(
         "token accepted"
     );
     let mut who = authorize::principal(subject);
-    let rights = accepted.claims.rights.check();
+    let rights = accepted.claims.rights.check(accepted.key);
     let rights = rights.map_err(|error| wrong(error.to_string()))?;
     who.credential = Some(Arc::new(Credential {
         expires: Some(WallTime(accepted.expires.saturating_mul(1000))),

@@ -4,8 +4,8 @@
 //! lists knows only members, so every role above guest joins and publishes as one.
 
 use super::error::TokenError;
+use super::keys::KeyDigest;
 use crate::filters::{covers, levels, overlaps};
-use globset::{Glob, GlobMatcher};
 use roommq_broker::packet::TopicFilter;
 use roommq_broker::policy::Principal;
 use serde::Deserialize;
@@ -84,9 +84,11 @@ enum TokenAction {
 /// The rights of one token.
 #[derive(Debug, Default)]
 pub(crate) struct TokenRights {
-    /// By name, and by glob from the longest to the shortest.
+    /// The key that has signed the token.
+    pub key: KeyDigest,
+    /// By name, and by pattern from the longest to the shortest.
     names: BTreeMap<String, RoomGrant>,
-    globs: Vec<(GlobMatcher, RoomGrant)>,
+    patterns: Vec<(String, RoomGrant)>,
     /// The token grants all that its user may do, beside the user's inbox.
     pub only: bool,
     acl: Vec<TopicClaim>,
@@ -94,8 +96,9 @@ pub(crate) struct TokenRights {
 
 impl RightsClaims {
     /// The rights, if every pattern and filter is valid.
-    pub fn check(self) -> Result<TokenRights, TokenError> {
+    pub fn check(self, key: KeyDigest) -> Result<TokenRights, TokenError> {
         let mut rights = TokenRights {
+            key,
             only: self.only,
             ..TokenRights::default()
         };
@@ -109,9 +112,11 @@ impl RightsClaims {
                     publish: true,
                 },
             };
-            if pattern.contains(['*', '?', '[', '{', '\\']) {
-                let glob = Glob::new(&pattern).map_err(|_| TokenError::Claim("rooms"))?;
-                rights.globs.push((glob.compile_matcher(), grant));
+            if !pattern.bytes().all(is_pattern_byte) {
+                return Err(TokenError::Claim("rooms"));
+            }
+            if pattern.contains(['*', '?']) {
+                rights.patterns.push((pattern, grant));
             } else {
                 rights.names.insert(pattern, grant);
             }
@@ -138,13 +143,12 @@ impl TokenRights {
 
     /// What the token grants in `room`: by its name, else by the longest pattern that matches.
     pub fn room(&self, room: &str) -> Option<RoomGrant> {
-        let by_glob = || {
-            let mut globs = self.globs.iter();
-            globs
-                .find(|(glob, _)| glob.is_match(room))
-                .map(|(_, grant)| *grant)
+        let by_pattern = || {
+            let mut patterns = self.patterns.iter();
+            let found = patterns.find(|(pattern, _)| matches(pattern.as_bytes(), room.as_bytes()));
+            found.map(|(_, grant)| *grant)
         };
-        self.names.get(room).copied().or_else(by_glob)
+        self.names.get(room).copied().or_else(by_pattern)
     }
 
     /// Whether the user may publish to `topic`, outside rooms and inboxes. None: the token does not
@@ -170,5 +174,64 @@ impl TokenRights {
         let mut rules = self.acl.iter().filter(is_for);
         let first = rules.find(applies)?;
         Some(first.permission == TokenPermission::Allow)
+    }
+}
+
+/// A byte of a room's name, `*` or `?`.
+fn is_pattern_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._~-*?".contains(&byte)
+}
+
+/// Whether a pattern with `*` and `?` matches a name. No glob of `[[room]]`: each session with a token
+/// keeps its patterns, and a compiled glob takes kilobytes.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut at, mut of) = (0, 0);
+    // Where the last star stands, and the byte of the name up to which it reaches.
+    let mut star = None;
+    while of < name.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, of));
+                at += 1;
+            }
+            Some(byte) if *byte == b'?' || *byte == name[of] => {
+                at += 1;
+                of += 1;
+            }
+            _ => {
+                let Some((position, reached)) = star else {
+                    return false;
+                };
+                star = Some((position, reached + 1));
+                (at, of) = (position + 1, reached + 1);
+            }
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_by_table() {
+        for (pattern, name, wanted) in [
+            ("*", "lobby", true),
+            ("ops-*", "ops-", true),
+            ("ops-*", "ops", false),
+            ("*-1", "a-1-1", true),
+            ("*-1", "a-1-2", false),
+            ("a*b*c", "abcbc", true),
+            ("a*b*c", "abcb", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("?", "", false),
+            ("**", "", true),
+            ("a", "ab", false),
+        ] {
+            let found = matches(pattern.as_bytes(), name.as_bytes());
+            assert_eq!(found, wanted, "{pattern} {name}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::claims::{Claims, Expected};
 use super::error::{TOKEN_BYTES, TokenError};
-use super::keys::TokenKeys;
+use super::keys::{KeyDigest, TokenKeys};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode, decode_header};
 
@@ -12,6 +12,8 @@ pub(crate) struct Verified {
     pub claims: Claims,
     /// In seconds since 1970.
     pub expires: u64,
+    /// Of the key that has signed it.
+    pub key: KeyDigest,
 }
 
 /// Verifies tokens by keys and settings.
@@ -32,6 +34,11 @@ impl TokenVerifier {
     /// Whether any token can be valid.
     pub fn is_on(&self) -> bool {
         !self.keys.is_empty()
+    }
+
+    /// Whether the key of this digest is still one of them.
+    pub fn has_key(&self, key: KeyDigest) -> bool {
+        self.keys.contains(key)
     }
 
     /// The claims of `token`, if they hold at `now`, in seconds since 1970.
@@ -61,6 +68,7 @@ impl TokenVerifier {
         Ok(Verified {
             claims: claims.claims,
             expires,
+            key: key.digest(),
         })
     }
 }

@@ -180,6 +180,7 @@ async fn admit(
         now: wall_time(),
     };
     let policy = &*node.policy;
+    let generation = policy.version();
     let (mut who, authentication) = match &connect.authentication_method {
         None => (policy.connect(request).await?, None),
         Some(method) => {
@@ -188,7 +189,7 @@ async fn admit(
             (who, Some(authentication))
         }
     };
-    who.client_id = client_id;
+    (who.client_id, who.generation) = (client_id, generation);
     if let Some(will) = &connect.will {
         let code = ReasonCode::TopicNameInvalid;
         let checked = check_levels(will.topic.as_str(), code, node)

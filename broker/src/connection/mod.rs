@@ -24,6 +24,7 @@ mod packets;
 mod peer_limits;
 mod pending;
 mod publishing;
+mod recheck;
 mod resume;
 mod serve;
 mod subscribing;
@@ -43,6 +44,7 @@ use deadlines::{Deadlines, is_receive_timeout};
 use ending::{Ending, end};
 use futures_util::FutureExt;
 use intake::{Intake, LinkEvent, Partial, READ};
+use recheck::recheck;
 use roommq_config::Limits;
 use throttle::Throttle;
 use tokio::time::Instant;
@@ -100,6 +102,10 @@ fn throttle(limited: &mut Option<Box<Limited>>) -> Option<&mut Throttle> {
 impl Connection {
     /// Serves the client until the connection has ended.
     async fn run(mut self: Box<Self>) {
+        // The rules may have changed since the policy was asked.
+        if self.client.who.generation != self.client.node.policy.version() {
+            self.client.outbox.recheck();
+        }
         let ending = self.read_until_end().await;
         self.reading = None;
         // A connection that takes over finds its place free.
@@ -204,6 +210,11 @@ impl Connection {
                     if self.client.outbox.is_broken() {
                         let ending = Ending::lost("a write to the socket failed");
                         return Box::pin(self.unwritable(ending)).await;
+                    }
+                    if self.client.outbox.take_recheck()
+                        && let Err(close) = Box::pin(recheck(&mut self.client)).await
+                    {
+                        return Ending::Closed(close);
                     }
                     (blocked, pause_reading) = self.deadlines.observe(Instant::now(), &condition, self.link.holds_bytes());
                     match condition.closing {

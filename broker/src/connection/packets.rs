@@ -147,6 +147,8 @@ impl Connection {
             }
             Step::Auth(auth) => Box::pin(async move {
                 reauthenticate(client, method, auth).await?;
+                // Other credentials may grant less.
+                client.outbox.recheck();
                 deadlines.expire_in(Instant::now(), client.credentials_left());
                 Ok(())
             }),

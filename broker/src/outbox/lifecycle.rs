@@ -94,6 +94,7 @@ impl Outbox {
             connected: AtomicBool::new(stage == Stage::Connected),
             queued: AtomicBool::new(false),
             lane_work: AtomicBool::new(false),
+            recheck: AtomicBool::new(false),
             state: Mutex::new(State {
                 outbound,
                 replays: None,

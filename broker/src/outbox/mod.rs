@@ -72,6 +72,8 @@ pub(crate) struct Outbox {
     /// Whether the connection's task has something to do for lanes: see
     /// [`has_lane_work`](Outbox::has_lane_work).
     lane_work: AtomicBool,
+    /// Whether the connection's task is to ask the policy again for its client.
+    recheck: AtomicBool,
     state: Mutex<State>,
     /// Tells the connection's task to look at [`Outbox::condition`].
     changed: Notify,
@@ -404,6 +406,17 @@ impl Outbox {
         }
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// Tells the connection to ask the policy again whether its client may stay.
+    pub(crate) fn recheck(&self) {
+        self.recheck.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    /// Whether the connection is to ask the policy again. The next call returns false.
+    pub(crate) fn take_recheck(&self) -> bool {
+        self.recheck.swap(false, Ordering::AcqRel)
     }
 
     /// Resolves when [`condition`](Outbox::condition) has changed. For the connection's task only.

@@ -52,6 +52,15 @@ pub trait Policy: Send + Sync + 'static {
         0
     }
 
+    /// Decides whether a client that has logged in may stay. Asked when the [`version`](Self::version) has grown.
+    ///
+    /// # Errors
+    /// Its credentials do not count any more. The server ends the connection for this reason.
+    fn recheck(&self, who: &Principal) -> Result<(), Refusal> {
+        let _ = who;
+        Ok(())
+    }
+
     /// Decides whether `who` may publish to `topic`, without waiting. The caller may reuse a permit for the same topic
     /// and `retain` as long as the session lives and the [`version`](Self::version) is that from before the call.
     fn publish(

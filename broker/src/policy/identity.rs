@@ -19,6 +19,8 @@ pub struct Principal {
     pub authenticated: bool,
     /// What its credentials say beside that. None: they last for ever, and say nothing.
     pub credential: Option<Arc<Credential>>,
+    /// The [`version`](super::Policy::version) of the policy before the client logged in.
+    pub generation: u64,
 }
 
 /// What a policy remembers of a client's credentials.
@@ -47,6 +49,7 @@ impl Principal {
             client_id: ByteString::new(),
             authenticated,
             credential: None,
+            generation: 0,
         }
     }
 

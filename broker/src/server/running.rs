@@ -7,9 +7,10 @@ use crate::lane::LaneTable;
 use crate::listener::SocketFile;
 use crate::node::Node;
 use crate::outbox::Outbox;
-use crate::policy::LaneHooks;
-use crate::sessions::shutting_down;
+use crate::policy::{LaneHooks, Principal};
+use crate::sessions::{carry_out, shutting_down};
 use crate::transport::{ListenAddress, Tls, TlsError, log_failure};
+use futures_util::future::join_all;
 use roommq_config::Limits;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -64,7 +65,8 @@ impl Server {
     }
 
     /// Uses these certificates and the rules of `hooks` from now on: each lane judges by them what is appended after
-    /// this. Of `limits`, those of retained messages count.
+    /// this. Clients that the policy does not let in any more are disconnected, and lose the subscriptions that it does
+    /// not grant any more. Of `limits`, those of retained messages count.
     ///
     /// # Errors
     /// The rules cannot be encoded, and nothing has changed. Or some lanes have stopped before.
@@ -80,7 +82,17 @@ impl Server {
             tls.replace(config);
         }
         self.rules_version += 1;
-        Ok(append_rules(&self.node.entrance, lanes, self.rules_version, &body).await?)
+        append_rules(&self.node.entrance, lanes, self.rules_version, &body).await?;
+        self.recheck().await;
+        Ok(())
+    }
+
+    /// Ends the sessions of clients that the policy does not let in any more.
+    async fn recheck(&self) {
+        let node = &self.node;
+        let may_stay = |who: &Principal| node.policy.recheck(who).is_ok();
+        let gone = node.sessions.recheck(may_stay);
+        join_all(gone.into_iter().map(|due| carry_out(node, due))).await;
     }
 
     /// Shuts down in order, so that every accepted message reaches its subscribers' sockets. Blocks for

@@ -6,7 +6,7 @@
 use super::offline::{Due, OfflineOrder, OfflineSession};
 use crate::outbox::Outbox;
 use crate::packet::ReasonCode;
-use crate::policy::SessionId;
+use crate::policy::{Principal, SessionId};
 use crate::session::Close;
 use ahash::RandomState;
 use bytestring::ByteString;
@@ -364,6 +364,29 @@ impl Sessions {
         let state = self.state.lock();
         let record = state.by_number.get(&session.n)?;
         (session.term == state.term).then(|| record.outbox.clone())
+    }
+
+    /// Lets each connected client be checked again by its connection. Returns the ends of the offline sessions whose
+    /// user may not stay: [`carry_out`](super::carry_out) them.
+    pub(crate) fn recheck(&self, may_stay: impl Fn(&Principal) -> bool) -> Vec<Due> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let (mut connected, mut gone) = (Vec::new(), Vec::new());
+        for (number, record) in &state.by_number {
+            match &record.offline {
+                None => connected.push(record.outbox.clone()),
+                Some(_) if record.will_pending.is_some() => {}
+                Some(offline) if may_stay(&offline.state.who) => {}
+                Some(_) => gone.push(*number),
+            }
+        }
+        let ended = gone.into_iter().filter_map(|number| state.end(number));
+        let ended = ended.collect();
+        drop(guard);
+        for outbox in connected {
+            outbox.recheck();
+        }
+        ended
     }
 
     /// Refuses all registrations from now on. Returns all outboxes.

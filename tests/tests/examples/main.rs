@@ -39,6 +39,7 @@ pages! {
     the_browser_chat_runs: "docs/guide/browser.md",
     the_devices_run: "docs/guide/devices.md",
     the_users_run: "docs/guide/users.md",
+    the_page_on_tokens_runs: "docs/guide/tokens.md",
     the_tls_page_runs: "docs/guide/tls.md",
     the_messages_while_away_run: "docs/guide/offline.md",
     the_guide_from_flask_socketio_runs: "docs/guide/from-flask-socketio.md",

@@ -242,4 +242,22 @@ fn a_token_is_renewed_by_its_user_and_only_by_the_method_of_connect() {
     renew(&mut client, &read_only);
     assert!(matches!(client.packet(), Packet::Auth { code: 0, .. }));
     assert_eq!(publish(&mut client, "rooms/lobby"), 0x87);
+    // And what it does not grant is revoked.
+    assert_eq!(client.subscribe("rooms/other/typing", 0), 0);
+    assert_eq!(client.subscribe("inbox/me/error", 0), 0);
+    renew(
+        &mut client,
+        &claims(
+            "alice",
+            &json!({"only": true, "rooms": {"lobby": "member"}}),
+        ),
+    );
+    assert!(matches!(client.packet(), Packet::Auth { code: 0, .. }));
+    assert_eq!(
+        client
+            .message_where(|message| message.topic == "inbox/me/error")
+            .field("filter"),
+        "rooms/other/typing"
+    );
+    client.ping();
 }

@@ -48,6 +48,7 @@ mod subscriptions;
 mod sys;
 mod takeover;
 mod tls;
+mod token_command;
 mod transports;
 mod unix;
 mod websocket;

@@ -1,7 +1,7 @@
 //! `roommq passwd`: many at once, and whose file it is.
 
 use roommq_tests::broker::Broker;
-use roommq_tests::program::{Program, roommq};
+use roommq_tests::program::{Finished, Program, roommq};
 use roommq_tests::wire::Connect;
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -143,4 +143,47 @@ fn passwords_of_mosquitto_are_imported_and_replaced_at_the_next_login() {
             .to(server.address())
             .ping();
     }
+}
+
+fn run(arguments: &[&str], file: &Path) -> Finished {
+    let mut command = roommq();
+    command.arg("passwd").arg(file).args(arguments);
+    Program::run(&mut command, "")
+}
+
+#[test]
+fn users_are_listed_and_deleted() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("users.toml");
+    let none = run(&["alice", "--delete"], &file);
+    assert_eq!(none.code, Some(1), "there is no file");
+    assert!(!file.exists());
+    for user in ["alice", "bob"] {
+        assert_eq!(passwd(&file, user).finish().code, Some(0));
+    }
+    let mut command = roommq();
+    command
+        .arg("passwd")
+        .arg(&file)
+        .args(["carol", "--no-scram"]);
+    assert_eq!(Program::run(&mut command, "pw\n").code, Some(0));
+    let listed = run(&["--list"], &file);
+    assert_eq!(
+        listed.stdout,
+        "USER   PASSWORD  SCRAM\nalice  yes       yes\nbob    yes       yes\ncarol  yes       no"
+    );
+    let deleted = run(&["alice", "--delete"], &file);
+    assert_eq!(deleted.code, Some(0), "{}", deleted.stderr);
+    assert!(deleted.stdout.starts_with("alice is deleted from "));
+    let again = run(&["alice", "--delete"], &file);
+    assert_eq!(again.code, Some(1));
+    assert!(
+        again.stderr.contains("has no user alice"),
+        "{}",
+        again.stderr
+    );
+    let listed = run(&["--list", "--json"], &file);
+    let json = r#"[{"password":true,"scram":true,"user":"bob"},{"password":true,"scram":false,"user":"carol"}]"#;
+    assert_eq!(listed.stdout.trim(), json);
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("alice"));
 }
