@@ -44,6 +44,8 @@ pages! {
     the_messages_while_away_run: "docs/guide/offline.md",
     the_guide_from_flask_socketio_runs: "docs/guide/from-flask-socketio.md",
     the_guide_from_mosquitto_runs: "docs/guide/from-mosquitto.md",
+    the_page_on_topics_runs: "docs/reference/topics.md",
+    the_page_on_limits_runs: "docs/reference/limits.md",
     the_page_on_presence_runs: "docs/reference/presence.md",
     the_page_on_errors_runs: "docs/reference/errors.md",
     the_transcript_runs: "docs/reference/transcript.md",
