@@ -234,23 +234,29 @@ impl Connection {
                         self.client.outbox.unblock();
                         (blocked, pause_reading) = self.observe();
                     }
-                    let mut passed = self.deadlines.passed(Instant::now(), self.link.pending());
-                    if passed.as_ref().is_some_and(is_receive_timeout) {
-                        match Box::pin(self.recheck_deadlines()).await {
-                            Ok(still) => passed = still,
-                            Err(ending) => return ending,
-                        }
-                    }
-                    if let Some(close) = passed {
-                        if close.reason == ReasonCode::QuotaExceeded {
-                            self.client.node.limit_counts.count("write_pace");
-                        }
-                        return Ending::Closed(self.closing.take().map_or(close, |closing| *closing));
+                    if let Err(ending) = Box::pin(self.check_deadlines()).await {
+                        return ending;
                     }
                     timer.as_mut().reset(self.next_deadline());
                 }
             }
         }
+    }
+
+    /// Ends the connection if a deadline has passed.
+    async fn check_deadlines(&mut self) -> Result<(), Ending> {
+        let mut passed = self.deadlines.passed(Instant::now(), self.link.pending());
+        if passed.as_ref().is_some_and(is_receive_timeout) {
+            passed = self.recheck_deadlines().await?;
+        }
+        let Some(close) = passed else {
+            return Ok(());
+        };
+        if close.reason == ReasonCode::QuotaExceeded {
+            self.client.node.limit_counts.count("write_pace");
+        }
+        let close = self.closing.take().map_or(close, |closing| *closing);
+        Err(Ending::Closed(close))
     }
 
     /// Whether the client sends faster than it may, so that the server does not read from it now. Takes the

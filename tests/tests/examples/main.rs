@@ -10,6 +10,7 @@ use page::{Block, blocks};
 use roommq_tests::program::roommq;
 use roommq_tests::workspace::{files, has_extension, root};
 use stage::Stage;
+use std::collections::BTreeMap;
 
 /// Runs the blocks of a page in their order.
 fn play(page: &str) {
@@ -44,6 +45,8 @@ pages! {
     the_messages_while_away_run: "docs/guide/offline.md",
     the_guide_from_flask_socketio_runs: "docs/guide/from-flask-socketio.md",
     the_guide_from_mosquitto_runs: "docs/guide/from-mosquitto.md",
+    the_page_on_topics_runs: "docs/reference/topics.md",
+    the_page_on_limits_runs: "docs/reference/limits.md",
     the_page_on_presence_runs: "docs/reference/presence.md",
     the_page_on_errors_runs: "docs/reference/errors.md",
     the_transcript_runs: "docs/reference/transcript.md",
@@ -109,22 +112,34 @@ fn code_without_a_fence_is_found() {
     assert_eq!(hidden_code(page).collect::<Vec<_>>(), ["    code"]);
 }
 
+/// What `--help` says of a command.
+fn help(command: &[&str]) -> String {
+    let output = roommq().args(command).arg("--help").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The names that a help text lists as commands.
+fn subcommands(help: &str) -> Vec<String> {
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    lines
+        .map_while(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The options in a text.
+fn options(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| c.is_whitespace() || ",[]`()|".contains(c));
+    let names = words.map(|word| word.split('=').next().unwrap_or_default());
+    names.filter(|word| word.starts_with("--") && word.len() > 2)
+}
+
 /// Each command and each of its options is in the reference.
 #[test]
 fn the_command_line_lists_every_option() {
     let page = std::fs::read_to_string(root().join("docs/reference/command-line.md")).unwrap();
-    let help = |command: &[&str]| {
-        let output = roommq().args(command).arg("--help").output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let commands = help(&[]);
-    let commands: Vec<&str> = commands
-        .lines()
-        .skip_while(|line| *line != "Commands:")
-        .skip(1)
-        .map_while(|line| line.split_whitespace().next())
-        .filter(|name| *name != "help")
-        .collect();
+    let commands = subcommands(&help(&[]));
     assert!(commands.len() >= 8, "{commands:?}");
     for command in commands {
         assert!(page.contains(&format!("`roommq {command}")), "{command}");
@@ -132,11 +147,46 @@ fn the_command_line_lists_every_option() {
             // The page leaves these options to the command's own help.
             continue;
         }
-        let help = help(&[command]);
-        let options = help.split([' ', '\n', ',', '[', '`']);
-        for option in options.filter(|word| word.starts_with("--")) {
+        for option in options(&help(&[&command])) {
             let listed = page.contains(&format!("`{option}"));
             assert!(listed, "roommq {command} {option} is not in the page");
         }
     }
+}
+
+/// Commands in sentences, tables and indented lines do not run, but their options exist.
+#[test]
+fn options_that_pages_name_exist() {
+    let commands = subcommands(&help(&[]));
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    for command in commands {
+        let mut text = help(&[&command]);
+        for inner in subcommands(&text) {
+            text += &help(&[&command, &inner]);
+        }
+        known.insert(command, text);
+    }
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for file in files() {
+        if !has_extension(&file.path, "md") || file.path == "CHANGELOG.md" {
+            continue;
+        }
+        for line in file.text.lines() {
+            for rest in line.split("roommq ").skip(1) {
+                let words = rest.split(['`', '#', '|', ';']).next().unwrap_or_default();
+                let command = words.split_whitespace().next().unwrap_or_default();
+                let Some(help) = known.get(command) else {
+                    continue;
+                };
+                for option in options(words) {
+                    seen += 1;
+                    if !options(help).any(|known| known == option) {
+                        wrong.push(format!("{}: roommq {command} {option}", file.path));
+                    }
+                }
+            }
+        }
+    }
+    assert!(seen > 30, "only {seen} options");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -98,6 +98,26 @@ fn the_page_on_log_lines_lists_each_line() {
     none("docs/operate/log-lines.md", &wrong);
 }
 
+/// The reasons of `connection ended` on the page are texts of the code.
+#[test]
+fn the_reasons_on_the_page_are_those_of_the_code() {
+    let page = std::fs::read_to_string(root().join("docs/operate/log-lines.md")).unwrap();
+    let (_, table) = page.split_once("### Reasons\n").unwrap();
+    let table = table.split("\n#").next().unwrap_or_default();
+    let rows = table.lines().filter_map(|row| row.strip_prefix("| `"));
+    let reasons: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+    assert!(reasons.len() >= 5, "{reasons:?}");
+    let code = rust_files();
+    let mut gone = Vec::new();
+    for reason in reasons {
+        let is_there = |line: &(usize, &str)| line.1.contains(reason);
+        if !code.iter().any(|file| file.code().iter().any(is_there)) {
+            gone.push(reason.to_owned());
+        }
+    }
+    none("reasons that the server does not give", &gone);
+}
+
 #[test]
 fn a_message_is_the_last_text_of_its_call() {
     let code = r#"
