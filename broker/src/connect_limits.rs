@@ -2,7 +2,7 @@
 //! costs nothing then. Times are passed in.
 
 use crate::policy::Peer;
-use crate::token_bucket::TokenBucket;
+use crate::token_bucket::{Rate, TokenBucket};
 use ahash::RandomState;
 use parking_lot::Mutex;
 use roommq_config::Limits;
@@ -173,10 +173,10 @@ impl ConnectTable {
         }
         let record = records.by_key.entry(key).or_insert_with(|| ConnectRecord {
             open: 0,
-            rate: self.rate.map(|rate| TokenBucket::new(rate.most, now)),
+            rate: self.rate.map(|_| TokenBucket::full(now)),
         });
         if let (Some(bucket), Some(rate)) = (&mut record.rate, self.rate)
-            && !bucket.admits(now)
+            && bucket.take(per_second(rate), now).is_err()
         {
             return Err(rate);
         }
@@ -192,6 +192,11 @@ impl ConnectTable {
     }
 }
 
+/// The rate of a limit on connects.
+fn per_second(limit: ConnectLimit) -> Rate {
+    Rate::new(limit.most, Duration::from_secs(1))
+}
+
 impl Records {
     fn has_capacity_for(&mut self, key: u64, now: Instant) -> bool {
         if self.by_key.len() < KEYS || self.by_key.contains_key(&key) {
@@ -202,8 +207,8 @@ impl Records {
         if !self.pruned.is_some_and(recent) {
             self.pruned = Some(now);
             self.by_key.retain(|_, record| {
-                let used = |bucket: &mut TokenBucket| !bucket.is_full(now);
-                record.open > 0 || record.rate.as_mut().is_some_and(used)
+                let used = |bucket: &TokenBucket| !bucket.is_full(now);
+                record.open > 0 || record.rate.as_ref().is_some_and(used)
             });
         }
         self.by_key.len() < KEYS

@@ -19,7 +19,7 @@
 //! | lanes | `lane` | the ordered logs, and performing what follows from their entries |
 //! | sessions | `sessions`, `node` | takeover, offline sessions, expiry, eviction; the parts that connections share |
 //! | transport | `listener`, `transport`, `outbox` | sockets, PROXY header, TLS, WebSocket, and writing to them |
-//! | ground floor | `policy`, `metrics`, `kept_bytes`, `rate_limiter`, `fairness`, `gate`, `clock` | used by all |
+//! | ground floor | `policy`, `metrics`, `kept_bytes`, `rate_limiter`, `token_bucket`, `fairness`, `gate`, `clock` | used by all |
 //!
 //! Below them are two crates without sockets, locks or clock: `roommq_lane`, the state of a lane as a function of its log,
 //! and `roommq_mqtt`, packets, topic filters and the session state machine.
@@ -55,7 +55,7 @@ pub mod rate_limiter;
 mod server;
 mod sessions;
 mod sys;
-mod token_bucket;
+pub mod token_bucket;
 mod transport;
 
 pub use roommq_mqtt::packet;

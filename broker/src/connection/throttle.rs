@@ -1,16 +1,17 @@
 //! The rates of what one client sends: `limits.message_rate` and `limits.byte_rate`. Pure: `now` is passed in.
 
-use crate::token_bucket::TokenBucket;
+use crate::token_bucket::{Rate, TokenBucket};
 use roommq_config::Limits;
 use std::num::NonZeroU32;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Says how long the server does not read from a client that sends faster than it may. Nothing is dropped: what the
 /// client sends stays in its socket.
 #[derive(Debug)]
 pub(super) struct Throttle {
-    messages: Option<TokenBucket>,
-    bytes: Option<TokenBucket>,
+    messages: Option<(Rate, TokenBucket)>,
+    bytes: Option<(Rate, TokenBucket)>,
     /// Until when the server does not read.
     until: Option<Instant>,
 }
@@ -19,7 +20,10 @@ impl Throttle {
     /// None: there is no limit.
     pub(super) fn new(limits: &Limits, now: Instant) -> Option<Throttle> {
         let now = now.into_std();
-        let bucket = |rate| NonZeroU32::new(rate).map(|rate| TokenBucket::new(rate.get(), now));
+        let bucket = |rate| {
+            let rate = Rate::new(NonZeroU32::new(rate)?.get(), Duration::from_secs(1));
+            Some((rate, TokenBucket::full(now)))
+        };
         let (messages, bytes) = (bucket(limits.message_rate), bucket(limits.byte_rate));
         (messages.is_some() || bytes.is_some()).then_some(Throttle {
             messages,
@@ -31,7 +35,7 @@ impl Throttle {
     /// Counts a PUBLISH. True: the server takes no more packets for now.
     pub(super) fn note_message(&mut self, now: Instant) -> bool {
         let bucket = self.messages.as_mut();
-        let wait = bucket.map(|bucket| bucket.spend(1, now.into_std()));
+        let wait = bucket.map(|(rate, bucket)| bucket.spend(*rate, 1, now.into_std()));
         self.wait(now, wait.unwrap_or_default())
     }
 
@@ -39,11 +43,11 @@ impl Throttle {
     pub(super) fn note_bytes(&mut self, bytes: usize, now: Instant) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let bucket = self.bytes.as_mut();
-        let wait = bucket.map(|bucket| bucket.spend(bytes, now.into_std()));
+        let wait = bucket.map(|(rate, bucket)| bucket.spend(*rate, bytes, now.into_std()));
         self.wait(now, wait.unwrap_or_default())
     }
 
-    fn wait(&mut self, now: Instant, time: std::time::Duration) -> bool {
+    fn wait(&mut self, now: Instant, time: Duration) -> bool {
         if !time.is_zero() {
             self.until = self.until.max(Some(now + time));
         }
@@ -66,7 +70,6 @@ impl Throttle {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn above_a_rate_the_server_waits() {

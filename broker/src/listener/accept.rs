@@ -62,8 +62,9 @@ pub(crate) async fn accept<S, F>(
                 }
             }
         };
-        let rate = listener.rate.as_mut();
-        if !rate.is_none_or(|rate| rate.admits(Instant::now())) {
+        if let Some((rate, bucket)) = &mut listener.rate
+            && bucket.take(*rate, Instant::now()).is_err()
+        {
             log.too_fast.note(1);
             continue;
         }

@@ -2,14 +2,14 @@
 
 use super::socket::{self, ListeningSocket, SocketFile};
 use crate::gate::Gate;
-use crate::token_bucket::TokenBucket;
+use crate::token_bucket::{Rate, TokenBucket};
 use crate::transport::{ListenAddress, ListenerContext, Tls, TlsError, TransportLayers};
 use roommq_config::{Endpoint, Limits, Listener};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The reason that a listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub(crate) struct BoundListener {
     pub context: Arc<ListenerContext>,
     pub(super) socket: ListeningSocket,
     /// The limit `connect_rate`, if it is set.
-    pub(super) rate: Option<TokenBucket>,
+    pub(super) rate: Option<(Rate, TokenBucket)>,
     /// The file of a Unix socket.
     pub file: Option<SocketFile>,
 }
@@ -68,9 +68,10 @@ pub(crate) fn bind(listener: &Listener, limits: &Limits) -> Result<BoundListener
             all: OnceLock::new(),
         }),
         socket,
-        rate: own
-            .connect_rate
-            .map(|rate| TokenBucket::new(rate.into(), Instant::now())),
+        rate: own.connect_rate.map(|rate| {
+            let rate = Rate::new(rate.into(), Duration::from_secs(1));
+            (rate, TokenBucket::full(Instant::now()))
+        }),
         file,
     })
 }
