@@ -1,19 +1,19 @@
 //! Rooms on top of the broker: authorization, membership, presence and notices.
 //!
 //! The crate implements two traits of the broker. The broker asks [`Policy`] before it appends an
-//! entry, and [`LaneHooks`] in the order of a lane. Only `credentials`, `random`,
+//! entry, and [`LaneHooks`] in the order of a lane. Only `logins`, `random`,
 //! `users`, `jwt/keys`, `jwt/sign` and `locked_file` use a runtime, the operating system or files.
 //!
 //! The folder `rooms` knows only rooms, and no settings, users or locks.
 
 mod access;
 mod authorize;
-mod credentials;
 mod filters;
 mod inbox_error;
 mod jwt;
 mod locked_file;
 mod login;
+mod logins;
 mod mosquitto_hash;
 mod random;
 mod rules;
@@ -28,9 +28,10 @@ pub use users::{
 };
 
 use authorize::ClaimedIdentity;
-use credentials::PasswordChecks;
 use inbox_error::ErrorLimiters;
 use jwt::{TokenExchange, TokenRights, TokenVerifier};
+use login::ScramLogin;
+use logins::{Accounts, LoginGate};
 use parking_lot::{Mutex, RwLock};
 use random::random_bytes;
 use roommq_broker::packet::{TopicFilter, TopicName};
@@ -53,7 +54,7 @@ pub struct Bridge {
     /// Grows with each [reload](Bridge::reload).
     version: AtomicU64,
     lane_rules: Arc<RulesMemo>,
-    passwords: PasswordChecks,
+    logins: Arc<LoginGate>,
     /// None: the operating system gave no random bytes for it.
     decoy: Option<DecoyKey>,
     /// By user, as in a topic level: the version since which its earlier logins by password do not count.
@@ -85,14 +86,19 @@ impl From<Users> for Credentials {
 struct Current {
     rules: Rules,
     anonymous: bool,
-    users: Arc<Users>,
+    accounts: Arc<Accounts>,
     tokens: Arc<TokenVerifier>,
     /// None: there is no decoy key.
     verifiers: Option<Arc<Verifiers>>,
 }
 
 impl Current {
-    fn new(settings: &Settings, credentials: Credentials, decoy: Option<DecoyKey>) -> Arc<Current> {
+    fn new(
+        settings: &Settings,
+        credentials: Credentials,
+        decoy: Option<DecoyKey>,
+        logins: &LoginGate,
+    ) -> Arc<Current> {
         let Credentials { users, token_keys } = credentials;
         let jwt = &settings.jwt;
         let verifiers = |key| users.verifiers(key, settings.auth.scram_iterations);
@@ -100,7 +106,7 @@ impl Current {
             rules: Rules::new(settings),
             anonymous: settings.auth.anonymous,
             verifiers: decoy.map(verifiers).map(Arc::new),
-            users: Arc::new(users),
+            accounts: logins.accounts(users),
             tokens: Arc::new(TokenVerifier::new(
                 token_keys,
                 jwt.issuer.clone(),
@@ -115,12 +121,13 @@ impl Bridge {
     /// clients if the settings allow.
     pub fn new(settings: &Settings, credentials: impl Into<Credentials>) -> Arc<Bridge> {
         let decoy = random_bytes().ok().map(DecoyKey);
-        let current = Current::new(settings, credentials.into(), decoy);
+        let logins = LoginGate::new(&settings.limits);
+        let current = Current::new(settings, credentials.into(), decoy, &logins);
         Arc::new(Bridge {
             lane_rules: Arc::new(RulesMemo::new(&current.rules)),
             current: RwLock::new(current),
             version: AtomicU64::new(0),
-            passwords: PasswordChecks::new(settings.limits.password_checks),
+            logins,
             decoy,
             revoked: RwLock::default(),
             errors: Mutex::default(),
@@ -128,10 +135,10 @@ impl Bridge {
     }
 
     /// Answers by these credentials, and by the rules of these settings, from now on. Lanes follow the rules
-    /// once the server has appended them.
+    /// once the server has appended them. Verified passwords are forgotten.
     pub fn reload(&self, settings: &Settings, credentials: impl Into<Credentials>) {
-        let new = Current::new(settings, credentials.into(), self.decoy);
-        let changed = self.current().users.changed(&new.users);
+        let new = Current::new(settings, credentials.into(), self.decoy, &self.logins);
+        let changed = self.current().accounts.users().changed(new.accounts.users());
         let version = self.version.load(Ordering::Acquire) + 1;
         let levels = changed.iter().map(|name| topics::user_level(name));
         self.revoked
@@ -183,11 +190,14 @@ impl Policy for Bridge {
                 }
                 ClaimedIdentity::Password(name) => {
                     let password = request.password.clone().unwrap_or_default();
-                    let users = Arc::clone(&current.users);
-                    if self.passwords.check(users, name.to_owned(), password).await {
-                        Ok(authorize::principal(name))
-                    } else {
-                        Err(authorize::wrong_credentials())
+                    let key = self.logins.key(name, request.peer);
+                    // A reload may come before this login's turn.
+                    let accounts = || self.current().accounts.clone();
+                    let checked = self.logins.check(key, accounts, name.to_owned(), password);
+                    match checked.await {
+                        Ok(true) => Ok(authorize::principal(name)),
+                        Ok(false) => Err(authorize::wrong_credentials()),
+                        Err(refused) => Err(login::too_many_wait(refused)),
                     }
                 }
             }
@@ -221,8 +231,11 @@ impl Policy for Bridge {
             tracing::error!("SCRAM: the system gives no random bytes");
             return Err(login::no_random_bytes());
         };
-        let exchange = Exchange::new(verifiers, expected, nonce);
-        Ok(Box::new(exchange))
+        Ok(Box::new(ScramLogin {
+            exchange: Exchange::new(verifiers, expected, nonce),
+            gate: self.logins.clone(),
+            peer: request.peer,
+        }))
     }
 
     fn response_information(&self, who: &Principal) -> Option<String> {

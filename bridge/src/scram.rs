@@ -10,7 +10,7 @@ mod verifier;
 mod verifiers;
 
 pub(crate) use error::ScramError;
-pub(crate) use verifier::{FEWEST_ITERATIONS, METHOD, SALT, Verifier};
+pub(crate) use verifier::{FEWEST_ITERATIONS, METHOD, SALT, Verifier, hmac};
 pub(crate) use verifiers::{DecoyKey, Verifiers};
 
 use base64ct::{Base64, Encoding as _};
@@ -106,6 +106,14 @@ impl Exchange {
             ExchangeState::First { nonce, .. } => self.challenge(message, &nonce),
             ExchangeState::Final(pending) => pending.check(message),
             ExchangeState::Over => Err(ScramError::BadMessage("the conversation is over")),
+        }
+    }
+
+    /// The user whose proof the next message has to be. None: the exchange waits for something else.
+    pub fn user_to_prove(&self) -> Option<&str> {
+        match &self.state {
+            ExchangeState::Final(pending) => Some(&pending.user),
+            _ => None,
         }
     }
 

@@ -27,7 +27,7 @@ impl Rate {
 /// use roommq_broker::token_bucket::{Rate, TokenBucket};
 /// use std::time::{Duration, Instant};
 ///
-/// let (rate, start) = (Rate::new(2, Duration::from_secs(60)), Instant::now());
+/// let (rate, start) = (Rate::new(2, Duration::from_mins(1)), Instant::now());
 /// let mut bucket = TokenBucket::full(start);
 /// assert!(bucket.take(rate, start).is_ok() && bucket.take(rate, start).is_ok());
 /// // The next token is there in half a minute.
@@ -127,11 +127,11 @@ mod tests {
     #[test]
     fn a_token_that_is_given_back_can_be_taken_again() {
         let start = Instant::now();
-        let rate = Rate::new(1, Duration::from_secs(60));
+        let rate = Rate::new(1, Duration::from_mins(1));
         let mut bucket = TokenBucket::full(start);
         for _ in 0..3 {
             assert_eq!(bucket.take(rate, start), Ok(()));
-            let due = start + Duration::from_secs(60);
+            let due = start + Duration::from_mins(1);
             assert_eq!(bucket.check(rate, start), Err(due));
             bucket.give_back(rate, 1);
         }

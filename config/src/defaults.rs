@@ -121,6 +121,12 @@ impl Default for Limits {
             queue_age: Duration::from_hours(7 * 24),
             shutdown_time: Duration::from_secs(5),
             password_checks: 2,
+            password_cache: 100_000,
+            login_time: Duration::from_mins(2),
+            login_queue: 10_000,
+            login_failures: 5,
+            login_failures_address: 20,
+            login_failures_user: 60,
         }
     }
 }

@@ -258,6 +258,18 @@ pub struct Limits {
     pub shutdown_time: Duration,
     /// Password checks at one time.
     pub password_checks: usize,
+    /// Verified passwords that the server remembers. 0: none.
+    pub password_cache: usize,
+    /// The longest that a login waits for its turn, and its check takes.
+    pub login_time: Duration,
+    /// Logins that wait for their turn.
+    pub login_queue: usize,
+    /// Failed logins of one user from one address in a minute, before further ones wait. 0: no limit.
+    pub login_failures: u32,
+    /// Failed logins from one address in a minute. 0: no limit.
+    pub login_failures_address: u32,
+    /// Failed logins of one user in a minute, before those from unknown addresses wait. 0: no limit.
+    pub login_failures_user: u32,
 }
 
 /// The ordered logs.

@@ -78,7 +78,7 @@ impl Verifier {
 
 /// HMAC-SHA-256 with a key of 32 bytes. A key shorter than the block is padded with zeros (RFC
 /// 2104).
-fn hmac(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
+pub(crate) fn hmac(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
     let mut block = [0; 64];
     block[..32].copy_from_slice(key);
     Hmac::<Sha256>::new(&block.into())

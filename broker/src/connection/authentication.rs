@@ -41,7 +41,7 @@ pub(super) async fn authenticate_connect(
     let mut exchange = policy.authenticate(&method, request)?;
     let mut client_data = connect.authentication_data.clone().unwrap_or_default();
     loop {
-        match exchange.step(client_data).await? {
+        match peer.answer(exchange.step(client_data)).await? {
             AuthStep::Done(who, data) => return Ok((who, Authentication { method, data })),
             AuthStep::Continue(data) => {
                 // [MQTT-4.12.0-2]
@@ -50,9 +50,16 @@ pub(super) async fn authenticate_connect(
             }
         }
         client_data = match peer.next_packet().await? {
-            Packet::Auth(auth) => continuation_data(auth, &method)?,
-            Packet::Disconnect(_) => return Err(None),
-            _ => {
+            Some(Packet::Auth(auth)) => continuation_data(auth, &method)?,
+            Some(Packet::Disconnect(_)) => return Err(None),
+            None => {
+                let text = format!(
+                    "the client did not answer by AUTH: it has {:?} from connecting to the end of its login",
+                    peer.handshake_time
+                );
+                return Err(Some(Refusal::new(ReasonCode::NotAuthorized, &text)));
+            }
+            Some(_) => {
                 let text = "only AUTH and DISCONNECT are allowed before CONNACK [MQTT-3.1.2-30]";
                 return Err(Some(Refusal::new(ReasonCode::ProtocolError, text)));
             }

@@ -1,6 +1,6 @@
 //! Reads from and writes to a peer that has no session yet, and therefore no outbox.
 
-use super::intake::{Intake, LinkEvent};
+use super::intake::{Intake, LinkEvent, READ};
 use crate::connect_limits::ConnectGuard;
 use crate::node::Node;
 use crate::outbox::Outlet;
@@ -8,6 +8,7 @@ use crate::packet::{ConnAck, Connect, DecodeError, Decoder, Packet, Reply, Versi
 use crate::policy::{Peer, Refusal};
 use crate::transport::{CLOSE_TIME, Link, Spoken};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// A peer that has no session yet. The server sends it AUTH and one CONNACK, never DISCONNECT
@@ -22,8 +23,9 @@ pub(super) struct ConnectingPeer<'a> {
     /// The version of CONNECT, and the largest packet in bytes that it allows: for replies.
     pub version: Version,
     pub maximum_packet_size: Option<u32>,
-    /// The server waits for a packet, and not for the policy.
-    pub awaits_packet: bool,
+    /// The deadline for packets of the peer: `handshake_time` after it has connected.
+    pub until: Instant,
+    pub handshake_time: Duration,
     /// The protocol of the bytes of the packet that is read.
     pub spoken: Option<Spoken>,
     /// Count the connection for the limits of its address and its user.
@@ -51,13 +53,47 @@ impl ConnectingPeer<'_> {
         }
     }
 
-    /// Reads a packet after CONNECT. `Err(None)` if the peer closes the connection.
-    pub(super) async fn next_packet(&mut self) -> Result<Packet, Option<Refusal>> {
+    /// Reads a packet after CONNECT. `Ok(None)` if the deadline passes, `Err(None)` if the peer closes the
+    /// connection.
+    pub(super) async fn next_packet(&mut self) -> Result<Option<Packet>, Option<Refusal>> {
         let bad = |error: DecodeError| Refusal::new(error.reason(), error.to_string());
-        self.awaits_packet = true;
-        let packet = self.read_packet().await;
-        self.awaits_packet = false;
-        packet.map_err(|error| error.map(bad))
+        match tokio::time::timeout_at(self.until, self.read_packet()).await {
+            Ok(packet) => packet.map(Some).map_err(|error| error.map(bad)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Waits for what the policy answers. That is no time of the peer, whose deadline moves. `Err(None)` if
+    /// the peer closes the connection meanwhile.
+    pub(super) async fn answer<T>(
+        &mut self,
+        answer: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Option<Refusal>> {
+        let asked = Instant::now();
+        let answer = tokio::select! {
+            // Most answers are there at once, and nothing is read then.
+            biased;
+            answer = answer => answer.map_err(Some),
+            () = self.hung_up() => Err(None),
+        };
+        self.until += asked.elapsed();
+        answer
+    }
+
+    /// Waits until the peer has closed the connection. Reads what it sends meanwhile, up to [`READ`] bytes.
+    ///
+    /// A peer may send more packets and close the connection at once: they still count, so such a peer has
+    /// not hung up.
+    async fn hung_up(&mut self) {
+        while self.intake.unread().len() < READ {
+            match self.intake.wait(&mut self.link, None, true).await {
+                Ok(LinkEvent::Read(n)) if n > 0 => {}
+                Ok(LinkEvent::Partial(_)) => {}
+                _ if self.intake.unread().is_empty() => return,
+                _ => break,
+            }
+        }
+        std::future::pending::<()>().await;
     }
 
     async fn read_packet(&mut self) -> Result<Packet, Option<DecodeError>> {

@@ -39,7 +39,8 @@ pub(super) async fn accept(
         node,
         version: Version::V5,
         maximum_packet_size: None,
-        awaits_packet: false,
+        until,
+        handshake_time: listener.handshake_time,
         spoken: None,
         guards: Box::default(),
     };
@@ -93,25 +94,14 @@ pub(super) async fn accept(
         connecting.refuse(&refusal).await;
         return None;
     }
-    let limit = node.limits.connect_time;
     // The policy checks few passwords at a time, so a client may have to wait for its turn, but not
-    // for ever. An AUTH exchange waits for the client, so it shares the time of the handshake.
-    let (until, late_code) = match connect.authentication_method {
-        None => (Instant::now() + limit, ReasonCode::ServerBusy),
-        Some(_) => (until, ReasonCode::NotAuthorized),
-    };
+    // for ever.
+    let limit = node.limits.login_time;
     let accepting = admit(&connect, certificate_user, node, &mut connecting);
-    let accepted = tokio::time::timeout_at(until, accepting).await;
+    let accepted = tokio::time::timeout(limit, accepting).await;
     let timed_out = |_| {
-        let text = if connecting.awaits_packet {
-            let limit = listener.handshake_time;
-            format!(
-                "the client did not answer by AUTH: its login must end within {limit:?} of connecting"
-            )
-        } else {
-            format!("credentials could not be checked within {limit:?}; try again later")
-        };
-        Some(Refusal::new(late_code, &text))
+        let text = format!("the login did not come to its turn within {limit:?}; try again later");
+        Some(Refusal::new(ReasonCode::ServerBusy, text))
     };
     match accepted.map_err(timed_out).flatten() {
         Ok((who, authentication)) => open(connect, who, authentication, connecting, listener).await,
@@ -182,7 +172,7 @@ async fn admit(
     let policy = &*node.policy;
     let generation = policy.version();
     let (mut who, authentication) = match &connect.authentication_method {
-        None => (policy.connect(request).await?, None),
+        None => (connecting.answer(policy.connect(request)).await?, None),
         Some(method) => {
             let (who, authentication) =
                 authenticate_connect(method, connect, request, connecting, policy).await?;

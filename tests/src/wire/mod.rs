@@ -20,7 +20,7 @@ pub use message::{Message, Subscribe};
 pub use packet::Packet;
 pub use properties::{Properties, Value, property};
 pub use scram::{SCRAM, Scram, auth};
-pub use stream::Stream;
+pub use stream::{Stream, tcp_from};
 pub use websocket::{Frame, WebSocket, upgrade};
 
 /// The protocol version of a connection.

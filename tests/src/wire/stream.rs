@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use tokio_rustls::rustls::{ClientConnection, StreamOwned};
@@ -24,6 +24,15 @@ impl Stream for TcpStream {
     fn tcp(&self) -> Option<&TcpStream> {
         Some(self)
     }
+}
+
+/// A TCP socket to a server, from this address of loopback: 127.0.0.2 stands for another machine.
+pub fn tcp_from(source: Ipv4Addr, server: SocketAddr) -> Box<dyn Stream> {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &SocketAddr::from((source, 0))).expect("an address of loopback");
+    connect(&socket, &server).expect("the server accepts");
+    Box::new(TcpStream::from(socket))
 }
 
 impl Stream for UnixStream {

@@ -12,8 +12,9 @@ use std::thread;
 /// Rows at one time. Most of them wait: for a keep-alive, for an expiry.
 const AT_ONCE: usize = 24;
 
-/// The server that rows share. It knows one user, whose password is `secret`.
-const SHARED: &str = "[auth]\nusers_file = \"@users@\"\n";
+/// The server that rows share. It knows one user, whose password is `secret`. Wrong ones are a test of many rows.
+const SHARED: &str =
+    "[auth]\nusers_file = \"@users@\"\n[limits]\nlogin_failures = 0\nlogin_failures_address = 0\n";
 const USERS: [(&str, &str); 1] = [("alice", "secret")];
 
 /// The result of all runs.

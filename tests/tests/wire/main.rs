@@ -17,6 +17,7 @@ mod keep_alive;
 mod limits;
 mod listeners;
 mod log_output;
+mod logins;
 mod offline_memory;
 mod offline_sessions;
 mod order;
