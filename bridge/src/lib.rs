@@ -138,7 +138,11 @@ impl Bridge {
     /// once the server has appended them. Verified passwords are forgotten.
     pub fn reload(&self, settings: &Settings, credentials: impl Into<Credentials>) {
         let new = Current::new(settings, credentials.into(), self.decoy, &self.logins);
-        let changed = self.current().accounts.users().changed(new.accounts.users());
+        let changed = self
+            .current()
+            .accounts
+            .users()
+            .changed(new.accounts.users());
         let version = self.version.load(Ordering::Acquire) + 1;
         let levels = changed.iter().map(|name| topics::user_level(name));
         self.revoked
