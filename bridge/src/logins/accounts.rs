@@ -1,6 +1,6 @@
 //! The users of one reading of the users file, with what was verified since.
 
-use super::verified::{Verified, VerifiedKey};
+use super::verified::{VerifiedKey, VerifiedPasswords};
 use crate::users::Users;
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Accounts {
     users: Users,
-    verified: Verified,
+    verified: VerifiedPasswords,
 }
 
 impl Accounts {
@@ -16,7 +16,7 @@ impl Accounts {
     pub fn new(users: Users, key: Option<VerifiedKey>, most: usize, now: Instant) -> Accounts {
         Accounts {
             users,
-            verified: Verified::new(key, most, now),
+            verified: VerifiedPasswords::new(key, most, now),
         }
     }
 

@@ -19,16 +19,16 @@ impl std::fmt::Debug for VerifiedKey {
 /// Pairs of user and password that were verified, as HMACs. It belongs to one reading of the users file and goes with it,
 /// so it knows no password that was changed.
 #[derive(Debug)]
-pub(super) struct Verified {
+pub(super) struct VerifiedPasswords {
     /// None: nothing is remembered.
     key: Option<VerifiedKey>,
     passwords: Mutex<Recent<[u8; 32], ()>>,
 }
 
-impl Verified {
+impl VerifiedPasswords {
     /// Remembers `most` passwords at most. None if it is 0, or without a key.
-    pub fn new(key: Option<VerifiedKey>, most: usize, now: Instant) -> Verified {
-        Verified {
+    pub fn new(key: Option<VerifiedKey>, most: usize, now: Instant) -> VerifiedPasswords {
+        VerifiedPasswords {
             key: key.filter(|_| most > 0),
             passwords: Mutex::new(Recent::new(most, Duration::MAX, now)),
         }
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn a_password_is_remembered_for_its_user_alone() {
         let now = Instant::now();
-        let verified = Verified::new(Some(VerifiedKey([7; 32])), 100, now);
+        let verified = VerifiedPasswords::new(Some(VerifiedKey([7; 32])), 100, now);
         verified.add("al", b"ice", now);
         assert!(verified.contains("al", b"ice", now));
         for (user, password) in [("al", &b"ic"[..]), ("bob", b"ice"), ("a", b"lice")] {
@@ -84,8 +84,8 @@ mod tests {
     fn nothing_is_remembered_without_a_key_or_room() {
         let now = Instant::now();
         for verified in [
-            Verified::new(None, 100, now),
-            Verified::new(Some(VerifiedKey([7; 32])), 0, now),
+            VerifiedPasswords::new(None, 100, now),
+            VerifiedPasswords::new(Some(VerifiedKey([7; 32])), 0, now),
         ] {
             verified.add("al", b"ice", now);
             assert!(!verified.contains("al", b"ice", now));
