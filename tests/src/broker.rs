@@ -168,6 +168,8 @@ impl Broker {
 fn listening(program: &Program) -> Vec<(String, SocketAddr)> {
     let first = program.stdout.line_within(crate::PATIENCE, |_| true);
     let Some(first) = first else {
+        // Its last words may come a little later.
+        let _ = program.stderr.line_within(crate::PATIENCE, |_| false);
         panic!("the server did not start:\n{}", program.stderr.text());
     };
     let parsed: Json = serde_json::from_str(&first)
