@@ -36,7 +36,7 @@ pub struct Outcome {
     /// The messages of [`Source::Made`].
     pub made: Vec<Made>,
     /// Steps of work that the entry's messages cost, beside a constant for each: places of the index
-    /// that were visited, subscriptions that were found, and [`DELIVERY_WORK`] for each target and group.
+    /// that were visited, subscriptions that were found, and 4 for each target and group.
     pub work: usize,
 }
 
