@@ -1,6 +1,6 @@
 //! Reads from and writes to a peer that has no session yet, and therefore no outbox.
 
-use super::intake::{Intake, LinkEvent, READ};
+use super::intake::{Intake, LinkEvent};
 use crate::connect_limits::ConnectGuard;
 use crate::node::Node;
 use crate::outbox::Outlet;
@@ -80,17 +80,16 @@ impl ConnectingPeer<'_> {
         answer
     }
 
-    /// Waits until the peer has closed the connection. Reads what it sends meanwhile, up to [`READ`] bytes.
+    /// Waits until the peer has closed the connection. Reads no more than once what it sends meanwhile.
     ///
     /// A peer may send more packets and close the connection at once: they still count, so such a peer has
     /// not hung up.
     async fn hung_up(&mut self) {
-        while self.intake.unread().len() < READ {
+        while self.intake.unread().is_empty() {
             match self.intake.wait(&mut self.link, None, true).await {
                 Ok(LinkEvent::Read(n)) if n > 0 => {}
                 Ok(LinkEvent::Partial(_)) => {}
-                _ if self.intake.unread().is_empty() => return,
-                _ => break,
+                _ => return,
             }
         }
         std::future::pending::<()>().await;
